@@ -1,0 +1,1 @@
+"""Dumps -> links -> pages -> documents -> verdicts -> text shards -> token shards."""

@@ -1,0 +1,1 @@
+"""From links to WARC: a polite, restartable crawler that cannot be turned inward."""

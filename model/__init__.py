@@ -1,0 +1,1 @@
+"""The GPTs: plain torch modules."""

@@ -1,0 +1,50 @@
+"""The frame of every command: the root of the command tree, its output and its progress bars."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="outbound",
+    help="From Reddit's outbound links to a trained GPT.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+console = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def emit(result: dict[str, Any], json: bool, text: str | None = None) -> None:
+    """Print a command's result on stdout: one JSON object, or `text` for people."""
+    if json:
+        sys.stdout.write(jsonlib.dumps(result, default=str) + "\n")
+    elif text is not None:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress(title: str, total: int | None, unit: str = "") -> Iterator[Callable[[int], None]]:
+    """Draw a progress bar on stderr; the yielded function advances it by n."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:>12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda n: bars.advance(task, n)

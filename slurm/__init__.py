@@ -1,0 +1,1 @@
+"""Cluster profiles, sbatch templates, submission."""
