@@ -69,7 +69,7 @@ def canonical(raw: str) -> Canonical:
     site = site_of_host(host)
     port = f":{parsed.port}" if parsed.port else ""
     rest = f"{host}{port}{_percent(parsed.pathname)}{_query(parsed.search, site)}"
-    return Canonical(f"{parsed.protocol}//{rest}", xxhash.xxh3_128_digest(f"https://{rest}"), site)
+    return Canonical(f"{parsed.protocol}//{rest}", xxhash.xxh3_128_digest(f"https://{rest}".encode()), site)
 
 
 def site_of(url: str) -> str:
