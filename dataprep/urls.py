@@ -20,8 +20,9 @@ POLICY_VERSION = 1
 """Stands in every increment; a change of any rule below raises it."""
 
 TRACKING = frozenset(
-    "_ga _gl dclid fb_action_ids fb_action_types fb_ref fb_source fbclid gclid gclsrc igsh igshid mc_cid mc_eid "
-    "mkt_tok msclkid ncid oly_anon_id oly_enc_id ref_src ref_url s_cid twclid vero_id wickedid yclid".split()
+    "_ga _gl dclid fb_action_ids fb_action_types fb_ref fb_source fbclid gclid gclsrc igsh igshid mc_cid "
+    "mc_eid mkt_tok msclkid ncid oly_anon_id oly_enc_id ref_src ref_url s_cid twclid vero_id wickedid "
+    "yclid".split()
 )
 """Query parameters that name a campaign or a click, never a page. All of `utm_*` goes as well."""
 

@@ -1,0 +1,126 @@
+"""The directory of a corpus: where its facts and decisions stand, and which of them are finished."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataprep.errors import DataError
+from dataprep.recipe import Recipe, load_recipe, select_hash
+from dataprep.store import Record, load_record, replace, write_once
+
+RECIPE = "recipe.yaml"
+FACTS = ("links", "fetches", "documents", "scores")
+"""The folders of an increment, in the order in which they are made."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Increment:
+    """The facts of one ingest; the number is its place in the corpus order."""
+
+    number: int
+    name: str
+    path: Path
+
+    @property
+    def closed(self) -> bool:
+        """Every stage is done, and builds may read it."""
+        return (self.path / "increment.json").exists()
+
+    def records(self, stage: str) -> list[Record]:
+        """The records of one stage's finished partitions, in partition order."""
+        return _records(self.path / stage)
+
+
+@dataclass(frozen=True)
+class Build:
+    """The decisions of one selection over all increments so far."""
+
+    name: str
+    path: Path
+
+    def records(self, step: str) -> list[Record]:
+        """The records of one step (`verdicts` or `text`), in increment and partition order."""
+        return _records(self.path / step)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus on disk. Paths in records are relative to `root`."""
+
+    root: Path
+    recipe: Recipe
+
+    @staticmethod
+    def create(root: Path, recipe: Recipe) -> Corpus:
+        """Make an empty corpus; raises DataError when another one stands there."""
+        path = root / RECIPE
+        if not write_once(path, recipe.text().encode()) and load_recipe(path) != recipe:
+            raise DataError(f"{root}: holds a corpus with another recipe; choose another directory")
+        return Corpus(root, recipe)
+
+    @staticmethod
+    def open(root: Path) -> Corpus:
+        """Open a corpus; raises DataError when there is none."""
+        if not (root / RECIPE).is_file():
+            raise DataError(
+                f"{root}: no corpus here ({RECIPE} is missing); make one with `outbound corpus init`"
+            )
+        return Corpus(root, load_recipe(root / RECIPE))
+
+    def increments(self) -> list[Increment]:
+        """All increments in corpus order, finished or not."""
+        found = []
+        for path in (self.root / "increments").glob("[0-9]*-*"):
+            digits, _, name = path.name.partition("-")
+            found.append(Increment(int(digits), name, path))
+        return sorted(found, key=lambda increment: increment.number)
+
+    def increment(self, name: str) -> Increment:
+        """The increment of that name, made as the last one if it is new.
+
+        Raises DataError while an earlier increment is unfinished: which links are new depends on it.
+        """
+        if not _NAME.fullmatch(name):
+            raise DataError(f"{name!r}: an increment's name is made of letters, digits, dots, - and _")
+        increments = self.increments()
+        for increment in increments:
+            if increment.name == name:
+                return increment
+            if not increment.closed:
+                raise DataError(
+                    f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first"
+                )
+        number = increments[-1].number + 1 if increments else 1
+        path = self.root / "increments" / f"{number:04d}-{name}"
+        path.mkdir(parents=True)
+        return Increment(number, name, path)
+
+    def before(self, increment: Increment) -> Increment | None:
+        """The increment just before this one."""
+        earlier = [other for other in self.increments() if other.number < increment.number]
+        return earlier[-1] if earlier else None
+
+    def build(self) -> Build:
+        """The build of the recipe's own select section."""
+        name = select_hash(self.recipe.select)
+        return Build(name, self.root / "builds" / name)
+
+    def current_build(self) -> Build:
+        """The build that `current` names; raises DataError when there is none yet."""
+        pointer = self.root / "builds" / "current"
+        if not pointer.is_file():
+            raise DataError(f"{self.root}: no build yet; ingest an increment with `outbound corpus add`")
+        name = pointer.read_text().strip()
+        return Build(name, self.root / "builds" / name)
+
+    def make_current(self, build: Build) -> None:
+        """Point `current` at a build."""
+        replace(self.root / "builds" / "current", f"{build.name}\n".encode())
+
+
+def _records(directory: Path) -> list[Record]:
+    return [load_record(path) for path in sorted(directory.glob("*.json"))]

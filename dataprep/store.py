@@ -1,0 +1,142 @@
+"""Files that appear whole or not at all, and the records that make them count.
+
+An attempt writes under a name of its own; `publish` hashes, syncs and renames the file to a name that holds
+its hash, so two attempts that make the same bytes make the same file. A partition is done when its one record
+exists: written last, first wins (link(2) fails if the name is taken). What no record names is garbage.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from dataprep.errors import DataError
+
+READ_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Output:
+    """One published file: its path relative to the corpus, its size and hash, and its rows if it has any."""
+
+    path: str
+    bytes: int
+    xxh3_128: str
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a finished partition read, made and counted; `versions` name the code that decided the bytes."""
+
+    stage: str
+    part: str
+    inputs: dict[str, str]
+    outputs: list[Output]
+    entered: int
+    passed: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def hash_file(path: Path) -> str:
+    """xxh3_128 of a file's bytes, as hex."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def attempt_path(directory: Path, stem: str) -> Path:
+    """A name that no other attempt has, for a file that is still being written."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory / f".{stem}.{socket.gethostname()}.{os.getpid()}.part"
+
+
+def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) -> Output:
+    """Make a finished file current under `STEM-HASH.SUFFIX` in its own directory."""
+    digest = hash_file(written)
+    final = written.with_name(f"{stem}-{digest[:12]}{suffix}")
+    _sync(written)
+    os.replace(written, final)
+    return Output(str(final.relative_to(root)), final.stat().st_size, digest, rows)
+
+
+def publish_table(root: Path, directory: Path, stem: str, table: pa.Table) -> Output:
+    """Write a table as Parquet and publish it."""
+    written = attempt_path(directory, stem)
+    pq.write_table(table, written, compression="zstd", row_group_size=16384)
+    return publish(root, written, stem, ".parquet", rows=table.num_rows)
+
+
+def commit(path: Path, record: Record) -> Record:
+    """Make a partition done. If another attempt was first, its record stands and is returned."""
+    content = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    return record if write_once(path, content) else load_record(path)
+
+
+def load_record(path: Path) -> Record:
+    """Read a record; raises DataError when it is damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.DecodeError as error:
+        raise DataError(
+            f"{path}: the record is damaged ({error}); delete it and run the command again"
+        ) from None
+
+
+def done(path: Path, inputs: dict[str, str]) -> Record | None:
+    """The record of a partition that was made from just these inputs, or None when it is not done yet."""
+    if not path.exists():
+        return None
+    record = load_record(path)
+    if record.inputs != inputs:
+        changed = sorted(dict(record.inputs.items() ^ inputs.items()))
+        raise DataError(
+            f"{path}: was made from other inputs ({', '.join(changed[:5])}); facts are not made twice: "
+            "use another --name, or another corpus"
+        )
+    return record
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Create a file whole, unless it exists already; says whether this call made it."""
+    attempt = attempt_path(path.parent, path.name)
+    attempt.write_bytes(content)
+    _sync(attempt)
+    try:
+        os.link(attempt, path)
+    except FileExistsError:
+        return False
+    finally:
+        attempt.unlink()
+    return True
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole over the one that stands."""
+    attempt = attempt_path(path.parent, path.name)
+    attempt.write_bytes(content)
+    _sync(attempt)
+    os.replace(attempt, path)
+
+
+def read_table(root: Path, outputs: Iterable[Output], columns: list[str] | None = None) -> pa.Table:
+    """Read published Parquet files, in their order, as one table."""
+    return pa.concat_tables([pq.read_table(root / output.path, columns=columns) for output in outputs])
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
