@@ -1,0 +1,105 @@
+"""Causal self-attention, dense or locally banded, on torch's scaled_dot_product_attention (SDPA).
+
+In a banded layer of width W a token sees itself and the W - 1 tokens before it: the "locally banded
+sparse" layers that GPT-3 alternates with dense ones (Brown et al. 2020, section 2.1, after Child et al.
+2019). Time and memory grow with T * W instead of T * T.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import GPTConfig
+
+
+class Attention(nn.Module):
+    """Multi-head causal self-attention of block `layer`, with its output projection."""
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        width = config.n_head * config.head_width  # need not be d_model: d_head is free
+        self.n_head = config.n_head
+        self.band = config.band(layer)
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.d_model, 3 * width)
+        self.proj = nn.Linear(width, config.d_model)
+
+    def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Mix (batch, time, d_model) along time; with a cache, `hidden` continues what the cache has seen."""
+        batch, time, _ = hidden.shape
+        # (batch, time, 3 * heads * d_head) -> three of (batch, heads, time, d_head)
+        q, k, v = self.qkv(hidden).view(batch, time, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        continues = cache is not None and cache.seen > 0
+        if cache is not None:
+            seen_k, seen_v = cache.append(k, v, self.band)
+        if continues:
+            mixed = F.scaled_dot_product_attention(q, seen_k, seen_v, dropout_p=dropout)
+        else:
+            mixed = causal_attention(q, k, v, self.band, dropout)
+        out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, band: int | None, dropout: float = 0.0) -> Tensor:
+    """Attention of (batch, heads, time, d_head) tensors; each token sees `band` tokens, or all when None."""
+    if band is None or q.size(2) <= band:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+    return _banded_attention(q, k, v, band, dropout)
+
+
+def _banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float) -> Tensor:
+    """Banded attention by blocks of `band` tokens: a query needs the keys of its block and the one before.
+
+    Equal to SDPA under the mask `0 <= query - key < band`, at the cost of 2 * band keys a query.
+    """
+    batch, heads, time, d_head = q.shape
+    blocks = -(-time // band)
+    # Zeros after the last token fill its block; no real query looks forward to them.
+    q, k, v = (F.pad(x, (0, 0, 0, blocks * band - time)) for x in (q, k, v))
+
+    # The first block has none before it: it is plain causal attention.
+    head = causal_attention(q[:, :, :band], k[:, :, :band], v[:, :, :band], None, dropout)
+
+    # The other blocks become a batch: (batch * (blocks - 1), heads, band or 2 * band, d_head). Four
+    # dimensions, because SDPA's fast kernels take no more.
+    def batched(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).reshape(batch * (blocks - 1), heads, -1, d_head)
+
+    q, k, v = (x.view(batch, heads, blocks, band, d_head) for x in (q, k, v))
+    query = batched(q[:, :, 1:])
+    key, value = (batched(torch.cat((x[:, :, :-1], x[:, :, 1:]), 3)) for x in (k, v))
+    # Query i stands at place band + i among the 2 * band keys.
+    places = torch.arange(2 * band, device=q.device)
+    distance = places[band:, None] - places
+    mask = (distance >= 0) & (distance < band)
+    tail = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+
+    tail = tail.view(batch, blocks - 1, heads, band, d_head).transpose(1, 2).flatten(2, 3)
+    return torch.cat((head, tail), 2)[:, :, :time]
+
+
+class KVCache:
+    """Keys and values of the tokens that one attention layer has seen; a banded layer keeps its last W."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        """Tokens appended so far, those that left the band included: the position of the next token."""
+        self._kv: tuple[Tensor, Tensor] | None = None
+
+    def append(self, k: Tensor, v: Tensor, band: int | None) -> tuple[Tensor, Tensor]:
+        """Add (batch, heads, time, d_head) keys and values; return all that the newest token may see.
+
+        Raises ValueError when several tokens follow others: each would need its own view of the past.
+        """
+        if self.seen and k.size(2) != 1:
+            raise ValueError(f"{k.size(2)} tokens after {self.seen} cached ones: feed one at a time")
+        self.seen += k.size(2)
+        if self._kv is not None:
+            k, v = torch.cat((self._kv[0], k), 2), torch.cat((self._kv[1], v), 2)
+        if band is not None:
+            k, v = k[:, :, -band:], v[:, :, -band:]
+        self._kv = k, v
+        return k, v

@@ -1,0 +1,104 @@
+"""Text from a dense GPT, token by token, with cached keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from model.attention import KVCache
+from model.gpt import GPT
+
+
+def generate(
+    model: GPT,
+    prompt_ids: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    eot: int | None = None,
+    generator: torch.Generator | None = None,
+    cached: bool = True,
+) -> list[int]:
+    """Return the tokens that follow the prompt: all of `stream`."""
+    new = stream(model, prompt_ids, max_new_tokens, temperature, top_k, top_p, eot, generator, cached)
+    return list(new)
+
+
+@torch.inference_mode()
+def stream(
+    model: GPT,
+    prompt_ids: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    eot: int | None = None,
+    generator: torch.Generator | None = None,
+    cached: bool = True,
+) -> Iterator[int]:
+    """Yield up to `max_new_tokens` tokens; end before `eot`, which is not yielded.
+
+    Temperature 0 takes the likeliest token; otherwise `sample` draws one. When the context is full, it
+    starts again from its own later half. `cached=False` computes every token from its whole context: slow,
+    the same tokens.
+
+    Raises ValueError when the prompt is empty.
+    """
+    if not prompt_ids:
+        raise ValueError("the prompt is empty: begin with the end-of-text token")
+    model.eval()
+    n_ctx = model.config.n_ctx
+    device = next(model.parameters()).device
+    context = list(prompt_ids)[-n_ctx:]
+    caches = _empty(model) if cached else None
+    fresh = context  # tokens of the context that the caches have not seen
+    for _ in range(max_new_tokens):
+        tokens = torch.tensor([fresh if cached else context], device=device)
+        logits = model(tokens, caches)[0, -1, : model.config.vocab_size].float()
+        token = sample(logits, temperature, top_k, top_p, generator)
+        if token == eot:
+            return
+        yield token
+        fresh = [token]
+        context.append(token)
+        if len(context) > n_ctx:
+            # Positions are absolute: what is cached holds for the old ones only.
+            context = context[-max(1, n_ctx // 2) :]
+            fresh, caches = context, _empty(model) if cached else None
+
+
+def sample(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> int:
+    """Draw a token from (vocab,) logits: scaled by temperature, cut to the top k, then to the top p.
+
+    `top_p` keeps the fewest likeliest tokens whose probability reaches p (Holtzman et al. 2020).
+    Raises ValueError for settings out of range.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature is {temperature}: use 0 for greedy, or a number above")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}: keep at least 1 token, or leave it out")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}: it is a probability above 0")
+    if temperature == 0:
+        return int(logits.argmax())
+    probabilities, ids = (logits / temperature).softmax(-1).sort(descending=True, stable=True)
+    if top_k is not None:
+        probabilities = probabilities[:top_k]
+    if top_p is not None:
+        probabilities = probabilities / probabilities.sum()
+        before = probabilities.cumsum(-1) - probabilities
+        probabilities = probabilities[before < top_p]
+    return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+def _empty(model: GPT) -> list[KVCache]:
+    return [KVCache() for _ in model.h]

@@ -1,0 +1,84 @@
+"""Attention: the band is exact, the cache sees the same as the whole sequence does."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from model import GPT, GPTConfig
+from model.attention import Attention, KVCache, causal_attention
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, band: int) -> Tensor:
+    """The definition: a softmax over all keys, with those outside the band at -inf."""
+    time = torch.arange(q.size(2))
+    distance = time[:, None] - time
+    scores = q @ k.mT / q.size(-1) ** 0.5
+    outside = (distance < 0) | (distance >= band)
+    weights: Tensor = scores.masked_fill(outside, -torch.inf).softmax(-1)
+    return torch.matmul(weights, v)
+
+
+@given(time=st.integers(1, 40), band=st.integers(1, 45))
+@settings(max_examples=60, deadline=None)
+def test_banded_attention_and_its_gradients_equal_the_masked_reference(time: int, band: int) -> None:
+    q, k, v = (torch.randn(2, 3, time, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    banded, reference = causal_attention(q, k, v, band), masked_attention(q, k, v, band)
+    torch.testing.assert_close(banded, reference)
+    weight = torch.randn_like(banded)
+    gradients = torch.autograd.grad(banded, (q, k, v), weight)
+    torch.testing.assert_close(gradients, torch.autograd.grad(reference, (q, k, v), weight))
+
+
+def test_a_band_of_one_token_sees_only_itself() -> None:
+    q, k, v = torch.randn(3, 1, 2, 7, 4)
+    torch.testing.assert_close(causal_attention(q, k, v, 1), v)
+
+
+def test_dense_attention_is_causal_sdpa() -> None:
+    q, k, v = torch.randn(3, 1, 2, 7, 4)
+    expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    assert torch.equal(causal_attention(q, k, v, None), expected)
+
+
+def test_no_token_sees_a_later_one(model: GPT) -> None:
+    tokens = torch.randint(61, (1, 24))
+    changed = tokens.clone()
+    changed[:, 13:] = (changed[:, 13:] + 1) % 61
+    before, after = model(tokens), model(changed)
+    torch.testing.assert_close(before[:, :13], after[:, :13])
+    assert not torch.allclose(before[:, 13:], after[:, 13:])
+
+
+def test_a_banded_layer_forgets_what_left_its_band(make_model: Callable[..., GPT]) -> None:
+    model = make_model(n_layer=1, attention=("banded:5",)).eval()
+    tokens = torch.randint(61, (1, 20))
+    changed = tokens.clone()
+    changed[:, 10] = (changed[:, 10] + 1) % 61
+    moved = (model(tokens) - model(changed)).abs().amax((0, 2)) > 1e-6
+    assert moved.nonzero().flatten().tolist() == [10, 11, 12, 13, 14]
+
+
+def test_a_cache_keeps_no_more_than_the_band() -> None:
+    config = GPTConfig(n_layer=1, n_head=2, d_model=8, n_ctx=64, vocab_size=9, attention=("banded:5",))
+    attention, cache = Attention(config, 0), KVCache()
+    attention(torch.randn(1, 20, 8), cache)
+    kept, _ = cache.append(torch.randn(1, 2, 1, 4), torch.randn(1, 2, 1, 4), band=5)
+    assert (kept.size(2), cache.seen) == (5, 21)
+
+
+def test_a_cache_takes_one_token_at_a_time_after_the_prompt() -> None:
+    cache, two = KVCache(), torch.randn(1, 2, 2, 4)
+    cache.append(two, two, None)
+    with pytest.raises(ValueError, match="2 tokens after 2 cached ones: feed one at a time"):
+        cache.append(two, two, None)
+
+
+def test_dropout_acts_in_training_only(make_model: Callable[..., GPT]) -> None:
+    model, tokens = make_model(dropout=0.5, attention=("dense", "banded:4")), torch.randint(61, (1, 12))
+    assert not torch.equal(model.train()(tokens), model(tokens))
+    assert torch.equal(model.eval()(tokens), model(tokens))
