@@ -106,7 +106,10 @@ class Corpus:
 
     def build(self) -> Build:
         """The build of the recipe's own select section."""
-        name = select_hash(self.recipe.select)
+        return self.named_build(select_hash(self.recipe.select))
+
+    def named_build(self, name: str) -> Build:
+        """The build of that name."""
         return Build(name, self.root / "builds" / name)
 
     def current_build(self) -> Build:
@@ -114,8 +117,7 @@ class Corpus:
         pointer = self.root / "builds" / "current"
         if not pointer.is_file():
             raise DataError(f"{self.root}: no build yet; ingest an increment with `outbound corpus add`")
-        name = pointer.read_text().strip()
-        return Build(name, self.root / "builds" / name)
+        return self.named_build(pointer.read_text().strip())
 
     def make_current(self, build: Build) -> None:
         """Point `current` at a build."""

@@ -84,7 +84,7 @@ def open_dump(path: Path) -> BinaryIO:
     with path.open("rb") as file:
         magic = file.read(6)
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        window = {zstd.DecompressionParameter.window_log_max: 31}
+        window: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 31}
         return cast(BinaryIO, zstd.open(path, "rb", options=window))
     if magic.startswith(b"\xfd7zXZ\x00"):
         return cast(BinaryIO, lzma.open(path))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataprep import dedup, fetch, select
+from dataprep.corpus import Build, Corpus, Increment
+from dataprep.store import Record, read_table
 
 
 @dataclass(frozen=True)
@@ -14,3 +21,71 @@ class StageCount:
     entered: int
     passed: int
     reasons: dict[str, int] = field(default_factory=dict)
+
+
+def funnel(directory: Path) -> list[StageCount]:
+    """The stages of a corpus in order, over all increments, with the current build's decisions."""
+    corpus = Corpus.open(directory)
+    increments = corpus.increments()
+    verdicts = corpus.current_build().records("verdicts")
+    chosen = _sum("select", "documents", verdicts, select.REASONS)
+    return [
+        _sum("links", "submissions", _records(increments, "links")),
+        _fetched(corpus, increments),
+        _sum("extract", "pages", _records(increments, "documents")),
+        chosen,
+        _sum("dedup", "documents", verdicts, dedup.REASONS, entered=chosen.passed),
+    ]
+
+
+def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
+    """The sites with the most kept documents of the current build, and how many."""
+    corpus = Corpus.open(directory)
+    counts: Counter[str] = Counter()
+    for increment, verdicts in judged(corpus, corpus.current_build()):
+        sites = read_table(
+            corpus.root, [o for r in increment.records("documents") for o in r.outputs], ["doc_id", "site"]
+        )
+        site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
+        table = read_table(corpus.root, verdicts.outputs[:1], ["doc_id", "verdict"])
+        for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True):
+            if verdict == select.KEPT:
+                counts[site_of[doc_id]] += 1
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
+
+
+def judged(corpus: Corpus, build: Build) -> list[tuple[Increment, Record]]:
+    """The increments that a build covers, each with the record of its verdicts."""
+    records = {record.part: record for record in build.records("verdicts")}
+    return [
+        (increment, records[part])
+        for increment in corpus.increments()
+        if (part := f"{increment.number:04d}") in records
+    ]
+
+
+def _records(increments: Iterable[Increment], stage: str) -> list[Record]:
+    return [record for increment in increments for record in increment.records(stage)]
+
+
+def _sum(
+    stage: str,
+    unit: str,
+    records: list[Record],
+    only: Iterable[str] | None = None,
+    entered: int | None = None,
+) -> StageCount:
+    """Add up records; with `only`, the reasons of one step among several that share the records."""
+    reasons = sum((Counter(record.reasons) for record in records), Counter[str]())
+    if only is not None:
+        reasons = Counter({reason: reasons[reason] for reason in only if reasons[reason]})
+    if entered is None:
+        entered = sum(record.entered for record in records)
+    return StageCount(stage, unit, entered, entered - reasons.total(), dict(reasons.most_common()))
+
+
+def _fetched(corpus: Corpus, increments: list[Increment]) -> StageCount:
+    """Fetching may take several rounds; a link counts once, by how it ended."""
+    ended = sum((fetch.outcomes(corpus, increment) for increment in increments), Counter[str]())
+    passed = ended.pop("ok", 0)
+    return StageCount("fetch", "URLs", passed + ended.total(), passed, dict(ended.most_common()))

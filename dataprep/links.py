@@ -124,9 +124,7 @@ def collect(
     tick: Callable[[int], None],
 ) -> None:
     """Sort submissions into candidates by URL and reasons."""
-    until = (
-        rules.until and datetime(rules.until.year, rules.until.month, rules.until.day, tzinfo=UTC).timestamp()
-    )
+    until = datetime.combine(rules.until, time(), UTC).timestamp() if rules.until else None
     batch: list[tuple[int, bytes, Post]] = []
     for submission in submissions:
         candidates.entered += 1

@@ -1,0 +1,98 @@
+"""`corpus add`: bring one increment from dumps to facts, then extend the build.
+
+Stages run one after the other; each is done partition by partition, and running again does only what is not
+committed. `links -> fetch -> extract -> score`, then the increment is closed and judged.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dataprep import build as builds
+from dataprep import extract, fetch, links, score, text_shards
+from dataprep.corpus import Build, Corpus, Increment
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.store import write_once
+from dataprep.workers import Progress, run_all
+
+STAGES = ("links", "fetch", "extract", "score", "select")
+"""Where `--until` can stop; `select` stands for all steps of the build."""
+
+
+def add(
+    corpus: Corpus,
+    name: str,
+    dumps: list[Path],
+    crawl: CrawlSettings,
+    workers: int,
+    until: str,
+    progress: Progress,
+) -> Increment:
+    """Ingest an increment, or go on where an earlier call stopped; returns it.
+
+    Raises DataError for dumps that cannot be opened or differ from those the increment was made of.
+    """
+    increment = corpus.increment(name)
+    last = STAGES.index(until)
+    with progress("links", None, "submissions") as tick:
+        links.run(corpus, increment, dumps, tick)
+    if last >= 1:
+        fetch.run(corpus, increment, crawl, progress)
+    if last >= 2:
+        _extract(corpus, increment, workers, progress)
+    if last >= 3:
+        _score(corpus, increment, workers, progress)
+        close(increment)
+    if last >= 4:
+        extend(corpus, workers, progress)
+    return increment
+
+
+def close(increment: Increment) -> None:
+    """Write `increment.json`: what each stage counted, with which versions."""
+    stages: dict[str, Any] = {
+        stage: [
+            {
+                "part": record.part,
+                "entered": record.entered,
+                "passed": record.passed,
+                "reasons": record.reasons,
+            }
+            | {"versions": record.versions}
+            for record in increment.records(stage)
+        ]
+        for stage in ("links", "fetches", "documents", "scores")
+    }
+    content = json.dumps({"number": increment.number, "name": increment.name, "stages": stages}, indent=1)
+    write_once(increment.path / "increment.json", content.encode())
+
+
+def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
+    """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
+    build = corpus.build()
+    for increment in corpus.increments():
+        if not increment.closed:
+            continue
+        documents = increment.records("documents")
+        with progress("dedup", sum(record.passed for record in documents), "documents") as tick:
+            verdicts = builds.judge_increment(corpus, build, increment, tick)
+        with progress("shard", verdicts.passed, "documents") as tick:
+            parts = [(corpus, build, increment, number) for number in range(len(documents))]
+            run_all(text_shards.run_part, parts, workers, tick)
+    corpus.make_current(build)
+    return build
+
+
+def _extract(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:
+    plan = extract.plan(corpus, increment)
+    parts = [(corpus, increment, number, pages) for number, pages in enumerate(plan)]
+    with progress("extract", sum(len(pages) for pages in plan), "pages") as tick:
+        run_all(extract.run_part, parts, workers, tick)
+
+
+def _score(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:
+    parts = [(corpus, increment, record) for record in increment.records(extract.STAGE)]
+    with progress("score", sum(record.passed for _, _, record in parts), "documents") as tick:
+        run_all(score.run_part, parts, workers, tick)

@@ -1,0 +1,96 @@
+"""Step `shard`: the kept documents of one partition as a webdataset tar of KEY.txt and KEY.json.
+
+Byte-reproducible: no times, no owners, keys are doc_ids, members stand in the order of the documents.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dataprep.corpus import Build, Corpus, Increment
+from dataprep.select import KEPT
+from dataprep.store import Record, attempt_path, commit, done, publish, read_table
+
+STEP = "text"
+
+
+def run_part(
+    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
+) -> Record:
+    """Write the tar of one document partition of a judged increment."""
+    import webdataset
+
+    part = f"{increment.number:04d}-{number:05d}"
+    path = build.path / STEP / f"{part}.json"
+    documents = increment.records("documents")[number]
+    scores = increment.records("scores")[number]
+    verdicts = next(r for r in build.records("verdicts") if r.part == f"{increment.number:04d}")
+    outputs = [*documents.outputs, *scores.outputs, verdicts.outputs[0]]
+    inputs = {output.path: output.xxh3_128 for output in outputs}
+    if record := done(path, inputs):
+        return record
+
+    table = pq.read_table(
+        corpus.root / verdicts.outputs[0].path,
+        columns=["row"],
+        filters=[("part", "=", number), ("verdict", "=", KEPT)],
+    )
+    kept = sorted(table["row"].to_pylist())
+    rows = read_table(corpus.root, documents.outputs).take(kept).to_pylist()
+    languages = read_table(corpus.root, scores.outputs, ["language"]).take(kept)["language"].to_pylist()
+    submissions = _submissions(corpus, increment, {row["url_key"] for row in rows})
+
+    stem = f"{corpus.recipe.name}-{part}"
+    written = attempt_path(path.parent, stem)
+    with written.open("wb") as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
+        for row, language in zip(rows, languages, strict=True):
+            tar.write(_sample(row, language, submissions[row["url_key"]]))
+            tick(1)
+    output = publish(corpus.root, written, stem, ".tar", rows=len(rows))
+    return commit(path, Record(STEP, part, inputs, [output], len(rows), len(rows)))
+
+
+def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a text shard: KEY.json's fields and `text`, in order."""
+    import tarfile
+
+    with tarfile.open(tar) as archive:
+        text = ""
+        for member in archive:
+            file = archive.extractfile(member)
+            content = file.read().decode() if file else ""
+            if member.name.endswith(".txt"):
+                text = content
+            else:
+                yield {**json.loads(content), "text": text}
+
+
+def _sample(row: dict[str, Any], language: str, submissions: list[dict[str, Any]]) -> dict[str, Any]:
+    about = {
+        "doc_id": row["doc_id"].hex(),
+        "url_key": row["url_key"].hex(),
+        "text_key": row["text_key"].hex(),
+        **{name: row[name] for name in ("url", "site", "title", "date", "karma", "first_seen")},
+        "language": language,
+        "submissions": submissions,
+        "warc": {name: row[f"warc_{name}"] for name in ("file", "offset", "length")},
+    }
+    return {
+        "__key__": row["doc_id"].hex(),
+        "txt": row["text"].encode(),
+        "json": json.dumps(about, ensure_ascii=False).encode(),
+    }
+
+
+def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
+    """The submissions of some URLs."""
+    found: dict[bytes, list[dict[str, Any]]] = {}
+    for record in increment.records("links"):
+        table = read_table(corpus.root, record.outputs[:1], ["url_key", "submissions"])
+        found |= {row["url_key"]: row["submissions"] for row in table.to_pylist() if row["url_key"] in keys}
+    return found

@@ -1,0 +1,116 @@
+"""Byte-level BPE in GPT-2's file format: trained with tokenizers, encoded with tiktoken.
+
+A tokenizer is a directory of two files: `vocab.bpe`, one merge a line in order of rank, and `encoder.json`,
+token to id (Radford et al. 2019, section 2.2). Ids are the 256 bytes in GPT-2's order, the merges by rank,
+and last `<|endoftext|>`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from dataprep.errors import DataError
+
+if TYPE_CHECKING:
+    import tiktoken
+
+END_OF_TEXT = "<|endoftext|>"
+PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+"""GPT-2's pre-tokenizer."""
+MERGES, VOCABULARY = "vocab.bpe", "encoder.json"
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A loaded tokenizer; `eot` is the id of `<|endoftext|>`, the last one."""
+
+    encoding: tiktoken.Encoding
+    fingerprint: str
+
+    @property
+    def vocab_size(self) -> int:
+        return self.encoding.n_vocab
+
+    @property
+    def eot(self) -> int:
+        return self.encoding.eot_token
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, in which special tokens are ordinary text."""
+        return self.encoding.encode_ordinary(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; bytes that are not UTF-8 become replacement characters."""
+        return self.encoding.decode(list(ids))
+
+
+def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
+    """Train on texts and write the two files; returns the size reached.
+
+    The size is smaller than asked for when the texts do not hold enough pairs. Raises DataError when it is
+    too small to hold the bytes.
+    """
+    from tokenizers import Tokenizer as Model
+    from tokenizers import models, pre_tokenizers, trainers
+
+    if vocab_size < 257:
+        raise DataError(f"--vocab-size {vocab_size}: at least 257, the bytes and {END_OF_TEXT}")
+    model = Model(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    model.train_from_iterator(texts, trainer)
+    merges = [tuple(merge) for merge in json.loads(model.to_str())["model"]["merges"]]
+    tokens = [*_byte_symbols(), *("".join(merge) for merge in merges), END_OF_TEXT]
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges), ""]
+    (directory / MERGES).write_text("\n".join(lines), encoding="utf-8")
+    vocabulary = {token: rank for rank, token in enumerate(tokens)}
+    (directory / VOCABULARY).write_text(json.dumps(vocabulary), encoding="utf-8")
+    return len(tokens)
+
+
+def load(directory: Path) -> Tokenizer:
+    """Load a tokenizer; raises DataError when its files are missing or do not agree."""
+    import tiktoken
+    from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+
+    merges, vocabulary = directory / MERGES, directory / VOCABULARY
+    for path in (merges, vocabulary):
+        if not path.is_file():
+            raise DataError(f"{path}: missing; make a tokenizer with `outbound tokenizer train`")
+    try:
+        ranks = data_gym_to_mergeable_bpe_ranks(str(merges), str(vocabulary))
+    except (AssertionError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{directory}: {MERGES} and {VOCABULARY} do not agree ({error})") from None
+    digest = xxhash.xxh3_128(merges.read_bytes() + vocabulary.read_bytes()).hexdigest()
+    encoding = tiktoken.Encoding(
+        name=f"outbound-{digest[:8]}",
+        pat_str=PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={END_OF_TEXT: len(ranks)},
+    )
+    return Tokenizer(encoding, digest)
+
+
+def _byte_symbols() -> list[str]:
+    """The characters that stand for the 256 bytes in GPT-2's files, in the order of their ids.
+
+    Printable bytes stand for themselves and come first; the others are shifted above 255.
+    """
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]

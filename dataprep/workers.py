@@ -1,0 +1,58 @@
+"""Run the partitions of a stage on this machine's cores.
+
+A worker takes partitions and nothing else, so how many there are changes the time, never a result. Results
+come back in the order of the partitions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
+from multiprocessing.queues import Queue
+from threading import Thread
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+Progress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+"""progress(title, total, unit) draws a bar and gives the function that advances it."""
+
+_ticks: Queue[int | None]
+
+
+def run_all(
+    function: Callable[..., R],
+    parts: Sequence[tuple[Any, ...]],
+    workers: int,
+    tick: Callable[[int], None],
+) -> list[R]:
+    """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here."""
+    if workers <= 1 or len(parts) <= 1:
+        return [function(*part, tick) for part in parts]
+    # spawned, not forked: Arrow and numpy keep threads that a fork would leave half copied
+    context = multiprocessing.get_context("spawn")
+    ticks: Queue[int | None] = context.Queue()
+    relay = Thread(target=_relay, args=(ticks, tick), daemon=True)
+    relay.start()
+    try:
+        with ProcessPoolExecutor(min(workers, len(parts)), context, _start, (ticks,)) as pool:
+            return list(pool.map(_call, [function] * len(parts), parts))
+    finally:
+        ticks.put(None)
+        relay.join()
+
+
+def _start(ticks: Queue[int | None]) -> None:
+    global _ticks
+    _ticks = ticks
+
+
+def _call(function: Callable[..., R], part: tuple[Any, ...]) -> R:
+    return function(*part, _ticks.put)
+
+
+def _relay(ticks: Queue[int | None], tick: Callable[[int], None]) -> None:
+    for count in iter(ticks.get, None):
+        tick(count)

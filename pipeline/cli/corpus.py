@@ -1,0 +1,215 @@
+"""`outbound corpus ...`: make a corpus, ingest increments, select, look."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.app import Json, app, console, emit, progress
+
+if TYPE_CHECKING:
+    from dataprep.funnel import StageCount
+
+corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
+app.add_typer(corpus)
+
+Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that extract and score.", show_default="cores")]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@corpus.command()
+def init(
+    directory: Directory,
+    recipe: Annotated[str, typer.Option(help="A recipe's name or file.")] = "webtext",
+    json: Json = False,
+) -> None:
+    """Make an empty corpus with a recipe."""
+    from dataprep.corpus import Corpus
+    from dataprep.recipe import load_recipe, select_hash
+    from pipeline.configs import find
+
+    made = Corpus.create(directory, load_recipe(find("corpora", recipe)))
+    result = {"corpus": str(directory), "recipe": made.recipe.name, "build": select_hash(made.recipe.select)}
+    emit(result, json, f"{directory}: a corpus with the recipe {made.recipe.name}")
+
+
+@corpus.command()
+def add(
+    directory: Directory,
+    dumps: Annotated[list[Path], typer.Argument(help="Dumps of submissions.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(help="The increment's name.", show_default="the first dump's")
+    ] = None,
+    workers: Workers = CORES,
+    until: Annotated[
+        str, typer.Option(help="Stop after this stage: links, fetch, extract, score or select.")
+    ] = "select",
+    contact: Annotated[
+        str, typer.Option(help="An e-mail address or page for webmasters; public hosts need it.")
+    ] = "",
+    agent: Annotated[str, typer.Option(help="The crawler's name in User-Agent and robots.txt.")] = "outbound",
+    delay: Annotated[float, typer.Option(min=0, help="Seconds between two requests to a site.")] = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Sites that are crawled at once.")] = 64,
+    hours: Annotated[
+        float | None, typer.Option(help="Time budget of the crawl; the rest is deferred.")
+    ] = None,
+    connect_to: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated."),
+    ] = None,
+    allow_loopback: Annotated[
+        bool, typer.Option("--allow-loopback", help="Let the crawler connect to this machine.")
+    ] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Certificate authorities to trust beside the system's (PEM).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Ingest dumps as an increment; run again to go on where it stopped."""
+    from pydantic import ValidationError
+
+    from dataprep import ingest
+    from dataprep.corpus import Corpus
+    from dataprep.crawl.settings import CrawlSettings
+    from dataprep.funnel import funnel
+    from pipeline.errors import UsageError
+
+    if until not in ingest.STAGES:
+        raise UsageError(f"--until {until}: one of {', '.join(ingest.STAGES)}")
+    for dump in dumps:
+        if not dump.is_file():
+            raise UsageError(f"{dump}: no such dump")
+    opened = Corpus.open(directory)
+    limits = opened.recipe.collect.crawl
+    try:
+        settings = CrawlSettings(
+            agent=agent,
+            contact=contact,
+            delay_s=delay,
+            concurrency=concurrency,
+            hours=hours,
+            connect_to=tuple(connect_to or ()),
+            allow_loopback=allow_loopback,
+            ca_file=ca_file,
+            page_bytes=limits.max_bytes,
+            total_s=limits.total_timeout_s,
+            max_redirects=limits.max_redirects,
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors())
+        raise UsageError(f"the crawl cannot work like this: {wrong}") from None
+    increment = ingest.add(
+        opened, name or dumps[0].name.split(".")[0], dumps, settings, workers, until, progress
+    )
+    for record in increment.records("links"):
+        for damage in record.notes["dumps"]:
+            if damage["bad_lines"] or damage["stopped"]:
+                _report_damage(damage)
+    result: dict[str, object] = {"increment": increment.path.name, "until": until}
+    if until == "select":
+        counts = funnel(directory)
+        result["funnel"] = [vars(count) for count in counts]
+        emit(result, json, f"{increment.path.name} is in.\n{_table(counts)}")
+    else:
+        emit(result, json, f"{increment.path.name}: done until {until}")
+
+
+@corpus.command()
+def select(
+    directory: Directory,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe's select section, a.b=c.")
+    ] = None,
+    workers: Workers = CORES,
+    json: Json = False,
+) -> None:
+    """Make another build from the same facts; no page is extracted again."""
+    from dataprep import ingest
+    from dataprep.corpus import Corpus
+    from dataprep.funnel import funnel
+    from dataprep.recipe import overridden
+
+    opened = Corpus.open(directory)
+    chosen = overridden(opened.recipe.select, overrides or [])
+    recipe = opened.recipe.model_copy(update={"select": chosen})
+    build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
+    counts = funnel(directory)
+    result = {"build": build.name, "funnel": [vars(count) for count in counts]}
+    emit(result, json, f"{build.path} is the current build.\n{_table(counts)}")
+
+
+@corpus.command()
+def status(directory: Directory, json: Json = False) -> None:
+    """Show the increments, how far each is, and the funnel."""
+    from dataprep.corpus import FACTS, Corpus
+    from dataprep.errors import DataError
+    from dataprep.funnel import funnel
+
+    opened = Corpus.open(directory)
+    increments = [
+        {
+            "increment": increment.path.name,
+            "closed": increment.closed,
+            "parts": {stage: len(increment.records(stage)) for stage in FACTS},
+        }
+        for increment in opened.increments()
+    ]
+    try:
+        counts = funnel(directory)
+    except DataError:
+        counts = []
+    lines = [f"{each['increment']}: {'closed' if each['closed'] else 'unfinished'}" for each in increments]
+    result = {"recipe": opened.recipe.name, "increments": increments, "funnel": [vars(c) for c in counts]}
+    emit(result, json, "\n".join([*(lines or ["no increments yet"]), _table(counts)]))
+
+
+@corpus.command()
+def verify(directory: Directory, json: Json = False) -> None:
+    """Check the hash of every file and that the counts add up; exits 1 when something is wrong."""
+    from dataprep.corpus import Corpus
+    from dataprep.verify import files, problems
+
+    opened = Corpus.open(directory)
+    found = []
+    with progress("verify", len(files(opened)), "files") as tick:
+        found = list(problems(opened, tick))
+    emit({"problems": found}, json, "\n".join(found) if found else "every file and every count is right")
+    if found:
+        raise typer.Exit(1)
+
+
+@corpus.command()
+def trace(
+    directory: Directory,
+    doc_id: Annotated[str, typer.Argument(help="A document's id: 32 hex digits.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Follow a document back to its WARC record, its URL and the submissions that posted it."""
+    from dataprep.corpus import Corpus
+    from dataprep.trace import trace as follow
+
+    found = follow(Corpus.open(directory), doc_id)
+    emit(found, json, "\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _report_damage(damage: dict[str, object]) -> None:
+    console.print(
+        f"[yellow]{damage['path']}[/]: {damage['bad_lines']} of {damage['lines']} lines are no submissions"
+        + (f"; {damage['stopped']}" if damage["stopped"] else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+    for example in damage["examples"]:  # type: ignore[attr-defined]
+        console.print(f"  {example}", highlight=False, soft_wrap=True)
+
+
+def _table(counts: list[StageCount]) -> str:
+    lines = []
+    for count in counts:
+        lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
+        lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
+    return "\n".join(lines)
