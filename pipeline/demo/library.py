@@ -40,11 +40,11 @@ SKIPPED = frozenset(
 # Whole packages are walked; of the two whose submodules start compilers or windows, the documented modules.
 NUMPY = ("numpy",)
 TORCH = tuple(
-    "torch torch.nn torch.nn.functional torch.nn.init torch.nn.utils torch.nn.utils.rnn torch.autograd "
-    "torch.optim torch.optim.lr_scheduler torch.sparse torch.utils.data torch.distributions torch.fft "
-    "torch.distributed torch.linalg torch.special torch.func torch.fx torch.jit torch.profiler "
-    "torch.distributed.pipelining torch.distributed.fsdp torch.distributed.checkpoint torch.nn.parallel "
-    "torch.utils.checkpoint torch.random torch.hub torch.overrides torch.multiprocessing torch.export".split()
+    "torch torch.nn torch.nn.modules torch.nn.functional torch.nn.init torch.nn.utils torch.nn.utils.rnn "
+    "torch.autograd torch.optim torch.optim.lr_scheduler torch.sparse torch.utils.data torch.fft "
+    "torch.distributions torch.distributed torch.linalg torch.special torch.func torch.fx torch.jit "
+    "torch.profiler torch.distributed.pipelining torch.distributed.fsdp torch.distributed.checkpoint "
+    "torch.nn.parallel torch.utils.checkpoint torch.random torch.hub torch.overrides torch.export".split()
 )
 MATPLOTLIB = tuple(
     "matplotlib.axes matplotlib.figure matplotlib.artist matplotlib.axis matplotlib.cm matplotlib.colors "

@@ -1,0 +1,181 @@
+"""The pictures of the report: inline SVG in the colours of the page, which follow light and dark mode.
+
+Matplotlib's object API only: no global figure, no display, the same bytes for the same numbers.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataprep.funnel import StageCount
+
+INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "line", DOTS: "dots"}
+"""Stand-in colours that become the page's CSS variables."""
+
+WIDTH_IN = 9.0
+SMOOTHED_SHARE = 0.015  # of a curve, the time constant of its running mean
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss against tokens, in nats a token.
+
+    train, val: (tokens, loss) in order; resumes: tokens at which a stopped run went on.
+    """
+
+    train: Sequence[tuple[int, float]]
+    val: Sequence[tuple[int, float]]
+    unigram_entropy: float | None = None
+    resumes: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart, with the words on its left and at its end."""
+
+    label: str
+    count: int
+    note: str
+    colour: str
+
+
+def funnel_picture(funnel: Sequence[StageCount]) -> str:
+    """Bars of what passed each stage, and below each a bar for every reason of loss."""
+    bars: list[Bar] = []
+    for stage in funnel:
+        bars.append(
+            Bar(stage.stage, stage.passed, f"{stage.passed:,} of {stage.entered:,} {stage.unit}", KEPT)
+        )
+        losses = sorted(stage.reasons.items(), key=lambda item: (-item[1], item[0]))
+        bars += [
+            Bar(reason.replace("_", " "), count, f"{count:,}", LOST) for reason, count in losses if count
+        ]
+    passed = ", ".join(f"{s.stage} {s.passed:,} of {s.entered:,} {s.unit}" for s in funnel)
+    return _bars("funnel", bars, f"Funnel of documents: {passed}")
+
+
+def sites_picture(sites: Sequence[tuple[str, int]]) -> str:
+    """Kept documents of the sites that gave most."""
+    bars = [Bar(site, count, f"{count:,}", KEPT) for site, count in sites]
+    said = ", ".join(f"{site} {count:,}" for site, count in sites[:5])
+    return _bars("sites", bars, f"Documents kept by site: {said}")
+
+
+def loss_picture(curve: Curve) -> str:
+    """Training and validation loss against tokens, the unigram entropy as a line, resumes marked."""
+    figure, axes = _canvas(3.8)
+    if curve.train:
+        tokens, losses = zip(*curve.train, strict=True)
+        axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35)
+        axes.plot(tokens, _smoothed(losses), color=LINE, linewidth=1.8, label="training")
+    if curve.val:
+        axes.plot(*zip(*curve.val, strict=True), color=DOTS, marker="o", markersize=5, label="validation")
+    if curve.unigram_entropy is not None:
+        axes.axhline(curve.unigram_entropy, color=INK, linestyle="--", linewidth=1, label="unigram entropy")
+    for number, place in enumerate(curve.resumes):
+        label = "stopped and resumed" if number == 0 else None
+        axes.axvline(place, color=LOST, linestyle=":", linewidth=1.4, label=label)
+    axes.set_xlabel("tokens", color=INK)
+    axes.set_ylabel("loss (nats per token)", color=INK)
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, labelcolor=INK)
+    return _svg("loss", figure, _loss_in_words(curve))
+
+
+def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
+    """Horizontal bars from top to bottom, what was kept in bold."""
+    figure, axes = _canvas(0.4 + 0.26 * max(len(bars), 1))
+    places = range(len(bars), 0, -1)
+    counts = [bar.count for bar in bars]
+    reach = max(counts, default=1) or 1
+    axes.barh(places, counts, height=0.72, color=[bar.colour for bar in bars])
+    for place, bar in zip(places, bars, strict=True):
+        axes.text(bar.count + reach * 0.008, place, bar.note, va="center", fontsize=8.5, color=INK)
+    axes.set_yticks(places, [bar.label for bar in bars])
+    for label, bar in zip(axes.get_yticklabels(), bars, strict=True):
+        label.set_weight("bold" if bar.colour == KEPT else "normal")
+    axes.set_xlim(0, reach * 1.3)
+    axes.set_ylim(0.3, len(bars) + 0.7)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return _svg(name, figure, title)
+
+
+def _canvas(height_in: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    FigureCanvasSVG(figure)
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=9)
+    return figure, axes
+
+
+def _svg(name: str, figure: Any, title: str) -> str:
+    """A figure as an inline `<svg>` that stretches, names itself, and shares no id with another."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"font(-family)?: ([\d.]+px )?[^;\"]*sans-serif", r"font\1: \2inherit", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    head, _, rest = svg.partition(">")
+    label = f'role="img" aria-labelledby="{name}-title"'
+    return f'{head} {label}>\n <title id="{name}-title">{html.escape(title)}</title>{rest}'
+
+
+def _smoothed(losses: Sequence[float]) -> list[float]:
+    """Exponential running mean, its start corrected as Adam's is (Kingma & Ba 2015, section 3)."""
+    keep = 1 - 1 / max(1.0, len(losses) * SMOOTHED_SHARE)
+    mean, weight, smooth = 0.0, 0.0, []
+    for loss in losses:
+        mean = keep * mean + (1 - keep) * loss
+        weight = keep * weight + (1 - keep)
+        smooth.append(mean / weight)
+    return smooth
+
+
+def _loss_in_words(curve: Curve) -> str:
+    parts = []
+    if curve.train:
+        parts.append(f"training loss from {curve.train[0][1]:.2f} to {curve.train[-1][1]:.2f}")
+    if curve.val:
+        parts.append(f"validation loss ends at {curve.val[-1][1]:.2f}")
+    if curve.unigram_entropy is not None:
+        parts.append(f"unigram entropy is {curve.unigram_entropy:.2f}")
+    return "Loss against tokens: " + ", ".join(parts)
+
+
+def _short(value: float) -> str:
+    """A count with its unit letter.
+
+    >>> _short(1_500_000), _short(250_000), _short(0)
+    ('1.5M', '250k', '0')
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"
