@@ -1,0 +1,76 @@
+"""From sample numbers to micro-batches of tensors, and the hash that proves which stream was read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xxhash
+from torch import Tensor
+
+from pipeline.order import Order
+from pipeline.tokens import TokenStream
+
+MicroBatch = tuple[Tensor, Tensor]
+"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
+
+
+def sample_hash(sample: int, tokens: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+    """Hash one sample, its number as the seed; the sum of these modulo 2^64 is the stream hash."""
+    return xxhash.xxh3_64_intdigest(tokens.astype("<u4").tobytes(), seed=sample)
+
+
+@dataclass
+class TrainFeed:
+    """The part of each batch that one data-parallel rank computes."""
+
+    stream: TokenStream
+    order: Order
+    n_ctx: int
+    micro: int
+    dp_rank: int
+    dp_size: int
+    read_hash: int = 0
+    """Sum modulo 2^64 of the hashes of all samples that this rank has read since the last `take_hash`."""
+
+    def batches(self, consumed: int, batch: int) -> Iterator[MicroBatch]:
+        """Yield this rank's micro-batches of samples [consumed, consumed + batch)."""
+        for first in range(consumed + self.dp_rank * self.micro, consumed + batch, self.micro * self.dp_size):
+            yield _tensors([self._sample(first + row) for row in range(self.micro)])
+
+    def take_hash(self) -> int:
+        """Return `read_hash` and start it again at 0."""
+        taken, self.read_hash = self.read_hash, 0
+        return taken
+
+    def _sample(self, sample: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        tokens = self.stream.slice(self.order(sample) * self.n_ctx, self.n_ctx + 1).astype(np.int64)
+        self.read_hash = (self.read_hash + sample_hash(sample, tokens)) % 2**64
+        return tokens
+
+
+@dataclass(frozen=True)
+class EvalFeed:
+    """Fixed held-out sequences, spread evenly over the split: the same at every evaluation, in any layout."""
+
+    stream: TokenStream
+    sequences: int
+    n_ctx: int
+    micro: int
+    dp_rank: int
+    dp_size: int
+
+    def batches(self) -> Iterator[MicroBatch]:
+        """Yield this rank's micro-batches."""
+        held = (self.stream.tokens - 1) // self.n_ctx
+        places = [index * held // self.sequences * self.n_ctx for index in range(self.sequences)]
+        for first in range(self.dp_rank * self.micro, self.sequences, self.micro * self.dp_size):
+            rows = [self.stream.slice(place, self.n_ctx + 1) for place in places[first : first + self.micro]]
+            yield _tensors([row.astype(np.int64) for row in rows])
+
+
+def _tensors(rows: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> MicroBatch:
+    tokens = torch.from_numpy(np.stack(rows))
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()

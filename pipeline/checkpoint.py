@@ -1,0 +1,213 @@
+"""Checkpoints of our own: whole tensors by canonical name in safetensors, and one JSON that lists them.
+
+    RUN/checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
+    RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes and the run's state
+    RUN/checkpoints/latest                                     the newest one's name
+
+Everything is written beside and made current by one rename. No pickle anywhere: opening a stranger's
+checkpoint executes nothing. Tensors are unpadded fp32, so any layout loads what any other has saved.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from safetensors import safe_open
+from torch import Tensor
+
+from pipeline.errors import RunError
+
+FORMAT = "outbound-checkpoint/1"
+MANIFEST = "checkpoint.json"
+log = logging.getLogger("outbound")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All that a run is besides its tensors; with them, enough to go on as if it had never stopped."""
+
+    step: int
+    samples: int
+    """Consumed; the whole state of the data order."""
+    tokens: int
+    updates: int
+    """Of the optimizer: steps less those skipped."""
+    stream_hash: int
+    """Sum modulo 2^64 of the hashes of all samples so far."""
+    seconds: float
+    """Training time, over all attempts."""
+    loss: float
+    val_loss: float | None
+    config: dict[str, Any]
+    generation: int
+    build: str
+    tokenizer_fingerprint: str
+    wandb_id: str
+    processes: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk, its JSON read and whole, its tensors not yet."""
+
+    path: Path
+    state: RunState
+    files: dict[str, dict[str, Any]]
+    """File name -> its bytes and xxh3_128."""
+    tensors: dict[str, str]
+    """Tensor name -> file name."""
+
+    @staticmethod
+    def open(path: Path) -> Checkpoint:
+        """Read the JSON; RunError when it is missing, torn, altered, or of another format."""
+        try:
+            envelope = json.loads((path / MANIFEST).read_bytes())
+            body = envelope["checkpoint"]
+            if envelope["xxh3_128"] != _hash_json(body):
+                raise RunError(f"{path / MANIFEST}: was altered: its hash does not fit")
+            if body["format"] != FORMAT:
+                raise RunError(f"{path / MANIFEST}: format {body['format']!r}, expected {FORMAT!r}")
+            return Checkpoint(path, RunState(**body["state"]), body["files"], body["tensors"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path / MANIFEST}: not readable: {error}") from None
+
+    def damage(self, names: Iterable[str]) -> str | None:
+        """Compare files with their recorded size and hash; say what is wrong with the first bad one."""
+        for name in names:
+            file, recorded = self.path / name, self.files[name]
+            if not file.exists():
+                return f"{file} is missing"
+            if file.stat().st_size != recorded["bytes"]:
+                return f"{file} has {file.stat().st_size} bytes, not {recorded['bytes']}"
+            if hash_file(file) != recorded["xxh3_128"]:
+                return f"{file} was altered: its hash does not fit"
+        return None
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor, such as "weight/h.0.attn.qkv.weight" or "exp_avg/wte.weight"."""
+        with safe_open(self.path / self.tensors[name], framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+
+def newest(run: Path) -> Iterator[Path]:
+    """Yield the run's checkpoint directories, the newest first."""
+    yield from sorted((run / "checkpoints").glob("step-" + "[0-9]" * 8), reverse=True)
+
+
+def find(
+    run: Path,
+    share: Callable[[list[str]], list[str]] = lambda names: names,
+    agree: Callable[[str | None], str | None] = lambda reason: reason,
+) -> Checkpoint | None:
+    """Return the newest whole checkpoint; None when there is none at all.
+
+    A damaged one is named in the log and passed over. With several ranks, `share` picks the files that
+    this rank verifies, and `agree` returns the first reason of any rank.
+
+    Raises RunError when there are checkpoints, all of them damaged.
+    """
+    damaged = []
+    for path in newest(run):
+        reason = None
+        try:
+            checkpoint = Checkpoint.open(path)
+            reason = checkpoint.damage(share(sorted(checkpoint.files)))
+        except RunError as error:
+            reason = str(error)
+        if (reason := agree(reason)) is None:
+            return checkpoint
+        damaged.append(reason)
+        log.warning("checkpoint passed over: %s", reason)
+    if damaged:
+        raise RunError(
+            f"{run / 'checkpoints'}: every checkpoint is damaged ({damaged[0]}): "
+            "restore one, or remove them all to begin again"
+        )
+    return None
+
+
+class Writer:
+    """One checkpoint in the making, by all ranks together: shares, then `publish` by one of them."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = run / "checkpoints" / f"step-{step:08d}"
+        self.beside = self.path.with_name(f"writing-{self.path.name}")
+
+    def prepare(self) -> None:
+        """Make room, by one rank before the others write; what a dead attempt left goes."""
+        for leftover in self.path.parent.glob("writing-*"):
+            shutil.rmtree(leftover)
+        self.beside.mkdir(parents=True)
+
+    def share(self, rank: int) -> Path:
+        """Where a rank writes its tensors."""
+        return self.beside / f"rank-{rank:05d}.safetensors"
+
+    def publish(self, state: RunState, shares: list[dict[str, Any]], keep: int) -> None:
+        """Make it current, by one rank after all have written; then let go of all but the last `keep`.
+
+        `shares` holds {"file", "bytes", "xxh3_128", "tensors": [names]} of each rank.
+        """
+        body = {
+            "format": FORMAT,
+            "state": asdict(state),
+            "files": {s["file"]: {"bytes": s["bytes"], "xxh3_128": s["xxh3_128"]} for s in shares},
+            "tensors": {name: s["file"] for s in shares for name in s["tensors"]},
+        }
+        text = json.dumps({"xxh3_128": _hash_json(body), "checkpoint": body}, indent=1)
+        _write_durably(self.beside / MANIFEST, text)
+        if self.path.exists():  # a damaged one of the same step, passed over at resume
+            shutil.rmtree(self.path)
+        self.beside.rename(self.path)
+        pointer = self.path.with_name("writing-latest.txt")
+        _write_durably(pointer, self.path.name + "\n")
+        pointer.replace(self.path.with_name("latest"))
+        _sync_directory(self.path.parent)
+        for old in list(newest(self.path.parent.parent))[keep:]:
+            shutil.rmtree(old)
+
+
+def retire(path: Path) -> None:
+    """Take a damaged checkpoint out of the row, so that nobody resumes from it; it stays to be looked at."""
+    target = path.with_name(f"damaged-{path.name}")
+    if target.exists():
+        shutil.rmtree(target)
+    path.rename(target)
+
+
+def hash_file(path: Path) -> str:
+    """Return the xxh3_128 of a file's bytes, in hex."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _hash_json(body: Any) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,80 @@
+"""`outbound train` and `outbound generate`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.app import Json, app, emit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A run's YAML, such as configs/models/demo.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Values that replace the file's.")
+    ] = None,
+    nproc: Annotated[
+        int | None,
+        typer.Option(min=1, help="Local processes; one a pipeline stage when absent."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train a GPT, or go on where the run stopped.
+
+    SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint and end with code 0 and "stopped" in the result; the same
+    command continues. Started by srun or torchrun, each process is one rank.
+    """
+    from pipeline.config import load_config
+    from pipeline.ranks import place_from_environment
+
+    place = None if nproc else place_from_environment()
+    settings, generation = load_config(config, overrides or [])
+    settings.run.dir.mkdir(parents=True, exist_ok=True)
+    if place is None:
+        from pipeline.config import check_layout
+        from pipeline.launch import launch
+
+        processes = nproc or settings.parallel.pipeline
+        check_layout(settings, processes)
+        launch(config, overrides or [], processes)
+        summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
+    else:
+        from pipeline.loop import train as train_rank
+        from pipeline.stop import StopRequest
+        from pipeline.worker import log_to
+
+        log_to(settings.run.dir / "log.txt", str(place.rank))
+        summary = train_rank(settings, generation, place, StopRequest())
+    if place is None or place.rank == 0:
+        emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
+
+
+@app.command()
+def generate(
+    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
+    prompt: Annotated[str, typer.Option(help="The text to continue; none begins a document.")] = "",
+    max_tokens: Annotated[int, typer.Option(min=1)] = 100,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the K likeliest only.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw among the likeliest that sum to P only.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same text.")] = 0,
+    json: Json = False,
+) -> None:
+    """Write text with a run's newest checkpoint."""
+    from pipeline.generate import Sampling, generate_text
+
+    result = generate_text(run, prompt, max_tokens, Sampling(temperature, top_k, top_p, seed))
+    emit(result, json, result["prompt"] + result["text"])
+
+
+def _text(run: Path, summary: dict[str, Any]) -> str:
+    held_out = "" if summary["val_loss"] is None else f", held-out loss {summary['val_loss']:.4f}"
+    verb = "stopped after" if summary["stopped"] else "trained"
+    return (
+        f"{run}: {verb} {summary['steps']} steps, {summary['tokens']:,} tokens "
+        f"in {summary['seconds']:.0f} s{held_out}"
+    )

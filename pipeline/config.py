@@ -1,0 +1,309 @@
+"""The configuration of a training run: YAML, overrides, and every refusal before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model import PRESETS, GPTConfig
+from pipeline.errors import UsageError
+from pipeline.partition import layer_costs, partition
+from pipeline.tokens import Generation, load_generation
+
+
+class Section(BaseModel):
+    """A part of the configuration; a field it does not know is an error, not a silent nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Run(Section):
+    """Where the run lives."""
+
+    dir: Path
+    """Everything the run writes is under here; the same directory again resumes it."""
+    seed: int = 0
+    """Of initial weights, data order and dropout."""
+
+
+class Data(Section):
+    """What it reads."""
+
+    tokens: Path
+    """A directory made by `outbound pack`."""
+    generation: int | None = None
+    """Which generation-N.json; the newest at the first start when absent, and the same ever after."""
+    order_block: int = Field(default=64, ge=1)
+    """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
+    verify: bool = False
+    """Hash every shard at start; sizes are always compared."""
+
+
+class Optimizer(Section):
+    """AdamW with two groups: matrices decay, gains and biases do not."""
+
+    lr: float = Field(gt=0)
+    """The schedule's peak."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = Field(default=0.1, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    """Largest norm of the whole gradient; 0 never clips."""
+
+
+class Schedule(Section):
+    """The learning rate, in tokens."""
+
+    warmup_tokens: int = Field(default=0, ge=0)
+    decay_tokens: int | None = Field(default=None, gt=0)
+    """Where the cosine reaches its floor; the end of training when absent."""
+    floor: float = Field(default=0.1, ge=0, le=1)
+    """As a share of the peak."""
+
+
+class Batch(Section):
+    """How many sequences a step takes."""
+
+    sequences: int = Field(ge=1)
+    """Of one step, over all ranks."""
+    micro: int = Field(default=1, ge=1)
+    """Of one forward pass of one rank."""
+    quantum: int = Field(ge=1)
+    """Batches are multiples of this; every layout whose micro * DP divides it sees the same batches."""
+    ramp_start: int | None = Field(default=None, ge=1)
+    """Sequences of the first step; `sequences` when absent."""
+    ramp_tokens: int = Field(default=0, ge=0)
+    """Until the batch has grown linearly to `sequences`."""
+
+
+class Parallel(Section):
+    """How the model is spread; data parallelism is what remains of the processes."""
+
+    pipeline: int = Field(default=1, ge=1)
+    """Stages."""
+    zero: int = Field(default=1, ge=0, le=3)
+    """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 and gradients, 3 and weights."""
+
+
+class Train(Section):
+    """How long, and what happens on the way."""
+
+    tokens: int = Field(ge=1)
+    """The length of the run; rounded down to whole batch quanta."""
+    eval_every: int = Field(default=250, ge=1)
+    """Steps."""
+    eval_sequences: int = Field(ge=1)
+    """Held-out sequences of every evaluation."""
+    checkpoint_every: int = Field(default=1000, ge=1)
+    """Steps."""
+    keep: int = Field(default=3, ge=1)
+    """Checkpoints that stay."""
+
+
+class Wandb(Section):
+    """Weights & Biases; the same numbers are always in metrics.jsonl."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "outbound"
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    run: Run
+    data: Data
+    model: GPTConfig
+    """GPTConfig's fields; `preset` names what stands for those that are absent, the tokenizer its ids."""
+    optimizer: Optimizer
+    schedule: Schedule = Schedule()
+    batch: Batch
+    parallel: Parallel = Parallel()
+    train: Train
+    wandb: Wandb = Wandb()
+
+    @property
+    def samples(self) -> int:
+        """Sequences of the whole run: `train.tokens` rounded down to whole quanta."""
+        return self.train.tokens // self.model.n_ctx // self.batch.quantum * self.batch.quantum
+
+
+def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Generation]:
+    """Read a YAML file, apply `a.b=c` overrides, and resolve what depends on the data.
+
+    Raises UsageError that lists every mistake with its path, RunError when the tokens cannot be read.
+    """
+    raw = _read(path)
+    for override in overrides:
+        _apply(raw, override)
+    generation = _pin(raw)
+    _complete_model(raw, generation)
+    try:
+        config = RunConfig.model_validate(raw)
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise _refusal(path, found) from None
+    assert generation is not None  # only a broken data section, reported above, has none
+    if found := [*_impossible(config), *_too_short(config, generation)]:
+        raise _refusal(path, found)
+    return config, generation
+
+
+def check_layout(config: RunConfig, processes: int) -> None:
+    """Raise UsageError when the run cannot be spread over so many processes."""
+    stages, batch = config.parallel.pipeline, config.batch
+    if processes % stages:
+        raise UsageError(
+            f"parallel.pipeline: {stages} stages do not divide {processes} processes: "
+            f"start a multiple of {stages}, or change the stages"
+        )
+    data = processes // stages
+    if batch.quantum % (batch.micro * data):
+        raise UsageError(
+            f"batch.quantum: {batch.quantum} is not a multiple of micro-batch {batch.micro} x {data} "
+            f"data-parallel ranks: a step would not divide evenly; use another batch.micro or process count"
+        )
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved configuration; `load_config` reads the same back."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 1e-4 as a number; PyYAML follows YAML 1.1, which wants 1.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(), _Loader)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{path}: expected sections (run, data, model, ...), found {type(raw).__name__}")
+    return raw
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one value in place: `_apply(raw, "optimizer.lr=1e-4")`."""
+    path, equals, value = override.partition("=")
+    *sections, name = path.split(".")
+    if not equals or not all((*sections, name)):
+        raise UsageError(f"{override!r}: an override looks like optimizer.lr=1e-4")
+    for section in sections:
+        if not isinstance(raw.setdefault(section, {}), dict):
+            raise UsageError(f"{override!r}: {section} is a value, not a section")
+        raw = raw[section]
+    raw[name] = yaml.load(value, _Loader)
+
+
+def _pin(raw: dict[str, Any]) -> Generation | None:
+    """Choose the generation, as the run did when it began; None when the data section is too broken."""
+    try:
+        data = Data.model_validate(raw["data"])
+        number = data.generation or _pinned(Run.model_validate(raw["run"]).dir / "config.yaml")
+    except (ValidationError, KeyError):
+        return None
+    generation = load_generation(data.tokens, number)
+    raw["data"] = {**raw["data"], "generation": generation.number}
+    return generation
+
+
+def _pinned(resolved: Path) -> int | None:
+    """The generation in a run's own config.yaml, if the run has begun."""
+    return Data.model_validate(_read(resolved)["data"]).generation if resolved.exists() else None
+
+
+def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
+    """Fill the model's absent fields, in place: ids from the tokenizer, then the preset's fields."""
+    given = raw.get("model")
+    if not isinstance(given, dict):
+        return
+    fields = {key: value for key, value in given.items() if key != "preset"}
+    base: dict[str, Any] = {}
+    if (preset := given.get("preset")) is not None:
+        if preset not in PRESETS:
+            raise UsageError(f"model.preset: {preset!r} is unknown; choose from {', '.join(PRESETS)}")
+        base = dataclasses.asdict(PRESETS[preset])
+    if generation is not None:
+        base["vocab_size"] = generation.vocab_size
+    raw["model"] = {**base, **fields}
+
+
+def _impossible(config: RunConfig) -> list[str]:
+    """What cannot work whatever the data, each with its reason."""
+    found = []
+    stages, zero, batch = config.parallel.pipeline, config.parallel.zero, config.batch
+    if zero >= 2 and stages > 1:
+        found.append(
+            f"parallel.zero: ZeRO-{zero} cannot be combined with {stages} pipeline stages: a stage reduces "
+            "its gradients once, after all micro-batches, and ZeRO-2 would free them in each: use zero=1"
+        )
+    elif zero >= 2:
+        found.append(f"parallel.zero: ZeRO-{zero} is not built yet: use 0 or 1")
+    if zero == 0 and stages > 1:
+        found.append(
+            "parallel.zero: without ZeRO, DeepSpeed clips a pipeline by its first stage's gradients only: "
+            "use zero=1"
+        )
+    for name, value in (
+        ("batch.sequences", batch.sequences),
+        ("batch.ramp_start", batch.ramp_start or batch.quantum),
+        ("train.eval_sequences", config.train.eval_sequences),
+    ):
+        if value % batch.quantum:
+            found.append(f"{name}: {value} is not a multiple of batch.quantum {batch.quantum}")
+    if batch.quantum % batch.micro:
+        found.append(f"batch.micro: {batch.micro} does not divide batch.quantum {batch.quantum}")
+    if (batch.ramp_start or 0) > batch.sequences:
+        found.append(f"batch.ramp_start: {batch.ramp_start} is above batch.sequences {batch.sequences}")
+    if (decay := config.schedule.decay_tokens or config.train.tokens) <= config.schedule.warmup_tokens:
+        found.append(
+            f"schedule.warmup_tokens: {config.schedule.warmup_tokens} leaves no room for the decay, "
+            f"which ends at {decay}"
+        )
+    if not config.samples:
+        found.append(
+            f"train.tokens: {config.train.tokens} is less than one quantum of {batch.quantum} sequences "
+            f"of {config.model.n_ctx}"
+        )
+    try:
+        partition(layer_costs(config.model), stages)
+    except ValueError as error:
+        found.append(f"parallel.pipeline: {error}")
+    return found
+
+
+def _too_short(config: RunConfig, generation: Generation) -> list[str]:
+    """Where the data do not suffice for the model or the evaluation."""
+    found = []
+    needs = (("train", 1, "model.n_ctx"), ("val", config.train.eval_sequences, "train.eval_sequences"))
+    for split, needed, path in needs:
+        held = generation.splits[split].sequences(config.model.n_ctx) if split in generation.splits else 0
+        if held < needed:
+            found.append(
+                f"{path}: {needed} sequences of {config.model.n_ctx} are needed, {split!r} holds {held}: "
+                "use fewer, a shorter n_ctx, or pack more text"
+            )
+    if config.model.vocab_size < generation.vocab_size:
+        found.append(
+            f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {generation.vocab_size}"
+        )
+    return found
+
+
+def _refusal(path: Path, found: list[str]) -> UsageError:
+    if len(found) == 1:
+        return UsageError(f"{path}: {found[0]}")
+    return UsageError(f"{path}: {len(found)} mistakes\n" + "\n".join(f"  {line}" for line in found))

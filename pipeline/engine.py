@@ -1,0 +1,212 @@
+"""DeepSpeed behind one small interface: the same loop drives pipeline stages and the plain engine.
+
+With pipeline stages, `PipelineModule` under ZeRO-1; with one stage, the plain engine under ZeRO-0 or 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import deepspeed
+import torch
+import torch.distributed as dist
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.utils import logger
+from torch import nn
+
+from model import GPT, GPTConfig
+from model.init import initialise
+from model.layers import Layer, layers
+from model.loss import cross_entropy
+from model.names import canonical_name
+from pipeline.batches import MicroBatch
+from pipeline.config import RunConfig
+from pipeline.device import Device
+from pipeline.partition import DECAY, NO_DECAY, layer_costs, partition
+
+
+class Engine(Protocol):
+    """What the loop and the checkpoints need of either engine."""
+
+    parameters: dict[str, nn.Parameter]
+    """Of this process, by canonical name; a tied one stands on two stages."""
+    owned: list[str]
+    """Those that this stage saves: of a tied one, the first copy."""
+    optimizer: Any
+    """DeepSpeed's ZeRO optimizer, or torch's own under ZeRO-0."""
+    stage: int
+    dp_rank: int
+    dp_size: int
+    reads: bool
+    """Whether this process is fed with batches; it computes the first layer, or the loss."""
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Return the mean loss over so many sequences in all, without dropout; weights stay as they are."""
+
+    def grad_norm(self) -> float:
+        """Return the norm of the last step's whole gradient, before clipping."""
+
+
+def build_engine(config: RunConfig, device: Device) -> Engine:
+    """Build the model over the processes that have met, with its initial weights and optimizer."""
+    for handler in logger.handlers:  # standard output belongs to the command's result
+        handler.setStream(sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed prints its layers
+        return PipelineEngine(config, device) if config.parallel.pipeline > 1 else PlainEngine(config, device)
+
+
+class PipelineEngine:
+    """A model cut into stages: micro-batches flow through, one forward and one backward in turn (1F1B)."""
+
+    def __init__(self, config: RunConfig, device: Device) -> None:
+        with torch.no_grad():  # it broadcasts tied weights, which autograd would remember and warn of
+            module = _Stages(config.model, config.parallel.pipeline)
+        self.parameters = _prepare(module, config)
+        self._micro = config.batch.micro
+        self._engine = _initialise_deepspeed(module, self.parameters, config, device)
+        self.optimizer = self._engine.optimizer
+        self.owned = [
+            name for name, p in self.parameters.items() if not getattr(p, "ds_pipe_replicated", False)
+        ]
+        self.stage: int = self._engine.stage_id
+        self.dp_rank: int = self._engine.grid.get_data_parallel_rank()
+        self.dp_size: int = self._engine.grid.get_data_parallel_world_size()
+        self.reads: bool = self._engine.is_first_stage() or self._engine.is_last_stage()
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one step; every stage learns the loss."""
+        _set_lr(self._engine, lr)
+        self._engine.set_train_batch_size(sequences)
+        return float(self._engine.train_batch(batches))
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Compute the loss; every stage learns it."""
+        # Left to itself, DeepSpeed would take as many micro-batches as the last training step.
+        count = sequences // (self._micro * self.dp_size)
+        return float(self._engine.eval_batch(batches, num_micro_batches=count))
+
+    def grad_norm(self) -> float:
+        """Norm of the last gradient over all stages."""
+        return float(self._engine.get_global_grad_norm())
+
+
+class PlainEngine:
+    """The whole model in every process; micro-batches accumulate, data-parallel ranks average."""
+
+    reads = True
+    stage = 0
+
+    def __init__(self, config: RunConfig, device: Device) -> None:
+        module = GPT(config.model)
+        self.parameters = _prepare(module, config)
+        self._micro = config.batch.micro
+        self._engine = _initialise_deepspeed(module, self.parameters, config, device)
+        self.optimizer = self._engine.optimizer
+        self.owned = list(self.parameters)
+        self.dp_rank = dist.get_rank()
+        self.dp_size = dist.get_world_size()
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one step; every rank learns the mean loss."""
+        _set_lr(self._engine, lr)
+        self._engine.set_train_batch_size(sequences)
+        self._engine.train()
+        count = sequences // (self._micro * self.dp_size)
+        total = torch.zeros((), device=self._engine.device)
+        for index, (inputs, targets) in enumerate(batches):
+            # DeepSpeed's own boundary counts micro-batches since the start of the run: after a change of
+            # batch size it would step in mid-batch.
+            self._engine.set_gradient_accumulation_boundary(index == count - 1)
+            loss = self._loss(inputs, targets)
+            self._engine.backward(loss)
+            self._engine.step()
+            total += loss.detach()
+        return self._mean(total / count)
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Compute the loss; every rank learns it."""
+        self._engine.eval()
+        with torch.no_grad():
+            losses = [self._loss(inputs, targets) for inputs, targets in batches]
+        return self._mean(torch.stack(losses).mean())
+
+    def grad_norm(self) -> float:
+        """Norm of the last gradient."""
+        return float(self._engine.get_global_grad_norm())
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        device = self._engine.device
+        return cross_entropy(self._engine(inputs.to(device)), targets.to(device))
+
+    def _mean(self, value: torch.Tensor) -> float:
+        dist.all_reduce(value)
+        return float(value) / self.dp_size
+
+
+class _Stages(PipelineModule):  # type: ignore[misc]
+    """DeepSpeed's pipeline with the cut of `pipeline.partition`; its own methods can make a stage hang."""
+
+    def __init__(self, config: GPTConfig, stages: int) -> None:
+        self._bounds = partition(layer_costs(config), stages)
+        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages, loss_fn=cross_entropy)
+
+    def _partition_layers(self, method: str) -> None:
+        self.parts = self._bounds
+        self._set_bounds(*self._bounds[self.stage_id : self.stage_id + 2])
+
+
+def _spec(layer: Layer) -> LayerSpec:
+    if layer.tied_to is None:
+        return LayerSpec(layer.module, *layer.args)
+    return TiedLayerSpec(layer.tied_to, layer.module, *layer.args, forward_fn=layer.forward)
+
+
+def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
+    """Fill a module with the run's initial weights; return its parameters by canonical name."""
+    named = {canonical_name(name, config.model): value for name, value in module.named_parameters()}
+    initialise(named.items(), config.model, config.run.seed)
+    return named
+
+
+def _initialise_deepspeed(
+    module: nn.Module, parameters: dict[str, nn.Parameter], config: RunConfig, device: Device
+) -> Any:
+    groups: dict[str, list[nn.Parameter]] = {DECAY: [], NO_DECAY: []}
+    for value in parameters.values():
+        groups[DECAY if value.dim() >= 2 else NO_DECAY].append(value)
+    wanted = config.optimizer
+    # Given torch's optimizer, DeepSpeed compiles none of its own; fused is five times as fast on a CPU.
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": groups[DECAY], "weight_decay": wanted.weight_decay},
+            {"params": groups[NO_DECAY], "weight_decay": 0.0},
+        ],
+        lr=wanted.lr,
+        betas=wanted.betas,
+        eps=wanted.eps,
+        fused=True,
+    )
+    settings = {
+        "train_micro_batch_size_per_gpu": config.batch.micro,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": wanted.clip,  # always said: DeepSpeed's default has changed between versions
+        "zero_optimization": {"stage": config.parallel.zero},
+        "steps_per_print": None,
+        **device.precision,
+    }
+    engine, *_ = deepspeed.initialize(
+        model=module, optimizer=optimizer, config=settings, dist_init_required=False
+    )
+    return engine
+
+
+def _set_lr(engine: Any, lr: float) -> None:
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,98 @@
+"""Local processes for `outbound train --nproc N`: started together, stopped together, ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from pipeline.errors import RunError, UsageError
+from pipeline.stop import SIGNALS
+
+POLL_S = 0.05
+
+
+def launch(config: Path, overrides: list[str], processes: int) -> None:
+    """Train with so many processes of this machine; return when all have ended well.
+
+    SIGTERM, SIGUSR1 and SIGINT are passed on, and the processes save and end. When one dies, the others
+    are ended and RunError (UsageError for a usage error) says what happened to it.
+    """
+    port = _free_port()
+    workers = [_start(config, overrides, rank, processes, port) for rank in range(processes)]
+    try:
+        with _forwarding(workers):
+            while any(worker.poll() is None for worker in workers):
+                if failed := [rank for rank, worker in enumerate(workers) if worker.returncode]:
+                    raise _failure(workers, failed)
+                time.sleep(POLL_S)
+        if failed := [rank for rank, worker in enumerate(workers) if worker.returncode]:
+            raise _failure(workers, failed)
+    finally:
+        for worker in workers:
+            worker.kill()  # nothing happens to one that has ended
+            worker.wait()
+
+
+def _start(
+    config: Path, overrides: list[str], rank: int, processes: int, port: int
+) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        # Threads of several processes on the same cores spin against each other.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.worker", str(config), *overrides],
+        env=environment,
+        stdin=subprocess.PIPE,  # closes with this process, whatever ends it
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches the launcher, which passes it on once
+    )
+
+
+@contextmanager
+def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def forward(number: int, frame: FrameType | None) -> None:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError:
+    """Say why the first of the failed died; one that could speak knows better than one that was killed."""
+    for rank in failed:
+        if word := workers[rank].communicate()[0]:
+            said = json.loads(word)
+            return (UsageError if said["code"] == 2 else RunError)(said["message"])
+    code = workers[failed[0]].returncode
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return RunError(
+        f"rank {failed[0]} {how}: the others were ended; the same command resumes from the last checkpoint"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

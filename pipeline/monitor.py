@@ -1,0 +1,137 @@
+"""What a run shows of itself: metrics.jsonl, Weights & Biases and the terminal, from one rank only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from pipeline.config import RunConfig
+
+QUIET_S = 15.0
+"""Where there is no terminal, a line of progress appears at most this often."""
+
+log = logging.getLogger("outbound")
+
+
+class Monitor:
+    """Receives numbers after each step and each evaluation, and puts them where people look."""
+
+    def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:
+        """Go on after `step`: what was written beyond it belongs to steps that will be taken again."""
+        truncate_metrics(config.run.dir / "metrics.jsonl", step)
+        self._metrics = (config.run.dir / "metrics.jsonl").open("a", buffering=1)
+        self._wandb = _start_wandb(config, wandb_id)
+        self._terminal = _Terminal(config.train.tokens)
+
+    def step(self, row: dict[str, Any]) -> None:
+        """Record one step."""
+        self._record(row)
+        self._terminal.step(row)
+
+    def evaluation(self, row: dict[str, Any]) -> None:
+        """Record one evaluation."""
+        self._record(row)
+        self._terminal.say(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+
+    def say(self, text: str) -> None:
+        """Tell people, on the terminal and in log.txt, what happens."""
+        log.info(text)
+        self._terminal.say(text)
+
+    def close(self) -> None:
+        """Finish all three; W&B's file is whole only after this."""
+        self._terminal.close()
+        self._metrics.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _record(self, row: dict[str, Any]) -> None:
+        self._metrics.write(json.dumps(row) + "\n")
+        if self._wandb is not None:
+            self._wandb.log(row)
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drop lines beyond `step`, and a last line that a crash has torn, so that no step stands twice."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= step:
+            kept.append(line)
+    beside = path.with_suffix(".writing")
+    beside.write_text("".join(f"{line}\n" for line in kept))
+    beside.replace(path)
+
+
+def wandb_id(run: Path) -> str:
+    """Return the run's one W&B id: made at its first start, the same after every requeue."""
+    path = run / "wandb_id"
+    if not path.exists():
+        path.write_text(secrets.token_hex(4) + "\n")
+    return path.read_text().strip()
+
+
+def _start_wandb(config: RunConfig, run_id: str) -> Any:
+    if config.wandb.mode == "disabled":
+        return None
+    os.environ["WANDB_SILENT"] = "true"
+    import wandb
+
+    run = wandb.init(
+        mode=config.wandb.mode,
+        project=config.wandb.project,
+        id=run_id,
+        name=config.run.dir.name,
+        dir=config.run.dir,
+        config=config.model_dump(mode="json"),
+        resume="allow" if config.wandb.mode == "online" else None,  # offline, W&B cannot look and warns
+        settings=wandb.Settings(console="off"),
+    )
+    run.define_metric("tokens")
+    run.define_metric("*", step_metric="tokens")
+    return run
+
+
+class _Terminal:
+    """A progress bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total_tokens: int) -> None:
+        self._console = Console(stderr=True)
+        self._total = total_tokens
+        self._said_at = time.monotonic()
+        columns = (
+            TextColumn("train"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("", total=total_tokens)
+        self._bar.start()
+
+    def step(self, row: dict[str, Any]) -> None:
+        text = f"step {row['step']}  loss {row['loss']:.4f}  {row['tokens_per_s']:,.0f} tokens/s"
+        self._bar.update(self._task, completed=row["tokens"], description=text)
+        if not self._console.is_terminal and time.monotonic() - self._said_at > QUIET_S:
+            self.say(f"{row['tokens'] / self._total:4.0%}  {text}")
+
+    def say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        self._bar.console.print(text, highlight=False)
+
+    def close(self) -> None:
+        self._bar.stop()

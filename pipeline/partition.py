@@ -1,0 +1,97 @@
+"""How the layers are cut into pipeline stages: by cost, and so that no stage hangs the others. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+
+from model import GPTConfig
+
+DECAY, NO_DECAY = "decay", "no_decay"
+"""The optimizer's two groups: matrices, which weight decay shrinks, and gains and biases, which it spares."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer of `model.layers.layers`: what it costs, and which optimizer groups it has parameters of."""
+
+    name: str
+    flops: float
+    """Forward floating-point operations a token, multiply and add counted apart."""
+    groups: frozenset[str]
+
+
+def layer_costs(config: GPTConfig) -> list[LayerCost]:
+    """Cost every layer, in the model's order (Brown et al. 2020, appendix D, plus attention and head).
+
+    Causal attention is counted as half its square, a band by its width.
+    """
+    d_model, d_attention = config.d_model, config.n_head * config.head_width
+    matrices = 4 * d_model * d_attention + 2 * d_model * config.ff_width
+    both, matrix, gain = frozenset({DECAY, NO_DECAY}), frozenset({DECAY}), frozenset({NO_DECAY})
+    costs = [LayerCost("wte", 0.0, matrix), LayerCost("wpe", 0.0, matrix)]
+    for index in range(config.n_layer):
+        seen = min(config.band(index) or config.n_ctx, config.n_ctx / 2)
+        costs.append(LayerCost(f"h.{index}", 2.0 * matrices + 4.0 * seen * d_attention, both))
+    if config.norm == "pre":
+        costs.append(LayerCost("ln_f", 0.0, gain))
+    costs.append(LayerCost("head", 2.0 * d_model * config.padded_vocab_size, matrix))
+    return costs
+
+
+def training_flops_per_token(config: GPTConfig) -> float:
+    """Operations of forward and backward together; the backward pass costs twice the forward."""
+    return 3 * sum(layer.flops for layer in layer_costs(config))
+
+
+def partition(costs: list[LayerCost], stages: int) -> list[int]:
+    """Cut the layers so that the dearest stage is as cheap as can be: `stages` + 1 bounds, 0 to len(costs).
+
+    Every stage gets a parameter of each optimizer group. DeepSpeed all-reduces the gradient norm once a
+    group a stage has, and hangs when stages differ (its issues 1522 and 5078).
+
+    Raises ValueError when there are too few layers for that.
+    """
+    every = frozenset[str]().union(*(layer.groups for layer in costs))
+
+    @cache
+    def best(first: int, left: int) -> tuple[float, tuple[int, ...]] | None:
+        """The cheapest cut of costs[first:] into `left` stages: (dearest stage, bounds after first)."""
+        if left == 1:
+            complete = first < len(costs) and _groups(costs[first:]) == every
+            return (_flops(costs[first:]), (len(costs),)) if complete else None
+        found: tuple[float, tuple[int, ...]] | None = None
+        for cut in range(first + 1, len(costs)):
+            if _groups(costs[first:cut]) != every or (rest := best(cut, left - 1)) is None:
+                continue
+            dearest = max(_flops(costs[first:cut]), rest[0])
+            if found is None or dearest < found[0]:
+                found = dearest, (cut, *rest[1])
+        return found
+
+    cut = best(0, stages)
+    if cut is None:
+        blocks = sum(layer.groups == every for layer in costs)
+        raise ValueError(
+            f"{stages} stages cannot each hold a matrix and a gain of a model with {blocks} blocks "
+            f"(DeepSpeed would hang): use at most {blocks} stages"
+        )
+    return [0, *cut[1]]
+
+
+def describe(costs: list[LayerCost], bounds: list[int]) -> str:
+    """Name each stage's layers and its share of the cost, for the log."""
+    total = _flops(costs)
+    return "; ".join(
+        f"stage {stage}: {costs[first].name}..{costs[last - 1].name} {_flops(costs[first:last]) / total:.0%}"
+        for stage, (first, last) in enumerate(pairwise(bounds))
+    )
+
+
+def _flops(costs: list[LayerCost]) -> float:
+    return sum(layer.flops for layer in costs)
+
+
+def _groups(costs: list[LayerCost]) -> frozenset[str]:
+    return frozenset[str]().union(*(layer.groups for layer in costs))

@@ -1,0 +1,79 @@
+"""Who this process is among the others, and the small things that they tell each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process of a run."""
+
+    rank: int
+    world: int
+    local_rank: int
+
+
+def place_from_environment() -> Place | None:
+    """Read what torchrun, `outbound train --nproc` or srun has set; None when this process stands alone."""
+    env = os.environ
+    if "RANK" in env:
+        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
+    elif "SLURM_PROCID" in env and "SLURM_STEP_ID" in env:  # a batch script itself has no step
+        names = "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"
+    else:
+        return None
+    missing = [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in env]
+    if missing:
+        raise UsageError(
+            f"{names[0]} is set, but not {', '.join(missing)}: start by srun, torchrun or --nproc"
+        )
+    return Place(*(int(env[name]) for name in names))
+
+
+def join(place: Place, backend: str) -> None:
+    """Meet the other processes; returns when all have come."""
+    os.environ |= {
+        "RANK": str(place.rank),
+        "WORLD_SIZE": str(place.world),
+        "LOCAL_RANK": str(place.local_rank),
+    }
+    import deepspeed
+    import deepspeed.ops
+
+    # Its shared-memory all-reduce would be compiled at start, for minutes and without a word.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+
+
+def sum_int64(values: list[int], device: str) -> list[int]:
+    """Add integers over all ranks, modulo 2^64: one small all-reduce. Returns them in [0, 2^64)."""
+    import torch
+    import torch.distributed as dist
+
+    signed = [(value + 2**63) % 2**64 - 2**63 for value in values]
+    total = torch.tensor(signed, dtype=torch.int64, device=device)
+    dist.all_reduce(total)
+    return [value % 2**64 for value in total.tolist()]
+
+
+def gather_json(value: Any, device: str) -> list[Any]:
+    """Collect one JSON value from every rank, in rank order, on every rank. (torch's own way is pickle.)"""
+    import torch
+    import torch.distributed as dist
+
+    encoded = json.dumps(value).encode()
+    sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor([len(encoded)], device=device))
+    longest = max(int(size) for size in sizes)
+    mine = torch.zeros(longest, dtype=torch.uint8, device=device)
+    mine[: len(encoded)] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+    texts = [torch.empty_like(mine) for _ in sizes]
+    dist.all_gather(texts, mine)
+    decoded = (bytes(text[: int(size)].cpu().numpy()) for text, size in zip(texts, sizes, strict=True))
+    return [json.loads(text) for text in decoded]

@@ -1,0 +1,134 @@
+"""Saving and restoring by all ranks together: each writes its share, each reads what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import xxhash
+
+from model.names import padded, unpadded
+from pipeline import state
+from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest, retire
+from pipeline.config import RunConfig
+from pipeline.engine import Engine
+from pipeline.errors import UsageError
+from pipeline.ranks import Place, gather_json
+from pipeline.tensorfile import Shapes, TensorFile
+from pipeline.tokens import Generation
+
+
+def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path:
+    """Write a checkpoint; every rank must call it. Returns its path when it is current."""
+    device = _device(engine)
+    writer = Writer(config.run.dir, now.step)
+    if place.rank == 0:
+        writer.prepare()
+    dist.barrier()
+    # A stage's parameters are dealt out over its data-parallel ranks, so that all disks and links work.
+    mine = engine.owned[engine.dp_rank :: engine.dp_size]
+    shapes: Shapes = {}
+    for name in mine:
+        shape = unpadded(name, engine.parameters[name].detach(), config.model).shape
+        shapes |= {f"{kind}/{name}": (torch.float32, tuple(shape)) for kind in state.KINDS}
+    generators = _generator_states()
+    shapes |= {
+        f"rng/{place.rank}/{name}": (value.dtype, tuple(value.shape)) for name, value in generators.items()
+    }
+    with TensorFile(writer.share(place.rank), shapes) as file:
+        for name in engine.owned:
+            for kind in state.KINDS:
+                whole = state.read(engine.parameters[name], kind, engine.optimizer)  # all ranks of the stage
+                if name in mine:
+                    file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
+        for name, value in generators.items():
+            file.write(f"rng/{place.rank}/{name}", value)
+    shares = gather_json({**file.receipt(), "tensors": list(shapes)}, device)
+    if place.rank == 0:
+        writer.publish(now, shares, config.train.keep)
+    dist.barrier()
+    return writer.path
+
+
+def restore(config: RunConfig, engine: Engine, place: Place) -> RunState | None:
+    """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
+
+    Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
+    otherwise they are seeded anew by (seed, step, rank).
+    """
+    checkpoint = _find_together(config.run.dir, place, _device(engine))
+    if checkpoint is None:
+        seed_generators(config.run.seed, 0, place.rank)
+        return None
+    then = checkpoint.state
+    state.set_updates(engine.optimizer, then.updates)
+    for name, parameter in engine.parameters.items():
+        for kind in state.KINDS:
+            whole = padded(name, checkpoint.tensor(f"{kind}/{name}"), config.model)
+            state.write(parameter, kind, whole, engine.optimizer)
+    if (then.processes, then.stages) == (place.world, config.parallel.pipeline):
+        _restore_generators(checkpoint, place.rank)
+    else:
+        seed_generators(config.run.seed, then.step, place.rank)
+    return then
+
+
+def seed_generators(seed: int, step: int, rank: int) -> None:
+    """Seed dropout: every rank, and every move to another layout, draws its own numbers."""
+    torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
+
+
+def check_same_run(config: RunConfig, then: RunState, generation: Generation) -> None:
+    """Raise UsageError when a configuration would continue a run as something else than it is."""
+    was, now = then.config, config.model_dump(mode="json")
+    pinned = {
+        "model": (was["model"], now["model"]),
+        "run.seed": (was["run"]["seed"], now["run"]["seed"]),
+        "data.order_block": (was["data"]["order_block"], now["data"]["order_block"]),
+        "data.generation": (then.generation, generation.number),
+        "the tokens' build": (then.build, generation.build),
+        "the tokenizer": (then.tokenizer_fingerprint, generation.tokenizer_fingerprint),
+    }
+    for name, (before, after) in pinned.items():
+        if before != after:
+            raise UsageError(
+                f"{name}: was {before} when this run began, is {after} now: "
+                "use the run's own config.yaml, or another run.dir"
+            )
+
+
+def _find_together(run: Path, place: Place, device: str) -> Checkpoint | None:
+    """Each rank verifies some of the files; all take the same checkpoint."""
+
+    def share(names: list[str]) -> list[str]:
+        return names[place.rank :: place.world]
+
+    def agree(reason: str | None) -> str | None:
+        return next((found for found in gather_json(reason, device) if found), None)
+
+    checkpoint = find(run, share, agree)
+    dist.barrier()  # nobody looks any more at those that now go
+    if checkpoint and place.rank == 0:
+        for path in newest(run):
+            if path == checkpoint.path:
+                break
+            retire(path)
+    return checkpoint
+
+
+def _generator_states() -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_generators(checkpoint: Checkpoint, rank: int) -> None:
+    torch.set_rng_state(checkpoint.tensor(f"rng/{rank}/cpu"))
+    if f"rng/{rank}/cuda" in checkpoint.tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(checkpoint.tensor(f"rng/{rank}/cuda"))
+
+
+def _device(engine: Engine) -> str:
+    return next(iter(engine.parameters.values())).device.type

@@ -1,0 +1,39 @@
+"""What changes while a run goes on: learning rate by tokens, batch size by consumed samples. Pure."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate(tokens: int, *, peak: float, warmup_tokens: int, decay_tokens: int, floor: float) -> float:
+    """Return the rate of the step that ends at `tokens`: linear warm-up, cosine to a floor, then constant.
+
+    As GPT-3 (Brown et al. 2020, appendix B): the cosine runs from the start of training to `decay_tokens`
+    and ends at `floor` * `peak`. Counting tokens, not steps, makes it independent of the batch ramp.
+
+    >>> recipe = {"peak": 1.0, "warmup_tokens": 10, "decay_tokens": 110, "floor": 0.1}
+    >>> [learning_rate(tokens, **recipe) for tokens in (5, 10, 60, 110, 999)]
+    [0.5, 1.0, 0.55, 0.1, 0.1]
+    """
+    if tokens < warmup_tokens:
+        return peak * tokens / warmup_tokens
+    if tokens >= decay_tokens:
+        return peak * floor
+    progress = (tokens - warmup_tokens) / (decay_tokens - warmup_tokens)
+    return peak * (floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def batch_size(consumed: int, *, full: int, quantum: int, ramp_start: int, ramp_samples: int) -> int:
+    """Return the sequences of the step that begins after `consumed` samples.
+
+    It grows linearly from `ramp_start` to `full` over `ramp_samples` (GPT-3, appendix B), rounded down to
+    `quantum` so that any layout whose micro-batches divide the quantum takes the same batches.
+
+    >>> recipe = {"full": 16, "quantum": 4, "ramp_start": 4, "ramp_samples": 100}
+    >>> [batch_size(consumed, **recipe) for consumed in (0, 33, 34, 99, 100, 500)]
+    [4, 4, 8, 12, 16, 16]
+    """
+    if consumed >= ramp_samples:
+        return full
+    grown = ramp_start + (full - ramp_start) * consumed // ramp_samples
+    return max(quantum, grown // quantum * quantum)

@@ -1,0 +1,70 @@
+"""A safetensors file written tensor by tensor: hashed on the way, with one tensor in memory at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import xxhash
+from torch import Tensor
+
+_DTYPES = {torch.float32: "F32", torch.uint8: "U8"}
+_SIZES = {torch.float32: 4, torch.uint8: 1}
+
+Shapes = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+"""Tensor name -> its dtype and shape."""
+
+
+class TensorFile:
+    """Writes the tensors that were announced, in the order in which they were announced.
+
+    The format (safetensors' README): eight bytes of header length, a JSON header with each tensor's byte
+    range, then the bytes. A context manager; on leaving, the file is on disk.
+    """
+
+    def __init__(self, path: Path, shapes: Shapes) -> None:
+        self.path = path
+        self._waiting = list(shapes)
+        header: dict[str, Any] = {}
+        at = 0
+        for name, (dtype, shape) in shapes.items():
+            end = at + _SIZES[dtype] * math.prod(shape)
+            header[name] = {"dtype": _DTYPES[dtype], "shape": list(shape), "data_offsets": [at, end]}
+            at = end
+        encoded = json.dumps(header).encode()
+        encoded += b" " * (-len(encoded) % 8)
+        self._digest = xxhash.xxh3_128()
+        self._file = path.open("wb")
+        self._bytes = 0
+        self._put(len(encoded).to_bytes(8, "little"))
+        self._put(encoded)
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def write(self, name: str, tensor: Tensor) -> None:
+        """Append the next tensor; ValueError when another was due."""
+        if not self._waiting or self._waiting.pop(0) != name:
+            raise ValueError(f"{self.path}: {name} is out of turn")
+        self._put(tensor.detach().cpu().contiguous().numpy().tobytes())
+
+    def receipt(self) -> dict[str, Any]:
+        """Return what was written: file name, bytes and xxh3_128."""
+        return {"file": self.path.name, "bytes": self._bytes, "xxh3_128": self._digest.hexdigest()}
+
+    def _put(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._file.write(data)
+        self._bytes += len(data)

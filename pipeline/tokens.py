@@ -1,0 +1,175 @@
+"""The token stream of one pinned generation, mapped from its shards: nothing is read before it is asked for.
+
+A shard is an uncompressed tar of blocks, each some thousand little-endian tokens. `generation-N.json` lists
+shards, their hashes and the byte offset of each block, so a position in the stream is found without opening
+a tar.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from pipeline.errors import RunError
+
+FORMAT = "outbound-tokens/1"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar of token blocks."""
+
+    path: Path
+    bytes: int
+    xxh3_128: str
+    blocks: tuple[tuple[int, int], ...]
+    """(byte offset in the tar, tokens) of each block."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One token stream: the blocks of its shards, one after another."""
+
+    tokens: int
+    documents: int
+    unigram_entropy_nats: float
+    """Loss of the best model that ignores context: what training must get below."""
+    shards: tuple[Shard, ...]
+
+    def sequences(self, n_ctx: int) -> int:
+        """Count whole sequences of n_ctx inputs, each with the token that follows it as its last target."""
+        return max(0, (self.tokens - 1) // n_ctx)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An immutable state of a token directory; a run pins one by its number."""
+
+    directory: Path
+    number: int
+    build: str
+    tokenizer_fingerprint: str
+    vocab_size: int
+    eot: int
+    dtype: np.dtype[Any]
+    splits: dict[str, Split]
+
+
+def load_generation(directory: Path, number: int | None) -> Generation:
+    """Read `generation-N.json`, or the newest when number is None; RunError when it is missing or broken."""
+    if number is None:
+        numbers = [int(path.stem.partition("-")[2]) for path in directory.glob("generation-*.json")]
+        if not numbers:
+            raise RunError(f"{directory}: no generation-N.json here; make one with `outbound pack`")
+        number = max(numbers)
+    path = directory / f"generation-{number}.json"
+    try:
+        body = json.loads(path.read_bytes())
+        if body["format"] != FORMAT:
+            raise RunError(f"{path}: format is {body['format']!r}, expected {FORMAT!r}: pack again")
+        return Generation(
+            directory=directory,
+            number=number,
+            build=body["build"],
+            tokenizer_fingerprint=body["tokenizer"]["fingerprint"],
+            vocab_size=body["tokenizer"]["vocab_size"],
+            eot=body["tokenizer"]["eot"],
+            dtype=np.dtype(body["dtype"]),
+            splits={name: _split(directory, split) for name, split in body["splits"].items()},
+        )
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such generation; see which ones stand in {directory}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: not a generation ({error!r}): publish it again with `outbound pack`"
+        ) from None
+
+
+def _split(directory: Path, body: dict[str, Any]) -> Split:
+    return Split(
+        tokens=body["tokens"],
+        documents=body["documents"],
+        unigram_entropy_nats=body["unigram_entropy_nats"],
+        shards=tuple(
+            Shard(
+                path=directory / shard["path"],
+                bytes=shard["bytes"],
+                xxh3_128=shard["xxh3_128"],
+                blocks=tuple((offset, tokens) for offset, tokens in shard["blocks"]),
+            )
+            for shard in body["shards"]
+        ),
+    )
+
+
+class TokenStream:
+    """Random access to one split of a generation at the speed of memory."""
+
+    def __init__(self, generation: Generation, split: str, verify: bool = False) -> None:
+        """Check that every shard is there and has its size, with `verify` also its hash; RunError if not."""
+        shards = generation.splits[split].shards
+        for shard in shards:
+            _check(shard, verify)
+        self.tokens = generation.splits[split].tokens
+        self._dtype = generation.dtype
+        self._shards = shards
+        self._maps: dict[int, npt.NDArray[np.uint8]] = {}
+        blocks = [(index, *block) for index, shard in enumerate(shards) for block in shard.blocks]
+        table = np.array(blocks, dtype=np.int64).reshape(-1, 3)
+        self._shard_of, self._offset_of, sizes = table.T
+        self._ends = np.cumsum(sizes)
+        held = int(self._ends[-1]) if len(self._ends) else 0
+        if held != self.tokens:
+            raise RunError(
+                f"{generation.directory}: generation {generation.number} says that {split!r} has "
+                f"{self.tokens} tokens, its blocks hold {held}: publish it again with `outbound pack`"
+            )
+
+    def slice(self, start: int, length: int) -> npt.NDArray[Any]:
+        """Return tokens [start, start + length) of the stream, across blocks and shards: a new 1-d array.
+
+        Raises RunError when the stream does not reach that far.
+        """
+        if start < 0 or start + length > self.tokens:
+            raise RunError(f"tokens {start} to {start + length} are outside a stream of {self.tokens}")
+        out = np.empty(length, dtype=self._dtype)
+        block = int(np.searchsorted(self._ends, start, side="right"))
+        done = 0
+        while done < length:
+            end = int(self._ends[block])
+            take = min(length - done, end - start - done)
+            begin = int(self._ends[block - 1]) if block else 0
+            at = int(self._offset_of[block]) + (start + done - begin) * self._dtype.itemsize
+            raw = self._map(int(self._shard_of[block]))[at : at + take * self._dtype.itemsize]
+            out[done : done + take] = np.frombuffer(raw, dtype=self._dtype)
+            done += take
+            block += 1
+        return out
+
+    def _map(self, index: int) -> npt.NDArray[np.uint8]:
+        if index not in self._maps:
+            self._maps[index] = np.memmap(self._shards[index].path, dtype=np.uint8, mode="r")
+        return self._maps[index]
+
+
+def _check(shard: Shard, verify: bool) -> None:
+    advice = "the run's data changed: restore the shard, or pin another generation in a new run"
+    try:
+        size = shard.path.stat().st_size
+    except FileNotFoundError:
+        raise RunError(f"{shard.path}: missing; {advice}") from None
+    if size != shard.bytes:
+        raise RunError(f"{shard.path}: {size} bytes, expected {shard.bytes}; {advice}")
+    if verify:
+        digest = xxhash.xxh3_128()
+        with shard.path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        if digest.hexdigest() != shard.xxh3_128:
+            raise RunError(f"{shard.path}: hash {digest.hexdigest()}, expected {shard.xxh3_128}; {advice}")
