@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,13 +173,12 @@ def _write_shard(
     import webdataset
 
     written = attempt_path(tokens, stem)
-    blocks = []
     with written.open("wb") as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
         for number, first in enumerate(range(0, len(stream), block_tokens)):
             block = stream[first : first + block_tokens]
             tar.write({"__key__": f"{stem}-{number:05d}", "bin": block.tobytes()})
-            size = -(-block.nbytes // 512) * 512
-            blocks.append([file.tell() - size, len(block)])
+    with tarfile.open(written) as tar:
+        blocks = [[member.offset_data, member.size // stream.itemsize] for member in tar]
     shard = publish(tokens, written, stem, ".tar")
     buffer = io.BytesIO()
     np.save(buffer, documents)

@@ -6,6 +6,7 @@ Byte-reproducible: no times, no owners, keys are doc_ids, members stand in the o
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,6 @@ def run_part(
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
     """The documents of a text shard: KEY.json's fields and `text`, in order."""
-    import tarfile
-
     with tarfile.open(tar) as archive:
         text = ""
         for member in archive:

@@ -29,6 +29,12 @@ TRACKING = frozenset(
 TRACKING_ON = {"youtube.com": frozenset(["feature"]), "youtu.be": frozenset(["feature", "si"])}
 """Parameters that are tracking on one site but may be meaningful elsewhere."""
 
+TRACKING_VALUES = {
+    name: frozenset(["facebook", "feed", "hackernews", "hn", "reddit", "rss", "twitter"])
+    for name in ("ref", "source", "src")
+}
+"""Parameters that name a page (a branch, a file) unless their value is the place that the link was found in."""
+
 UNESCAPE = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 """What Reddit escapes. A full HTML unescape would turn `?a=1&copy=2` into `?a=1©=2`."""
 
@@ -99,8 +105,10 @@ def _query(search: str, site: str) -> str:
     own = TRACKING_ON.get(site, frozenset())
     kept = []
     for pair in search.removeprefix("?").split("&"):
-        name = pair.partition("=")[0].lower()
-        if pair and not name.startswith("utm_") and name not in TRACKING and name not in own:
+        name, _, value = pair.lower().partition("=")
+        if not pair or name.startswith("utm_") or name in TRACKING or name in own:
+            continue
+        if value not in TRACKING_VALUES.get(name, ()):
             kept.append(_percent(pair))
     kept.sort(key=lambda pair: pair.partition("=")[0])
     return "?" + "&".join(kept) if kept else ""

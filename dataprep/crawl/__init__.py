@@ -1,1 +1,5 @@
-"""From links to WARC: a polite, restartable crawler that cannot be turned inward."""
+"""The crawler: polite, restartable, and impossible to turn inward.
+
+Read `fetch.py` for the stage, `sites.py` for who is asked when, `visit.py` for one target, `client.py` for
+one request, `warc.py` and `journal.py` for what is left on disk.
+"""

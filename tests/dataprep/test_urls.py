@@ -17,6 +17,7 @@ SAME = [
     ("http://example.com/a?utm_source=reddit&utm_medium=social", "http://example.com/a"),
     ("http://example.com/a?UTM_Source=reddit&x=1", "http://example.com/a?x=1"),
     ("http://example.com/a?fbclid=1&x=1&gclid=2", "http://example.com/a?x=1"),
+    ("http://example.com/a?ref=rss&x=1", "http://example.com/a?x=1"),
     ("http://example.com/a?b=2&a=1", "http://example.com/a?a=1&b=2"),
     ("http://example.com/a?b=2&amp;a=1", "http://example.com/a?a=1&b=2"),
     ("http://example.com/a?a=2&a=1", "http://example.com/a?a=2&a=1"),
