@@ -1,0 +1,262 @@
+"""One request and its response, inside every cap, or the reason why not. No redirects, no retries here."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from yarl import URL
+
+from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
+from dataprep.crawl.connect import destination, guarded_connector, parse_route, tls_context
+from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
+from dataprep.crawl.outcomes import NotFetched, outcome_of_status
+from dataprep.crawl.settings import CrawlSettings
+
+PAGE_STATUSES = frozenset([200, 203])
+REDIRECT_STATUSES = frozenset([301, 302, 303, 307, 308])
+REDIRECT_BODY_BYTES = 1 << 16
+"""The part of a redirect's body that is kept; nobody reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and the response to it, as they are archived.
+
+    headers and request_headers: name and value bytes in the order on the wire.
+    body: as received, Content-Encoding still on it, chunked transfer coding taken off (RFC 9112, 7.1).
+    location: the address that a redirect names, else "".
+    """
+
+    url: str
+    started: datetime
+    seconds: float
+    request_headers: tuple[tuple[bytes, bytes], ...]
+    http_version: str
+    status: int
+    reason: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    truncated: bool
+    location: str
+
+    def header(self, name: str) -> str:
+        """The first value of a response header, "" if there is none."""
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+
+    @property
+    def content_type(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return media_type(self.header("content-type"))
+
+
+class Client:
+    """An HTTP client for strangers' servers; use it as `async with Client(settings) as client`."""
+
+    def __init__(self, settings: CrawlSettings) -> None:
+        self._settings = settings
+        self._routes = tuple(parse_route(text) for text in settings.connect_to)
+        # Without a contact address only loopback is reached, wherever redirects and DNS may point.
+        self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
+        self._session = ClientSession(
+            connector=guarded_connector(self._guard, tls_context(settings.ca_file)),
+            auto_decompress=False,
+            cookie_jar=DummyCookieJar(),
+            trust_env=False,
+            timeout=ClientTimeout(total=None, connect=settings.connect_s, sock_read=settings.silence_s),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def page(self, url: str) -> Exchange:
+        """GET a page: an exchange with its whole body, or a redirect. Raises NotFetched for all else."""
+        started, clock = datetime.now(UTC), time.monotonic()
+        async with self.response(url, ACCEPT_ENCODING) as response:
+            location = response.headers.get("Location", "")
+            truncated = False
+            if response.status in REDIRECT_STATUSES and location:
+                body, truncated = await read_up_to(response, REDIRECT_BODY_BYTES)
+            elif response.status in PAGE_STATUSES:
+                location = ""
+                body = await self._page_body(response)
+            else:
+                raise NotFetched(
+                    outcome_of_status(response.status),
+                    f"HTTP {response.status}",
+                    status=response.status,
+                    retry_after_s=retry_after(response.headers.get("Retry-After", "")),
+                )
+            version = response.version or aiohttp.HttpVersion11
+            return Exchange(
+                url=url,
+                started=started,
+                seconds=time.monotonic() - clock,
+                request_headers=tuple(
+                    (name.encode(), value.encode()) for name, value in response.request_info.headers.items()
+                ),
+                http_version=f"HTTP/{version.major}.{version.minor}",
+                status=response.status,
+                reason=response.reason or "",
+                headers=tuple(response.raw_headers),
+                body=body,
+                truncated=truncated,
+                location=location,
+            )
+
+    @asynccontextmanager
+    async def response(self, url: str, accept_encoding: str) -> AsyncIterator[ClientResponse]:
+        """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
+        wanted = _parsed(url)
+        host, port = wanted.raw_host or "", wanted.port or 0
+        to_host, to_port = destination(host, port, self._routes)
+        try:
+            async with (
+                asyncio.timeout(self._settings.total_s),
+                self._session.get(
+                    wanted.with_host(to_host.strip("[]")).with_port(to_port).with_user(None),
+                    headers={
+                        "Host": _authority(wanted),
+                        "User-Agent": self._settings.user_agent,
+                        "Accept": ", ".join([*sorted(self._settings.content_types), "*/*;q=0.1"]),
+                        "Accept-Encoding": accept_encoding,
+                    },
+                    server_hostname=host if wanted.scheme == "https" else None,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                yield response
+        # UnicodeError: a label of the host that IDNA cannot encode.
+        except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
+            raise _not_fetched(error) from error
+
+    def refuse_inward(self, url: str) -> None:
+        """Raise NotFetched when a URL names, in numbers, an address that may not be connected to."""
+        wanted = _parsed(url)
+        to_host, _ = destination(wanted.raw_host or "", wanted.port or 0, self._routes)
+        address = numeric(to_host)
+        if address is not None and not self._guard.permits(address):
+            raise NotFetched("refused_address", f"redirect to {url[:200]}")
+
+    async def _page_body(self, response: ClientResponse) -> bytes:
+        """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding."""
+        limits, status = self._settings, response.status
+
+        def too_large(what: str) -> NotFetched:
+            return NotFetched("too_large", what, status=status)
+
+        kind = media_type(response.headers.get("Content-Type", ""))
+        if kind not in limits.content_types:
+            raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
+        if (response.content_length or 0) > limits.wire_bytes:
+            raise too_large(f"Content-Length {response.content_length}")
+        body, decoded_bytes = bytearray(), 0
+        try:
+            decoding = decoder(response.headers.get("Content-Encoding", ""))
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limits.wire_bytes:
+                    raise too_large(f"over {limits.wire_bytes} bytes as sent")
+                for piece in decoding.decode(chunk):
+                    decoded_bytes += len(piece)
+                    if decoded_bytes > limits.page_bytes:
+                        raise too_large(f"over {limits.page_bytes} bytes decoded")
+            decoding.finish()
+        except BadEncoding as error:
+            raise NotFetched("bad_encoding", str(error), status=status) from None
+        return bytes(body)
+
+
+async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The first `limit` bytes of a body as sent, and whether there was more."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            return bytes(body[:limit]), True
+    return bytes(body), False
+
+
+def media_type(content_type: str) -> str:
+    """The media type without its parameters, in lower case.
+
+    >>> media_type("Text/HTML; charset=utf-8")
+    'text/html'
+    """
+    return content_type.partition(";")[0].strip().lower()
+
+
+def retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3); 0 if it says nothing usable.
+
+    >>> retry_after("120"), retry_after("soon")
+    (120.0, 0.0)
+    """
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # TypeError: a date without its zone
+        return 0.0
+
+
+def _parsed(url: str) -> URL:
+    """A URL as it stands, no escape touched; raises NotFetched unless it is http or https with a host."""
+    try:
+        parsed = URL(url, encoded=True)
+        usable = parsed.scheme in ("http", "https") and bool(parsed.raw_host) and bool(parsed.port)
+    except ValueError as error:
+        raise NotFetched("bad_url", f"{error}: {url[:200]}") from None
+    if not usable:
+        raise NotFetched("bad_url", f"not an http or https URL: {url[:200]}")
+    return parsed
+
+
+def _authority(url: URL) -> str:
+    """The Host header of a URL: never its user and password, no default port (RFC 9112, section 3.2)."""
+    host = url.raw_host or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if url.is_default_port() else f"{host}:{url.port}"
+
+
+def _not_fetched(error: Exception) -> NotFetched:
+    """The outcome of what the client raised. The order matters: aiohttp's errors inherit from several."""
+    cause = getattr(error, "os_error", None)
+    match error:
+        case RefusedAddress():
+            outcome = "refused_address"
+        case aiohttp.ClientConnectorDNSError():
+            absent = getattr(cause, "errno", None) in (socket.EAI_NONAME, socket.EAI_NODATA)
+            outcome = "no_such_host" if absent else "dns_error"
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            outcome = "tls_error"
+        case TimeoutError():
+            outcome = "timeout"
+        case aiohttp.ClientPayloadError():
+            outcome = "incomplete"
+        case aiohttp.InvalidURL():
+            outcome = "bad_url"
+        case aiohttp.ClientConnectionError() | OSError():
+            outcome = "connect_error"
+        case aiohttp.ClientError():
+            outcome = "bad_http"
+        case _:
+            outcome = "bad_url"
+    return NotFetched(outcome, f"{type(error).__name__}: {error}"[:300])

@@ -1,0 +1,39 @@
+"""What goes into a crawl and what comes out: one Fetch for each Target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A page to fetch. `url_key` is 16 bytes and unique in a part; `site` is the registrable domain."""
+
+    url: str
+    url_key: bytes
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """How a target ended; a row of fetches/*.parquet.
+
+    outcome: a word of `outcomes.OUTCOMES`; detail says more about it, for people.
+    status: HTTP status of the last response, 0 if there was none.
+    final_url: where redirects led; for `moved`, the address off the site that is left to its owner.
+    warc_file, warc_offset, warc_length: the page's response record, for `ok` only; else "", 0, 0.
+    """
+
+    url: str
+    url_key: bytes
+    site: str
+    outcome: str
+    status: int
+    final_url: str
+    content_type: str
+    warc_file: str
+    warc_offset: int
+    warc_length: int
+    etag: str
+    last_modified: str
+    detail: str

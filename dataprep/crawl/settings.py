@@ -1,0 +1,64 @@
+"""What a crawl may do: its name, its pace and its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class CrawlSettings(BaseModel):
+    """Limits of a crawl; times in seconds, sizes in bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: str = Field(default="outbound", pattern=r"^[A-Za-z_-]+$")
+    """Product token (RFC 9309, section 2.2.1): what robots.txt groups are matched against."""
+    contact: str = ""
+    """An e-mail address or page for webmasters; without it only loopback is contacted."""
+
+    concurrency: int = Field(default=256, ge=1)
+    """Sites that are crawled at once."""
+    site_concurrency: int = Field(default=1, ge=1)
+    """Requests under way at once on one site."""
+    delay_s: float = Field(default=1.0, ge=0)
+    """Least time between the end of one request to a site and the start of the next."""
+    max_delay_s: float = Field(default=60.0, ge=0)
+    """Longest Crawl-delay or Retry-After that is waited for; a longer one counts as this."""
+    retries: int = Field(default=1, ge=0)
+    """Further attempts at a request that failed for a temporary reason."""
+    backoff_s: float = Field(default=2.0, ge=0)
+    """Pause of a site before its first retry; doubled for each further one, with jitter."""
+    site_failures: int = Field(default=10, ge=1)
+    """Temporary failures in a row after which the rest of a site is deferred."""
+    hours: float | None = Field(default=None, ge=0)
+    """Time budget of a call; what has not begun by then is deferred. None: no limit."""
+
+    connect_s: float = Field(default=15.0, gt=0)
+    """DNS, TCP and TLS together."""
+    silence_s: float = Field(default=20.0, gt=0)
+    """Longest wait for the next bytes, the first included."""
+    total_s: float = Field(default=60.0, gt=0)
+    """One request from start to last byte; what stops a server that drips."""
+    wire_bytes: int = Field(default=8 << 20, gt=0)
+    """Largest body as sent."""
+    page_bytes: int = Field(default=16 << 20, gt=0)
+    """Largest body after decompression."""
+    max_redirects: int = Field(default=5, ge=0)
+    content_types: frozenset[str] = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
+
+    warc_bytes: int = Field(default=1 << 30, gt=0)
+    """A WARC file that has reached this size is closed and the next begun."""
+
+    allow_loopback: bool = False
+    """Let connections go to this machine: for tests, demos and local mirrors."""
+    connect_to: tuple[str, ...] = ()
+    """`HOST1:PORT1:HOST2:PORT2`, as curl's --connect-to; an empty HOST1 or PORT1 matches any."""
+    ca_file: Path | None = None
+    """Certificate authorities (PEM) that are trusted beside the system's."""
+
+    @property
+    def user_agent(self) -> str:
+        """The User-Agent header: who crawls, and where to complain."""
+        contact = f"; +{self.contact}" if self.contact else ""
+        return f"Mozilla/5.0 (compatible; {self.agent}{contact})"

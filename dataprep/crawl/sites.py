@@ -1,0 +1,80 @@
+"""Whose turn it is: many sites at once, each by one owner from its first page to its last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dataprep.crawl.client import Client
+from dataprep.crawl.outcomes import is_temporary
+from dataprep.crawl.pace import Pace
+from dataprep.crawl.robots import Robots
+from dataprep.crawl.rows import Target
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.visit import Visit, visit
+
+
+@dataclass
+class Site:
+    """The targets of one site in their order; failures: temporary ones in a row, up to now."""
+
+    targets: deque[Target] = field(default_factory=deque)
+    failures: int = 0
+
+    def note(self, outcome: str) -> None:
+        """Count failures in a row, to see when a site should be left alone."""
+        self.failures = self.failures + 1 if is_temporary(outcome) else 0
+
+
+def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> list[Site]:
+    """Group targets by site, the longest queues first, since they decide when the crawl ends.
+
+    earlier: (site, outcome) of what an attempt before this one finished, in its order, so that a site's
+    failures in a row survive a restart.
+    """
+    sites: dict[str, Site] = {}
+    for target in targets:
+        sites.setdefault(target.site, Site()).targets.append(target)
+    for name, outcome in earlier:
+        if name in sites:
+            sites[name].note(outcome)
+    return sorted(sites.values(), key=lambda site: -len(site.targets))
+
+
+async def crawl(
+    sites: list[Site], client: Client, settings: CrawlSettings, done: Callable[[Visit], None]
+) -> None:
+    """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
+
+    Owners, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues aside)
+    grows with their number, never with that of the targets.
+    """
+    now = asyncio.get_running_loop().time
+    deadline = None if settings.hours is None else now() + settings.hours * 3600
+    waiting = iter(sites)
+
+    async def own() -> None:
+        for site in waiting:
+            pace = Pace(settings)
+            robots = Robots(client, pace, settings.agent)
+            async with asyncio.TaskGroup() as lanes:
+                for _ in range(min(settings.site_concurrency, len(site.targets))):
+                    lanes.create_task(work(site, pace, robots))
+
+    async def work(site: Site, pace: Pace, robots: Robots) -> None:
+        while site.targets:
+            target = site.targets.popleft()
+            if deadline is not None and now() >= deadline:
+                done(Visit(target, "deferred", 0, target.url, "the time budget was used up"))
+            elif site.failures >= settings.site_failures:
+                done(Visit(target, "deferred", 0, target.url, "the site kept failing"))
+            else:
+                result = await visit(target, client, pace, robots, settings.max_redirects)
+                site.note(result.outcome)
+                done(result)
+
+    async with asyncio.TaskGroup() as owners:
+        for _ in range(min(settings.concurrency, len(sites))):
+            owners.create_task(own())

@@ -1,0 +1,70 @@
+"""One target from its URL to a page: robots.txt, request, redirects inside the site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urljoin
+
+import can_ada
+
+from dataprep.crawl.client import Client, Exchange
+from dataprep.crawl.outcomes import NotFetched
+from dataprep.crawl.pace import Pace
+from dataprep.crawl.robots import Robots
+from dataprep.crawl.rows import Target
+from dataprep.urls import site_of
+
+
+@dataclass
+class Visit:
+    """What became of a target: its exchanges in order, the last of them the page if `outcome` is "ok"."""
+
+    target: Target
+    outcome: str
+    status: int
+    final_url: str
+    detail: str = ""
+    exchanges: list[Exchange] = field(default_factory=list)
+
+
+async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_redirects: int) -> Visit:
+    """Fetch a target. Every failure is an outcome; nothing that a server does is raised."""
+    url, exchanges = target.url, list[Exchange]()
+    seen = {url}
+    try:
+        while True:
+            rules = await robots.rules(url)
+            if not rules.allows(url):
+                raise NotFetched("robots_denied")
+            exchange = await pace.ask(lambda url=url: client.page(url))  # type: ignore[misc]
+            exchanges.append(exchange)
+            if not exchange.location:
+                return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
+            following = _followed(url, exchange.location)
+            client.refuse_inward(following)
+            if site_of(following) != target.site:
+                return Visit(target, "moved", exchange.status, following, exchanges=exchanges)
+            if following in seen:
+                raise NotFetched("redirect_loop", f"back to {following[:200]}", status=exchange.status)
+            if len(exchanges) > max_redirects:
+                raise NotFetched("redirect_loop", f"over {max_redirects} redirects", status=exchange.status)
+            seen.add(following)
+            url = following
+    except NotFetched as failure:
+        return Visit(target, failure.outcome, failure.status, url, failure.detail, exchanges)
+
+
+def _followed(url: str, location: str) -> str:
+    """The absolute address of a redirect, without its fragment; raises NotFetched when it is unusable.
+
+    >>> _followed("http://a.test/b/c?d", "../e f#g")
+    'http://a.test/e%20f'
+    """
+    try:
+        parsed = can_ada.parse(urljoin(url, location))
+        parsed.hash = ""
+    except ValueError as error:
+        raise NotFetched("bad_url", f"redirect to {location[:200]!r}: {error}") from None
+    if parsed.protocol not in ("http:", "https:"):
+        raise NotFetched("bad_url", f"redirect to {location[:200]!r}")
+    return str(parsed.href)

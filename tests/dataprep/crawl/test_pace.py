@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from aiohttp import web
+
+
+def gaps(site: Any, host: str) -> list[float]:
+    times = [hit.at for hit in site.hits if hit.host.endswith(host)]
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+
+def test_a_site_is_asked_no_faster_than_its_delay_over_all_its_hosts(site: Any, crawl: Any) -> None:
+    urls = [site.html(f"http://{host}a.test/{page}") for page in range(2) for host in ("", "www.")]
+    crawl(*urls, delay_s=0.15)
+    assert len(gaps(site, "a.test")) == 5
+    assert min(gaps(site, "a.test")) >= 0.15
+
+
+def test_the_delay_of_one_site_holds_up_no_other(site: Any, crawl: Any) -> None:
+    urls = [site.html(f"http://site{number}.test/") for number in range(20)]
+    crawl(*urls, delay_s=0.3)
+    assert site.hits[-1].at - site.hits[0].at < 20 * 0.3 / 2
+
+
+def test_several_requests_at_once_keep_the_delay_between_them(site: Any, crawl: Any) -> None:
+    urls = [site.html(f"http://a.test/{page}") for page in range(5)]
+    crawl(*urls, delay_s=0.1, site_concurrency=4)
+    assert min(gaps(site, "a.test")) >= 0.09  # starts are spaced; the network may draw them a little together
+
+
+def test_crawl_delay_is_honoured_up_to_the_longest_allowed(site: Any, crawl: Any) -> None:
+    site.html("http://a.test/robots.txt", "User-agent: *\nCrawl-delay: 0.2\n", Content_Type="text/plain")
+    site.html("http://b.test/robots.txt", "User-agent: *\nCrawl-delay: 9999\n", Content_Type="text/plain")
+    urls = [site.html(f"http://{name}.test/{page}") for name in "ab" for page in range(2)]
+    crawl(*urls, max_delay_s=0.3)
+    assert 0.2 <= gaps(site, "a.test")[1] < 0.3
+    assert 0.3 <= gaps(site, "b.test")[1] < 1
+
+
+def test_retry_after_pauses_the_whole_site(site: Any, crawl: Any) -> None:
+    async def busy(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=503, headers={"Retry-After": "1"})
+
+    crawl(site.serve("http://a.test/1", busy), site.html("http://a.test/2"), max_delay_s=0.3)
+    assert gaps(site, "a.test")[1] >= 0.3
