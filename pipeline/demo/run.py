@@ -1,0 +1,234 @@
+"""The whole way, by the very commands that a user would type: each is shown before it runs.
+
+Everything lies in one directory; a second call there does only what is not done yet.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from dataprep.funnel import StageCount
+from pipeline.configs import find
+from pipeline.demo.dumps import write_dumps
+from pipeline.demo.library import rendered
+from pipeline.demo.promises import Seam, broken_by_crawl, broken_by_training, find_seam
+from pipeline.demo.sites import Sites, build
+from pipeline.demo.teller import Teller
+from pipeline.demo.web import EmbeddedWeb, Request
+from pipeline.errors import UsageError
+from pipeline.report import Sample, gather, render
+
+INCREMENTS = ("2013-08", "2013-09")
+PROMPT = "Returns the"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the demo does; the small one is for tests."""
+
+    vocab_size: int
+    held_out: float
+    overrides: tuple[str, ...]
+
+
+FULL = Size(4096, 0.04, ())
+SMALL = Size(1024, 0.1, ("model.n_layer=2", "model.n_head=2", "model.d_model=64", "model.n_ctx=64",
+                         "train.tokens=30_000", "schedule.warmup_tokens=2_000", "batch.ramp_tokens=4_000",
+                         "train.checkpoint_every=1000"))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything lies."""
+
+    root: Path
+
+    def named(self) -> list[tuple[str, Path]]:
+        """Every place with what it is, in the order in which the demo fills them."""
+        return [
+            ("Web pages served", self.root / "web" / "pages.jsonl"),
+            ("Requests that the web saw", self.root / "web"),
+            ("Dumps of submissions", self.root / "dumps"),
+            ("Corpus", self.corpus),
+            ("Tokenizer", self.tokenizer),
+            ("Token shards", self.tokens),
+            ("Training run", self.run),
+            ("Sample", self.sample),
+            ("This report", self.report),
+        ]
+
+    @property
+    def corpus(self) -> Path:
+        return self.root / "corpus"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.root / "tokenizer"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def sample(self) -> Path:
+        return self.root / "sample.txt"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a demo came to; losses in nats a token."""
+
+    funnel: Sequence[StageCount]
+    val_loss: float | None
+    unigram_entropy: float
+    seam: Seam | None
+    sample: Sample
+    seconds: float
+    places: Places
+    broken: Sequence[str]
+
+
+def demo(root: Path, small: bool, fresh: bool, console: Console) -> Outcome:
+    """Go the whole way in `root`; every promise that does not hold stands in the outcome's `broken`.
+
+    Raises UsageError when `root` is something else than a demo of this size, RunError when a command fails.
+    """
+    started = time.monotonic()
+    _claim(root, small, fresh)
+    places, size = Places(root), SMALL if small else FULL
+    say = Teller(console)
+
+    say.heading("A web of real documentation, on this machine")
+    with say.working("Rendering the documentation that Python holds"):
+        sites = build(rendered(root / "web" / "pages.jsonl", small))
+    say.note(f"{len(sites.links):,} links on {len({host for host, _ in sites.answers})} sites")
+    say.heading("Two months of submissions that link to it")
+    dumps = write_dumps(sites.links, root / "dumps")
+    say.note(" and ".join(map(str, dumps)))
+
+    say.heading("From links to a corpus, month by month")
+    requests = _collect(places, sites, dumps, say)
+    say.heading("From text to tokens")
+    _tokenize(places, size, say)
+    say.heading("A GPT, stopped halfway and resumed")
+    summary, losses = _train(places, size, say)
+    say.heading("What it writes")
+    sample = _sample(places, say)
+
+    report = gather(places.corpus, places.run, sample, [(what, str(path)) for what, path in places.named()])
+    places.report.write_text(render(report), encoding="utf-8")
+    seam = find_seam(losses, summary["resumes"])
+    broken = broken_by_crawl(requests, sites)
+    broken += broken_by_training(summary["val_loss"], summary["unigram_entropy_nats"], seam)
+    return Outcome(
+        report.funnel,
+        summary["val_loss"],
+        summary["unigram_entropy_nats"],
+        seam,
+        sample,
+        time.monotonic() - started,
+        places,
+        broken,
+    )
+
+
+def _claim(root: Path, small: bool, fresh: bool) -> None:
+    """Mark the directory as a demo's, and delete only what is marked."""
+    mark = root / "demo.json"
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root}: is a file; give the demo a directory of its own")
+    if root.exists() and any(root.iterdir()) and not mark.exists():
+        raise UsageError(f"{root}: is neither empty nor a demo; give the demo a directory of its own")
+    if fresh and mark.exists():
+        shutil.rmtree(root)
+    if mark.exists() and json.loads(mark.read_text()) != {"small": small}:
+        raise UsageError(f"{root}: holds a demo of the other size; add --fresh to make it anew")
+    root.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"small": small}))
+
+
+def _collect(places: Places, sites: Sites, dumps: Sequence[Path], say: Teller) -> list[list[Request]]:
+    """Make the corpus and add both months; returns the requests that each month made of the web."""
+    if not (places.corpus / "recipe.yaml").exists():
+        say.run("corpus", "init", places.corpus, "--recipe", "demo")
+    requests = []
+    with EmbeddedWeb(sites) as web:
+        crawl = (
+            "--connect-to",
+            web.connect_to,
+            "--allow-loopback",
+            "--contact",
+            "demo@example.test",
+            "--delay",
+            "0",
+        )
+        for name, dump in zip(INCREMENTS, dumps, strict=True):
+            before = len(web.requests)
+            try:
+                say.run("corpus", "add", places.corpus, dump, "--name", name, *crawl)
+            finally:
+                log = places.root / "web" / f"requests-{name}.jsonl"
+                with log.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(asdict(r)) + "\n" for r in web.requests[before:])
+            requests.append([Request(**json.loads(line)) for line in log.read_text().splitlines()])
+    return requests
+
+
+def _tokenize(places: Places, size: Size, say: Teller) -> None:
+    if not places.tokenizer.exists():
+        vocabulary = ("--vocab-size", size.vocab_size)
+        say.run("tokenizer", "train", places.corpus, "-o", places.tokenizer, *vocabulary)
+    held_out = ("--held-out", size.held_out)
+    say.run("pack", places.corpus, "--tokenizer", places.tokenizer, "-o", places.tokens, *held_out)
+
+
+def _train(places: Places, size: Size, say: Teller) -> tuple[dict[str, Any], dict[int, float]]:
+    """Train, stop the run halfway by a signal, and resume it; returns its summary and its loss by step."""
+    where = (f"run.dir={places.run}", f"data.tokens={places.tokens}")
+    command = ("train", find("models", "demo"), *where, *size.overrides, "--nproc", 2)
+    summary = places.run / "summary.json"
+    if not _finished(summary):
+        if _share_done(places.run) < 0.5:
+            say.run(*command, until=lambda: _share_done(places.run) >= 0.5)
+        say.run(*command)
+    rows = [json.loads(line) for line in (places.run / "metrics.jsonl").read_text().splitlines()]
+    return json.loads(summary.read_text()), {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+def _finished(summary: Path) -> bool:
+    return summary.exists() and not json.loads(summary.read_text())["stopped"]
+
+
+def _share_done(run: Path) -> float:
+    """How much of a run is done, 0 to 1, by the tokens of its newest whole line of metrics."""
+    metrics = run / "metrics.jsonl"
+    if not metrics.exists():
+        return 0.0
+    lines = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    whole: int = yaml.safe_load((run / "config.yaml").read_text())["train"]["tokens"]
+    return float(json.loads(lines[-1])["tokens"] / whole) if lines else 0.0
+
+
+def _sample(places: Places, say: Teller) -> Sample:
+    """Let the model continue a prompt; kept in a file, so that the same text stands in every report."""
+    if not places.sample.exists():
+        text = say.run("generate", places.run, "--prompt", PROMPT, "--max-tokens", 120, capture=True)
+        places.sample.write_text(text, encoding="utf-8")
+    return Sample(PROMPT, places.sample.read_text(encoding="utf-8").removeprefix(PROMPT))
