@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.corpus import Build, Corpus, Increment
+from dataprep.errors import DataError
 from dataprep.select import KEPT
 from dataprep.store import Record, attempt_path, commit, done, publish, read_table
 
@@ -41,7 +44,7 @@ def run_part(
         columns=["row"],
         filters=[("part", "=", number), ("verdict", "=", KEPT)],
     )
-    kept = sorted(table["row"].to_pylist())
+    kept = pa.array(sorted(table["row"].to_pylist()), pa.int64())
     rows = read_table(corpus.root, documents.outputs).take(kept).to_pylist()
     languages = read_table(corpus.root, scores.outputs, ["language"]).take(kept)["language"].to_pylist()
     submissions = _submissions(corpus, increment, {row["url_key"] for row in rows})
@@ -57,16 +60,21 @@ def run_part(
 
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
-    """The documents of a text shard: KEY.json's fields and `text`, in order."""
+    """The documents of a text shard: KEY.json's fields and `text`, in order.
+
+    Raises DataError where a document lacks one of its two members.
+    """
     with tarfile.open(tar) as archive:
-        text = ""
-        for member in archive:
-            file = archive.extractfile(member)
-            content = file.read().decode() if file else ""
-            if member.name.endswith(".txt"):
-                text = content
-            else:
-                yield {**json.loads(content), "text": text}
+        members = iter(archive)  # webdataset writes KEY.json just before KEY.txt
+        for about, text in zip_longest(members, members):
+            if not (text and about.name.endswith(".json") and text.name == about.name[:-5] + ".txt"):
+                raise DataError(f"{tar}: {about.name} has no partner beside it; `corpus verify` tells more")
+            yield {**json.loads(_content(archive, about)), "text": _content(archive, text)}
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    file = archive.extractfile(member)
+    return file.read().decode() if file else ""
 
 
 def _sample(row: dict[str, Any], language: str, submissions: list[dict[str, Any]]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _allow_sockets(requests: int) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed: a third less CPU a page."""
+    """uvloop where it is installed, the standard loop elsewhere."""
     try:
         import uvloop
     except ImportError:

@@ -66,7 +66,9 @@ def test_http_and_https_are_one_page_but_keep_their_scheme() -> None:
     assert (plain.url, secure.url) == ("http://example.com/a", "https://example.com/a")
 
 
-@pytest.mark.parametrize("raw", ["", "foo", "/r/x/comments/1", "ftp://a.com/", "javascript:alert(1)", "http://"])
+@pytest.mark.parametrize(
+    "raw", ["", "foo", "/r/x/comments/1", "ftp://a.com/", "javascript:alert(1)", "http://"]
+)
 def test_what_is_not_a_web_link_is_refused(raw: str) -> None:
     with pytest.raises(ValueError, match="URL"):
         canonical(raw)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dataprep.crawl.fetch import Fetch, fetch_part
-from dataprep.crawl.journal import Superseded
+from dataprep.crawl.journal import Attempt, Superseded
 
 
 @pytest.fixture
@@ -35,6 +38,31 @@ def test_a_warc_cut_anywhere_loses_only_the_pages_behind_the_cut(
     cut = rows[1].warc_offset + rows[1].warc_length // 2
     os.truncate(tmp_path / "pages" / rows[1].warc_file, cut)
     assert again(site, crawl, urls) == (ENDED, ["/robots.txt", "/1", "/2", "/missing"])
+
+
+@pytest.mark.parametrize("suffix", [".journal", "-00000.warc.gz"])
+def test_whatever_byte_a_file_is_cut_at_what_is_adopted_is_whole(
+    crawled: Any, tmp_path: Path, suffix: str
+) -> None:
+    _, rows = crawled
+    pages = tmp_path / "pages"
+    size = (pages / f"part-0001{suffix}").stat().st_size
+    for length in range(0, size, max(1, size // 60)):
+        copy = tmp_path / f"cut-{length}"
+        shutil.copytree(pages, copy)
+        os.truncate(copy / f"part-0001{suffix}", length)
+        attempt = Attempt(copy, "part", user_agent="", warc_bytes=1 << 30)
+        adopted = attempt.adopt()
+        attempt.close()
+        assert adopted == rows[: len(adopted)]
+        for row in adopted:
+            if row.warc_file:
+                member = (copy / row.warc_file).read_bytes()[row.warc_offset :][: row.warc_length]
+                assert b"hello" in gzip.decompress(member)
+        for warc in copy.glob("*.warc.gz"):
+            assert gzip.decompress(warc.read_bytes()).count(b"WARC/1.1\r\n") == 1 + 3 * len(
+                [row for row in adopted if row.warc_file]
+            )
 
 
 def test_a_half_written_member_without_a_line_is_cut_off(
@@ -106,7 +134,5 @@ def test_an_older_attempt_stops_when_a_newer_one_has_begun(
 
 
 def in_another_thread(work: Callable[[], list[Fetch]]) -> list[Fetch]:
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()

@@ -1,0 +1,165 @@
+"""Verdicts: thresholds, exact and near duplicates, and the law that only the past decides."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ready_corpus import Page, add_pages, make_corpus, no_progress
+
+from dataprep import dedup, ingest, minhash
+from dataprep.corpus import Corpus
+from dataprep.funnel import funnel
+from dataprep.recipe import NearDuplicates
+from dataprep.text_shards import read_documents
+
+WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ade", "ile", "ose", "une", "art", "ing", "orn")]
+
+
+def sentence(seed: int, words: int = 120) -> list[str]:
+    return [WORDS[n] for n in np.random.default_rng(seed).integers(0, len(WORDS), words)]
+
+
+def variant(seed: int, edits: int) -> str:
+    """A text of 120 words with its last words changed: edits=4 gives J = 0.93, edits=40 J = 0.5."""
+    words = sentence(seed)
+    return " ".join(words[: len(words) - edits] + [f"x{edits}"] * edits)
+
+
+def verdicts(corpus: Corpus) -> dict[str, dict[str, Any]]:
+    """The row of each document's verdict, by its URL."""
+    build = ingest.extend(corpus, 1, no_progress)
+    found: dict[str, dict[str, Any]] = {}
+    for increment, record in zip(corpus.increments(), build.records("verdicts"), strict=True):
+        urls = {}
+        for documents in increment.records("documents"):
+            table = pq.read_table(corpus.root / documents.outputs[0].path, columns=["doc_id", "url"])
+            urls |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
+        for row in pq.read_table(corpus.root / record.outputs[0].path).to_pylist():
+            found[urls[row["doc_id"]]] = row
+    return found
+
+
+def test_the_later_of_two_copies_goes_and_says_what_it_repeats(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(
+        corpus, "one", [(2, "late", variant(1, 0)), (1, "early", variant(1, 0)), (3, "near", variant(1, 4))]
+    )
+    found = verdicts(corpus)
+    assert found["early"]["verdict"] == "kept"
+    assert (found["late"]["verdict"], found["late"]["repeats"]) == (
+        "exact_duplicate",
+        found["early"]["doc_id"],
+    )
+    assert (found["near"]["verdict"], found["near"]["repeats"]) == (
+        "near_duplicate",
+        found["early"]["doc_id"],
+    )
+    one, other = (minhash.shingles(minhash.words(variant(1, edits))) for edits in (0, 4))
+    assert found["near"]["number"] == minhash.jaccard(one, other)
+
+
+def test_what_is_less_alike_than_the_threshold_stays(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, NearDuplicates(threshold=0.95))
+    add_pages(corpus, "one", [(1, "a", variant(1, 0)), (2, "b", variant(1, 4))])
+    assert {row["verdict"] for row in verdicts(corpus).values()} == {"kept"}
+
+
+def test_a_copy_in_a_later_increment_repeats_the_earlier_one(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(corpus, "one", [(1, "a", variant(1, 0))])
+    add_pages(corpus, "two", [(2, "b", variant(1, 0)), (3, "c", variant(1, 4)), (4, "d", variant(2, 0))])
+    assert {url: row["verdict"] for url, row in verdicts(corpus).items()} == {
+        "a": "kept",
+        "b": "exact_duplicate",
+        "c": "near_duplicate",
+        "d": "kept",
+    }
+
+
+def test_a_document_below_the_thresholds_displaces_nobody(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, min_words=100, languages=None)
+    short = " ".join(sentence(1)[:99])
+    add_pages(corpus, "one", [(1, "short", short), (2, "whole", " ".join(sentence(1)))])
+    found = verdicts(corpus)
+    assert (found["short"]["verdict"], found["short"]["number"]) == ("too_few_words", 99)
+    assert found["whole"]["verdict"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "verdict"),
+    [
+        ({"max_words": 3}, "one two three four", "too_many_words"),
+        ({"mean_word_length": (3, 10)}, "a b c d", "word_length"),
+        ({"min_alphabetic": 0.8}, "1 2 3 4 five", "not_alphabetic"),
+        ({"min_stop_words": 2}, "green eggs", "stop_words"),
+        ({"max_duplicate_lines": 0.3}, "again\nagain\nagain", "duplicate_lines"),
+        ({"languages": ["en"]}, "Der Hund schläft heute auf dem alten Sofa im Haus", "language"),
+    ],
+)
+def test_each_threshold_names_its_verdict(
+    tmp_path: Path, rule: dict[str, Any], text: str, verdict: str
+) -> None:
+    corpus = make_corpus(tmp_path, **rule)
+    add_pages(corpus, "one", [(1, "a", text)])
+    assert verdicts(corpus)["a"]["verdict"] == verdict
+
+
+def test_kept_documents_stand_in_tars_that_say_where_they_came_from(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(
+        corpus, "one", [(n, f"u{n}", variant(n, 0)) for n in range(7)] + [(9, "copy", variant(3, 0))], parts=2
+    )
+    verdicts(corpus)
+    tars = [o.path for record in corpus.current_build().records("text") for o in record.outputs]
+    documents = [document for tar in tars for document in read_documents(corpus.root / tar)]
+    assert {document["url"]: document["text"] for document in documents} == {
+        f"u{n}": variant(n, 0) for n in range(7)
+    }
+
+
+def test_the_funnel_adds_up(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, min_words=100)
+    pages = [(n, f"u{n}", variant(n % 5, 0)) for n in range(9)]
+    add_pages(corpus, "one", [*pages, (10, "short", "too short")])
+    verdicts(corpus)
+    chosen, deduplicated = funnel(corpus.root)[-2:]
+    assert (chosen.entered, chosen.passed, chosen.reasons) == (10, 9, {"too_few_words": 1})
+    assert (deduplicated.entered, deduplicated.passed) == (9, 5)
+    assert deduplicated.reasons == {"exact_duplicate": 4}
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([0, 3, 6, 9, 12, 30])), min_size=2, max_size=16
+    ),
+    cuts=st.sets(st.integers(0, 16), max_size=3),
+)
+def test_any_chronological_split_keeps_the_same_documents(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[int, int]], cuts: set[int]
+) -> None:
+    pages: list[Page] = [(n // 2, f"u{n}", variant(*each)) for n, each in enumerate(texts)]
+    once = make_corpus(tmp_path_factory.mktemp("once"))
+    add_pages(once, "all", pages)
+    split = make_corpus(tmp_path_factory.mktemp("split"))
+    bounds = [0, *sorted(2 * cut for cut in cuts), len(pages)]
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        add_pages(split, f"part{number}", pages[start:end], parts=2)
+    kept_once = {url for url, row in verdicts(once).items() if row["verdict"] == "kept"}
+    assert {url for url, row in verdicts(split).items() if row["verdict"] == "kept"} == kept_once
+
+
+def test_a_bucket_gives_its_64_earliest_and_stays_linear() -> None:
+    entries = np.zeros(1000, dedup.ENTRY)
+    entries["document"] = np.arange(1000)
+    found = dict(dedup._candidates([entries[:50], entries]))
+    assert max(len(candidates) for candidates in found.values()) == dedup.EARLIEST
+    assert found[999][:50] == [(0, row) for row in range(50)]
+    assert found[999][50:] == [(1, row) for row in range(14)]

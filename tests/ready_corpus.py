@@ -1,0 +1,65 @@
+"""Corpora of ready documents for tests: what `links` and `extract` would have committed, then real stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from dataprep import extract, ingest, links, score
+from dataprep.corpus import Corpus
+from dataprep.recipe import NearDuplicates, Recipe, Select
+from dataprep.store import Record, commit, publish_table
+
+Page = tuple[int, str, str]
+"""(first_seen, url, text)"""
+
+
+def make_corpus(root: Path, near: NearDuplicates | None = None, **select: Any) -> Corpus:
+    """An empty corpus; by default near duplicates are dropped at a Jaccard similarity of 0.8."""
+    chosen = Select(near_duplicates=near or NearDuplicates(), **select)
+    return Corpus.create(root, Recipe(name="test", select=chosen))
+
+
+def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1) -> None:
+    """Add a closed increment whose documents are these pages, in so many partitions."""
+    increment = corpus.increment(name)
+    rows = [_document(*page) for page in pages]
+    for part in range(parts):
+        record = _commit(corpus, increment.path / "documents", part, rows[part::parts], extract.SCHEMA)
+        score.run_part(corpus, increment, record, lambda _: None)
+    link_rows = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
+    _commit(corpus, increment.path / "links", 0, link_rows, links.SCHEMA)
+    ingest.close(increment)
+
+
+@contextmanager
+def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar that nobody sees."""
+    yield lambda _: None
+
+
+def _document(seen: int, url: str, text: str) -> dict[str, Any]:
+    return {
+        "doc_id": xxhash.xxh3_128_digest(f"{url}\0{text}".encode()),
+        "url_key": xxhash.xxh3_128_digest(url.encode()),
+        "text_key": xxhash.xxh3_128_digest(text.encode()),
+        "url": url,
+        "site": "example.test",
+        "text": text,
+        "karma": 3,
+        "first_seen": seen,
+    }
+
+
+def _commit(
+    corpus: Corpus, directory: Path, part: int, rows: list[dict[str, Any]], schema: pa.Schema
+) -> Record:
+    stem = f"part-{part:05d}"
+    output = publish_table(corpus.root, directory, stem, pa.Table.from_pylist(rows, schema=schema))
+    record = Record(directory.name, stem, {}, [output], len(rows), len(rows))
+    return commit(directory / f"{stem}.json", record)
