@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
-from deepspeed.utils import logger
 from torch import nn
 
 from model import GPT, GPTConfig
@@ -27,6 +26,14 @@ from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig
 from pipeline.device import Device
 from pipeline.partition import DECAY, NO_DECAY, layer_costs, partition
+from pipeline.state import optimizer_within
+
+# Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+import deepspeed
+from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.utils import logger
 
 
 class Engine(Protocol):
@@ -109,6 +116,9 @@ class PlainEngine:
         self._micro = config.batch.micro
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
+        # Torch's own optimizer, ZeRO-0 in fp32: DeepSpeed clips, but does not tell the norm.
+        self._bare = self.optimizer is optimizer_within(self.optimizer)
+        self._norm = math.nan
         self.owned = list(self.parameters)
         self.dp_rank = dist.get_rank()
         self.dp_size = dist.get_world_size()
@@ -123,9 +133,12 @@ class PlainEngine:
         for index, (inputs, targets) in enumerate(batches):
             # DeepSpeed's own boundary counts micro-batches since the start of the run: after a change of
             # batch size it would step in mid-batch.
-            self._engine.set_gradient_accumulation_boundary(index == count - 1)
+            last = index == count - 1
+            self._engine.set_gradient_accumulation_boundary(last)
             loss = self._loss(inputs, targets)
             self._engine.backward(loss)
+            if last and self._bare:
+                self._norm = float(_norm(self.parameters))
             self._engine.step()
             total += loss.detach()
         return self._mean(total / count)
@@ -139,7 +152,7 @@ class PlainEngine:
 
     def grad_norm(self) -> float:
         """Norm of the last gradient."""
-        return float(self._engine.get_global_grad_norm())
+        return self._norm if self._bare else float(self._engine.get_global_grad_norm())
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         device = self._engine.device
@@ -205,6 +218,10 @@ def _initialise_deepspeed(
         model=module, optimizer=optimizer, config=settings, dist_init_required=False
     )
     return engine
+
+
+def _norm(parameters: dict[str, nn.Parameter]) -> float:
+    return float(torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None]))
 
 
 def _set_lr(engine: Any, lr: float) -> None:

@@ -18,6 +18,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.stop import SIGNALS
 
 POLL_S = 0.05
+REMEDY = "the others were ended; the same command resumes from the last checkpoint"
 
 
 def launch(config: Path, overrides: list[str], processes: int) -> None:
@@ -79,16 +80,22 @@ def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 
 def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError:
-    """Say why the first of the failed died; one that could speak knows better than one that was killed."""
+    """Say why the first died: what it explained, else a signal that killed it; the rest are consequences."""
+    killed, bugs = [], []
     for rank in failed:
-        if word := workers[rank].communicate()[0]:
-            said = json.loads(word)
-            return (UsageError if said["code"] == 2 else RunError)(said["message"])
-    code = workers[failed[0]].returncode
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    return RunError(
-        f"rank {failed[0]} {how}: the others were ended; the same command resumes from the last checkpoint"
-    )
+        code, words = workers[rank].returncode, workers[rank].communicate()[0].splitlines()
+        said = (
+            json.loads(words[-1])
+            if words
+            else {"message": f"rank {rank} ended with code {code}", "bug": True}
+        )
+        if code < 0:
+            killed.append(RunError(f"rank {rank} was killed by {signal.Signals(-code).name}: {REMEDY}"))
+        elif said["bug"]:
+            bugs.append(RunError(said["message"]))
+        else:
+            return (UsageError if said["usage"] else RunError)(said["message"])
+    return (killed or bugs)[0]
 
 
 def _free_port() -> int:

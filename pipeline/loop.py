@@ -219,7 +219,9 @@ def _row(
 
 def _save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> RunState:
     now = replace(now, updates=updates(engine.optimizer))
-    log.info("saved %s", save(config, engine, now, place))
+    path = save(config, engine, now, place)
+    if place.rank == 0:
+        log.info("saved %s", path)
     return now
 
 

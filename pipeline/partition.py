@@ -72,12 +72,21 @@ def partition(costs: list[LayerCost], stages: int) -> list[int]:
 
     cut = best(0, stages)
     if cut is None:
-        blocks = sum(layer.groups == every for layer in costs)
         raise ValueError(
-            f"{stages} stages cannot each hold a matrix and a gain of a model with {blocks} blocks "
-            f"(DeepSpeed would hang): use at most {blocks} stages"
+            f"{stages} stages cannot each hold a matrix and a gain of a model with {len(costs)} layers "
+            f"(DeepSpeed would hang): use at most {_most_stages(costs, every)} stages"
         )
     return [0, *cut[1]]
+
+
+def _most_stages(costs: list[LayerCost], every: frozenset[str]) -> int:
+    """Count the stages when each is cut as soon as it holds every group."""
+    stages, held = 0, frozenset[str]()
+    for layer in costs:
+        held |= layer.groups
+        if held == every:
+            stages, held = stages + 1, frozenset()
+    return stages
 
 
 def describe(costs: list[LayerCost], bounds: list[int]) -> str:

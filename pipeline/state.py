@@ -16,12 +16,17 @@ WEIGHT, MOMENTS = "weight", ("exp_avg", "exp_avg_sq")
 KINDS = (WEIGHT, *MOMENTS)
 
 
+def optimizer_within(optimizer: Any) -> Any:
+    """Return the torch optimizer within DeepSpeed's; under ZeRO-0 in fp32 there is nothing around it."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
 def read(parameter: nn.Parameter, kind: str, optimizer: Any) -> Tensor:
     """Assemble one tensor in its parameter's shape, fp32 on the CPU. Every rank of the stage must call it."""
     whole = torch.zeros(parameter.numel(), dtype=torch.float32, device=parameter.device)
     if (fragment := _fragment(parameter, optimizer)) is not None:
         flat, flat_part, own_part = fragment
-        source = flat if kind == WEIGHT else _torch_optimizer(optimizer).state[flat].get(kind)
+        source = flat if kind == WEIGHT else optimizer_within(optimizer).state[flat].get(kind)
         if source is not None:  # before its first step, Adam has no moments
             whole[own_part] = source.detach().flatten()[flat_part].float()
     if (group := getattr(parameter, "_dp_group", None)) is not None:
@@ -35,19 +40,19 @@ def write(parameter: nn.Parameter, kind: str, whole: Tensor, optimizer: Any) -> 
         parameter.data.copy_(whole)
     if (fragment := _fragment(parameter, optimizer)) is not None:
         flat, flat_part, own_part = fragment
-        target = flat if kind == WEIGHT else _torch_optimizer(optimizer).state[flat][kind]
+        target = flat if kind == WEIGHT else optimizer_within(optimizer).state[flat][kind]
         target.data.view(-1)[flat_part] = whole.flatten()[own_part].to(flat.device)
 
 
 def updates(optimizer: Any) -> int:
     """Return how many updates Adam has made: what its bias correction counts."""
-    states = _torch_optimizer(optimizer).state.values()
+    states = optimizer_within(optimizer).state.values()
     return next((int(state["step"]) for state in states if "step" in state), 0)
 
 
 def set_updates(optimizer: Any, count: int) -> None:
     """Give every group the state of an Adam that has made so many updates, its moments zero for now."""
-    inner = _torch_optimizer(optimizer)
+    inner = optimizer_within(optimizer)
     for group in inner.param_groups:
         for flat in group["params"]:
             inner.state[flat] = {kind: torch.zeros_like(flat) for kind in MOMENTS} | {
@@ -62,14 +67,9 @@ def _fragment(parameter: nn.Parameter, optimizer: Any) -> tuple[Tensor, slice, s
     mapping = parameter._hp_mapping
     if mapping is None:
         return None
-    flat = _torch_optimizer(optimizer).param_groups[mapping.param_group_index]["params"][0]
+    flat = optimizer_within(optimizer).param_groups[mapping.param_group_index]["params"][0]
     return flat, _slice(mapping.hp_fragment_address), _slice(mapping.lp_fragment_address)
 
 
 def _slice(address: Any) -> slice:
     return slice(address.start, address.start + address.numel)
-
-
-def _torch_optimizer(optimizer: Any) -> Any:
-    """The torch optimizer within DeepSpeed's, or itself."""
-    return getattr(optimizer, "optimizer", optimizer)

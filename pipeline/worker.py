@@ -35,16 +35,19 @@ def main(argv: list[str]) -> int:
         assert place is not None
         train(config, generation, place, stop)
     except RunError as error:
-        return _report(str(error), 2 if isinstance(error, UsageError) else 1)
+        return _report(str(error), usage=isinstance(error, UsageError))
     except Exception as error:
         logging.getLogger("outbound").error(traceback.format_exc())
         first_line = str(error).partition("\n")[0]
-        return _report(f"rank {rank}: {type(error).__name__}: {first_line} (see log.txt in the run)", 1)
+        return _report(
+            f"rank {rank}: {type(error).__name__}: {first_line} (see log.txt in the run)", bug=True
+        )
     return 0
 
 
 def log_to(path: Path, rank: str) -> None:
     """Send the run's log to a file that all its processes append to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
     logger = logging.getLogger("outbound")
@@ -57,9 +60,9 @@ def _leave_with_launcher() -> None:
     os._exit(1)
 
 
-def _report(message: str, code: int) -> int:
-    print(json.dumps({"message": message, "code": code}), flush=True)
-    return code
+def _report(message: str, usage: bool = False, bug: bool = False) -> int:
+    print(json.dumps({"message": message, "usage": usage, "bug": bug}), flush=True)
+    return 2 if usage else 1
 
 
 if __name__ == "__main__":

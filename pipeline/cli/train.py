@@ -33,7 +33,6 @@ def train(
 
     place = None if nproc else place_from_environment()
     settings, generation = load_config(config, overrides or [])
-    settings.run.dir.mkdir(parents=True, exist_ok=True)
     if place is None:
         from pipeline.config import check_layout
         from pipeline.launch import launch

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import yaml
 VOCAB = 61
 
 
-def write_tokens(
+def make_shards(
     directory: Path,
     number: int = 1,
     shards: Sequence[Sequence[int]] = ((700, 700, 500), (700, 141)),
@@ -86,24 +88,42 @@ def write_tokens(
 class TinyRun:
     """A run of a two-block GPT over 16-token sequences; `settings` is its YAML."""
 
+    home: Path
+    name: str
     settings: dict[str, Any]
-    path: Path
-    streams: dict[str, np.ndarray[Any, Any]] = field(repr=False)
+
+    @staticmethod
+    def make(home: Path, name: str = "run", **model: Any) -> TinyRun:
+        """Make a run that reads `home`/tokens."""
+        settings = {
+            "run": {"dir": str(home / name), "seed": 3},
+            "data": {"tokens": str(home / "tokens"), "order_block": 4},
+            "model": {"n_layer": 2, "n_head": 2, "d_model": 32, "n_ctx": 16, **model},
+            "optimizer": {"lr": 0.01, "clip": 0.5, "weight_decay": 0.1},
+            "schedule": {"warmup_tokens": 300},
+            "batch": {"sequences": 12, "micro": 1, "quantum": 4, "ramp_start": 4, "ramp_tokens": 400},
+            "parallel": {"pipeline": 2, "zero": 1},
+            "train": {"tokens": 1600, "eval_every": 4, "eval_sequences": 8, "checkpoint_every": 4},
+            "wandb": {"mode": "disabled"},
+        }
+        return TinyRun(home, name, settings)
 
     @property
     def dir(self) -> Path:
-        return Path(self.settings["run"]["dir"])
+        return self.home / self.name
 
-    def command(self, *overrides: str, nproc: int = 2) -> list[str]:
-        self.path.write_text(yaml.safe_dump(self.settings))
-        code = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
-        return [sys.executable, "-c", code, "train", str(self.path), *overrides, "--nproc", str(nproc), "--json"]
+    def copy(self, name: str) -> TinyRun:
+        """Copy the run as it stands on disk, to go on from there another way."""
+        other = TinyRun.make(self.home, name, **self.settings["model"])
+        shutil.copytree(self.dir, other.dir)
+        return other
 
     def start(self, *overrides: str, nproc: int = 2) -> subprocess.Popen[str]:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        path = self.home / f"{self.name}.yaml"
+        path.write_text(yaml.safe_dump(self.settings))
+        code = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
         return subprocess.Popen(
-            self.command(*overrides, nproc=nproc),
-            env=environment,
+            [sys.executable, "-c", code, "train", str(path), *overrides, "--nproc", str(nproc), "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -120,27 +140,37 @@ class TinyRun:
     def metrics(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.dir / "metrics.jsonl").read_text().splitlines()]
 
-    def steps(self) -> list[dict[str, Any]]:
-        return [row for row in self.metrics() if "loss" in row]
+    def losses(self) -> dict[int, float]:
+        """Step -> training loss."""
+        return {row["step"]: row["loss"] for row in self.metrics() if "loss" in row}
+
+    def wait_for_step(self, step: int, process: subprocess.Popen[str]) -> None:
+        """Return when so many steps have been taken by the running command."""
+        deadline = time.monotonic() + 120
+        path = self.dir / "metrics.jsonl"
+        while not path.exists() or len(path.read_bytes().splitlines()) < step:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline, "no steps"
+            time.sleep(0.01)
+
+
+@pytest.fixture(name="write_tokens")
+def _write_tokens() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
+    return make_shards
 
 
 @pytest.fixture
 def tiny_run(tmp_path: Path) -> Callable[..., TinyRun]:
-    """Make a run over fresh shards; calls in one test share the shards."""
-    streams = write_tokens(tmp_path / "tokens")
+    """Make runs over fresh shards, which all runs of one test share."""
+    make_shards(tmp_path / "tokens")
+    return partial(TinyRun.make, tmp_path)
 
-    def make(name: str = "run", **model: Any) -> TinyRun:
-        settings = {
-            "run": {"dir": str(tmp_path / name), "seed": 3},
-            "data": {"tokens": str(tmp_path / "tokens"), "order_block": 4},
-            "model": {"n_layer": 2, "n_head": 2, "d_model": 32, "n_ctx": 16, **model},
-            "optimizer": {"lr": 0.01, "clip": 0.5, "weight_decay": 0.1},
-            "schedule": {"warmup_tokens": 300},
-            "batch": {"sequences": 12, "micro": 1, "quantum": 4, "ramp_start": 4, "ramp_tokens": 400},
-            "parallel": {"pipeline": 2, "zero": 1},
-            "train": {"tokens": 1600, "eval_every": 4, "eval_sequences": 8, "checkpoint_every": 4},
-            "wandb": {"mode": "disabled"},
-        }
-        return TinyRun(settings, tmp_path / f"{name}.yaml", streams)
 
-    return make
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A run of two stages under ZeRO-1, without dropout, trained to its end. Copy it; leave it as it is."""
+    home = tmp_path_factory.mktemp("finished")
+    make_shards(home / "tokens")
+    run = TinyRun.make(home)
+    run.train()
+    return run

@@ -1,0 +1,138 @@
+"""Checkpoints appear whole, are verified before they are used, and are let go of in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest
+from pipeline.errors import RunError
+from pipeline.tensorfile import TensorFile
+
+
+def state(step: int) -> RunState:
+    return RunState(
+        step=step,
+        samples=4 * step,
+        tokens=64 * step,
+        updates=step,
+        stream_hash=2**64 - 1,
+        seconds=1.5,
+        loss=2.5,
+        val_loss=None,
+        config={"run": {"seed": 0}},
+        generation=1,
+        build="b",
+        tokenizer_fingerprint="f",
+        wandb_id="w",
+        processes=2,
+        stages=2,
+    )
+
+
+def write_checkpoint(run: Path, step: int, keep: int = 3) -> Path:
+    """Two ranks' shares, one tensor each."""
+    writer = Writer(run, step)
+    writer.prepare()
+    shares: list[dict[str, Any]] = []
+    for rank in range(2):
+        value = torch.full((3, 2), float(step + rank))
+        name = f"weight/{rank}"
+        with TensorFile(writer.share(rank), {name: (value.dtype, tuple(value.shape))}) as file:
+            file.write(name, value)
+        shares.append({**file.receipt(), "tensors": [name]})
+    writer.publish(state(step), shares, keep)
+    return writer.path
+
+
+def test_a_checkpoint_reads_back_what_was_written(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 7)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state == state(7)
+    assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), 8.0))
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-00000007\n"
+
+
+def test_the_files_are_plain_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    tensors = {"a": torch.randn(2, 3), "b": torch.arange(5, dtype=torch.uint8), "empty": torch.zeros(0)}
+    with TensorFile(
+        path, {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
+    ) as file:
+        for name, value in tensors.items():
+            file.write(name, value)
+    read = load_file(path)
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+    assert file.receipt()["bytes"] == path.stat().st_size
+
+
+def test_a_tensor_out_of_turn_is_refused(tmp_path: Path) -> None:
+    shapes = {"a": (torch.float32, (1,)), "b": (torch.float32, (1,))}
+    with TensorFile(tmp_path / "file", shapes) as file, pytest.raises(ValueError, match="out of turn"):
+        file.write("b", torch.zeros(1))
+
+
+def test_the_last_ones_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        write_checkpoint(tmp_path, step, keep=2)
+    assert [path.name for path in newest(tmp_path)] == ["step-00000020", "step-00000015"]
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "a flipped bit": lambda share: share.write_bytes(share.read_bytes().replace(b"\x41", b"\x40")),
+    "a cut share": lambda share: share.write_bytes(share.read_bytes()[:-1]),
+    "a missing share": lambda share: share.unlink(),
+    "an altered number": lambda share: rewrite(share.with_name("checkpoint.json"), "2.5", "2.4"),
+    "a torn manifest": lambda share: rewrite(share.with_name("checkpoint.json"), "}", ""),
+    "a missing manifest": lambda share: share.with_name("checkpoint.json").unlink(),
+}
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, harm: str) -> None:
+    write_checkpoint(tmp_path, 5)
+    HARM[harm](write_checkpoint(tmp_path, 10) / "rank-00001.safetensors")
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 5
+
+
+def test_when_all_are_damaged_nothing_is_begun_anew_by_itself(tmp_path: Path) -> None:
+    (write_checkpoint(tmp_path, 5) / "rank-00000.safetensors").unlink()
+    with pytest.raises(RunError, match="every checkpoint is damaged"):
+        find(tmp_path)
+
+
+def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    dead = Writer(tmp_path, 10)
+    dead.prepare()
+    dead.share(0).write_bytes(b"half")
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 5
+    write_checkpoint(tmp_path, 10)
+    assert not list((tmp_path / "checkpoints").glob("writing-*"))
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    assert find(tmp_path) is None
+
+
+def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, 5)
+    body = json.loads((path / "checkpoint.json").read_text())["checkpoint"]
+    assert body["state"]["tokens"] == 320
+    assert body["tensors"] == {"weight/0": "rank-00000.safetensors", "weight/1": "rank-00001.safetensors"}
+    assert Checkpoint.open(path).damage(body["files"]) is None

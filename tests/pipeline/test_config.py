@@ -1,0 +1,130 @@
+"""A run's configuration: what is refused, why, and before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.config import check_layout, load_config, save_config
+from pipeline.errors import RunError, UsageError
+
+MakeRun = Callable[..., Any]
+
+
+def write(run: Any) -> Path:
+    path: Path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["parallel.zero=2"], "parallel.zero: ZeRO-2 cannot be combined with 2 pipeline stages"),
+        (["parallel.zero=0"], "parallel.zero: without ZeRO"),
+        (["parallel.pipeline=1", "parallel.zero=3"], "ZeRO-3 is not built yet"),
+        (["parallel.pipeline=4"], "parallel.pipeline: 4 stages cannot each hold a matrix and a gain"),
+        (["batch.sequences=6"], "batch.sequences: 6 is not a multiple of batch.quantum 4"),
+        (["batch.ramp_start=3"], "batch.ramp_start: 3 is not a multiple"),
+        (["batch.ramp_start=16"], "batch.ramp_start: 16 is above"),
+        (["batch.micro=3"], "batch.micro: 3 does not divide"),
+        (["train.eval_sequences=6"], "train.eval_sequences: 6 is not a multiple"),
+        (["train.eval_sequences=64"], "train.eval_sequences: 64 sequences of 16 are needed, 'val' holds 62"),
+        (["model.n_ctx=4096"], "model.n_ctx: 1 sequences of 4096 are needed, 'train' holds 0"),
+        (["model.vocab_size=60"], "model.vocab_size: 60 is below the tokenizer's 61"),
+        (["model.n_head=3"], "model: Value error, d_model 32 does not divide into 3 heads"),
+        (["model.n_heads=2"], "model.n_heads: Unexpected keyword argument"),
+        (["model.preset=gpt5"], "model.preset: 'gpt5' is unknown"),
+        (["optimizer.lr=fast"], "optimizer.lr: Input should be a valid number"),
+        (["optimiser.lr=1"], "optimiser: Extra inputs are not permitted"),
+        (["schedule.warmup_tokens=1600"], "schedule.warmup_tokens: 1600 leaves no room for the decay"),
+        (["train.tokens=63"], "train.tokens: 63 is less than one quantum"),
+        (["run.seed.x=1"], "'run.seed.x=1': seed is a value, not a section"),
+        (["lr"], "'lr': an override looks like"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_path_and_reason(
+    tiny_run: MakeRun, overrides: list[str], reason: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        load_config(write(tiny_run()), overrides)
+    assert reason in str(refused.value)
+
+
+def test_all_mistakes_are_told_at_once(tiny_run: MakeRun) -> None:
+    with pytest.raises(UsageError, match="3 mistakes") as refused:
+        load_config(write(tiny_run()), ["optimizer.lr=-1", "train.keep=0", "wandb.mode=loud"])
+    for path in ("optimizer.lr: ", "train.keep: ", "wandb.mode: "):
+        assert path in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("1.5E-3", 1.5e-3), ("2e0", 2.0), ("0.5", 0.5), (".25", 0.25)]
+)
+def test_numbers_are_numbers_however_they_are_written(tiny_run: MakeRun, text: str, value: float) -> None:
+    config, _ = load_config(write(tiny_run()), [f"optimizer.lr={text}"])
+    assert config.optimizer.lr == value
+
+
+def test_tokens_may_be_written_in_powers_of_ten(tiny_run: MakeRun) -> None:
+    config, _ = load_config(write(tiny_run()), ["train.tokens=3e5", "schedule.warmup_tokens=10_000"])
+    assert (config.train.tokens, config.schedule.warmup_tokens) == (300_000, 10_000)
+
+
+def test_a_preset_fills_the_model_and_the_tokenizer_its_vocabulary(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    run.settings["model"] = {"preset": "gpt3-small", "n_ctx": 32}
+    config, _ = load_config(write(run), [])
+    assert (config.model.n_layer, config.model.attention) == (12, ("dense", "banded:256"))
+    assert (config.model.n_ctx, config.model.vocab_size) == (32, 61)
+
+
+def test_a_run_keeps_its_generation_when_newer_ones_appear(
+    tiny_run: MakeRun, write_tokens: Callable[..., Any]
+) -> None:
+    run = tiny_run()
+    config, _ = load_config(write(run), [])
+    run.dir.mkdir()
+    save_config(config, run.dir / "config.yaml")
+    write_tokens(run.home / "tokens", 2)
+    assert load_config(write(run), [])[1].number == 1
+    assert load_config(write(run), ["run.dir=elsewhere"])[1].number == 2
+
+
+def test_the_resolved_configuration_reads_back_the_same(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    config, _ = load_config(write(run), ["optimizer.lr=1e-4"])
+    save_config(config, run.home / "resolved.yaml")
+    again, _ = load_config(run.home / "resolved.yaml", [])
+    assert again == config
+    assert dataclasses.asdict(again.model) == dataclasses.asdict(config.model)
+
+
+@pytest.mark.parametrize(
+    ("processes", "reason"),
+    [
+        (3, "parallel.pipeline: 2 stages do not divide 3 processes"),
+        (6, "batch.quantum: 4 is not a multiple of micro-batch 1 x 3"),
+    ],
+)
+def test_a_layout_that_would_not_divide_is_refused(tiny_run: MakeRun, processes: int, reason: str) -> None:
+    config, _ = load_config(write(tiny_run()), [])
+    check_layout(config, 2)
+    check_layout(config, 8)
+    with pytest.raises(UsageError, match=reason):
+        check_layout(config, processes)
+
+
+def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.yaml: no such file"):
+        load_config(tmp_path / "none.yaml", [])
+    (tmp_path / "torn.yaml").write_text("run: {")
+    with pytest.raises(UsageError, match=r"torn\.yaml: not YAML"):
+        load_config(tmp_path / "torn.yaml", [])
+    with pytest.raises(RunError, match="no generation-N"):
+        load_config(write(tiny_run()), [f"data.tokens={tmp_path}"])

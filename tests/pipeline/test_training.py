@@ -1,0 +1,172 @@
+"""Whole runs over real processes: equal to plain torch, to themselves after a stop, and across layouts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model import GPT
+from model.init import initialise
+from model.loss import cross_entropy
+from pipeline.batches import EvalFeed, TrainFeed
+from pipeline.checkpoint import find
+from pipeline.config import RunConfig, load_config
+from pipeline.generate import load_model
+from pipeline.order import Order
+from pipeline.schedule import batch_size, learning_rate
+from pipeline.tokens import Generation, TokenStream, load_generation
+
+MakeRun = Callable[..., Any]
+
+
+def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_run: Any) -> None:
+    config, generation = load_config(finished_run.dir / "config.yaml", [])
+    expected = plain_torch(config, generation)
+    steps = [row for row in finished_run.metrics() if "loss" in row]
+    assert [row["batch"] for row in steps] == [batch for batch, _, _ in expected]
+    assert len({row["batch"] for row in steps}) == 3, "the ramp has several sizes"
+    assert min(norm for _, _, norm in expected) > config.optimizer.clip, "every step clips"
+    for row, (_, loss, norm) in zip(steps, expected, strict=True):
+        assert row["loss"] == pytest.approx(loss, abs=1e-5)
+        assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_training_learns_more_than_how_frequent_tokens_are(finished_run: Any) -> None:
+    summary = json.loads((finished_run.dir / "summary.json").read_text())
+    assert summary["val_loss"] < summary["unigram_entropy_nats"]
+    assert not summary["stopped"]
+    assert summary["resumes"] == []
+
+
+def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> None:
+    checkpoint = find(finished_run.dir)
+    assert checkpoint is not None
+    model = load_model(checkpoint)
+    stream = TokenStream(load_generation(finished_run.home / "tokens", 1), "val")
+    with torch.no_grad():
+        losses = [cross_entropy(model(x), y) for x, y in EvalFeed(stream, 8, 16, 4, 0, 1).batches()]
+    assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
+
+
+@pytest.mark.parametrize(("processes", "zero"), [(1, 0), (2, 1)])
+def test_a_checkpoint_of_two_stages_continues_in_another_layout(
+    finished_run: Any, processes: int, zero: int
+) -> None:
+    moved = finished_run.copy(f"moved-to-{processes}-zero-{zero}")
+    shutil.rmtree(moved.dir / "checkpoints" / "step-00000012")
+    summary = moved.train("parallel.pipeline=1", f"parallel.zero={zero}", nproc=processes)
+    assert summary["resumes"] == [8]
+    assert moved.losses() == pytest.approx(finished_run.losses(), abs=1e-5)
+    assert [row.get("stream_hash") for row in moved.metrics()] == [
+        row.get("stream_hash") for row in finished_run.metrics()
+    ]
+
+
+def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: MakeRun) -> None:
+    longer = ("train.tokens=6400", "wandb.mode=offline")
+    unbroken = tiny_run("unbroken", dropout=0.1)
+    unbroken.train("train.tokens=6400")
+
+    stopped = tiny_run("stopped", dropout=0.1)
+    process = stopped.start(*longer)
+    stopped.wait_for_step(3, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first = json.loads(out)
+    assert first["stopped"]
+    summary = stopped.train(*longer)
+    assert summary["resumes"] == [first["steps"]]
+    assert not summary["stopped"]
+
+    def timeless(run: Any) -> list[dict[str, Any]]:
+        return [{k: v for k, v in row.items() if k != "tokens_per_s"} for row in run.metrics()]
+
+    assert timeless(stopped) == timeless(unbroken)
+    attempts = list((stopped.dir / "wandb").glob("offline-run-*"))
+    run_id = (stopped.dir / "wandb_id").read_text().strip()
+    assert len(attempts) == 2
+    assert all((attempt / f"run-{run_id}.wandb").stat().st_size for attempt in attempts)
+
+
+def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(finished_run: Any) -> None:
+    run = finished_run.copy("killed")
+    share = run.dir / "checkpoints" / "step-00000012" / "rank-00001.safetensors"
+    data = bytearray(share.read_bytes())
+    data[-100] ^= 1
+    share.write_bytes(data)
+
+    endless = ("train.tokens=160000", "train.checkpoint_every=1000")
+    process = run.start(*endless)
+    run.wait_for_step(len(finished_run.metrics()) + 4, process)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was killed by SIGKILL" in err
+    assert "Traceback" not in err
+    assert worker_of(process.pid) is None, "nobody is left behind"
+    assert json.loads((run.dir / "resumes.json").read_text()) == [8]
+    assert "rank-00001.safetensors was altered" in (run.dir / "log.txt").read_text()
+    assert (run.dir / "checkpoints" / "damaged-step-00000012").is_dir()
+    steps = [row["step"] for row in run.metrics() if "loss" in row]
+    assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
+
+
+def worker_of(launcher: int) -> Any:
+    """A child process of the launcher, or None."""
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    children = path.read_text().split() if path.exists() else []
+    return int(children[-1]) if children else None
+
+
+def plain_torch(config: RunConfig, generation: Generation) -> list[tuple[int, float, float]]:
+    """Train without DeepSpeed: (batch, loss, gradient norm before clipping) of each step."""
+    model = GPT(config.model)
+    initialise(model.named_parameters(), config.model, config.run.seed)
+    matrices = [value for value in model.parameters() if value.dim() >= 2]
+    others = [value for value in model.parameters() if value.dim() < 2]
+    wanted = config.optimizer
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": wanted.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=wanted.lr,
+        betas=wanted.betas,
+        eps=wanted.eps,
+    )
+    n_ctx = config.model.n_ctx
+    order = Order(
+        generation.splits["train"].sequences(n_ctx),
+        config.data.order_block,
+        config.run.seed,
+        generation.number,
+    )
+    consumed, done = 0, []
+    while consumed < config.samples:
+        batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
+        batch = min(batch, config.samples - consumed)
+        # One pass over the whole batch: no micro-batches, no accumulation.
+        feed = TrainFeed(TokenStream(generation, "train"), order, n_ctx, batch, 0, 1)
+        ((inputs, targets),) = feed.batches(consumed, batch)
+        consumed += batch
+        loss = cross_entropy(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(
+                consumed * n_ctx,
+                peak=wanted.lr,
+                warmup_tokens=config.schedule.warmup_tokens,
+                decay_tokens=config.train.tokens,
+                floor=config.schedule.floor,
+            )
+        optimizer.step()
+        done.append((batch, loss.item(), norm.item()))
+    return done
