@@ -33,7 +33,7 @@ class Block(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers round a GELU, in its tanh form as all three papers' code has it."""
+    """Two linear layers round a GELU, in the tanh form of GPT-1's and GPT-2's released code."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()

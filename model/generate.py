@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from model.attention import KVCache
 from model.gpt import GPT
 
 
+@torch.inference_mode()
 def generate(
     model: GPT,
     prompt_ids: Sequence[int],
@@ -20,32 +21,13 @@ def generate(
     top_p: float | None = None,
     eot: int | None = None,
     generator: torch.Generator | None = None,
-    cached: bool = True,
 ) -> list[int]:
-    """Return the tokens that follow the prompt: all of `stream`."""
-    new = stream(model, prompt_ids, max_new_tokens, temperature, top_k, top_p, eot, generator, cached)
-    return list(new)
+    """Return up to `max_new_tokens` tokens that follow the prompt; end before `eot`, which is left out.
 
+    `sample` says how each is chosen. A full context starts again from its own later half. The model is put
+    into evaluation mode.
 
-@torch.inference_mode()
-def stream(
-    model: GPT,
-    prompt_ids: Sequence[int],
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    eot: int | None = None,
-    generator: torch.Generator | None = None,
-    cached: bool = True,
-) -> Iterator[int]:
-    """Yield up to `max_new_tokens` tokens; end before `eot`, which is not yielded.
-
-    Temperature 0 takes the likeliest token; otherwise `sample` draws one. When the context is full, it
-    starts again from its own later half. `cached=False` computes every token from its whole context: slow,
-    the same tokens.
-
-    Raises ValueError when the prompt is empty.
+    Raises ValueError when the prompt is empty, or a setting is out of range.
     """
     if not prompt_ids:
         raise ValueError("the prompt is empty: begin with the end-of-text token")
@@ -53,21 +35,21 @@ def stream(
     n_ctx = model.config.n_ctx
     device = next(model.parameters()).device
     context = list(prompt_ids)[-n_ctx:]
-    caches = _empty(model) if cached else None
-    fresh = context  # tokens of the context that the caches have not seen
-    for _ in range(max_new_tokens):
-        tokens = torch.tensor([fresh if cached else context], device=device)
-        logits = model(tokens, caches)[0, -1, : model.config.vocab_size].float()
-        token = sample(logits, temperature, top_k, top_p, generator)
+    caches, fresh = _empty(model), context  # what the caches have seen, and what they have not
+    new: list[int] = []
+    while len(new) < max_new_tokens:
+        logits = model(torch.tensor([fresh], device=device), caches)[0, -1, : model.config.vocab_size]
+        token = sample(logits.float(), temperature, top_k, top_p, generator)
         if token == eot:
-            return
-        yield token
+            break
+        new.append(token)
+        context = [*context, token]
         fresh = [token]
-        context.append(token)
         if len(context) > n_ctx:
-            # Positions are absolute: what is cached holds for the old ones only.
+            # Positions are absolute: when tokens move, all that is cached of them is void.
             context = context[-max(1, n_ctx // 2) :]
-            fresh, caches = context, _empty(model) if cached else None
+            caches, fresh = _empty(model), context
+    return new
 
 
 def sample(
@@ -79,10 +61,12 @@ def sample(
 ) -> int:
     """Draw a token from (vocab,) logits: scaled by temperature, cut to the top k, then to the top p.
 
-    `top_p` keeps the fewest likeliest tokens whose probability reaches p (Holtzman et al. 2020).
+    Temperature 0 takes the likeliest, without a draw. `top_p` keeps the fewest likeliest tokens whose
+    probability reaches p (Holtzman et al. 2020).
+
     Raises ValueError for settings out of range.
     """
-    if temperature < 0:
+    if not temperature >= 0:
         raise ValueError(f"temperature is {temperature}: use 0 for greedy, or a number above")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is {top_k}: keep at least 1 token, or leave it out")

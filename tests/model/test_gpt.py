@@ -31,6 +31,16 @@ def test_the_list_of_layers_run_one_by_one_is_the_model(model: GPT) -> None:
     assert torch.equal(x, model(tokens))
 
 
+def test_a_model_is_its_parameters_alone(model: GPT) -> None:
+    """Built without memory and filled by name, it is the same: no buffer is left unfilled."""
+    with torch.device("meta"):
+        empty = GPT(model.config)
+    filled = empty.to_empty(device="cpu").eval()
+    initialise(filled.named_parameters(), model.config, seed=0)
+    tokens = torch.randint(61, (2, 9))
+    assert torch.equal(filled(tokens), model(tokens))
+
+
 def test_a_tied_head_is_the_embedding_matrix(make_model: Callable[..., GPT]) -> None:
     tied, untied = make_model(), make_model(tied=False)
     extra = set(dict(untied.named_parameters())) - set(dict(tied.named_parameters()))
