@@ -19,13 +19,13 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
-from dataprep.crawl.connect import destination, guarded_connector, parse_route, tls_context
+from dataprep.crawl.connect import destination, guarded_connector, parse_route
 from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
+from dataprep.crawl.redirects import REDIRECT_STATUSES
 from dataprep.crawl.settings import CrawlSettings
 
 PAGE_STATUSES = frozenset([200, 203])
-REDIRECT_STATUSES = frozenset([301, 302, 303, 307, 308])
 REDIRECT_BODY_BYTES = 1 << 16
 """The part of a redirect's body that is kept; nobody reads it."""
 
@@ -63,15 +63,15 @@ class Exchange:
 
 
 class Client:
-    """An HTTP client for strangers' servers; use it as `async with Client(settings) as client`."""
+    """An HTTP client for strangers' servers; use it as `async with Client(...) as client`."""
 
-    def __init__(self, settings: CrawlSettings) -> None:
+    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext) -> None:
         self._settings = settings
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
         self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
         self._session = ClientSession(
-            connector=guarded_connector(self._guard, tls_context(settings.ca_file)),
+            connector=guarded_connector(self._guard, tls),
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
             trust_env=False,
@@ -169,7 +169,7 @@ class Client:
             raise too_large(f"Content-Length {response.content_length}")
         body, decoded_bytes = bytearray(), 0
         try:
-            decoding = decoder(response.headers.get("Content-Encoding", ""))
+            decoding = decoder(content_encoding(response))
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > limits.wire_bytes:
@@ -182,6 +182,11 @@ class Client:
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None
         return bytes(body)
+
+
+def content_encoding(response: ClientResponse) -> str:
+    """The Content-Encoding of a response, several headers joined as the one list that they are."""
+    return ", ".join(response.headers.getall("Content-Encoding", []))
 
 
 async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,7 +35,7 @@ def fetch_part(
     newer attempt has taken over the part.
     """
     _refuse_without_contact(targets, settings)
-    tls_context(settings.ca_file)  # fail before anything is written
+    tls = tls_context(settings.ca_file)
     _allow_sockets(settings.concurrency * settings.site_concurrency)
     try:
         pages.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ def fetch_part(
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
-        return _crawl(attempt, targets, settings, tick)
+        return _crawl(attempt, targets, settings, tls, tick)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -50,7 +51,11 @@ def fetch_part(
 
 
 def _crawl(
-    attempt: Attempt, targets: Sequence[Target], settings: CrawlSettings, tick: Callable[[Fetch], None]
+    attempt: Attempt,
+    targets: Sequence[Target],
+    settings: CrawlSettings,
+    tls: ssl.SSLContext,
+    tick: Callable[[Fetch], None],
 ) -> list[Fetch]:
     wanted = {target.url_key: target for target in targets}
     rows: dict[bytes, Fetch] = {}
@@ -67,7 +72,7 @@ def _crawl(
         tick(row)
 
     async def run() -> None:
-        async with Client(settings) as client:
+        async with Client(settings, tls) as client:
             await crawl(sites, client, settings, done)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -76,6 +76,6 @@ class NotFetched(Exception):
     ) -> None:
         super().__init__(outcome, detail)
         self.outcome = outcome
-        self.detail = detail
+        self.detail = detail.encode("utf-8", "replace").decode()  # servers send bytes that are no text
         self.status = status
         self.retry_after_s = retry_after_s

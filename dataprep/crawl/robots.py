@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from protego import Protego
 
-from dataprep.crawl.client import REDIRECT_STATUSES, Client, read_up_to, retry_after
+from dataprep.crawl.client import Client, content_encoding, read_up_to, retry_after
 from dataprep.crawl.encodings import BadEncoding, decoder
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.pace import Pace
+from dataprep.crawl.redirects import REDIRECT_STATUSES, followed
 
 ROBOTS_BYTES = 500 << 10
 """What a crawler must at least read (RFC 9309, section 2.5); the rest is ignored."""
@@ -55,7 +56,9 @@ class Robots:
                 self._known[origin] = await self._fetch(origin)
         known = self._known[origin]
         if isinstance(known, NotFetched):
-            raise known
+            raise NotFetched(
+                known.outcome, known.detail, status=known.status
+            )  # a fresh one, without a traceback
         return known
 
     async def _fetch(self, origin: str) -> Rules | NotFetched:
@@ -66,7 +69,7 @@ class Robots:
                 text, location = await self._pace.ask(lambda url=url: self._read(url))  # type: ignore[misc]
                 if not location:
                     break
-                url = urljoin(url, location)
+                url = followed(url, location)
             parsed = Protego.parse(text)
         except NotFetched as failure:
             if failure.outcome in _NOBODY_THERE and url == own:
@@ -94,14 +97,14 @@ class Robots:
             if response.status >= 300:
                 return "", ""
             body, _ = await read_up_to(response, ROBOTS_BYTES)
-            return _text(body, response.headers.get("Content-Encoding", "")), ""
+            return _text(body, content_encoding(response)), ""
 
 
-def _text(body: bytes, content_encoding: str) -> str:
+def _text(body: bytes, encoding: str) -> str:
     """Decode a robots.txt. A byte order mark must go: it would hide the first line, often `User-agent: *`."""
     text = bytearray()
     try:
-        for piece in decoder(content_encoding).decode(body):
+        for piece in decoder(encoding).decode(body):
             text += piece
             if len(text) >= ROBOTS_BYTES:
                 break

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urljoin
-
-import can_ada
 
 from dataprep.crawl.client import Client, Exchange
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.pace import Pace
+from dataprep.crawl.redirects import followed
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
 from dataprep.urls import site_of
@@ -40,7 +38,7 @@ async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_
             exchanges.append(exchange)
             if not exchange.location:
                 return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
-            following = _followed(url, exchange.location)
+            following = followed(url, exchange.location)
             client.refuse_inward(following)
             if site_of(following) != target.site:
                 return Visit(target, "moved", exchange.status, following, exchanges=exchanges)
@@ -52,19 +50,3 @@ async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_
             url = following
     except NotFetched as failure:
         return Visit(target, failure.outcome, failure.status, url, failure.detail, exchanges)
-
-
-def _followed(url: str, location: str) -> str:
-    """The absolute address of a redirect, without its fragment; raises NotFetched when it is unusable.
-
-    >>> _followed("http://a.test/b/c?d", "../e f#g")
-    'http://a.test/e%20f'
-    """
-    try:
-        parsed = can_ada.parse(urljoin(url, location))
-        parsed.hash = ""
-    except ValueError as error:
-        raise NotFetched("bad_url", f"redirect to {location[:200]!r}: {error}") from None
-    if parsed.protocol not in ("http:", "https:"):
-        raise NotFetched("bad_url", f"redirect to {location[:200]!r}")
-    return str(parsed.href)

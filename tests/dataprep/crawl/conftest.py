@@ -134,9 +134,9 @@ def settings(site: Web) -> CrawlSettings:
         delay_s=0,
         retries=0,
         backoff_s=0,
-        connect_s=2,
-        silence_s=0.4,
-        total_s=1.5,
+        connect_s=10,
+        silence_s=10,
+        total_s=20,
         wire_bytes=200_000,
         page_bytes=1_000_000,
     )
