@@ -56,9 +56,8 @@ class Robots:
                 self._known[origin] = await self._fetch(origin)
         known = self._known[origin]
         if isinstance(known, NotFetched):
-            raise NotFetched(
-                known.outcome, known.detail, status=known.status
-            )  # a fresh one, without a traceback
+            # A fresh one each time: a stored exception would gather the traceback of every page.
+            raise NotFetched(known.outcome, known.detail, status=known.status)
         return known
 
     async def _fetch(self, origin: str) -> Rules | NotFetched:
