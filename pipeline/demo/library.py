@@ -72,13 +72,13 @@ class Page:
 def render(small: bool = False) -> list[Page]:
     """Render every page, in the same order and with the same bytes each time on one machine.
 
-    `small` leaves out the libraries that are slow to import.
+    `small` leaves out the submodules, and the libraries that are slow to import.
     """
     pages = [*_language_reference("reference.language.test")]
     stdlib = sorted(set(sys.stdlib_module_names) - SKIPPED)
-    pages += _library("docs.stdlib.test", "Standard library", stdlib)
-    pages += _library("docs.numpy.test", "NumPy", NUMPY)
+    pages += _library("docs.stdlib.test", "Standard library", stdlib, walk=not small)
     if not small:
+        pages += _library("docs.numpy.test", "NumPy", NUMPY)
         pages += _library("docs.torch.test", "PyTorch", TORCH, walk=False)
         pages += _library("docs.plotting.test", "Matplotlib", MATPLOTLIB, walk=False)
     pages += _locale_data("locales.example.test")

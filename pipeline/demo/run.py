@@ -41,9 +41,15 @@ class Size:
 
 
 FULL = Size(4096, 0.04, ())
-SMALL = Size(1024, 0.1, ("model.n_layer=2", "model.n_head=2", "model.d_model=64", "model.n_ctx=64",
-                         "train.tokens=30_000", "schedule.warmup_tokens=2_000", "batch.ramp_tokens=4_000",
-                         "train.checkpoint_every=1000"))  # fmt: skip
+SMALL = Size(
+    1024,
+    0.1,
+    (
+        *("model.n_layer=2", "model.n_head=2", "model.d_model=128", "model.n_ctx=64"),
+        *("train.tokens=160_000", "schedule.warmup_tokens=4_000", "optimizer.lr=3e-3"),
+        *("batch.ramp_tokens=4_000", "train.checkpoint_every=1_000"),
+    ),
+)
 
 
 @dataclass(frozen=True)

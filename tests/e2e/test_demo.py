@@ -1,0 +1,90 @@
+"""The whole way, small: what `outbound demo` promises holds, and a second call finds nothing to do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.demo.sites import FORBIDDEN
+
+
+def outbound(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("e2e") / "demo"
+
+
+@pytest.fixture(scope="module")
+def result(root: Path) -> dict[str, Any]:
+    ended = outbound("demo", str(root), "--small", "--json")
+    assert ended.returncode == 0, ended.stderr[-4000:]
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found | {"terminal": ended.stderr}
+
+
+def test_no_promise_is_broken(result: dict[str, Any]) -> None:
+    assert result["broken"] == []
+    assert result["val_loss"] < result["unigram_entropy_nats"]
+    assert result["seam"]["step"] > 1
+
+
+def test_the_funnel_adds_up_and_shows_every_kind_of_loss(result: dict[str, Any]) -> None:
+    reasons: set[str] = set()
+    for stage in result["funnel"]:
+        assert stage["entered"] == stage["passed"] + sum(stage["reasons"].values())
+        reasons |= set(stage["reasons"])
+    assert {"self_post", "merged", "below_karma", "already_entered"} <= reasons
+    assert {"not_found", "robots_denied", "redirect_loop", "exact_duplicate", "near_duplicate"} <= reasons
+
+
+def test_the_forbidden_page_was_never_asked_for(root: Path, result: dict[str, Any]) -> None:
+    logs = sorted((root / "web").glob("requests-*.jsonl"))
+    assert len(logs) == 2
+    for log in logs:
+        requests = [json.loads(line) for line in log.read_text().splitlines()]
+        assert len(requests) > 50
+        assert not [request for request in requests if request["path"] == FORBIDDEN]
+
+
+def test_the_reader_is_shown_every_command(result: dict[str, Any]) -> None:
+    shown = [line for line in result["terminal"].splitlines() if line.startswith("$ ")]
+    verbs = [" ".join(line.split()[1:4]) for line in shown]
+    assert verbs[:4] == ["outbound corpus init", *["outbound corpus add"] * 2, "outbound tokenizer train"]
+    assert [verb.split()[1] for verb in verbs[4:]] == ["pack", "train", "-TERM", "train", "generate"]
+
+
+def test_the_report_and_everything_else_lies_where_it_is_said_to(root: Path, result: dict[str, Any]) -> None:
+    for path in result["paths"].values():
+        assert Path(path).exists(), path
+    report = (root / "report.html").read_text()
+    assert report.count("<svg") == 3
+    assert "stopped and resumed" in report
+
+
+def test_a_second_call_does_nothing_that_is_done(root: Path, result: dict[str, Any]) -> None:
+    kept = [*(root / "corpus").rglob("*.warc.gz"), *(root / "run").glob("checkpoints/*/*")]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    logs = {log: log.read_bytes() for log in (root / "web").glob("requests-*.jsonl")}
+    again = outbound("demo", str(root), "--small", "--json")
+    assert again.returncode == 0, again.stderr[-4000:]
+    second = json.loads(again.stdout)
+    for key in ("funnel", "val_loss", "seam", "sample"):
+        assert second[key] == result[key]
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    assert {log: log.read_bytes() for log in logs} == logs
+    assert "outbound train" not in again.stderr
+
+
+def test_another_s_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    refused = outbound("demo", str(tmp_path), "--fresh")
+    assert refused.returncode == 2
+    assert "thesis.txt" in [path.name for path in tmp_path.iterdir()]
+    assert "Traceback" not in refused.stderr
