@@ -19,7 +19,7 @@ _VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "lin
 """Stand-in colours that become the page's CSS variables."""
 
 WIDTH_IN = 9.0
-SMOOTHED_SHARE = 0.015  # of a curve, the time constant of its running mean
+SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _svg(name: str, figure: Any, title: str) -> str:
 
 def _smoothed(losses: Sequence[float]) -> list[float]:
     """Exponential running mean, its start corrected as Adam's is (Kingma & Ba 2015, section 3)."""
-    keep = 1 - 1 / max(1.0, len(losses) * SMOOTHED_SHARE)
+    keep = 1 - 1 / max(SMOOTHED_STEPS, len(losses) * SMOOTHED_SHARE)
     mean, weight, smooth = 0.0, 0.0, []
     for loss in losses:
         mean = keep * mean + (1 - keep) * loss

@@ -204,7 +204,8 @@ def _section(parts: list[str]) -> str:
 def _neutral(text: str) -> str:
     """A text without object addresses and without this machine's paths."""
     text = re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text)
-    for path in {sys.prefix, sys.base_prefix, os.path.expanduser("~"), os.getcwd()} - {"/", "/usr"}:
+    own = {sys.prefix, sys.base_prefix, str(Path.home())} - {"/", "/usr", "/usr/local"}
+    for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, "...")
     return text
 
