@@ -80,7 +80,7 @@ def gather(
     from dataprep.funnel import funnel, top_sites
 
     return ReportData(
-        title=f"Corpus {corpus.name}" if run is None else f"From links to a GPT: {corpus.name}",
+        title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",
         funnel=funnel(corpus),
         sites=top_sites(corpus, TOP_SITES),
         curve=read_curve(run) if run else None,
