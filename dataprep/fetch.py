@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -111,7 +112,7 @@ def _run_part(
     table = publish_table(
         corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)
     )
-    warcs = [_output(corpus, name) for name in sorted({row["warc_file"] for row in rows} - {""})]
+    warcs = [_output(corpus, path) for path in sorted(pages.glob(f"{part}-*.warc.gz"))]
     reasons = Counter(fetch.outcome for fetch in fetched)
     passed = reasons.pop("ok", 0)
     return commit(path, Record(STAGE, part, inputs, [table, *warcs], len(fetched), passed, dict(reasons)))
@@ -122,9 +123,8 @@ def _row(fetch: Fetch, pages: str) -> dict[str, Any]:
     return asdict(fetch) | {"warc_file": f"{pages}/{fetch.warc_file}" if fetch.warc_file else ""}
 
 
-def _output(corpus: Corpus, path: str) -> Output:
-    file = corpus.root / path
-    return Output(path, file.stat().st_size, hash_file(file))
+def _output(corpus: Corpus, file: Path) -> Output:
+    return Output(str(file.relative_to(corpus.root)), file.stat().st_size, hash_file(file))
 
 
 def _moved(corpus: Corpus, fetched: Output) -> Iterator[Target]:

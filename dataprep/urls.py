@@ -33,7 +33,7 @@ TRACKING_VALUES = {
     name: frozenset(["facebook", "feed", "hackernews", "hn", "reddit", "rss", "twitter"])
     for name in ("ref", "source", "src")
 }
-"""Parameters that name a page (a branch, a file) unless their value is the place that the link was found in."""
+"""Parameters that may name a page (a branch, a file) unless their value is where the link was found."""
 
 UNESCAPE = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 """What Reddit escapes. A full HTML unescape would turn `?a=1&copy=2` into `?a=1©=2`."""

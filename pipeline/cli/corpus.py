@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from pipeline.cli.app import Json, app, console, emit, progress
 
@@ -183,6 +184,22 @@ def verify(directory: Directory, json: Json = False) -> None:
 
 
 @corpus.command()
+def report(
+    directory: Directory,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The page.", show_default="DIRECTORY/report.html")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Draw the corpus on one self-contained HTML page."""
+    from pipeline.report import gather, render
+
+    page = output or directory / "report.html"
+    page.write_text(render(gather(directory)), encoding="utf-8")
+    emit({"report": str(page)}, json, f"{page}: open it in a browser")
+
+
+@corpus.command()
 def trace(
     directory: Directory,
     doc_id: Annotated[str, typer.Argument(help="A document's id: 32 hex digits.", show_default=False)],
@@ -196,15 +213,16 @@ def trace(
     emit(found, json, "\n".join(f"{key}: {value}" for key, value in found.items()))
 
 
-def _report_damage(damage: dict[str, object]) -> None:
+def _report_damage(damage: dict[str, Any]) -> None:
     console.print(
-        f"[yellow]{damage['path']}[/]: {damage['bad_lines']} of {damage['lines']} lines are no submissions"
+        f"[yellow]{escape(damage['path'])}[/]: "
+        f"{damage['bad_lines']} of {damage['lines']} lines are no submissions"
         + (f"; {damage['stopped']}" if damage["stopped"] else ""),
         highlight=False,
         soft_wrap=True,
     )
-    for example in damage["examples"]:  # type: ignore[attr-defined]
-        console.print(f"  {example}", highlight=False, soft_wrap=True)
+    for example in damage["examples"]:
+        console.print(f"  {escape(example)}", highlight=False, soft_wrap=True)
 
 
 def _table(counts: list[StageCount]) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+import trustme
+from aiohttp import web as http
+from warcio.archiveiterator import ArchiveIterator
+
+from dataprep.urls import canonical
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-class Web(NamedTuple):
-    """Where the pages are served: options for `outbound corpus add`."""
-
-    options: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +26,11 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def web(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """Every page of pages.warc.gz under its own host name, over HTTP and HTTPS on loopback."""
-    import trustme
-    from aiohttp import web as http
-    from warcio.archiveiterator import ArchiveIterator
+def web(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Every page of pages.warc.gz under its own host name, over HTTP and HTTPS on loopback.
 
-    from dataprep.urls import canonical
-
+    Gives the options with which `outbound corpus add` finds them there.
+    """
     pages: dict[bytes, tuple[str, bytes]] = {}
     hosts: set[str] = set()
     with (data / "web" / "pages.warc.gz").open("rb") as file:
@@ -53,8 +49,6 @@ def web(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     authority = trustme.CA()
     ca_file = tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
-    import ssl
-
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*sorted(hosts)).configure_cert(tls)
 
@@ -76,16 +70,14 @@ def web(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     plain, secure = ports
-    yield Web(
-        [
-            "--allow-loopback",
-            f"--connect-to=:80:127.0.0.1:{plain}",
-            f"--connect-to=:443:127.0.0.1:{secure}",
-            f"--ca-file={ca_file}",
-            "--contact=tests@example.org",
-            "--delay=0",
-        ]
-    )
+    yield [
+        "--allow-loopback",
+        f"--connect-to=:80:127.0.0.1:{plain}",
+        f"--connect-to=:443:127.0.0.1:{secure}",
+        f"--ca-file={ca_file}",
+        "--contact=tests@example.org",
+        "--delay=0",
+    ]
     asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()

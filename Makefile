@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What pip installs as torch: the CPU build where pip finds one, else the release. Any pip arguments do:
+#   make demo TORCH="torch==2.13.0 --index-url <the index of your CUDA version>"
+TORCH ?=
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/ready
+	$(BIN)/outbound demo
+
+test: $(VENV)/ready
+	$(BIN)/pytest
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),)
+	$(BIN)/pip install --quiet "torch==2.13.0+cpu" || $(BIN)/pip install "torch==2.13.0"
+else
+	$(BIN)/pip install $(TORCH)
+endif
+	$(BIN)/pip install --constraint constraints.txt --editable ".[dev,speed]"
+	touch $@

@@ -1,0 +1,78 @@
+"""Files appear whole or not at all; the first record wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataprep.corpus import Corpus
+from dataprep.errors import DataError
+from dataprep.recipe import Recipe, Select, load_recipe, overridden, select_hash
+from dataprep.store import Record, attempt_path, commit, done, load_record, publish
+
+
+def record(part: str = "p", **inputs: str) -> Record:
+    return Record("stage", part, inputs, [], 1, 1)
+
+
+def test_the_first_record_wins(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    assert commit(path, record(a="1")) == record(a="1")
+    assert commit(path, record(a="2")) == record(a="1")
+    assert done(path, {"a": "1"}) == record(a="1")
+    assert [each.name for each in tmp_path.iterdir()] == ["p.json"]
+
+
+def test_a_record_of_other_inputs_is_refused_and_a_damaged_one_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    commit(path, record(a="1"))
+    with pytest.raises(DataError, match="other inputs"):
+        done(path, {"a": "2"})
+    path.write_text("{")
+    with pytest.raises(DataError, match="the record is damaged"):
+        load_record(path)
+
+
+def test_the_same_bytes_are_the_same_file(tmp_path: Path) -> None:
+    outputs = []
+    for _ in range(2):
+        written = attempt_path(tmp_path, "x")
+        written.write_bytes(b"same")
+        outputs.append(publish(tmp_path, written, "x", ".bin"))
+    assert outputs[0] == outputs[1]
+    assert [each.name for each in tmp_path.iterdir()] == [outputs[0].path]
+
+
+def test_a_recipe_reads_back_equal_and_names_its_build(tmp_path: Path) -> None:
+    recipe = Recipe(name="r", select=Select(languages=frozenset(["en", "de"]), mean_word_length=(3, 10)))
+    Corpus.create(tmp_path, recipe)
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+    assert Corpus.open(tmp_path).recipe == recipe
+    changed = overridden(recipe.select, ["near_duplicates.threshold=0.7", "languages=[en]"])
+    assert (changed.near_duplicates and changed.near_duplicates.threshold) == 0.7
+    assert (
+        select_hash(changed)
+        != select_hash(recipe.select)
+        == select_hash(load_recipe(tmp_path / "recipe.yaml").select)
+    )
+
+
+def test_every_mistake_in_a_recipe_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: r\ncollect: {links: {karma: many}}\nselect: {min_wrds: 3}\n")
+    with pytest.raises(DataError) as error:
+        load_recipe(path)
+    assert "collect.links.karma" in str(error.value)
+    assert "select.min_wrds" in str(error.value)
+    with pytest.raises(DataError, match="expected KEY=VALUE"):
+        overridden(Select(), ["min_words"])
+
+
+def test_another_recipe_needs_another_directory(tmp_path: Path) -> None:
+    Corpus.create(tmp_path, Recipe(name="r"))
+    Corpus.create(tmp_path, Recipe(name="r"))
+    with pytest.raises(DataError, match="another recipe"):
+        Corpus.create(tmp_path, Recipe(name="other"))
+    with pytest.raises(DataError, match="no corpus here"):
+        Corpus.open(tmp_path / "nowhere")

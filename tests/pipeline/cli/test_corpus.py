@@ -1,0 +1,150 @@
+"""The corpus commands from outside: a web on loopback, dumps on disk, `outbound` as a user runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+PROSE = (
+    "Chapter {n}. The {n} ships of the northern fleet sailed at dawn with the tide and the {n} winds. " * 12
+)
+Result = subprocess.CompletedProcess[str]
+
+
+def outbound(*arguments: object) -> Result:
+    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A site whose page /N holds a chapter of its own; /moved leaves for another site."""
+
+    async def chapter(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name == "moved":
+            raise web.HTTPFound("http://other.test/9")
+        if name == "robots.txt":
+            raise web.HTTPNotFound
+        text = PROSE.format(n=name)
+        page = f"<html><body><article><h1>{name}</h1><p>{text}</p></article></body></html>"
+        return web.Response(text=page, content_type="text/html")
+
+    async def start() -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/{name}", chapter)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    loop = asyncio.new_event_loop()
+    runner = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield runner.addresses[0][1]
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+def dump(path: Path, *names: str) -> Path:
+    posts = [
+        {"id": name, "url": f"http://site.test/{name}", "score": 9, "created_utc": 100 + at, "subreddit": "x"}
+        for at, name in enumerate(names)
+    ]
+    path.write_text("\n".join(map(json.dumps, posts)))
+    return path
+
+
+def test_a_corpus_grows_is_looked_at_and_every_hash_is_checked(tmp_path: Path, port: int) -> None:
+    corpus = tmp_path / "corpus"
+    crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1", "--json"]
+    assert outbound("corpus", "init", corpus, "--recipe", "demo").returncode == 0
+    first = dump(tmp_path / "RS_1.json", "1", "2", "moved")
+    added = outbound("corpus", "add", corpus, first, *crawl)
+    assert added.returncode == 0, added.stderr
+    stages = {count["stage"]: count for count in json.loads(added.stdout)["funnel"]}
+    assert (stages["links"]["passed"], stages["fetch"]["passed"], stages["dedup"]["passed"]) == (3, 3, 3)
+
+    again = outbound("corpus", "add", corpus, first, *crawl)
+    assert json.loads(again.stdout) == json.loads(added.stdout)
+    second = outbound("corpus", "add", corpus, dump(tmp_path / "RS_2.json", "2x", "1"), *crawl)
+    stages = {count["stage"]: count for count in json.loads(second.stdout)["funnel"]}
+    assert stages["links"]["reasons"]["repeated_submission"] == 1
+    assert stages["fetch"]["entered"] == 4
+
+    status = json.loads(outbound("corpus", "status", corpus, "--json").stdout)
+    assert [each["closed"] for each in status["increments"]] == [True, True]
+    tar = next(corpus.glob("builds/*/text/*.tar"))
+    with tarfile.open(tar) as archive:
+        key = archive.getnames()[0].partition(".")[0]
+    traced = json.loads(outbound("corpus", "trace", corpus, key, "--json").stdout)
+    assert traced["verdict"] == "kept"
+    assert traced["submissions"][0]["score"] == 9
+
+    assert outbound("corpus", "report", corpus).returncode == 0
+    assert "<svg" in (corpus / "report.html").read_text()
+
+    assert outbound("corpus", "verify", corpus).returncode == 0
+    tar.write_bytes(tar.read_bytes()[:-1] + b"x")
+    damaged = outbound("corpus", "verify", corpus, "--json")
+    assert damaged.returncode == 1
+    assert json.loads(damaged.stdout)["problems"] == [f"{tar.relative_to(corpus)}: its content has changed"]
+
+
+def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, port: int) -> None:
+    corpus = tmp_path / "corpus"
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1"]
+    outbound("corpus", "add", corpus, dump(tmp_path / "RS.json", "1", "2"), *crawl)
+    facts = sorted(path.name for path in corpus.glob("increments/**/*"))
+    chosen = outbound("corpus", "select", corpus, "min_words=100000", "--json")
+    assert chosen.returncode == 0, chosen.stderr
+    assert json.loads(chosen.stdout)["funnel"][-2]["reasons"] == {"too_few_words": 2}
+    assert sorted(path.name for path in corpus.glob("increments/**/*")) == facts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["corpus", "init", "DIR", "--recipe", "nonsense"], 2, "webtext"),
+        (["corpus", "status", "DIR"], 1, "no corpus here"),
+        (["corpus", "add", "DIR", "missing.zst"], 2, "no such dump"),
+        (["corpus", "add"], 2, "Missing argument"),
+        (["corpus", "add", "DIR", "pyproject.toml", "--until", "never"], 2, "one of links"),
+        (["corpus", "frobnicate"], 2, "No such command"),
+        (["pack", "DIR", "--tokenizer", "x", "-o", "y"], 1, "no corpus here"),
+    ],
+)
+def test_mistakes_are_one_line_with_a_remedy(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    result = outbound(*[str(tmp_path) if each == "DIR" else each for each in arguments])
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_of_every_command_is_quick_and_imports_no_torch() -> None:
+    from typer.main import get_command
+
+    from pipeline.cli import main  # noqa: F401 (registers the commands)
+    from pipeline.cli.app import app
+
+    code = (
+        "import sys; from pipeline.cli.main import main; assert not {'torch', 'deepspeed'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    root = get_command(app)
+    for name in root.commands:  # type: ignore[attr-defined]
+        assert outbound(name, "--help").returncode == 0
