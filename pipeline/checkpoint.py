@@ -51,6 +51,8 @@ class RunState:
     build: str
     tokenizer_fingerprint: str
     wandb_id: str
+    resumes: list[int]
+    """Steps after which the run was resumed."""
     processes: int
     stages: int
 

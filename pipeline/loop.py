@@ -7,7 +7,7 @@ import logging
 import math
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pipeline.monitor import Monitor, wandb_id
 from pipeline.order import Order
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
 from pipeline.ranks import Place, gather_json, join, sum_int64
-from pipeline.resume import check_same_run, restore, save
+from pipeline.resume import restore, save
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.state import updates
 from pipeline.stop import StopRequest
@@ -42,111 +42,179 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
     device = find_device(place.local_rank)
     join(place, device.backend)
     try:
-        return _train(config, generation, place, stop, device)
+        trainer = _build(config, generation, place, device)
+        then = restore(config, generation, trainer.engine, place)
+        return trainer.run(then, stop)
     finally:
         dist.destroy_process_group()
 
 
-def _train(
-    config: RunConfig, generation: Generation, place: Place, stop: StopRequest, device: Device
-) -> dict[str, Any]:
-    run, n_ctx = config.run.dir, config.model.n_ctx
-    stream = TokenStream(generation, "train", config.data.verify)
-    held_out = TokenStream(generation, "val", config.data.verify)
-    engine = build_engine(config, device)
-    shape = {
-        "n_ctx": n_ctx,
-        "micro": config.batch.micro,
-        "dp_rank": engine.dp_rank,
-        "dp_size": engine.dp_size,
-    }
-    order = Order(
-        generation.splits["train"].sequences(n_ctx),
-        config.data.order_block,
-        config.run.seed,
-        generation.number,
-    )
-    feed = TrainFeed(stream, order, **shape)
-    evaluation = EvalFeed(held_out, config.train.eval_sequences, **shape)
+@dataclass(frozen=True)
+class _Trainer:
+    """One process's part of a run."""
 
-    then = restore(config, engine, place)
-    if then is not None:
-        check_same_run(config, then, generation)
-    identity = _open_run(config, generation) if place.rank == 0 else ""
-    identity = gather_json(identity, device.type)[0]
-    now = replace(then or _beginning(generation), config=config.model_dump(mode="json"), wandb_id=identity)
-    now = replace(now, processes=place.world, stages=config.parallel.pipeline)
-    resumes = _record_resume(run, then) if place.rank == 0 else []
-    monitor = Monitor(config, now.step, identity) if place.rank == 0 else None
-    if monitor:
-        costs = layer_costs(config.model)
-        log.info(describe(costs, partition(costs, config.parallel.pipeline)))
-        start = f"resumed after step {then.step}" if then else "started"
-        monitor.say(f"{start}: {place.world} processes, {config.parallel.pipeline} stages, {device.type}")
+    config: RunConfig
+    generation: Generation
+    place: Place
+    device: Device
+    engine: Engine
+    feed: TrainFeed
+    held_out: EvalFeed
 
-    stopped = False
-    while now.samples < config.samples and not stopped:
-        began = time.perf_counter()
-        batch = min(_batch(config, now.samples), config.samples - now.samples)
-        tokens = (now.samples + batch) * n_ctx
-        lr = _lr(config, tokens)
-        loss = engine.train_batch(feed.batches(now.samples, batch), batch, lr)
-        if not math.isfinite(loss):
-            raise RunError(
-                f"loss is {loss} at step {now.step + 1}; the checkpoint before it stands: "
-                "lower optimizer.lr or lengthen schedule.warmup_tokens, and run again"
-            )
-        # One all-reduce says both: does anyone want to stop, and which stream was read.
-        read = feed.take_hash() if engine.stage == 0 else 0
-        wishes, read = sum_int64([int(bool(stop)), read], device.type)
-        stopped = wishes > 0
-        seconds = time.perf_counter() - began
-        now = replace(
-            now,
-            step=now.step + 1,
-            samples=now.samples + batch,
-            tokens=tokens,
-            stream_hash=(now.stream_hash + read) % 2**64,
-            loss=loss,
-        )
-        if monitor:
-            monitor.step(_row(config, now, lr, engine.grad_norm(), batch, seconds, place.world, device))
-        ended = now.samples == config.samples
-        if ended or now.step % config.train.eval_every == 0:
-            now = replace(now, val_loss=engine.eval_loss(evaluation.batches(), evaluation.sequences))
+    def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
+        """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
+        first = self.place.rank == 0
+        identity = _open_run(self.config, self.generation) if first else ""
+        now = self._starting_state(then, gather_json(identity, self.device.type)[0])
+        monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
+        try:
             if monitor:
-                monitor.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
-        now = replace(now, seconds=now.seconds + time.perf_counter() - began)
-        if ended or stopped or now.step % config.train.checkpoint_every == 0:
-            now = _save(config, engine, now, place)
-    summary = _summary(now, generation, resumes, stopped=now.samples < config.samples)
-    if monitor:
-        if summary["stopped"]:
-            monitor.say(f"stopped after step {now.step} as asked; the same command continues")
-        monitor.close()
-        (run / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    return summary
+                self._announce(monitor, then)
+            now = self._advance(now, stop, monitor)
+            if monitor and now.samples < self.config.samples:
+                monitor.say(f"stopped after step {now.step} as asked; the same command continues")
+        finally:
+            if monitor:
+                monitor.close()
+        summary = self._summary(now)
+        if first:
+            _write_json(self.config.run.dir / "summary.json", summary)
+        return summary
+
+    def _advance(self, now: RunState, stop: StopRequest, monitor: Monitor | None) -> RunState:
+        """Step after step."""
+        config = self.config
+        stopped = False
+        while now.samples < config.samples and not stopped:
+            began = time.perf_counter()
+            batch = min(_batch(config, now.samples), config.samples - now.samples)
+            tokens = (now.samples + batch) * config.model.n_ctx
+            lr = _lr(config, tokens)
+            loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"loss is {loss} at step {now.step + 1}; the checkpoint before it stands: "
+                    "lower optimizer.lr or lengthen schedule.warmup_tokens, and run again"
+                )
+            # One all-reduce says both: does anyone want to stop, and which stream was read.
+            read = self.feed.take_hash() if self.engine.stage == 0 else 0
+            wishes, read = sum_int64([int(bool(stop)), read], self.device.type)
+            stopped = wishes > 0
+            now = replace(
+                now,
+                step=now.step + 1,
+                samples=now.samples + batch,
+                tokens=tokens,
+                stream_hash=(now.stream_hash + read) % 2**64,
+                loss=loss,
+            )
+            if monitor:
+                monitor.step(self._row(now, lr, batch, time.perf_counter() - began))
+            ended = now.samples == config.samples
+            if ended or now.step % config.train.eval_every == 0:
+                now = self._evaluate(now, monitor)
+            now = replace(now, seconds=now.seconds + time.perf_counter() - began)
+            if ended or stopped or now.step % config.train.checkpoint_every == 0:
+                now = self._save(now)
+        return now
+
+    def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
+        now = replace(now, val_loss=self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences))
+        if monitor:
+            monitor.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
+        return now
+
+    def _save(self, now: RunState) -> RunState:
+        now = replace(now, updates=updates(self.engine.optimizer))
+        path = save(self.config, self.engine, now, self.place)
+        if self.place.rank == 0:
+            log.info("saved %s", path)
+        return now
+
+    def _starting_state(self, then: RunState | None, identity: str) -> RunState:
+        """The checkpoint's state, or that of a run before its first step, plus what this attempt brings."""
+        state = then or RunState(
+            step=0,
+            samples=0,
+            tokens=0,
+            updates=0,
+            stream_hash=0,
+            seconds=0.0,
+            loss=math.nan,
+            val_loss=None,
+            config={},
+            generation=self.generation.number,
+            build=self.generation.build,
+            tokenizer_fingerprint=self.generation.tokenizer_fingerprint,
+            wandb_id="",
+            resumes=[],
+            processes=0,
+            stages=0,
+        )
+        goes_on = then is not None and then.samples < self.config.samples
+        return replace(
+            state,
+            config=self.config.model_dump(mode="json"),
+            wandb_id=identity,
+            resumes=[*state.resumes, state.step] if goes_on else state.resumes,
+            processes=self.place.world,
+            stages=self.config.parallel.pipeline,
+        )
+
+    def _announce(self, monitor: Monitor, then: RunState | None) -> None:
+        stages = self.config.parallel.pipeline
+        costs = layer_costs(self.config.model)
+        log.info(describe(costs, partition(costs, stages)))
+        start = f"resumed after step {then.step}" if then else "started"
+        monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
+
+    def _row(self, now: RunState, lr: float, batch: int, seconds: float) -> dict[str, Any]:
+        """What is recorded of a step."""
+        speed = batch * self.config.model.n_ctx / seconds
+        row = {
+            "step": now.step,
+            "tokens": now.tokens,
+            "loss": now.loss,
+            "lr": lr,
+            "grad_norm": self.engine.grad_norm(),
+            "batch": batch,
+            "tokens_per_s": speed,
+            "stream_hash": f"{now.stream_hash:016x}",
+        }
+        if self.device.peak_flops:
+            peak = self.device.peak_flops * self.place.world
+            row["mfu"] = speed * training_flops_per_token(self.config.model) / peak
+        return row
+
+    def _summary(self, now: RunState) -> dict[str, Any]:
+        return {
+            "steps": now.step,
+            "tokens": now.tokens,
+            "loss": now.loss,
+            "val_loss": now.val_loss,
+            "unigram_entropy_nats": self.generation.splits["train"].unigram_entropy_nats,
+            "seconds": now.seconds,
+            "resumes": now.resumes,
+            "stopped": now.samples < self.config.samples,
+        }
 
 
-def _beginning(generation: Generation) -> RunState:
-    """The state of a run before its first step."""
-    return RunState(
-        step=0,
-        samples=0,
-        tokens=0,
-        updates=0,
-        stream_hash=0,
-        seconds=0.0,
-        loss=math.nan,
-        val_loss=None,
-        config={},
+def _build(config: RunConfig, generation: Generation, place: Place, device: Device) -> _Trainer:
+    """Map the data and build the engine over the processes that have met."""
+    train_stream = TokenStream(generation, "train", config.data.verify)
+    val_stream = TokenStream(generation, "val", config.data.verify)
+    engine = build_engine(config, device)
+    n_ctx = config.model.n_ctx
+    order = Order(
+        sequences=generation.splits["train"].sequences(n_ctx),
+        block=config.data.order_block,
+        seed=config.run.seed,
         generation=generation.number,
-        build=generation.build,
-        tokenizer_fingerprint=generation.tokenizer_fingerprint,
-        wandb_id="",
-        processes=0,
-        stages=0,
     )
+    spread = {"micro": config.batch.micro, "dp_rank": engine.dp_rank, "dp_size": engine.dp_size}
+    feed = TrainFeed(train_stream, order, n_ctx, **spread)
+    held_out = EvalFeed(val_stream, config.train.eval_sequences, n_ctx, **spread)
+    return _Trainer(config, generation, place, device, engine, feed, held_out)
 
 
 def _open_run(config: RunConfig, generation: Generation) -> str:
@@ -158,16 +226,6 @@ def _open_run(config: RunConfig, generation: Generation) -> str:
     if tokenizer.is_dir() and not (run / "tokenizer").exists():
         shutil.copytree(tokenizer, run / "tokenizer")  # so that the run can speak by itself
     return wandb_id(run)
-
-
-def _record_resume(run: Path, then: RunState | None) -> list[int]:
-    """Note a resume; return the steps after which this run was resumed so far."""
-    path = run / "resumes.json"
-    resumes: list[int] = json.loads(path.read_text()) if path.exists() else []
-    if then is not None:
-        resumes.append(then.step)
-        path.write_text(json.dumps(resumes) + "\n")
-    return resumes
 
 
 def _batch(config: RunConfig, consumed: int) -> int:
@@ -191,48 +249,7 @@ def _lr(config: RunConfig, tokens: int) -> float:
     )
 
 
-def _row(
-    config: RunConfig,
-    now: RunState,
-    lr: float,
-    grad_norm: float,
-    batch: int,
-    seconds: float,
-    processes: int,
-    device: Device,
-) -> dict[str, Any]:
-    speed = batch * config.model.n_ctx / seconds
-    row = {
-        "step": now.step,
-        "tokens": now.tokens,
-        "loss": now.loss,
-        "lr": lr,
-        "grad_norm": grad_norm,
-        "batch": batch,
-        "tokens_per_s": speed,
-        "stream_hash": f"{now.stream_hash:016x}",
-    }
-    if device.peak_flops:
-        row["mfu"] = speed * training_flops_per_token(config.model) / (device.peak_flops * processes)
-    return row
-
-
-def _save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> RunState:
-    now = replace(now, updates=updates(engine.optimizer))
-    path = save(config, engine, now, place)
-    if place.rank == 0:
-        log.info("saved %s", path)
-    return now
-
-
-def _summary(now: RunState, generation: Generation, resumes: list[int], stopped: bool) -> dict[str, Any]:
-    return {
-        "steps": now.step,
-        "tokens": now.tokens,
-        "loss": now.loss,
-        "val_loss": now.val_loss,
-        "unigram_entropy_nats": generation.splits["train"].unigram_entropy_nats,
-        "seconds": now.seconds,
-        "resumes": resumes,
-        "stopped": stopped,
-    }
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    beside = path.with_suffix(".writing")
+    beside.write_text(json.dumps(value, indent=1) + "\n")
+    beside.replace(path)

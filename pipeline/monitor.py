@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import secrets
 import time
@@ -29,7 +30,7 @@ class Monitor:
         truncate_metrics(config.run.dir / "metrics.jsonl", step)
         self._metrics = (config.run.dir / "metrics.jsonl").open("a", buffering=1)
         self._wandb = _start_wandb(config, wandb_id)
-        self._terminal = _Terminal(config.train.tokens)
+        self._terminal = _Terminal(config.samples * config.model.n_ctx)
 
     def step(self, row: dict[str, Any]) -> None:
         """Record one step."""
@@ -54,7 +55,9 @@ class Monitor:
             self._wandb.finish()
 
     def _record(self, row: dict[str, Any]) -> None:
-        self._metrics.write(json.dumps(row) + "\n")
+        # JSON knows no infinity, which a skipped step's gradient norm may be
+        row = {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
+        self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
         if self._wandb is not None:
             self._wandb.log(row)
 

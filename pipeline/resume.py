@@ -51,17 +51,20 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     return writer.path
 
 
-def restore(config: RunConfig, engine: Engine, place: Place) -> RunState | None:
+def restore(config: RunConfig, generation: Generation, engine: Engine, place: Place) -> RunState | None:
     """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
 
     Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
     otherwise they are seeded anew by (seed, step, rank).
+
+    Raises UsageError when the configuration describes another run, RunError when all are damaged.
     """
     checkpoint = _find_together(config.run.dir, place, _device(engine))
     if checkpoint is None:
         seed_generators(config.run.seed, 0, place.rank)
         return None
     then = checkpoint.state
+    check_same_run(config, then, generation)
     state.set_updates(engine.optimizer, then.updates)
     for name, parameter in engine.parameters.items():
         for kind in state.KINDS:

@@ -13,12 +13,13 @@ import sys
 import threading
 import traceback
 from pathlib import Path
+from typing import TextIO
 
 from pipeline.errors import RunError, UsageError
 from pipeline.stop import StopRequest
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], report: TextIO) -> int:
     """Train as the rank that the environment names; exit code 0, 1 or 2."""
     stop = StopRequest()
     threading.Thread(target=_leave_with_launcher, daemon=True).start()
@@ -35,13 +36,11 @@ def main(argv: list[str]) -> int:
         assert place is not None
         train(config, generation, place, stop)
     except RunError as error:
-        return _report(str(error), usage=isinstance(error, UsageError))
+        return _tell(report, str(error), usage=isinstance(error, UsageError))
     except Exception as error:
         logging.getLogger("outbound").error(traceback.format_exc())
-        first_line = str(error).partition("\n")[0]
-        return _report(
-            f"rank {rank}: {type(error).__name__}: {first_line} (see log.txt in the run)", bug=True
-        )
+        line = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return _tell(report, f"rank {rank}: {line} (see log.txt in the run)", bug=True)
     return 0
 
 
@@ -56,16 +55,17 @@ def log_to(path: Path, rank: str) -> None:
 
 
 def _leave_with_launcher() -> None:
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not sys.stdin, whose lock Python would want back at exit
     os._exit(1)
 
 
-def _report(message: str, usage: bool = False, bug: bool = False) -> int:
-    print(json.dumps({"message": message, "usage": usage, "bug": bug}), flush=True)
+def _tell(report: TextIO, message: str, usage: bool = False, bug: bool = False) -> int:
+    print(json.dumps({"message": message, "usage": usage, "bug": bug}), file=report, flush=True)
     return 2 if usage else 1
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # peers may hold a collective open; nothing is left to save
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not fill the pipe
+    if code := main(sys.argv[1:], report):
+        os._exit(code)  # a tidy exit could wait for peers; there is nothing to save

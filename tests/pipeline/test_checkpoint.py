@@ -31,6 +31,7 @@ def state(step: int) -> RunState:
         build="b",
         tokenizer_fingerprint="f",
         wandb_id="w",
+        resumes=[3],
         processes=2,
         stages=2,
     )

@@ -128,3 +128,12 @@ def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) 
         load_config(tmp_path / "torn.yaml", [])
     with pytest.raises(RunError, match="no generation-N"):
         load_config(write(tiny_run()), [f"data.tokens={tmp_path}"])
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs" / "models").glob("*.yaml")))
+def test_the_configurations_that_we_ship_are_whole(path: Path, tiny_run: MakeRun) -> None:
+    tokens = f"data.tokens={tiny_run().home / 'tokens'}"
+    enough = ["train.eval_sequences=512", "model.n_ctx=1", f"run.dir={tiny_run().dir}"]
+    config, _ = load_config(path, [tokens, *enough])
+    raw = yaml.safe_load(path.read_text())
+    assert set(raw) == set(type(config).model_fields), "every section is written out"

@@ -1,0 +1,121 @@
+"""What people and scripts see of `outbound train`: one line for a mistake, on stdout only the result."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import UsageError
+from pipeline.ranks import Place, place_from_environment
+
+MakeRun = Callable[..., Any]
+COMMAND = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
+NOWHERE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> None:
+    process = tiny_run().start("parallel.zero=3")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "ZeRO-3 cannot be combined with 2 pipeline stages" in err
+    assert "Traceback" not in err
+
+
+def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    (run.home / "tokens" / "train-0001-00001.tar").unlink()
+    process = run.start()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.count("train-0001-00001.tar: missing") == 1
+    assert "Traceback" not in err
+
+
+def test_ranks_that_another_launcher_started_find_each_other(tiny_run: MakeRun) -> None:
+    """As under torchrun and srun; only rank 0 prints the result, and DeepSpeed prints nothing."""
+    run = tiny_run()
+    path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND, "train", str(path)],
+            env=os.environ
+            | {
+                "SLURM_PROCID": str(rank),
+                "SLURM_NTASKS": "2",
+                "SLURM_LOCALID": str(rank),
+                "SLURM_STEP_ID": "0",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    (first, first_err), (second, second_err) = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], first_err + second_err
+    assert first.startswith(f"{run.dir}: trained 12 steps, 1,600 tokens")
+    assert first.count("\n") == 1
+    assert second == ""
+    said = [line for line in first_err.splitlines() if line]
+    assert [line.split(":")[0] for line in said] == ["started", "step 4", "step 8", "step 12"]
+    assert second_err == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({}, None),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **NOWHERE}, Place(3, 8, 1)),
+        (
+            {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0", **NOWHERE},
+            Place(3, 8, 1),
+        ),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),  # a batch script, no step
+    ],
+)
+def test_a_process_learns_its_place_from_its_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], place: Place | None
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "MASTER_", "RANK", "LOCAL_RANK"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert place_from_environment() == place
+
+
+def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UsageError, match="MASTER_ADDR"):
+        place_from_environment()
+
+
+def test_showing_help_imports_neither_torch_nor_deepspeed() -> None:
+    code = "import sys, pipeline.cli.train; sys.exit(any(m in sys.modules for m in ('torch', 'deepspeed')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_does_not_speak_with_a_strangers_tokenizer(finished_run: Any, tmp_path: Path) -> None:
+    from dataprep import tokenizer
+
+    run = finished_run.copy("speaking")
+    tokenizer.train(["to be or not to be"] * 9, 300, run.dir / "tokenizer")
+    process = subprocess.run(
+        [sys.executable, "-c", COMMAND, "generate", str(run.dir)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert "is not the tokenizer that this run learned with" in process.stderr
