@@ -58,6 +58,7 @@ def judge_increment(
     earlier = [record for record in build.records("verdicts") if record.part < part]
     inputs = {output.path: output.xxh3_128 for record in facts + earlier for output in record.outputs}
     if record := done(path, inputs):
+        tick(record.entered)
         return record
 
     rules = corpus.recipe.select

@@ -84,6 +84,7 @@ def run_part(
         if output.path.endswith(".parquet")
     }
     if record := done(path, inputs):
+        tick(record.entered)
         return record
     links = _links(corpus, increment, {page["url_key"] for page in pages})
     rows, reasons = [], Counter[str]()

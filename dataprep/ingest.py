@@ -40,9 +40,9 @@ def add(
         links.run(corpus, increment, dumps, tick)
     if last >= 1:
         fetch.run(corpus, increment, crawl, progress)
-    if last >= 2:
+    if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
-    if last >= 3:
+    if last >= 3 and not increment.closed:
         _score(corpus, increment, workers, progress)
         close(increment)
     if last >= 4:
@@ -73,7 +73,7 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
     build = corpus.build()
     for increment in corpus.increments():
-        if not increment.closed:
+        if not increment.closed or text_shards.complete(build, increment):
             continue
         documents = increment.records("documents")
         with progress("dedup", sum(record.passed for record in documents), "documents") as tick:

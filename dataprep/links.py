@@ -28,6 +28,8 @@ from dataprep.store import Output, Record, attempt_path, commit, done, hash_file
 from dataprep.urls import POLICY_VERSION, canonical
 
 STAGE = "links"
+BATCH = 8192
+"""Submissions that are looked up in the index at once."""
 REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
 MEDIA = frozenset(
     "flickr.com giphy.com gfycat.com imgur.com instagram.com liveleak.com min.us minus.com pinterest.com "
@@ -84,6 +86,7 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)}
     inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
     if record := done(path, inputs):
+        tick(record.entered)
         return record
 
     damages = [Damage(str(dump)) for dump in dumps]
@@ -126,8 +129,12 @@ def collect(
     """Sort submissions into candidates by URL and reasons."""
     until = datetime.combine(rules.until, time(), UTC).timestamp() if rules.until else None
     batch: list[tuple[int, bytes, Post]] = []
-    for submission in submissions:
+    for read, submission in enumerate(submissions, start=1):
         candidates.entered += 1
+        if read % BATCH == 0:
+            _count_once(batch, previous, candidates)
+            batch.clear()
+            tick(BATCH)
         taken = judge(submission, rules, until)
         if isinstance(taken, str):
             candidates.reasons[taken] += 1
@@ -135,12 +142,8 @@ def collect(
         key, site, post = taken
         candidates.sites.setdefault(key, site)
         batch.append((submission_number(post[1]), key, post))
-        if len(batch) == 8192:
-            _count_once(batch, previous, candidates)
-            tick(len(batch))
-            batch.clear()
     _count_once(batch, previous, candidates)
-    tick(len(batch))
+    tick(candidates.entered % BATCH)
 
 
 def judge(submission: Submission, rules: Links, until: float | None) -> str | tuple[bytes, str, Post]:

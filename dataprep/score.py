@@ -48,6 +48,7 @@ def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Call
     path = increment.path / STAGE / f"{documents.part}.json"
     inputs = {output.path: output.xxh3_128 for output in documents.outputs}
     if record := done(path, inputs):
+        tick(record.entered)
         return record
     rows = []
     for row in read_table(corpus.root, documents.outputs, ["doc_id", "text"]).to_pylist():

@@ -37,6 +37,7 @@ def run_part(
     outputs = [*documents.outputs, *scores.outputs, verdicts.outputs[0]]
     inputs = {output.path: output.xxh3_128 for output in outputs}
     if record := done(path, inputs):
+        tick(record.passed)
         return record
 
     table = pq.read_table(
@@ -57,6 +58,13 @@ def run_part(
             tick(1)
     output = publish(corpus.root, written, stem, ".tar", rows=len(rows))
     return commit(path, Record(STEP, part, inputs, [output], len(rows), len(rows)))
+
+
+def complete(build: Build, increment: Increment) -> bool:
+    """Whether every document partition of an increment has its tar."""
+    written = {record.part for record in build.records(STEP)}
+    parts = range(len(increment.records("documents")))
+    return bool(parts) and {f"{increment.number:04d}-{number:05d}" for number in parts} <= written
 
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
