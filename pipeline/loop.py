@@ -79,6 +79,7 @@ class _Trainer:
         summary = self._summary(now)
         if first:
             _write_json(self.config.run.dir / "summary.json", summary)
+        dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 
     def _advance(self, now: RunState, stop: StopRequest, monitor: Monitor | None) -> RunState:

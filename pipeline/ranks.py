@@ -12,11 +12,12 @@ from pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class Place:
-    """One process of a run."""
+    """One process of a run; `srun` says that it is a task of Slurm's own, with no launcher above it."""
 
     rank: int
     world: int
     local_rank: int
+    srun: bool = False
 
 
 def place_from_environment() -> Place | None:
@@ -33,7 +34,8 @@ def place_from_environment() -> Place | None:
         raise UsageError(
             f"{names[0]} is set, but not {', '.join(missing)}: start by srun, torchrun or --nproc"
         )
-    return Place(*(int(env[name]) for name in names))
+    rank, world, local_rank = (int(env[name]) for name in names)
+    return Place(rank, world, local_rank, srun=names[0] == "SLURM_PROCID")
 
 
 def join(place: Place, backend: str) -> None:

@@ -26,7 +26,8 @@ def train(
     """Train a GPT, or go on where the run stopped.
 
     SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint and end with code 0 and "stopped" in the result; the same
-    command continues. Started by srun or torchrun, each process is one rank.
+    command continues. Started by srun or torchrun, each process is one rank; under srun a stop ends with
+    code 75, on which the job's script queues it again.
     """
     from pipeline.config import load_config
     from pipeline.ranks import place_from_environment
@@ -50,6 +51,10 @@ def train(
         summary = train_rank(settings, generation, place, StopRequest())
     if place is None or place.rank == 0:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
+    if place is not None and place.srun and summary["stopped"]:
+        from slurm.submit import RESUME_EXIT
+
+        raise typer.Exit(RESUME_EXIT)  # the job's script queues it again
 
 
 @app.command()

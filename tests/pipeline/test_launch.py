@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 
 from pipeline.errors import UsageError
 from pipeline.ranks import Place, place_from_environment
+from slurm.submit import RESUME_EXIT
 
 MakeRun = Callable[..., Any]
 COMMAND = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
@@ -39,15 +41,14 @@ def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun
     assert "Traceback" not in err
 
 
-def test_ranks_that_another_launcher_started_find_each_other(tiny_run: MakeRun) -> None:
-    """As under torchrun and srun; only rank 0 prints the result, and DeepSpeed prints nothing."""
-    run = tiny_run()
+def start_as_srun_does(run: Any) -> list[subprocess.Popen[str]]:
+    """Two tasks of one job step, with the environment that Slurm and the job's script give them."""
     path = run.home / "run.yaml"
     path.write_text(yaml.safe_dump(run.settings))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ranks = [
+    return [
         subprocess.Popen(
             [sys.executable, "-c", COMMAND, "train", str(path)],
             env=os.environ
@@ -65,6 +66,12 @@ def test_ranks_that_another_launcher_started_find_each_other(tiny_run: MakeRun) 
         )
         for rank in range(2)
     ]
+
+
+def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
+    """Only rank 0 prints the result, and DeepSpeed prints nothing."""
+    run = tiny_run()
+    ranks = start_as_srun_does(run)
     (first, first_err), (second, second_err) = [rank.communicate(timeout=120) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], first_err + second_err
     assert first.startswith(f"{run.dir}: trained 12 steps, 1,600 tokens")
@@ -75,6 +82,18 @@ def test_ranks_that_another_launcher_started_find_each_other(tiny_run: MakeRun) 
     assert second_err == ""
 
 
+def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: MakeRun) -> None:
+    """One task's signal is enough; every task leaves with the code that the script knows."""
+    run = tiny_run()
+    ranks = start_as_srun_does(run)
+    run.wait_for_step(3, ranks[0])
+    ranks[1].send_signal(signal.SIGTERM)
+    (first, first_err), _ = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], first_err
+    assert "stopped after" in first
+    assert list((run.dir / "checkpoints").glob("step-*"))
+
+
 @pytest.mark.parametrize(
     ("variables", "place"),
     [
@@ -82,7 +101,7 @@ def test_ranks_that_another_launcher_started_find_each_other(tiny_run: MakeRun) 
         ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **NOWHERE}, Place(3, 8, 1)),
         (
             {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0", **NOWHERE},
-            Place(3, 8, 1),
+            Place(3, 8, 1, srun=True),
         ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),  # a batch script, no step
     ],
