@@ -6,27 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pipeline.demo.sites import FORBIDDEN
 
 
 def outbound(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("e2e") / "demo"
-
-
-@pytest.fixture(scope="module")
-def result(root: Path) -> dict[str, Any]:
-    ended = outbound("demo", str(root), "--small", "--json")
-    assert ended.returncode == 0, ended.stderr[-4000:]
-    found: dict[str, Any] = json.loads(ended.stdout)
-    return found | {"terminal": ended.stderr}
 
 
 def test_no_promise_is_broken(result: dict[str, Any]) -> None:

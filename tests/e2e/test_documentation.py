@@ -1,0 +1,63 @@
+"""Every command of the README and of docs/ does what the page says, in the order of the page."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.demo.library import rendered
+from pipeline.demo.sites import build
+from pipeline.demo.web import EmbeddedWeb
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/corpus.md", "docs/training.md"]
+
+
+def commands(page: str) -> list[str]:
+    """The lines after `$ ` in a page's console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="session")
+def desk(root: Path, result: dict[str, Any]) -> Path:
+    """A reader's directory: the demo, the dumps by the names that the pages use, and the configs."""
+    shutil.copytree(REPOSITORY / "configs", root.parent / "configs")
+    for dump in (root / "dumps").iterdir():
+        shutil.copyfile(dump, root.parent / dump.name)
+    return root.parent
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_work(page: str, desk: Path) -> None:
+    assert len(commands(page)) >= 2
+    sites = build(rendered(desk / "demo" / "web" / "pages.jsonl", True))
+    with EmbeddedWeb(sites) as web:
+        # the pages' links lead to this machine here; everything else is as printed
+        crawl = f"--contact you@example.org --allow-loopback --connect-to {web.connect_to} --delay 0"
+        for command in commands(page):
+            words = shlex.split(command.replace("--contact you@example.org", crawl))
+            assert words[0] == "outbound"
+            ended = subprocess.run(
+                [sys.executable, "-m", "pipeline.cli.main", *words[1:]],
+                cwd=desk,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ended.returncode == 0, f"{command}\n{ended.stderr[-3000:]}"
+
+
+def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
