@@ -69,10 +69,12 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
         show_progress=False,
     )
     model.train_from_iterator(texts, trainer)
-    merges = [tuple(merge) for merge in json.loads(model.to_str())["model"]["merges"]]
-    tokens = [*_byte_symbols(), *("".join(merge) for merge in merges), END_OF_TEXT]
+    merges: dict[str, str] = {}
+    for pair in json.loads(model.to_str())["model"]["merges"]:
+        merges.setdefault("".join(pair), " ".join(pair))  # should two merges make one token, it has one id
+    tokens = [*_byte_symbols(), *merges, END_OF_TEXT]
     directory.mkdir(parents=True, exist_ok=True)
-    lines = ["#version: 0.2", *(" ".join(merge) for merge in merges), ""]
+    lines = ["#version: 0.2", *merges.values(), ""]
     (directory / MERGES).write_text("\n".join(lines), encoding="utf-8")
     vocabulary = {token: rank for rank, token in enumerate(tokens)}
     (directory / VOCABULARY).write_text(json.dumps(vocabulary), encoding="utf-8")
@@ -82,16 +84,21 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
 def load(directory: Path) -> Tokenizer:
     """Load a tokenizer; raises DataError when its files are missing or do not agree."""
     import tiktoken
-    from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
     merges, vocabulary = directory / MERGES, directory / VOCABULARY
     for path in (merges, vocabulary):
         if not path.is_file():
             raise DataError(f"{path}: missing; make a tokenizer with `outbound tokenizer train`")
     try:
-        ranks = data_gym_to_mergeable_bpe_ranks(str(merges), str(vocabulary))
-    except (AssertionError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{directory}: {MERGES} and {VOCABULARY} do not agree ({error})") from None
+        tokens = [*_byte_symbols(), *_merged(merges)]
+        ids = json.loads(vocabulary.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{directory}: {MERGES} or {VOCABULARY} is damaged ({error})") from None
+    if ids != {token: rank for rank, token in enumerate([*tokens, END_OF_TEXT])}:
+        raise DataError(f"{directory}: {MERGES} and {VOCABULARY} do not agree; train or copy both again")
+    # Not by tiktoken.load: it caches files by their names, and gives the old ones back when they changed.
+    byte_of = dict(zip(_byte_symbols(), _bytes(), strict=True))
+    ranks = {bytes(byte_of[symbol] for symbol in token): rank for rank, token in enumerate(tokens)}
     digest = xxhash.xxh3_128(merges.read_bytes() + vocabulary.read_bytes()).hexdigest()
     encoding = tiktoken.Encoding(
         name=f"outbound-{digest[:8]}",
@@ -102,15 +109,23 @@ def load(directory: Path) -> Tokenizer:
     return Tokenizer(encoding, digest)
 
 
-def _byte_symbols() -> list[str]:
-    """The characters that stand for the 256 bytes in GPT-2's files, in the order of their ids.
+def _merged(merges: Path) -> list[str]:
+    """What each line of `vocab.bpe` makes, in order."""
+    lines = merges.read_text(encoding="utf-8").split("\n")[1:]  # the first line is a version
+    return ["".join(line.split(" ")) for line in lines if line]
 
-    Printable bytes stand for themselves and come first; the others are shifted above 255.
-    """
+
+def _bytes() -> list[int]:
+    """The 256 bytes in the order of their ids: printable ones first."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),
         *range(ord("®"), ord("ÿ") + 1),
     ]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + place) for place in range(len(others))]
+    return printable + [byte for byte in range(256) if byte not in printable]
+
+
+def _byte_symbols() -> list[str]:
+    """The characters that stand for `_bytes()` in GPT-2's files: themselves, or shifted above 255."""
+    shifted = iter(range(256, 512))
+    return [chr(byte) if place < 188 else chr(next(shifted)) for place, byte in enumerate(_bytes())]

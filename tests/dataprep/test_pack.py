@@ -60,6 +60,12 @@ def test_ids_are_bytes_then_merges_then_end_of_text(bpe: Path) -> None:
         assert len(loaded.encode(text)) < len(text.encode()) / 2
 
 
+def test_a_tokenizer_that_replaces_another_is_not_mistaken_for_it(tmp_path: Path) -> None:
+    for size in (300, 320):
+        tokenizer.train(TEXTS, size, tmp_path)
+        assert tokenizer.load(tmp_path).vocab_size == size
+
+
 def test_the_same_ids_come_from_tokenizers(bpe: Path) -> None:
     from tokenizers import ByteLevelBPETokenizer
 
