@@ -112,10 +112,15 @@ class Corpus:
         """The build of that name."""
         return Build(name, self.root / "builds" / name)
 
+    @property
+    def has_build(self) -> bool:
+        """Some build is current."""
+        return (self.root / "builds" / "current").is_file()
+
     def current_build(self) -> Build:
         """The build that `current` names; raises DataError when there is none yet."""
         pointer = self.root / "builds" / "current"
-        if not pointer.is_file():
+        if not self.has_build:
             raise DataError(f"{self.root}: no build yet; ingest an increment with `outbound corpus add`")
         return self.named_build(pointer.read_text().strip())
 

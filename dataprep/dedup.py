@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep import minhash
+from dataprep.errors import DataError
 from dataprep.recipe import NearDuplicates
 
 REASONS = ("exact_duplicate", "near_duplicate")
@@ -42,7 +43,10 @@ class Index:
 
     @staticmethod
     def load(bands: Path, texts: Path) -> Index:
-        return Index(np.load(bands, mmap_mode="r"), np.load(texts, mmap_mode="r"))
+        try:
+            return Index(np.load(bands, mmap_mode="r"), np.load(texts, mmap_mode="r"))
+        except (ValueError, OSError) as error:
+            raise DataError(f"{bands} or {texts}: cannot be read ({error}); run `corpus verify`") from None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Each page becomes a document or one counted reason. Memory: one partition's docu
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,7 @@ import pyarrow as pa
 import xxhash
 
 from dataprep.corpus import Corpus, Increment
+from dataprep.errors import DataError
 from dataprep.recipe import Extraction
 from dataprep.store import Record, commit, done, publish_table, read_table
 
@@ -120,18 +122,24 @@ def document(root: Path, page: dict[str, Any], link: dict[str, Any], settings: E
 
 
 def page_body(warc: Path, offset: int) -> tuple[bytes, str]:
-    """The decoded body of the response record at an offset, and the day of its capture."""
+    """The decoded body of the response record at an offset, and the day of its capture.
+
+    Raises Unreadable for a record that is damaged, down to a flipped bit in its digest's block, and
+    DataError when the file is gone.
+    """
     from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
     try:
         with warc.open("rb") as file:
             file.seek(offset)
-            record = next(iter(ArchiveIterator(file)))
+            record = next(iter(ArchiveIterator(file, check_digests="raise")))
             if record.rec_type != "response":
                 raise Unreadable("damaged_record")
             return record.content_stream().read(), record.rec_headers.get_header("WARC-Date", "")[:10]
-    except (ArchiveLoadFailed, StopIteration, EOFError, OSError, ValueError):
+    except FileNotFoundError:
+        raise DataError(f"{warc}: is missing; restore it from a copy and run the command again") from None
+    except (ArchiveLoadFailed, StopIteration, EOFError, OSError, ValueError, zlib.error):
         raise Unreadable("damaged_record") from None
 
 

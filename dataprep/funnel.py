@@ -24,10 +24,10 @@ class StageCount:
 
 
 def funnel(directory: Path) -> list[StageCount]:
-    """The stages of a corpus in order, over all increments, with the current build's decisions."""
+    """The stages of a corpus in order, over all increments; the decisions are the current build's."""
     corpus = Corpus.open(directory)
     increments = corpus.increments()
-    verdicts = corpus.current_build().records("verdicts")
+    verdicts = corpus.current_build().records("verdicts") if corpus.has_build else []
     chosen = _sum("select", "documents", verdicts, select.REASONS)
     return [
         _sum("links", "submissions", _records(increments, "links")),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dataprep import text_shards
 from dataprep import tokenizer as bpe
-from dataprep.corpus import Build, Corpus
+from dataprep.corpus import RECIPE, Build, Corpus
 from dataprep.errors import DataError
-from dataprep.store import attempt_path, publish, write_once
+from dataprep.store import Output, attempt_path, publish, replace, write_once
 from dataprep.text_shards import read_documents
 from dataprep.tokenizer import Tokenizer
 
@@ -54,6 +54,8 @@ def pack(
 
     Raises DataError when `tokens` holds another build, tokenizer or layout.
     """
+    if (tokens / RECIPE).exists():
+        raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
     encoder = bpe.load(tokenizer)
     dtype = np.dtype("<u2" if encoder.vocab_size <= 1 << 16 else "<u4")
     last = latest_generation(tokens)
@@ -69,29 +71,39 @@ def pack(
         "dtype": dtype.str,
         "block_tokens": layout.block_tokens,
         "held_out": layout.held_out,
-        "increments": [],
+        "increments": {},
         "splits": {"train": {"shards": []}, "val": {"shards": []}},
     }
     if last:
         _same(last, manifest, tokens)
-        manifest["increments"] = list(last["increments"])
+        manifest["increments"] = dict(last["increments"])
         for split in manifest["splits"]:
             manifest["splits"][split]["shards"] = list(last["splits"][split]["shards"])
     for name in (bpe.MERGES, bpe.VOCABULARY):
-        (tokens / "tokenizer").mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tokenizer / name, tokens / "tokenizer" / name)
+        if not (tokens / "tokenizer" / name).exists():
+            replace(tokens / "tokenizer" / name, (tokenizer / name).read_bytes())
 
-    texts: dict[str, list[Path]] = {}
-    for record in build.records("text"):
-        texts.setdefault(record.part[:4], []).extend(corpus.root / each.path for each in record.outputs)
-    new = [increment for increment in texts if increment not in manifest["increments"]]
+    texts: dict[str, list[Output]] = {}
+    for increment in corpus.increments():
+        if text_shards.complete(build, increment):
+            texts[f"{increment.number:04d}"] = text_shards.outputs(build, increment)
+    if not any(output.rows for outputs in texts.values() for output in outputs):
+        raise DataError(f"{corpus.root}: its current build keeps no document; finish an increment first")
+    identity = {increment: _identity(outputs) for increment, outputs in texts.items()}
+    for name, packed in manifest["increments"].items():
+        if identity.get(name) != packed:
+            raise DataError(
+                f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory"
+            )
+    new = [name for name in texts if name not in manifest["increments"]]
     if last and not new:
         return last
-    for increment in new:
-        for split, documents in _encode(texts[increment], encoder, dtype, layout.held_out, tick).items():
-            shards = _write(documents, encoder.eot, dtype, tokens, f"{split}-{increment}", layout)
+    for name in new:
+        tars = [corpus.root / output.path for output in texts[name]]
+        for split, documents in _encode(tars, encoder, dtype, layout.held_out, tick).items():
+            shards = _write(documents, encoder.eot, dtype, tokens, f"{split}-{name}", layout)
             manifest["splits"][split]["shards"] += shards
-        manifest["increments"].append(increment)
+        manifest["increments"][name] = identity[name]
     for split in manifest["splits"].values():
         split["tokens"] = sum(shard["tokens"] for shard in split["shards"])
         split["documents"] = sum(shard["documents"] for shard in split["shards"])
@@ -107,8 +119,17 @@ def latest_generation(tokens: Path) -> dict[str, Any] | None:
     numbers = [int(path.stem.partition("-")[2]) for path in tokens.glob("generation-*.json")]
     if not numbers:
         return None
-    manifest: dict[str, Any] = json.loads((tokens / f"generation-{max(numbers)}.json").read_text())
+    path = tokens / f"generation-{max(numbers)}.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path}: is damaged ({error}); remove it and pack again") from None
     return manifest
+
+
+def _identity(outputs: list[Output]) -> str:
+    """What tells the texts of one increment from any other's: the hash of their tars' hashes."""
+    return xxhash.xxh3_128_hexdigest("".join(output.xxh3_128 for output in outputs).encode())
 
 
 def _same(last: dict[str, Any], manifest: dict[str, Any], tokens: Path) -> None:
@@ -205,6 +226,8 @@ def _unigram_entropy(
     for shard in shards:
         for offset, length in shard["blocks"]:
             block = np.fromfile(tokens / shard["path"], dtype, length, offset=offset)
+            if len(block) != length:
+                raise DataError(f"{tokens / shard['path']}: is cut short; pack into another directory")
             counts += np.bincount(block, minlength=vocab_size)
     share = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(share * np.log(share)).sum())

@@ -92,7 +92,8 @@ def load_record(path: Path) -> Record:
         return msgspec.json.decode(path.read_bytes(), type=Record)
     except msgspec.DecodeError as error:
         raise DataError(
-            f"{path}: the record is damaged ({error}); delete it and run the command again"
+            f"{path}: the record is damaged ({error}); restore it from a copy, or, in an unfinished "
+            "increment, delete it and run the command again"
         ) from None
 
 
@@ -133,8 +134,19 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def read_table(root: Path, outputs: Iterable[Output], columns: list[str] | None = None) -> pa.Table:
-    """Read published Parquet files, in their order, as one table."""
-    return pa.concat_tables([pq.read_table(root / output.path, columns=columns) for output in outputs])
+    """Read published Parquet files, in their order, as one table; of none, the named columns, empty."""
+    if not (outputs := list(outputs)):
+        return pa.table({name: pa.array([]) for name in columns or []})
+    return pa.concat_tables([_read(root / output.path, columns) for output in outputs])
+
+
+def _read(path: Path, columns: list[str] | None) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
+        ) from None
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.select import KEPT
-from dataprep.store import Record, attempt_path, commit, done, publish, read_table
+from dataprep.store import Output, Record, attempt_path, commit, done, publish, read_table
 
 STEP = "text"
 
@@ -34,8 +34,8 @@ def run_part(
     documents = increment.records("documents")[number]
     scores = increment.records("scores")[number]
     verdicts = next(r for r in build.records("verdicts") if r.part == f"{increment.number:04d}")
-    outputs = [*documents.outputs, *scores.outputs, verdicts.outputs[0]]
-    inputs = {output.path: output.xxh3_128 for output in outputs}
+    sources = [*documents.outputs, *scores.outputs, verdicts.outputs[0]]
+    inputs = {output.path: output.xxh3_128 for output in sources}
     if record := done(path, inputs):
         tick(record.passed)
         return record
@@ -61,23 +61,35 @@ def run_part(
 
 
 def complete(build: Build, increment: Increment) -> bool:
-    """Whether every document partition of an increment has its tar."""
+    """Whether an increment is judged and every document partition of it has its tar."""
+    name = f"{increment.number:04d}"
+    judged = any(record.part == name for record in build.records("verdicts"))
     written = {record.part for record in build.records(STEP)}
-    parts = range(len(increment.records("documents")))
-    return bool(parts) and {f"{increment.number:04d}-{number:05d}" for number in parts} <= written
+    return judged and written >= {
+        f"{name}-{number:05d}" for number in range(len(increment.records("documents")))
+    }
+
+
+def outputs(build: Build, increment: Increment) -> list[Output]:
+    """The tars of an increment, in partition order."""
+    prefix = f"{increment.number:04d}-"
+    return [o for record in build.records(STEP) if record.part.startswith(prefix) for o in record.outputs]
 
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
     """The documents of a text shard: KEY.json's fields and `text`, in order.
 
-    Raises DataError where a document lacks one of its two members.
+    Raises DataError when the tar is damaged.
     """
-    with tarfile.open(tar) as archive:
-        members = iter(archive)  # webdataset writes KEY.json just before KEY.txt
-        for about, text in zip_longest(members, members):
-            if not (text and about.name.endswith(".json") and text.name == about.name[:-5] + ".txt"):
-                raise DataError(f"{tar}: {about.name} has no partner beside it; `corpus verify` tells more")
-            yield {**json.loads(_content(archive, about)), "text": _content(archive, text)}
+    try:
+        with tarfile.open(tar) as archive:
+            members = iter(archive)  # webdataset writes KEY.json just before KEY.txt
+            for about, text in zip_longest(members, members):
+                if not (text and about.name.endswith(".json") and text.name == about.name[:-5] + ".txt"):
+                    raise ValueError(f"{about.name} has no partner beside it")
+                yield {**json.loads(_content(archive, about)), "text": _content(archive, text)}
+    except (tarfile.TarError, ValueError) as error:
+        raise DataError(f"{tar}: is damaged ({error}); `outbound corpus verify` says what else is") from None
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:

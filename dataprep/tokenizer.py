@@ -8,6 +8,7 @@ and last `<|endoftext|>`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 END_OF_TEXT = "<|endoftext|>"
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 """GPT-2's pre-tokenizer."""
+LONGEST_SPACE = 10_000
 MERGES, VOCABULARY = "vocab.bpe", "encoder.json"
+
+
+_LONG_SPACE = re.compile(rf"\s{{{LONGEST_SPACE}}}")
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,16 @@ class Tokenizer:
         return self.encoding.eot_token
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, in which special tokens are ordinary text."""
-        return self.encoding.encode_ordinary(text)
+        """Ids of a text, in which special tokens are ordinary text.
+
+        White space of over LONGEST_SPACE characters is cut there: the pattern's look-ahead would overflow.
+        """
+        ids: list[int] = []
+        start = 0
+        for space in _LONG_SPACE.finditer(text):
+            ids += self.encoding.encode_ordinary(text[start : space.end()])
+            start = space.end()
+        return ids + self.encoding.encode_ordinary(text[start:])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; bytes that are not UTF-8 become replacement characters."""
@@ -59,6 +72,8 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
     from tokenizers import Tokenizer as Model
     from tokenizers import models, pre_tokenizers, trainers
 
+    if (directory / MERGES).exists():
+        raise DataError(f"{directory}: holds a tokenizer; choose another directory, or remove it first")
     if vocab_size < 257:
         raise DataError(f"--vocab-size {vocab_size}: at least 257, the bytes and {END_OF_TEXT}")
     model = Model(models.BPE())
@@ -69,6 +84,8 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
         show_progress=False,
     )
     model.train_from_iterator(texts, trainer)
+    if model.get_vocab_size() < 257:
+        raise DataError("no text to train a tokenizer on; finish an increment of the corpus first")
     merges: dict[str, str] = {}
     for pair in json.loads(model.to_str())["model"]["merges"]:
         merges.setdefault("".join(pair), " ".join(pair))  # should two merges make one token, it has one id
@@ -98,7 +115,10 @@ def load(directory: Path) -> Tokenizer:
         raise DataError(f"{directory}: {MERGES} and {VOCABULARY} do not agree; train or copy both again")
     # Not by tiktoken.load: it caches files by their names, and gives the old ones back when they changed.
     byte_of = dict(zip(_byte_symbols(), _bytes(), strict=True))
-    ranks = {bytes(byte_of[symbol] for symbol in token): rank for rank, token in enumerate(tokens)}
+    try:
+        ranks = {bytes(byte_of[symbol] for symbol in token): rank for rank, token in enumerate(tokens)}
+    except KeyError as symbol:
+        raise DataError(f"{directory}: {symbol} stands for no byte in GPT-2's file format") from None
     digest = xxhash.xxh3_128(merges.read_bytes() + vocabulary.read_bytes()).hexdigest()
     encoding = tiktoken.Encoding(
         name=f"outbound-{digest[:8]}",

@@ -7,6 +7,7 @@ come back in the order of the partitions.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -47,6 +48,15 @@ def run_all(
 def _start(ticks: Queue[int | None]) -> None:
     global _ticks
     _ticks = ticks
+    Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End when the command is killed: a pool's worker would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def _call(function: Callable[..., R], part: tuple[Any, ...]) -> R:

@@ -15,9 +15,10 @@ from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import dedup, ingest, minhash
 from dataprep.corpus import Corpus
-from dataprep.funnel import funnel
+from dataprep.funnel import funnel, top_sites
 from dataprep.recipe import NearDuplicates
 from dataprep.text_shards import read_documents
+from dataprep.verify import problems
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ade", "ile", "ose", "une", "art", "ing", "orn")]
 
@@ -133,6 +134,31 @@ def test_the_funnel_adds_up(tmp_path: Path) -> None:
     assert (chosen.entered, chosen.passed, chosen.reasons) == (10, 9, {"too_few_words": 1})
     assert (deduplicated.entered, deduplicated.passed) == (9, 5)
     assert deduplicated.reasons == {"exact_duplicate": 4}
+
+
+def test_an_increment_without_documents_changes_nothing(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(corpus, "one", [(1, "a", variant(1, 0))])
+    add_pages(corpus, "none", [], parts=0)
+    add_pages(corpus, "three", [(3, "b", variant(1, 0))])
+    assert {url: row["verdict"] for url, row in verdicts(corpus).items()} == {
+        "a": "kept",
+        "b": "exact_duplicate",
+    }
+    assert top_sites(corpus.root, 3) == [("example.test", 1)]
+
+
+def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(corpus, "one", [(n, f"u{n}", variant(n, 0)) for n in range(4)], parts=2)
+    verdicts(corpus)
+    assert list(problems(corpus, lambda _: None)) == []
+    documents = corpus.increments()[0].path / "documents"
+    (documents / "part-00001.json").unlink()
+    (documents / "part-00000.json").write_text("{")
+    found = "\n".join(problems(corpus, lambda _: None))
+    assert "documents/part-00001.json: missing" in found
+    assert "documents/part-00000.json: the record is damaged" in found
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

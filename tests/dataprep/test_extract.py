@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from dataprep.errors import DataError
 from dataprep.extract import Unreadable, document, page_body
 from dataprep.recipe import Extraction
 
@@ -83,5 +85,17 @@ def test_a_damaged_record_is_a_reason(tmp_path: Path, page: Any) -> None:
     warc.write_bytes(warc.read_bytes()[:100] + b"\x00" * 64 + warc.read_bytes()[164:])
     with pytest.raises(Unreadable, match="damaged_record"):
         document(tmp_path, row, LINK, Extraction())
-    with pytest.raises(Unreadable, match="damaged_record"):
+    with pytest.raises(DataError, match=r"gone\.warc\.gz: is missing"):
         page_body(tmp_path / "gone.warc.gz", 0)
+
+
+def test_a_flipped_bit_never_gives_another_text(tmp_path: Path, page: Any) -> None:
+    """A deflate stream can end early without an error; the record's digest tells."""
+    row = page(PAGE.encode())
+    warc = tmp_path / row["warc_file"]
+    whole = warc.read_bytes()
+    right = page_body(warc, 0)
+    for place in range(0, len(whole), 7):
+        warc.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with suppress(Unreadable):
+            assert page_body(warc, 0)[0] == right[0]

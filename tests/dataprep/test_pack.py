@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def test_ids_are_bytes_then_merges_then_end_of_text(bpe: Path) -> None:
 
 def test_a_tokenizer_that_replaces_another_is_not_mistaken_for_it(tmp_path: Path) -> None:
     for size in (300, 320):
-        tokenizer.train(TEXTS, size, tmp_path)
-        assert tokenizer.load(tmp_path).vocab_size == size
+        tokenizer.train(TEXTS, size, tmp_path / "bpe")
+        assert tokenizer.load(tmp_path / "bpe").vocab_size == size
+        with pytest.raises(DataError, match="holds a tokenizer"):
+            tokenizer.train(TEXTS, size, tmp_path / "bpe")
+        shutil.rmtree(tmp_path / "bpe")
 
 
 def test_the_same_ids_come_from_tokenizers(bpe: Path) -> None:
@@ -138,6 +142,35 @@ def test_the_same_build_packs_to_the_same_bytes(tmp_path: Path, bpe: Path) -> No
     corpus = built(tmp_path / "c", range(60))
     one, other = run(corpus, bpe, tmp_path / "t1"), run(corpus, bpe, tmp_path / "t2")
     assert one == other
+
+
+def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: Path) -> None:
+    run(built(tmp_path / "c", range(20)), bpe, tmp_path / "t")
+    with pytest.raises(DataError, match="increment 0001 is not that of"):
+        run(built(tmp_path / "other", range(20, 40)), bpe, tmp_path / "t")
+
+
+def test_a_page_of_white_space_alone_can_be_tokenised(bpe: Path) -> None:
+    loaded = tokenizer.load(bpe)
+    text = "so" + " \n" * 1_000_000 + "much room"
+    assert loaded.decode(loaded.encode(text)) == text
+
+
+def test_an_increment_that_is_being_sharded_is_not_packed_in_part(tmp_path: Path, bpe: Path) -> None:
+    corpus = built(tmp_path / "c", range(20), range(20, 60))
+    record = corpus.current_build().path / "text" / "0002-00001.json"
+    later = record.read_bytes()
+    record.unlink()  # as a kill in the middle of `corpus add` leaves it
+    first = run(corpus, bpe, tmp_path / "t")
+    assert list(first["increments"]) == ["0001"]
+    record.write_bytes(later)
+    second = run(corpus, bpe, tmp_path / "t")
+    assert sum(split["documents"] for split in second["splits"].values()) == 60
+
+
+def test_nothing_to_pack_is_said(tmp_path: Path, bpe: Path) -> None:
+    with pytest.raises(DataError, match="keeps no document"):
+        run(built(tmp_path / "c", range(0)), bpe, tmp_path / "t")
 
 
 def test_another_tokenizer_or_layout_needs_another_directory(tmp_path: Path, bpe: Path) -> None:
