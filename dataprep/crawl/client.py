@@ -66,6 +66,8 @@ class Client:
     """An HTTP client for strangers' servers; use it as `async with Client(...) as client`."""
 
     def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext) -> None:
+        self.under_way = 0
+        """Requests that have begun and not ended."""
         self._settings = settings
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
@@ -127,6 +129,7 @@ class Client:
         wanted = _parsed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
         to_host, to_port = destination(host, port, self._routes)
+        self.under_way += 1
         try:
             async with (
                 asyncio.timeout(self._settings.total_s),
@@ -146,6 +149,8 @@ class Client:
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
             raise _not_fetched(error) from error
+        finally:
+            self.under_way -= 1
 
     def refuse_inward(self, url: str) -> None:
         """Raise NotFetched when a URL names, in numbers, an address that may not be connected to."""

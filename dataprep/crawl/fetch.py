@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import ssl
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from dataprep.crawl.connect import Route, destination, parse_route, tls_context
 from dataprep.crawl.journal import Attempt
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.sites import by_site, crawl
+from dataprep.crawl.sites import Queue, by_site, crawl
 from dataprep.crawl.visit import Visit
 from dataprep.errors import DataError
 
@@ -73,7 +74,7 @@ def _crawl(
 
     async def run() -> None:
         async with Client(settings, tls) as client:
-            await crawl(sites, client, settings, done)
+            await crawl(Queue(deque(sites)), client, settings, done)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())

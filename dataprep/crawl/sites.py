@@ -16,16 +16,32 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.visit import Visit, visit
 
 
-@dataclass
+@dataclass(eq=False)
 class Site:
-    """The targets of one site in their order; failures: temporary ones in a row, up to now."""
+    """The targets of one site in their order.
 
+    failures: temporary ones in a row, up to now. taken: how many targets have had their turn, of which the
+    first came at `began` (in the event loop's seconds).
+    """
+
+    name: str
     targets: deque[Target] = field(default_factory=deque)
     failures: int = 0
+    taken: int = 0
+    began: float = 0.0
 
     def note(self, outcome: str) -> None:
         """Count failures in a row, to see when a site should be left alone."""
         self.failures = self.failures + 1 if is_temporary(outcome) else 0
+
+
+@dataclass
+class Queue:
+    """Sites that wait for an owner, sites that have one, and when (by the event loop) all must have begun."""
+
+    waiting: deque[Site]
+    owned: set[Site] = field(default_factory=set)
+    deadline: float | None = None
 
 
 def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> list[Site]:
@@ -36,16 +52,14 @@ def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> li
     """
     sites: dict[str, Site] = {}
     for target in targets:
-        sites.setdefault(target.site, Site()).targets.append(target)
+        sites.setdefault(target.site, Site(target.site)).targets.append(target)
     for name, outcome in earlier:
         if name in sites:
             sites[name].note(outcome)
     return sorted(sites.values(), key=lambda site: -len(site.targets))
 
 
-async def crawl(
-    sites: list[Site], client: Client, settings: CrawlSettings, done: Callable[[Visit], None]
-) -> None:
+async def crawl(queue: Queue, client: Client, settings: CrawlSettings, done: Callable[[Visit], None]) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
     Owners, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues aside)
@@ -53,19 +67,24 @@ async def crawl(
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
-    waiting = iter(sites)
+    queue.deadline = deadline
 
     async def own() -> None:
-        for site in waiting:
+        while queue.waiting:
+            site = queue.waiting.popleft()
+            site.began = now()
+            queue.owned.add(site)
             pace = Pace(settings)
             robots = Robots(client, pace, settings.agent)
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(settings.site_concurrency, len(site.targets))):
                     lanes.create_task(work(site, pace, robots))
+            queue.owned.remove(site)
 
     async def work(site: Site, pace: Pace, robots: Robots) -> None:
         while site.targets:
             target = site.targets.popleft()
+            site.taken += 1
             if deadline is not None and now() >= deadline:
                 done(Visit(target, "deferred", 0, target.url, "the time budget was used up"))
             elif site.failures >= settings.site_failures:
@@ -76,5 +95,5 @@ async def crawl(
                 done(result)
 
     async with asyncio.TaskGroup() as owners:
-        for _ in range(min(settings.concurrency, len(sites))):
+        for _ in range(min(settings.concurrency, len(queue.waiting))):
             owners.create_task(own())
