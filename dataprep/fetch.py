@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from dataprep.corpus import Corpus, Increment
 from dataprep.crawl.fetch import fetch_part
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.watch import Look, Watch
 from dataprep.links import MEDIA, REDDIT
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
 from dataprep.urls import site_of
-from dataprep.workers import Progress
 
 STAGE = "fetches"
 PART_LINKS = 50_000
@@ -49,18 +50,27 @@ SCHEMA = pa.schema(
 )
 
 
-def run(corpus: Corpus, increment: Increment, settings: CrawlSettings, progress: Progress) -> None:
+Watching = Callable[[Increment], AbstractContextManager[Look]]
+"""watching(increment) opens what shows a crawl, and gives the function that is handed each view of it."""
+
+
+def run(corpus: Corpus, increment: Increment, settings: CrawlSettings, watching: Watching) -> None:
     """Fetch every link of the increment, and follow those that moved."""
+    with watching(increment) as look:
+        _rounds(corpus, increment, settings, look)
+
+
+def _rounds(corpus: Corpus, increment: Increment, settings: CrawlSettings, look: Look) -> None:
     sources = increment.records("links")
     links = read_table(corpus.root, [sources[0].outputs[0]], ["url", "url_key", "site"])
     targets = [Target(**row) for row in links.to_pylist()]
     inputs = sources[0].outputs[:1]
     for number in range(ROUNDS):
+        watch = Watch(look, "fetch" if number == 0 else "moved", len(targets))
         records = []
-        with progress("fetch" if number == 0 else "moved", len(targets), "URLs") as tick:
-            for place, part in enumerate(partitions(targets)):
-                name = f"round-{number}-{place:05d}"
-                records.append(_run_part(corpus, increment, name, part, inputs, settings, tick))
+        for place, part in enumerate(partitions(targets)):
+            name = f"round-{number}-{place:05d}"
+            records.append(_run_part(corpus, increment, name, part, inputs, settings, watch))
         inputs = [record.outputs[0] for record in records]
         targets = [target for output in inputs for target in _moved(corpus, output)]
         if not targets:
@@ -99,15 +109,15 @@ def _run_part(
     targets: list[Target],
     made_from: list[Output],
     settings: CrawlSettings,
-    tick: Callable[[int], None],
+    watch: Watch,
 ) -> Record:
     path = increment.path / STAGE / f"{part}.json"
     inputs = {output.path: output.xxh3_128 for output in made_from}
     if record := done(path, inputs):
-        tick(len(targets))
+        watch.skip(Counter({"ok": record.passed, **record.reasons}))
         return record
     pages = increment.path / "pages"
-    fetched = fetch_part(part, targets, pages, settings, lambda _: tick(1))
+    fetched = fetch_part(part, targets, pages, settings, watch.count, watch)
     rows = [_row(fetch, str(pages.relative_to(corpus.root))) for fetch in fetched]
     table = publish_table(
         corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -29,6 +29,7 @@ def add(
     workers: int,
     until: str,
     progress: Progress,
+    watching: fetch.Watching,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
 
@@ -39,7 +40,7 @@ def add(
     with progress("links", None, "submissions") as tick:
         links.run(corpus, increment, dumps, tick)
     if last >= 1:
-        fetch.run(corpus, increment, crawl, progress)
+        fetch.run(corpus, increment, crawl, watching)
     if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
     if last >= 3 and not increment.closed:

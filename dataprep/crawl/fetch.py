@@ -7,6 +7,7 @@ import resource
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,19 +19,26 @@ from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.sites import Queue, by_site, crawl
 from dataprep.crawl.visit import Visit
+from dataprep.crawl.watch import Watch
 from dataprep.errors import DataError
 
 __all__ = ["CrawlSettings", "Fetch", "Target", "fetch_part"]
 
 
 def fetch_part(
-    name: str, targets: Sequence[Target], pages: Path, settings: CrawlSettings, tick: Callable[[Fetch], None]
+    name: str,
+    targets: Sequence[Target],
+    pages: Path,
+    settings: CrawlSettings,
+    tick: Callable[[Fetch], None],
+    watch: Watch | None = None,
 ) -> list[Fetch]:
     """Crawl targets into `pages/NAME-*.warc.gz` and return one row for each, in their order.
 
     Called again after a crash, it adopts what earlier attempts finished and fetches the rest; an attempt that
     still runs elsewhere is made to stop. `tick` is called once for each row: first for the adopted ones, then
-    as targets end. Memory: the targets and rows of the part, and one page for each request under way.
+    as targets end; `watch` shows the queue. Memory: the targets and rows of the part, and one page for each
+    request under way.
 
     Raises DataError for settings that cannot work, a disk that cannot be written, and (as Superseded) when a
     newer attempt has taken over the part.
@@ -44,7 +52,7 @@ def fetch_part(
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
-        return _crawl(attempt, targets, settings, tls, tick)
+        return _crawl(attempt, targets, settings, tls, tick, watch)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -57,6 +65,7 @@ def _crawl(
     settings: CrawlSettings,
     tls: ssl.SSLContext,
     tick: Callable[[Fetch], None],
+    watch: Watch | None,
 ) -> list[Fetch]:
     wanted = {target.url_key: target for target in targets}
     rows: dict[bytes, Fetch] = {}
@@ -73,8 +82,12 @@ def _crawl(
         tick(row)
 
     async def run() -> None:
-        async with Client(settings, tls) as client:
-            await crawl(Queue(deque(sites)), client, settings, done)
+        queue = Queue(deque(sites))
+        async with (
+            Client(settings, tls) as client,
+            watch.following(queue, client) if watch else nullcontext(),
+        ):
+            await crawl(queue, client, settings, done)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())

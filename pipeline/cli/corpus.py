@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,9 @@ def add(
     ca_file: Annotated[
         Path | None, typer.Option(help="Certificate authorities to trust beside the system's (PEM).")
     ] = None,
+    wandb_project: Annotated[
+        str | None, typer.Option(help="Show the crawl in this W&B project; WANDB_MODE=offline works.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ingest dumps as an increment; run again to go on where it stopped."""
@@ -77,6 +81,7 @@ def add(
     from dataprep.corpus import Corpus
     from dataprep.crawl.settings import CrawlSettings
     from dataprep.funnel import funnel
+    from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
 
     if until not in ingest.STAGES:
@@ -104,7 +109,14 @@ def add(
         wrong = "; ".join(f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors())
         raise UsageError(f"the crawl cannot work like this: {wrong}") from None
     increment = ingest.add(
-        opened, name or dumps[0].name.split(".")[0], dumps, settings, workers, until, progress
+        opened,
+        name or dumps[0].name.split(".")[0],
+        dumps,
+        settings,
+        workers,
+        until,
+        progress,
+        partial(watching, opened.root, wandb_project, console),
     )
     for record in increment.records("links"):
         for damage in record.notes["dumps"]:
