@@ -112,7 +112,7 @@ def history(file: Path) -> list[dict[str, str]]:
 
 
 def leveldb_records(data: bytes, block: int = 32768, file_header: int = 7) -> Iterator[bytes]:
-    """The records of a LevelDB log: chunks of (checksum uint32, length uint16, type uint8), none across blocks."""
+    """The records of a LevelDB log: chunks after (checksum uint32, length uint16, type uint8), in blocks."""
     at, pending = file_header, b""
     while at + 7 <= len(data):
         if block - at % block < 7:
