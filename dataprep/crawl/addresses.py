@@ -45,6 +45,21 @@ class Guard:
         if not self.permits(address):
             raise RefusedAddress(f"{address} is not an address that this crawl may connect to")
 
+    def check_spelling(self, host: str) -> None:
+        """Raise RefusedAddress when a URL's host says, as it is written, that it may not be asked for.
+
+        All that can be checked when a proxy resolves the names: addresses, numbers that a resolver would read
+        as one (`127.1`), names of this machine, and without `public` every other name.
+        """
+        address = numeric(host)
+        if address is not None:
+            return self.check(address)
+        last = host.rstrip(".").rpartition(".")[2]
+        permitted = self.loopback if is_loopback_host(host) else self.public
+        if not permitted or last.isdecimal() or last.startswith("0x"):
+            raise RefusedAddress(f"{host} is not a host that this crawl may ask a proxy for")
+        return None
+
 
 def numeric(host: str) -> str | None:
     """The address if a URL's host is one (brackets removed), else None: a name that DNS must resolve.

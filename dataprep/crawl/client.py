@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,8 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from yarl import URL
 
 from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
-from dataprep.crawl.connect import destination, guarded_connector, parse_route
+from dataprep.crawl.connect import destination, guarded_connector, parse_route, proxy_connector
+from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
 from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
@@ -65,15 +67,20 @@ class Exchange:
 class Client:
     """An HTTP client for strangers' servers; use it as `async with Client(...) as client`."""
 
-    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext) -> None:
+    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext, lookup: Lookup = system_lookup) -> None:
         self.under_way = 0
         """Requests that have begun and not ended."""
         self._settings = settings
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
         self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
+        self._resolver = GuardedResolver(self._guard, settings.dns_lookups, settings.dns_keep_s, lookup)
         self._session = ClientSession(
-            connector=guarded_connector(self._guard, tls),
+            connector=(
+                proxy_connector(tls)
+                if settings.proxy
+                else guarded_connector(self._guard, self._resolver, tls)
+            ),
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
             trust_env=False,
@@ -126,11 +133,12 @@ class Client:
     @asynccontextmanager
     async def response(self, url: str, accept_encoding: str) -> AsyncIterator[ClientResponse]:
         """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
-        wanted = _parsed(url)
+        wanted = self._allowed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
         to_host, to_port = destination(host, port, self._routes)
         self.under_way += 1
         try:
+            await self._reach(to_host)
             async with (
                 asyncio.timeout(self._settings.total_s),
                 self._session.get(
@@ -143,8 +151,12 @@ class Client:
                     },
                     server_hostname=host if wanted.scheme == "https" else None,
                     allow_redirects=False,
+                    proxy=self._settings.proxy or None,
+                    proxy_headers={"User-Agent": self._settings.user_agent},
                 ) as response,
             ):
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:
+                    raise NotFetched("proxy_error", "the proxy asks for a name and a password")
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
@@ -152,9 +164,26 @@ class Client:
         finally:
             self.under_way -= 1
 
+    def _allowed(self, url: str) -> URL:
+        """A URL, parsed; raises NotFetched unless it is http or https on a port that may be asked."""
+        wanted = _parsed(url)
+        if wanted.port not in self._settings.ports:
+            raise NotFetched("refused_port", f"port {wanted.port}")
+        return wanted
+
+    async def _reach(self, host: str) -> None:
+        """Wait for a host's addresses before any clock of the request runs; raises RefusedAddress.
+
+        Through a proxy only what the host's spelling tells can be checked: it is the proxy that asks DNS.
+        """
+        if self._settings.proxy:
+            self._guard.check_spelling(host)
+        elif numeric(host) is None:
+            await self._resolver.prepare(host)
+
     def refuse_inward(self, url: str) -> None:
         """Raise NotFetched when a URL names, in numbers, an address that may not be connected to."""
-        wanted = _parsed(url)
+        wanted = self._allowed(url)
         to_host, _ = destination(wanted.raw_host or "", wanted.port or 0, self._routes)
         address = numeric(to_host)
         if address is not None and not self._guard.permits(address):
@@ -248,13 +277,15 @@ def _authority(url: URL) -> str:
 
 def _not_fetched(error: Exception) -> NotFetched:
     """The outcome of what the client raised. The order matters: aiohttp's errors inherit from several."""
-    cause = getattr(error, "os_error", None)
     match error:
         case RefusedAddress():
             outcome = "refused_address"
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            outcome = "proxy_error"
         case aiohttp.ClientConnectorDNSError():
-            absent = getattr(cause, "errno", None) in (socket.EAI_NONAME, socket.EAI_NODATA)
-            outcome = "no_such_host" if absent else "dns_error"
+            return _not_fetched(error.os_error)
+        case socket.gaierror():
+            outcome = "no_such_host" if error.errno in NO_SUCH_HOST else "dns_error"
         case aiohttp.ClientSSLError() | ssl.SSLError():
             outcome = "tls_error"
         case TimeoutError():

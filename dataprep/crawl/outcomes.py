@@ -30,10 +30,12 @@ OUTCOMES: dict[str, Kind] = {
     # There is nobody there, or nobody whom we would talk to.
     "no_such_host": Kind.PERMANENT,
     "refused_address": Kind.PERMANENT,
+    "refused_port": Kind.PERMANENT,
     "tls_error": Kind.PERMANENT,
     # Worth another try.
     "dns_error": Kind.TEMPORARY,  # the resolver failed, which says nothing of the host
     "connect_error": Kind.TEMPORARY,
+    "proxy_error": Kind.TEMPORARY,  # our own proxy, or its way to the host
     "timeout": Kind.TEMPORARY,
     "incomplete": Kind.TEMPORARY,  # the body broke off
     "server_error": Kind.TEMPORARY,  # 5xx, 408, 425, 429

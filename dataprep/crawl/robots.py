@@ -20,7 +20,7 @@ MAX_REDIRECTS = 5
 """RFC 9309, section 2.3.1.2."""
 
 _NOBODY_THERE = frozenset(
-    ["no_such_host", "dns_error", "connect_error", "tls_error", "refused_address", "bad_url"]
+    "no_such_host dns_error connect_error proxy_error tls_error refused_address refused_port bad_url".split()
 )
 """Failures that any page of the host would meet as well: they are the page's outcome, too."""
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+WEB_PORTS = frozenset([80, 443, 8000, 8008, 8080, 8081, 8443, 8888])
+"""Where web servers are; behind other ports are services that a link must not make us poke."""
+
 
 class CrawlSettings(BaseModel):
     """Limits of a crawl; times in seconds, sizes in bytes."""
@@ -34,8 +37,13 @@ class CrawlSettings(BaseModel):
     hours: float | None = Field(default=None, ge=0)
     """Time budget of a call; what has not begun by then is deferred. None: no limit."""
 
+    dns_lookups: int = Field(default=32, ge=1)
+    """Names looked up at once: enough that dead ones, which take seconds, do not hold up the rest."""
+    dns_keep_s: float = Field(default=300.0, ge=0)
+    """How long an answer of DNS is kept, also that there is no such host."""
+
     connect_s: float = Field(default=15.0, gt=0)
-    """DNS, TCP and TLS together."""
+    """TCP and TLS together."""
     silence_s: float = Field(default=20.0, gt=0)
     """Longest wait for the next bytes, the first included."""
     total_s: float = Field(default=60.0, gt=0)
@@ -52,6 +60,13 @@ class CrawlSettings(BaseModel):
 
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
+    ports: frozenset[int] = WEB_PORTS
+    """Ports that URLs may name."""
+    proxy: str = Field(default="", pattern=r"^(http://.+)?$")
+    """`http://[NAME:PASSWORD@]HOST:PORT` through which all goes (CONNECT for https); "": none.
+
+    The proxy then resolves the names, so addresses behind names are its business; hosts written as addresses
+    are still checked here."""
     connect_to: tuple[str, ...] = ()
     """`HOST1:PORT1:HOST2:PORT2`, as curl's --connect-to; an empty HOST1 or PORT1 matches any."""
     ca_file: Path | None = None

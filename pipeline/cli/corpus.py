@@ -63,6 +63,14 @@ def add(
         list[str] | None,
         typer.Option(help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated."),
     ] = None,
+    proxy: Annotated[
+        str,
+        typer.Option(help="http://[NAME:PASSWORD@]HOST:PORT to crawl through; it then resolves the names."),
+    ] = "",
+    port: Annotated[
+        list[int] | None,
+        typer.Option(help="A port that URLs may name; may be repeated.", show_default="usual web ports"),
+    ] = None,
     allow_loopback: Annotated[
         bool, typer.Option("--allow-loopback", help="Let the crawler connect to this machine.")
     ] = False,
@@ -79,7 +87,7 @@ def add(
 
     from dataprep import ingest
     from dataprep.corpus import Corpus
-    from dataprep.crawl.settings import CrawlSettings
+    from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
     from dataprep.funnel import funnel
     from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
@@ -99,6 +107,8 @@ def add(
             concurrency=concurrency,
             hours=hours,
             connect_to=tuple(connect_to or ()),
+            proxy=proxy,
+            ports=frozenset(port or WEB_PORTS),
             allow_loopback=allow_loopback,
             ca_file=ca_file,
             page_bytes=limits.max_bytes,
