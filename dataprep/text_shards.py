@@ -105,7 +105,7 @@ def _sample(row: dict[str, Any], language: str, submissions: list[dict[str, Any]
 def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
     """The submissions of some URLs."""
     found: dict[bytes, list[dict[str, Any]]] = {}
-    for record in increment.records("links"):
+    for record in increment.link_records:
         table = read_table(corpus.root, record.outputs[:1], ["url_key", "submissions"])
         found |= {row["url_key"]: row["submissions"] for row in table.to_pylist() if row["url_key"] in keys}
     return found

@@ -59,6 +59,12 @@ def add(
     hours: Annotated[
         float | None, typer.Option(help="Time budget of the crawl; the rest is deferred.")
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Fetch once more what failed for a temporary reason, here and earlier."
+        ),
+    ] = False,
     connect_to: Annotated[
         list[str] | None,
         typer.Option(help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated."),
@@ -127,6 +133,7 @@ def add(
         until,
         progress,
         partial(watching, opened.root, wandb_project, console),
+        retry_failed,
     )
     for record in increment.records("links"):
         for damage in record.notes["dumps"]:
