@@ -72,7 +72,7 @@ class Attempt:
         self._stop_if_superseded()
         page = visit.exchanges[-1] if visit.outcome == "ok" else None
         fetch = Fetch(
-            url=visit.target.url,
+            url=visit.target.original or visit.target.url,
             url_key=visit.target.url_key,
             site=visit.target.site,
             outcome=visit.outcome,
@@ -88,7 +88,7 @@ class Attempt:
         )
         line = Line(fetch)
         if visit.exchanges:
-            archived = records(visit.exchanges)
+            archived = records(visit.exchanges, visit.target.original)
             warc = self._current_warc()
             start = warc.append(archived.members)
             if page:

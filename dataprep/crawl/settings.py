@@ -58,6 +58,11 @@ class CrawlSettings(BaseModel):
     warc_bytes: int = Field(default=1 << 30, gt=0)
     """A WARC file that has reached this size is closed and the next begun."""
 
+    archive: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """A Wayback-style archive that is asked for dead links; none: they stay dead."""
+    archive_first: bool = False
+    """Ask the archive before the live site, not after it has failed."""
+
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
     ports: frozenset[int] = WEB_PORTS

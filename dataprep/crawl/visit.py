@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dataprep.crawl.archive import following
 from dataprep.crawl.client import Client, Exchange
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.pace import Pace
-from dataprep.crawl.redirects import followed
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
 from dataprep.urls import site_of
@@ -28,7 +28,7 @@ class Visit:
 async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_redirects: int) -> Visit:
     """Fetch a target. Every failure is an outcome; nothing that a server does is raised."""
     url, exchanges = target.url, list[Exchange]()
-    seen = {url}
+    seen, follow = {url}, following(target)
     try:
         while True:
             rules = await robots.rules(url)
@@ -38,15 +38,15 @@ async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_
             exchanges.append(exchange)
             if not exchange.location:
                 return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
-            following = followed(url, exchange.location)
-            client.refuse_inward(following)
-            if site_of(following) != target.site:
-                return Visit(target, "moved", exchange.status, following, exchanges=exchanges)
-            if following in seen:
-                raise NotFetched("redirect_loop", f"back to {following[:200]}", status=exchange.status)
+            onward = follow(url, exchange.location)
+            client.refuse_inward(onward)
+            if site_of(onward) != target.site:
+                return Visit(target, "moved", exchange.status, onward, exchanges=exchanges)
+            if onward in seen:
+                raise NotFetched("redirect_loop", f"back to {onward[:200]}", status=exchange.status)
             if len(exchanges) > max_redirects:
                 raise NotFetched("redirect_loop", f"over {max_redirects} redirects", status=exchange.status)
-            seen.add(following)
-            url = following
+            seen.add(onward)
+            url = onward
     except NotFetched as failure:
         return Visit(target, failure.outcome, failure.status, url, failure.detail, exchanges)
