@@ -15,12 +15,8 @@ from hashlib import sha1
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from isal import igzip
-
 from dataprep.crawl.client import Exchange
-
-COMPRESSION = 2
-"""isal's level: five times as fast as gzip -9 for a sixth more bytes, so that the network stays the limit."""
+from dataprep.crawl.members import deflated, partly_stored
 
 _CONTENT_TYPES = {
     "warcinfo": "application/warc-fields",
@@ -28,6 +24,8 @@ _CONTENT_TYPES = {
     "response": "application/http; msgtype=response",
     "metadata": "application/warc-fields",
 }
+
+_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def warcinfo(file_name: str, user_agent: str) -> bytes:
         "robots": "obey",
         "http-header-user-agent": user_agent,
     }
-    return _member(_record("warcinfo", "", datetime.now(UTC), {"WARC-Filename": file_name}, _fields(about)))
+    return _record("warcinfo", "", datetime.now(UTC), {"WARC-Filename": file_name}, _fields(about))
 
 
 def records(exchanges: list[Exchange], original: str = "") -> Records:
@@ -66,11 +64,11 @@ def records(exchanges: list[Exchange], original: str = "") -> Records:
             "originalUri": original,
         }
         request, response, metadata = _exchange_records(exchange, fields)
-        members += _member(request)
+        members += request
         offset = len(members)
-        members += _member(response)
+        members += response
         length = len(members) - offset
-        members += _member(metadata)
+        members += metadata
     return Records(bytes(members), offset, length)
 
 
@@ -92,6 +90,7 @@ def _exchange_records(exchange: Exchange, fields: dict[str, str]) -> tuple[bytes
             [(_archived_name(name), value) for name, value in exchange.headers],
         ),
         exchange.body,
+        encoded=exchange.header("content-encoding").lower() not in ("", "identity"),
     )
     beside = {"WARC-Concurrent-To": response_id}
     parts = urlsplit(url)
@@ -118,11 +117,18 @@ def _fields(fields: dict[str, str]) -> bytes:
 
 
 def _record(
-    kind: str, url: str, date: datetime, fields: dict[str, str], head: bytes, payload: bytes = b""
+    kind: str,
+    url: str,
+    date: datetime,
+    fields: dict[str, str],
+    head: bytes,
+    payload: bytes = b"",
+    *,
+    encoded: bool = False,
 ) -> bytes:
-    """A record whose block is `head` and `payload`, with the named fields that all records have beside `fields`.
+    """A record, compressed; its block is `head` and `payload`, which may have come compressed (`encoded`).
 
-    Written out here, since building it by warcio's objects costs more than fetching the page did.
+    Written out here: built from warcio's objects, a page's records cost as much as fetching it.
     """
     named = {
         "WARC-Type": kind,
@@ -134,7 +140,8 @@ def _record(
         "Content-Type": _CONTENT_TYPES[kind],
         "Content-Length": str(len(head) + len(payload)),
     }
-    return b"".join([b"WARC/1.1\r\n", _fields(named), b"\r\n", head, payload, b"\r\n\r\n"])
+    text = b"".join([b"WARC/1.1\r\n", _fields(named), b"\r\n", head])
+    return partly_stored(text, payload, _END) if encoded else deflated(b"".join([text, payload, _END]))
 
 
 def _record_id() -> str:
@@ -147,8 +154,3 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         hashed.update(part)
     return f"sha1:{b32encode(hashed.digest()).decode()}"
-
-
-def _member(record: bytes) -> bytes:
-    """A record as a gzip member of its own."""
-    return bytes(igzip.compress(record, COMPRESSION))
