@@ -23,6 +23,7 @@ from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
 from dataprep.crawl.connect import destination, guarded_connector, parse_route, proxy_connector
 from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
 from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
+from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
 from dataprep.crawl.settings import CrawlSettings
@@ -190,18 +191,24 @@ class Client:
             raise NotFetched("refused_address", f"redirect to {url[:200]}")
 
     async def _page_body(self, response: ClientResponse) -> bytes:
-        """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding."""
+        """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding,
+        or is not to be trained on."""
         limits, status = self._settings, response.status
 
         def too_large(what: str) -> NotFetched:
             return NotFetched("too_large", what, status=status)
 
+        def opted_out(how: str) -> NotFetched:
+            return NotFetched("opted_out", how, status=status)
+
+        if how := header_opt_out(response.headers.items(), limits.agent):
+            raise opted_out(how)
         kind = media_type(response.headers.get("Content-Type", ""))
         if kind not in limits.content_types:
             raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
         if (response.content_length or 0) > limits.wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
-        body, decoded_bytes = bytearray(), 0
+        body, head, decoded_bytes = bytearray(), bytearray(), 0
         try:
             decoding = decoder(content_encoding(response))
             async for chunk in response.content.iter_any():
@@ -210,11 +217,15 @@ class Client:
                     raise too_large(f"over {limits.wire_bytes} bytes as sent")
                 for piece in decoding.decode(chunk):
                     decoded_bytes += len(piece)
+                    if len(head) < HEAD_BYTES:
+                        head += piece[: HEAD_BYTES - len(head)]
                     if decoded_bytes > limits.page_bytes:
                         raise too_large(f"over {limits.page_bytes} bytes decoded")
             decoding.finish()
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None
+        if kind != "text/plain" and (how := page_opt_out(bytes(head), limits.agent)):
+            raise opted_out(how)
         return bytes(body)
 
 

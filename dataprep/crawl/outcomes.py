@@ -20,6 +20,7 @@ OUTCOMES: dict[str, Kind] = {
     "not_found": Kind.PERMANENT,  # 404, 410
     "http_error": Kind.PERMANENT,  # any other status that is neither a page nor a redirect
     "robots_denied": Kind.PERMANENT,
+    "opted_out": Kind.PERMANENT,  # of training, by noai or a TDM reservation
     "wrong_type": Kind.PERMANENT,
     "too_large": Kind.PERMANENT,
     "redirect_loop": Kind.PERMANENT,  # or longer than the limit

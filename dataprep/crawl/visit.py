@@ -31,9 +31,7 @@ async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_
     seen, follow = {url}, following(target)
     try:
         while True:
-            rules = await robots.rules(url)
-            if not rules.allows(url):
-                raise NotFetched("robots_denied")
+            await robots.check(url)
             exchange = await pace.ask(lambda url=url: client.page(url))  # type: ignore[misc]
             exchanges.append(exchange)
             if not exchange.location:
