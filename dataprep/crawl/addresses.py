@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
@@ -61,6 +62,7 @@ class Guard:
         return None
 
 
+@lru_cache(maxsize=4096)
 def numeric(host: str) -> str | None:
     """The address if a URL's host is one (brackets removed), else None: a name that DNS must resolve.
 

@@ -55,6 +55,7 @@ class Attempt:
             self.number = max(_attempts(pages, name), default=0) + 1
             try:
                 self._journal = _AppendFile(_journal(pages, name, self.number))
+                self._newer = str(_journal(pages, name, self.number + 1))
                 return
             except FileExistsError:  # another attempt was quicker
                 continue
@@ -122,9 +123,8 @@ class Attempt:
         return self._warc
 
     def _stop_if_superseded(self) -> None:
-        newer = _journal(self._pages, self._name, self.number + 1)
-        if newer.exists():
-            raise Superseded(f"{newer}: another process has taken over {self._name}; this one stops")
+        if os.path.exists(self._newer):
+            raise Superseded(f"{self._newer}: another process has taken over {self._name}; this one stops")
 
 
 def _adopted(pages: Path, name: str, number: int) -> list[Fetch]:
