@@ -15,6 +15,7 @@ from dataprep.crawl.addresses import is_loopback_host
 from dataprep.crawl.client import Client
 from dataprep.crawl.connect import Route, destination, parse_route, tls_context
 from dataprep.crawl.journal import Attempt
+from dataprep.crawl.ownership import Owners
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.sites import Queue, by_site, crawl
@@ -48,11 +49,12 @@ def fetch_part(
     _allow_sockets(settings.concurrency * settings.site_concurrency)
     try:
         pages.mkdir(parents=True, exist_ok=True)
+        owners = Owners(pages / ".owners")
         attempt = Attempt(pages, name, settings.user_agent, settings.warc_bytes)
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
-        return _crawl(attempt, targets, settings, tls, tick, watch)
+        return _crawl(attempt, owners, targets, settings, tls, tick, watch)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -61,6 +63,7 @@ def fetch_part(
 
 def _crawl(
     attempt: Attempt,
+    owners: Owners,
     targets: Sequence[Target],
     settings: CrawlSettings,
     tls: ssl.SSLContext,
@@ -87,7 +90,7 @@ def _crawl(
             Client(settings, tls) as client,
             watch.following(queue, client) if watch else nullcontext(),
         ):
-            await crawl(queue, client, settings, done)
+            await crawl(queue, client, owners, settings, done)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())
@@ -110,9 +113,12 @@ def _refuse_without_contact(targets: Sequence[Target], settings: CrawlSettings) 
 
 
 def _allow_sockets(requests: int) -> None:
-    """Let every request have its socket, and another that is kept alive; raises DataError if it cannot be."""
+    """Let every request have its socket, another that is kept alive, and its site's lock.
+
+    Raises DataError if it cannot be.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * requests + 128
+    needed = 3 * requests + 128
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise DataError(
             f"concurrency: {requests} requests at once need {needed} open files, but the limit is {hard}; "

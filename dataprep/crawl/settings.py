@@ -34,6 +34,8 @@ class CrawlSettings(BaseModel):
     """Pause of a site before its first retry; doubled for each further one, with jitter."""
     site_failures: int = Field(default=10, ge=1)
     """Temporary failures in a row after which the rest of a site is deferred."""
+    busy_s: float = Field(default=600.0, ge=0)
+    """How long, when all else is done, a site is waited for that another process is at."""
     hours: float | None = Field(default=None, ge=0)
     """Time budget of a call; what has not begun by then is deferred. None: no limit."""
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,18 +122,16 @@ def test_an_older_attempt_stops_when_a_newer_one_has_begun(
     site: Any, settings: Any, as_targets: Callable[..., Any], tmp_path: Path
 ) -> None:
     targets = as_targets(*[site.html(f"http://a.test/{page}") for page in range(4)])
-    newer: list[Fetch] = []
-
-    def take_over(_: Fetch) -> None:
-        site_settings = settings.model_copy(update={"concurrency": 1})
-        newer.extend(in_another_thread(lambda: fetch_part("part", targets, tmp_path, site_settings, print)))
-
-    with pytest.raises(Superseded, match="has taken over part"):
-        fetch_part("part", targets, tmp_path, settings, take_over)
-    assert [row.outcome for row in newer] == ["ok"] * 4
-    assert len({row.warc_file for row in newer}) == 2
-
-
-def in_another_thread(work: Callable[[], list[Fetch]]) -> list[Fetch]:
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+        newer: list[Future[list[Fetch]]] = []
+
+        def take_over(_: Fetch) -> None:
+            newer.append(pool.submit(fetch_part, "part", targets, tmp_path, settings, lambda _: None))
+            while not (tmp_path / "part-0002.journal").exists():
+                time.sleep(0.01)
+
+        with pytest.raises(Superseded, match="has taken over part"):
+            fetch_part("part", targets, tmp_path, settings, take_over)
+        rows = newer[0].result()
+    assert [row.outcome for row in rows] == ["ok"] * 4
+    assert len({row.warc_file for row in rows}) == 2
