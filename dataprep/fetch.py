@@ -2,7 +2,8 @@
 
 A round takes a table of links: the increment's own, or a queue of what failed (`retries.py`). A redirect that
 leaves its site ends as `moved`; the new address is fetched in the next hop of the round, by the owner of the
-site that it points at. The last row of a link is the one that counts.
+site that it points at. An archive is asked for what is gone, after all that or before it. The last row of a
+link is the one that counts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import xxhash
 
 from dataprep import retries
 from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import archive
 from dataprep.crawl.fetch import fetch_part
 from dataprep.crawl.outcomes import is_temporary
 from dataprep.crawl.rows import Fetch, Target
@@ -33,8 +35,13 @@ from dataprep.urls import site_of
 STAGE = "fetches"
 PART_LINKS = 50_000
 """Links of a partition, about; a site is never split."""
-HOPS = 4
+HOPS = range(1, 5)
 """The address of a link, and how often its page may move from site to site."""
+ARCHIVE_FIRST, ARCHIVE_LAST = HOPS.start - 1, HOPS.stop
+"""The hops in which an archive is asked: rows of a later hop count before those of an earlier."""
+
+Rows = dict[bytes, dict[str, Any]]
+"""Rows of `fetches` by url_key."""
 
 SCHEMA = pa.schema(
     [
@@ -78,7 +85,7 @@ def run(
         )
     budget = _Budget(settings)
     with watching(increment) as look:
-        fetching = _Fetching(corpus, increment, budget, look)
+        fetching = _Fetching(corpus, increment, budget, look, closed)
         fetching.round(0, increment.records("links")[0].outputs[0])
         went_on = False
         for number, record in enumerate(begun, start=1):
@@ -116,50 +123,129 @@ class _Fetching:
     increment: Increment
     budget: _Budget
     look: Look
+    closed: bool
 
     def round(self, number: int, links: Output) -> bool:
-        """Fetch a table of links, and follow those that moved; False if all of that was done before."""
-        table = read_table(self.corpus.root, [links], ["url", "url_key", "site"])
-        targets = [Target(**row) for row in table.to_pylist()]
-        inputs, fetched = [links], False
-        for hop in range(HOPS):
-            title = "moved" if hop else "retry" if number else "fetch"
-            watch = Watch(self.look, title, len(targets))
-            records = []
-            for place, part in enumerate(partitions(targets)):
-                name = f"round-{number:03d}-{hop}-{place:05d}"
-                made_from = {output.path: output.xxh3_128 for output in inputs}
-                record = done(self.increment.path / STAGE / f"{name}.json", made_from)
-                if record:
-                    watch.skip(Counter({"ok": record.passed, **record.reasons}))
-                else:
-                    record = self._part(name, part, made_from, watch)
-                    fetched = True
-                records.append(record)
-            inputs = [record.outputs[0] for record in records]
+        """Fetch a table of links and follow those that moved; False if all of that was done before.
+
+        An archive is asked for what the live sites did not give, or before them.
+        """
+        before = self._committed()
+        table = read_table(self.corpus.root, [links], ["url", "url_key", "site", "first_seen"])
+        wanted = targets = [Target(**row) for row in table.to_pylist()]
+        inputs, live = [links], list[Output]()
+        first, last = self._archives(number)
+        if first:
+            asked = self._ask(first, number, ARCHIVE_FIRST, wanted, inputs, {})
+            missed = self._last_rows(asked, lambda outcome: outcome != "ok")
+            targets = [target for target in wanted if target.url_key in missed]
+            inputs = [links, *asked]
+        for hop in HOPS:
+            title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
+            inputs = self._hop(f"round-{number:03d}-{hop}", title, list(partitions(targets)), inputs, {})
+            live += inputs
             targets = [target for output in inputs for target in _moved(self.corpus, output)]
             if not targets:
                 break
-        return fetched
+        if last:
+            gone = self._last_rows(live, archive.GONE.__contains__)
+            dead = [target for target in wanted if target.url_key in gone]
+            self._ask(last, number, ARCHIVE_LAST, dead, live, gone)
+        return self._committed() > before
 
-    def _part(self, name: str, targets: list[Target], inputs: dict[str, str], watch: Watch) -> Record:
+    def _archives(self, number: int) -> tuple[str, str]:
+        """The archive to ask before the live sites of a round and the one after them, "" for none.
+
+        A round goes on in the order in which it was begun, whatever the settings of this call.
+        """
+        settings = self.budget.settings
+        if begun := self._records(number, ARCHIVE_FIRST):
+            return begun[0].notes["archive"], ""
+        if self.closed:
+            return "", ""
+        if settings.archive_first and not self._records(number, HOPS.start):
+            return settings.archive, ""
+        return "", settings.archive
+
+    def _ask(
+        self, address: str, number: int, hop: int, links: list[Target], inputs: list[Output], live: Rows
+    ) -> list[Output]:
+        """Ask an archive for links; one partition after the other, since all are of one site."""
+        captures = [archive.capture(address, link) for link in links]
+        parts = [captures[start : start + PART_LINKS] for start in range(0, len(captures), PART_LINKS)]
+        notes = {"archive": address}
+        return self._hop(f"round-{number:03d}-{hop}", "archive", parts, inputs, live, notes)
+
+    def _hop(
+        self,
+        name: str,
+        title: str,
+        parts: list[list[Target]],
+        inputs: list[Output],
+        live: Rows,
+        notes: dict[str, str] | None = None,
+    ) -> list[Output]:
+        """Crawl the partitions of a hop that are not done; gives the tables of all of them."""
+        watch = Watch(self.look, title, sum(map(len, parts)))
+        made_from = {output.path: output.xxh3_128 for output in inputs}
+        tables = []
+        for place, part in enumerate(parts):
+            path = self.increment.path / STAGE / f"{name}-{place:05d}.json"
+            record = done(path, made_from)
+            if record:
+                watch.skip(Counter({"ok": record.passed, **record.reasons}))
+            else:
+                record = self._part(path, part, made_from, live, notes or {}, watch)
+            tables.append(record.outputs[0])
+        return tables
+
+    def _part(
+        self,
+        path: Path,
+        targets: list[Target],
+        inputs: dict[str, str],
+        live: Rows,
+        notes: dict[str, str],
+        watch: Watch,
+    ) -> Record:
         """Crawl one partition and commit its rows and WARC files."""
-        root, stage = self.corpus.root, self.increment.path / STAGE
-        pages = self.increment.path / "pages"
-        fetched = fetch_part(name, targets, pages, self.budget.settings, watch.count, watch)
-        rows = [_row(fetch, str(pages.relative_to(root))) for fetch in fetched]
-        table = publish_table(root, stage, name, pa.Table.from_pylist(rows, schema=SCHEMA))
+        root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
+        settings = archive.admitted(self.budget.settings, targets[0])
+        fetched = fetch_part(name, targets, pages, settings, watch.count, watch)
+        stored = str(pages.relative_to(root))
+        rows = [_settled(_row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
+        table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))
         warcs = [_output(self.corpus, path) for path in sorted(pages.glob(f"{name}-*.warc.gz"))]
-        reasons = Counter(fetch.outcome for fetch in fetched)
+        reasons = Counter(row["outcome"] for row in rows)
         passed = reasons.pop("ok", 0)
-        record = Record(STAGE, name, inputs, [table, *warcs], len(fetched), passed, dict(reasons))
-        return commit(stage / f"{name}.json", record)
+        record = Record(
+            STAGE, name, inputs, [table, *warcs], len(rows), passed, dict(reasons), notes=dict(notes)
+        )
+        return commit(path, record)
+
+    def _last_rows(self, tables: list[Output], chosen: Callable[[str], bool]) -> Rows:
+        """The last row of each link in some tables, if its outcome is one of those that are chosen."""
+        rows: Rows = {}
+        for output in tables:
+            for row in read_table(self.corpus.root, [output]).to_pylist():
+                rows.pop(row["url_key"], None)
+                if chosen(row["outcome"]):
+                    rows[row["url_key"]] = row
+        return rows
+
+    def _records(self, number: int, hop: int) -> list[Record]:
+        """The partitions of a hop that are done."""
+        prefix = f"round-{number:03d}-{hop}-"
+        return [record for record in self.increment.records(STAGE) if record.part.startswith(prefix)]
+
+    def _committed(self) -> int:
+        return len(self.increment.records(STAGE))
 
 
 def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
     """How the links of increments ended, each counted once, by its last fetch.
 
-    Memory: the links that moved or failed for a temporary reason, since only those are fetched again.
+    Memory: the links that did not end well, since only those are fetched again.
     """
     counts: Counter[str] = Counter()
     unsettled: dict[bytes, str] = {}
@@ -169,7 +255,7 @@ def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
             counts[outcome] += 1
             if earlier := unsettled.pop(key, None):
                 counts[earlier] -= 1
-            if outcome == "moved" or is_temporary(outcome):
+            if outcome != "ok":
                 unsettled[key] = outcome
     return +counts
 
@@ -193,6 +279,14 @@ def partitions(targets: list[Target]) -> Iterator[list[Target]]:
 def _row(fetch: Fetch, pages: str) -> dict[str, Any]:
     """A fetch as a row, with the WARC file's path relative to the corpus."""
     return asdict(fetch) | {"warc_file": f"{pages}/{fetch.warc_file}" if fetch.warc_file else ""}
+
+
+def _settled(row: dict[str, Any], live: dict[str, Any] | None) -> dict[str, Any]:
+    """What counts when an archive was asked for a link that was dead: the copy that it has or may yet give,
+    else how the live site answered."""
+    if live is None or row["outcome"] == "ok" or is_temporary(row["outcome"]):
+        return row
+    return live | {"detail": f"{live['detail']}; archive: {row['outcome']} {row['detail']}".strip("; ")}
 
 
 def _output(corpus: Corpus, file: Path) -> Output:

@@ -6,9 +6,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+Captures = list[tuple[str, str, int, dict[str, str], bytes]]
+"""(URL, timestamp of 14 digits, status, headers, body)"""
 
 SERVER = """
 from gevent.monkey import patch_all
@@ -63,3 +70,20 @@ def index_warcs(index: Path, *inputs: Path) -> list[str]:
     ended = subprocess.run([*indexer, *map(str, inputs)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return index.read_text().splitlines()
+
+
+def write_warc(path: Path, captures: Captures) -> Path:
+    """Make a WARC file of captures, for pywb to serve."""
+    with path.open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for url, stamp, status, headers, body in captures:
+            taken = datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+            length = {"Content-Length": str(len(body))}
+            head = StatusAndHeaders(f"{status} -", [*(headers | length).items()], protocol="HTTP/1.1")
+            dated = {"WARC-Date": taken.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            writer.write_record(
+                writer.create_warc_record(
+                    url, "response", BytesIO(body), len(body), http_headers=head, warc_headers_dict=dated
+                )
+            )
+    return path

@@ -42,9 +42,15 @@ def capture(archive: str, target: Target) -> Target:
     return replace(target, url=url, site=site_of(url), original=target.url)
 
 
-def settings_for(settings: CrawlSettings) -> CrawlSettings:
-    """The settings of a crawl of its archive, which may listen on a port that links may not name."""
-    parts = urlsplit(settings.archive)
+def admitted(settings: CrawlSettings, target: Target) -> CrawlSettings:
+    """The settings of a crawl of this target's site: an archive may listen on a port that links may not name.
+
+    >>> 1234 in admitted(CrawlSettings(), Target("http://a.test:1234/", b"", "a.test")).ports
+    False
+    """
+    if not target.original:
+        return settings
+    parts = urlsplit(target.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return settings.model_copy(update={"ports": settings.ports | {port}})
 

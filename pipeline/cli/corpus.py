@@ -65,6 +65,12 @@ def add(
             "--retry-failed", help="Fetch once more what failed for a temporary reason, here and earlier."
         ),
     ] = False,
+    archive: Annotated[
+        str, typer.Option(help="Ask this Wayback-style archive for dead links, as of their submission.")
+    ] = "",
+    archive_first: Annotated[
+        bool, typer.Option("--archive-first", help="Ask the archive before the live sites, not after.")
+    ] = False,
     connect_to: Annotated[
         list[str] | None,
         typer.Option(help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated."),
@@ -98,6 +104,8 @@ def add(
     from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
 
+    if archive_first and not archive:
+        raise UsageError("--archive-first: which archive? give --archive URL, too")
     if until not in ingest.STAGES:
         raise UsageError(f"--until {until}: one of {', '.join(ingest.STAGES)}")
     for dump in dumps:
@@ -112,6 +120,8 @@ def add(
             delay_s=delay,
             concurrency=concurrency,
             hours=hours,
+            archive=archive,
+            archive_first=archive_first,
             connect_to=tuple(connect_to or ()),
             proxy=proxy,
             ports=frozenset(port or WEB_PORTS),

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pywb_server import replaying
+from pywb_server import Captures, replaying, write_warc
 from warcio.archiveiterator import ArchiveIterator
-from warcio.statusandheaders import StatusAndHeaders
-from warcio.warcwriter import WARCWriter
 
-from dataprep.crawl.archive import capture, followed_within, settings_for
+from dataprep.crawl.archive import admitted, capture, followed_within
 from dataprep.crawl.fetch import Fetch, Target, fetch_part
 from dataprep.crawl.outcomes import NotFetched
-
-Captures = list[tuple[str, str, int, dict[str, str], bytes]]
-"""(URL, timestamp of 14 digits, status, headers, body)"""
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 CAPTURED: Captures = [
@@ -31,22 +25,6 @@ CAPTURED: Captures = [
     ("http://a.test/logo", "20130101000000", 200, {"Content-Type": "image/png"}, b"\x89PNG"),
     ("http://b.test/gone", "20130101000000", 404, HTML, b"<p>even then</p>"),
 ]
-
-
-def write_warc(path: Path, captures: Captures) -> Path:
-    with path.open("wb") as file:
-        writer = WARCWriter(file, gzip=True)
-        for url, stamp, status, headers, body in captures:
-            taken = datetime.strptime(stamp, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-            length = {"Content-Length": str(len(body))}
-            head = StatusAndHeaders(f"{status} -", [*(headers | length).items()], protocol="HTTP/1.1")
-            dated = {"WARC-Date": taken.strftime("%Y-%m-%dT%H:%M:%SZ")}
-            writer.write_record(
-                writer.create_warc_record(
-                    url, "response", BytesIO(body), len(body), http_headers=head, warc_headers_dict=dated
-                )
-            )
-    return path
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["answers at once", "redirects to the nearest"])
@@ -65,7 +43,7 @@ def ask(archive: str, settings: Any, tmp_path: Path) -> Callable[..., list[Fetch
         seen = int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp())
         links = [Target(url, url.encode()[-16:].rjust(16), "its.own.site", seen) for url in urls]
         asked = [capture(archive, link) for link in links]
-        limits = settings_for(settings.model_copy(update={"connect_to": (), "archive": archive}))
+        limits = admitted(settings.model_copy(update={"connect_to": ()}), asked[0])
         return fetch_part("archive", asked, tmp_path, limits, lambda _: None)
 
     return run
