@@ -57,7 +57,10 @@ class Exchange:
     def header(self, name: str) -> str:
         """The first value of a response header, "" if there is none."""
         wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+        for key, value in self.headers:
+            if len(key) == len(wanted) and key.lower() == wanted:
+                return value.decode("latin-1")
+        return ""
 
     @property
     def content_type(self) -> str:
@@ -72,6 +75,8 @@ class Client:
         self.under_way = 0
         """Requests that have begun and not ended."""
         self._settings = settings
+        self._agent = {"User-Agent": settings.user_agent}
+        self._accept = {"Accept": ", ".join([*sorted(settings.content_types), "*/*;q=0.1"])}
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
         self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
@@ -146,14 +151,14 @@ class Client:
                     wanted.with_host(to_host.strip("[]")).with_port(to_port).with_user(None),
                     headers={
                         "Host": _authority(wanted),
-                        "User-Agent": self._settings.user_agent,
-                        "Accept": ", ".join([*sorted(self._settings.content_types), "*/*;q=0.1"]),
+                        **self._agent,
+                        **self._accept,
                         "Accept-Encoding": accept_encoding,
                     },
                     server_hostname=host if wanted.scheme == "https" else None,
                     allow_redirects=False,
                     proxy=self._settings.proxy or None,
-                    proxy_headers={"User-Agent": self._settings.user_agent},
+                    proxy_headers=self._agent,
                 ) as response,
             ):
                 if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:

@@ -46,7 +46,7 @@ def warcinfo(file_name: str, user_agent: str) -> bytes:
         "robots": "obey",
         "http-header-user-agent": user_agent,
     }
-    return _record("warcinfo", "", datetime.now(UTC), {"WARC-Filename": file_name}, _fields(about))
+    return _record("warcinfo", "", _date(datetime.now(UTC)), {"WARC-Filename": file_name}, _fields(about))
 
 
 def records(exchanges: list[Exchange], original: str = "") -> Records:
@@ -74,7 +74,7 @@ def records(exchanges: list[Exchange], original: str = "") -> Records:
 
 def _exchange_records(exchange: Exchange, fields: dict[str, str]) -> tuple[bytes, bytes, bytes]:
     """Request, response and metadata; `fields` stand in the metadata, but for those that say nothing."""
-    url, date = exchange.url, exchange.started
+    url, date = exchange.url, _date(exchange.started)
     response_id = _record_id()
     response = _record(
         "response",
@@ -119,7 +119,7 @@ def _fields(fields: dict[str, str]) -> bytes:
 def _record(
     kind: str,
     url: str,
-    date: datetime,
+    date: str,
     fields: dict[str, str],
     head: bytes,
     payload: bytes = b"",
@@ -134,7 +134,7 @@ def _record(
         "WARC-Type": kind,
         "WARC-Record-ID": fields.get("WARC-Record-ID") or _record_id(),
         "WARC-Target-URI": url,
-        "WARC-Date": f"{date.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "WARC-Date": date,
         **fields,
         "WARC-Block-Digest": _digest(head, payload),
         "Content-Type": _CONTENT_TYPES[kind],
@@ -142,6 +142,10 @@ def _record(
     }
     text = b"".join([b"WARC/1.1\r\n", _fields(named), b"\r\n", head])
     return partly_stored(text, payload, _END) if encoded else deflated(b"".join([text, payload, _END]))
+
+
+def _date(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _record_id() -> str:
