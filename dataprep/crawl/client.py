@@ -6,13 +6,14 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from http import HTTPStatus
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import aiohttp
@@ -26,6 +27,7 @@ from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
+from dataprep.crawl.rows import Fetch
 from dataprep.crawl.settings import CrawlSettings
 
 PAGE_STATUSES = frozenset([200, 203])
@@ -33,7 +35,7 @@ REDIRECT_BODY_BYTES = 1 << 16
 """The part of a redirect's body that is kept; nobody reads it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exchange:
     """A request and the response to it, as they are archived.
 
@@ -56,11 +58,11 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """The first value of a response header, "" if there is none."""
-        wanted = name.lower().encode()
-        for key, value in self.headers:
-            if len(key) == len(wanted) and key.lower() == wanted:
-                return value.decode("latin-1")
-        return ""
+        return self._first.get(name.lower().encode(), b"").decode("latin-1")
+
+    @cached_property
+    def _first(self) -> dict[bytes, bytes]:
+        return {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def content_type(self) -> str:
@@ -101,10 +103,13 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def page(self, url: str) -> Exchange:
-        """GET a page: an exchange with its whole body, or a redirect. Raises NotFetched for all else."""
+    async def page(self, url: str, stored: Fetch | None = None) -> Exchange:
+        """GET a page: an exchange with its whole body, or a redirect. Raises NotFetched for all else.
+
+        stored: the page as it is stored; if the server has no other (304), the exchange has no body.
+        """
         started, clock = datetime.now(UTC), time.monotonic()
-        async with self.response(url, ACCEPT_ENCODING) as response:
+        async with self.response(url, ACCEPT_ENCODING, _unless_changed(stored)) as response:
             location = response.headers.get("Location", "")
             truncated = False
             if response.status in REDIRECT_STATUSES and location:
@@ -112,6 +117,8 @@ class Client:
             elif response.status in PAGE_STATUSES:
                 location = ""
                 body = await self._page_body(response)
+            elif response.status == HTTPStatus.NOT_MODIFIED and stored:
+                location, body = "", b""
             else:
                 raise NotFetched(
                     outcome_of_status(response.status),
@@ -137,7 +144,9 @@ class Client:
             )
 
     @asynccontextmanager
-    async def response(self, url: str, accept_encoding: str) -> AsyncIterator[ClientResponse]:
+    async def response(
+        self, url: str, accept_encoding: str, conditions: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[ClientResponse]:
         """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
         wanted = self._allowed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
@@ -154,6 +163,7 @@ class Client:
                         **self._agent,
                         **self._accept,
                         "Accept-Encoding": accept_encoding,
+                        **conditions,
                     },
                     server_hostname=host if wanted.scheme == "https" else None,
                     allow_redirects=False,
@@ -270,6 +280,14 @@ def retry_after(value: str) -> float:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):  # TypeError: a date without its zone
         return 0.0
+
+
+def _unless_changed(stored: Fetch | None) -> dict[str, str]:
+    """The headers that ask for a page only if it is not as stored (RFC 9110, sections 13.1.2 and 13.1.3)."""
+    if stored is None:
+        return {}
+    conditions = {"If-None-Match": stored.etag, "If-Modified-Since": stored.last_modified}
+    return {name: value for name, value in conditions.items() if value and value.isascii()}
 
 
 def _parsed(url: str) -> URL:

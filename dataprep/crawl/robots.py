@@ -49,18 +49,20 @@ class Robots:
         if not rules.allows(url):
             raise NotFetched("robots_denied")
         origin = _origin(url)
-        async with self._asking:
-            if origin not in self._reserved:  # asked only now: most dead hosts do not get this far
-                self._reserved[origin] = await self._reservations(origin)
+        if origin not in self._reserved:  # asked only now: most dead hosts do not get this far
+            async with self._asking:
+                if origin not in self._reserved:
+                    self._reserved[origin] = await self._reservations(origin)
         if self._reserved[origin].reserve(url):
             raise NotFetched("opted_out", "tdmrep.json")
 
     async def rules(self, url: str) -> Rules:
         """The rules for a URL's host; raises NotFetched while they are unknown (section 2.3.1.4)."""
         origin = _origin(url)
-        async with self._asking:
-            if origin not in self._known:
-                self._known[origin] = await self._fetch(origin)
+        if origin not in self._known:
+            async with self._asking:
+                if origin not in self._known:
+                    self._known[origin] = await self._fetch(origin)
         known = self._known[origin]
         if isinstance(known, NotFetched):
             # A fresh one each time: a stored exception would gather the traceback of every page.

@@ -12,18 +12,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha1
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
+
 from dataprep.crawl.client import Exchange
 from dataprep.crawl.members import deflated, partly_stored
+from dataprep.errors import DataError
 
 _CONTENT_TYPES = {
     "warcinfo": "application/warc-fields",
     "request": "application/http; msgtype=request",
     "response": "application/http; msgtype=response",
+    "revisit": "application/http; msgtype=response",
     "metadata": "application/warc-fields",
 }
+HEAD_BYTES = 1 << 16
+"""More than a record's own header ever takes; URLs are the longest that stands in it."""
+REFERRED = ("WARC-Record-ID", "WARC-Target-URI", "WARC-Date", "WARC-Payload-Digest")
 
 _END = b"\r\n\r\n"
 
@@ -35,6 +44,16 @@ class Records:
     members: bytes
     response_offset: int
     response_length: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How a revisit record names the response record that holds its payload."""
+
+    record_id: str
+    url: str
+    date: str
+    digest: str
 
 
 def warcinfo(file_name: str, user_agent: str) -> bytes:
@@ -49,10 +68,14 @@ def warcinfo(file_name: str, user_agent: str) -> bytes:
     return _record("warcinfo", "", _date(datetime.now(UTC)), {"WARC-Filename": file_name}, _fields(about))
 
 
-def records(exchanges: list[Exchange], original: str = "") -> Records:
+def records(
+    exchanges: list[Exchange], original: str = "", digest: str = "", stored: Reference | None = None
+) -> Records:
     """Request, response and metadata of each exchange, in order; there must be at least one.
 
     original: the page of which these are an archive's copies; noted in the metadata.
+    digest: of the last exchange's body, where that is known.
+    stored: the record that holds the last exchange's payload already; then it becomes a revisit of that.
     """
     members = bytearray()
     offset = length = 0
@@ -63,7 +86,10 @@ def records(exchanges: list[Exchange], original: str = "") -> Records:
             "via": exchanges[hop - 1].url if hop else "",
             "originalUri": original,
         }
-        request, response, metadata = _exchange_records(exchange, fields)
+        last = hop == len(exchanges) - 1
+        request, response, metadata = _exchange_records(
+            exchange, fields, digest if last else "", stored if last else None
+        )
         members += request
         offset = len(members)
         members += response
@@ -72,26 +98,57 @@ def records(exchanges: list[Exchange], original: str = "") -> Records:
     return Records(bytes(members), offset, length)
 
 
-def _exchange_records(exchange: Exchange, fields: dict[str, str]) -> tuple[bytes, bytes, bytes]:
-    """Request, response and metadata; `fields` stand in the metadata, but for those that say nothing."""
+def reference(warc: Path, offset: int) -> Reference:
+    """What a revisit says of the response record at an offset of a WARC file.
+
+    Raises DataError when no such record stands there.
+    """
+    member = isal_zlib.decompressobj(wbits=31)
+    try:
+        with warc.open("rb") as file:
+            file.seek(offset)
+            head = member.decompress(file.read(HEAD_BYTES), HEAD_BYTES)
+        lines = head.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        named = dict(line.split(": ", 1) for line in lines)
+        return Reference(*(named[name] for name in REFERRED))
+    except (OSError, ValueError, KeyError, IsalError) as error:  # type: ignore[misc]  # stub: an instance
+        raise DataError(f"{warc}: no response record at byte {offset}: {error!r}") from None
+
+
+def payload_digest(body: bytes) -> str:
+    """SHA-1 of a body as it was received, in base 32."""
+    return _digest(body)
+
+
+def _exchange_records(
+    exchange: Exchange, fields: dict[str, str], digest: str, stored: Reference | None
+) -> tuple[bytes, bytes, bytes]:
+    """Request, response (or revisit) and metadata; `fields` stand in the metadata, if they say anything."""
     url, date = exchange.url, _date(exchange.started)
     response_id = _record_id()
-    response = _record(
-        "response",
-        url,
-        date,
-        {
-            "WARC-Record-ID": response_id,
-            "WARC-Payload-Digest": _digest(exchange.body),
-            "WARC-Truncated": "length" if exchange.truncated else "",
-        },
-        _http_head(
-            f"{exchange.http_version} {exchange.status} {exchange.reason}",
-            [(_archived_name(name), value) for name, value in exchange.headers],
-        ),
-        exchange.body,
-        encoded=exchange.header("content-encoding").lower() not in ("", "identity"),
+    head = _http_head(
+        f"{exchange.http_version} {exchange.status} {exchange.reason}",
+        [(_archived_name(name), value) for name, value in exchange.headers],
     )
+    if stored:
+        profile = "server-not-modified" if exchange.status == 304 else "identical-payload-digest"
+        referring = {
+            "WARC-Record-ID": response_id,
+            "WARC-Profile": f"http://netpreserve.org/warc/1.1/revisit/{profile}",
+            "WARC-Payload-Digest": stored.digest,
+            "WARC-Refers-To": stored.record_id,
+            "WARC-Refers-To-Target-URI": stored.url,
+            "WARC-Refers-To-Date": stored.date,
+        }
+        response = _record("revisit", url, date, referring, head)
+    else:
+        named = {
+            "WARC-Record-ID": response_id,
+            "WARC-Payload-Digest": digest or _digest(exchange.body),
+            "WARC-Truncated": "length" if exchange.truncated else "",
+        }
+        encoded = exchange.header("content-encoding").lower() not in ("", "identity")
+        response = _record("response", url, date, named, head, exchange.body, encoded=encoded)
     beside = {"WARC-Concurrent-To": response_id}
     parts = urlsplit(url)
     path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
@@ -136,7 +193,6 @@ def _record(
         "WARC-Target-URI": url,
         "WARC-Date": date,
         **fields,
-        "WARC-Block-Digest": _digest(head, payload),
         "Content-Type": _CONTENT_TYPES[kind],
         "Content-Length": str(len(head) + len(payload)),
     }
@@ -152,9 +208,9 @@ def _record_id() -> str:
     return f"<urn:uuid:{uuid4()}>"
 
 
-def _digest(*parts: bytes) -> str:
-    """SHA-1 in base 32: the digest that archives index and compare payloads by."""
-    hashed = sha1(usedforsecurity=False)
-    for part in parts:
-        hashed.update(part)
-    return f"sha1:{b32encode(hashed.digest()).decode()}"
+def _digest(payload: bytes) -> str:
+    """SHA-1 in base 32: the digest that archives index and compare payloads by.
+
+    Blocks get none: the checksum of the gzip member tells whether a record is as it was written.
+    """
+    return f"sha1:{b32encode(sha1(payload, usedforsecurity=False).digest()).decode()}"
