@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from dataprep import retries
@@ -188,6 +189,7 @@ class _Fetching:
         """Crawl the partitions of a hop that are not done; gives the tables of all of them."""
         watch = Watch(self.look, title, sum(map(len, parts)))
         made_from = {output.path: output.xxh3_128 for output in inputs}
+        earlier = self._stored({target.site for part in parts for target in part})
         tables = []
         for place, part in enumerate(parts):
             path = self.increment.path / STAGE / f"{name}-{place:05d}.json"
@@ -195,7 +197,7 @@ class _Fetching:
             if record:
                 watch.skip(Counter({"ok": record.passed, **record.reasons}))
             else:
-                record = self._part(path, part, made_from, live, notes or {}, watch)
+                record = self._part(path, part, made_from, live, notes or {}, watch, earlier)
             tables.append(record.outputs[0])
         return tables
 
@@ -207,11 +209,12 @@ class _Fetching:
         live: Rows,
         notes: dict[str, str],
         watch: Watch,
+        earlier: list[Fetch],
     ) -> Record:
         """Crawl one partition and commit its rows and WARC files."""
         root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
         settings = archive.admitted(self.budget.settings, targets[0])
-        fetched = fetch_part(name, targets, pages, settings, watch.count, watch)
+        fetched = fetch_part(name, targets, pages, settings, watch.count, watch, earlier)
         stored = str(pages.relative_to(root))
         rows = [_settled(_row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
         table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))
@@ -222,6 +225,20 @@ class _Fetching:
             STAGE, name, inputs, [table, *warcs], len(rows), passed, dict(reasons), notes=dict(notes)
         )
         return commit(path, record)
+
+    def _stored(self, sites: set[str]) -> list[Fetch]:
+        """Pages of some sites that this increment has stored, and that came with a validator."""
+        rows = []
+        for record in self.increment.records(STAGE):
+            table = read_table(self.corpus.root, record.outputs[:1])
+            rows += table.filter(
+                (pc.field("outcome") == "ok") & pc.field("site").isin(list(sites))
+            ).to_pylist()
+        return [
+            Fetch(**row | {"warc_file": Path(row["warc_file"]).name})
+            for row in rows
+            if row["etag"] or row["last_modified"]
+        ]
 
     def _last_rows(self, tables: list[Output], chosen: Callable[[str], bool]) -> Rows:
         """The last row of each link in some tables, if its outcome is one of those that are chosen."""

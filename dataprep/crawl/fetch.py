@@ -6,7 +6,7 @@ import asyncio
 import resource
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,13 +33,15 @@ def fetch_part(
     settings: CrawlSettings,
     tick: Callable[[Fetch], None],
     watch: Watch | None = None,
+    earlier: Iterable[Fetch] = (),
 ) -> list[Fetch]:
     """Crawl targets into `pages/NAME-*.warc.gz` and return one row for each, in their order.
 
     Called again after a crash, it adopts what earlier attempts finished and fetches the rest; an attempt that
     still runs elsewhere is made to stop. `tick` is called once for each row: first for the adopted ones, then
-    as targets end; `watch` shows the queue. Memory: the targets and rows of the part, and one page for each
-    request under way.
+    as targets end; `watch` shows the queue. `earlier` are pages that other parts have stored in `pages`:
+    what has not changed since is not fetched again. Memory: the targets and rows of the part, and one page
+    for each request under way.
 
     Raises DataError for settings that cannot work, a disk that cannot be written, and (as Superseded) when a
     newer attempt has taken over the part.
@@ -51,6 +53,7 @@ def fetch_part(
         pages.mkdir(parents=True, exist_ok=True)
         owners = Owners(pages / ".owners")
         attempt = Attempt(pages, name, settings.user_agent, settings.warc_bytes)
+        attempt.stored.note(earlier)
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
@@ -90,7 +93,7 @@ def _crawl(
             Client(settings, tls) as client,
             watch.following(queue, client) if watch else nullcontext(),
         ):
-            await crawl(queue, client, owners, settings, done)
+            await crawl(queue, client, owners, attempt.stored, settings, done)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())

@@ -14,6 +14,7 @@ from dataprep.crawl.pace import Pace
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.stored import Stored
 from dataprep.crawl.visit import Visit, visit
 
 LOOK_AGAIN_S = 0.5
@@ -68,13 +69,18 @@ def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> li
 
 
 async def crawl(
-    queue: Queue, client: Client, owners: Owners, settings: CrawlSettings, done: Callable[[Visit], None]
+    queue: Queue,
+    client: Client,
+    owners: Owners,
+    stored: Stored,
+    settings: CrawlSettings,
+    done: Callable[[Visit], None],
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
     Lines of work, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues
     aside) grows with their number, never with that of the targets. Sites that another process owns come last;
-    those that it still owns after `settings.busy_s` are deferred.
+    those that it still owns after `settings.busy_s` are deferred. `stored` is what need not come again.
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
@@ -126,7 +132,7 @@ async def crawl(
             elif site.failures >= settings.site_failures:
                 done(Visit(target, "deferred", 0, target.url, "the site kept failing"))
             else:
-                result = await visit(target, client, pace, robots, settings.max_redirects)
+                result = await visit(target, client, pace, robots, stored, settings.max_redirects)
                 site.note(result.outcome)
                 done(result)
 

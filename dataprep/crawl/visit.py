@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from dataprep.crawl.archive import following
 from dataprep.crawl.client import Client, Exchange
@@ -10,6 +11,7 @@ from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.pace import Pace
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
+from dataprep.crawl.stored import Stored
 from dataprep.urls import site_of
 
 
@@ -25,14 +27,16 @@ class Visit:
     exchanges: list[Exchange] = field(default_factory=list)
 
 
-async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_redirects: int) -> Visit:
+async def visit(
+    target: Target, client: Client, pace: Pace, robots: Robots, stored: Stored, max_redirects: int
+) -> Visit:
     """Fetch a target. Every failure is an outcome; nothing that a server does is raised."""
     url, exchanges = target.url, list[Exchange]()
     seen, follow = {url}, following(target)
     try:
         while True:
             await robots.check(url)
-            exchange = await pace.ask(lambda url=url: client.page(url))  # type: ignore[misc]
+            exchange = await pace.ask(partial(client.page, url, stored.at(url)))
             exchanges.append(exchange)
             if not exchange.location:
                 return Visit(target, "ok", exchange.status, url, exchanges=exchanges)

@@ -18,7 +18,8 @@ from dataprep.crawl.journal import Attempt, Superseded
 @pytest.fixture
 def crawled(site: Any, crawl: Any) -> tuple[list[str], list[Fetch]]:
     """Four pages of one site, of which the last is missing, crawled to the end."""
-    urls = [site.html(f"http://a.test/{page}") for page in range(3)] + ["http://a.test/missing"]
+    urls = [site.html(f"http://a.test/{page}", f"<p>hello {page}</p>") for page in range(3)]
+    urls.append("http://a.test/missing")
     return urls, crawl(*urls)
 
 
@@ -121,7 +122,7 @@ def test_parts_whose_names_begin_alike_leave_each_other_alone(
 def test_an_older_attempt_stops_when_a_newer_one_has_begun(
     site: Any, settings: Any, as_targets: Callable[..., Any], tmp_path: Path
 ) -> None:
-    targets = as_targets(*[site.html(f"http://a.test/{page}") for page in range(4)])
+    targets = as_targets(*[site.html(f"http://a.test/{page}", f"<p>{page}</p>") for page in range(4)])
     with ThreadPoolExecutor(1) as pool:
         newer: list[Future[list[Fetch]]] = []
 

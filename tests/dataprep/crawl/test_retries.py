@@ -173,6 +173,29 @@ def test_a_closed_increment_says_where_its_failures_are_fetched_again(
         add("one", retry_failed=True)
 
 
+def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus, add: Add) -> None:
+    """A link that failed leads, once mended, to a page that another link has brought already."""
+    conditions: list[str | None] = []
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        conditions.append(request.headers.get("If-None-Match"))
+        if conditions[-1] == '"v1"':
+            return web.Response(status=304)
+        text = PAGE.format(PROSE.format(name="harbour"))
+        return web.Response(text=text, content_type="text/html", headers={"ETag": '"v1"'})
+
+    stored = site.serve("http://a.test/page1", page)
+    site.status("http://a.test/page2", 503)
+    add("one", stored, "http://a.test/page2", until="fetch")
+    site.status("http://a.test/page2", 301, Location="/page1")
+    increment = add("one", retry_failed=True)
+    assert conditions == [None, '"v1"']
+    assert fetched(corpus) == {"ok": 2}
+    documents = read_table(corpus.root, increment.records("documents")[0].outputs)
+    assert documents["text"].to_pylist() == [PROSE.format(name="harbour").strip()] * 2
+    assert list(problems(corpus, lambda _: None)) == []
+
+
 def test_a_budget_is_the_whole_calls_and_what_it_leaves_is_deferred_to_a_later_increment(
     site: Any, corpus: Corpus, add: Add
 ) -> None:
