@@ -44,9 +44,7 @@ def main() -> None:
     """Run what the command line asks for and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pages", type=int, default=3200)
-    parser.add_argument(
-        "--sites", type=int, default=32, help="each asked for one page at a time, all at once"
-    )
+    parser.add_argument("--sites", type=int, default=32, help="all at once, one request at a time to each")
     parser.add_argument("--median-bytes", type=int, default=25_000, help="of a page, as HTML")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, nargs="+", metavar="URLS", help="measure our memory instead")
@@ -78,16 +76,13 @@ def compare(pages: int, sites: int, median_bytes: int, repeats: int, scrapy: Pat
                 runs[name].append(measure([python, PEERS / script, job, out], pages))
     cpu = {name: statistics.median(run.cpu_s for run in each) / pages for name, each in runs.items()}
     wall = {name: statistics.median(run.wall_s for run in each) / pages for name, each in runs.items()}
-    print(
-        f"{pages:,} pages of {sites} sites, {median_bytes:,} bytes of HTML in the median, {repeats} runs each\n"
-    )
+    print(f"{pages:,} pages of {sites} sites, {median_bytes:,} bytes of HTML (median), {repeats} runs each\n")
     print("| | CPU ms a page | wall ms a page | pages/s | ours / it, CPU | goal | ours / it, wall |")
     print("|---|---|---|---|---|---|---|")
     for name in commands:
+        took = f"{cpu[name] * 1e3:.2f} | {wall[name] * 1e3:.2f} | {1 / wall[name]:,.0f}"
         ratio = f"{cpu[OURS] / cpu[name]:.2f} | {goal(name)} | {wall[OURS] / wall[name]:.2f}"
-        print(
-            f"| {name} | {cpu[name] * 1e3:.2f} | {wall[name] * 1e3:.2f} | {1 / wall[name]:,.0f} | {ratio} |"
-        )
+        print(f"| {name} | {took} | {ratio} |")
 
 
 def memory(urls: list[int]) -> None:

@@ -223,25 +223,27 @@ class Client:
             raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
         if (response.content_length or 0) > limits.wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
-        body, head, decoded_bytes = bytearray(), bytearray(), 0
+        chunks, beginning = list[bytes](), list[bytes]()
+        sent_bytes = decoded_bytes = 0
         try:
             decoding = decoder(content_encoding(response))
             async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > limits.wire_bytes:
+                chunks.append(chunk)
+                sent_bytes += len(chunk)
+                if sent_bytes > limits.wire_bytes:
                     raise too_large(f"over {limits.wire_bytes} bytes as sent")
                 for piece in decoding.decode(chunk):
+                    if decoded_bytes < HEAD_BYTES:
+                        beginning.append(piece)
                     decoded_bytes += len(piece)
-                    if len(head) < HEAD_BYTES:
-                        head += piece[: HEAD_BYTES - len(head)]
                     if decoded_bytes > limits.page_bytes:
                         raise too_large(f"over {limits.page_bytes} bytes decoded")
             decoding.finish()
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None
-        if kind != "text/plain" and (how := page_opt_out(bytes(head), limits.agent)):
+        if kind != "text/plain" and (how := page_opt_out(b"".join(beginning)[:HEAD_BYTES], limits.agent)):
             raise opted_out(how)
-        return bytes(body)
+        return b"".join(chunks)
 
 
 def content_encoding(response: ClientResponse) -> str:

@@ -32,9 +32,10 @@ def header_opt_out(headers: Iterable[tuple[str, str]], agent: str) -> str:
     'tdm-reservation: 1'
     """
     for name, value in headers:
-        if name.lower() == RESERVATION and value.strip() == "1":
+        lower = name.lower()
+        if lower == RESERVATION and value.strip() == "1":
             return f"{RESERVATION}: 1"
-        if name.lower() == "x-robots-tag" and (directive := _forbids(value, agent)):
+        if lower == "x-robots-tag" and (directive := _forbids(value, agent)):
             return f"X-Robots-Tag: {directive}"
     return ""
 
