@@ -6,11 +6,13 @@ import gzip
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.fetch import Fetch
@@ -140,6 +142,18 @@ def test_a_page_that_several_links_lead_to_comes_once(
     assert {row.content_type for row in rows} == {"text/html"}
     revisits = [record for record in headers(tmp_path / "pages") if record["WARC-Type"] == "revisit"]
     assert [record["WARC-Profile"] for record in revisits] == [NOT_MODIFIED] * 2
+
+
+def test_pywb_replays_a_revisit_of_either_profile(site: Any, crawl: Any, tmp_path: Path) -> None:
+    page = validated(site, "http://a.test/page", ETag='"v1"')
+    site.status("http://a.test/x", 301, Location="/page")
+    crawl(page, "http://a.test/x", site.html("http://b.test/same", BODY), concurrency=1)
+    kinds = [record.get("WARC-Profile") for record in headers(tmp_path / "pages")]
+    assert sorted(map(str, kinds)) == sorted(["None", "None", NOT_MODIFIED, IDENTICAL])
+    with replaying(tmp_path / "replay", *(tmp_path / "pages").glob("*.warc.gz")) as archive:
+        for url in (page, "http://b.test/same"):
+            with urllib.request.urlopen(f"{archive}/2099id_/{url}") as answer:
+                assert answer.read() == BODY
 
 
 def test_a_page_that_has_changed_comes_again(site: Any, crawl: Any) -> None:
