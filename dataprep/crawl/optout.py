@@ -21,7 +21,7 @@ RESERVATION = "tdm-reservation"
 HEAD_BYTES = 1 << 16
 """How much of a page is looked through for meta elements, which stand in its head."""
 
-_META = re.compile(rb"<meta\b[^<]*")
+_META = re.compile(rb"<meta\b[^<]*", re.IGNORECASE)
 _WORDS = tuple(word.encode() for word in (*NO_TRAINING, RESERVATION))
 
 
@@ -46,13 +46,13 @@ def page_opt_out(head: bytes, agent: str) -> str:
     >>> page_opt_out(b"<head><META content='index, NOAI' name=robots></head>", "outbound")
     'meta robots: noai'
     """
-    lower = head.replace(b"\0", b"").lower()  # without zeros, UTF-16 reads like ASCII
-    metas = b"".join(_META.findall(lower))
+    ascii_like = head.replace(b"\0", b"")  # without zeros, UTF-16 reads like ASCII
+    metas = b"".join(_META.findall(ascii_like)).lower()
     if not any(word in metas for word in _WORDS):  # as for nearly all pages: parsing is slow
         return ""
     found = _Metas()
     # html.parser raises on a marked section that it does not know; a comment it can skip
-    found.feed(lower.decode("latin-1").replace("<![", "<!"))
+    found.feed(ascii_like.lower().decode("latin-1").replace("<![", "<!"))
     for name, content in found.metas:
         if name == RESERVATION and content.strip() == "1":
             return f"meta {RESERVATION}: 1"

@@ -170,7 +170,7 @@ def _http_head(start: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def _fields(fields: dict[str, str]) -> bytes:
     """`application/warc-fields`: a name and a value on each line, but for values that say nothing."""
-    return "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value).encode()
+    return "".join([f"{name}: {value}\r\n" for name, value in fields.items() if value]).encode()
 
 
 def _record(
