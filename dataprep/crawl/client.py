@@ -17,7 +17,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
 from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
@@ -132,7 +132,9 @@ class Client:
                 started=started,
                 seconds=time.monotonic() - clock,
                 request_headers=tuple(
-                    (name.encode(), value.encode()) for name, value in response.request_info.headers.items()
+                    (name.encode(), value.encode())
+                    for name, value in response.request_info.headers.items()
+                    if name != hdrs.PROXY_AUTHORIZATION  # between us and the proxy, and secret
                 ),
                 http_version=f"HTTP/{version.major}.{version.minor}",
                 status=response.status,

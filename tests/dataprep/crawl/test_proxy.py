@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.to_port = port
         self.asked: list[str] = []
+        self.heads: list[bytes] = []
         self.refuse = ""
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -48,6 +51,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
+            self.heads.append(head)
             line, _, headers = head.partition(b"\r\n")
             method, target, version = line.split()
             self.asked.append(f"{method.decode()} {target.decode()}")
@@ -90,6 +94,20 @@ def test_http_goes_through_the_proxy_which_finds_the_host(site: Any, crawl: Any,
     assert row.outcome == "ok"
     assert "GET http://a.test/1?x=%41" in proxy.asked
     assert {hit.host for hit in site.hits} == {"a.test"}
+
+
+def test_the_proxys_password_is_sent_to_the_proxy_and_archived_nowhere(
+    site: Any, crawl: Any, proxy: Proxy, tmp_path: Path
+) -> None:
+    url = site.html("http://a.test/1")
+    (row,) = crawl(url, proxy=f"http://name:secret@127.0.0.1:{proxy.port}", **PUBLIC)
+    assert row.outcome == "ok"
+    credentials = b64encode(b"name:secret")
+    assert all(b"Proxy-Authorization: Basic " + credentials in head for head in proxy.heads)
+    (warc,) = (tmp_path / "pages").glob("*.warc.gz")
+    archived = gzip.decompress(warc.read_bytes())
+    assert b"GET /1 HTTP/1.1" in archived
+    assert credentials not in archived
 
 
 def test_https_is_tunnelled_and_verified_by_the_name_in_the_url(
