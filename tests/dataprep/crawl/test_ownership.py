@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def start(settings: Any, as_targets: Any, tmp_path: Path) -> Iterator[Callable[.
             [sys.executable, "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             cwd=REPOSITORY,
         )
@@ -121,6 +123,25 @@ def test_two_processes_never_ask_one_site_at_once(site: Any, start: Callable[...
     assert pages == [("a.test", path) for path in ("/robots.txt", "/0", "/1", "/2", "/3")] + [
         ("a.test", path) for path in ("/robots.txt", "/2", "/3", "/4", "/5")
     ]
+
+
+def test_of_two_processes_with_one_part_the_older_stops_before_the_newer_asks(
+    site: Any, start: Callable[..., Worker], tmp_path: Path
+) -> None:
+    held = HeldSite(site)
+    older = start("part", *held.urls)
+    wait_for(held.first)
+    newer = start("part", *held.urls)
+    while not (tmp_path / "pages" / "part-0002.journal").exists():
+        assert newer.poll() is None
+        time.sleep(0.01)
+    held.open.set()
+    assert ends(newer) == ["ok"] * 6
+    _, complaint = older.communicate(timeout=60)
+    assert "has taken over part; this one stops" in complaint
+    assert held.most_under_way == 1
+    asked = [hit.path for hit in site.hits if hit.path != "/robots.txt"]
+    assert asked == ["/0", "/0", "/1", "/2", "/3", "/4", "/5"]
 
 
 def test_a_killed_process_owns_nothing(site: Any, start: Callable[..., Worker]) -> None:
