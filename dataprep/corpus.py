@@ -109,6 +109,14 @@ class Corpus:
         earlier = [other for other in self.increments() if other.number < increment.number]
         return earlier[-1] if earlier else None
 
+    def index_record(self, increment: Increment) -> Path:
+        """Where the record of the index stands that the links of an increment left."""
+        return self.root / "index" / f"{increment.number:04d}.json"
+
+    def index_records(self) -> list[Record]:
+        """The records of the index, in increment order."""
+        return _records(self.root / "index")
+
     def build(self) -> Build:
         """The build of the recipe's own select section."""
         return self.named_build(select_hash(self.recipe.select))

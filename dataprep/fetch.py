@@ -29,7 +29,7 @@ from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.watch import Look, Watch
 from dataprep.errors import DataError
-from dataprep.links import MEDIA, REDDIT
+from dataprep.link_rules import MEDIA, REDDIT
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
 from dataprep.urls import site_of
 
@@ -87,12 +87,12 @@ def run(
     budget = _Budget(settings)
     with watching(increment) as look:
         fetching = _Fetching(corpus, increment, budget, look, closed)
-        fetching.round(0, increment.records("links")[0].outputs[0])
+        fetching.round(0, [record.outputs[0] for record in increment.records("links")])
         went_on = False
         for number, record in enumerate(begun, start=1):
-            went_on = fetching.round(number, record.outputs[0])
+            went_on = fetching.round(number, record.outputs[:1])
         if retry_failed and not closed and not went_on and not budget.used_up:
-            fetching.round(len(begun) + 1, retries.queue(corpus, increment).outputs[0])
+            fetching.round(len(begun) + 1, retries.queue(corpus, increment).outputs[:1])
 
 
 class _Budget:
@@ -126,21 +126,21 @@ class _Fetching:
     look: Look
     closed: bool
 
-    def round(self, number: int, links: Output) -> bool:
-        """Fetch a table of links and follow those that moved; False if all of that was done before.
+    def round(self, number: int, links: list[Output]) -> bool:
+        """Fetch tables of links and follow those that moved; False if all of that was done before.
 
         An archive is asked for what the live sites did not give, or before them.
         """
         before = self._committed()
-        table = read_table(self.corpus.root, [links], ["url", "url_key", "site", "first_seen"])
+        table = read_table(self.corpus.root, links, ["url", "url_key", "site", "first_seen"])
         wanted = targets = [Target(**row) for row in table.to_pylist()]
-        inputs, live = [links], list[Output]()
+        inputs, live = links, list[Output]()
         first, last = self._archives(number)
         if first:
             asked = self._ask(first, number, ARCHIVE_FIRST, wanted, inputs, {})
             missed = self._last_rows(asked, lambda outcome: outcome != "ok")
             targets = [target for target in wanted if target.url_key in missed]
-            inputs = [links, *asked]
+            inputs = [*links, *asked]
         for hop in HOPS:
             title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
             inputs = self._hop(f"round-{number:03d}-{hop}", title, list(partitions(targets)), inputs, {})

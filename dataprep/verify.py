@@ -38,6 +38,7 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
 
 def _records(corpus: Corpus) -> list[Record]:
     facts = [record for each in corpus.increments() for stage in FACTS for record in each.records(stage)]
+    facts += corpus.index_records()
     builds = sorted(path.name for path in (corpus.root / "builds").glob("*") if path.is_dir())
     return facts + [
         record

@@ -146,7 +146,7 @@ def add(
         retry_failed,
     )
     for record in increment.records("links"):
-        for damage in record.notes["dumps"]:
+        for damage in record.notes.get("dumps", []):
             if damage["bad_lines"] or damage["stopped"]:
                 _report_damage(damage)
     result: dict[str, object] = {"increment": increment.path.name, "until": until}
