@@ -32,17 +32,18 @@ HEAD = """<!DOCTYPE html>
 <meta name="description" content="A page that was made to be fetched">
 <link rel="stylesheet" href="/style.css"><script src="/main.js" defer></script></head><body>
 """
+_DICE = random.Random(0)
+WORDS = ["".join(_DICE.choices("etasihrdlucmfwyp", k=_DICE.randint(2, 10))) for _ in range(1500)]
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
 def page(number: int, median_bytes: int) -> bytes:
     """HTML of words and markup; lengths are log-normal with sigma 1, as those of real pages are, about."""
     chosen = random.Random(number)
-    words = ["".join(chosen.choices("etasihrdlucmfwyp", k=chosen.randint(2, 10))) for _ in range(1500)]
     length = min(int(chosen.lognormvariate(0, 1) * median_bytes), 2 << 20)
     parts, size = [HEAD % number], 0
     while size < length:
-        text = " ".join(chosen.choices(words, k=60))
+        text = " ".join(chosen.choices(WORDS, k=60))
         href = f"/archive/{chosen.randint(1, 10**6)}"
         parts.append(f'<div class="entry"><h2>{text[:40]}</h2><p>{text}</p><a href="{href}">more</a></div>\n')
         size += len(parts[-1])
