@@ -30,10 +30,12 @@ def _domains(names: frozenset[str]) -> frozenset[str]:
     """Domains as canonical URLs spell them; raises ValueError for what is none."""
     domains = set()
     for name in names:
-        host = can_ada.parse(f"http://{name.strip('.')}/").hostname
-        if not host or set(name) & set("/:@?# "):
-            raise ValueError(f"{name!r} is not a domain, as example.com is")
-        domains.add(host)
+        try:
+            domains.add(can_ada.parse(f"http://{name.strip('.')}/").hostname)
+        except ValueError:
+            name = ""
+        if not name or set(name) & set("/:@?#"):
+            raise ValueError("every entry is a domain, as example.com is")
     return frozenset(domains)
 
 
