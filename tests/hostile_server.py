@@ -251,12 +251,19 @@ def listening() -> Iterator[int]:
         ready.set()
 
     def run() -> None:
-        loop.create_task(start())
+        loop.run_until_complete(start())
         loop.run_forever()
+        stalling_still = asyncio.all_tasks(loop)
+        for task in stalling_still:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*stalling_still, return_exceptions=True))
+        loop.close()
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     assert ready.wait(30)
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)

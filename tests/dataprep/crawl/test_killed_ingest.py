@@ -78,7 +78,7 @@ def kill_in(stage: str, command: list[str], root: Path, then_s: float) -> bool:
     before = files(root, STAGES[stage])
     with start(command, root) as child:
         while not files(root, STAGES[stage]) - before and child.poll() is None:
-            time.sleep(0.001)
+            time.sleep(0.005)
         time.sleep(then_s)  # a moment in the middle of whatever comes next
         child.kill()  # SIGKILL
     return child.returncode == -signal.SIGKILL
