@@ -11,7 +11,7 @@ from dataprep.recipe import Recipe, load_recipe, select_hash
 from dataprep.store import Record, load_record, replace, write_once
 
 RECIPE = "recipe.yaml"
-FACTS = ("links", "fetches", "documents", "scores")
+FACTS = ("links", "retries", "fetches", "documents", "scores")
 """The folders of an increment, in the order in which they are made."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -33,6 +33,11 @@ class Increment:
     def records(self, stage: str) -> list[Record]:
         """The records of one stage's finished partitions, in partition order."""
         return _records(self.path / stage)
+
+    @property
+    def link_records(self) -> list[Record]:
+        """The records whose first table holds links of this increment: those that entered, those retried."""
+        return self.records("links") + self.records("retries")
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,14 @@ class Corpus:
         """The increment just before this one."""
         earlier = [other for other in self.increments() if other.number < increment.number]
         return earlier[-1] if earlier else None
+
+    def index_record(self, increment: Increment) -> Path:
+        """Where the record of the index stands that the links of an increment left."""
+        return self.root / "index" / f"{increment.number:04d}.json"
+
+    def index_records(self) -> list[Record]:
+        """The records of the index, in increment order."""
+        return _records(self.root / "index")
 
     def build(self) -> Build:
         """The build of the recipe's own select section."""

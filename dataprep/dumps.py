@@ -1,42 +1,51 @@
 """Read dumps of Reddit submissions in every form they have taken since 2005.
 
-NDJSON in zstd (with the 2 GiB window of the real dumps), xz, bz2, gzip or plain. The form is told by the
-first bytes, not by the name. Nothing ends silently: what cannot be read is counted and described in a
-`Damage`, and everything before it is delivered. Memory: one chunk and one line, and the decompressor's window
-(2.2 GB for a real `.zst`).
+NDJSON, compressed or not (`streams`). Nothing ends silently: what cannot be read is counted and described in
+a `Damage`, and everything before it is delivered. Memory: a few chunks and the longest line, and the
+decompressor's window.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import msgspec
-from backports import zstd
+import numpy as np
 
-CHUNK_BYTES = 1 << 20
+from dataprep.streams import Unreadable, decompressed
+
 LONGEST_LINE_BYTES = 64 << 20
+LARGEST_NUMBER = 1 << 40
+"""Beyond it nothing is a score or a time; sums of millions of them still fit 64 bits."""
+_TOO_LONG = b"(too long) "
+"""Stands for the beginning of a line that does not fit; it is no JSON, so the line is counted as bad."""
 EXAMPLES = 10
-_READ_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
+NEWLINE = ord("\n")
+
+Number = int | float | str | None
+Flag = bool | int | float | str | None
 
 
-class Submission(msgspec.Struct):
-    """The fields of a submission that the pipeline uses, as loosely typed as the dumps are."""
+class Submission(msgspec.Struct, gc=False):
+    """The fields of a submission that the pipeline uses, as loosely typed as the dumps are.
+
+    Removal is told in other ways by other years: `removed_by_category` (since 2019), `banned_by` and
+    `removal_reason` (before), the text `[removed]` or `[deleted]`.
+    """
 
     id: str
-    url: str | None = None
-    score: int | float | str | None = None
-    created_utc: int | float | str | None = None
+    banned_by: Flag = None
+    created_utc: Number = None
+    is_self: Flag = None
+    over_18: Flag = None
+    removal_reason: Flag = None
+    removed_by_category: Flag = None
+    score: Number = None
+    selftext: str | None = None
     subreddit: str | None = None
-    is_self: bool | None = None
-    over_18: bool | None = None
-    removed_by_category: str | None = None
+    url: str | None = None
 
 
 @dataclass
@@ -52,70 +61,80 @@ class Damage:
     def bad(self, reason: object) -> None:
         self.bad_lines += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append(f"line {self.lines}: {reason}")
+            self.examples.append(f"line {self.lines:,}: {reason}")
 
 
-def read_dump(path: Path, damage: Damage) -> Iterator[Submission]:
-    """Yield the submissions of one dump in file order, and note in `damage` what could not be read.
+def read_dump(path: Path, damage: Damage) -> Iterator[list[Submission]]:
+    """Yield the submissions of one dump in file order, many at once, and note in `damage` what was bad.
 
     Raises OSError when the file cannot be opened at all.
     """
-    decode = msgspec.json.Decoder(Submission).decode
-    for line in _lines(path, damage):
+    decoder = msgspec.json.Decoder(Submission)
+    for block in _blocks(path, damage):
+        ends = np.count_nonzero(np.frombuffer(block, np.uint8) == NEWLINE)  # bytes.count is 5 times slower
+        lines = int(ends) + (not block.endswith(b"\n"))
+        try:
+            submissions = decoder.decode_lines(block)
+        except (ValueError, RecursionError):  # ValueError: no JSON, a wrong type, no UTF-8
+            submissions = []
+        if len(submissions) == lines:
+            damage.lines += lines
+            yield submissions
+        else:  # one bad line spoils its block only for the fast way
+            yield list(_line_by_line(block, decoder, damage))
+
+
+def number(value: Number) -> int | None:
+    """A whole number from what a dump holds: 3, 3.0, "3"; None when it is none of these.
+
+    >>> number("12"), number(3.0), number("many"), number(1e300)
+    (12, 3, None, None)
+    """
+    try:
+        whole = None if value is None else int(float(value))
+    except (ValueError, OverflowError):
+        return None
+    return whole if whole is not None and abs(whole) < LARGEST_NUMBER else None
+
+
+def true(value: Flag) -> bool:
+    """Whether a dump says yes: true, 1, "true"; "false" and "0" are no."""
+    return value.lower() in ("true", "t", "1") if isinstance(value, str) else bool(value)
+
+
+def _line_by_line(
+    block: bytes, decoder: msgspec.json.Decoder[Submission], damage: Damage
+) -> Iterator[Submission]:
+    for line in block.removesuffix(b"\n").split(b"\n"):
         damage.lines += 1
         if not line.strip():
             continue
         try:
-            yield decode(line)
-        except msgspec.DecodeError as error:
+            yield decoder.decode(line)
+        except (ValueError, RecursionError) as error:
             damage.bad(error)
 
 
-def number(value: int | float | str | None) -> int | None:
-    """A whole number from what a dump holds: 3, 3.0, "3"; None when it is none of these."""
-    try:
-        return None if value is None else int(float(value))
-    except (ValueError, OverflowError):
-        return None
-
-
-def open_dump(path: Path) -> BinaryIO:
-    """Open a dump for reading its text, whatever its compression."""
+def _blocks(path: Path, damage: Damage) -> Iterator[bytes]:
+    """Cut a dump into runs of whole lines; on a read error say where it was, after what could be read."""
+    rest: list[bytes] = []
+    rest_bytes = text_bytes = 0
     with path.open("rb") as file:
-        magic = file.read(6)
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        window: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 31}
-        return cast(BinaryIO, zstd.open(path, "rb", options=window))
-    if magic.startswith(b"\xfd7zXZ\x00"):
-        return cast(BinaryIO, lzma.open(path))
-    if magic.startswith(b"BZh"):
-        return cast(BinaryIO, bz2.open(path))
-    if magic.startswith(b"\x1f\x8b"):
-        return cast(BinaryIO, gzip.open(path))
-    return path.open("rb")
-
-
-def _lines(path: Path, damage: Damage) -> Iterator[bytes]:
-    """Split a dump into lines; on a read error say where it was and end after what could be read."""
-    rest = b""
-    read_bytes = 0
-    with open_dump(path) as file:
-        while True:
-            try:
-                chunk = file.read(CHUNK_BYTES)
-            except _READ_ERRORS as error:
-                damage.stopped = (
-                    f"unreadable after {read_bytes:,} bytes of text: {error or type(error).__name__}"
-                )
-                break
-            if not chunk:
-                break
-            read_bytes += len(chunk)
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
-            if len(rest) > LONGEST_LINE_BYTES:
-                damage.stopped = f"a line of over {LONGEST_LINE_BYTES:,} bytes ends at byte {read_bytes:,}"
-                rest = b""
-                break
-    if rest:
-        yield rest
+        try:
+            for chunk in decompressed(file):
+                text_bytes += len(chunk)
+                end = chunk.rfind(b"\n") + 1
+                if end:
+                    yield b"".join([*rest, chunk[:end]])
+                    rest, rest_bytes = [], 0
+                    chunk = chunk[end:]
+                rest.append(chunk)
+                rest_bytes += len(chunk)
+                if rest_bytes > LONGEST_LINE_BYTES:
+                    rest, rest_bytes = [_TOO_LONG], 0
+        except (Unreadable, OSError) as error:
+            damage.stopped = f"unreadable after {text_bytes:,} bytes of text: {error}"
+    if not text_bytes and not damage.stopped:
+        damage.stopped = "the file is empty"
+    if last := b"".join(rest):
+        yield last

@@ -80,7 +80,7 @@ def run_part(
     path = increment.path / STAGE / f"{part}.json"
     inputs = {
         output.path: output.xxh3_128
-        for stage in ("links", "fetches")
+        for stage in ("links", "retries", "fetches")
         for record in increment.records(stage)
         for output in record.outputs
         if output.path.endswith(".parquet")
@@ -165,9 +165,9 @@ def _extract(body: bytes, content_type: str, url: str, day: str, settings: Extra
 
 
 def _links(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
-    """The link rows of some URL keys."""
+    """The link rows of some URL keys, of links that entered here and of those that are retried here."""
     links: dict[bytes, dict[str, Any]] = {}
-    for record in increment.records("links"):
+    for record in increment.link_records:
         table = read_table(corpus.root, record.outputs[:1], LINK)
         chosen = pa.compute.is_in(table["url_key"], value_set=pa.array(keys, pa.binary(16)))
         links |= {row["url_key"]: row for row in table.filter(chosen).to_pylist()}

@@ -85,7 +85,7 @@ def _sum(
 
 
 def _fetched(corpus: Corpus, increments: list[Increment]) -> StageCount:
-    """Fetching may take several rounds; a link counts once, by how it ended."""
-    ended = sum((fetch.outcomes(corpus, increment) for increment in increments), Counter[str]())
+    """Fetching may take several rounds and increments; a link counts once, by how it ended."""
+    ended = fetch.outcomes(corpus, increments)
     passed = ended.pop("ok", 0)
     return StageCount("fetch", "URLs", passed + ended.total(), passed, dict(ended.most_common()))

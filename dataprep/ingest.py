@@ -12,7 +12,7 @@ from typing import Any
 
 from dataprep import build as builds
 from dataprep import extract, fetch, links, score, text_shards
-from dataprep.corpus import Build, Corpus, Increment
+from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.store import write_once
 from dataprep.workers import Progress, run_all
@@ -29,8 +29,12 @@ def add(
     workers: int,
     until: str,
     progress: Progress,
+    watching: fetch.Watching,
+    retry_failed: bool = False,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
+
+    retry_failed: fetch again what failed for a temporary reason, here and in earlier increments.
 
     Raises DataError for dumps that cannot be opened or differ from those the increment was made of.
     """
@@ -39,7 +43,7 @@ def add(
     with progress("links", None, "submissions") as tick:
         links.run(corpus, increment, dumps, tick)
     if last >= 1:
-        fetch.run(corpus, increment, crawl, progress)
+        fetch.run(corpus, increment, crawl, watching, retry_failed)
     if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
     if last >= 3 and not increment.closed:
@@ -63,7 +67,7 @@ def close(increment: Increment) -> None:
             | {"versions": record.versions}
             for record in increment.records(stage)
         ]
-        for stage in ("links", "fetches", "documents", "scores")
+        for stage in FACTS
     }
     content = json.dumps({"number": increment.number, "name": increment.name, "stages": stages}, indent=1)
     write_once(increment.path / "increment.json", content.encode())

@@ -1,12 +1,16 @@
 """What the corpus remembers of links: every URL ever submitted, and every submission counted.
 
-Two sorted arrays per increment, memory-mapped when they are read. A URL costs 28 bytes and a submission 8.
+Two sorted arrays per increment, mapped, read range by range, and written as a stream. A URL costs 28 bytes
+and a submission 8.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +21,9 @@ URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 
 @dataclass(frozen=True)
 class LinkIndex:
-    """The state of all links before an increment.
+    """The state of all links before an increment, or a range of it.
 
-    urls: (n,) of URL, sorted by key. submissions: (m,) uint64, sorted.
+    urls: (n,) of URL, sorted by key. submissions: (m,) uint64, sorted; ids as `scattered` numbers.
     """
 
     urls: npt.NDArray[np.void]
@@ -33,36 +37,83 @@ class LinkIndex:
     def load(urls: Path, submissions: Path) -> LinkIndex:
         return LinkIndex(np.load(urls, mmap_mode="r"), np.load(submissions, mmap_mode="r"))
 
-    def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        """Row of each of the (n, 2) keys, or -1."""
-        rows = np.full(len(keys), -1, np.int64)
-        if len(self.urls) == 0 or len(keys) == 0:
-            return rows
-        high = self.urls["key"][:, 0]
-        start = np.searchsorted(high, keys[:, 0], "left")
-        end = np.searchsorted(high, keys[:, 0], "right")
-        for shift in range(int((end - start).max(initial=0))):  # once, unless 64-bit halves collide
-            row = np.minimum(start + shift, len(high) - 1)
-            hit = (start + shift < end) & (self.urls["key"][row, 1] == keys[:, 1])
-            rows[hit] = row[hit]
+    def urls_in(self, low: int, high: int) -> npt.NDArray[np.void]:
+        """A copy in memory of the URLs whose key's first half is in [low, high)."""
+
+        def place(bound: int) -> int:
+            return bisect_left(self.urls, bound, key=lambda row: int(row["key"][0]))
+
+        return np.array(self.urls[place(low) : place(high)])
+
+    def submissions_in(self, low: int, high: int) -> npt.NDArray[np.uint64]:
+        """A copy in memory of the submissions in [low, high)."""
+        start, end = bisect_left(self.submissions, low), bisect_left(self.submissions, high)
+        return np.array(self.submissions[start:end])
+
+
+def find(urls: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Row of each of the (n, 2) keys in sorted URLs, or -1."""
+    rows = np.full(len(keys), -1, np.int64)
+    if len(urls) == 0 or len(keys) == 0:
         return rows
-
-    def counted(self, submissions: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        """Which of these submissions were counted in an earlier increment."""
-        if len(self.submissions) == 0:
-            return np.zeros(len(submissions), np.bool_)
-        place = np.minimum(np.searchsorted(self.submissions, submissions), len(self.submissions) - 1)
-        return np.asarray(self.submissions[place] == submissions)
-
-    def updated(self, urls: npt.NDArray[np.void], submissions: npt.NDArray[np.uint64]) -> LinkIndex:
-        """This index with the rows of `urls` added or replaced, and the submissions added."""
-        rows = self.find(urls["key"])
-        merged = np.concatenate([self.urls, urls[rows < 0]])
-        merged[rows[rows >= 0]] = urls[rows >= 0]
-        order = np.lexsort((merged["key"][:, 1], merged["key"][:, 0]))
-        return LinkIndex(merged[order], np.union1d(self.submissions, submissions))
+    high = np.ascontiguousarray(urls["key"][:, 0])
+    start = np.searchsorted(high, keys[:, 0], "left")
+    end = np.searchsorted(high, keys[:, 0], "right")
+    for shift in range(int((end - start).max(initial=0))):  # once, unless 64-bit halves collide
+        row = np.minimum(start + shift, len(high) - 1)
+        hit = (start + shift < end) & (urls["key"][row, 1] == keys[:, 1])
+        rows[hit] = row[hit]
+    return rows
 
 
-def key_numbers(keys: list[bytes]) -> npt.NDArray[np.uint64]:
-    """(n, 2) numbers of n 16-byte keys; they sort as the bytes do."""
-    return np.frombuffer(b"".join(keys), ">u8").astype(np.uint64).reshape(-1, 2)
+def merged(
+    urls: npt.NDArray[np.void], rows: npt.NDArray[np.int64], updates: npt.NDArray[np.void]
+) -> npt.NDArray[np.void]:
+    """Sorted URLs with `updates` (sorted) in place of those at `rows`, or between them where a row is -1."""
+    result = urls.copy()
+    result[rows[rows >= 0]] = updates[rows >= 0]
+    result = np.concatenate([result, updates[rows < 0]])
+    return result[np.lexsort((result["key"][:, 1], result["key"][:, 0]))]
+
+
+def scattered(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Numbers spread evenly over 64 bits, one to one, so that ranges of them are equally full.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, figure 17).
+    """
+    mixed = numbers ^ (numbers >> np.uint64(30))
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+class ArrayWriter:
+    """Writes a one-dimensional .npy file piece by piece; its length stands in the header at the end."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
+        self.rows = 0
+        self._dtype = np.dtype(dtype)
+        self._file = path.open("wb")
+        self._header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def write(self, array: npt.NDArray[Any]) -> None:
+        self.rows += len(array)
+        self._file.write(np.ascontiguousarray(array, self._dtype).view(np.uint8).data)
+
+    def _header(self) -> None:
+        """The format leaves room for any length, so the header's own length never changes."""
+        description = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": description, "fortran_order": False, "shape": (self.rows,)}
+        np.lib.format.write_array_header_1_0(self._file, header)

@@ -2,7 +2,11 @@
 
 Each submission ends in exactly one count: it makes a URL enter, it is merged into one that enters, or there
 is a reason why not. A URL enters in the increment in which it first reaches the bar and never leaves; what is
-under the bar keeps its running karma in the index. Memory: one entry a URL of the increment.
+under the bar keeps its running karma in the index.
+
+The posts are spilled to disk by URL key and taken back range by range, each against its range of the index.
+Memory: about the recipe's `partition_mb`, one bit a post, and the decompressor's window. Disk, meanwhile:
+about 150 bytes a post.
 """
 
 from __future__ import annotations
@@ -10,243 +14,136 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
+from dataprep.candidates import Candidates
 from dataprep.corpus import Corpus, Increment
-from dataprep.dumps import Damage, Submission, number, read_dump
+from dataprep.dumps import Damage, read_dump
+from dataprep.entering import enter
 from dataprep.errors import DataError
-from dataprep.link_index import URL, LinkIndex, key_numbers
-from dataprep.recipe import Links
-from dataprep.store import Output, Record, attempt_path, commit, done, hash_file, publish, publish_table
-from dataprep.urls import POLICY_VERSION, canonical
+from dataprep.link_index import URL, ArrayWriter, LinkIndex
+from dataprep.link_rules import Judge
+from dataprep.store import (
+    Output,
+    Record,
+    attempt_path,
+    commit,
+    done,
+    hash_file,
+    load_record,
+    publish,
+    publish_table,
+)
+from dataprep.urls import POLICY_VERSION
 
 STAGE = "links"
-BATCH = 8192
-"""Submissions that are looked up in the index at once."""
-REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
-MEDIA = frozenset(
-    "flickr.com giphy.com gfycat.com imgur.com instagram.com liveleak.com min.us minus.com pinterest.com "
-    "photobucket.com qkme.me quickmeme.com soundcloud.com streamable.com tinypic.com twitch.tv vimeo.com "
-    "youtu.be youtube.com".split()
-)
-"""Sites whose pages are pictures, films or sound."""
-
-SCHEMA = pa.schema(
-    [
-        ("url", pa.string()),
-        ("url_key", pa.binary(16)),
-        ("site", pa.string()),
-        ("karma", pa.int64()),
-        ("first_seen", pa.int64()),
-        (
-            "submissions",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("id", pa.string()),
-                        ("created_utc", pa.int64()),
-                        ("score", pa.int64()),
-                        ("subreddit", pa.string()),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
-
-Post = tuple[int, str, int, str, str]
-"""(created_utc, id, score, subreddit, url): sorts in the order of time."""
+POST_BYTES = 512
+"""What a post takes in memory while its range is sorted and written; a URL of the index takes a quarter."""
 
 
 @dataclass
-class Candidates:
-    """What dumps hold about links: posts by URL key, and why the other submissions were left."""
+class Part:
+    """Ranges of URL keys that make one partition: the links of each, and what was counted."""
 
-    posts: dict[bytes, list[Post]] = field(default_factory=dict)
-    sites: dict[bytes, str] = field(default_factory=dict)
-    submissions: dict[int, None] = field(default_factory=dict)
-    entered: int = 0
+    links: list[pa.Table] = field(default_factory=list)
+    posts: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[[int], None]) -> Record:
-    """Run the stage over `dumps`; `tick` is told of submissions as they are read.
+def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[[int], None]) -> list[Record]:
+    """Run the stage over `dumps`; `tick` is told of submissions as they are read. Returns the parts' records.
+
+    The record of the index, in the corpus's `index/`, is written last and says that the stage is done. The
+    first part's record also counts the submissions that gave no link, and tells what was wrong with dumps.
 
     Raises DataError when the increment was already made from other dumps.
     """
-    path = increment.path / STAGE / "part-00000.json"
+    path = corpus.index_record(increment)
     previous, previous_outputs = _previous_index(corpus, increment)
     inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)}
     inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
+    if done(path, inputs):
+        records = increment.records(STAGE)
+        tick(sum(record.entered for record in records))
+        return records
 
     damages = [Damage(str(dump)) for dump in dumps]
-    candidates = Candidates()
-    for dump, damage in zip(dumps, damages, strict=True):
-        collect(read_dump(dump, damage), corpus.recipe.collect.links, previous, candidates, tick)
-        candidates.entered += damage.bad_lines
-        candidates.reasons["bad_record"] += damage.bad_lines
-    rows, index = enter(candidates, corpus.recipe.collect.links, previous, increment.number)
-
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    judge = Judge(corpus.recipe.collect.links)
+    with Candidates(increment.path / STAGE) as candidates:
+        for dump, damage in zip(dumps, damages, strict=True):
+            candidates.collect(read_dump(dump, damage), judge, tick)
+            candidates.entered += damage.bad_lines
+            candidates.reasons["bad_record"] += damage.bad_lines
+        left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons
+        urls = attempt_path(path.parent, f"{increment.number:04d}-urls")
+        submissions = attempt_path(path.parent, f"{increment.number:04d}-submissions")
+        records = []
+        with ArrayWriter(urls, URL) as url_index, ArrayWriter(submissions, np.uint64) as submission_index:
+            for part in _parts(corpus, increment, candidates, previous, url_index, submission_index):
+                first = not records
+                name = f"part-{len(records):05d}"
+                table = publish_table(corpus.root, increment.path / STAGE, name, pa.concat_tables(part.links))
+                counted = part.reasons + (reasons if first else Counter())
+                record = Record(
+                    stage=STAGE,
+                    part=name,
+                    inputs=inputs,
+                    outputs=[table],
+                    entered=part.posts + (left if first else 0),
+                    passed=table.rows,
+                    reasons={reason: n for reason, n in sorted(counted.items()) if n},
+                    versions={"url_policy": str(POLICY_VERSION)},
+                    notes={"dumps": [vars(damage) for damage in damages]} if first else {},
+                )
+                records.append(commit(increment.path / STAGE / f"{name}.json", record))
     outputs = [
-        publish_table(corpus.root, increment.path / STAGE, "part-00000", table),
-        _publish_array(corpus.root, f"{increment.number:04d}-urls", index.urls),
-        _publish_array(corpus.root, f"{increment.number:04d}-submissions", index.submissions),
-    ]
-    return commit(
-        path,
-        Record(
-            stage=STAGE,
-            part="part-00000",
-            inputs=inputs,
-            outputs=outputs,
-            entered=candidates.entered,
-            passed=len(rows),
-            reasons={reason: n for reason, n in sorted(candidates.reasons.items()) if n},
-            versions={"url_policy": str(POLICY_VERSION)},
-            notes={"dumps": [vars(damage) for damage in damages]},
+        publish(corpus.root, urls, f"{increment.number:04d}-urls", ".npy", url_index.rows),
+        publish(
+            corpus.root, submissions, f"{increment.number:04d}-submissions", ".npy", submission_index.rows
         ),
-    )
+    ]
+    commit(path, Record("index", path.stem, inputs, outputs, url_index.rows, url_index.rows))
+    return records
 
 
-def collect(
-    submissions: Iterator[Submission],
-    rules: Links,
-    previous: LinkIndex,
+def _parts(
+    corpus: Corpus,
+    increment: Increment,
     candidates: Candidates,
-    tick: Callable[[int], None],
-) -> None:
-    """Sort submissions into candidates by URL and reasons."""
-    until = datetime.combine(rules.until, time(), UTC).timestamp() if rules.until else None
-    batch: list[tuple[int, bytes, Post]] = []
-    for read, submission in enumerate(submissions, start=1):
-        candidates.entered += 1
-        if read % BATCH == 0:
-            _count_once(batch, previous, candidates)
-            batch.clear()
-            tick(BATCH)
-        taken = judge(submission, rules, until)
-        if isinstance(taken, str):
-            candidates.reasons[taken] += 1
-            continue
-        key, site, post = taken
-        candidates.sites.setdefault(key, site)
-        batch.append((submission_number(post[1]), key, post))
-    _count_once(batch, previous, candidates)
-    tick(candidates.entered % BATCH)
+    previous: LinkIndex,
+    url_index: ArrayWriter,
+    submission_index: ArrayWriter,
+) -> Iterator[Part]:
+    """Take the candidates back range by range; where ranges are cut depends on counts and recipe alone."""
+    limit = corpus.recipe.collect.partition_mb * 1e6
+    size = candidates.posts.rows * POST_BYTES + len(previous.urls) * POST_BYTES / 4
+    ranges = int(size / limit) + 1
+    repeated = candidates.repeats(ranges, previous, submission_index)
+    part = Part()
+    for low, high, posts in candidates.posts.ranges(ranges):
+        again = _bits(repeated, posts["place"].to_numpy())
+        entered = enter(
+            posts.filter(pa.array(~again)),
+            previous.urls_in(low, high),
+            corpus.recipe.collect.links,
+            increment.number,
+        )
+        url_index.write(entered.urls)
+        part.links.append(entered.links)
+        part.posts += posts.num_rows
+        part.reasons.update(entered.reasons, repeated_submission=int(again.sum()))
+        if part.posts * POST_BYTES >= limit or high == 1 << 64:
+            yield part
+            part = Part()
 
 
-def judge(submission: Submission, rules: Links, until: float | None) -> str | tuple[bytes, str, Post]:
-    """The reason why a submission gives no link, or its URL key, site and post."""
-    created, score = number(submission.created_utc), number(submission.score)
-    if created is None or score is None:
-        return "bad_record"
-    if submission.is_self:
-        return "self_post"
-    if submission.over_18 and not rules.over_18:
-        return "over_18"
-    if submission.removed_by_category:
-        return "removed"
-    if until and created >= until:
-        return "after_date"
-    subreddit = submission.subreddit or ""
-    if subreddit.lower() in rules.blocked_subreddits:
-        return "blocked_subreddit"
-    try:
-        link = canonical(submission.url or "")
-    except ValueError:
-        return "no_link"
-    if link.site in REDDIT:
-        return "reddit"
-    if link.site in rules.blocked_sites:
-        return "blocked_site"
-    if link.site in MEDIA:
-        return "media_site"
-    if PurePosixPath(urlsplit(link.url).path).suffix.lower().lstrip(".") in rules.blocked_extensions:
-        return "blocked_extension"
-    return link.key, link.site, (created, submission.id, score, subreddit, link.url)
-
-
-def enter(
-    candidates: Candidates, rules: Links, previous: LinkIndex, increment: int
-) -> tuple[list[dict[str, object]], LinkIndex]:
-    """Decide which URLs enter in this increment; returns their rows by key, and the index after it."""
-    keys = sorted(candidates.posts)
-    known = previous.find(key_numbers(keys))
-    updates = np.zeros(len(keys), URL)
-    rows: list[dict[str, object]] = []
-    for place, (key, row) in enumerate(zip(keys, known, strict=True)):
-        posts = sorted(candidates.posts[key])
-        earlier_karma = int(previous.urls["karma"][row]) if row >= 0 else 0
-        entered = int(previous.urls["entered"][row]) if row >= 0 else 0
-        karma = earlier_karma + sum(post[2] for post in posts)
-        if entered:
-            candidates.reasons["already_entered"] += len(posts)
-        elif post := reached(posts, rules, earlier_karma):
-            entered = increment
-            candidates.reasons["merged"] += len(posts) - 1
-            best = max(post[2] for post in posts)
-            rows.append(
-                {
-                    "url": post[4],
-                    "url_key": key,
-                    "site": candidates.sites[key],
-                    "karma": karma if rules.karma_rule == "sum" else best,
-                    "first_seen": post[0],
-                    "submissions": [
-                        dict(zip(("created_utc", "id", "score", "subreddit"), each[:4], strict=True))
-                        for each in posts
-                    ],
-                }
-            )
-        else:
-            candidates.reasons["below_karma"] += len(posts)
-        updates[place] = (key_numbers([key])[0], karma, entered)
-    submissions = np.fromiter(candidates.submissions, np.uint64, len(candidates.submissions))
-    return rows, previous.updated(updates, submissions)
-
-
-def reached(posts: list[Post], rules: Links, karma: int) -> Post | None:
-    """The post, in the order of time, with which a URL reaches the bar; its time is the URL's `first_seen`.
-
-    That it is this post, not the URL's first, makes the order of documents the same for every chronological
-    split of the dumps into increments.
-    """
-    for post in posts:
-        karma = karma + post[2] if rules.karma_rule == "sum" else post[2]
-        if karma >= rules.karma:
-            return post
-    return None
-
-
-def submission_number(identifier: str) -> int:
-    """A submission's id (base 36) as a number below 2^64; an id of another form by its hash."""
-    try:
-        value = int(identifier, 36)
-        return value if 0 <= value < 1 << 63 else xxhash.xxh3_64_intdigest(identifier.encode())
-    except ValueError:
-        return xxhash.xxh3_64_intdigest(identifier.encode())
-
-
-def _count_once(batch: list[tuple[int, bytes, Post]], previous: LinkIndex, candidates: Candidates) -> None:
-    """File a batch under its URLs; each submission id counts once over the whole corpus."""
-    seen = previous.counted(np.array([item[0] for item in batch], np.uint64))
-    for (identifier, key, post), before in zip(batch, seen, strict=True):
-        if before or identifier in candidates.submissions:
-            candidates.reasons["repeated_submission"] += 1
-            continue
-        candidates.submissions[identifier] = None
-        candidates.posts.setdefault(key, []).append(post)
+def _bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.uint8] = bits[places >> 3] >> (places & 7).astype(np.uint8)
+    return (found & 1).astype(np.bool_)
 
 
 def _previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, list[Output]]:
@@ -254,15 +151,8 @@ def _previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, li
     before = corpus.before(increment)
     if before is None:
         return LinkIndex.empty(), []
-    records = before.records(STAGE)
-    if not records:
+    path = corpus.index_record(before)
+    if not path.exists():
         raise DataError(f"{before.path}: links are not finished; run `corpus add` for {before.name} again")
-    urls, submissions = records[0].outputs[1:]
+    urls, submissions = load_record(path).outputs
     return LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path), [urls, submissions]
-
-
-def _publish_array(root: Path, stem: str, array: npt.NDArray[np.generic]) -> Output:
-    written = attempt_path(root / "index", stem)
-    with written.open("wb") as file:
-        np.save(file, array)
-    return publish(root, written, stem, ".npy", rows=len(array))

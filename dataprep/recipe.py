@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import can_ada
 import xxhash
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dataprep.errors import DataError
+
+LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "blocked_subreddits"}
+"""Keys of a recipe file's `collect.links` that name a file of entries, relative to the recipe."""
 
 
 class Section(BaseModel):
@@ -20,6 +24,23 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+
+
+def _domains(names: frozenset[str]) -> frozenset[str]:
+    """Domains as canonical URLs spell them; raises ValueError for what is none."""
+    domains = set()
+    for name in names:
+        try:
+            domains.add(can_ada.parse(f"http://{name.strip('.')}/").hostname)
+        except ValueError:
+            name = ""
+        if not name or set(name) & set("/:@?#"):
+            raise ValueError("every entry is a domain, as example.com is")
+    return frozenset(domains)
+
+
+def _subreddits(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.lower().removeprefix("/").removeprefix("r/") for name in names)
 
 
 class Links(Section):
@@ -33,10 +54,13 @@ class Links(Section):
     """Take submissions marked as over 18."""
     until: date | None = None
     """Take submissions created before this date (ISO, UTC)."""
-    blocked_sites: frozenset[str] = frozenset()
-    """Registrable domains that are never taken, beside Reddit's own."""
-    blocked_subreddits: frozenset[str] = frozenset()
-    """Subreddits that are never taken, in lower case."""
+    blocked_sites: Annotated[frozenset[str], AfterValidator(_domains)] = frozenset()
+    """Domains of which nothing is taken, nor of any name under them; Reddit's own are always blocked.
+
+    In a recipe file, `blocked_sites_file` adds the lines of a file beside it.
+    """
+    blocked_subreddits: Annotated[frozenset[str], AfterValidator(_subreddits)] = frozenset()
+    """Subreddits that are never taken; `blocked_subreddits_file` adds the lines of a file."""
     blocked_extensions: frozenset[str] = frozenset(
         "7z apk avi bmp bz2 dmg doc docx exe flac flv gif gifv gz ico iso jpeg jpg m4a m4v mkv mov mp3 mp4 "
         "mpeg mpg msi ogg ogv pdf png ppt pptx ps rar svg swf tar tgz tif tiff torrent wav webm webp wma wmv "
@@ -112,12 +136,34 @@ class Recipe(Section):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; raises DataError that lists every mistake with its place."""
+    """Read a recipe, with the lists that it names; raises DataError that lists every mistake."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read the recipe: {error}") from None
+    _include_lists(document, path.parent)
     return _validated(Recipe, document, str(path))
+
+
+def _include_lists(document: Any, directory: Path) -> None:
+    """Put what `blocked_sites_file` and `blocked_subreddits_file` hold in their place.
+
+    So the recipe of a corpus says itself what it blocks, whatever becomes of the files. A line is an entry;
+    `#` begins a comment.
+    """
+    try:
+        links = document["collect"]["links"]
+        files = {name: links[name] for name in LISTS if name in links}
+    except (KeyError, TypeError):
+        return  # no such section; what else is wrong with it, the validation says
+    for name, file in files.items():
+        try:
+            lines = (directory / str(file)).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{name}: {file}: cannot read the list: {error}") from None
+        entries = [entry for line in lines if (entry := line.partition("#")[0].strip())]
+        del links[name]
+        links[LISTS[name]] = [*(links.get(LISTS[name]) or []), *entries]
 
 
 def overridden(select: Select, overrides: list[str]) -> Select:

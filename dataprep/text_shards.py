@@ -117,7 +117,8 @@ def _sample(row: dict[str, Any], language: str, submissions: list[dict[str, Any]
 def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
     """The submissions of some URLs."""
     found: dict[bytes, list[dict[str, Any]]] = {}
-    for record in increment.records("links"):
+    for record in increment.link_records:
         table = read_table(corpus.root, record.outputs[:1], ["url_key", "submissions"])
-        found |= {row["url_key"]: row["submissions"] for row in table.to_pylist() if row["url_key"] in keys}
+        chosen = pa.compute.is_in(table["url_key"], value_set=pa.array(keys, pa.binary(16)))
+        found |= {row["url_key"]: row["submissions"] for row in table.filter(chosen).to_pylist()}
     return found

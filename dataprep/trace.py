@@ -23,7 +23,7 @@ def trace(corpus: Corpus, doc_id: str) -> dict[str, Any]:
         if verdict is None:
             continue
         document = _row(corpus, increment.records("documents"), "doc_id", key) or {}
-        link = _row(corpus, increment.records("links"), "url_key", verdict["url_key"]) or {}
+        link = _row(corpus, increment.link_records, "url_key", verdict["url_key"]) or {}
         return {
             "doc_id": doc_id,
             "increment": increment.path.name,

@@ -1,8 +1,9 @@
 """Canonical URLs: WHATWG parsing, then a short policy that has a version of its own.
 
 Two links are one page when their canonical URLs are equal but for http and https. The policy removes what
-cannot change the page (tracking parameters, fragments, default ports, spelling of percent escapes, order of
-parameters) and nothing else: `?v=` on YouTube or `?id=` on Hacker News are the page.
+cannot change the page (tracking parameters, session ids, fragments, default ports, spelling of percent
+escapes, order of parameters) and nothing else: `?v=` on YouTube or `?id=` on Hacker News are the page.
+What often is one page but need not be (www., m., index.html, a trailing slash) is left alone.
 """
 
 from __future__ import annotations
@@ -10,23 +11,41 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import can_ada
 import tldextract
 import xxhash
 
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 """Stands in every increment; a change of any rule below raises it."""
 
 TRACKING = frozenset(
-    "_ga _gl dclid fb_action_ids fb_action_types fb_ref fb_source fbclid gclid gclsrc igsh igshid mc_cid "
-    "mc_eid mkt_tok msclkid ncid oly_anon_id oly_enc_id ref_src ref_url s_cid twclid vero_id wickedid "
-    "yclid".split()
+    "__hsfp __hssc __hstc _branch_match_id _ga _gac _gl _hsenc _hsmi _ke _kx _openstat action_object_map "
+    "action_ref_map action_type_map dclid ef_id epik fb_action_ids fb_action_types fb_ref fb_source fbclid "
+    "gad_source gbraid gclid gclsrc guccounter guce_referrer guce_referrer_sig hsctatracking igsh igshid "
+    "jsessionid li_fat_id mc_cid mc_eid mkt_tok ml_subscriber ml_subscriber_hash msclkid ncid oly_anon_id "
+    "oly_enc_id phpsessid pk_campaign pk_kwd pk_medium pk_source piwik_campaign piwik_kwd rb_clickid ref_src "
+    "ref_url s_cid s_kwcid sc_campaign sc_channel sccid srsltid ttclid twclid vero_conv vero_id wbraid "
+    "wickedid wt.mc_id wt.z_mc xtor yclid ysclid".split()
 )
-"""Query parameters that name a campaign or a click, never a page. All of `utm_*` goes as well."""
+"""Query parameters that name a campaign, a click or a visitor's session, never a page."""
 
-TRACKING_ON = {"youtube.com": frozenset(["feature"]), "youtu.be": frozenset(["feature", "si"])}
+TRACKING_PREFIXES = ("utm_", "mtm_", "hsa_", "aspsessionid")
+"""Families of such parameters."""
+
+TRACKING_ON = {
+    "bbc.co.uk": frozenset(["ocid"]),
+    "bbc.com": frozenset(["ocid"]),
+    "facebook.com": frozenset(["__tn__", "__xts__", "fref", "hc_location", "hc_ref", "mibextid"]),
+    "linkedin.com": frozenset(["lipi", "trk", "trkinfo"]),
+    "nytimes.com": frozenset(["_r", "emc", "hp", "partner", "smid", "smtyp", "src"]),
+    "theguardian.com": frozenset(["cmp"]),
+    "twitter.com": frozenset(["s", "t"]),
+    "x.com": frozenset(["s", "t"]),
+    "youtu.be": frozenset(["feature", "si"]),
+    "youtube.com": frozenset(["ab_channel", "feature", "pp", "si"]),
+}
 """Parameters that are tracking on one site but may be meaningful elsewhere."""
 
 TRACKING_VALUES = {
@@ -41,11 +60,13 @@ UNESCAPE = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 _ESCAPED = re.compile("|".join(UNESCAPE))
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
+_PLAIN = re.compile(r"(https?)://([a-z0-9.-]*\.[a-z]+)/[A-Za-z0-9_~!$'()*+,:=@/.-]*")
+"""A URL without anything that the parser or the policy could change, dot segments and IDNA forms aside."""
 _suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
-@dataclass(frozen=True)
-class Canonical:
+class Canonical(NamedTuple):
     """A link in canonical form.
 
     url: what is fetched, with the scheme that was submitted.
@@ -66,22 +87,27 @@ def canonical(raw: str) -> Canonical:
     >>> canonical("HTTP://Example.com:80/a/../b?utm_source=x&b=2&amp;a=%7e#top").url
     'http://example.com/b?a=~&b=2'
     """
-    text = _ESCAPED.sub(lambda match: UNESCAPE[match[0]], raw.strip())
-    parsed = can_ada.parse(text)
+    if (plain := _PLAIN.fullmatch(raw)) and "/." not in raw and "xn--" not in plain[2]:
+        return _named(raw, plain[1], plain[2])
+    parsed = _parse(_unescaped(raw.strip()))
     if parsed.protocol not in ("http:", "https:"):
         raise ValueError(f"not an http or https URL: {raw[:200]!r}")
     host = parsed.hostname.rstrip(".")
     if not host:
         raise ValueError(f"no host in URL: {raw[:200]!r}")
-    site = site_of_host(host)
+    path = _percent(parsed.pathname)
+    page = _SESSION.sub("", path)
     port = f":{parsed.port}" if parsed.port else ""
-    rest = f"{host}{port}{_percent(parsed.pathname)}{_query(parsed.search, site)}"
-    return Canonical(f"{parsed.protocol}//{rest}", xxhash.xxh3_128_digest(f"https://{rest}".encode()), site)
+    query = _query(parsed.search, site_of_host(host))
+    url = f"{parsed.protocol}//{host}{port}{page}{query}{_route(parsed.hash)}"
+    if host != parsed.hostname or page != path or url != _unescaped(url):
+        return canonical(url)  # removing one thing can bring the parts of another together
+    return _named(url, parsed.protocol[:-1], host)
 
 
 def site_of(url: str) -> str:
     """The registrable domain of a URL's host; raises ValueError when it has none."""
-    return site_of_host(can_ada.parse(url).hostname.rstrip("."))
+    return site_of_host(_parse(url).hostname.rstrip("."))
 
 
 @functools.lru_cache(maxsize=65536)
@@ -100,18 +126,42 @@ def site_of_host(host: str) -> str:
     return ".".join(host.split(".")[-2:])  # a name outside the list: the list's own default rule, `*`
 
 
+def _parse(text: str) -> can_ada.URL:
+    try:
+        return can_ada.parse(text)
+    except TypeError:  # half of a surrogate pair
+        raise ValueError(f"not a URL: {text[:200]!r}") from None
+
+
+def _named(url: str, scheme: str, host: str) -> Canonical:
+    secure = url if scheme == "https" else f"https{url[4:]}"
+    return Canonical(url, xxhash.xxh3_128_digest(secure.encode()), site_of_host(host))
+
+
+def _unescaped(text: str) -> str:
+    """Undo Reddit's escapes, also where they were applied twice."""
+    while "&" in text and text != (once := _ESCAPED.sub(lambda match: UNESCAPE[match[0]], text)):
+        text = once
+    return text
+
+
 def _query(search: str, site: str) -> str:
     """Drop tracking parameters and sort the rest by name; values of a repeated name keep their order."""
     own = TRACKING_ON.get(site, frozenset())
     kept = []
-    for pair in search.removeprefix("?").split("&"):
+    for pair in _percent(search.removeprefix("?")).split("&"):
         name, _, value = pair.lower().partition("=")
-        if not pair or name.startswith("utm_") or name in TRACKING or name in own:
+        if not pair or name in TRACKING or name in own or name.startswith(TRACKING_PREFIXES):
             continue
         if value not in TRACKING_VALUES.get(name, ()):
-            kept.append(_percent(pair))
+            kept.append(pair)
     kept.sort(key=lambda pair: pair.partition("=")[0])
     return "?" + "&".join(kept) if kept else ""
+
+
+def _route(fragment: str) -> str:
+    """A fragment that names a page (`#!/user`, the AJAX crawling scheme of 2009); others are places in it."""
+    return _percent(fragment) if fragment.startswith("#!") and len(fragment) > 2 else ""
 
 
 def _percent(text: str) -> str:

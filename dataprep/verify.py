@@ -58,6 +58,7 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
     """Every record with its path, or what is wrong with it."""
     directories = [increment.path / stage for increment in corpus.increments() for stage in FACTS]
+    directories.append(corpus.root / "index")
     builds = sorted(path for path in (corpus.root / "builds").glob("*") if path.is_dir())
     directories += [build / step for build in builds for step in ("verdicts", "text")]
     for path in (path for directory in directories for path in sorted(directory.glob("*.json"))):

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from dataprep import extract, ingest, links, score
+from dataprep import entering, extract, ingest, score
 from dataprep.corpus import Corpus
 from dataprep.recipe import NearDuplicates, Recipe, Select
 from dataprep.store import Record, commit, publish_table
@@ -33,7 +33,7 @@ def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1) -> N
         record = _commit(corpus, increment.path / "documents", part, rows[part::parts], extract.SCHEMA)
         score.run_part(corpus, increment, record, lambda _: None)
     link_rows = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
-    _commit(corpus, increment.path / "links", 0, link_rows, links.SCHEMA)
+    _commit(corpus, increment.path / "links", 0, link_rows, entering.SCHEMA)
     ingest.close(increment)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
@@ -45,7 +46,23 @@ class Guard:
         if not self.permits(address):
             raise RefusedAddress(f"{address} is not an address that this crawl may connect to")
 
+    def check_spelling(self, host: str) -> None:
+        """Raise RefusedAddress when a URL's host says, as it is written, that it may not be asked for.
 
+        All that can be checked when a proxy resolves the names: addresses, numbers that a resolver would read
+        as one (`127.1`), names of this machine, and without `public` every other name.
+        """
+        address = numeric(host)
+        if address is not None:
+            return self.check(address)
+        last = host.rstrip(".").rpartition(".")[2]
+        permitted = self.loopback if is_loopback_host(host) else self.public
+        if not permitted or last.isdecimal() or last.startswith("0x"):
+            raise RefusedAddress(f"{host} is not a host that this crawl may ask a proxy for")
+        return None
+
+
+@lru_cache(maxsize=4096)
 def numeric(host: str) -> str | None:
     """The address if a URL's host is one (brackets removed), else None: a name that DNS must resolve.
 

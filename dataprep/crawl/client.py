@@ -6,23 +6,28 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
+from functools import cached_property
+from http import HTTPStatus
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
 from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
-from dataprep.crawl.connect import destination, guarded_connector, parse_route
+from dataprep.crawl.connect import destination, guarded_connector, parse_route, proxy_connector
+from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
 from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
+from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
+from dataprep.crawl.rows import Fetch
 from dataprep.crawl.settings import CrawlSettings
 
 PAGE_STATUSES = frozenset([200, 203])
@@ -30,7 +35,7 @@ REDIRECT_BODY_BYTES = 1 << 16
 """The part of a redirect's body that is kept; nobody reads it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Exchange:
     """A request and the response to it, as they are archived.
 
@@ -53,8 +58,11 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """The first value of a response header, "" if there is none."""
-        wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+        return self._first.get(name.lower().encode(), b"").decode("latin-1")
+
+    @cached_property
+    def _first(self) -> dict[bytes, bytes]:
+        return {name.lower(): value for name, value in reversed(self.headers)}
 
     @property
     def content_type(self) -> str:
@@ -65,13 +73,22 @@ class Exchange:
 class Client:
     """An HTTP client for strangers' servers; use it as `async with Client(...) as client`."""
 
-    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext) -> None:
+    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext, lookup: Lookup = system_lookup) -> None:
+        self.under_way = 0
+        """Requests that have begun and not ended."""
         self._settings = settings
+        self._agent = {"User-Agent": settings.user_agent}
+        self._accept = {"Accept": ", ".join([*sorted(settings.content_types), "*/*;q=0.1"])}
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
         self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
+        self._resolver = GuardedResolver(self._guard, settings.dns_lookups, settings.dns_keep_s, lookup)
         self._session = ClientSession(
-            connector=guarded_connector(self._guard, tls),
+            connector=(
+                proxy_connector(tls)
+                if settings.proxy
+                else guarded_connector(self._guard, self._resolver, tls)
+            ),
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
             trust_env=False,
@@ -86,10 +103,13 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def page(self, url: str) -> Exchange:
-        """GET a page: an exchange with its whole body, or a redirect. Raises NotFetched for all else."""
+    async def page(self, url: str, stored: Fetch | None = None) -> Exchange:
+        """GET a page: an exchange with its whole body, or a redirect. Raises NotFetched for all else.
+
+        stored: the page as it is stored; if the server has no other (304), the exchange has no body.
+        """
         started, clock = datetime.now(UTC), time.monotonic()
-        async with self.response(url, ACCEPT_ENCODING) as response:
+        async with self.response(url, ACCEPT_ENCODING, _unless_changed(stored)) as response:
             location = response.headers.get("Location", "")
             truncated = False
             if response.status in REDIRECT_STATUSES and location:
@@ -97,6 +117,8 @@ class Client:
             elif response.status in PAGE_STATUSES:
                 location = ""
                 body = await self._page_body(response)
+            elif response.status == HTTPStatus.NOT_MODIFIED and stored:
+                location, body = "", b""
             else:
                 raise NotFetched(
                     outcome_of_status(response.status),
@@ -110,7 +132,9 @@ class Client:
                 started=started,
                 seconds=time.monotonic() - clock,
                 request_headers=tuple(
-                    (name.encode(), value.encode()) for name, value in response.request_info.headers.items()
+                    (name.encode(), value.encode())
+                    for name, value in response.request_info.headers.items()
+                    if name != hdrs.PROXY_AUTHORIZATION  # between us and the proxy, and secret
                 ),
                 http_version=f"HTTP/{version.major}.{version.minor}",
                 status=response.status,
@@ -122,66 +146,106 @@ class Client:
             )
 
     @asynccontextmanager
-    async def response(self, url: str, accept_encoding: str) -> AsyncIterator[ClientResponse]:
+    async def response(
+        self, url: str, accept_encoding: str, conditions: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[ClientResponse]:
         """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
-        wanted = _parsed(url)
+        wanted = self._allowed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
         to_host, to_port = destination(host, port, self._routes)
+        self.under_way += 1
         try:
+            await self._reach(to_host)
             async with (
                 asyncio.timeout(self._settings.total_s),
                 self._session.get(
                     wanted.with_host(to_host.strip("[]")).with_port(to_port).with_user(None),
                     headers={
                         "Host": _authority(wanted),
-                        "User-Agent": self._settings.user_agent,
-                        "Accept": ", ".join([*sorted(self._settings.content_types), "*/*;q=0.1"]),
+                        **self._agent,
+                        **self._accept,
                         "Accept-Encoding": accept_encoding,
+                        **conditions,
                     },
                     server_hostname=host if wanted.scheme == "https" else None,
                     allow_redirects=False,
+                    proxy=self._settings.proxy or None,
+                    proxy_headers=self._agent,
                 ) as response,
             ):
+                if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:
+                    raise NotFetched("proxy_error", "the proxy asks for a name and a password")
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
             raise _not_fetched(error) from error
+        finally:
+            self.under_way -= 1
+
+    def _allowed(self, url: str) -> URL:
+        """A URL, parsed; raises NotFetched unless it is http or https on a port that may be asked."""
+        wanted = _parsed(url)
+        if wanted.port not in self._settings.ports:
+            raise NotFetched("refused_port", f"port {wanted.port}")
+        return wanted
+
+    async def _reach(self, host: str) -> None:
+        """Wait for a host's addresses before any clock of the request runs; raises RefusedAddress.
+
+        Through a proxy only what the host's spelling tells can be checked: it is the proxy that asks DNS.
+        """
+        if self._settings.proxy:
+            self._guard.check_spelling(host)
+        elif numeric(host) is None:
+            await self._resolver.prepare(host)
 
     def refuse_inward(self, url: str) -> None:
         """Raise NotFetched when a URL names, in numbers, an address that may not be connected to."""
-        wanted = _parsed(url)
+        wanted = self._allowed(url)
         to_host, _ = destination(wanted.raw_host or "", wanted.port or 0, self._routes)
         address = numeric(to_host)
         if address is not None and not self._guard.permits(address):
             raise NotFetched("refused_address", f"redirect to {url[:200]}")
 
     async def _page_body(self, response: ClientResponse) -> bytes:
-        """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding."""
+        """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding,
+        or is not to be trained on."""
         limits, status = self._settings, response.status
 
         def too_large(what: str) -> NotFetched:
             return NotFetched("too_large", what, status=status)
 
+        def opted_out(how: str) -> NotFetched:
+            return NotFetched("opted_out", how, status=status)
+
+        if how := header_opt_out(response.headers.items(), limits.agent):
+            raise opted_out(how)
         kind = media_type(response.headers.get("Content-Type", ""))
         if kind not in limits.content_types:
             raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
         if (response.content_length or 0) > limits.wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
-        body, decoded_bytes = bytearray(), 0
+        chunks, beginning = list[bytes](), list[bytes]()
+        sent_bytes = decoded_bytes = 0
         try:
             decoding = decoder(content_encoding(response))
             async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > limits.wire_bytes:
+                chunks.append(chunk)
+                sent_bytes += len(chunk)
+                if sent_bytes > limits.wire_bytes:
                     raise too_large(f"over {limits.wire_bytes} bytes as sent")
                 for piece in decoding.decode(chunk):
+                    if decoded_bytes < HEAD_BYTES:
+                        beginning.append(piece)
                     decoded_bytes += len(piece)
                     if decoded_bytes > limits.page_bytes:
                         raise too_large(f"over {limits.page_bytes} bytes decoded")
             decoding.finish()
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None
-        return bytes(body)
+        if kind != "text/plain" and (how := page_opt_out(b"".join(beginning)[:HEAD_BYTES], limits.agent)):
+            raise opted_out(how)
+        return b"".join(chunks)
 
 
 def content_encoding(response: ClientResponse) -> str:
@@ -222,6 +286,14 @@ def retry_after(value: str) -> float:
         return 0.0
 
 
+def _unless_changed(stored: Fetch | None) -> dict[str, str]:
+    """The headers that ask for a page only if it is not as stored (RFC 9110, sections 13.1.2 and 13.1.3)."""
+    if stored is None:
+        return {}
+    conditions = {"If-None-Match": stored.etag, "If-Modified-Since": stored.last_modified}
+    return {name: value for name, value in conditions.items() if value and value.isascii()}
+
+
 def _parsed(url: str) -> URL:
     """A URL as it stands, no escape touched; raises NotFetched unless it is http or https with a host."""
     try:
@@ -243,13 +315,15 @@ def _authority(url: URL) -> str:
 
 def _not_fetched(error: Exception) -> NotFetched:
     """The outcome of what the client raised. The order matters: aiohttp's errors inherit from several."""
-    cause = getattr(error, "os_error", None)
     match error:
         case RefusedAddress():
             outcome = "refused_address"
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            outcome = "proxy_error"
         case aiohttp.ClientConnectorDNSError():
-            absent = getattr(cause, "errno", None) in (socket.EAI_NONAME, socket.EAI_NODATA)
-            outcome = "no_such_host" if absent else "dns_error"
+            return _not_fetched(error.os_error)
+        case socket.gaierror():
+            outcome = "no_such_host" if error.errno in NO_SUCH_HOST else "dns_error"
         case aiohttp.ClientSSLError() | ssl.SSLError():
             outcome = "tls_error"
         case TimeoutError():

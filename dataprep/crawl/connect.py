@@ -1,29 +1,24 @@
 """Where a connection goes: curl's --connect-to, then DNS, then the guard over every address.
 
-The guard stands twice. The resolver drops refused addresses from DNS answers, so that a name with one public
-and one private address still works; the socket factory checks once more what is about to be connected to,
-which covers hosts written as numbers and whatever else finds its way past the resolver.
+The guard stands twice. The resolver (`dns.py`) drops refused addresses from DNS answers, so that a name with
+one public and one private address still works; the socket factory checks once more what is about to be
+connected to, which covers hosts written as numbers and whatever else finds its way past the resolver.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import ssl
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import AddrInfoType, TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
 
-from dataprep.crawl.addresses import Guard, RefusedAddress
+from dataprep.crawl.addresses import Guard
+from dataprep.crawl.dns import GuardedResolver
 from dataprep.errors import DataError
-
-LOOKUPS_AT_ONCE = 32
-"""Enough that dead names, which take seconds each, do not hold up the rest; few enough for a resolver."""
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)"
 _ROUTE = re.compile(rf"{_HOST}:(\d*):{_HOST}:(\d*)")
@@ -60,43 +55,7 @@ def destination(host: str, port: int, routes: Sequence[Route]) -> tuple[str, int
     return host, port
 
 
-class GuardedResolver(AbstractResolver):
-    """DNS on threads of its own, whose answers hold only addresses that the guard permits."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="dns")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Raises RefusedAddress when a name has addresses, but none that is permitted."""
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(
-            self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
-        )
-        permitted = [entry for entry in answer if self._guard.permits(str(entry[4][0]))]
-        if not permitted:
-            refused = ", ".join(sorted({str(entry[4][0]) for entry in answer}))
-            raise RefusedAddress(f"{host} resolves to {refused}")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=int(address[1]),
-                family=family,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for family, _, protocol, _, address in permitted
-        ]
-
-    async def close(self) -> None:
-        """Wait for nothing: a lookup that hangs ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def guarded_connector(guard: Guard, tls: ssl.SSLContext) -> TCPConnector:
+def guarded_connector(guard: Guard, resolver: GuardedResolver, tls: ssl.SSLContext) -> TCPConnector:
     """A connector that opens no socket to an address that the guard refuses."""
 
     def guarded_socket(info: AddrInfoType) -> socket.socket:
@@ -105,12 +64,17 @@ def guarded_connector(guard: Guard, tls: ssl.SSLContext) -> TCPConnector:
         return socket.socket(family, kind, protocol)
 
     return TCPConnector(
-        resolver=GuardedResolver(guard),
+        resolver=resolver,
         socket_factory=guarded_socket,
         ssl=tls,
         limit=0,  # how much runs at once is the sites' business
-        ttl_dns_cache=300,
+        use_dns_cache=False,  # the resolver keeps its answers
     )
+
+
+def proxy_connector(tls: ssl.SSLContext) -> TCPConnector:
+    """A connector for requests that all go to one proxy, which the user named: its address needs no guard."""
+    return TCPConnector(ssl=tls, limit=0)
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:

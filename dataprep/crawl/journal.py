@@ -20,8 +20,9 @@ from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
 from dataprep.crawl.rows import Fetch
+from dataprep.crawl.stored import Stored
 from dataprep.crawl.visit import Visit
-from dataprep.crawl.warc import records, warcinfo
+from dataprep.crawl.warc import payload_digest, records, reference, warcinfo
 from dataprep.errors import DataError
 
 
@@ -30,11 +31,16 @@ class Superseded(DataError):
 
 
 class Line(msgspec.Struct):
-    """A row, the WARC file that its exchanges are in ("" if there are none), and where they end in it."""
+    """A row, the WARC file that its exchanges are in ("" if there are none), and where they end in it.
+
+    digest, encoding: of the payload, where the row's own record holds it.
+    """
 
     fetch: Fetch
     warc: str = ""
     end: int = 0
+    digest: str = ""
+    encoding: str = ""
 
 
 _decoder = msgspec.json.Decoder(Line)
@@ -51,10 +57,12 @@ class Attempt:
         self._warc_bytes = warc_bytes
         self._warc: _AppendFile | None = None
         self._warcs_begun = 0
+        self.stored = Stored()
         while True:
             self.number = max(_attempts(pages, name), default=0) + 1
             try:
                 self._journal = _AppendFile(_journal(pages, name, self.number))
+                self._newer = str(_journal(pages, name, self.number + 1))
                 return
             except FileExistsError:  # another attempt was quicker
                 continue
@@ -65,14 +73,21 @@ class Attempt:
         Their files are cut to what these rows say; WARC files that no row points into are removed.
         """
         earlier = sorted(number for number in _attempts(self._pages, self._name) if number < self.number)
-        return [row for number in earlier for row in _adopted(self._pages, self._name, number)]
+        lines = [line for number in earlier for line in _adopted(self._pages, self._name, number)]
+        sizes = {path.name: path.stat().st_size for path in self._pages.glob("*.warc.gz")}
+        # A revisit's payload may lie in the file of another attempt, of which more has been cut off.
+        lines = [line for line in lines if _payload_end(line.fetch) <= sizes.get(line.fetch.warc_file, 0)]
+        for line in lines:
+            if line.digest:
+                self.stored.add(line.fetch, line.digest, line.encoding)
+        return [line.fetch for line in lines]
 
     def finish(self, visit: Visit) -> Fetch:
         """Archive what a visit brought, then its row; raises Superseded when a newer attempt exists."""
         self._stop_if_superseded()
         page = visit.exchanges[-1] if visit.outcome == "ok" else None
         fetch = Fetch(
-            url=visit.target.url,
+            url=visit.target.original or visit.target.url,
             url_key=visit.target.url_key,
             site=visit.target.site,
             outcome=visit.outcome,
@@ -88,17 +103,30 @@ class Attempt:
         )
         line = Line(fetch)
         if visit.exchanges:
-            archived = records(visit.exchanges)
+            digest = payload_digest(page.body) if page else ""
+            twin = self.stored.of(page, digest) if page and (page.body or page.status == 304) else None
+            referred = reference(self._pages / twin.warc_file, twin.warc_offset) if twin else None
+            archived = records(visit.exchanges, visit.target.original, digest, referred)
             warc = self._current_warc()
             start = warc.append(archived.members)
-            if page:
-                fetch = replace(
+            line = Line(fetch, warc.path.name, warc.end)
+            if twin:
+                line.fetch = fetch = replace(
+                    fetch,
+                    content_type=twin.content_type,
+                    warc_file=twin.warc_file,
+                    warc_offset=twin.warc_offset,
+                    warc_length=twin.warc_length,
+                )
+            elif page:
+                line.fetch = fetch = replace(
                     fetch,
                     warc_file=warc.path.name,
                     warc_offset=start + archived.response_offset,
                     warc_length=archived.response_length,
                 )
-            line = Line(fetch, warc.path.name, warc.end)
+                line.digest, line.encoding = digest, page.header("content-encoding")
+                self.stored.add(fetch, line.digest, line.encoding)
         if visit.outcome != "deferred":  # what was not tried is tried by the next attempt
             self._journal.append(msgspec.json.encode(line) + b"\n")
         return fetch
@@ -122,12 +150,15 @@ class Attempt:
         return self._warc
 
     def _stop_if_superseded(self) -> None:
-        newer = _journal(self._pages, self._name, self.number + 1)
-        if newer.exists():
-            raise Superseded(f"{newer}: another process has taken over {self._name}; this one stops")
+        if os.path.exists(self._newer):
+            raise Superseded(f"{self._newer}: another process has taken over {self._name}; this one stops")
 
 
-def _adopted(pages: Path, name: str, number: int) -> list[Fetch]:
+def _payload_end(row: Fetch) -> int:
+    return row.warc_offset + row.warc_length
+
+
+def _adopted(pages: Path, name: str, number: int) -> list[Line]:
     journal = _journal(pages, name, number)
     lines, ends = _whole_lines(journal)
     warcs = {path.name: path for path in pages.glob(f"{name}-{number:04d}-*.warc.gz")}
@@ -139,7 +170,7 @@ def _adopted(pages: Path, name: str, number: int) -> list[Fetch]:
             _cut(path, warc_ends[warc])
         else:
             path.unlink()
-    return [line.fetch for line in lines[:kept]]
+    return lines[:kept]
 
 
 def _whole_lines(journal: Path) -> tuple[list[Line], list[int]]:

@@ -20,6 +20,7 @@ OUTCOMES: dict[str, Kind] = {
     "not_found": Kind.PERMANENT,  # 404, 410
     "http_error": Kind.PERMANENT,  # any other status that is neither a page nor a redirect
     "robots_denied": Kind.PERMANENT,
+    "opted_out": Kind.PERMANENT,  # of training, by noai or a TDM reservation
     "wrong_type": Kind.PERMANENT,
     "too_large": Kind.PERMANENT,
     "redirect_loop": Kind.PERMANENT,  # or longer than the limit
@@ -30,10 +31,12 @@ OUTCOMES: dict[str, Kind] = {
     # There is nobody there, or nobody whom we would talk to.
     "no_such_host": Kind.PERMANENT,
     "refused_address": Kind.PERMANENT,
+    "refused_port": Kind.PERMANENT,
     "tls_error": Kind.PERMANENT,
     # Worth another try.
     "dns_error": Kind.TEMPORARY,  # the resolver failed, which says nothing of the host
     "connect_error": Kind.TEMPORARY,
+    "proxy_error": Kind.TEMPORARY,  # our own proxy, or its way to the host
     "timeout": Kind.TEMPORARY,
     "incomplete": Kind.TEMPORARY,  # the body broke off
     "server_error": Kind.TEMPORARY,  # 5xx, 408, 425, 429

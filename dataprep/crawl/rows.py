@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A page to fetch. `url_key` is 16 bytes and unique in a part; `site` is the registrable domain."""
+    """A page to fetch. `url_key` is 16 bytes and unique in a part; `site` is the registrable domain.
+
+    first_seen: when the link was submitted, in seconds since 1970.
+    original: the link of which `url` is an archive's copy, else "".
+    """
 
     url: str
     url_key: bytes
     site: str
+    first_seen: int = 0
+    original: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,9 @@ class Fetch:
 
     outcome: a word of `outcomes.OUTCOMES`; detail says more about it, for people.
     status: HTTP status of the last response, 0 if there was none.
-    final_url: where redirects led; for `moved`, the address off the site that is left to its owner.
+    url, site: the link, and the site that was asked for it: its own, or an archive.
+    final_url: where redirects led, an archive's address for its copy of a dead link; for `moved`, the address
+    off the site that is left to its owner.
     warc_file, warc_offset, warc_length: the page's response record, for `ok` only; else "", 0, 0.
     """
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+WEB_PORTS = frozenset([80, 443, 8000, 8008, 8080, 8081, 8443, 8888])
+"""Where web servers are; behind other ports are services that a link must not make us poke."""
+
 
 class CrawlSettings(BaseModel):
     """Limits of a crawl; times in seconds, sizes in bytes."""
@@ -31,11 +34,18 @@ class CrawlSettings(BaseModel):
     """Pause of a site before its first retry; doubled for each further one, with jitter."""
     site_failures: int = Field(default=10, ge=1)
     """Temporary failures in a row after which the rest of a site is deferred."""
+    busy_s: float = Field(default=600.0, ge=0)
+    """How long, when all else is done, a site is waited for that another process is at."""
     hours: float | None = Field(default=None, ge=0)
     """Time budget of a call; what has not begun by then is deferred. None: no limit."""
 
+    dns_lookups: int = Field(default=32, ge=1)
+    """Names looked up at once: enough that dead ones, which take seconds, do not hold up the rest."""
+    dns_keep_s: float = Field(default=300.0, ge=0)
+    """How long an answer of DNS is kept, also that there is no such host."""
+
     connect_s: float = Field(default=15.0, gt=0)
-    """DNS, TCP and TLS together."""
+    """TCP and TLS together."""
     silence_s: float = Field(default=20.0, gt=0)
     """Longest wait for the next bytes, the first included."""
     total_s: float = Field(default=60.0, gt=0)
@@ -50,8 +60,20 @@ class CrawlSettings(BaseModel):
     warc_bytes: int = Field(default=1 << 30, gt=0)
     """A WARC file that has reached this size is closed and the next begun."""
 
+    archive: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    """A Wayback-style archive that is asked for dead links; none: they stay dead."""
+    archive_first: bool = False
+    """Ask the archive before the live site, not after it has failed."""
+
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
+    ports: frozenset[int] = WEB_PORTS
+    """Ports that URLs may name."""
+    proxy: str = Field(default="", pattern=r"^(http://.+)?$")
+    """`http://[NAME:PASSWORD@]HOST:PORT` through which all goes (CONNECT for https); "": none.
+
+    The proxy then resolves the names, so addresses behind names are its business; hosts written as addresses
+    are still checked here."""
     connect_to: tuple[str, ...] = ()
     """`HOST1:PORT1:HOST2:PORT2`, as curl's --connect-to; an empty HOST1 or PORT1 matches any."""
     ca_file: Path | None = None

@@ -9,23 +9,48 @@ from dataclasses import dataclass, field
 
 from dataprep.crawl.client import Client
 from dataprep.crawl.outcomes import is_temporary
+from dataprep.crawl.ownership import Owners, Ownership
 from dataprep.crawl.pace import Pace
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.stored import Stored
 from dataprep.crawl.visit import Visit, visit
 
+LOOK_AGAIN_S = 0.5
+"""How often a site that another process owns is tried."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Site:
-    """The targets of one site in their order; failures: temporary ones in a row, up to now."""
+    """The targets of one site in their order.
 
+    failures: temporary ones in a row, up to now. taken: how many targets have had their turn, of which the
+    first came at `began` (in the event loop's seconds).
+    """
+
+    name: str
     targets: deque[Target] = field(default_factory=deque)
     failures: int = 0
+    taken: int = 0
+    began: float = 0.0
 
     def note(self, outcome: str) -> None:
         """Count failures in a row, to see when a site should be left alone."""
         self.failures = self.failures + 1 if is_temporary(outcome) else 0
+
+
+@dataclass
+class Queue:
+    """Sites that wait for an owner, sites that have one, and when (by the event loop) all must have begun.
+
+    elsewhere: sites that another process owns.
+    """
+
+    waiting: deque[Site]
+    elsewhere: deque[Site] = field(default_factory=deque)
+    owned: set[Site] = field(default_factory=set)
+    deadline: float | None = None
 
 
 def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> list[Site]:
@@ -36,7 +61,7 @@ def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> li
     """
     sites: dict[str, Site] = {}
     for target in targets:
-        sites.setdefault(target.site, Site()).targets.append(target)
+        sites.setdefault(target.site, Site(target.site)).targets.append(target)
     for name, outcome in earlier:
         if name in sites:
             sites[name].note(outcome)
@@ -44,37 +69,74 @@ def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> li
 
 
 async def crawl(
-    sites: list[Site], client: Client, settings: CrawlSettings, done: Callable[[Visit], None]
+    queue: Queue,
+    client: Client,
+    owners: Owners,
+    stored: Stored,
+    settings: CrawlSettings,
+    done: Callable[[Visit], None],
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
-    Owners, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues aside)
-    grows with their number, never with that of the targets.
+    Lines of work, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues
+    aside) grows with their number, never with that of the targets. Sites that another process owns come last;
+    those that it still owns after `settings.busy_s` are deferred. `stored` is what need not come again.
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
-    waiting = iter(sites)
+    queue.deadline = deadline
 
-    async def own() -> None:
-        for site in waiting:
-            pace = Pace(settings)
-            robots = Robots(client, pace, settings.agent)
+    def over() -> bool:
+        return deadline is not None and now() >= deadline
+
+    async def free_ones() -> None:
+        while queue.waiting:
+            site = queue.waiting.popleft()
+            if ownership := owners.take(site.name):
+                await own(site, ownership, Pace(settings))
+            else:
+                queue.elsewhere.append(site)
+
+    async def busy_ones() -> None:
+        while queue.elsewhere:
+            site = queue.elsewhere.popleft()
+            patience = now() + settings.busy_s
+            while not (ownership := owners.take(site.name)) and now() < patience and not over():
+                await asyncio.sleep(LOOK_AGAIN_S)
+            if ownership:
+                pace = Pace(settings)
+                pace.rest()  # the process before us may have asked a moment ago
+                await own(site, ownership, pace)
+            else:
+                for target in site.targets:
+                    done(Visit(target, "deferred", 0, target.url, "another process is at the site"))
+
+    async def own(site: Site, ownership: Ownership, pace: Pace) -> None:
+        site.began = now()
+        queue.owned.add(site)
+        robots = Robots(client, pace, settings.agent)
+        try:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(settings.site_concurrency, len(site.targets))):
                     lanes.create_task(work(site, pace, robots))
+        finally:
+            ownership.release()
+        queue.owned.remove(site)
 
     async def work(site: Site, pace: Pace, robots: Robots) -> None:
         while site.targets:
             target = site.targets.popleft()
-            if deadline is not None and now() >= deadline:
+            site.taken += 1
+            if over():
                 done(Visit(target, "deferred", 0, target.url, "the time budget was used up"))
             elif site.failures >= settings.site_failures:
                 done(Visit(target, "deferred", 0, target.url, "the site kept failing"))
             else:
-                result = await visit(target, client, pace, robots, settings.max_redirects)
+                result = await visit(target, client, pace, robots, stored, settings.max_redirects)
                 site.note(result.outcome)
                 done(result)
 
-    async with asyncio.TaskGroup() as owners:
-        for _ in range(min(settings.concurrency, len(sites))):
-            owners.create_task(own())
+    for line_of_work, sites in ((free_ones, queue.waiting), (busy_ones, queue.elsewhere)):
+        async with asyncio.TaskGroup() as lines:
+            for _ in range(min(settings.concurrency, len(sites))):
+                lines.create_task(line_of_work())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
+from dataprep.crawl.archive import following
 from dataprep.crawl.client import Client, Exchange
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.pace import Pace
-from dataprep.crawl.redirects import followed
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.rows import Target
+from dataprep.crawl.stored import Stored
 from dataprep.urls import site_of
 
 
@@ -25,28 +27,28 @@ class Visit:
     exchanges: list[Exchange] = field(default_factory=list)
 
 
-async def visit(target: Target, client: Client, pace: Pace, robots: Robots, max_redirects: int) -> Visit:
+async def visit(
+    target: Target, client: Client, pace: Pace, robots: Robots, stored: Stored, max_redirects: int
+) -> Visit:
     """Fetch a target. Every failure is an outcome; nothing that a server does is raised."""
     url, exchanges = target.url, list[Exchange]()
-    seen = {url}
+    seen, follow = {url}, following(target)
     try:
         while True:
-            rules = await robots.rules(url)
-            if not rules.allows(url):
-                raise NotFetched("robots_denied")
-            exchange = await pace.ask(lambda url=url: client.page(url))  # type: ignore[misc]
+            await robots.check(url)
+            exchange = await pace.ask(partial(client.page, url, stored.at(url)))
             exchanges.append(exchange)
             if not exchange.location:
                 return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
-            following = followed(url, exchange.location)
-            client.refuse_inward(following)
-            if site_of(following) != target.site:
-                return Visit(target, "moved", exchange.status, following, exchanges=exchanges)
-            if following in seen:
-                raise NotFetched("redirect_loop", f"back to {following[:200]}", status=exchange.status)
+            onward = follow(url, exchange.location)
+            client.refuse_inward(onward)
+            if site_of(onward) != target.site:
+                return Visit(target, "moved", exchange.status, onward, exchanges=exchanges)
+            if onward in seen:
+                raise NotFetched("redirect_loop", f"back to {onward[:200]}", status=exchange.status)
             if len(exchanges) > max_redirects:
                 raise NotFetched("redirect_loop", f"over {max_redirects} redirects", status=exchange.status)
-            seen.add(following)
-            url = following
+            seen.add(onward)
+            url = onward
     except NotFetched as failure:
         return Visit(target, failure.outcome, failure.status, url, failure.detail, exchanges)

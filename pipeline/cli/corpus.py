@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,15 +59,38 @@ def add(
     hours: Annotated[
         float | None, typer.Option(help="Time budget of the crawl; the rest is deferred.")
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Fetch once more what failed for a temporary reason, here and earlier."
+        ),
+    ] = False,
+    archive: Annotated[
+        str, typer.Option(help="Ask this Wayback-style archive for dead links, as of their submission.")
+    ] = "",
+    archive_first: Annotated[
+        bool, typer.Option("--archive-first", help="Ask the archive before the live sites, not after.")
+    ] = False,
     connect_to: Annotated[
         list[str] | None,
         typer.Option(help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated."),
+    ] = None,
+    proxy: Annotated[
+        str,
+        typer.Option(help="http://[NAME:PASSWORD@]HOST:PORT to crawl through; it then resolves the names."),
+    ] = "",
+    port: Annotated[
+        list[int] | None,
+        typer.Option(help="A port that URLs may name; may be repeated.", show_default="usual web ports"),
     ] = None,
     allow_loopback: Annotated[
         bool, typer.Option("--allow-loopback", help="Let the crawler connect to this machine.")
     ] = False,
     ca_file: Annotated[
         Path | None, typer.Option(help="Certificate authorities to trust beside the system's (PEM).")
+    ] = None,
+    wandb_project: Annotated[
+        str | None, typer.Option(help="Show the crawl in this W&B project; WANDB_MODE=offline works.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -75,10 +99,13 @@ def add(
 
     from dataprep import ingest
     from dataprep.corpus import Corpus
-    from dataprep.crawl.settings import CrawlSettings
+    from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
     from dataprep.funnel import funnel
+    from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
 
+    if archive_first and not archive:
+        raise UsageError("--archive-first: which archive? give --archive URL, too")
     if until not in ingest.STAGES:
         raise UsageError(f"--until {until}: one of {', '.join(ingest.STAGES)}")
     for dump in dumps:
@@ -93,7 +120,11 @@ def add(
             delay_s=delay,
             concurrency=concurrency,
             hours=hours,
+            archive=archive,
+            archive_first=archive_first,
             connect_to=tuple(connect_to or ()),
+            proxy=proxy,
+            ports=frozenset(port or WEB_PORTS),
             allow_loopback=allow_loopback,
             ca_file=ca_file,
             page_bytes=limits.max_bytes,
@@ -104,10 +135,18 @@ def add(
         wrong = "; ".join(f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors())
         raise UsageError(f"the crawl cannot work like this: {wrong}") from None
     increment = ingest.add(
-        opened, name or dumps[0].name.split(".")[0], dumps, settings, workers, until, progress
+        opened,
+        name or dumps[0].name.split(".")[0],
+        dumps,
+        settings,
+        workers,
+        until,
+        progress,
+        partial(watching, opened.root, wandb_project, console),
+        retry_failed,
     )
     for record in increment.records("links"):
-        for damage in record.notes["dumps"]:
+        for damage in record.notes.get("dumps", []):
             if damage["bad_lines"] or damage["stopped"]:
                 _report_damage(damage)
     result: dict[str, object] = {"increment": increment.path.name, "until": until}

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataprep import links
+from dataprep import links, spill
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
 from dataprep.recipe import Collect, Links, Recipe
 from dataprep.store import Record, read_table
+from dataprep.verify import problems
 
 
 def post(
@@ -25,23 +32,35 @@ def post(
     return {"id": identifier, "url": url, "score": score, "created_utc": at, "subreddit": "x", **more}
 
 
-def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Record:
+@dataclass
+class Ran:
+    """What the stage made of an increment, over all its partitions."""
+
+    records: list[Record]
+    rows: list[dict[str, Any]]
+
+    @property
+    def counts(self) -> tuple[int, int, dict[str, int]]:
+        reasons = sum((Counter(record.reasons) for record in self.records), Counter[str]())
+        entered = sum(record.entered for record in self.records)
+        passed = sum(record.passed for record in self.records)
+        assert entered == passed + reasons.total()
+        assert passed == len(self.rows)
+        return entered, passed, dict(reasons)
+
+
+def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Ran:
     dump = corpus.root.with_name(f"{corpus.root.name}-{name}.json")
     dump.write_text("\n".join(json.dumps(each) for each in posts))
     increment = corpus.increment(name)
-    record = links.run(corpus, increment, [dump], lambda _: None)
+    records = links.run(corpus, increment, [dump], lambda _: None)
     (increment.path / "increment.json").write_text("{}")
-    assert record.entered == record.passed + sum(record.reasons.values())
-    return record
+    return Ran(records, read_table(corpus.root, [record.outputs[0] for record in records]).to_pylist())
 
 
-def make(root: Path, **rules: Any) -> Corpus:
-    return Corpus.create(root, Recipe(name="t", collect=Collect(links=Links(**rules))))
-
-
-def rows(corpus: Corpus, record: Record) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = read_table(corpus.root, record.outputs[:1]).to_pylist()
-    return found
+def make(root: Path, partition_mb: float = 256, **rules: Any) -> Corpus:
+    collect = Collect(links=Links(**rules), partition_mb=partition_mb)
+    return Corpus.create(root, Recipe(name="t", collect=collect))
 
 
 @pytest.mark.parametrize(
@@ -49,12 +68,21 @@ def rows(corpus: Corpus, record: Record) -> list[dict[str, Any]]:
     [
         ("self_post", post("b", is_self=True)),
         ("over_18", post("b", over_18=True)),
+        ("self_post", post("b", is_self="true")),
+        ("over_18", post("b", over_18=1)),
         ("removed", post("b", removed_by_category="moderator")),
+        ("removed", post("b", banned_by="mod")),
+        ("removed", post("b", banned_by=True)),
+        ("removed", post("b", removal_reason="legal")),
+        ("removed", post("b", selftext="[removed]", is_self=False)),
+        ("removed", post("b", selftext="[deleted]", is_self=None)),
         ("after_date", post("b", at=1514764800)),
         ("no_link", post("b", url="/r/x/comments/1")),
         ("no_link", post("b", url=None)),
         ("reddit", post("b", url="https://i.redd.it/x")),
         ("media_site", post("b", url="https://www.youtube.com/watch?v=1")),
+        ("media_site", post("b", url="http://imgur.com")),
+        ("blocked_site", post("b", url="http://blog.b.test/x")),
         ("blocked_site", post("b", url="https://de.wikipedia.org/wiki/X")),
         ("blocked_subreddit", post("b", subreddit="Spam")),
         ("blocked_extension", post("b", url="http://a.test/x.PDF?y=1")),
@@ -63,30 +91,36 @@ def rows(corpus: Corpus, record: Record) -> list[dict[str, Any]]:
         ("repeated_submission", post("a")),
         ("bad_record", post("b", score="many")),
         ("bad_record", post("b", at=None)),
+        ("bad_record", post("b", score="1e300")),
+        ("bad_record", post("b", score=10**30)),
+        ("bad_record", post("b", at=-(10**30))),
+        ("after_date", post("b", at=10**18)),
     ],
 )
 def test_every_lost_submission_has_a_reason(tmp_path: Path, reason: str, bad: dict[str, Any]) -> None:
     corpus = make(
-        tmp_path / "c", until="2018-01-01", blocked_sites=["wikipedia.org"], blocked_subreddits=["spam"]
+        tmp_path / "c",
+        until="2018-01-01",
+        blocked_sites=["wikipedia.org", "Blog.b.test"],
+        blocked_subreddits=["r/Spam"],
     )
-    record = run(corpus, "one", [post("a"), bad])
-    assert (record.entered, record.passed, record.reasons) == (2, 1, {reason: 1})
+    assert run(corpus, "one", [post("a"), bad]).counts == (2, 1, {reason: 1})
 
 
 def test_a_url_under_the_bar_enters_in_the_month_in_which_it_reaches_it(tmp_path: Path) -> None:
     corpus = make(tmp_path / "c")
-    assert run(corpus, "one", [post("a", score=1)]).reasons == {"below_karma": 1}
+    assert run(corpus, "one", [post("a", score=1)]).counts == (1, 0, {"below_karma": 1})
     entered = run(corpus, "two", [post("b", score=7, at=200)])
-    assert [row["first_seen"] for row in rows(corpus, entered)] == [200]
-    assert run(corpus, "three", [post("c", score=9, at=300)]).reasons == {"already_entered": 1}
+    assert [row["first_seen"] for row in entered.rows] == [200]
+    assert run(corpus, "three", [post("c", score=9, at=300)]).counts == (1, 0, {"already_entered": 1})
 
 
 def test_karma_by_sum_runs_on_over_increments_and_counts_a_submission_once(tmp_path: Path) -> None:
     corpus = make(tmp_path / "c", karma_rule="sum")
     run(corpus, "one", [post("a", score=2)])
-    assert run(corpus, "two", [post("a", score=2)]).reasons == {"repeated_submission": 1}
+    assert run(corpus, "two", [post("a", score=2)]).counts == (1, 0, {"repeated_submission": 1})
     entered = run(corpus, "three", [post("b", score=1, at=300)])
-    assert [row["karma"] for row in rows(corpus, entered)] == [3]
+    assert [row["karma"] for row in entered.rows] == [3]
 
 
 def test_running_again_makes_nothing_and_other_dumps_are_refused(tmp_path: Path) -> None:
@@ -104,6 +138,65 @@ def test_an_increment_waits_for_the_one_before(tmp_path: Path) -> None:
         corpus.increment("two")
 
 
+def many(number: int) -> list[dict[str, Any]]:
+    """Posts of which some repeat an id, some a URL, and some stay under the bar."""
+    return [
+        post(f"{at % 997:x}", f"http://s{at % 7}.test/{at % 401}", score=at % 11 - 6, at=at // 3)
+        for at in range(number)
+    ]
+
+
+def test_neither_partitions_nor_runs_change_what_enters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(make(tmp_path / "whole"), "one", many(2000))
+    monkeypatch.setattr(spill, "RUN_BYTES", 20_000)
+    monkeypatch.setattr("dataprep.candidates.BATCH", 50)
+    corpus = make(tmp_path / "cut", partition_mb=0.05)
+    cut = run(corpus, "one", many(2000))
+    assert list(problems(corpus, lambda _: None)) == []
+    assert len(whole.records) == 1
+    assert len(cut.records) > 5
+    assert cut.rows == whole.rows
+    assert cut.counts == whole.counts
+    for name in ("urls", "submissions"):
+        (one,), (other,) = (list((tmp_path / each).glob(f"index/*-{name}-*")) for each in ("whole", "cut"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_killed_at_any_moment_the_stage_is_run_again_to_the_same_bytes(tmp_path: Path) -> None:
+    def made(corpus: Corpus) -> dict[str, bytes]:
+        files = [path for path in corpus.root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        return {str(path.relative_to(corpus.root)): path.read_bytes() for path in files}
+
+    dump = tmp_path / "dump.json"
+    dump.write_text("\n".join(json.dumps(each) for each in many(20_000)))
+    undisturbed = make(tmp_path / "a", partition_mb=0.5)
+    began = time.monotonic()
+    links.run(undisturbed, undisturbed.increment("one"), [dump], lambda _: None)
+    seconds = time.monotonic() - began
+    disturbed = make(tmp_path / "b", partition_mb=0.5)
+    disturbed.increment("one")
+    chance = random.Random(1)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from dataprep import links; from dataprep.corpus import Corpus\n"
+        "corpus = Corpus.open(Path(sys.argv[1])); print('begun', flush=True)\n"
+        "links.run(corpus, corpus.increment('one'), [Path(sys.argv[2])], lambda _: None)"
+    )
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, disturbed.root, dump], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(chance.uniform(0, seconds))  # the moment is the chance that is tested
+        process.kill()
+        process.communicate()
+    links.run(disturbed, disturbed.increment("one"), [dump], lambda _: None)
+    assert made(disturbed) == made(undisturbed)
+
+
 POSTS = st.lists(
     st.builds(
         post,
@@ -116,7 +209,7 @@ POSTS = st.lists(
 
 
 @pytest.mark.parametrize("rule", ["post", "sum"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posts=POSTS, cuts=st.sets(st.integers(0, 25), max_size=3))
 def test_any_chronological_split_enters_the_same_links(
     tmp_path_factory: pytest.TempPathFactory, rule: str, posts: list[dict[str, Any]], cuts: set[int]
@@ -125,11 +218,11 @@ def test_any_chronological_split_enters_the_same_links(
         each["created_utc"] = at // 2  # pairs share a second, and a split never parts them
     root = tmp_path_factory.mktemp("law")
     whole = make(root / "whole", karma_rule=rule)
-    once = rows(whole, run(whole, "all", posts))
-    split = make(root / "split", karma_rule=rule)
+    once = run(whole, "all", posts).rows
+    split = make(root / "split", karma_rule=rule, partition_mb=0.002)  # several partitions
     bounds = [0, *sorted(2 * cut for cut in cuts), len(posts)]
     parts = [
-        rows(split, run(split, f"p{number}", posts[start:end]))
+        run(split, f"p{number}", posts[start:end]).rows
         for number, (start, end) in enumerate(pairwise(bounds))
     ]
     entered = [(row["url_key"], row["first_seen"], row["url"]) for part in parts for row in part]

@@ -33,7 +33,10 @@ class Hit:
 
 @dataclass
 class Web:
-    """What the server knows: pages by (host, path), and every request so far. Unknown paths are 404."""
+    """What the server knows: pages by (host, path), and every request so far. Unknown paths are 404.
+
+    The request for a tdmrep.json that is not there goes without saying: every host is asked for it once.
+    """
 
     port: int = 0
     pages: dict[tuple[str, str], Handler] = field(default_factory=dict)
@@ -69,9 +72,10 @@ class Web:
         return [hit.path for hit in self.hits if hit.host == host]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.hits.append(Hit(time.monotonic(), request.host, request.path_qs, dict(request.headers)))
-        self.on_hit()
         handler = self.pages.get((request.host, request.path_qs))
+        if handler or request.path != "/.well-known/tdmrep.json":
+            self.hits.append(Hit(time.monotonic(), request.host, request.path_qs, dict(request.headers)))
+            self.on_hit()
         return await handler(request) if handler else web.Response(status=404, text="no such page")
 
 

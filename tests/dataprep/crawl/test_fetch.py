@@ -214,6 +214,14 @@ def test_a_redirect_inward_is_refused(site: Any, crawl: Any, location: str) -> N
     assert row.outcome == "refused_address"
 
 
+@pytest.mark.parametrize("port", [22, 25, 6379, 9200])
+def test_a_port_where_no_web_server_belongs_is_refused(site: Any, crawl: Any, port: int) -> None:
+    site.status("http://a.test/", 302, Location=f"http://a.test:{port}/")
+    rows = crawl(f"http://a.test:{port}/", "http://a.test/", site.html("http://a.test:8080/"))
+    assert outcomes(rows) == ["refused_port", "refused_port", "ok"]
+    assert {hit.host for hit in site.hits} == {"a.test", "a.test:8080"}
+
+
 def test_public_hosts_are_not_crawled_without_a_contact(site: Any, crawl: Any) -> None:
     near = site.html("http://a.test/")
     with pytest.raises(DataError, match=r"https://example\.com/: .*contact"):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from dataprep.crawl.journal import Attempt, Superseded
 @pytest.fixture
 def crawled(site: Any, crawl: Any) -> tuple[list[str], list[Fetch]]:
     """Four pages of one site, of which the last is missing, crawled to the end."""
-    urls = [site.html(f"http://a.test/{page}") for page in range(3)] + ["http://a.test/missing"]
+    urls = [site.html(f"http://a.test/{page}", f"<p>hello {page}</p>") for page in range(3)]
+    urls.append("http://a.test/missing")
     return urls, crawl(*urls)
 
 
@@ -120,19 +122,17 @@ def test_parts_whose_names_begin_alike_leave_each_other_alone(
 def test_an_older_attempt_stops_when_a_newer_one_has_begun(
     site: Any, settings: Any, as_targets: Callable[..., Any], tmp_path: Path
 ) -> None:
-    targets = as_targets(*[site.html(f"http://a.test/{page}") for page in range(4)])
-    newer: list[Fetch] = []
-
-    def take_over(_: Fetch) -> None:
-        site_settings = settings.model_copy(update={"concurrency": 1})
-        newer.extend(in_another_thread(lambda: fetch_part("part", targets, tmp_path, site_settings, print)))
-
-    with pytest.raises(Superseded, match="has taken over part"):
-        fetch_part("part", targets, tmp_path, settings, take_over)
-    assert [row.outcome for row in newer] == ["ok"] * 4
-    assert len({row.warc_file for row in newer}) == 2
-
-
-def in_another_thread(work: Callable[[], list[Fetch]]) -> list[Fetch]:
+    targets = as_targets(*[site.html(f"http://a.test/{page}", f"<p>{page}</p>") for page in range(4)])
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+        newer: list[Future[list[Fetch]]] = []
+
+        def take_over(_: Fetch) -> None:
+            newer.append(pool.submit(fetch_part, "part", targets, tmp_path, settings, lambda _: None))
+            while not (tmp_path / "part-0002.journal").exists():
+                time.sleep(0.01)
+
+        with pytest.raises(Superseded, match="has taken over part"):
+            fetch_part("part", targets, tmp_path, settings, take_over)
+        rows = newer[0].result()
+    assert [row.outcome for row in rows] == ["ok"] * 4
+    assert len({row.warc_file for row in rows}) == 2

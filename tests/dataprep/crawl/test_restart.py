@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,9 @@ from warcio.archiveiterator import ArchiveIterator
 from dataprep.crawl.fetch import Fetch, fetch_part
 
 REPOSITORY = Path(__file__).parents[3]
-AT_ONCE = 3
-KILL_AFTER_HITS = [1, 9, 14, 12]
+AT_ONCE = 4
+VISIT_REQUESTS = 2
+"""What one visit may have asked for when it was killed: a page, and the redirect that led to it."""
 CHILD = """
 import json, sys
 from pathlib import Path
@@ -33,25 +36,25 @@ fetch_part("part", targets, Path(job["pages"]), settings, lambda _: None)
 
 
 def small_web(site: Any) -> list[str]:
-    """Five sites of eight pages, with every kind of end among them."""
+    """Sixteen sites of twenty links, with every kind of end among them, and one that is out of order."""
 
     async def page(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=f"<p>{request.url}</p>" * 2000, content_type="text/html")
+        return web.Response(text=f"<p>{request.url}</p>" * 500, content_type="text/html")
 
     urls = []
-    for name in "abcde":
-        host = f"http://{name}.test"
+    for number in range(16):
+        host = f"http://site-{number}.test"
         site.html(f"{host}/robots.txt", "User-agent: *\nDisallow: /denied\n", Content_Type="text/plain")
-        urls += [site.serve(f"{host}/page/{number}", page) for number in range(3)]
+        urls += [site.serve(f"{host}/page/{number}", page) for number in range(15)]
         urls += [f"{host}/missing", site.serve(f"{host}/denied", page)]
-        urls += [site.status(f"{host}/old", 301, Location="/page/0")]
+        urls += [site.status(f"{host}/old", 301, Location="/new"), site.status(f"{host}/broken", 500)]
         urls += [site.status(f"{host}/away", 301, Location="http://elsewhere.test/")]
-        urls += [site.status(f"{host}/broken", 500)]
-    return urls
+        site.serve(f"{host}/new", page)
+    return urls + [site.status(f"http://failing.test/{number}", 500) for number in range(9)]
 
 
-def kill_in_the_middle(site: Any, job: str, hits: int) -> bool:
-    """Run a crawl in a process of its own and kill it when it has made `hits` requests; False if it ended."""
+def kill_at(site: Any, job: str, hits: int, then_s: float) -> bool:
+    """Run a crawl in a process of its own and kill it `then_s` after a request; False if it ended before."""
     reached, seen = threading.Event(), iter(range(1, 10_000))
 
     def count() -> None:
@@ -66,6 +69,7 @@ def kill_in_the_middle(site: Any, job: str, hits: int) -> bool:
         child.stdin.close()
         while not reached.wait(0.02) and child.poll() is None:
             pass
+        time.sleep(then_s)  # a moment in the middle of whatever comes after that request
         child.kill()  # SIGKILL
     site.on_hit = lambda: None
     return child.returncode == -signal.SIGKILL
@@ -75,14 +79,14 @@ def ends(rows: list[Fetch]) -> list[tuple[str, str, int, str]]:
     return [(row.url, row.outcome, row.status, row.final_url) for row in rows]
 
 
-def test_killed_at_any_moment_a_crawl_ends_with_the_same_urls_and_outcomes(
-    site: Any, settings: Any, as_targets: Any, tmp_path: Path
+@pytest.mark.parametrize(("kills", "seed"), [(6, 1), (20, 2)])
+def test_killed_at_random_moments_a_crawl_ends_with_the_same_urls_and_outcomes(
+    site: Any, settings: Any, as_targets: Any, tmp_path: Path, kills: int, seed: int
 ) -> None:
-    urls = small_web(site)
-    targets = as_targets(*urls)
+    targets = as_targets(*small_web(site))
     settings = settings.model_copy(update={"concurrency": AT_ONCE, "site_failures": 2})
     undisturbed = fetch_part("part", targets, tmp_path / "undisturbed", settings, lambda _: None)
-    once = Counter((hit.host, hit.path) for hit in site.hits)
+    assert max(Counter((hit.host, hit.path) for hit in site.hits).values()) == 1
 
     pages = tmp_path / "pages"
     job = json.dumps(
@@ -92,18 +96,43 @@ def test_killed_at_any_moment_a_crawl_ends_with_the_same_urls_and_outcomes(
             "pages": str(pages),
         }
     )
+    rng = random.Random(seed)
+    attempts: list[list[tuple[str, str]]] = []
+    for _ in range(kills):
+        site.hits.clear()
+        assert kill_at(site, job, rng.randint(1, 7 * len(targets) // (5 * kills)), rng.uniform(0, 0.02))
+        attempts.append(asked(site))
     site.hits.clear()
-    kills = sum(kill_in_the_middle(site, job, hits) for hits in KILL_AFTER_HITS)
-    assert kills >= 2
     rows = fetch_part("part", targets, pages, settings, lambda _: None)
+    attempts.append(asked(site))
 
     assert ends(rows) == ends(undisturbed)
-    again = Counter((hit.host, hit.path) for hit in site.hits if hit.path != "/robots.txt")
-    twice = again - Counter({key: number for key, number in once.items() if key[1] != "/robots.txt"})
-    assert twice.total() <= 2 * kills * AT_ONCE  # in flight: a page, and the redirect that led to it
+    nothing_is_asked_twice_but_what_was_in_flight(attempts)
+    every_record_is_readable(pages)
     for row in rows:
         if row.outcome == "ok":
             assert row.final_url.encode() in body(pages, row)
+
+
+def asked(site: Any) -> list[tuple[str, str]]:
+    """(host, path) of the pages that an attempt asked for; robots.txt is asked for by every attempt."""
+    return [(hit.host, hit.path) for hit in site.hits if hit.path != "/robots.txt"]
+
+
+def nothing_is_asked_twice_but_what_was_in_flight(attempts: list[list[tuple[str, str]]]) -> None:
+    """By the server's own log: what a later attempt asks for again was under way when this one was killed."""
+    for number, pages in enumerate(attempts):
+        assert len(pages) == len(set(pages))
+        by_host = defaultdict(list)
+        for host, path in pages:
+            by_host[host].append(path)
+        last = {(host, path) for host, paths in by_host.items() for path in paths[-VISIT_REQUESTS:]}
+        again = set(pages) & {page for later in attempts[number + 1 :] for page in later}
+        assert again <= last
+        assert len({host for host, _ in again}) <= AT_ONCE
+
+
+def every_record_is_readable(pages: Path) -> None:
     for path in pages.glob("*.warc.gz"):
         with path.open("rb") as file:
             for record in ArchiveIterator(file, check_digests="raise"):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 RULES = "User-agent: *\nDisallow: /private\n"
 
@@ -30,6 +32,64 @@ def test_our_own_group_goes_before_the_star(site: Any, crawl: Any) -> None:
     robots(site, "User-agent: *\nDisallow: /\n\nUser-agent: Outbound\nDisallow: /b\n")
     rows = crawl(site.html("http://a.test/a"), site.html("http://a.test/b"))
     assert [row.outcome for row in rows] == ["ok", "robots_denied"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "allowed"),
+    [
+        ("User-agent: *\nDisallow: /a\nAllow: /a/b", "/a/b/c", True),  # the longest match decides
+        ("User-agent: *\nAllow: /a\nDisallow: /a/b", "/a/b/c", False),
+        ("User-agent: *\nDisallow: /a\nAllow: /a", "/a", True),  # equally long: allowed
+        ("User-agent: *\nDisallow: /*.php$", "/x.php", False),
+        ("User-agent: *\nDisallow: /*.php$", "/x.php?y", True),
+        ("User-agent: *\nDisallow:", "/a", True),
+        ("User-agent: *\nDisallow: /A", "/a", True),  # paths are case-sensitive
+        ("USER-AGENT: OUTBOUND\nDISALLOW: /a", "/a", False),  # names are not
+        ("User-agent: outbound\nDisallow: /a\n\nUser-agent: *\nDisallow: /", "/b", True),
+        ("User-agent: outbound\nDisallow: /a\n\nUser-agent: outbound\nDisallow: /b", "/b", False),  # merged
+        ("User-agent: other\nUser-agent: outbound\nDisallow: /a", "/a", False),  # a group of two
+        ("User-agent: other\nDisallow: /", "/a", True),
+        ("User-agent: *\r\nDisallow: /a # why\r\n", "/a", False),
+        ("User-agent: *\rDisallow: /a\r", "/a", False),
+        ("User-agent: *\nDisallow: /caf%C3%A9", "/caf%C3%A9", False),
+        ("User-agent: *\nDisallow: /café", "/caf%C3%A9", False),
+        ("User-agent: *\nDisallow: /%7Ea", "/~a", False),
+        ("<html><body>no rules</body></html>", "/a", True),
+        ("Sitemap: http://a.test/s.xml\nUser-agent: *\nnonsense\nDisallow: /a", "/a", False),
+    ],
+)
+def test_rules_by_rfc_9309(site: Any, crawl: Any, rules: str, path: str, allowed: bool) -> None:
+    robots(site, rules)
+    (row,) = crawl(site.html(f"http://a.test{path}"))
+    assert row.outcome == ("ok" if allowed else "robots_denied")
+
+
+def test_robots_txt_that_cannot_be_read_in_time_or_breaks_off_defers_its_pages(site: Any, crawl: Any) -> None:
+    async def silent(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async def breaking_off(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"User-agent: *\n")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    site.serve("http://a.test/robots.txt", silent)
+    site.serve("http://b.test/robots.txt", breaking_off)
+    rows = crawl(site.html("http://a.test/"), site.html("http://b.test/"), total_s=1, silence_s=0.5)
+    assert [row.outcome for row in rows] == ["robots_unavailable"] * 2
+
+
+def test_more_redirects_than_five_are_no_robots_txt(site: Any, crawl: Any) -> None:
+    site.status("http://a.test/robots.txt", 302, Location="/0")
+    for hop in range(9):
+        site.status(f"http://a.test/{hop}", 302, Location=f"/{hop + 1}")
+    (row,) = crawl(site.html("http://a.test/"))
+    assert row.outcome == "ok"
+    assert site.paths("a.test") == ["/robots.txt", "/0", "/1", "/2", "/3", "/4", "/"]
 
 
 def test_a_byte_order_mark_does_not_open_the_door(site: Any, crawl: Any) -> None:

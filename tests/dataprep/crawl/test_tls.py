@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,35 @@ def test_an_unknown_authority_is_not_trusted(authority: Any, serve_tls: Any, cra
     with serve_tls(authority[1]) as site:
         (row,) = crawl("https://a.test/", connect_to=(f"::127.0.0.1:{site.port}",))
     assert row.outcome == "tls_error"
+
+
+@pytest.mark.parametrize("flaw", ["expired", "not yet valid", "self-signed"])
+def test_a_certificate_that_proves_nothing_is_refused(
+    serve_tls: Any, crawl: Any, tmp_path: Path, flaw: str
+) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    day, today = timedelta(days=1), datetime.now(UTC)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    match flaw:
+        case "expired":
+            ca.issue_cert("a.test", not_before=today - 9 * day, not_after=today - day).configure_cert(context)
+        case "not yet valid":
+            ca.issue_cert("a.test", not_before=today + day).configure_cert(context)
+        case _:
+            own = trustme.CA()
+            (tmp_path / "own.pem").write_bytes(own.private_key_pem.bytes() + own.cert_pem.bytes())
+            context.load_cert_chain(tmp_path / "own.pem")
+    with serve_tls(context) as site:
+        site.html("https://a.test/")
+        routes = (f"::127.0.0.1:{site.port}",)
+        (row,) = crawl("https://a.test/", connect_to=routes, ca_file=tmp_path / "ca.pem")
+        assert (row.outcome, site.hits) == ("tls_error", [])
+
+
+def test_https_to_a_server_that_speaks_plain_http_is_a_tls_error(site: Any, crawl: Any) -> None:
+    (row,) = crawl("https://a.test/")
+    assert (row.outcome, site.hits) == ("tls_error", [])
 
 
 def test_a_missing_ca_file_is_named(crawl: Any, tmp_path: Path) -> None:

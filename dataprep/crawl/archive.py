@@ -1,0 +1,82 @@
+"""Dead links, asked of a Wayback-style archive: `ARCHIVE/TIMESTAMPid_/URL` is a page as it once was.
+
+`id_` asks for the bytes as they were captured, without the archive's own links and banner. The archive is one
+site like any other: one owner, one pace, its own robots.txt. All of this is a matter of addresses: a request
+to the archive is a Target whose URL is the archive's and whose `original` is the link's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from dataprep.crawl.outcomes import NotFetched
+from dataprep.crawl.redirects import followed
+from dataprep.crawl.rows import Target
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.urls import site_of
+
+GONE = frozenset(
+    "not_found no_such_host connect_error timeout server_error tls_error bad_http incomplete "
+    "bad_encoding redirect_loop".split()
+)
+"""Outcomes after which an archive is asked: the page or its server is not there any more, or out of order.
+
+Not among them: what a site does not want (robots.txt, 403), what is no page, and what had no turn yet.
+"""
+
+_CAPTURE = re.compile(r"(https?://.+?)/(\d{1,14})(?:[a-z]{2}_)?/(https?://.+)")
+
+
+def capture(archive: str, target: Target) -> Target:
+    """What to ask of an archive for a target: the capture that is nearest to the day of its submission.
+
+    >>> capture("http://web.test/all", Target("http://a.test/?b", b"", "a.test", 1375315200)).url
+    'http://web.test/all/20130801000000id_/http://a.test/?b'
+    """
+    stamp = datetime.fromtimestamp(target.first_seen, UTC).strftime("%Y%m%d%H%M%S")
+    url = f"{archive.rstrip('/')}/{stamp}id_/{target.url}"
+    return replace(target, url=url, site=site_of(url), original=target.url)
+
+
+def admitted(settings: CrawlSettings, target: Target) -> CrawlSettings:
+    """The settings of a crawl of this target's site: an archive may listen on a port that links may not name.
+
+    >>> 1234 in admitted(CrawlSettings(), Target("http://a.test:1234/", b"", "a.test")).ports
+    False
+    """
+    if not target.original:
+        return settings
+    parts = urlsplit(target.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return settings.model_copy(update={"ports": settings.ports | {port}})
+
+
+def following(target: Target) -> Callable[[str, str], str]:
+    """How redirects are resolved on the way to a target: as they stand, or within its archive."""
+    return followed_within if target.original else followed
+
+
+def followed_within(url: str, location: str) -> str:
+    """Where an archive's redirect leads: to another capture, or to one of where the page had moved.
+
+    Archives rewrite the Location of a captured redirect to a capture; where one does not, it is the old
+    site's address, which is asked of the archive at the same date. Raises NotFetched when it is unusable.
+
+    >>> followed_within("http://web.test/2013id_/http://a.test/x", "/2014/http://a.test/x")
+    'http://web.test/2014id_/http://a.test/x'
+    >>> followed_within("http://web.test/2013id_/http://a.test/x", "../y")
+    'http://web.test/2013id_/http://a.test/y'
+    """
+    asked = _CAPTURE.fullmatch(url)
+    if asked is None:
+        raise NotFetched("bad_url", f"no capture of an archive: {url[:200]}")
+    archive, stamp, original = asked.groups()
+    absolute = followed(url, location)
+    capture = _CAPTURE.fullmatch(absolute)
+    if capture and site_of(absolute) == site_of(archive):
+        return f"{capture[1]}/{capture[2]}id_/{capture[3]}"
+    return f"{archive}/{stamp}id_/{followed(original, location)}"

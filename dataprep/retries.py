@@ -1,0 +1,54 @@
+"""The queue of `--retry-failed`: links whose fetch failed for a temporary reason, to be fetched once more.
+
+A closed increment never changes. What failed in it is fetched again by a later increment, whose `retries/`
+lists the links as they entered, with url_key, karma and submissions; from there on they are pages of that
+increment like any other, in corpus order, too. An increment that is still open lists its own failures, too.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.corpus import Corpus, Increment
+from dataprep.crawl.outcomes import is_temporary
+from dataprep.entering import SCHEMA
+from dataprep.store import Record, commit, publish_table, read_table
+
+STAGE = "retries"
+
+
+def queue(corpus: Corpus, increment: Increment) -> Record:
+    """Commit one more queue: all links, of this increment and of those before it, that still fail.
+
+    Memory: the links that fail, and the rows of one partition.
+    """
+    increments = [other for other in corpus.increments() if other.number <= increment.number]
+    keys = pa.array(sorted(failing(corpus, increments)), pa.binary(16))
+    found = [SCHEMA.empty_table()]
+    for record in [record for each in increments for record in each.records("links")]:
+        links = read_table(corpus.root, record.outputs[:1])
+        found.append(links.filter(pc.is_in(links["url_key"], value_set=keys)))
+    table = pa.concat_tables(found).sort_by("url_key")
+    stem = f"queue-{len(increment.records(STAGE)) + 1:03d}"
+    inputs = {
+        output.path: output.xxh3_128
+        for each in increments
+        for record in each.records("fetches")
+        for output in record.outputs[:1]
+    }
+    output = publish_table(corpus.root, increment.path / STAGE, stem, table)
+    count = table.num_rows
+    return commit(
+        increment.path / STAGE / f"{stem}.json", Record(STAGE, stem, inputs, [output], count, count)
+    )
+
+
+def failing(corpus: Corpus, increments: list[Increment]) -> set[bytes]:
+    """The url_keys whose last fetch ended in a way that may be different next time."""
+    failed: set[bytes] = set()
+    for record in [record for each in increments for record in each.records("fetches")]:
+        table = read_table(corpus.root, record.outputs[:1], ["url_key", "outcome"])
+        for key, outcome in zip(table["url_key"].to_pylist(), table["outcome"].to_pylist(), strict=True):
+            (failed.add if is_temporary(outcome) else failed.discard)(key)
+    return failed

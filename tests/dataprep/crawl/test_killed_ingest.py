@@ -1,0 +1,108 @@
+"""Promise 1: `corpus add`, killed in the middle of every stage, ends with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataprep.corpus import Corpus
+from dataprep.fetch import outcomes
+from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
+from dataprep.verify import problems
+
+REPOSITORY = Path(__file__).parents[3]
+WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
+PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
+STAGES = {
+    "links": "increments/*/links",
+    "fetch": "increments/*/pages",
+    "extract": "increments/*/documents",
+    "score": "increments/*/scores",
+    "dedup": "builds/*/verdicts",
+    "shard": "builds/*/text",
+}
+"""Where a stage writes: a kill waits until something new appears there."""
+MADE = [
+    *(f"increments/*/{name}" for name in ("links", "documents", "scores", "increment.json")),
+    "index",
+    "builds",
+]
+"""All that the stages make but for the pages, which carry the time of their capture."""
+RECIPE = Recipe(
+    name="killed",
+    collect=Collect(partition_mb=0.01),  # several partitions a stage
+    select=Select(near_duplicates=NearDuplicates()),
+)
+
+
+@pytest.fixture
+def command(site: Any, tmp_path: Path) -> list[str]:
+    """`corpus add` of forty pages on four sites, some of them dead, some the same."""
+    rng, posts = random.Random(0), []
+    for number in range(40):
+        text = " ".join(rng.choices(WORDS, k=300)) if number % 10 else "the same page everywhere " * 40
+        url = f"http://site-{number % 4}.test/{number}"
+        if number % 9:
+            site.html(url, PAGE.format(number, text))
+        posts.append({"id": str(number), "url": url, "score": 9, "created_utc": number, "subreddit": "x"})
+    dump = tmp_path / "dump.json"
+    dump.write_text("\n".join(map(json.dumps, posts)))
+    crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{site.port}", "--delay=0", "--workers=1"]
+    return [sys.executable, "-m", "pipeline.cli.main", "corpus", "add", "DIRECTORY", str(dump), *crawl]
+
+
+def start(command: list[str], root: Path) -> subprocess.Popen[str]:
+    words = [str(root) if word == "DIRECTORY" else word for word in command]
+    return subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(command: list[str], root: Path) -> None:
+    with start(command, root) as child:
+        output, _ = child.communicate()
+    assert child.returncode == 0, output
+
+
+def kill_in(stage: str, command: list[str], root: Path, then_s: float) -> bool:
+    """Run until something new appears in a stage's directory, then kill; False if it ended before."""
+    before = files(root, STAGES[stage])
+    with start(command, root) as child:
+        while not files(root, STAGES[stage]) - before and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(then_s)  # a moment in the middle of whatever comes next
+        child.kill()  # SIGKILL
+    return child.returncode == -signal.SIGKILL
+
+
+def files(root: Path, pattern: str) -> set[Path]:
+    return {file for directory in root.glob(pattern) for file in directory.iterdir()}
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_bytes(command: list[str], tmp_path: Path) -> None:
+    killed, again = tmp_path / "killed", tmp_path / "again"
+    corpus = Corpus.create(killed, RECIPE)
+    rng = random.Random(3)
+    kills = [kill_in(stage, command, killed, rng.uniform(0, 0.05)) for stage in STAGES]
+    assert sum(kills) >= len(STAGES) - 1  # the last stage may end before it is hit
+    finish(command, killed)
+    assert outcomes(corpus, corpus.increments()) == {"ok": 35, "not_found": 5}
+    assert list(problems(corpus, lambda _: None)) == []
+
+    shutil.copytree(killed, again)
+    for path in [path for pattern in MADE for path in again.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finish(command, again)
+    remade = [path for path in again.rglob("*") if path.is_file()]
+    assert len(remade) > 20
+    for path in remade:
+        assert path.read_bytes() == (killed / path.relative_to(again)).read_bytes(), path

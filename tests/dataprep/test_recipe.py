@@ -1,0 +1,70 @@
+"""Recipes: those that ship say what the papers did, and lists in files become part of the corpus."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dataprep.corpus import Corpus
+from dataprep.errors import DataError
+from dataprep.recipe import Recipe, load_recipe
+
+SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "corpora").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_valid_and_survives_being_frozen(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    Corpus.create(tmp_path, recipe)
+    assert Corpus.open(tmp_path).recipe == recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "until"), [("webtext", date(2018, 1, 1)), ("webtext2", date(2018, 11, 1)), ("openwebtext", None)]
+)
+def test_the_recipes_of_the_papers(name: str, until: date | None) -> None:
+    rules = load_recipe(next(path for path in SHIPPED if path.stem == name)).collect.links
+    assert (rules.karma, rules.karma_rule, rules.until, rules.over_18) == (3, "post", until, False)
+    assert "wikipedia.org" in rules.blocked_sites
+
+
+def write(directory: Path, links: str) -> Path:
+    path = directory / "mine.yaml"
+    path.write_text(f"name: mine\ncollect:\n  links:\n{links}")
+    return path
+
+
+def test_lists_in_files_are_frozen_into_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "sites.txt").write_text("# mine\nSpam.test\n\nexämple.com  # odd\n")
+    (tmp_path / "subs.txt").write_text("r/Jokes\nPics\n")
+    path = write(
+        tmp_path,
+        "    blocked_sites: [wikipedia.org]\n    blocked_sites_file: sites.txt\n"
+        "    blocked_subreddits_file: subs.txt\n",
+    )
+    Corpus.create(tmp_path / "corpus", load_recipe(path))
+    (tmp_path / "sites.txt").unlink()
+    rules = Corpus.open(tmp_path / "corpus").recipe.collect.links
+    assert rules.blocked_sites == {"wikipedia.org", "spam.test", "xn--exmple-cua.com"}
+    assert rules.blocked_subreddits == {"jokes", "pics"}
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ("    blocked_sites_file: gone.txt\n", "gone.txt: cannot read the list"),
+        ("    blocked_sites: ['http://a.test/x']\n", "entry is a domain"),
+        ("    blocked_sites: ['']\n", "entry is a domain"),
+        ("    blocked_sits: [a.test]\n", "blocked_sits"),
+    ],
+)
+def test_a_mistake_in_a_list_is_named(tmp_path: Path, links: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_recipe(write(tmp_path, links))
+
+
+def test_defaults_are_webtexts() -> None:
+    assert Recipe(name="x").collect.links.karma == 3

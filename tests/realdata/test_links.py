@@ -1,0 +1,88 @@
+"""The links of real submissions: both composed months, under both rules of karma, at once or one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataprep import links
+from dataprep.corpus import Corpus
+from dataprep.link_index import LinkIndex
+from dataprep.recipe import Collect, Links, Recipe
+from dataprep.store import load_record, read_table
+
+MONTHS = ("RS_web_2014a.zst", "RS_web_2014b.zst")
+
+
+def make(root: Path, rule: str, partition_mb: float) -> Corpus:
+    rules = Links.model_validate({"karma_rule": rule})
+    return Corpus.create(root, Recipe(name="t", collect=Collect(links=rules, partition_mb=partition_mb)))
+
+
+def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]:
+    """The rows of an increment; every submission is in one count."""
+    increment = corpus.increment(name)
+    records = links.run(corpus, increment, dumps, lambda _: None)
+    (increment.path / "increment.json").write_text("{}")
+    for record in records:
+        assert record.entered == record.passed + sum(record.reasons.values())
+    assert records[0].notes["dumps"][0]["bad_lines"] == 0
+    return read_table(corpus.root, [record.outputs[0] for record in records]).to_pylist()
+
+
+def index(corpus: Corpus, number: int) -> LinkIndex:
+    urls, submissions = load_record(corpus.root / "index" / f"{number:04d}.json").outputs
+    return LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path)
+
+
+@pytest.mark.parametrize("rule", ["post", "sum"])
+@pytest.mark.parametrize("partition_mb", [256, 0.2])
+def test_two_months_one_by_one_enter_what_they_enter_at_once(
+    data: Path, tmp_path: Path, rule: str, partition_mb: float
+) -> None:
+    dumps = [data / "reddit" / name for name in MONTHS]
+    once, split = make(tmp_path / "once", rule, 256), make(tmp_path / "split", rule, partition_mb)
+    whole = ingest(once, "both", dumps)
+    first, second = (ingest(split, dump.stem, [dump]) for dump in dumps)
+    assert len(first) > 800
+    assert len(second) > 300
+
+    def entry(row: dict[str, Any]) -> tuple[bytes, str, int]:
+        return row["url_key"], row["url"], row["first_seen"]
+
+    assert sorted(map(entry, first + second)) == sorted(map(entry, whole))
+    assert (index(split, 2).urls["karma"] == index(once, 1).urls["karma"]).all()
+    assert (index(split, 2).submissions == index(once, 1).submissions).all()
+
+
+@pytest.mark.parametrize("rule", ["post", "sum"])
+def test_what_was_under_the_bar_last_month_enters_when_it_reaches_it(
+    data: Path, tmp_path: Path, rule: str
+) -> None:
+    corpus = make(tmp_path, rule, 256)
+    ingest(corpus, "a", [data / "reddit" / MONTHS[0]])
+    before = index(corpus, 1).urls
+    under = {tuple(row["key"].tolist()) for row in before if row["entered"] == 0}
+    entered = {tuple(row["key"].tolist()) for row in before if row["entered"]}
+    second = ingest(corpus, "b", [data / "reddit" / MONTHS[1]])
+    keys = {
+        (int.from_bytes(row["url_key"][:8], "big"), int.from_bytes(row["url_key"][8:], "big"))
+        for row in second
+    }
+    assert keys & under
+    assert not keys & entered
+
+
+def test_a_dump_that_is_cut_gives_what_it_held(data: Path, tmp_path: Path) -> None:
+    whole = (data / "reddit" / "RS_2013-08.zst").read_bytes()
+    cut = tmp_path / "cut.zst"
+    cut.write_bytes(whole[: len(whole) // 2])
+    corpus = make(tmp_path / "corpus", "post", 256)
+    increment = corpus.increment("cut")
+    (record,) = links.run(corpus, increment, [cut], lambda _: None)
+    (damage,) = record.notes["dumps"]
+    assert 30_000 < record.entered < 71_040
+    assert f"cut at byte {cut.stat().st_size:,}" in damage["stopped"]
+    assert record.entered == record.passed + sum(record.reasons.values())
