@@ -48,7 +48,7 @@ class RunState:
     val_loss: float | None
     config: dict[str, Any]
     generation: int
-    build: str
+    generation_fingerprint: str
     tokenizer_fingerprint: str
     wandb_id: str
     resumes: list[int]

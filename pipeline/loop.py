@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import math
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,13 +43,28 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
     """
     check_layout(config, place.world)
     device = find_device(place.local_rank)
-    join(place, device.backend)
-    try:
-        trainer = _build(config, generation, place, device)
-        then = restore(config, generation, trainer.engine, place)
-        return trainer.run(then, stop)
-    finally:
-        dist.destroy_process_group()
+    with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
+        join(place, device.backend)
+        try:
+            trainer = _build(config, generation, place, device)
+            then = restore(config, generation, trainer.engine, place)
+            return trainer.run(then, stop)
+        finally:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def _claimed(run: Path) -> Iterator[None]:
+    """Have a run directory to oneself; raises RunError when another training has it."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
+        except BlockingIOError:
+            raise RunError(
+                f"{run}: another process trains here; stop it, or choose another run.dir"
+            ) from None
+        yield
 
 
 @dataclass(frozen=True)
@@ -145,7 +163,7 @@ class _Trainer:
             val_loss=None,
             config={},
             generation=self.generation.number,
-            build=self.generation.build,
+            generation_fingerprint=self.generation.fingerprint,
             tokenizer_fingerprint=self.generation.tokenizer_fingerprint,
             wandb_id="",
             resumes=[],

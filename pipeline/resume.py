@@ -90,7 +90,7 @@ def check_same_run(config: RunConfig, then: RunState, generation: Generation) ->
         "run.seed": (was["run"]["seed"], now["run"]["seed"]),
         "data.order_block": (was["data"]["order_block"], now["data"]["order_block"]),
         "data.generation": (then.generation, generation.number),
-        "the tokens' build": (then.build, generation.build),
+        "the content of data.tokens": (then.generation_fingerprint, generation.fingerprint),
         "the tokenizer": (then.tokenizer_fingerprint, generation.tokenizer_fingerprint),
     }
     for name, (before, after) in pinned.items():

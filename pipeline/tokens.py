@@ -53,7 +53,8 @@ class Generation:
 
     directory: Path
     number: int
-    build: str
+    fingerprint: str
+    """xxh3_128 of generation-N.json, which holds the hash of every shard."""
     tokenizer_fingerprint: str
     vocab_size: int
     eot: int
@@ -70,13 +71,14 @@ def load_generation(directory: Path, number: int | None) -> Generation:
         number = max(numbers)
     path = directory / f"generation-{number}.json"
     try:
-        body = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        body = json.loads(content)
         if body["format"] != FORMAT:
             raise RunError(f"{path}: format is {body['format']!r}, expected {FORMAT!r}: pack again")
         return Generation(
             directory=directory,
             number=number,
-            build=body["build"],
+            fingerprint=xxhash.xxh3_128_hexdigest(content),
             tokenizer_fingerprint=body["tokenizer"]["fingerprint"],
             vocab_size=body["tokenizer"]["vocab_size"],
             eot=body["tokenizer"]["eot"],

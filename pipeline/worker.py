@@ -37,6 +37,9 @@ def main(argv: list[str], report: TextIO) -> int:
         train(config, generation, place, stop)
     except RunError as error:
         return _tell(report, str(error), usage=isinstance(error, UsageError))
+    except OSError as error:  # a full disk, a directory that cannot be written
+        logging.getLogger("outbound").info(traceback.format_exc())
+        return _tell(report, f"rank {rank}: {error}")
     except Exception as error:
         logging.getLogger("outbound").error(traceback.format_exc())
         line = f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -28,7 +28,7 @@ def state(step: int) -> RunState:
         val_loss=None,
         config={"run": {"seed": 0}},
         generation=1,
-        build="b",
+        generation_fingerprint="f",
         tokenizer_fingerprint="f",
         wandb_id="w",
         resumes=[3],

@@ -31,6 +31,37 @@ def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> No
     assert "Traceback" not in err
 
 
+def test_a_run_directory_belongs_to_one_training_at_a_time(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    first = run.start("train.tokens=100_000")
+    run.wait_for_step(2, first)
+    second = run.start("train.tokens=100_000")
+    _, err = second.communicate(timeout=60)
+    assert (second.returncode, "another process trains here" in err) == (1, True), err
+    first.terminate()
+    assert first.wait(timeout=60) == 0
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    run.dir.write_text("a file")
+    process = run.start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert str(run.dir) in err
+    assert "Traceback" not in err
+
+
+def test_a_run_does_not_go_on_with_other_tokens(tiny_run: MakeRun, write_tokens: Any) -> None:
+    run = tiny_run()
+    run.train()
+    write_tokens(run.home / "others", shards=((700, 700, 500, 141), (700,)))
+    process = run.start(f"data.tokens={run.home / 'others'}", "train.tokens=3_200")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the content of data.tokens" in err
+
+
 def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun) -> None:
     run = tiny_run()
     (run.home / "tokens" / "train-0001-00001.tar").unlink()
