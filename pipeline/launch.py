@@ -56,7 +56,8 @@ def _start(
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.worker", str(config), *overrides],
+        # -P: a folder named pipeline where the user stands is not this one.
+        [sys.executable, "-P", "-m", "pipeline.worker", str(config), *overrides],
         env=environment,
         stdin=subprocess.PIPE,  # closes with this process, whatever ends it
         stdout=subprocess.PIPE,

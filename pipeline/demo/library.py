@@ -259,7 +259,14 @@ def rendered(file: Path, small: bool = False) -> list[Page]:
     """Return the pages, rendered into `file` (JSON lines) by a process of its own if it is not there yet."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pipeline.demo.library", str(file), *(["--small"] if small else [])]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "pipeline.demo.library",
+            str(file),
+            *(["--small"] if small else []),
+        ]
         # The order of sets shows in default values of signatures; a fixed hash seed fixes it.
         child = subprocess.run(
             command, env=os.environ | {"PYTHONHASHSEED": "0"}, stderr=subprocess.PIPE, text=True

@@ -53,7 +53,7 @@ class Teller:
             f"[bold cyan]$[/] outbound {escape(shlex.join(words))}", highlight=False, soft_wrap=True
         )
         child = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli.main", *words],
+            [sys.executable, "-P", "-m", "pipeline.cli.main", *words],
             stdout=subprocess.PIPE if capture else sys.stderr,
             encoding="utf-8",
         )
