@@ -46,6 +46,7 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
     with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
         join(place, device.backend)
         try:
+            _agree_on(generation, device)
             trainer = _build(config, generation, place, device)
             then = restore(config, generation, trainer.engine, place)
             return trainer.run(then, stop)
@@ -234,6 +235,16 @@ def _build(config: RunConfig, generation: Generation, place: Place, device: Devi
     feed = TrainFeed(train_stream, order, n_ctx, **spread)
     held_out = EvalFeed(val_stream, config.train.eval_sequences, n_ctx, **spread)
     return _Trainer(config, generation, place, device, engine, feed, held_out)
+
+
+def _agree_on(generation: Generation, device: Device) -> None:
+    """Raise RunError on every rank when one of them has found other tokens than the rest."""
+    found = gather_json([generation.number, generation.fingerprint], device.type)
+    if any(other != found[0] for other in found):
+        raise RunError(
+            f"{generation.directory}: the processes have found different generations "
+            f"({', '.join(str(number) for number, _ in found)}): one was published as they started; run again"
+        )
 
 
 def _open_run(config: RunConfig, generation: Generation) -> str:

@@ -40,7 +40,8 @@ def train(
 
         processes = nproc or settings.parallel.pipeline
         check_layout(settings, processes)
-        launch(config, overrides or [], processes)
+        # A pack may publish while the processes start: they take the generation that was found here.
+        launch(config, [*(overrides or []), f"data.generation={generation.number}"], processes)
         summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
     else:
         from pipeline.loop import train as train_rank

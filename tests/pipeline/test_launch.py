@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from pipeline.errors import UsageError
+from pipeline.launch import launch
 from pipeline.ranks import Place, place_from_environment
 from slurm.submit import RESUME_EXIT
 
@@ -72,8 +73,11 @@ def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun
     assert "Traceback" not in err
 
 
-def start_as_srun_does(run: Any) -> list[subprocess.Popen[str]]:
-    """Two tasks of one job step, with the environment that Slurm and the job's script give them."""
+def start_as_srun_does(run: Any, *overrides: list[str]) -> list[subprocess.Popen[str]]:
+    """Two tasks of one job step, with the environment that Slurm and the job's script give them.
+
+    `overrides` are those of each task, where they differ.
+    """
     path = run.home / "run.yaml"
     path.write_text(yaml.safe_dump(run.settings))
     with socket.socket() as probe:
@@ -81,7 +85,7 @@ def start_as_srun_does(run: Any) -> list[subprocess.Popen[str]]:
         port = probe.getsockname()[1]
     return [
         subprocess.Popen(
-            [sys.executable, "-c", COMMAND, "train", str(path)],
+            [sys.executable, "-c", COMMAND, "train", str(path), *given],
             env=os.environ
             | {
                 "SLURM_PROCID": str(rank),
@@ -95,7 +99,7 @@ def start_as_srun_does(run: Any) -> list[subprocess.Popen[str]]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank, given in enumerate(overrides or ([], []))
     ]
 
 
@@ -169,3 +173,47 @@ def test_a_run_does_not_speak_with_a_strangers_tokenizer(finished_run: Any, tmp_
     )
     assert process.returncode == 1
     assert "is not the tokenizer that this run learned with" in process.stderr
+
+
+def test_a_folder_named_pipeline_where_the_user_stands_is_not_executed(
+    tiny_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run()
+    (run.home / "pipeline").mkdir()
+    (run.home / "pipeline" / "__init__.py").write_text("raise SystemExit('a stranger was executed')")
+    (run.home / "run.yaml").write_text(yaml.safe_dump(run.settings))
+    monkeypatch.chdir(run.home)
+    with pytest.raises(UsageError, match="ZeRO-3 cannot be combined"):
+        launch(run.home / "run.yaml", ["parallel.zero=3"], 1)
+
+
+def test_all_processes_take_the_generation_that_the_launcher_has_found(
+    tiny_run: MakeRun, write_tokens: Any
+) -> None:
+    run = tiny_run()
+    write_tokens(run.home / "next", 2)
+    process = run.start("train.tokens=64", "schedule.warmup_tokens=0")
+    while not children_of(process.pid):
+        assert process.poll() is None
+    for path in (run.home / "next").iterdir():  # published while they start
+        path.rename(run.home / "tokens" / path.name)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert yaml.safe_load((run.dir / "config.yaml").read_text())["data"]["generation"] == 1
+
+
+def test_the_tasks_of_srun_refuse_to_read_different_generations(tiny_run: MakeRun, write_tokens: Any) -> None:
+    run = tiny_run()
+    write_tokens(run.home / "tokens", 2)
+    ranks = start_as_srun_does(run, ["data.generation=1"], ["data.generation=2"])
+    for rank in ranks:
+        _, err = rank.communicate(timeout=120)
+        assert rank.returncode == 1
+        assert "the processes have found different generations (1, 2)" in " ".join(err.split())
+    assert not (run.dir / "config.yaml").exists()
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that it has started and that live."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
