@@ -48,8 +48,6 @@ class Engine(Protocol):
     stage: int
     dp_rank: int
     dp_size: int
-    reads: bool
-    """Whether this process is fed with batches; it computes the first layer, or the loss."""
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
         """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""
@@ -85,7 +83,6 @@ class PipelineEngine:
         self.stage: int = self._engine.stage_id
         self.dp_rank: int = self._engine.grid.get_data_parallel_rank()
         self.dp_size: int = self._engine.grid.get_data_parallel_world_size()
-        self.reads: bool = self._engine.is_first_stage() or self._engine.is_last_stage()
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
         """Take one step; every stage learns the loss."""
@@ -101,13 +98,12 @@ class PipelineEngine:
 
     def grad_norm(self) -> float:
         """Norm of the last gradient over all stages."""
-        return float(self._engine.get_global_grad_norm())
+        return _norm_told(self._engine)
 
 
 class PlainEngine:
     """The whole model in every process; micro-batches accumulate, data-parallel ranks average."""
 
-    reads = True
     stage = 0
 
     def __init__(self, config: RunConfig, device: Device) -> None:
@@ -152,7 +148,7 @@ class PlainEngine:
 
     def grad_norm(self) -> float:
         """Norm of the last gradient."""
-        return self._norm if self._bare else float(self._engine.get_global_grad_norm())
+        return self._norm if self._bare else _norm_told(self._engine)
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         device = self._engine.device
@@ -222,6 +218,12 @@ def _initialise_deepspeed(
 
 def _norm(parameters: dict[str, nn.Parameter]) -> float:
     return float(torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None]))
+
+
+def _norm_told(engine: Any) -> float:
+    """DeepSpeed's norm of the last gradient; in bf16 it says -1 of one that is not finite."""
+    norm = float(engine.get_global_grad_norm())
+    return norm if norm >= 0 else math.nan
 
 
 def _set_lr(engine: Any, lr: float) -> None:

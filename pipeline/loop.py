@@ -26,7 +26,7 @@ from pipeline.monitor import Monitor, wandb_id
 from pipeline.order import Order
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
 from pipeline.ranks import Place, gather_json, join, sum_int64
-from pipeline.resume import restore, save
+from pipeline.resume import diverged, restore, save
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.state import updates
 from pipeline.stop import StopRequest
@@ -111,11 +111,8 @@ class _Trainer:
             tokens = (now.samples + batch) * config.model.n_ctx
             lr = _lr(config, tokens)
             loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"loss is {loss} at step {now.step + 1}; the checkpoint before it stands: "
-                    "lower optimizer.lr or lengthen schedule.warmup_tokens, and run again"
-                )
+            norm = self.engine.grad_norm()
+            self._must_be_finite(now.step + 1, {"loss": loss, "grad_norm": norm})
             # One all-reduce says both: does anyone want to stop, and which stream was read.
             read = self.feed.take_hash() if self.engine.stage == 0 else 0
             wishes, read = sum_int64([int(bool(stop)), read], self.device.type)
@@ -129,7 +126,7 @@ class _Trainer:
                 loss=loss,
             )
             if monitor:
-                monitor.step(self._row(now, lr, batch, time.perf_counter() - began))
+                monitor.step(self._row(now, lr, norm, batch, time.perf_counter() - began))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every == 0:
                 now = self._evaluate(now, monitor)
@@ -139,10 +136,17 @@ class _Trainer:
         return now
 
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
-        now = replace(now, val_loss=self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences))
+        val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
+        self._must_be_finite(now.step, {"val_loss": val_loss})
+        now = replace(now, val_loss=val_loss)
         if monitor:
             monitor.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
         return now
+
+    def _must_be_finite(self, step: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise diverged(self.config.run.dir, f"{name} is {value} at step {step}")
 
     def _save(self, now: RunState) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
@@ -188,7 +192,7 @@ class _Trainer:
         start = f"resumed after step {then.step}" if then else "started"
         monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
 
-    def _row(self, now: RunState, lr: float, batch: int, seconds: float) -> dict[str, Any]:
+    def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
         speed = batch * self.config.model.n_ctx / seconds
         row = {
@@ -196,7 +200,7 @@ class _Trainer:
             "tokens": now.tokens,
             "loss": now.loss,
             "lr": lr,
-            "grad_norm": self.engine.grad_norm(),
+            "grad_norm": norm,
             "batch": batch,
             "tokens_per_s": speed,
             "stream_hash": f"{now.stream_hash:016x}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import secrets
 import time
@@ -55,8 +54,6 @@ class Monitor:
             self._wandb.finish()
 
     def _record(self, row: dict[str, Any]) -> None:
-        # JSON knows no infinity, which a skipped step's gradient norm may be
-        row = {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
         self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
         if self._wandb is not None:
             self._wandb.log(row)

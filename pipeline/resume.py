@@ -13,14 +13,17 @@ from pipeline import state
 from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest, retire
 from pipeline.config import RunConfig
 from pipeline.engine import Engine
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.ranks import Place, gather_json
 from pipeline.tensorfile import Shapes, TensorFile
 from pipeline.tokens import Generation
 
 
 def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path:
-    """Write a checkpoint; every rank must call it. Returns its path when it is current."""
+    """Write a checkpoint; every rank must call it. Returns its path when it is current.
+
+    Raises RunError on every rank, and publishes nothing, when a tensor is not finite.
+    """
     device = _device(engine)
     writer = Writer(config.run.dir, now.step)
     if place.rank == 0:
@@ -44,7 +47,9 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
                     file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
         for name, value in generators.items():
             file.write(f"rng/{place.rank}/{name}", value)
-    shares = gather_json({**file.receipt(), "tensors": list(shapes)}, device)
+    shares = gather_json({**file.receipt(), "tensors": list(shapes), "not_finite": file.not_finite}, device)
+    if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
+        raise diverged(config.run.dir, f"{poisoned} is not finite after step {now.step}")
     if place.rank == 0:
         writer.publish(now, shares, config.train.keep)
     dist.barrier()
@@ -75,6 +80,16 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
     else:
         seed_generators(config.run.seed, then.step, place.rank)
     return then
+
+
+def diverged(run: Path, what: str) -> RunError:
+    """Describe numbers that are no numbers any more, and from where the run can go on."""
+    last = next(newest(run), None)
+    start = f"goes on from {last.name}" if last else "begins anew, for there is no checkpoint yet"
+    return RunError(
+        f"{what}; nothing of it is saved: lower optimizer.lr or lengthen schedule.warmup_tokens; "
+        f"the same command then {start}"
+    )
 
 
 def seed_generators(seed: int, step: int, rank: int) -> None:

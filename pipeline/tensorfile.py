@@ -39,6 +39,8 @@ class TensorFile:
         encoded = json.dumps(header).encode()
         encoded += b" " * (-len(encoded) % 8)
         self._digest = xxhash.xxh3_128()
+        self.not_finite: str | None = None
+        """The first tensor that holds a NaN or an infinity, if one does."""
         self._file = path.open("wb")
         self._bytes = 0
         self._put(len(encoded).to_bytes(8, "little"))
@@ -58,6 +60,8 @@ class TensorFile:
         """Append the next tensor; ValueError when another was due."""
         if not self._waiting or self._waiting.pop(0) != name:
             raise ValueError(f"{self.path}: {name} is out of turn")
+        if self.not_finite is None and not tensor.isfinite().all():
+            self.not_finite = name
         self._put(tensor.detach().cpu().contiguous().numpy().tobytes())
 
     def receipt(self) -> dict[str, Any]:

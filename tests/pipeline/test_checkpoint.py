@@ -137,3 +137,13 @@ def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
     assert body["state"]["tokens"] == 320
     assert body["tensors"] == {"weight/0": "rank-00000.safetensors", "weight/1": "rank-00001.safetensors"}
     assert Checkpoint.open(path).damage(body["files"]) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value: float) -> None:
+    tensors = {"a": torch.zeros(2), "b": torch.tensor([0.0, value]), "c": torch.tensor([value])}
+    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    with TensorFile(tmp_path / "file", shapes) as file:
+        for name, tensor in tensors.items():
+            file.write(name, tensor)
+    assert file.not_finite == "b"

@@ -178,3 +178,15 @@ def plain_torch(config: RunConfig, generation: Generation) -> list[tuple[int, fl
         optimizer.step()
         done.append((batch, loss.item(), norm.item()))
     return done
+
+
+@pytest.mark.parametrize(("stages", "zero"), [(2, 1), (1, 0)])
+def test_weights_that_are_no_numbers_are_not_saved(tiny_run: MakeRun, stages: int, zero: int) -> None:
+    run = tiny_run()
+    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "schedule.warmup_tokens=0")
+    process = run.start(*spread, "optimizer.lr=1e38", "train.checkpoint_every=1", nproc=stages)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "begins anew, for there is no checkpoint yet" in err
+    assert "ValueError" not in err
+    assert find(run.dir) is None
