@@ -2,7 +2,6 @@
 
     RUN/checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
     RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes and the run's state
-    RUN/checkpoints/latest                                     the newest one's name
 
 Everything is written beside and made current by one rename. No pickle anywhere: opening a stranger's
 checkpoint executes nothing. Tensors are unpadded fp32, so any layout loads what any other has saved.
@@ -23,6 +22,7 @@ import xxhash
 from safetensors import safe_open
 from torch import Tensor
 
+from dataprep import store
 from pipeline.errors import RunError
 
 FORMAT = "outbound-checkpoint/1"
@@ -90,7 +90,7 @@ class Checkpoint:
                 return f"{file} is missing"
             if file.stat().st_size != recorded["bytes"]:
                 return f"{file} has {file.stat().st_size} bytes, not {recorded['bytes']}"
-            if hash_file(file) != recorded["xxh3_128"]:
+            if store.hash_file(file) != recorded["xxh3_128"]:
                 return f"{file} was altered: its hash does not fit"
         return None
 
@@ -166,14 +166,10 @@ class Writer:
             "files": {s["file"]: {"bytes": s["bytes"], "xxh3_128": s["xxh3_128"]} for s in shares},
             "tensors": {name: s["file"] for s in shares for name in s["tensors"]},
         }
-        text = json.dumps({"xxh3_128": _hash_json(body), "checkpoint": body}, indent=1)
-        _write_durably(self.beside / MANIFEST, text)
-        if self.path.exists():  # a damaged one of the same step, passed over at resume
-            shutil.rmtree(self.path)
+        envelope = {"xxh3_128": _hash_json(body), "checkpoint": body}
+        store.replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
+        _sync_directory(self.beside)
         self.beside.rename(self.path)
-        pointer = self.path.with_name("writing-latest.txt")
-        _write_durably(pointer, self.path.name + "\n")
-        pointer.replace(self.path.with_name("latest"))
         _sync_directory(self.path.parent)
         for old in list(newest(self.path.parent.parent))[keep:]:
             shutil.rmtree(old)
@@ -187,24 +183,8 @@ def retire(path: Path) -> None:
     path.rename(target)
 
 
-def hash_file(path: Path) -> str:
-    """Return the xxh3_128 of a file's bytes, in hex."""
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _hash_json(body: Any) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_directory(path: Path) -> None:

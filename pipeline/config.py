@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from dataprep import store
 from model import PRESETS, GPTConfig
 from pipeline.errors import UsageError
 from pipeline.partition import layer_costs, partition
@@ -171,7 +172,7 @@ def check_layout(config: RunConfig, processes: int) -> None:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration; `load_config` reads the same back."""
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    store.replace(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
 class _Loader(yaml.SafeLoader):
@@ -185,14 +186,24 @@ _Loader.add_implicit_resolver(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(), _Loader)
+        text = path.read_text()
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not YAML: {error}") from None
+    raw = _parse(text, str(path))
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: expected sections (run, data, model, ...), found {type(raw).__name__}")
     return raw
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: the 31st of February
+        raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply") from None
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -205,7 +216,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw.setdefault(section, {}), dict):
             raise UsageError(f"{override!r}: {section} is a value, not a section")
         raw = raw[section]
-    raw[name] = yaml.load(value, _Loader)
+    raw[name] = _parse(value, path)
 
 
 def _pin(raw: dict[str, Any]) -> Generation | None:
@@ -233,7 +244,7 @@ def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
     fields = {key: value for key, value in given.items() if key != "preset"}
     base: dict[str, Any] = {}
     if (preset := given.get("preset")) is not None:
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise UsageError(f"model.preset: {preset!r} is unknown; choose from {', '.join(PRESETS)}")
         base = dataclasses.asdict(PRESETS[preset])
     if generation is not None:

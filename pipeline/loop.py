@@ -16,6 +16,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from dataprep import store
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import RunState
 from pipeline.config import RunConfig, check_layout, save_config
@@ -97,7 +98,9 @@ class _Trainer:
                 monitor.close()
         summary = self._summary(now)
         if first:
-            _write_json(self.config.run.dir / "summary.json", summary)
+            store.replace(
+                self.config.run.dir / "summary.json", json.dumps(summary, indent=1).encode() + b"\n"
+            )
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 
@@ -281,9 +284,3 @@ def _lr(config: RunConfig, tokens: int) -> float:
         decay_tokens=config.schedule.decay_tokens or config.train.tokens,
         floor=config.schedule.floor,
     )
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    beside = path.with_suffix(".writing")
-    beside.write_text(json.dumps(value, indent=1) + "\n")
-    beside.replace(path)

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dataprep import store
 from pipeline.config import RunConfig
 
 QUIET_S = 15.0
@@ -71,16 +72,13 @@ def truncate_metrics(path: Path, step: int) -> None:
             break
         if row["step"] <= step:
             kept.append(line)
-    beside = path.with_suffix(".writing")
-    beside.write_text("".join(f"{line}\n" for line in kept))
-    beside.replace(path)
+    store.replace(path, "".join(f"{line}\n" for line in kept).encode())
 
 
 def wandb_id(run: Path) -> str:
     """Return the run's one W&B id: made at its first start, the same after every requeue."""
     path = run / "wandb_id"
-    if not path.exists():
-        path.write_text(secrets.token_hex(4) + "\n")
+    store.write_once(path, f"{secrets.token_hex(4)}\n".encode())
     return path.read_text().strip()
 
 

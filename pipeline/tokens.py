@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dataprep.store import hash_file
 from pipeline.errors import RunError
 
 FORMAT = "outbound-tokens/1"
@@ -168,10 +169,5 @@ def _check(shard: Shard, verify: bool) -> None:
         raise RunError(f"{shard.path}: missing; {advice}") from None
     if size != shard.bytes:
         raise RunError(f"{shard.path}: {size} bytes, expected {shard.bytes}; {advice}")
-    if verify:
-        digest = xxhash.xxh3_128()
-        with shard.path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        if digest.hexdigest() != shard.xxh3_128:
-            raise RunError(f"{shard.path}: hash {digest.hexdigest()}, expected {shard.xxh3_128}; {advice}")
+    if verify and (found := hash_file(shard.path)) != shard.xxh3_128:
+        raise RunError(f"{shard.path}: hash {found}, expected {shard.xxh3_128}; {advice}")

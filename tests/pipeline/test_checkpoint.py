@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest
 from pipeline.errors import RunError
-from pipeline.tensorfile import TensorFile
+from pipeline.tensorfile import Shapes, TensorFile
 
 
 def state(step: int) -> RunState:
@@ -58,7 +58,6 @@ def test_a_checkpoint_reads_back_what_was_written(tmp_path: Path) -> None:
     assert checkpoint is not None
     assert checkpoint.state == state(7)
     assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), 8.0))
-    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-00000007\n"
 
 
 def test_the_files_are_plain_safetensors(tmp_path: Path) -> None:
@@ -142,7 +141,7 @@ def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value: float) -> None:
     tensors = {"a": torch.zeros(2), "b": torch.tensor([0.0, value]), "c": torch.tensor([value])}
-    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    shapes: Shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
     with TensorFile(tmp_path / "file", shapes) as file:
         for name, tensor in tensors.items():
             file.write(name, tensor)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import check_layout, load_config, save_config
+from pipeline.config import Run, check_layout, load_config, save_config
 from pipeline.errors import RunError, UsageError
 
 MakeRun = Callable[..., Any]
@@ -46,6 +46,10 @@ def write(run: Any) -> Path:
         (["train.tokens=63"], "train.tokens: 63 is less than one quantum"),
         (["run.seed.x=1"], "'run.seed.x=1': seed is a value, not a section"),
         (["lr"], "'lr': an override looks like"),
+        (["train.tokens=["], "train.tokens: not YAML"),
+        (["train.tokens=2025-02-31"], "train.tokens: not YAML: day is out of range"),
+        (["model.preset=[1]"], "model.preset: [1] is unknown"),
+        ([f"train.tokens={'[' * 2000}"], "train.tokens: nested too deeply"),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_path_and_reason(
@@ -103,6 +107,16 @@ def test_the_resolved_configuration_reads_back_the_same(tiny_run: MakeRun) -> No
     again, _ = load_config(run.home / "resolved.yaml", [])
     assert again == config
     assert dataclasses.asdict(again.model) == dataclasses.asdict(config.model)
+
+
+def test_a_resolved_configuration_is_never_seen_half_written(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    config, _ = load_config(write(run), [])
+    save_config(config, run.home / "resolved.yaml")
+    before = (run.home / "resolved.yaml").open()
+    save_config(config.model_copy(update={"run": Run(dir=run.dir, seed=7)}), run.home / "resolved.yaml")
+    assert yaml.safe_load(before)["run"]["seed"] == 3, "it was renamed over, not overwritten"
+    assert yaml.safe_load((run.home / "resolved.yaml").read_text())["run"]["seed"] == 7
 
 
 @pytest.mark.parametrize(
