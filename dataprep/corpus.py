@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +98,27 @@ class Corpus:
                 return increment
             if not increment.closed:
                 raise DataError(
-                    f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first"
+                    f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first, "
+                    f"or `corpus drop {self.root} {increment.name}`"
                 )
         number = increments[-1].number + 1 if increments else 1
         path = self.root / "increments" / f"{number:04d}-{name}"
         path.mkdir(parents=True)
         return Increment(number, name, path)
+
+    def drop(self, name: str) -> Path:
+        """Remove an unfinished increment, so that it can begin anew; returns where it was.
+
+        Raises DataError when there is none of that name or it is closed: facts that builds read stay.
+        """
+        increment = next((each for each in self.increments() if each.name == name), None)
+        if increment is None:
+            raise DataError(f"{self.root}: has no increment {name!r}; `corpus status` lists them")
+        if increment.closed:
+            raise DataError(f"{increment.path}: is finished, and its facts stay")
+        self.index_record(increment).unlink(missing_ok=True)
+        shutil.rmtree(increment.path)
+        return increment.path
 
     def before(self, increment: Increment) -> Increment | None:
         """The increment just before this one."""

@@ -14,11 +14,16 @@ from dataprep import build as builds
 from dataprep import extract, fetch, links, score, text_shards
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.errors import DataError
 from dataprep.store import write_once
 from dataprep.workers import Progress, run_all
 
 STAGES = ("links", "fetch", "extract", "score", "select")
 """Where `--until` can stop; `select` stands for all steps of the build."""
+
+
+UNREACHED = frozenset(["connect_error", "dns_error", "no_such_host", "proxy_error", "timeout"])
+"""Outcomes in which no server said anything."""
 
 
 def add(
@@ -44,6 +49,7 @@ def add(
         links.run(corpus, increment, dumps, tick)
     if last >= 1:
         fetch.run(corpus, increment, crawl, watching, retry_failed)
+        _refuse_silence(corpus, increment)
     if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
     if last >= 3 and not increment.closed:
@@ -52,6 +58,17 @@ def add(
     if last >= 4:
         extend(corpus, workers, progress)
     return increment
+
+
+def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
+    """Raise DataError when a crawl reached nobody at all: it is this machine that is cut off, not the web."""
+    ended = fetch.outcomes(corpus, [increment])
+    if ended and not increment.closed and UNREACHED.issuperset(ended):
+        how = ", ".join(f"{number:,} {outcome}" for outcome, number in ended.most_common())
+        raise DataError(
+            f"{increment.path}: no server answered ({how}); if this machine was offline, "
+            f"`corpus drop {corpus.root} {increment.name}` and add the dumps again"
+        )
 
 
 def close(increment: Increment) -> None:
@@ -76,6 +93,8 @@ def close(increment: Increment) -> None:
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
     build = corpus.build()
+    if not any(increment.closed for increment in corpus.increments()):
+        raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
     for increment in corpus.increments():
         if not increment.closed or text_shards.complete(build, increment):
             continue

@@ -60,7 +60,7 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     The record of the index, in the corpus's `index/`, is written last and says that the stage is done. The
     first part's record also counts the submissions that gave no link, and tells what was wrong with dumps.
 
-    Raises DataError when the increment was already made from other dumps.
+    Raises DataError when the increment was already made from other dumps, or a dump holds no submission.
     """
     path = corpus.index_record(increment)
     previous, previous_outputs = _previous_index(corpus, increment)
@@ -76,6 +76,8 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     with Candidates(increment.path / STAGE) as candidates:
         for dump, damage in zip(dumps, damages, strict=True):
             candidates.collect(read_dump(dump, damage), judge, tick)
+            if damage.lines == damage.bad_lines:
+                raise DataError(f"{dump}: holds no submission ({damage.stopped or 'it ends at once'})")
             candidates.entered += damage.bad_lines
             candidates.reasons["bad_record"] += damage.bad_lines
         left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons

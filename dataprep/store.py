@@ -105,8 +105,8 @@ def done(path: Path, inputs: dict[str, str]) -> Record | None:
     if record.inputs != inputs:
         changed = sorted(dict(record.inputs.items() ^ inputs.items()))
         raise DataError(
-            f"{path}: was made from other inputs ({', '.join(changed[:5])}); facts are not made twice: "
-            "use another --name, or another corpus"
+            f"{path}: was made from other inputs ({', '.join(changed[:5])}); give the same dumps, use "
+            "another --name, or, if the increment is unfinished, begin it anew after `corpus drop`"
         )
     return record
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from pipeline.cli.app import Json, app, console, emit, progress
 
 if TYPE_CHECKING:
+    from dataprep.corpus import Increment
     from dataprep.funnel import StageCount
 
 corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
@@ -111,6 +112,8 @@ def add(
     for dump in dumps:
         if not dump.is_file():
             raise UsageError(f"{dump}: no such dump")
+    if until != "links" and not allow_loopback and not ("@" in contact or contact.startswith("http")):
+        raise UsageError(f"--contact {contact!r}: an e-mail address or a page, for webmasters to complain to")
     opened = Corpus.open(directory)
     limits = opened.recipe.collect.crawl
     try:
@@ -136,7 +139,7 @@ def add(
         raise UsageError(f"the crawl cannot work like this: {wrong}") from None
     increment = ingest.add(
         opened,
-        name or dumps[0].name.split(".")[0],
+        name or dumps[0].name.removeprefix("RS_").removeprefix("v2_").split(".")[0],
         dumps,
         settings,
         workers,
@@ -145,17 +148,17 @@ def add(
         partial(watching, opened.root, wandb_project, console),
         retry_failed,
     )
-    for record in increment.records("links"):
-        for damage in record.notes.get("dumps", []):
-            if damage["bad_lines"] or damage["stopped"]:
-                _report_damage(damage)
-    result: dict[str, object] = {"increment": increment.path.name, "until": until}
-    if until == "select":
-        counts = funnel(directory)
-        result["funnel"] = [vars(count) for count in counts]
-        emit(result, json, f"{increment.path.name} is in.\n{_table(counts)}")
-    else:
-        emit(result, json, f"{increment.path.name}: done until {until}")
+    damages = _damages(increment)
+    for damage in damages:
+        _report_damage(damage)
+    counts = funnel(directory)
+    result = {"increment": increment.path.name, "until": until, "damage": damages}
+    end = "is in" if until == "select" else f"is done until {until}"
+    emit(
+        result | {"funnel": [vars(count) for count in counts]},
+        json,
+        f"{increment.path.name} {end}.\n{_table(counts)}",
+    )
 
 
 @corpus.command()
@@ -184,9 +187,8 @@ def select(
 
 @corpus.command()
 def status(directory: Directory, json: Json = False) -> None:
-    """Show the increments, how far each is, and the funnel."""
+    """Show the increments, how far each is, the current build, and the funnel."""
     from dataprep.corpus import FACTS, Corpus
-    from dataprep.errors import DataError
     from dataprep.funnel import funnel
 
     opened = Corpus.open(directory)
@@ -195,16 +197,36 @@ def status(directory: Directory, json: Json = False) -> None:
             "increment": increment.path.name,
             "closed": increment.closed,
             "parts": {stage: len(increment.records(stage)) for stage in FACTS},
+            "damage": _damages(increment),
         }
         for increment in opened.increments()
     ]
-    try:
-        counts = funnel(directory)
-    except DataError:
-        counts = []
-    lines = [f"{each['increment']}: {'closed' if each['closed'] else 'unfinished'}" for each in increments]
-    result = {"recipe": opened.recipe.name, "increments": increments, "funnel": [vars(c) for c in counts]}
-    emit(result, json, "\n".join([*(lines or ["no increments yet"]), _table(counts)]))
+    build = opened.current_build().name if opened.has_build else None
+    counts = funnel(directory)
+    lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
+    for each, increment in zip(increments, opened.increments(), strict=True):
+        done = ", ".join(stage for stage in FACTS if increment.records(stage))
+        lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
+    result = {
+        "recipe": opened.recipe.name,
+        "build": build,
+        "increments": increments,
+        "funnel": [vars(count) for count in counts],
+    }
+    emit(result, json, "\n".join([*lines, _table(counts)]))
+
+
+@corpus.command()
+def drop(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(help="The increment's name.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Remove an unfinished increment, so that it can begin anew."""
+    from dataprep.corpus import Corpus
+
+    path = Corpus.open(directory).drop(name)
+    emit({"dropped": path.name}, json, f"{path}: dropped")
 
 
 @corpus.command()
@@ -250,6 +272,16 @@ def trace(
 
     found = follow(Corpus.open(directory), doc_id)
     emit(found, json, "\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _damages(increment: Increment) -> list[dict[str, Any]]:
+    """What was wrong with the dumps of an increment."""
+    return [
+        damage
+        for record in increment.records("links")
+        for damage in record.notes.get("dumps", [])
+        if damage["bad_lines"] or damage["stopped"]
+    ]
 
 
 def _report_damage(damage: dict[str, Any]) -> None:

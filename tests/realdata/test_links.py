@@ -9,6 +9,7 @@ import pytest
 
 from dataprep import links
 from dataprep.corpus import Corpus
+from dataprep.ingest import close
 from dataprep.link_index import LinkIndex
 from dataprep.recipe import Collect, Links, Recipe
 from dataprep.store import load_record, read_table
@@ -25,7 +26,7 @@ def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]
     """The rows of an increment; every submission is in one count."""
     increment = corpus.increment(name)
     records = links.run(corpus, increment, dumps, lambda _: None)
-    (increment.path / "increment.json").write_text("{}")
+    close(increment)
     for record in records:
         assert record.entered == record.passed + sum(record.reasons.values())
     assert records[0].notes["dumps"][0]["bad_lines"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import tarfile
@@ -102,6 +103,46 @@ def test_a_corpus_grows_is_looked_at_and_every_hash_is_checked(tmp_path: Path, p
     assert json.loads(damaged.stdout)["problems"] == [f"{tar.relative_to(corpus)}: its content has changed"]
 
 
+def test_a_machine_that_is_cut_off_loses_no_month(tmp_path: Path, port: int) -> None:
+    corpus = tmp_path / "corpus"
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    month = dump(tmp_path / "RS_2013-08.json", "1", "2")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"--connect-to=::127.0.0.1:{closed.getsockname()[1]}"
+    offline = outbound("corpus", "add", corpus, month, "--allow-loopback", nobody, "--delay=0", "--workers=1")
+    assert offline.returncode == 1
+    assert "no server answered (2 connect_error)" in offline.stderr
+    assert outbound("corpus", "drop", corpus, "2013-08").returncode == 0
+    online = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1"]
+    assert outbound("corpus", "add", corpus, month, *online).returncode == 0
+    dropped = outbound("corpus", "drop", corpus, "2013-08")
+    assert (dropped.returncode, "its facts stay" in dropped.stderr) == (1, True)
+
+
+def test_a_dump_that_was_cut_short_is_told_and_can_be_replaced(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    whole = dump(tmp_path / "RS_2013-08.json", "1", "2", "3").read_text()
+    cut = tmp_path / "RS_2013-08.json"
+    cut.write_text("nothing of the kind")
+    garbage = outbound("corpus", "add", corpus, cut, "--until", "links")
+    assert (garbage.returncode, "holds no submission" in garbage.stderr) == (1, True)
+    cut.write_text(whole[:-20])
+    added = outbound("corpus", "add", corpus, cut, "--until", "links", "--json")
+    assert json.loads(added.stdout)["damage"][0]["bad_lines"] == 1
+    status = json.loads(outbound("corpus", "status", corpus, "--json").stdout)
+    assert status["increments"][0]["damage"][0]["bad_lines"] == 1
+    cut.write_text(whole)
+    refused = outbound("corpus", "add", corpus, cut, "--until", "links")
+    assert (refused.returncode, "corpus drop" in refused.stderr) == (1, True)
+    outbound("corpus", "drop", corpus, "2013-08")
+    assert (
+        json.loads(outbound("corpus", "add", corpus, cut, "--until", "links", "--json").stdout)["damage"]
+        == []
+    )
+
+
 def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, port: int) -> None:
     corpus = tmp_path / "corpus"
     outbound("corpus", "init", corpus, "--recipe", "demo")
@@ -122,6 +163,7 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
         (["corpus", "add", "DIR", "missing.zst"], 2, "no such dump"),
         (["corpus", "add"], 2, "Missing argument"),
         (["corpus", "add", "DIR", "pyproject.toml", "--until", "never"], 2, "one of links"),
+        (["corpus", "add", "DIR", "pyproject.toml", "--contact", "me"], 2, "--contact 'me'"),
         (["corpus", "frobnicate"], 2, "No such command"),
         (["pack", "DIR", "--tokenizer", "x", "-o", "y"], 1, "no corpus here"),
     ],
