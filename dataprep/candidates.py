@@ -76,13 +76,16 @@ class Candidates:
             tick(len(submissions))
         self._spill(batch)
 
-    def repeats(self, ranges: int, previous: LinkIndex, index: ArrayWriter) -> npt.NDArray[np.uint8]:
+    def repeats(
+        self, bounds: list[tuple[int, int]], previous: LinkIndex, index: ArrayWriter
+    ) -> npt.NDArray[np.uint8]:
         """Which posts repeat a submission that was counted before, one bit each in the order of places.
 
-        Writes all submissions that are counted now to `index`.
+        Writes all submissions that are counted now to `index`. Memory: the submissions of a range.
         """
         repeated = np.zeros(self.posts.rows // 8 + 1, np.uint8)
-        for low, high, table in self._numbers.ranges(ranges):
+        for low, high in bounds:
+            table = self._numbers.read(low, high)
             numbers, places = table["scattered"].to_numpy(), table["place"].to_numpy()
             order = np.lexsort((places, numbers))
             numbers, places = numbers[order], places[order]

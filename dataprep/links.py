@@ -27,6 +27,7 @@ from dataprep.entering import enter
 from dataprep.errors import DataError
 from dataprep.link_index import URL, ArrayWriter, LinkIndex
 from dataprep.link_rules import Judge
+from dataprep.spill import ranges
 from dataprep.store import (
     Output,
     Record,
@@ -41,7 +42,7 @@ from dataprep.store import (
 from dataprep.urls import POLICY_VERSION
 
 STAGE = "links"
-POST_BYTES = 512
+POST_BYTES = 1024
 """What a post takes in memory while its range is sorted and written; a URL of the index takes a quarter."""
 
 
@@ -121,26 +122,28 @@ def _parts(
     submission_index: ArrayWriter,
 ) -> Iterator[Part]:
     """Take the candidates back range by range; where ranges are cut depends on counts and recipe alone."""
-    limit = corpus.recipe.collect.partition_mb * 1e6
-    size = candidates.posts.rows * POST_BYTES + len(previous.urls) * POST_BYTES / 4
-    ranges = int(size / limit) + 1
-    repeated = candidates.repeats(ranges, previous, submission_index)
-    part = Part()
-    for low, high, posts in candidates.posts.ranges(ranges):
+    limit = corpus.recipe.collect.partition_mb * 1e6 / POST_BYTES
+    bounds = ranges(int((candidates.posts.rows + len(previous.urls) / 4) / limit) + 1)
+    repeated = candidates.repeats(bounds, previous, submission_index)
+
+    def enter_range(low: int, high: int, part: Part) -> None:
+        posts = candidates.posts.read(low, high)
         again = _bits(repeated, posts["place"].to_numpy())
-        entered = enter(
-            posts.filter(pa.array(~again)),
-            previous.urls_in(low, high),
-            corpus.recipe.collect.links,
-            increment.number,
-        )
-        url_index.write(entered.urls)
-        part.links.append(entered.links)
         part.posts += posts.num_rows
+        posts = posts.filter(pa.array(~again))
+        known = previous.urls_in(low, high)
+        entered = enter(posts, known, corpus.recipe.collect.links, increment.number)
+        part.links.append(entered.links)
         part.reasons.update(entered.reasons, repeated_submission=int(again.sum()))
-        if part.posts * POST_BYTES >= limit or high == 1 << 64:
+        url_index.write(entered.urls)
+
+    part = Part()
+    for low, high in bounds:
+        if part.posts >= limit / 2:
             yield part
             part = Part()
+        enter_range(low, high, part)
+    yield part
 
 
 def _bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:

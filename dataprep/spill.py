@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,11 @@ import pyarrow as pa
 
 RUN_BYTES = 32 << 20
 """Tables are gathered in memory up to this size before they are sorted and written as one run."""
+
+
+def ranges(number: int) -> list[tuple[int, int]]:
+    """Cut the numbers below 2^64 into equal ranges [low, high)."""
+    return list(pairwise(place * (1 << 64) // number for place in range(number + 1)))
 
 
 class Spill:
@@ -53,16 +57,12 @@ class Spill:
         if self._gathered_bytes >= RUN_BYTES:
             self._write_run()
 
-    def ranges(self, number: int) -> Iterator[tuple[int, int, pa.Table]]:
-        """Cut the numbers below 2^64 into equal ranges; yield each [low, high) and its rows, in no order.
-
-        Memory: the rows of a range.
-        """
+    def read(self, low: int, high: int) -> pa.Table:
+        """The rows whose number is in [low, high), in no order, as a copy in memory."""
         if self._gathered:
             self._write_run()
-        for low, high in pairwise(place * (1 << 64) // number for place in range(number + 1)):
-            slices = [self._slice(offset, size, low, high) for offset, size in self._runs]
-            yield low, high, pa.concat_tables([self._schema.empty_table(), *slices]).combine_chunks()
+        slices = [self._slice(offset, size, low, high) for offset, size in self._runs]
+        return pa.concat_tables([self._schema.empty_table(), *slices]).combine_chunks()
 
     def _write_run(self) -> None:
         table = pa.concat_tables(self._gathered).combine_chunks()

@@ -1,0 +1,159 @@
+"""The links stage against `zstd -dc --long=31 | wc -l` and an orjson loop; its memory and index by size.
+
+    python benchmarks/links.py ../shared/data/reddit/RS_2013-08.zst     # about two minutes
+    python benchmarks/links.py --index 0.5 1 2 4                        # millions of links
+
+The dump is repeated, each time with ids of its own and as a zstd frame of its own, so that the repeats do not
+shrink to references to the first. All contenders run on one core, in turn, each as a process whose whole CPU
+time counts, start-up included. The `zstd` command must be installed; orjson is put into --peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from backports import zstd
+
+PEERS = Path(__file__).parent / "links_peers"
+ORJSON = "orjson==3.11.4"
+ZSTD, OURS, LOOP = "zstd -dc --long=31 | wc -l", "ours", "orjson loop"
+WRITE = {zstd.CompressionParameter.window_log: 31, zstd.CompressionParameter.compression_level: 9}
+READ = {zstd.DecompressionParameter.window_log_max: 31}
+URLS_PER_SITE = 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of a contender took: seconds of CPU and of wall time, and peak memory in bytes."""
+
+    cpu_s: float
+    wall_s: float
+    peak_bytes: int
+
+
+def main() -> None:
+    """Run what the command line asks for and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("dump", type=Path, nargs="?", help="a .zst dump to repeat")
+    parser.add_argument("--gigabytes", type=float, default=1.0, help="of text, at least")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--peers", type=Path, default=Path(".peers-links"), help="where orjson is, or goes")
+    parser.add_argument("--index", type=float, nargs="+", metavar="MILLIONS", help="measure sizes instead")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        if chosen.index:
+            sizes([int(millions * 1e6) for millions in chosen.index], chosen.core, Path(directory))
+        elif chosen.dump:
+            compare(chosen.dump, chosen.gigabytes, chosen.repeats, chosen.core, chosen.peers, Path(directory))
+        else:
+            parser.error("a dump or --index is needed")
+
+
+def compare(source: Path, gigabytes: float, repeats: int, core: int, peers: Path, directory: Path) -> None:
+    """Print speed and memory of every contender, and ours as a ratio to each."""
+    if not peers.exists():
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", peers, ORJSON], check=True)
+    os.environ["PYTHONPATH"] = f"{peers.resolve()}:{os.environ.get('PYTHONPATH', '')}"
+    dump = directory / "repeated.zst"
+    text_bytes = repeat(source, gigabytes * 1e9, dump)
+    runs: dict[str, list[Run]] = {ZSTD: [], OURS: [], LOOP: []}
+    for number in range(repeats):
+        commands = {
+            ZSTD: ["sh", "-c", f"zstd -dcq --long=31 {dump} | wc -l > {directory}/lines"],
+            OURS: [sys.executable, PEERS / "ours.py", directory / f"corpus-{number}", "one", dump],
+            LOOP: [sys.executable, PEERS / "orjson_loop.py", dump, directory / "loop.parquet"],
+        }
+        for name, command in commands.items():
+            runs[name].append(measured(command, core))
+    ours = pa.concat_tables(
+        map(pq.read_table, sorted(directory.glob("corpus-0/increments/*/links/*.parquet")))
+    )
+    if not ours.equals(pq.read_table(directory / "loop.parquet")):
+        raise SystemExit("the orjson loop makes other links")
+    print(f"{text_bytes / 1e9:.2f} GB of text, {int((directory / 'lines').read_text()):,} submissions,")
+    print(f"{ours.num_rows:,} links; medians of {repeats} runs in turn, on one core\n")
+    print("| | CPU s | wall s | MB/s of CPU | peak MB | speed against ours |")
+    print("|---|---|---|---|---|---|")
+    own = statistics.median(run.cpu_s for run in runs[OURS])
+    for name, taken in runs.items():
+        cpu, wall = (statistics.median(getattr(run, each) for run in taken) for each in ("cpu_s", "wall_s"))
+        peak = max(run.peak_bytes for run in taken)
+        print(
+            f"| {name} | {cpu:.2f} | {wall:.2f} | {text_bytes / cpu / 1e6:.0f} | {peak / 1e6:.0f} "
+            f"| {own / cpu:.2f} |"
+        )
+
+
+def sizes(counts: list[int], core: int, directory: Path) -> None:
+    """Print what a month of so many new links costs, and then a month of a tenth of them."""
+    print("| links | CPU s | wall s | peak MB | links MB | index MB | next month: CPU s | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
+    for count in counts:
+        corpus = directory / str(count)
+        months = [(0, count), (count - count // 20, count + count // 20)]  # half of the second were seen
+        taken = []
+        for number, (start, end) in enumerate(months):
+            dump = directory / f"{number}.zst"
+            with zstd.open(dump, "wb") as file:
+                file.writelines(submissions(start, end, number))
+            taken.append(measured([sys.executable, PEERS / "ours.py", corpus, f"m{number}", dump], core))
+        links, index = (
+            sum(path.stat().st_size for path in corpus.glob(pattern))
+            for pattern in ("increments/0001-m0/links/*", "index/0001-*")
+        )
+        first, second = taken
+        print(
+            f"| {count:,} | {first.cpu_s:.1f} | {first.wall_s:.1f} | {first.peak_bytes / 1e6:.0f} "
+            f"| {links / 1e6:.0f} | {index / 1e6:.0f} | {second.cpu_s:.1f} | {second.peak_bytes / 1e6:.0f} |",
+            flush=True,
+        )
+
+
+def repeat(source: Path, size: float, path: Path) -> int:
+    """Write a dump's text again and again until `size` bytes are reached; returns the bytes of text."""
+    with zstd.open(source, "rb", options=READ) as file:
+        text = file.read()
+    written = 0
+    with path.open("wb") as out:
+        for number in range(int(size // len(text)) + 1):
+            copy = re.sub(rb'"id":"(\w+)"', rb'"id":"%02d\1"' % number, text)
+            out.write(zstd.compress(copy, options=WRITE))
+            written += len(copy)
+    return written
+
+
+def submissions(start: int, end: int, month: int) -> Iterator[bytes]:
+    """Lines of a dump, one URL each."""
+    for number in range(start, end):
+        yield (
+            b'{"id":"%d%07d","created_utc":%d,"subreddit":"news","score":%d,"is_self":false,"over_18":false,'
+            b'"url":"http://www.site-%d.com/2014/03/a-title-of-a-page-as-they-are-%x"}\n'
+        ) % (month, number, 1_390_000_000 + number, number % 50, number // URLS_PER_SITE, number * 2654435761)
+
+
+def measured(command: list[str | Path], core: int) -> Run:
+    """Run a command on one core and wait for it."""
+    began = time.monotonic()
+    process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command}: exit code {process.returncode}")
+    return Run(usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss * 1024)
+
+
+if __name__ == "__main__":
+    main()
