@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,11 @@ from pipeline.errors import RunError, UsageError
 from pipeline.ranks import Place, gather_json
 from pipeline.tensorfile import Shapes, TensorFile
 from pipeline.tokens import Generation
+
+PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
+"""What a run keeps to its end, besides its model."""
+
+log = logging.getLogger("outbound")
 
 
 def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path:
@@ -69,7 +76,9 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
         seed_generators(config.run.seed, 0, place.rank)
         return None
     then = checkpoint.state
-    check_same_run(config, then, generation)
+    for change in continuing(config, then, generation):
+        if place.rank == 0:
+            log.warning(change)
     state.set_updates(engine.optimizer, then.updates)
     for name, parameter in engine.parameters.items():
         for kind in state.KINDS:
@@ -97,23 +106,40 @@ def seed_generators(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
 
 
-def check_same_run(config: RunConfig, then: RunState, generation: Generation) -> None:
-    """Raise UsageError when a configuration would continue a run as something else than it is."""
-    was, now = then.config, config.model_dump(mode="json")
-    pinned = {
-        "model": (was["model"], now["model"]),
-        "run.seed": (was["run"]["seed"], now["run"]["seed"]),
-        "data.order_block": (was["data"]["order_block"], now["data"]["order_block"]),
-        "data.generation": (then.generation, generation.number),
-        "the content of data.tokens": (then.generation_fingerprint, generation.fingerprint),
-        "the tokenizer": (then.tokenizer_fingerprint, generation.tokenizer_fingerprint),
+def continuing(config: RunConfig, then: RunState, generation: Generation) -> list[str]:
+    """List what a configuration changes in a run that it continues: "optimizer.lr: was 0.002, is 0.5".
+
+    Raises UsageError with the changes that would make it another run.
+    """
+    was = {
+        **_flat(then.config),
+        "the content of data.tokens": then.generation_fingerprint,
+        "the tokenizer": then.tokenizer_fingerprint,
     }
-    for name, (before, after) in pinned.items():
-        if before != after:
-            raise UsageError(
-                f"{name}: was {before} when this run began, is {after} now: "
-                "use the run's own config.yaml, or another run.dir"
-            )
+    now = {
+        **_flat(config.model_dump(mode="json")),
+        "the content of data.tokens": generation.fingerprint,
+        "the tokenizer": generation.tokenizer_fingerprint,
+    }
+    changed = {
+        name: f"{name}: was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    }
+    if refused := [text for name, text in changed.items() if name.startswith("model.") or name in PINNED]:
+        raise UsageError(
+            f"{'; '.join(refused)}: a run does not change these once it has begun: "
+            "use its own config.yaml, or another run.dir"
+        )
+    return list(changed.values())
+
+
+def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 1}} -> {"optimizer.lr": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
+    return flat
 
 
 def _find_together(run: Path, place: Place, device: str) -> Checkpoint | None:

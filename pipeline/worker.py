@@ -41,20 +41,24 @@ def main(argv: list[str], report: TextIO) -> int:
         logging.getLogger("outbound").info(traceback.format_exc())
         return _tell(report, f"rank {rank}: {error}")
     except Exception as error:
-        logging.getLogger("outbound").error(traceback.format_exc())
+        logging.getLogger("outbound").info(traceback.format_exc())  # the terminal gets one line
         line = f"{type(error).__name__}: {error}".partition("\n")[0]
         return _tell(report, f"rank {rank}: {line} (see log.txt in the run)", bug=True)
     return 0
 
 
 def log_to(path: Path, rank: str) -> None:
-    """Send the run's log to a file that all its processes append to."""
+    """Send the run's log to a file that all ranks append to; warnings of the first reach people, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
     logger = logging.getLogger("outbound")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
+    if rank == "0":
+        terminal = logging.StreamHandler()
+        terminal.setLevel(logging.WARNING)
+        logger.addHandler(terminal)
 
 
 def _leave_with_launcher() -> None:

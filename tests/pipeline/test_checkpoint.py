@@ -74,7 +74,7 @@ def test_the_files_are_plain_safetensors(tmp_path: Path) -> None:
 
 
 def test_a_tensor_out_of_turn_is_refused(tmp_path: Path) -> None:
-    shapes = {"a": (torch.float32, (1,)), "b": (torch.float32, (1,))}
+    shapes: Shapes = {"a": (torch.float32, (1,)), "b": (torch.float32, (1,))}
     with TensorFile(tmp_path / "file", shapes) as file, pytest.raises(ValueError, match="out of turn"):
         file.write("b", torch.zeros(1))
 

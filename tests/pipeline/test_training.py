@@ -58,10 +58,12 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
 
 def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
     changed = finished_run.copy("changed")
-    process = changed.start("model.n_layer=3")
+    process = changed.start("model.n_layer=3", "run.seed=4")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "model: was" in err
+    said = " ".join(err.split())
+    assert "run.seed: was 3, is 4; model.n_layer: was 2, is 3: a run does not change these" in said
+    assert "n_head" not in said, "what is equal is not told"
 
 
 @pytest.mark.parametrize(("processes", "zero"), [(1, 0), (2, 1)])
@@ -112,7 +114,7 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     data[-100] ^= 1
     share.write_bytes(data)
 
-    endless = ("train.tokens=160000", "train.checkpoint_every=1000")
+    endless = ("train.tokens=160000", "optimizer.lr=0.02", "train.checkpoint_every=1000")
     process = run.start(*endless)
     run.wait_for_step(len(finished_run.metrics()) + 4, process)
     os.kill(worker_of(process.pid), signal.SIGKILL)
@@ -122,7 +124,11 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     assert "Traceback" not in err
     assert worker_of(process.pid) is None, "nobody is left behind"
     assert "resumed after step 8" in err
-    assert "rank-00001.safetensors was altered" in (run.dir / "log.txt").read_text()
+    for told in (err, (run.dir / "log.txt").read_text()):
+        assert "rank-00001.safetensors was altered" in told
+        assert "optimizer.lr: was 0.01, is 0.02" in told
+        assert "train.tokens: was 1600, is 160000" in told
+    assert err.count("was altered") == 1, "only one process tells people"
     assert (run.dir / "checkpoints" / "damaged-step-00000012").is_dir()
     steps = [row["step"] for row in run.metrics() if "loss" in row]
     assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
