@@ -27,11 +27,6 @@ class Layer:
     """Runs the shared module in its second role; None: the module's own forward."""
 
     @property
-    def tied(self) -> bool:
-        """Whether another layer uses the same module."""
-        return self.tied_to is not None
-
-    @property
     def owner(self) -> str:
         """The prefix of its parameters' canonical names."""
         return self.tied_to or self.name

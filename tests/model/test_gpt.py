@@ -45,7 +45,7 @@ def test_a_tied_head_is_the_embedding_matrix(make_model: Callable[..., GPT]) -> 
     tied, untied = make_model(), make_model(tied=False)
     extra = set(dict(untied.named_parameters())) - set(dict(tied.named_parameters()))
     assert extra == {"head.weight"}
-    (embedding,) = {layer.owner for layer in layers(tied.config) if layer.tied}
+    (embedding,) = {layer.tied_to for layer in layers(tied.config) if layer.tied_to}
     assert embedding == "wte"
 
 
@@ -100,7 +100,7 @@ def test_more_tokens_than_the_context_are_refused(model: GPT) -> None:
 def test_a_pipelines_names_are_those_of_the_dense_model(model: GPT) -> None:
     engine_names = set()
     for place, layer in enumerate(layers(model.config)):
-        prefix = f"tied_modules.{layer.owner}" if layer.tied else str(place)
+        prefix = f"tied_modules.{layer.tied_to}" if layer.tied_to else str(place)
         engine_names |= {f"{prefix}.{name}" for name, _ in layer.build().named_parameters()}
     translated = {canonical_name(name, model.config) for name in engine_names}
     assert translated == {name for name, _ in model.named_parameters()}
