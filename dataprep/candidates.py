@@ -100,12 +100,22 @@ class Candidates:
     def _spill(self, batch: list[Post]) -> None:
         if not batch:
             return
-        ids, subreddits, times, scores, links = zip(*batch, strict=True)
-        urls, keys, sites = zip(*links, strict=True)
-        halves = np.frombuffer(b"".join(keys), ">u8").astype(np.uint64).reshape(-1, 2)
-        numbers = np.array(list(map(submission_number, ids)), np.uint64)
+        keys = b"".join([post.link.key for post in batch])
+        halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
+        numbers = np.array([submission_number(post.id) for post in batch], np.uint64)
         places = np.arange(self.posts.rows, self.posts.rows + len(batch), dtype=np.uint64)
-        columns = [halves[:, 0], halves[:, 1], numbers, places, times, scores, ids, subreddits, urls, sites]
+        columns = [
+            halves[:, 0],
+            halves[:, 1],
+            numbers,
+            places,
+            [post.created_utc for post in batch],
+            [post.score for post in batch],
+            [post.id for post in batch],
+            [post.subreddit for post in batch],
+            [post.link.url for post in batch],
+            [post.link.site for post in batch],
+        ]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, POSTS, strict=True)]
         self.posts.add(pa.Table.from_arrays(arrays, schema=POSTS))
         self._numbers.add(pa.Table.from_arrays([scattered(numbers), places], schema=_NUMBERS))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time
-from typing import NamedTuple
 from urllib.parse import urlsplit
+
+import msgspec
 
 from dataprep.dumps import LARGEST_NUMBER, Submission, number, true
 from dataprep.recipe import Links
@@ -27,7 +28,7 @@ _PLAIN_START = re.compile(r"https?://[a-z0-9.-]+/")
 """Scheme and host, when the host depends on nothing that follows them in a URL."""
 
 
-class Post(NamedTuple):
+class Post(msgspec.Struct, gc=False):
     """A submission that gives a link."""
 
     id: str

@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from typing import NamedTuple
 
 import can_ada
+import msgspec
 import tldextract
 import xxhash
 
@@ -66,7 +66,7 @@ _PLAIN = re.compile(r"(https?)://([a-z0-9.-]*\.[a-z]+)/[A-Za-z0-9_~!$'()*+,:=@/.
 _suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
-class Canonical(NamedTuple):
+class Canonical(msgspec.Struct, frozen=True, gc=False):
     """A link in canonical form.
 
     url: what is fetched, with the scheme that was submitted.
