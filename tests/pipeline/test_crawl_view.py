@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,17 +76,30 @@ def test_a_terminal_gets_a_block_that_is_drawn_anew(tmp_path: Path, increment: I
     assert "slow.test (40 left, 1.5 s each), less.test" in last
 
 
-def test_wandb_offline_holds_the_numbers_under_one_run_per_increment(
-    tmp_path: Path, increment: Increment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(crawl_view, "LOG_EVERY_S", 0.0)
-    quiet = Console(file=io.StringIO())
-    root = tmp_path / "corpus"
+LOG_TWICE = f"""
+import io, sys
+from collections import Counter
+from pathlib import Path
+from rich.console import Console
+from dataprep.corpus import Increment
+from dataprep.crawl.watch import SlowSite, View
+from pipeline import crawl_view
+
+crawl_view.LOG_EVERY_S = 0.0
+path = Path(sys.argv[1])
+increment = Increment(1, "2013-08", path)
+with crawl_view.watching(path.parents[1], "crawls", Console(file=io.StringIO()), increment) as look:
+    look(View("fetch", done=int(sys.argv[2]), total=100))
+    look({VIEW!r})
+"""
+
+
+def test_wandb_offline_holds_the_numbers_under_one_run_per_increment(increment: Increment) -> None:
+    """W&B's file is whole when the process that logs has ended."""
+    root = increment.path.parents[1]
     for done in (10, 20):  # `corpus add`, and again
-        with watching(root, "crawls", quiet, increment) as look:
-            look(View("fetch", done=done, total=100))
-            look(VIEW)
+        command = [sys.executable, "-c", LOG_TWICE, str(increment.path), str(done)]
+        subprocess.run(command, env=os.environ | {"WANDB_MODE": "offline"}, check=True)
     files = list(root.glob("wandb/offline-run-*/*.wandb"))
     assert len({file.name for file in files}) == 1
     histories = sorted((history(file) for file in files), key=lambda rows: rows[0]["fetch/done"])
