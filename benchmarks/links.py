@@ -28,7 +28,7 @@ from backports import zstd
 
 PEERS = Path(__file__).parent / "links_peers"
 ORJSON = "orjson==3.11.4"
-ZSTD, OURS, LOOP = "zstd -dc --long=31 | wc -l", "ours", "orjson loop"
+ZSTD, OURS, LOOP = "zstd -dc --long=31, wc -l", "ours", "orjson loop"
 WRITE = {zstd.CompressionParameter.window_log: 31, zstd.CompressionParameter.compression_level: 9}
 READ = {zstd.DecompressionParameter.window_log_max: 31}
 URLS_PER_SITE = 20

@@ -43,12 +43,20 @@ class LinkIndex:
         def place(bound: int) -> int:
             return bisect_left(self.urls, bound, key=lambda row: int(row["key"][0]))
 
-        return np.array(self.urls[place(low) : place(high)])
+        return _read(self.urls, place(low), place(high))
 
     def submissions_in(self, low: int, high: int) -> npt.NDArray[np.uint64]:
         """A copy in memory of the submissions in [low, high)."""
         start, end = bisect_left(self.submissions, low), bisect_left(self.submissions, high)
-        return np.array(self.submissions[start:end])
+        return _read(self.submissions, start, end)
+
+
+def _read(array: npt.NDArray[Any], start: int, end: int) -> npt.NDArray[Any]:
+    """A copy of a part of an array; a mapped one is read from its file, as pages of a map count as memory."""
+    if isinstance(array, np.memmap) and array.filename:
+        offset = array.offset + start * array.itemsize
+        return np.fromfile(array.filename, array.dtype, end - start, offset=offset)
+    return np.array(array[start:end])
 
 
 def find(urls: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

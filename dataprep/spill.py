@@ -5,23 +5,38 @@ The file has no name, so a killed process leaves nothing behind.
 
 from __future__ import annotations
 
-import mmap
+import os
 import tempfile
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 RUN_BYTES = 32 << 20
 """Tables are gathered in memory up to this size before they are sorted and written as one run."""
+BATCH_ROWS = 512
+"""Rows that are read at once; a range begins and ends within a batch of each run."""
 
 
 def ranges(number: int) -> list[tuple[int, int]]:
     """Cut the numbers below 2^64 into equal ranges [low, high)."""
     return list(pairwise(place * (1 << 64) // number for place in range(number + 1)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Sorted batches that follow one another in the file.
+
+    firsts: (batches,) uint64, the first number of each. offsets: (batches + 1,) int64, where each begins.
+    """
+
+    firsts: npt.NDArray[np.uint64]
+    offsets: npt.NDArray[np.int64]
 
 
 class Spill:
@@ -37,7 +52,7 @@ class Spill:
         self.rows = 0
         self._schema = schema
         self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115, closed by __exit__
-        self._runs: list[tuple[int, int]] = []  # (offset, bytes)
+        self._runs: list[_Run] = []
         self._gathered: list[pa.Table] = []
         self._gathered_bytes = 0
 
@@ -58,29 +73,35 @@ class Spill:
             self._write_run()
 
     def read(self, low: int, high: int) -> pa.Table:
-        """The rows whose number is in [low, high), in no order, as a copy in memory."""
+        """The rows whose number is in [low, high), in no order."""
         if self._gathered:
             self._write_run()
-        slices = [self._slice(offset, size, low, high) for offset, size in self._runs]
+        slices = [self._slice(run, low, high) for run in self._runs]
         return pa.concat_tables([self._schema.empty_table(), *slices]).combine_chunks()
 
     def _write_run(self) -> None:
         table = pa.concat_tables(self._gathered).combine_chunks()
         self._gathered, self._gathered_bytes = [], 0
-        table = table.take(np.argsort(table[0].to_numpy(), kind="stable"))
-        end = self._file.seek(0, 2)
-        offset = -(-end // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        self._file.seek(offset)
-        with pa.ipc.new_stream(self._file, self._schema) as writer:
-            writer.write_table(table)
+        numbers = np.asarray(table[0])
+        order = np.argsort(numbers, kind="stable")
+        offsets = [self._file.tell()]
+        for batch in table.take(order).to_batches(BATCH_ROWS):
+            self._file.write(batch.serialize())
+            offsets.append(self._file.tell())
         self._file.flush()
-        self._runs.append((offset, self._file.tell() - offset))
+        self._runs.append(_Run(numbers[order[::BATCH_ROWS]], np.array(offsets, np.int64)))
 
-    def _slice(self, offset: int, size: int, low: int, high: int) -> pa.Table:
-        """The rows of a run in a range: mapped, and unmapped with the last reference to them."""
-        mapped = mmap.mmap(self._file.fileno(), size, offset=offset, access=mmap.ACCESS_READ)
-        table = pa.ipc.open_stream(pa.py_buffer(mapped)).read_all()
-        places = table[0].to_numpy()
-        start = int(np.searchsorted(places, np.uint64(low)))
-        end = len(places) if high == 1 << 64 else int(np.searchsorted(places, np.uint64(high)))
-        return table.slice(start, end - start)
+    def _slice(self, run: _Run, low: int, high: int) -> pa.Table:
+        """The rows of a run in a range. The file is read, not mapped: pages of a map count as memory."""
+        first = max(int(np.searchsorted(run.firsts, np.uint64(low))) - 1, 0)
+        last = len(run.firsts) if high == 1 << 64 else int(np.searchsorted(run.firsts, np.uint64(high)))
+        start, end = int(run.offsets[first]), int(run.offsets[last])
+        data = pa.BufferReader(os.pread(self._file.fileno(), end - start, start))
+        batches = [
+            pa.ipc.read_record_batch(pa.ipc.read_message(data), self._schema) for _ in range(first, last)
+        ]
+        table = pa.Table.from_batches(batches, self._schema)
+        numbers = np.asarray(table[0])
+        inside = (numbers >= np.uint64(low)) & (numbers <= np.uint64(high - 1))
+        begin = int(inside.argmax()) if inside.any() else 0
+        return table.slice(begin, int(inside.sum()))

@@ -95,12 +95,11 @@ def canonical(raw: str) -> Canonical:
     host = parsed.hostname.rstrip(".")
     if not host:
         raise ValueError(f"no host in URL: {raw[:200]!r}")
-    path = _percent(parsed.pathname)
-    page = _SESSION.sub("", path)
+    page = _SESSION.sub("", _percent(parsed.pathname))
     port = f":{parsed.port}" if parsed.port else ""
     query = _query(parsed.search, site_of_host(host))
     url = f"{parsed.protocol}//{host}{port}{page}{query}{_route(parsed.hash)}"
-    if host != parsed.hostname or page != path or url != _unescaped(url):
+    if host != parsed.hostname or page != parsed.pathname or url != _unescaped(url):
         return canonical(url)  # removing one thing can bring the parts of another together
     return _named(url, parsed.protocol[:-1], host)
 
@@ -165,9 +164,15 @@ def _route(fragment: str) -> str:
 
 
 def _percent(text: str) -> str:
-    """Spell escapes in upper case and write unreserved characters plainly (RFC 3986, section 6.2.2)."""
-    if "%" not in text:
-        return text
-    return _PERCENT.sub(
-        lambda match: chr(code) if (code := int(match[1], 16)) in _UNRESERVED else match[0].upper(), text
-    )
+    """Spell escapes in upper case and write unreserved characters plainly (RFC 3986, section 6.2.2).
+
+    Until nothing changes: `%%61a` is `%aa`, an escape again.
+    """
+
+    def spelt(match: re.Match[str]) -> str:
+        code = int(match[1], 16)
+        return chr(code) if code in _UNRESERVED else match[0].upper()
+
+    while "%" in text and text != (once := _PERCENT.sub(spelt, text)):
+        text = once
+    return text
