@@ -29,9 +29,9 @@ from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.watch import Look, Watch
 from dataprep.errors import DataError
-from dataprep.link_rules import MEDIA, REDDIT
+from dataprep.link_rules import refused
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
-from dataprep.urls import site_of
+from dataprep.urls import canonical, site_of
 
 STAGE = "fetches"
 PART_LINKS = 50_000
@@ -312,7 +312,7 @@ def _output(corpus: Corpus, file: Path) -> Output:
 
 def _moved(corpus: Corpus, fetched: Output) -> Iterator[Target]:
     """The new addresses of links that moved, but for sites of which the recipe takes nothing."""
-    unwanted = REDDIT | MEDIA | corpus.recipe.collect.links.blocked_sites
+    rules = corpus.recipe.collect.links
     for row in read_table(corpus.root, [fetched], ["outcome", "final_url", "url_key"]).to_pylist():
-        if row["outcome"] == "moved" and (site := site_of(row["final_url"])) not in unwanted:
-            yield Target(row["final_url"], row["url_key"], site)
+        if row["outcome"] == "moved" and not refused(canonical(row["final_url"]), rules):
+            yield Target(row["final_url"], row["url_key"], site_of(row["final_url"]))
