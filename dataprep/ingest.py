@@ -22,8 +22,8 @@ STAGES = ("links", "fetch", "extract", "score", "select")
 """Where `--until` can stop; `select` stands for all steps of the build."""
 
 
-UNREACHED = frozenset(["connect_error", "dns_error", "no_such_host", "proxy_error", "timeout"])
-"""Outcomes in which no server said anything."""
+UNREACHED = frozenset("connect_error dns_error no_such_host proxy_error robots_unavailable timeout".split())
+"""Outcomes that a machine which is cut off from the web sees; it defers the rest of a site after some."""
 
 
 def add(
@@ -63,11 +63,11 @@ def add(
 def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
     """Raise DataError when a crawl reached nobody at all: it is this machine that is cut off, not the web."""
     ended = fetch.outcomes(corpus, [increment])
-    if ended and not increment.closed and UNREACHED.issuperset(ended):
+    if not increment.closed and UNREACHED & ended.keys() and not ended.keys() - UNREACHED - {"deferred"}:
         how = ", ".join(f"{number:,} {outcome}" for outcome, number in ended.most_common())
         raise DataError(
-            f"{increment.path}: no server answered ({how}); if this machine was offline, "
-            f"`corpus drop {corpus.root} {increment.name}` and add the dumps again"
+            f"{increment.path}: no server answered ({how}); go on with --retry-failed, or, if this machine "
+            f"was offline, `corpus drop {corpus.root} {increment.name}` and add the dumps again"
         )
 
 

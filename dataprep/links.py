@@ -72,6 +72,8 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
         tick(sum(record.entered for record in records))
         return records
 
+    for stale in (increment.path / STAGE).glob("part-*.json"):
+        stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
     damages = [Damage(str(dump)) for dump in dumps]
     judge = Judge(corpus.recipe.collect.links)
     with Candidates(increment.path / STAGE) as candidates:

@@ -21,7 +21,7 @@ from dataprep.urls import site_of
 
 GONE = frozenset(
     "not_found no_such_host connect_error timeout server_error tls_error bad_http incomplete "
-    "bad_encoding redirect_loop".split()
+    "bad_encoding redirect_loop robots_unavailable".split()
 )
 """Outcomes after which an archive is asked: the page or its server is not there any more, or out of order.
 

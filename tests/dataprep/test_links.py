@@ -146,6 +146,17 @@ def many(number: int) -> list[dict[str, Any]]:
     ]
 
 
+def test_what_a_broken_off_call_left_does_not_count(tmp_path: Path) -> None:
+    """The index is written last; parts without it are of a call that ended early, over whatever dumps."""
+    corpus = make(tmp_path / "c")
+    run(corpus, "one", [post("a")])
+    increment = corpus.increments()[0]
+    corpus.index_record(increment).unlink()
+    (increment.path / "increment.json").unlink()
+    again = run(corpus, "one", [post("b", url="http://a.test/2"), post("c", url="http://a.test/3")])
+    assert sorted(row["url"] for row in again.rows) == ["http://a.test/2", "http://a.test/3"]
+
+
 def test_neither_partitions_nor_runs_change_what_enters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
