@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataprep import dedup, fetch, select
+from dataprep.builds import dedup, select
 from dataprep.corpus import Build, Corpus, Increment
+from dataprep.crawl import stage as fetch
 from dataprep.store import Record, read_table
 
 

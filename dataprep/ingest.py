@@ -10,11 +10,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dataprep import build as builds
-from dataprep import extract, fetch, links, score, text_shards
+from dataprep.builds import text_shards
+from dataprep.builds import verdicts as builds
 from dataprep.corpus import FACTS, Build, Corpus, Increment
+from dataprep.crawl import stage as fetch
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.documents import extract, score
 from dataprep.errors import DataError
+from dataprep.links import stage as links
 from dataprep.store import write_once
 from dataprep.workers import Progress, run_all
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dataprep.tokenizer import load as load_tokenizer
+from dataprep.tokens.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig
 from model.generate import generate
 from model.names import padded

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from dataprep import entering, extract, ingest, score
+from dataprep import ingest
 from dataprep.corpus import Corpus
+from dataprep.documents import extract, score
+from dataprep.links import entering
 from dataprep.recipe import NearDuplicates, Recipe, Select
 from dataprep.store import Record, commit, publish_table
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
 
-from dataprep.entering import SCHEMA
-from dataprep.link_rules import MEDIA, REDDIT, extension
+from dataprep.links.entering import SCHEMA
+from dataprep.links.rules import MEDIA, REDDIT, extension
 from dataprep.recipe import Links
 from dataprep.urls import canonical
 

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from dataprep import links
 from dataprep.corpus import Corpus
+from dataprep.links import stage as links
 from dataprep.recipe import Collect, Links, Recipe
 
 RECIPE = Recipe(name="benchmark", collect=Collect(links=Links(blocked_sites=frozenset(["wikipedia.org"]))))

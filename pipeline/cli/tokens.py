@@ -27,9 +27,9 @@ def train(
     """Train byte-level BPE on the current build, in GPT-2's file format."""
     from collections.abc import Iterator
 
-    from dataprep import tokenizer as bpe
+    from dataprep.builds.text_shards import read_documents
     from dataprep.corpus import Corpus
-    from dataprep.text_shards import read_documents
+    from dataprep.tokens import tokenizer as bpe
 
     corpus = Corpus.open(directory)
     records = corpus.current_build().records("text")
@@ -66,8 +66,8 @@ def pack(
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack."""
     from dataprep.corpus import Corpus
-    from dataprep.pack import Layout
-    from dataprep.pack import pack as run
+    from dataprep.tokens.pack import Layout
+    from dataprep.tokens.pack import pack as run
 
     corpus = Corpus.open(directory)
     build = corpus.current_build()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dataprep.text_shards import read_documents
+from dataprep.builds.text_shards import read_documents
 
 
 def outbound(*arguments: object) -> dict[str, Any]:

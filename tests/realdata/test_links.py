@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dataprep import links
 from dataprep.corpus import Corpus
 from dataprep.ingest import close
-from dataprep.link_index import LinkIndex
+from dataprep.links import stage as links
+from dataprep.links.index import LinkIndex
 from dataprep.recipe import Collect, Links, Recipe
 from dataprep.store import load_record, read_table
 

@@ -14,10 +14,10 @@ from pywb_server import replaying, write_warc
 from ready_corpus import make_corpus, no_progress
 
 from dataprep import ingest
+from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus, Increment
-from dataprep.fetch import outcomes
+from dataprep.crawl.stage import outcomes
 from dataprep.store import read_table
-from dataprep.text_shards import read_documents
 from dataprep.verify import problems
 
 HTML = {"Content-Type": "text/html"}

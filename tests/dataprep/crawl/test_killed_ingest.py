@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dataprep.corpus import Corpus
-from dataprep.fetch import outcomes
+from dataprep.crawl.stage import outcomes
 from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
 from dataprep.verify import problems
 

@@ -12,12 +12,13 @@ import pytest
 from aiohttp import web
 from ready_corpus import make_corpus, no_progress
 
-from dataprep import ingest, retries
+from dataprep import ingest
+from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import retries
 from dataprep.errors import DataError
 from dataprep.funnel import funnel
 from dataprep.store import read_table
-from dataprep.text_shards import read_documents
 from dataprep.trace import trace
 from dataprep.verify import problems
 

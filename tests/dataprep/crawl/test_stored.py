@@ -16,7 +16,7 @@ from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.fetch import Fetch
-from dataprep.extract import page_body
+from dataprep.documents.extract import page_body
 
 BODY = b"<html><body><p>" + b"The same bytes. " * 500 + b"</p></body></html>"
 IDENTICAL = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep import dedup, minhash, select
+from dataprep.builds import dedup, select
 from dataprep.corpus import Build, Corpus, Increment
+from dataprep.documents import minhash
 from dataprep.store import (
     Output,
     Record,

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import ingest, tokenizer
+from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.pack import Layout, pack
+from dataprep.tokens import tokenizer
+from dataprep.tokens.pack import Layout, pack
 
 TEXTS = [
     "\n\n".join(f"Page {n}, part {m}: café number {n * m} isn't far; 漢字, emoji 🎈." for m in range(20))

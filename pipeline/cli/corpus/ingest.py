@@ -1,27 +1,16 @@
-"""`outbound corpus ...`: make a corpus, ingest increments, select, look."""
+"""`outbound corpus init, add, drop`: make a corpus and its increments."""
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from pipeline.cli.app import Json, app, console, emit, progress
-
-if TYPE_CHECKING:
-    from dataprep.corpus import Increment
-    from dataprep.funnel import StageCount
-
-corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
-app.add_typer(corpus)
-
-Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that extract and score.", show_default="cores")]
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from pipeline.cli.app import Json, console, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, table
+from pipeline.cli.corpus.damage import damages_of, tell
 
 
 @corpus.command()
@@ -148,72 +137,17 @@ def add(
         partial(watching, opened.root, wandb_project, console),
         retry_failed,
     )
-    damages = _damages(increment)
+    damages = damages_of(increment)
     for damage in damages:
-        _report_damage(damage)
+        tell(damage)
     counts = funnel(directory)
     result = {"increment": increment.path.name, "until": until, "damage": damages}
     end = "is in" if until == "select" else f"is done until {until}"
     emit(
         result | {"funnel": [vars(count) for count in counts]},
         json,
-        f"{increment.path.name} {end}.\n{_table(counts)}",
+        f"{increment.path.name} {end}.\n{table(counts)}",
     )
-
-
-@corpus.command()
-def select(
-    directory: Directory,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the recipe's select section, a.b=c.")
-    ] = None,
-    workers: Workers = CORES,
-    json: Json = False,
-) -> None:
-    """Make another build from the same facts; no page is extracted again."""
-    from dataprep import ingest
-    from dataprep.corpus import Corpus
-    from dataprep.funnel import funnel
-    from dataprep.recipe import overridden
-
-    opened = Corpus.open(directory)
-    chosen = overridden(opened.recipe.select, overrides or [])
-    recipe = opened.recipe.model_copy(update={"select": chosen})
-    build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
-    counts = funnel(directory)
-    result = {"build": build.name, "funnel": [vars(count) for count in counts]}
-    emit(result, json, f"{build.path} is the current build.\n{_table(counts)}")
-
-
-@corpus.command()
-def status(directory: Directory, json: Json = False) -> None:
-    """Show the increments, how far each is, the current build, and the funnel."""
-    from dataprep.corpus import FACTS, Corpus
-    from dataprep.funnel import funnel
-
-    opened = Corpus.open(directory)
-    increments = [
-        {
-            "increment": increment.path.name,
-            "closed": increment.closed,
-            "parts": {stage: len(increment.records(stage)) for stage in FACTS},
-            "damage": _damages(increment),
-        }
-        for increment in opened.increments()
-    ]
-    build = opened.current_build().name if opened.has_build else None
-    counts = funnel(directory)
-    lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
-    for each, increment in zip(increments, opened.increments(), strict=True):
-        done = ", ".join(stage for stage in FACTS if increment.records(stage))
-        lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
-    result = {
-        "recipe": opened.recipe.name,
-        "build": build,
-        "increments": increments,
-        "funnel": [vars(count) for count in counts],
-    }
-    emit(result, json, "\n".join([*lines, _table(counts)]))
 
 
 @corpus.command()
@@ -227,78 +161,3 @@ def drop(
 
     path = Corpus.open(directory).drop(name)
     emit({"dropped": path.name}, json, f"{path}: dropped")
-
-
-@corpus.command()
-def verify(directory: Directory, json: Json = False) -> None:
-    """Check the hash of every file and that the counts add up; exits 1 when something is wrong."""
-    from dataprep.corpus import Corpus
-    from dataprep.verify import files, problems
-
-    opened = Corpus.open(directory)
-    found = []
-    with progress("verify", len(files(opened)), "files") as tick:
-        found = list(problems(opened, tick))
-    emit({"problems": found}, json, "\n".join(found) if found else "every file and every count is right")
-    if found:
-        raise typer.Exit(1)
-
-
-@corpus.command()
-def report(
-    directory: Directory,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The page.", show_default="DIRECTORY/report.html")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Draw the corpus on one self-contained HTML page."""
-    from pipeline.report import gather, render
-
-    page = output or directory / "report.html"
-    page.write_text(render(gather(directory)), encoding="utf-8")
-    emit({"report": str(page)}, json, f"{page}: open it in a browser")
-
-
-@corpus.command()
-def trace(
-    directory: Directory,
-    doc_id: Annotated[str, typer.Argument(help="A document's id: 32 hex digits.", show_default=False)],
-    json: Json = False,
-) -> None:
-    """Follow a document back to its WARC record, its URL and the submissions that posted it."""
-    from dataprep.corpus import Corpus
-    from dataprep.trace import trace as follow
-
-    found = follow(Corpus.open(directory), doc_id)
-    emit(found, json, "\n".join(f"{key}: {value}" for key, value in found.items()))
-
-
-def _damages(increment: Increment) -> list[dict[str, Any]]:
-    """What was wrong with the dumps of an increment."""
-    return [
-        damage
-        for record in increment.records("links")
-        for damage in record.notes.get("dumps", [])
-        if damage["bad_lines"] or damage["stopped"]
-    ]
-
-
-def _report_damage(damage: dict[str, Any]) -> None:
-    console.print(
-        f"[yellow]{escape(damage['path'])}[/]: "
-        f"{damage['bad_lines']} of {damage['lines']} lines are no submissions"
-        + (f"; {damage['stopped']}" if damage["stopped"] else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
-    for example in damage["examples"]:
-        console.print(f"  {escape(example)}", highlight=False, soft_wrap=True)
-
-
-def _table(counts: list[StageCount]) -> str:
-    lines = []
-    for count in counts:
-        lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
-        lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
-    return "\n".join(lines)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.crawl.outcomes import is_temporary
-from dataprep.entering import SCHEMA
+from dataprep.links.entering import SCHEMA
 from dataprep.store import Record, commit, publish_table, read_table
 
 STAGE = "retries"

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataprep import ingest, links, spill
+from dataprep import ingest, spill
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
+from dataprep.links import stage as links
 from dataprep.recipe import Collect, Links, Recipe
 from dataprep.store import Record, read_table
 from dataprep.verify import problems
@@ -162,7 +163,7 @@ def test_neither_partitions_nor_runs_change_what_enters(
 ) -> None:
     whole = run(make(tmp_path / "whole"), "one", many(2000))
     monkeypatch.setattr(spill, "RUN_BYTES", 20_000)
-    monkeypatch.setattr("dataprep.candidates.BATCH", 50)
+    monkeypatch.setattr("dataprep.links.candidates.BATCH", 50)
     corpus = make(tmp_path / "cut", partition_mb=0.05)
     cut = run(corpus, "one", many(2000))
     assert list(problems(corpus, lambda _: None)) == []

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dataprep import text_shards
-from dataprep import tokenizer as bpe
+from dataprep.builds import text_shards
+from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import RECIPE, Build, Corpus
 from dataprep.errors import DataError
 from dataprep.store import Output, attempt_path, publish, replace, write_once
-from dataprep.text_shards import read_documents
-from dataprep.tokenizer import Tokenizer
+from dataprep.tokens import tokenizer as bpe
+from dataprep.tokens.tokenizer import Tokenizer
 
 FORMAT = "outbound-tokens/1"
 SHUFFLE_SEED = 1

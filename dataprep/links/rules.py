@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dataprep.dumps import LARGEST_NUMBER, Submission, number, true
+from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
 from dataprep.recipe import Links
 from dataprep.urls import Canonical, canonical
 

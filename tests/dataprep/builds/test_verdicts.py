@@ -13,11 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep import dedup, ingest, minhash
+from dataprep import ingest
+from dataprep.builds import dedup
+from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus
+from dataprep.documents import minhash
 from dataprep.funnel import funnel, top_sites
 from dataprep.recipe import NearDuplicates
-from dataprep.text_shards import read_documents
 from dataprep.verify import problems
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ade", "ile", "ose", "une", "art", "ing", "orn")]

@@ -11,8 +11,8 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
+from dataprep.documents.extract import Unreadable, document, page_body
 from dataprep.errors import DataError
-from dataprep.extract import Unreadable, document, page_body
 from dataprep.recipe import Extraction
 
 PROSE = "The harbour of the old town is quiet in winter, and the boats lie still under the snow. " * 8

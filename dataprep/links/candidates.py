@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from dataprep.dumps import Submission
-from dataprep.link_index import ArrayWriter, LinkIndex, scattered
-from dataprep.link_rules import Judge, Post
+from dataprep.links.dumps import Submission
+from dataprep.links.index import ArrayWriter, LinkIndex, scattered
+from dataprep.links.rules import Judge, Post
 from dataprep.spill import Spill
 
 BATCH = 8192

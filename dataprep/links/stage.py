@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.candidates import Candidates
 from dataprep.corpus import Corpus, Increment
-from dataprep.dumps import Damage, read_dump
-from dataprep.entering import enter
 from dataprep.errors import DataError
-from dataprep.link_index import URL, ArrayWriter, LinkIndex
-from dataprep.link_rules import Judge
+from dataprep.links.candidates import Candidates
+from dataprep.links.dumps import Damage, read_dump
+from dataprep.links.entering import enter
+from dataprep.links.index import URL, ArrayWriter, LinkIndex
+from dataprep.links.rules import Judge
 from dataprep.spill import ranges
 from dataprep.store import (
     Output,

@@ -20,16 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from dataprep import retries
 from dataprep.corpus import Corpus, Increment
-from dataprep.crawl import archive
+from dataprep.crawl import archive, retries
 from dataprep.crawl.fetch import fetch_part
 from dataprep.crawl.outcomes import is_temporary
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.watch import Look, Watch
 from dataprep.errors import DataError
-from dataprep.link_rules import refused
+from dataprep.links.rules import refused
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
 from dataprep.urls import canonical, site_of
 

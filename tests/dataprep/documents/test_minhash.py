@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from dataprep import minhash
+from dataprep.documents import minhash
 
 RANDOM = np.random.default_rng(7)
 

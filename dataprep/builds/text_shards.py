@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataprep.builds.select import KEPT
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
-from dataprep.select import KEPT
 from dataprep.store import Output, Record, attempt_path, commit, done, publish, read_table
 
 STEP = "text"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dataprep import minhash
+from dataprep.documents import minhash
 from dataprep.errors import DataError
 from dataprep.recipe import NearDuplicates
 

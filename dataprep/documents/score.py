@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataprep import minhash
 from dataprep.corpus import Corpus, Increment
+from dataprep.documents import minhash
 from dataprep.store import Record, commit, done, publish_table, read_table
 
 STAGE = "scores"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.link_index import URL, find, merged
+from dataprep.links.index import URL, find, merged
 from dataprep.recipe import Links
 
 SCHEMA = pa.schema(

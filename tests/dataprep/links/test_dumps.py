@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from dataprep.dumps import Damage, number, read_dump, true
+from dataprep.links.dumps import Damage, number, read_dump, true
 
 LINES = [json.dumps({"id": f"{i:x}", "url": f"http://a.test/{i}", "score": i}).encode() for i in range(2000)]
 TEXT = b"\n".join(LINES) + b"\n"
@@ -146,7 +146,7 @@ def test_a_hostile_line_costs_only_itself(tmp_path: Path, bad: bytes) -> None:
 def test_a_line_too_long_for_memory_costs_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataprep.dumps.LONGEST_LINE_BYTES", 300_000)
+    monkeypatch.setattr("dataprep.links.dumps.LONGEST_LINE_BYTES", 300_000)
     dump = tmp_path / "dump"
     dump.write_bytes(LINES[0] + b'\n{"id": "x", "selftext": "' + b"x" * 2_000_000 + b'"}\n' + LINES[1])
     ids, damage = read(dump)

@@ -1,0 +1,1 @@
+"""Builds: verdicts on the documents of a corpus, and the text that they keep."""

@@ -1,0 +1,1 @@
+"""Stages `extract` and `score`: from pages to documents and their measurements."""

@@ -1,0 +1,1 @@
+"""Stage `links`: from dumps of submissions to the URLs that enter."""

@@ -1,0 +1,1 @@
+"""Tokens: the tokenizer, and the shards that training reads."""

@@ -1,0 +1,29 @@
+"""What the `outbound corpus` commands share: their group, their common arguments, the table of a funnel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.app import app
+
+if TYPE_CHECKING:
+    from dataprep.funnel import StageCount
+
+corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
+app.add_typer(corpus)
+
+Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that extract and score.", show_default="cores")]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def table(counts: list[StageCount]) -> str:
+    lines = []
+    for count in counts:
+        lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
+        lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
+    return "\n".join(lines)

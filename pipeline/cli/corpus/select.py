@@ -1,0 +1,34 @@
+"""`outbound corpus select`: another build from the same facts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Json, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, table
+
+
+@corpus.command()
+def select(
+    directory: Directory,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the recipe's select section, a.b=c.")
+    ] = None,
+    workers: Workers = CORES,
+    json: Json = False,
+) -> None:
+    """Make another build from the same facts; no page is extracted again."""
+    from dataprep import ingest
+    from dataprep.corpus import Corpus
+    from dataprep.funnel import funnel
+    from dataprep.recipe import overridden
+
+    opened = Corpus.open(directory)
+    chosen = overridden(opened.recipe.select, overrides or [])
+    recipe = opened.recipe.model_copy(update={"select": chosen})
+    build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
+    counts = funnel(directory)
+    result = {"build": build.name, "funnel": [vars(count) for count in counts]}
+    emit(result, json, f"{build.path} is the current build.\n{table(counts)}")
