@@ -13,31 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from measure import Run, middle, peer_python, run
 
 PEERS = Path(__file__).parent / "crawl_peers"
 SCRAPY = ("scrapy==2.19.0", "warcio==1.8.1", "uvloop==0.23.0")
 OURS, SCRAPY_WARC, BARE = "ours, WARC", "scrapy, WARC", "bare aiohttp, writes nothing"
 GOALS = {SCRAPY_WARC: 0.5, BARE: 2.0}
 """Our CPU seconds a page are to be at most this many times the peer's."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one run of a contender took: seconds of CPU and of wall time, and peak memory in bytes."""
-
-    cpu_s: float
-    wall_s: float
-    peak_bytes: int
 
 
 def main() -> None:
@@ -53,7 +42,9 @@ def main() -> None:
     if chosen.memory:
         memory(chosen.memory)
     else:
-        compare(chosen.pages, chosen.sites, chosen.median_bytes, chosen.repeats, scrapy_python(chosen.venv))
+        compare(
+            chosen.pages, chosen.sites, chosen.median_bytes, chosen.repeats, peer_python(chosen.venv, SCRAPY)
+        )
 
 
 def compare(pages: int, sites: int, median_bytes: int, repeats: int, scrapy: Path) -> None:
@@ -73,9 +64,9 @@ def compare(pages: int, sites: int, median_bytes: int, repeats: int, scrapy: Pat
             for name, (python, script) in commands.items():
                 out = Path(directory) / f"{turn}-{script}"
                 out.mkdir()
-                runs[name].append(measure([python, PEERS / script, job, out], pages))
-    cpu = {name: statistics.median(run.cpu_s for run in each) / pages for name, each in runs.items()}
-    wall = {name: statistics.median(run.wall_s for run in each) / pages for name, each in runs.items()}
+                runs[name].append(crawled([python, PEERS / script, job, out], pages))
+    cpu = {name: middle(each, "cpu_s") / pages for name, each in runs.items()}
+    wall = {name: middle(each, "wall_s") / pages for name, each in runs.items()}
     print(f"{pages:,} pages of {sites} sites, {median_bytes:,} bytes of HTML (median), {repeats} runs each\n")
     print("| | CPU ms a page | wall ms a page | pages/s | ours / it, CPU | goal | ours / it, wall |")
     print("|---|---|---|---|---|---|---|")
@@ -94,8 +85,8 @@ def memory(urls: list[int]) -> None:
         with serving(pages, 500) as port, tempfile.TemporaryDirectory() as directory:
             job = Path(directory) / "job.json"
             job.write_text(json.dumps({"port": port, "sites": split(pages, sites), "concurrency": 64}))
-            run = measure([Path(sys.executable), PEERS / "outbound.py", job, Path(directory)], pages)
-        print(f"| {pages:,} | {run.peak_bytes / 1e6:.0f} | {run.cpu_s / pages * 1e3:.2f} |")
+            taken = crawled([Path(sys.executable), PEERS / "outbound.py", job, Path(directory)], pages)
+        print(f"| {pages:,} | {taken.peak_bytes / 1e6:.0f} | {taken.cpu_s / pages * 1e3:.2f} |")
 
 
 def split(pages: int, sites: int) -> dict[str, list[str]]:
@@ -109,18 +100,12 @@ def goal(peer: str) -> str:
     return f"<= {GOALS[peer]}" if peer in GOALS else ""
 
 
-def measure(command: list[Path], pages: int) -> Run:
+def crawled(command: list[Path], pages: int) -> Run:
     """Run a contender on the last core; raises SystemExit unless it says that every page came."""
-    begun = time.monotonic()
-    with subprocess.Popen(pinned(command, -1), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        said = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    took = time.monotonic() - begun
-    if process.returncode or json.loads(said)["pages"] != pages:
-        raise SystemExit(f"{command[1]} exited with {process.returncode} after {said!r}, not {pages} pages")
-    return Run(used.ru_utime + used.ru_stime, took, used.ru_maxrss * 1024)
+    taken = run(command)
+    if json.loads(taken.said)["pages"] != pages:
+        raise SystemExit(f"{command[1]} said {taken.said!r}, not {pages} pages")
+    return taken
 
 
 @contextmanager
@@ -136,15 +121,6 @@ def serving(pages: int, median_bytes: int) -> Iterator[int]:
 def pinned(command: list[Path | str], core: int) -> list[str]:
     """A command on one of the cores that this process may use."""
     return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[core]), *map(str, command)]
-
-
-def scrapy_python(directory: Path) -> Path:
-    """The Python of a venv with scrapy, which is made if it is not there."""
-    python = directory.absolute() / "bin" / "python"
-    if not python.exists():
-        venv.create(directory, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *SCRAPY], check=True)
-    return python
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
+from measure import Run, middle, run
 
 PEERS = Path(__file__).parent / "links_peers"
 ORJSON = "orjson==3.11.4"
@@ -34,22 +32,13 @@ READ = {zstd.DecompressionParameter.window_log_max: 31}
 URLS_PER_SITE = 20
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one run of a contender took: seconds of CPU and of wall time, and peak memory in bytes."""
-
-    cpu_s: float
-    wall_s: float
-    peak_bytes: int
-
-
 def main() -> None:
     """Run what the command line asks for and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("dump", type=Path, nargs="?", help="a .zst dump to repeat")
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of text, at least")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--core", type=int, default=-1, help="the how manyth of ours to run on")
     parser.add_argument("--peers", type=Path, default=Path(".peers-links"), help="where orjson is, or goes")
     parser.add_argument("--index", type=float, nargs="+", metavar="MILLIONS", help="measure sizes instead")
     chosen = parser.parse_args()
@@ -77,7 +66,7 @@ def compare(source: Path, gigabytes: float, repeats: int, core: int, peers: Path
             LOOP: [sys.executable, PEERS / "orjson_loop.py", dump, directory / "loop.parquet"],
         }
         for name, command in commands.items():
-            runs[name].append(measured(command, core))
+            runs[name].append(run(command, core))
     ours = pa.concat_tables(
         map(pq.read_table, sorted(directory.glob("corpus-0/increments/*/links/*.parquet")))
     )
@@ -87,10 +76,10 @@ def compare(source: Path, gigabytes: float, repeats: int, core: int, peers: Path
     print(f"{ours.num_rows:,} links; medians of {repeats} runs in turn, on one core\n")
     print("| | CPU s | wall s | MB/s of CPU | peak MB | speed against ours |")
     print("|---|---|---|---|---|---|")
-    own = statistics.median(run.cpu_s for run in runs[OURS])
+    own = middle(runs[OURS], "cpu_s")
     for name, taken in runs.items():
-        cpu, wall = (statistics.median(getattr(run, each) for run in taken) for each in ("cpu_s", "wall_s"))
-        peak = max(run.peak_bytes for run in taken)
+        cpu, wall = middle(taken, "cpu_s"), middle(taken, "wall_s")
+        peak = max(each.peak_bytes for each in taken)
         print(
             f"| {name} | {cpu:.2f} | {wall:.2f} | {text_bytes / cpu / 1e6:.0f} | {peak / 1e6:.0f} "
             f"| {own / cpu:.2f} |"
@@ -109,7 +98,7 @@ def sizes(counts: list[int], core: int, directory: Path) -> None:
             dump = directory / f"{number}.zst"
             with zstd.open(dump, "wb") as file:
                 file.writelines(submissions(start, end, number))
-            taken.append(measured([sys.executable, PEERS / "ours.py", corpus, f"m{number}", dump], core))
+            taken.append(run([sys.executable, PEERS / "ours.py", corpus, f"m{number}", dump], core))
         links, index = (
             sum(path.stat().st_size for path in corpus.glob(pattern))
             for pattern in ("increments/0001-m0/links/*", "index/0001-*")
@@ -142,17 +131,6 @@ def submissions(start: int, end: int, month: int) -> Iterator[bytes]:
             b'{"id":"%d%07d","created_utc":%d,"subreddit":"news","score":%d,"is_self":false,"over_18":false,'
             b'"url":"http://www.site-%d.com/2014/03/a-title-of-a-page-as-they-are-%x"}\n'
         ) % (month, number, 1_390_000_000 + number, number % 50, number // URLS_PER_SITE, number * 2654435761)
-
-
-def measured(command: list[str | Path], core: int) -> Run:
-    """Run a command on one core and wait for it."""
-    began = time.monotonic()
-    process = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command}: exit code {process.returncode}")
-    return Run(usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss * 1024)
 
 
 if __name__ == "__main__":
