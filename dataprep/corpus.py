@@ -104,6 +104,10 @@ class Corpus:
         number = increments[-1].number + 1 if increments else 1
         path = self.root / "increments" / f"{number:04d}-{name}"
         path.mkdir(parents=True)
+        rivals = [other for other in self.increments() if other.number == number and other.name != name]
+        if rivals:  # begun at the same instant: who lists last sees the other and gives way, or both do
+            path.rmdir()
+            raise DataError(f"{rivals[0].path}: began at the same instant as {name}; run the command again")
         return Increment(number, name, path)
 
     def drop(self, name: str) -> Path:

@@ -14,6 +14,7 @@ from dataprep.builds import text_shards
 from dataprep.builds import verdicts as builds
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
+from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.documents import extract, score
 from dataprep.errors import DataError
@@ -23,10 +24,6 @@ from dataprep.workers import Progress, run_all
 
 STAGES = ("links", "fetch", "extract", "score", "select")
 """Where `--until` can stop; `select` stands for all steps of the build."""
-
-
-UNREACHED = frozenset("connect_error dns_error no_such_host proxy_error robots_unavailable timeout".split())
-"""Outcomes that a machine which is cut off from the web sees; it defers the rest of a site after some."""
 
 
 def add(

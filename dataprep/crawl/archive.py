@@ -19,14 +19,8 @@ from dataprep.crawl.rows import Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.urls import site_of
 
-GONE = frozenset(
-    "not_found no_such_host connect_error timeout server_error tls_error bad_http incomplete "
-    "bad_encoding redirect_loop robots_unavailable".split()
-)
-"""Outcomes after which an archive is asked: the page or its server is not there any more, or out of order.
-
-Not among them: what a site does not want (robots.txt, 403), what is no page, and what had no turn yet.
-"""
+LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
+"""A timestamp of an archive has fourteen digits; a damaged dump may claim a later time."""
 
 _CAPTURE = re.compile(r"(https?://.+?)/(\d{1,14})(?:[a-z]{2}_)?/(https?://.+)")
 
@@ -36,8 +30,11 @@ def capture(archive: str, target: Target) -> Target:
 
     >>> capture("http://web.test/all", Target("http://a.test/?b", b"", "a.test", 1375315200)).url
     'http://web.test/all/20130801000000id_/http://a.test/?b'
+    >>> capture("http://web.test", Target("http://a.test/", b"", "a.test", 10**15)).url
+    'http://web.test/99991231235959id_/http://a.test/'
     """
-    stamp = datetime.fromtimestamp(target.first_seen, UTC).strftime("%Y%m%d%H%M%S")
+    seen = min(target.first_seen, LAST_SECOND)
+    stamp = datetime.fromtimestamp(seen, UTC).strftime("%Y%m%d%H%M%S")
     url = f"{archive.rstrip('/')}/{stamp}id_/{target.url}"
     return replace(target, url=url, site=site_of(url), original=target.url)
 

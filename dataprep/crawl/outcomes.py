@@ -44,6 +44,23 @@ OUTCOMES: dict[str, Kind] = {
     "deferred": Kind.TEMPORARY,  # the round ended or the site kept failing before its turn came
 }
 
+NOBODY_THERE = frozenset(
+    "no_such_host dns_error connect_error proxy_error tls_error refused_address refused_port bad_url".split()
+)
+"""What any page of the host would meet as well, its robots.txt first."""
+
+UNREACHED = frozenset("connect_error dns_error no_such_host proxy_error robots_unavailable timeout".split())
+"""What a machine that is cut off from the web sees; it defers the rest of a site after some."""
+
+GONE = frozenset(
+    "not_found no_such_host connect_error timeout server_error tls_error bad_http incomplete "
+    "bad_encoding redirect_loop robots_unavailable".split()
+)
+"""The page or its server is not there any more, or out of order: an archive may have it.
+
+Not among them: what a site does not want (robots.txt, 403), what is no page, and what had no turn yet.
+"""
+
 
 def is_temporary(outcome: str) -> bool:
     """Whether the same URL is worth fetching again in a later round."""

@@ -11,13 +11,8 @@ from protego import Protego
 from dataprep.crawl.client import Client
 from dataprep.crawl.hostfile import host_file
 from dataprep.crawl.optout import Reservations
-from dataprep.crawl.outcomes import NotFetched
+from dataprep.crawl.outcomes import NOBODY_THERE, NotFetched
 from dataprep.crawl.pace import Pace
-
-_NOBODY_THERE = frozenset(
-    "no_such_host dns_error connect_error proxy_error tls_error refused_address refused_port bad_url".split()
-)
-"""Failures that any page of the host would meet as well: they are the page's outcome, too."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ class Robots:
         try:
             parsed = Protego.parse(await host_file(url, self._client, self._pace))
         except NotFetched as failure:
-            if failure.outcome in _NOBODY_THERE:
+            if failure.outcome in NOBODY_THERE:
                 return failure
             return NotFetched("robots_unavailable", f"{url}: {failure.outcome} {failure.detail}".strip())
         delay_s = parsed.crawl_delay(self._agent)

@@ -23,7 +23,7 @@ import xxhash
 from dataprep.corpus import Corpus, Increment
 from dataprep.crawl import archive, retries
 from dataprep.crawl.fetch import fetch_part
-from dataprep.crawl.outcomes import is_temporary
+from dataprep.crawl.outcomes import GONE, is_temporary
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.watch import Look, Watch
@@ -148,7 +148,7 @@ class _Fetching:
             if not targets:
                 break
         if last:
-            gone = self._last_rows(live, archive.GONE.__contains__)
+            gone = self._last_rows(live, GONE.__contains__)
             dead = [target for target in wanted if target.url_key in gone]
             self._ask(last, number, ARCHIVE_LAST, dead, live, gone)
         return self._committed() > before
