@@ -105,21 +105,83 @@ class NearDuplicates(Section):
     """Smallest Jaccard similarity over word 5-grams that drops the later document."""
 
 
+class Gopher(Section):
+    """Gopher's rules (Rae et al. 2021, appendix A.1.1 and table A1); null switches a rule off.
+
+    `min_X` and `max_X` bound the measurement `gopher_X`, here and in the sections below.
+    """
+
+    max_duplicate_paragraphs: float | None = 0.30
+    max_duplicate_paragraph_characters: float | None = 0.20
+    max_duplicate_lines: float | None = 0.30
+    max_duplicate_line_characters: float | None = 0.20
+    max_top_2_gram: float | None = 0.20
+    """Largest share of the characters in the most frequent n-gram of words."""
+    max_top_3_gram: float | None = 0.18
+    max_top_4_gram: float | None = 0.16
+    max_duplicate_5_grams: float | None = 0.15
+    """Largest share of the characters in n-grams that repeat an earlier one."""
+    max_duplicate_6_grams: float | None = 0.14
+    max_duplicate_7_grams: float | None = 0.13
+    max_duplicate_8_grams: float | None = 0.12
+    max_duplicate_9_grams: float | None = 0.11
+    max_duplicate_10_grams: float | None = 0.10
+    min_words: float | None = 50
+    max_words: float | None = 100_000
+    min_word_length: float | None = 3
+    """Smallest mean length of a word in characters."""
+    max_word_length: float | None = 10
+    max_hashes: float | None = 0.1
+    """Most `#` a word."""
+    max_ellipses: float | None = 0.1
+    max_bullet_lines: float | None = 0.9
+    max_ellipsis_lines: float | None = 0.3
+    min_alphabetic: float | None = 0.8
+    """Smallest share of words with a letter."""
+    min_stop_words: float | None = 2
+    """Fewest different ones of eight English stop words."""
+
+
+class C4(Section):
+    """C4's rules for pages (Raffel et al. 2020, section 2.2), over the lines that C4 would have left."""
+
+    terminal_punctuation: bool = True
+    """Count only lines that end in terminal punctuation, as the paper does; FineWeb does not."""
+    max_lorem_ipsum: float | None = 0
+    max_curly_brackets: float | None = 0
+    min_sentences: float | None = 5
+    min_lines: float | None = None
+    """Smallest share of the lines that C4 would have left; no rule of the paper, which drops the others."""
+
+
+class FineWeb(Section):
+    """FineWeb's own rules (Penedo et al. 2024, section 3.6)."""
+
+    min_terminal_lines: float | None = 0.12
+    max_short_lines: float | None = 0.67
+    max_duplicate_characters: float | None = 0.1
+    """Largest share of characters in repeated lines: the paper's; the code that made FineWeb has 0.01."""
+    max_newlines: float | None = 0.3
+    """Most newlines a word: of the code, not in the paper."""
+
+
 class Select(Section):
-    """Thresholds over the measurements of `score`, then deduplication."""
+    """Thresholds over the measurements of `score`, then deduplication.
+
+    The rules hold in the order in which they stand here; the first that fails is the verdict, by its name in
+    the recipe (`gopher.max_hashes`).
+    """
 
     languages: frozenset[str] | None = None
     """ISO 639-1 codes that are kept; none: every language."""
-    min_words: int = 0
-    max_words: int | None = None
-    mean_word_length: tuple[float, float] | None = None
-    """Smallest and largest mean length of a word in characters (Gopher: 3 to 10)."""
-    min_alphabetic: float = 0.0
-    """Smallest share of words with a letter (Gopher: 0.8)."""
-    min_stop_words: int = 0
-    """Fewest distinct of Gopher's eight English stop words (Gopher: 2)."""
-    max_duplicate_lines: float = 1.0
-    """Largest share of lines that repeat an earlier line (Gopher: 0.3)."""
+    min_language_probability: float | None = None
+    """How sure the language must be."""
+    min_words: float | None = None
+    """Fewest words, as white space separates them."""
+    max_words: float | None = None
+    gopher: Gopher | None = None
+    c4: C4 | None = None
+    fineweb: FineWeb | None = None
     near_duplicates: NearDuplicates | None = NearDuplicates()
 
 

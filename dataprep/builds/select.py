@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from dataprep.recipe import Select
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.recipe import C4, FineWeb, Gopher, Section, Select
 
 KEPT = "kept"
+SECTIONS: dict[str, type[Section]] = {"gopher": Gopher, "c4": C4, "fineweb": FineWeb}
+
+
+def _bounds(section: type[Section]) -> list[str]:
+    """The fields of a section that bound a measurement."""
+    return [name for name in section.model_fields if name.startswith(("min_", "max_"))]
+
+
 REASONS = (
-    "language",
-    "too_few_words",
-    "too_many_words",
-    "word_length",
-    "not_alphabetic",
-    "stop_words",
-    "duplicate_lines",
+    "languages",
+    *_bounds(Select),
+    *(f"{name}.{bound}" for name, section in SECTIONS.items() for bound in _bounds(section)),
 )
-"""The verdicts of this step, in the order of the rules."""
+"""The verdicts of this step, in the order of the rules; each is the rule's name in the recipe."""
+
+Mask = npt.NDArray[np.bool_]
+Measured = npt.NDArray[np.float64]
 
 
-def judge(row: Mapping[str, Any], rules: Select) -> tuple[str, float | None]:
-    """The verdict on one row of `scores` and the measurement that decided it."""
-    for verdict, failed, measured in _rules(row, rules):
-        if failed:
-            return verdict, measured
-    return KEPT, None
+def judge(scores: pa.Table, rules: Select) -> tuple[list[str], list[float | None]]:
+    """The verdict on each row of a table of `scores`, and the measurement that decided it."""
+    verdicts = np.full(len(scores), KEPT, object)
+    numbers = np.full(len(scores), np.nan)
+    for reason, failed, measured in _rules(scores, rules):
+        first = failed & (verdicts == KEPT)
+        verdicts[first], numbers[first] = reason, measured[first]
+    return verdicts.tolist(), [None if number != number else number for number in numbers.tolist()]
 
 
-def _rules(row: Mapping[str, Any], rules: Select) -> Iterator[tuple[str, bool, float | None]]:
-    words, length = row["words"], row["mean_word_length"]
-    yield "language", rules.languages is not None and row["language"] not in rules.languages, None
-    yield "too_few_words", words < rules.min_words, words
-    yield "too_many_words", rules.max_words is not None and words > rules.max_words, words
-    if rules.mean_word_length:
-        low, high = rules.mean_word_length
-        yield "word_length", not low <= length <= high, length
-    yield "not_alphabetic", row["alphabetic"] < rules.min_alphabetic, row["alphabetic"]
-    yield "stop_words", row["stop_words"] < rules.min_stop_words, row["stop_words"]
-    yield "duplicate_lines", row["duplicate_lines"] > rules.max_duplicate_lines, row["duplicate_lines"]
+def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measured]]:
+    """Each rule's name, the rows that fail it, and what it measured."""
+    if rules.languages is not None:
+        known = pc.is_in(scores["language"], value_set=pa.array(sorted(rules.languages), pa.string()))
+        yield "languages", ~known.to_numpy(), scores["language_probability"].to_numpy()
+    yield from _bounded(scores, rules, "", "")
+    for name in SECTIONS:
+        if (section := getattr(rules, name)) is not None:
+            loose = isinstance(section, C4) and not section.terminal_punctuation
+            yield from _bounded(scores, section, f"{name}.", "c4_any_end_" if loose else f"{name}_")
+
+
+def _bounded(
+    scores: pa.Table, section: Section, reason: str, column: str
+) -> Iterator[tuple[str, Mask, Measured]]:
+    """The rules `min_X` and `max_X` of a section, over the columns whose names are `column` and X."""
+    for bound in _bounds(type(section)):
+        if (threshold := getattr(section, bound)) is None:
+            continue
+        measured = scores[column + bound[4:]].to_numpy().astype(np.float64)
+        failed = measured < threshold if bound.startswith("min_") else measured > threshold
+        yield reason + bound, failed, measured

@@ -64,8 +64,6 @@ def judge_increment(
 
     rules = corpus.recipe.select
     rows = _rows_in_corpus_order(corpus, increment)
-    for row in rows:
-        row["verdict"], row["number"] = select.judge(row, rules)
     chosen = [place for place, row in enumerate(rows) if row["verdict"] == select.KEPT]
     passed = dedup.Passed(
         np.array(chosen, np.uint32),
@@ -127,13 +125,17 @@ class _LookUp:
 
 
 def _rows_in_corpus_order(corpus: Corpus, increment: Increment) -> list[dict[str, Any]]:
-    """Identity, place and measurements of all documents of an increment."""
+    """Identity, place, signature and the verdict by thresholds of all documents of an increment."""
     rows: list[dict[str, Any]] = []
     identity = ["url_key", "text_key", "first_seen"]
     for part, (documents, scores) in enumerate(
         zip(increment.records("documents"), increment.records("scores"), strict=True)
     ):
-        table = read_table(corpus.root, scores.outputs)
+        measured = read_table(corpus.root, scores.outputs)
+        verdicts, numbers = select.judge(measured, corpus.recipe.select)
+        table = measured.select(["doc_id", "shingles", "signature"])
+        table = table.append_column("verdict", pa.array(verdicts, pa.string()))
+        table = table.append_column("number", pa.array(numbers, pa.float64()))
         for name in identity:
             table = table.append_column(name, read_table(corpus.root, documents.outputs, [name])[name])
         rows += [{**row, "part": part, "row": place} for place, row in enumerate(table.to_pylist())]

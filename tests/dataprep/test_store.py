@@ -45,7 +45,7 @@ def test_the_same_bytes_are_the_same_file(tmp_path: Path) -> None:
 
 
 def test_a_recipe_reads_back_equal_and_names_its_build(tmp_path: Path) -> None:
-    recipe = Recipe(name="r", select=Select(languages=frozenset(["en", "de"]), mean_word_length=(3, 10)))
+    recipe = Recipe(name="r", select=Select(languages=frozenset(["en", "de"]), min_words=3))
     Corpus.create(tmp_path, recipe)
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
     assert Corpus.open(tmp_path).recipe == recipe

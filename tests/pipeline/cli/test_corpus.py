@@ -151,7 +151,7 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
     facts = sorted(path.name for path in corpus.glob("increments/**/*"))
     chosen = outbound("corpus", "select", corpus, "min_words=100000", "--json")
     assert chosen.returncode == 0, chosen.stderr
-    assert json.loads(chosen.stdout)["funnel"][-2]["reasons"] == {"too_few_words": 2}
+    assert json.loads(chosen.stdout)["funnel"][-2]["reasons"] == {"min_words": 2}
     assert sorted(path.name for path in corpus.glob("increments/**/*")) == facts
 
 
