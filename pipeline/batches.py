@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import xxhash
 from torch import Tensor
 
+from pipeline.ledger import Ledger
 from pipeline.order import Order
 from pipeline.tokens import TokenStream
 
@@ -18,7 +19,7 @@ MicroBatch = tuple[Tensor, Tensor]
 
 
 def sample_hash(sample: int, tokens: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
-    """Hash one sample, its number as the seed; the sum of these modulo 2^64 is the stream hash."""
+    """Hash one sample, seeded by its place in the order; their sum modulo 2^64 is the stream hash."""
     return xxhash.xxh3_64_intdigest(tokens.astype("<u4").tobytes(), seed=sample)
 
 
@@ -32,6 +33,7 @@ class TrainFeed:
     micro: int
     dp_rank: int
     dp_size: int
+    ledger: Ledger = field(default_factory=Ledger)
     read_hash: int = 0
     """Sum modulo 2^64 of the hashes of all samples that this rank has read since the last `take_hash`."""
 
@@ -46,8 +48,9 @@ class TrainFeed:
         return taken
 
     def _sample(self, sample: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        tokens = self.stream.slice(self.order(sample) * self.n_ctx, self.n_ctx + 1).astype(np.int64)
-        self.read_hash = (self.read_hash + sample_hash(sample, tokens)) % 2**64
+        place = self.ledger.place(sample)
+        tokens = self.stream.slice(self.order(place) * self.n_ctx, self.n_ctx + 1).astype(np.int64)
+        self.read_hash = (self.read_hash + sample_hash(place, tokens)) % 2**64
         return tokens
 
 

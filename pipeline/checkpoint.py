@@ -53,6 +53,14 @@ class RunState:
     wandb_id: str
     resumes: list[int]
     """Steps after which the run was resumed."""
+    skipped: int
+    """Steps whose gradient was not finite."""
+    skipped_in_a_row: int
+    recent: list[float]
+    """Losses of the last steps, as many as the spike guard looks at."""
+    ledger: list[list[int]]
+    """Ranges of the data order that are skipped."""
+    spikes: int
     processes: int
     stages: int
 
@@ -155,8 +163,12 @@ class Writer:
         """Where a rank writes its tensors."""
         return self.beside / f"rank-{rank:05d}.safetensors"
 
-    def publish(self, state: RunState, shares: list[dict[str, Any]], keep: int) -> None:
-        """Make it current, by one rank after all have written; then let go of all but the last `keep`.
+    def publish(
+        self, state: RunState, shares: list[dict[str, Any]], keep: int, keep_every: int | None = None
+    ) -> None:
+        """Make it current, by one rank after all have written; then let go of old ones.
+
+        The last `keep` stay, and those of every `keep_every`th step.
 
         `shares` holds {"file", "bytes", "xxh3_128", "tensors": [names]} of each rank.
         """
@@ -172,7 +184,8 @@ class Writer:
         self.beside.rename(self.path)
         _sync_directory(self.path.parent)
         for old in list(newest(self.path.parent.parent))[keep:]:
-            shutil.rmtree(old)
+            if not keep_every or int(old.name.removeprefix("step-")) % keep_every:
+                shutil.rmtree(old)
 
 
 def retire(path: Path) -> None:

@@ -103,7 +103,25 @@ class Train(Section):
     checkpoint_every: int = Field(default=1000, ge=1)
     """Steps."""
     keep: int = Field(default=3, ge=1)
-    """Checkpoints that stay."""
+    """Newest checkpoints that stay."""
+    keep_every: int | None = Field(default=None, ge=1)
+    """Checkpoints of multiples of so many steps stay, too."""
+
+
+class Guards(Section):
+    """What happens to a run that goes wrong."""
+
+    non_finite: int = Field(default=3, ge=1)
+    """So many steps in a row whose gradient is not finite end the run; each of them is skipped."""
+    spike_z: float | None = Field(default=None, gt=0)
+    """A loss so many standard deviations above the mean of the last `spike_window` is a spike: the checkpoint
+    before it is loaded, and the samples since then are skipped for good. Absent: no loss is."""
+    spike_window: int = Field(default=100, ge=2)
+    """Steps."""
+    spikes: int = Field(default=5, ge=0)
+    """How many are skipped; one more ends the run."""
+    stall_s: float = Field(default=1800, ge=0)
+    """A process that makes no progress for so many seconds writes its threads' stacks and ends; 0: never."""
 
 
 class Wandb(Section):
@@ -125,6 +143,7 @@ class RunConfig(Section):
     batch: Batch
     parallel: Parallel = Parallel()
     train: Train
+    guards: Guards = Guards()
     wandb: Wandb = Wandb()
 
     @property

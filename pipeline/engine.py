@@ -133,10 +133,13 @@ class PlainEngine:
             self._engine.set_gradient_accumulation_boundary(last)
             loss = self._loss(inputs, targets)
             self._engine.backward(loss)
+            total += loss.detach()
             if last and self._bare:
                 self._norm = float(_norm(self.parameters))
+                if not math.isfinite(self._norm):  # DeepSpeed's own optimizers skip such a step themselves
+                    self._engine.zero_grad()
+                    break
             self._engine.step()
-            total += loss.detach()
         return self._mean(total / count)
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:

@@ -23,15 +23,18 @@ from pipeline.config import RunConfig, check_layout, save_config
 from pipeline.device import Device, find_device
 from pipeline.engine import Engine, build_engine
 from pipeline.errors import RunError
+from pipeline.ledger import Ledger
 from pipeline.monitor import Monitor, wandb_id
 from pipeline.order import Order
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
 from pipeline.ranks import Place, gather_json, join, sum_int64
 from pipeline.resume import diverged, restore, save
 from pipeline.schedule import batch_size, learning_rate
+from pipeline.spikes import z_score
 from pipeline.state import updates
 from pipeline.stop import StopRequest
 from pipeline.tokens import Generation, TokenStream
+from pipeline.watchdog import Watchdog
 
 log = logging.getLogger("outbound")
 
@@ -45,14 +48,16 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
     check_layout(config, place.world)
     device = find_device(place.local_rank)
     with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
-        join(place, device.backend)
-        try:
-            _agree_on(generation, device)
-            trainer = _build(config, generation, place, device)
-            then = restore(config, generation, trainer.engine, place)
-            return trainer.run(then, stop)
-        finally:
-            dist.destroy_process_group()
+        join(place, device.backend, 2 * config.guards.stall_s)
+        stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
+        with Watchdog(config.guards.stall_s, stacks) as watchdog:
+            try:
+                _agree_on(generation, device)
+                trainer = _build(config, generation, place, device, watchdog)
+                then = restore(config, generation, trainer.engine, place)
+                return trainer.run(then, stop)
+            finally:
+                dist.destroy_process_group()
 
 
 @contextmanager
@@ -80,6 +85,7 @@ class _Trainer:
     engine: Engine
     feed: TrainFeed
     held_out: EvalFeed
+    watchdog: Watchdog
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
@@ -115,19 +121,25 @@ class _Trainer:
             lr = _lr(config, tokens)
             loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
-            self._must_be_finite(now.step + 1, {"loss": loss, "grad_norm": norm})
+            self.watchdog.beat()
             # One all-reduce says both: does anyone want to stop, and which stream was read.
             read = self.feed.take_hash() if self.engine.stage == 0 else 0
             wishes, read = sum_int64([int(bool(stop)), read], self.device.type)
             stopped = wishes > 0
-            now = replace(
+            if self._spiked(loss, now):
+                now = self._without(now, batch, loss, monitor)
+                continue
+            before, now = (
                 now,
-                step=now.step + 1,
-                samples=now.samples + batch,
-                tokens=tokens,
-                stream_hash=(now.stream_hash + read) % 2**64,
-                loss=loss,
+                replace(
+                    now,
+                    step=now.step + 1,
+                    samples=now.samples + batch,
+                    tokens=tokens,
+                    stream_hash=(now.stream_hash + read) % 2**64,
+                ),
             )
+            now = self._counted(before, now, loss, norm)
             if monitor:
                 monitor.step(self._row(now, lr, norm, batch, time.perf_counter() - began))
             ended = now.samples == config.samples
@@ -138,8 +150,57 @@ class _Trainer:
                 now = self._save(now)
         return now
 
+    def _counted(self, before: RunState, now: RunState, loss: float, norm: float) -> RunState:
+        """Note a step's loss, or that every rank skipped it because its gradient is not finite.
+
+        Raises RunError when there are too many of those in a row.
+        """
+        guards = self.config.guards
+        if math.isfinite(loss) and math.isfinite(norm):
+            recent = [*before.recent, loss][-guards.spike_window :] if guards.spike_z else []
+            return replace(now, loss=loss, skipped_in_a_row=0, recent=recent)
+        if before.skipped_in_a_row + 1 >= guards.non_finite:
+            raise diverged(
+                self.config.run.dir,
+                f"loss {loss} and grad_norm {norm} at step {now.step}, "
+                f"{before.skipped_in_a_row + 1} steps in a row (guards.non_finite)",
+            )
+        log.warning("step %d skipped: loss %s, grad_norm %s", now.step, loss, norm)
+        return replace(now, skipped=before.skipped + 1, skipped_in_a_row=before.skipped_in_a_row + 1)
+
+    def _spiked(self, loss: float, now: RunState) -> bool:
+        guards = self.config.guards
+        full = len(now.recent) == guards.spike_window
+        return bool(guards.spike_z and full and z_score(loss, now.recent) > guards.spike_z)
+
+    def _without(self, now: RunState, batch: int, loss: float, monitor: Monitor | None) -> RunState:
+        """Go back to the checkpoint before a spike, and skip all that was read since then.
+
+        DeepSpeed tells the loss after the update, so that the weights cannot be kept.
+        """
+        told = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_z)"
+        if now.spikes == self.config.guards.spikes:
+            raise RunError(f"{told}, and {now.spikes} were skipped before it (guards.spikes): lower the rate")
+        then = restore(self.config, self.generation, self.engine, self.place)
+        if then is None:
+            raise RunError(f"{told}, before the first checkpoint: lower train.checkpoint_every")
+        self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
+        if monitor:
+            monitor.roll_back(then.step)
+            monitor.say(f"{told}: back to step {then.step}, without the samples since then")
+        return replace(
+            then,
+            config=now.config,
+            resumes=now.resumes,
+            processes=now.processes,
+            stages=now.stages,
+            ledger=[list(each) for each in self.feed.ledger.ranges],
+            spikes=now.spikes + 1,
+        )
+
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
         val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
+        self.watchdog.beat()
         self._must_be_finite(now.step, {"val_loss": val_loss})
         now = replace(now, val_loss=val_loss)
         if monitor:
@@ -154,6 +215,7 @@ class _Trainer:
     def _save(self, now: RunState) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
         path = save(self.config, self.engine, now, self.place)
+        self.watchdog.beat()
         if self.place.rank == 0:
             log.info("saved %s", path)
         return now
@@ -177,7 +239,13 @@ class _Trainer:
             resumes=[],
             processes=0,
             stages=0,
+            skipped=0,
+            skipped_in_a_row=0,
+            recent=[],
+            ledger=[],
+            spikes=0,
         )
+        self.feed.ledger = Ledger(tuple((start, end) for start, end in state.ledger))
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
             state,
@@ -201,9 +269,10 @@ class _Trainer:
         row = {
             "step": now.step,
             "tokens": now.tokens,
-            "loss": now.loss,
+            **({} if now.skipped_in_a_row else {"loss": now.loss}),
             "lr": lr,
-            "grad_norm": norm,
+            **({} if now.skipped_in_a_row else {"grad_norm": norm}),
+            "skipped": now.skipped,
             "batch": batch,
             "tokens_per_s": speed,
             "stream_hash": f"{now.stream_hash:016x}",
@@ -222,11 +291,15 @@ class _Trainer:
             "unigram_entropy_nats": self.generation.splits["train"].unigram_entropy_nats,
             "seconds": now.seconds,
             "resumes": now.resumes,
+            "skipped": now.skipped,
+            "spikes": now.spikes,
             "stopped": now.samples < self.config.samples,
         }
 
 
-def _build(config: RunConfig, generation: Generation, place: Place, device: Device) -> _Trainer:
+def _build(
+    config: RunConfig, generation: Generation, place: Place, device: Device, watchdog: Watchdog
+) -> _Trainer:
     """Map the data and build the engine over the processes that have met."""
     train_stream = TokenStream(generation, "train", config.data.verify)
     val_stream = TokenStream(generation, "val", config.data.verify)
@@ -238,10 +311,10 @@ def _build(config: RunConfig, generation: Generation, place: Place, device: Devi
         seed=config.run.seed,
         generation=generation.number,
     )
-    spread = {"micro": config.batch.micro, "dp_rank": engine.dp_rank, "dp_size": engine.dp_size}
-    feed = TrainFeed(train_stream, order, n_ctx, **spread)
-    held_out = EvalFeed(val_stream, config.train.eval_sequences, n_ctx, **spread)
-    return _Trainer(config, generation, place, device, engine, feed, held_out)
+    spread = config.batch.micro, engine.dp_rank, engine.dp_size
+    feed = TrainFeed(train_stream, order, n_ctx, *spread)
+    held_out = EvalFeed(val_stream, config.train.eval_sequences, n_ctx, *spread)
+    return _Trainer(config, generation, place, device, engine, feed, held_out, watchdog)
 
 
 def _agree_on(generation: Generation, device: Device) -> None:

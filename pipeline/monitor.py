@@ -27,8 +27,9 @@ class Monitor:
 
     def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:
         """Go on after `step`: what was written beyond it belongs to steps that will be taken again."""
-        truncate_metrics(config.run.dir / "metrics.jsonl", step)
-        self._metrics = (config.run.dir / "metrics.jsonl").open("a", buffering=1)
+        self._path = config.run.dir / "metrics.jsonl"
+        truncate_metrics(self._path, step)
+        self._metrics = self._path.open("a", buffering=1)
         self._wandb = _start_wandb(config, wandb_id)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
 
@@ -41,6 +42,12 @@ class Monitor:
         """Record one evaluation."""
         self._record(row)
         self._terminal.say(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+
+    def roll_back(self, step: int) -> None:
+        """Forget what was recorded after `step`, since it is taken again."""
+        self._metrics.close()
+        truncate_metrics(self._path, step)
+        self._metrics = self._path.open("a", buffering=1)
 
     def say(self, text: str) -> None:
         """Tell people, on the terminal and in log.txt, what happens."""
@@ -122,7 +129,8 @@ class _Terminal:
         self._bar.start()
 
     def step(self, row: dict[str, Any]) -> None:
-        text = f"step {row['step']}  loss {row['loss']:.4f}  {row['tokens_per_s']:,.0f} tokens/s"
+        loss = f"loss {row['loss']:.4f}" if "loss" in row else "skipped, not finite"
+        text = f"step {row['step']}  {loss}  {row['tokens_per_s']:,.0f} tokens/s"
         self._bar.update(self._task, completed=row["tokens"], description=text)
         if not self._console.is_terminal and time.monotonic() - self._said_at > QUIET_S:
             self.say(f"{row['tokens'] / self._total:4.0%}  {text}")

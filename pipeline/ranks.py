@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -38,8 +39,11 @@ def place_from_environment() -> Place | None:
     return Place(rank, world, local_rank, srun=names[0] == "SLURM_PROCID")
 
 
-def join(place: Place, backend: str) -> None:
-    """Meet the other processes; returns when all have come."""
+def join(place: Place, backend: str, timeout_s: float) -> None:
+    """Meet the other processes; returns when all have come.
+
+    timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
+    """
     os.environ |= {
         "RANK": str(place.rank),
         "WORLD_SIZE": str(place.world),
@@ -50,7 +54,8 @@ def join(place: Place, backend: str) -> None:
 
     # Its shared-memory all-reduce would be compiled at start, for minutes and without a word.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout)
 
 
 def sum_int64(values: list[int], device: str) -> list[int]:

@@ -58,7 +58,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
         raise diverged(config.run.dir, f"{poisoned} is not finite after step {now.step}")
     if place.rank == 0:
-        writer.publish(now, shares, config.train.keep)
+        writer.publish(now, shares, config.train.keep, config.train.keep_every)
     dist.barrier()
     return writer.path
 

@@ -34,10 +34,15 @@ def state(step: int) -> RunState:
         resumes=[3],
         processes=2,
         stages=2,
+        skipped=1,
+        skipped_in_a_row=0,
+        recent=[2.5],
+        ledger=[[3, 4]],
+        spikes=1,
     )
 
 
-def write_checkpoint(run: Path, step: int, keep: int = 3) -> Path:
+def write_checkpoint(run: Path, step: int, keep: int = 3, keep_every: int | None = None) -> Path:
     """Two ranks' shares, one tensor each."""
     writer = Writer(run, step)
     writer.prepare()
@@ -48,7 +53,7 @@ def write_checkpoint(run: Path, step: int, keep: int = 3) -> Path:
         with TensorFile(writer.share(rank), {name: (value.dtype, tuple(value.shape))}) as file:
             file.write(name, value)
         shares.append({**file.receipt(), "tensors": [name]})
-    writer.publish(state(step), shares, keep)
+    writer.publish(state(step), shares, keep, keep_every)
     return writer.path
 
 
@@ -83,6 +88,12 @@ def test_the_last_ones_are_kept(tmp_path: Path) -> None:
     for step in (5, 10, 15, 20):
         write_checkpoint(tmp_path, step, keep=2)
     assert [path.name for path in newest(tmp_path)] == ["step-00000020", "step-00000015"]
+
+
+def test_those_of_every_so_many_steps_are_kept_too(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20, 25):
+        write_checkpoint(tmp_path, step, keep=1, keep_every=10)
+    assert [path.name for path in newest(tmp_path)] == ["step-00000025", "step-00000020", "step-00000010"]
 
 
 HARM: dict[str, Callable[[Path], object]] = {

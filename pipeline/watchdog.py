@@ -1,0 +1,54 @@
+"""A process that makes no step any more: its threads' stacks are written down, and it leaves.
+
+A signal handler would wait for the main thread, which waits in a collective; a thread of its own does not.
+When a rank hangs the others wait for it, so every rank that still runs tells where it waits.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+
+STALLED = 1
+"""The exit code, as of any failure: the launcher ends the others, and the job can be requeued."""
+
+log = logging.getLogger("outbound")
+
+
+class Watchdog:
+    """Use as `with Watchdog(...) as dog`, and call `dog.beat()` at least every `limit_s` seconds."""
+
+    def __init__(self, limit_s: float, stacks: Path, leave: Callable[[int], object] = os._exit) -> None:
+        """limit_s: 0 watches nothing. stacks: the file that the stacks of all threads go to."""
+        self._limit_s = limit_s
+        self._stacks = stacks
+        self._leave = leave
+        self._last = time.monotonic()
+        self._over = Event()
+        self._thread = Thread(target=self._watch, daemon=True, name="watchdog")
+
+    def __enter__(self) -> Watchdog:
+        if self._limit_s:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    def beat(self) -> None:
+        """Say that there is progress."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._limit_s / 10):
+            if time.monotonic() - self._last > self._limit_s:
+                with self._stacks.open("w") as file:
+                    faulthandler.dump_traceback(file)
+                log.error("no step in %g s (guards.stall_s): see %s", self._limit_s, self._stacks)
+                self._leave(STALLED)
+                return

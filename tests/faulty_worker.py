@@ -1,0 +1,73 @@
+"""A rank of a training run to which something happens: started as pipeline.worker is.
+
+FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of this rank not finite in those
+steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from pipeline import batches, engine, worker
+
+FAULT = json.loads(os.environ["FAULT"])
+
+
+def break_gradients(steps: list[int]) -> None:
+    """Multiply the gradient of one weight by NaN in some steps."""
+    taken = 0
+    prepare = engine._prepare
+
+    def hooked(*arguments: Any) -> Any:
+        parameters = prepare(*arguments)
+        last = list(parameters.values())[-1]
+        last.register_hook(lambda gradient: gradient * float("nan") if taken in steps else gradient)
+        return parameters
+
+    def counted(train_batch: Any) -> Any:
+        def one(*arguments: Any) -> Any:
+            nonlocal taken
+            taken += 1
+            return train_batch(*arguments)
+
+        return one
+
+    engine._prepare = hooked
+    for kind in (engine.PipelineEngine, engine.PlainEngine):
+        kind.train_batch = counted(kind.train_batch)  # type: ignore[method-assign]
+
+
+def put_noise(first: int, last: int) -> None:
+    """Scramble the samples [first, last) of the data order."""
+    slice_of = batches.TokenStream.slice
+    places: list[int] = []
+    order = batches.Order.__call__
+
+    def noted(self: Any, sample: int) -> int:
+        places.append(sample)
+        return order(self, sample)
+
+    def scrambled(self: Any, start: int, length: int) -> Any:
+        tokens = slice_of(self, start, length)
+        if places and first <= places.pop() < last:
+            return np.random.default_rng(start).integers(0, 61, length).astype(tokens.dtype)
+        return tokens
+
+    batches.Order.__call__ = noted  # type: ignore[method-assign]
+    batches.TokenStream.slice = scrambled  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    if "nan_steps" in FAULT:
+        break_gradients(FAULT["nan_steps"])
+    if "noise" in FAULT:
+        put_noise(*FAULT["noise"])
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if code := worker.main(sys.argv[1:], report):
+        os._exit(code)
