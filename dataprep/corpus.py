@@ -111,17 +111,25 @@ class Corpus:
         return Increment(number, name, path)
 
     def drop(self, name: str) -> Path:
-        """Remove an unfinished increment, so that it can begin anew; returns where it was.
+        """Remove an unfinished increment with its index, so that it can begin anew; returns where it was.
 
-        Raises DataError when there is none of that name or it is closed: facts that builds read stay.
+        Killed, it has removed nothing that is still listed: the directory leaves the list by one rename, and
+        the next drop or `gc` clears what that left. Raises DataError when there is none of that name or it is
+        closed: facts that builds read stay.
         """
         increment = next((each for each in self.increments() if each.name == name), None)
         if increment is None:
             raise DataError(f"{self.root}: has no increment {name!r}; `corpus status` lists them")
         if increment.closed:
             raise DataError(f"{increment.path}: is finished, and its facts stay")
-        self.index_record(increment).unlink(missing_ok=True)
-        shutil.rmtree(increment.path)
+        index = self.index_record(increment)
+        index.unlink(missing_ok=True)  # first: without it, the increment is listed, and unfinished still
+        gone = increment.path.with_name(f".dropped-{increment.path.name}")
+        shutil.rmtree(gone, ignore_errors=True)  # of a drop that was killed
+        increment.path.rename(gone)
+        shutil.rmtree(gone)
+        for array in index.parent.glob(f"{index.stem}-*.npy"):
+            array.unlink()
         return increment.path
 
     def before(self, increment: Increment) -> Increment | None:

@@ -1,47 +1,219 @@
-"""`corpus trace`: from a document to its verdict, its WARC record, its URL and its submissions."""
+"""`corpus trace`: provenance both ways.
+
+Back from a document, or from a token, to its WARC record, its URL and its submissions; forth from a URL or a
+submission to what became of it: how it was fetched, its documents, their verdicts, and where their text lies.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
-from dataprep.corpus import Corpus
+from dataprep.balance import samples
+from dataprep.corpus import Corpus, Increment
+from dataprep.documents.extract import Unreadable, page_body
 from dataprep.errors import DataError
 from dataprep.funnel import judged
-from dataprep.store import Record
+from dataprep.store import Record, read_table
+from dataprep.tokens import places
+from dataprep.tokens.pack import latest_generation
+from dataprep.urls import canonical
+
+Found = dict[str, Any]
+
+_DOC_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"[0-9a-z_]{1,20}", re.IGNORECASE)
 
 
-def trace(corpus: Corpus, doc_id: str) -> dict[str, Any]:
-    """All that the corpus knows of a document, without its text. Raises DataError when there is none."""
+def trace(corpus: Corpus, what: str, tokens: Path | None = None) -> Found:
+    """All that the corpus knows of a doc_id (32 hex digits), a URL or a submission's id.
+
+    tokens: also say where in these token shards the documents lie. Raises DataError when nothing is known.
+    """
+    if _DOC_ID.fullmatch(what):
+        return of_document(corpus, bytes.fromhex(what), tokens)
+    if ":" in what:
+        return _of_links(corpus, what, "url", *_links_to(corpus, key_of(what)), tokens)
+    if _IDENTIFIER.fullmatch(what):
+        return _of_links(corpus, what, "submission", *_links_by(corpus, what), tokens)
+    raise DataError(f"{what!r}: is no doc_id (32 hex digits), no URL and no submission's id")
+
+
+def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:
+    """The document that a token of a split's stream belongs to."""
+    span = places.document_at(tokens, generation(tokens), split, position)
+    place = {"split": split, "position": position, "in_document": position - span.start}
+    return {"token": place, **of_document(corpus, span.doc_id, tokens)}
+
+
+def of_document(corpus: Corpus, doc_id: bytes, tokens: Path | None = None) -> Found:
+    """A document: its verdict, its text's places, its WARC record, its URL and its submissions."""
+    for increment in corpus.increments():
+        document = _row(corpus, increment.records("documents"), "doc_id", doc_id)
+        if document:
+            return _document(corpus, increment, document, tokens)
+    raise DataError(f"{doc_id.hex()}: no such document in {corpus.root}")
+
+
+def key_of(url: str) -> bytes:
+    """The url_key of a URL as a user writes it, `file:NAME#ROW` of imported files included."""
     try:
-        key = bytes.fromhex(doc_id)
+        return canonical(url).key
     except ValueError:
-        raise DataError(f"{doc_id!r}: a doc_id is 32 hex digits") from None
-    for increment, verdicts in judged(corpus, corpus.current_build()):
-        verdict = _row(corpus, [verdicts], "doc_id", key)
-        if verdict is None:
-            continue
-        document = _row(corpus, increment.records("documents"), "doc_id", key) or {}
-        link = _row(corpus, increment.link_records, "url_key", verdict["url_key"]) or {}
-        return {
-            "doc_id": doc_id,
-            "increment": increment.path.name,
-            "verdict": verdict["verdict"],
-            "number": verdict["number"],
-            "repeats": verdict["repeats"].hex() if verdict["repeats"] else None,
-            **{name: document.get(name) for name in ("url", "title", "date", "karma")},
-            **{name: document.get(name) for name in ("warc_file", "warc_offset", "warc_length")},
-            "submissions": link.get("submissions"),
-        }
-    raise DataError(f"{doc_id}: no such document in the current build of {corpus.root}")
+        return xxhash.xxh3_128_digest(url.encode())
 
 
-def _row(corpus: Corpus, records: list[Record], column: str, key: bytes) -> dict[str, Any] | None:
-    """The first row of some records' tables whose `column` is `key`."""
+def generation(tokens: Path) -> dict[str, Any]:
+    """The newest generation of a directory of token shards; raises DataError when there is none."""
+    manifest = latest_generation(tokens)
+    if manifest is None:
+        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
+    return manifest
+
+
+def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Path | None) -> Found:
+    doc_id = document["doc_id"]
+    link = _row(corpus, increment.link_records, "url_key", document["url_key"]) or {}
+    found = {
+        "doc_id": doc_id.hex(),
+        "increment": increment.path.name,
+        **_verdict(corpus, increment, doc_id),
+        **{name: document.get(name) for name in ("url", "title", "author", "date", "karma")},
+        **{name: document.get(name) for name in ("warc_file", "warc_offset", "warc_length")},
+        "submissions": link.get("submissions"),
+        "text": list(_tars(corpus, increment, doc_id)),
+    }
+    if tokens:
+        spans = places.places_of(tokens, generation(tokens), doc_id)
+        found["tokens"] = [{"split": span.split, "start": span.start, "end": span.end} for span in spans]
+    return found
+
+
+def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
+    """What the current build decided, None where it has not judged the increment."""
+    records = (
+        [
+            record
+            for other, record in judged(corpus, corpus.current_build())
+            if other.number == increment.number
+        ]
+        if corpus.has_build
+        else []
+    )
+    row = _row(corpus, records, "doc_id", doc_id) or {}
+    repeats = row.get("repeats")
+    return {
+        "verdict": row.get("verdict"),
+        "number": row.get("number"),
+        "repeats": repeats.hex() if repeats else None,
+    }
+
+
+def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
+    """The text shards of the current build that hold a document."""
+    records = corpus.current_build().records("text") if corpus.has_build else []
     for record in records:
-        path = corpus.root / record.outputs[0].path
-        found: list[dict[str, Any]] = pq.read_table(path, filters=[(column, "=", key)]).to_pylist()
-        if found:
+        if record.part.startswith(f"{increment.number:04d}-"):
+            paths = [output.path for output in record.outputs]
+            yield from (path for path in paths if doc_id.hex() in samples(corpus.root / path))
+
+
+def _of_links(
+    corpus: Corpus, what: str, kind: str, links: list[Found], keys: set[bytes], tokens: Path | None
+) -> Found:
+    """What became of links: how the last fetch of each ended, and its documents."""
+    fetches, documents = list[Found](), list[Found]()
+    for increment in corpus.increments():
+        for key in sorted(keys):
+            fetched = _rows(corpus, increment.records("fetches"), "url_key", key)
+            names = ("outcome", "status", "final_url", "warc_file", "warc_offset", "warc_length", "detail")
+            fetches += [{name: row[name] for name in names} for row in fetched[-1:]]
+            for document in _rows(corpus, increment.records("documents"), "url_key", key):
+                documents.append(_document(corpus, increment, document, tokens))
+    if not (links or fetches or documents):
+        raise DataError(f"{what}: {corpus.root} knows no such {kind}")
+    return {kind: what, "links": links, "fetches": fetches, "documents": documents}
+
+
+def _links_to(corpus: Corpus, key: bytes) -> tuple[list[Found], set[bytes]]:
+    links = [
+        _link(increment, row)
+        for increment in corpus.increments()
+        for row in _rows(corpus, increment.records("links"), "url_key", key)
+    ]
+    return links, {key}
+
+
+def _links_by(corpus: Corpus, identifier: str) -> tuple[list[Found], set[bytes]]:
+    """The links that a submission gave. (What stayed below the bar left only its karma in the index.)"""
+    links, keys = list[Found](), set[bytes]()
+    for increment in corpus.increments():
+        for record in increment.records("links"):
+            table = read_table(corpus.root, record.outputs[:1])
+            for row in table.take(naming(table["submissions"], [identifier])).to_pylist():
+                links.append(_link(increment, row))
+                keys.add(row["url_key"])
+    return links, keys
+
+
+def naming(submissions: pa.ChunkedArray, identifiers: list[str]) -> pa.Array:
+    """The rows of a `submissions` column that list one of the ids."""
+    ids = pc.struct_field(pc.list_flatten(submissions), "id")
+    listed = pc.is_in(ids, value_set=pa.array(identifiers, pa.string()))
+    return pc.unique(pc.list_parent_indices(submissions).filter(listed))
+
+
+def _link(increment: Increment, row: Found) -> Found:
+    names = ("url", "site", "karma", "first_seen", "submissions")
+    return {"increment": increment.path.name, **{name: row[name] for name in names}}
+
+
+def _rows(corpus: Corpus, records: list[Record], column: str, key: bytes) -> list[Found]:
+    """The rows of some records' first tables whose `column` is `key`."""
+    return [
+        row
+        for record in records
+        for row in pq.read_table(
+            corpus.root / record.outputs[0].path, filters=[(column, "=", key)]
+        ).to_pylist()
+    ]
+
+
+def _row(corpus: Corpus, records: list[Record], column: str, key: bytes) -> Found | None:
+    for record in records:
+        if found := _rows(corpus, [record], column, key):
             return found[0]
     return None
+
+
+def text_of(corpus: Corpus, found: Found) -> str:
+    """The text of a traced document; raises DataError when it was forgotten."""
+    doc_id = bytes.fromhex(found["doc_id"])
+    increment = next(each for each in corpus.increments() if each.path.name == found["increment"])
+    row = _row(corpus, increment.records("documents"), "doc_id", doc_id) or {}
+    if not row.get("text"):
+        raise DataError(f"{found['doc_id']}: its text was forgotten")
+    return str(row["text"])
+
+
+def page_of(corpus: Corpus, found: Found) -> bytes:
+    """The decoded body of a traced document's page, from its WARC record.
+
+    Raises DataError when it has none: by its door, by `forget`, or by damage.
+    """
+    if not found["warc_file"]:
+        raise DataError(f"{found['doc_id']}: has no WARC record; it was forgotten, or came without one")
+    try:
+        return page_body(corpus.root / found["warc_file"], found["warc_offset"])[0]
+    except Unreadable:
+        raise DataError(
+            f"{found['warc_file']}: byte {found['warc_offset']:,} holds no response; it was forgotten with "
+            "another link that led to the same page, or is damaged (`corpus verify` tells)"
+        ) from None

@@ -6,20 +6,45 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dataprep.corpus import FACTS, Corpus, Increment
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprep import gc, ledger
+from dataprep.balance import unbalanced
+from dataprep.corpus import RECIPE, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.store import Output, Record, hash_file, load_record
 
+TOP = frozenset([RECIPE, "increments", "builds", "index", "forgotten", "report.html", "wandb", ".lock"])
+"""What a corpus's directory holds."""
 
-def files(corpus: Corpus) -> list[Output]:
-    """Every file that a readable record of the corpus names."""
-    return [
-        output for _, record in _records(corpus) if isinstance(record, Record) for output in record.outputs
-    ]
+
+def files(corpus: Corpus) -> int:
+    """How many files the readable records of the corpus name: what `problems` ticks."""
+    return sum(len(record.outputs) for _, record in _records(corpus) if isinstance(record, Record))
 
 
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
-    """What is wrong, one line each; `tick` is told of files."""
+    """What is wrong, one line each; `tick` is told of files.
+
+    Counts between stages are compared when every file is right: else they only say the same once more.
+    """
+    sound = True
+    for problem in _damage(corpus, tick):
+        sound = False
+        yield problem
+    if sound:
+        yield from unbalanced(corpus)
+
+
+def unknown(corpus: Corpus) -> list[str]:
+    """Files that belong to nothing, relative to the corpus: garbage that `gc` removes, or files of yours."""
+    strangers = [path for path in corpus.root.iterdir() if path.name not in TOP]
+    found = {*strangers, *(each.path for each in gc.find(corpus))}
+    return sorted(str(path.relative_to(corpus.root)) for path in found)
+
+
+def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     for path, record in _records(corpus):
         if isinstance(record, str):
             yield record
@@ -43,6 +68,14 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
         yield f"{output.path}: {path.stat().st_size:,} bytes, {output.bytes:,} were recorded"
     elif hash_file(path) != output.xxh3_128:
         yield f"{output.path}: its content has changed"
+    elif path.suffix == ".parquet":
+        try:
+            rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            yield f"{output.path}: cannot be read ({error})"
+        else:
+            if rows != output.rows:
+                yield f"{output.path}: {rows:,} rows, {output.rows:,} were recorded"
 
 
 def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
@@ -57,11 +90,7 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
 
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
     """Every record with its path, or what is wrong with it."""
-    directories = [increment.path / stage for increment in corpus.increments() for stage in FACTS]
-    directories.append(corpus.root / "index")
-    builds = sorted(path for path in (corpus.root / "builds").glob("*") if path.is_dir())
-    directories += [build / step for build in builds for step in ("verdicts", "text")]
-    for path in (path for directory in directories for path in sorted(directory.glob("*.json"))):
+    for path in ledger.record_paths(corpus):
         try:
             yield path.relative_to(corpus.root), load_record(path)
         except DataError as error:

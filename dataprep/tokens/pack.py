@@ -89,9 +89,9 @@ def pack(
             texts[f"{increment.number:04d}"] = text_shards.outputs(build, increment)
     if not any(output.rows for outputs in texts.values() for output in outputs):
         raise DataError(f"{corpus.root}: its current build keeps no document; finish an increment first")
-    identity = {increment: _identity(outputs) for increment, outputs in texts.items()}
+    sources = {increment: identity(outputs) for increment, outputs in texts.items()}
     for name, packed in manifest["increments"].items():
-        if identity.get(name) != packed:
+        if sources.get(name) != packed:
             raise DataError(
                 f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory"
             )
@@ -103,7 +103,7 @@ def pack(
         for split, documents in _encode(tars, encoder, dtype, layout.held_out, tick).items():
             shards = _write(documents, encoder.eot, dtype, tokens, f"{split}-{name}", layout)
             manifest["splits"][split]["shards"] += shards
-        manifest["increments"][name] = identity[name]
+        manifest["increments"][name] = sources[name]
     for split in manifest["splits"].values():
         split["tokens"] = sum(shard["tokens"] for shard in split["shards"])
         split["documents"] = sum(shard["documents"] for shard in split["shards"])
@@ -127,7 +127,7 @@ def latest_generation(tokens: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _identity(outputs: list[Output]) -> str:
+def identity(outputs: list[Output]) -> str:
     """What tells the texts of one increment from any other's: the hash of their tars' hashes."""
     return xxhash.xxh3_128_hexdigest("".join(output.xxh3_128 for output in outputs).encode())
 

@@ -65,6 +65,7 @@ def pack(
     json: Json = False,
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack."""
+    from dataprep import lock
     from dataprep.corpus import Corpus
     from dataprep.tokens.pack import Layout
     from dataprep.tokens.pack import pack as run
@@ -72,7 +73,8 @@ def pack(
     corpus = Corpus.open(directory)
     build = corpus.current_build()
     layout = Layout(block_tokens, shard_blocks, held_out)
-    with progress("pack", sum(record.passed for record in build.records("text")), "documents") as tick:
+    documents = sum(record.passed for record in build.records("text"))
+    with lock.shared(directory), progress("pack", documents, "documents") as tick:
         manifest = run(corpus, build, tokenizer, output, layout, tick)
     splits = manifest["splits"]
     result = {"tokens": str(output), "generation": manifest["generation"]} | {

@@ -1,4 +1,4 @@
-"""`outbound corpus init, add, drop`: make a corpus and its increments."""
+"""`outbound corpus init, add`: make a corpus and its increments."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def add(
     """Ingest dumps as an increment; run again to go on where it stopped."""
     from pydantic import ValidationError
 
-    from dataprep import ingest
+    from dataprep import ingest, lock
     from dataprep.corpus import Corpus
     from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
     from dataprep.funnel import funnel
@@ -126,17 +126,18 @@ def add(
     except ValidationError as error:
         wrong = "; ".join(f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors())
         raise UsageError(f"the crawl cannot work like this: {wrong}") from None
-    increment = ingest.add(
-        opened,
-        name or dumps[0].name.removeprefix("RS_").removeprefix("v2_").split(".")[0],
-        dumps,
-        settings,
-        workers,
-        until,
-        progress,
-        partial(watching, opened.root, wandb_project, console),
-        retry_failed,
-    )
+    with lock.shared(directory):
+        increment = ingest.add(
+            opened,
+            name or dumps[0].name.removeprefix("RS_").removeprefix("v2_").split(".")[0],
+            dumps,
+            settings,
+            workers,
+            until,
+            progress,
+            partial(watching, opened.root, wandb_project, console),
+            retry_failed,
+        )
     damages = damages_of(increment)
     for damage in damages:
         tell(damage)
@@ -148,16 +149,3 @@ def add(
         json,
         f"{increment.path.name} {end}.\n{table(counts)}",
     )
-
-
-@corpus.command()
-def drop(
-    directory: Directory,
-    name: Annotated[str, typer.Argument(help="The increment's name.", show_default=False)],
-    json: Json = False,
-) -> None:
-    """Remove an unfinished increment, so that it can begin anew."""
-    from dataprep.corpus import Corpus
-
-    path = Corpus.open(directory).drop(name)
-    emit({"dropped": path.name}, json, f"{path}: dropped")

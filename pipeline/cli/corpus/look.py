@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus, table
 from pipeline.cli.corpus.damage import damages_of
+
+SHOWN = 10
+"""Unknown files that are named on the terminal; --json names all."""
 
 
 @corpus.command()
@@ -44,16 +49,30 @@ def status(directory: Directory, json: Json = False) -> None:
 
 
 @corpus.command()
-def verify(directory: Directory, json: Json = False) -> None:
-    """Check the hash of every file and that the counts add up; exits 1 when something is wrong."""
+def verify(
+    directory: Directory,
+    tokens: Annotated[
+        list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check every hash and that all counts add up, also between stages; exits 1 when something is wrong."""
     from dataprep.corpus import Corpus
-    from dataprep.verify import files, problems
+    from dataprep.tokens import verify as packed
+    from dataprep.verify import files, problems, unknown
 
     opened = Corpus.open(directory)
-    found = []
-    with progress("verify", len(files(opened)), "files") as tick:
+    number = files(opened) + sum(packed.files(each) for each in tokens or [])
+    with progress("verify", number, "files") as tick:
         found = list(problems(opened, tick))
-    emit({"problems": found}, json, "\n".join(found) if found else "every file and every count is right")
+        for each in tokens or []:
+            found += packed.problems(opened, each, tick)
+    strangers = unknown(opened) if not found else []
+    lines = found or ["every file and every count is right"]
+    if strangers:
+        named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
+        lines = [*lines, f"{len(strangers):,} belong to nothing (`corpus gc` removes its garbage): {named}"]
+    emit({"problems": found, "unknown": strangers}, json, "\n".join(lines))
     if found:
         raise typer.Exit(1)
 
@@ -77,12 +96,55 @@ def report(
 @corpus.command()
 def trace(
     directory: Directory,
-    doc_id: Annotated[str, typer.Argument(help="A document's id: 32 hex digits.", show_default=False)],
+    what: Annotated[
+        str | None,
+        typer.Argument(help="A doc_id (32 hex digits), a URL, or a submission's id.", show_default=False),
+    ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option(help="Token shards of the corpus: say where in them a document lies.")
+    ] = None,
+    position: Annotated[
+        int | None, typer.Option(min=0, help="Start from this token of them, counted from 0.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="The split that --position counts in.")] = "train",
+    show: Annotated[bool, typer.Option("--show", help="Print the text of the documents, too.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the page as it was archived to stdout, and nothing else.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Follow a document back to its WARC record, its URL and the submissions that posted it."""
+    """Follow a document or a token back to its WARC record, URL and submissions, or one of these forth."""
+    from dataprep import trace as follow
     from dataprep.corpus import Corpus
-    from dataprep.trace import trace as follow
+    from pipeline.errors import UsageError
 
-    found = follow(Corpus.open(directory), doc_id)
-    emit(found, json, "\n".join(f"{key}: {value}" for key, value in found.items()))
+    if (what is None) == (position is None):
+        raise UsageError("give a doc_id, a URL or a submission's id, or --tokens DIR --position N instead")
+    opened = Corpus.open(directory)
+    if position is None:
+        found = follow.trace(opened, str(what), tokens)
+    elif tokens is None:
+        raise UsageError(f"--position {position}: of which token shards? give --tokens DIR, too")
+    else:
+        found = follow.of_token(opened, tokens, split, position)
+    documents = found.get("documents", [found])
+    if raw:
+        for document in documents:
+            sys.stdout.buffer.write(follow.page_of(opened, document))
+        return
+    if show:
+        for document in documents:
+            document["shown"] = follow.text_of(opened, document)
+    emit(found, json, "\n".join(_indented(found)))
+
+
+def _indented(value: dict[str, Any] | list[Any], depth: int = 0) -> Iterator[str]:
+    """What was traced as lines for people: a name and its value, nested by indentation."""
+    items = value.items() if isinstance(value, dict) else (("-", each) for each in value)
+    for name, inner in items:
+        label = f"{'  ' * depth}{name}" + ("" if name == "-" else ":")
+        if isinstance(inner, dict | list) and inner:
+            yield label
+            yield from _indented(inner, depth + 1)
+        else:
+            yield f"{label} {inner}"

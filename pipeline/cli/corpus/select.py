@@ -20,7 +20,7 @@ def select(
     json: Json = False,
 ) -> None:
     """Make another build from the same facts; no page is extracted again."""
-    from dataprep import ingest
+    from dataprep import ingest, lock
     from dataprep.corpus import Corpus
     from dataprep.funnel import funnel
     from dataprep.recipe import overridden
@@ -28,7 +28,8 @@ def select(
     opened = Corpus.open(directory)
     chosen = overridden(opened.recipe.select, overrides or [])
     recipe = opened.recipe.model_copy(update={"select": chosen})
-    build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
+    with lock.shared(directory):
+        build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
     counts = funnel(directory)
     result = {"build": build.name, "funnel": [vars(count) for count in counts]}
     emit(result, json, f"{build.path} is the current build.\n{table(counts)}")

@@ -1,0 +1,109 @@
+"""`corpus gc`: find what no record names, and remove it.
+
+Garbage is what killed commands left: files of attempts, files that were published when their record was not
+yet written, journals of crawls whose increment is closed, indexes and directories of dropped increments. It
+is looked for in the corpus's own folders only; a file of yours beside them is never touched.
+
+A command that runs is safe twice. `gc` works while no other command holds the corpus's lock (`lock.py`). And
+where a filesystem keeps no locks over nodes, the file of an attempt says its host and process: it stays while
+that process lives, or, if it is another host's, until nobody has written to it for a day.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataprep import ledger
+from dataprep.corpus import Corpus
+
+QUIET_S = 24 * 3600
+"""How long an attempt of another host must have written nothing to be dead."""
+
+_ATTEMPT = re.compile(r"\..*\.(?P<host>[^/]+)\.(?P<pid>\d+)\.part")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file or directory to remove; `bytes` is what that frees."""
+
+    path: Path
+    why: str
+    bytes: int
+
+
+def find(corpus: Corpus, only_current_build: bool = False) -> list[Garbage]:
+    """All garbage of a corpus, in the order of paths.
+
+    only_current_build: count builds that are not current as garbage, too. Their facts stay, so
+    `corpus select` makes them again.
+    """
+    found = [*_unnamed(corpus), *_dropped(corpus)]
+    if only_current_build and corpus.has_build:
+        current = corpus.current_build().path
+        found = [each for each in found if current in each.path.parents or not _in_build(corpus, each.path)]
+        builds = sorted(path for path in (corpus.root / "builds").iterdir() if path.is_dir())
+        found += [_garbage(path, "a build that is not current") for path in builds if path != current]
+    return sorted(found, key=lambda each: each.path)
+
+
+def remove(garbage: list[Garbage]) -> None:
+    """Remove garbage, and the directories that are empty then. Killed, it is done by running it again."""
+    for each in garbage:
+        if each.path.is_dir():
+            shutil.rmtree(each.path)
+        else:
+            each.path.unlink(missing_ok=True)
+
+
+def is_running(attempt: Path) -> bool:
+    """Whether the command that writes a file of an attempt may still be at work."""
+    match = _ATTEMPT.fullmatch(attempt.name)
+    if not match:
+        return False
+    if match["host"] != socket.gethostname():
+        return time.time() - attempt.stat().st_mtime < QUIET_S
+    try:
+        os.kill(int(match["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _unnamed(corpus: Corpus) -> Iterator[Garbage]:
+    """Files that no record names, in the folders of stages and steps."""
+    known = {
+        *ledger.named(corpus),
+        *(str(path.relative_to(corpus.root)) for path in ledger.record_paths(corpus)),
+    }
+    open_pages = {each.path / "pages" for each in corpus.increments() if not each.closed}
+    for folder in ledger.folders(corpus):
+        if folder in open_pages:  # a crawl goes on from its journals and WARC files
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() or str(path.relative_to(corpus.root)) in known or is_running(path):
+                continue
+            kind = "a killed attempt's file" if _ATTEMPT.fullmatch(path.name) else "no record names it"
+            yield _garbage(path, kind)
+
+
+def _dropped(corpus: Corpus) -> Iterator[Garbage]:
+    for path in sorted((corpus.root / "increments").glob(".dropped-*")):
+        yield _garbage(path, "a dropped increment")
+
+
+def _in_build(corpus: Corpus, path: Path) -> bool:
+    return corpus.root / "builds" in path.parents
+
+
+def _garbage(path: Path, why: str) -> Garbage:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return Garbage(path, why, sum(file.stat().st_size for file in files))

@@ -1,0 +1,90 @@
+"""`corpus verify --tokens`: the shards of every generation against their hashes, counts, and the corpus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataprep.builds import text_shards
+from dataprep.corpus import Corpus
+from dataprep.store import hash_file
+from dataprep.tokens.pack import identity, latest_generation
+
+
+def files(tokens: Path) -> int:
+    """How many shards the newest generation lists: what `problems` ticks."""
+    manifest = latest_generation(tokens) or {"splits": {}}
+    return sum(len(split["shards"]) for split in manifest["splits"].values())
+
+
+def problems(corpus: Corpus, tokens: Path, tick: Callable[[int], None]) -> Iterator[str]:
+    """What is wrong with token shards, one line each; `tick` is told of shards."""
+    generations = sorted(tokens.glob("generation-*.json"))
+    if not generations:
+        yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"
+    checked: set[str] = set()
+    for path in generations:
+        try:
+            manifest = json.loads(path.read_bytes())
+        except ValueError as error:
+            yield f"{path}: is damaged ({error})"
+            continue
+        for name, split in manifest["splits"].items():
+            for shard in split["shards"]:
+                if shard["xxh3_128"] not in checked:
+                    checked.add(shard["xxh3_128"])
+                    tick(1)
+                    yield from _shard(tokens, shard)
+            yield from _sums(path, name, split)
+    if generations:
+        yield from _source(corpus, tokens)
+
+
+def _shard(tokens: Path, shard: dict[str, Any]) -> Iterator[str]:
+    path, table = tokens / shard["path"], tokens / shard["documents_path"]
+    if not path.is_file() or not table.is_file():
+        yield f"{path if not path.is_file() else table}: missing"
+        return
+    if path.stat().st_size != shard["bytes"]:
+        yield f"{path}: {path.stat().st_size:,} bytes, {shard['bytes']:,} were recorded"
+    elif hash_file(path) != shard["xxh3_128"]:
+        yield f"{path}: its content has changed"
+    if hash_file(table) != shard["documents_xxh3_128"]:
+        yield f"{table}: its content has changed"
+    elif len(np.load(table)) != shard["documents"]:
+        yield f"{table}: {len(np.load(table)):,} documents, {shard['documents']:,} were recorded"
+    if (held := sum(length for _, length in shard["blocks"])) != shard["tokens"]:
+        yield f"{path}: its blocks hold {held:,} tokens, {shard['tokens']:,} were recorded"
+
+
+def _sums(path: Path, name: str, split: dict[str, Any]) -> Iterator[str]:
+    for key in ("tokens", "documents"):
+        if (held := sum(shard[key] for shard in split["shards"])) != split[key]:
+            yield f"{path}: {name} has {split[key]:,} {key}, but its shards hold {held:,}"
+
+
+def _source(corpus: Corpus, tokens: Path) -> Iterator[str]:
+    """The newest generation was packed from text that the corpus still has, and from all of it."""
+    manifest = latest_generation(tokens)
+    if manifest is None or not (corpus.root / "builds" / manifest["build"]).is_dir():
+        return  # a build that is gone (`gc --builds current`) cannot be compared
+    build = corpus.named_build(manifest["build"])
+    packed = 0
+    for increment in corpus.increments():
+        name = f"{increment.number:04d}"
+        if name not in manifest["increments"]:
+            continue
+        outputs = text_shards.outputs(build, increment)
+        packed += sum(output.rows for output in outputs)
+        if identity(outputs) != manifest["increments"][name]:
+            yield (
+                f"{tokens}: increment {name} was packed from other text than {build.path} holds; if it was "
+                f"forgotten there, run `corpus forget {corpus.root} --tokens {tokens}`"
+            )
+    held = sum(split["documents"] for split in manifest["splits"].values())
+    if held != packed:
+        yield f"{tokens}: holds {held:,} documents, but {packed:,} samples were packed"

@@ -1,0 +1,95 @@
+"""`verify` names what is wrong: bytes, rows, and counts between stages."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from ready_corpus import add_pages, make_corpus, no_progress
+
+from dataprep.corpus import Corpus
+from dataprep.ingest import extend
+from dataprep.store import Output, Record, hash_file, load_record, replace
+from dataprep.verify import problems
+
+PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    made = make_corpus(tmp_path)
+    for name in ("one", "two"):
+        pages = [(n, f"http://{name}.test/{n}", PROSE.format(f"{name}{n}")) for n in range(6)]
+        add_pages(made, name, pages, parts=2)
+    extend(made, 1, no_progress)
+    return made
+
+
+def wrong(corpus: Corpus) -> list[str]:
+    return list(problems(corpus, lambda _: None))
+
+
+def cut_table(corpus: Corpus, path: Path, count: bool) -> None:
+    """Take the last row out of a record's table, as a stage that loses a row would; `count` says so, too."""
+    record = load_record(path)
+    table = corpus.root / record.outputs[0].path
+    pq.write_table(pq.read_table(table).slice(0, record.outputs[0].rows - 1), table)
+    rows = record.outputs[0].rows - count
+    output = Output(record.outputs[0].path, table.stat().st_size, hash_file(table), rows)
+    outputs = [output, *record.outputs[1:]]
+    replace(path, msgspec.json.encode(Record(**{**vars(record), "outputs": outputs})))
+
+
+def test_a_sound_corpus_has_no_problem(corpus: Corpus) -> None:
+    assert wrong(corpus) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("increments/0002-two/documents/part-00001.json", "2 rows, 3 were recorded"),
+        ("increments/0001-one/scores/part-00000.json", "2 rows, 3 were recorded"),
+    ],
+)
+def test_a_row_that_is_missing_is_named(corpus: Corpus, pattern: str, message: str) -> None:
+    cut_table(corpus, corpus.root / pattern, count=False)
+    assert [message in line for line in wrong(corpus)] == [True]
+
+
+def lose_scores(corpus: Corpus) -> None:
+    path = corpus.root / "increments/0001-one/scores/part-00000.json"
+    record = load_record(path)
+    cut_table(corpus, path, count=True)
+    changed = load_record(path)
+    shrunk = Record(**{**vars(changed), "entered": record.entered - 1, "passed": record.passed - 1})
+    replace(path, msgspec.json.encode(shrunk))
+
+
+def lose_a_tar(corpus: Corpus) -> None:
+    path = next(corpus.build().path.glob("text/0002-*.json"))
+    replace(path, msgspec.json.encode(Record(**{**vars(load_record(path)), "outputs": []})))
+
+
+def lie_about_verdicts(corpus: Corpus) -> None:
+    path = corpus.build().path / "verdicts" / "0001.json"
+    record = load_record(path)
+    reasons = {"language": 1}
+    replace(path, msgspec.json.encode(Record(**{**vars(record), "passed": 5, "reasons": reasons})))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lose_scores, "increments/0001-one/scores/part-00000: 2 documents entered, but 3 were extracted"),
+        (lose_a_tar, "3 kept documents are in no tar"),
+        (lie_about_verdicts, "verdicts/0001: holds {'kept': 6}, but the record says"),
+    ],
+)
+def test_a_count_that_does_not_add_up_between_stages_is_named(
+    corpus: Corpus, harm: Callable[[Corpus], None], message: str
+) -> None:
+    harm(corpus)
+    found = wrong(corpus)
+    assert len(found) == 1
+    assert message in found[0]
