@@ -18,6 +18,7 @@ from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.documents import extract, score
 from dataprep.errors import DataError
+from dataprep.frozen import kept, refuse_edits
 from dataprep.links import stage as links
 from dataprep.store import write_once
 from dataprep.workers import Progress, run_all
@@ -43,6 +44,7 @@ def add(
 
     Raises DataError for dumps that cannot be opened or differ from those the increment was made of.
     """
+    refuse_edits(corpus)
     increment = corpus.increment(name)
     last = STAGES.index(until)
     with progress("links", None, "submissions") as tick:
@@ -54,7 +56,7 @@ def add(
         _extract(corpus, increment, workers, progress)
     if last >= 3 and not increment.closed:
         _score(corpus, increment, workers, progress)
-        close(increment)
+        close(corpus, increment)
     if last >= 4:
         extend(corpus, workers, progress)
     return increment
@@ -71,8 +73,8 @@ def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
         )
 
 
-def close(increment: Increment) -> None:
-    """Write `increment.json`: what each stage counted, with which versions."""
+def close(corpus: Corpus, increment: Increment) -> None:
+    """Write `increment.json`: what was to be collected, what each stage counted, with which versions."""
     stages: dict[str, Any] = {
         stage: [
             {
@@ -86,13 +88,15 @@ def close(increment: Increment) -> None:
         ]
         for stage in FACTS
     }
-    content = json.dumps({"number": increment.number, "name": increment.name, "stages": stages}, indent=1)
+    facts = {"number": increment.number, "name": increment.name, **kept(corpus.recipe.collect)}
+    content = json.dumps(facts | {"stages": stages}, indent=1)
     write_once(increment.path / "increment.json", content.encode())
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
     build = corpus.build()
+    refuse_edits(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
     for increment in corpus.increments():

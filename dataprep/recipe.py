@@ -20,7 +20,7 @@ LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "bloc
 class Section(BaseModel):
     """A part of a recipe: immutable, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 S = TypeVar("S", bound=Section)
@@ -126,8 +126,8 @@ class Gopher(Section):
     max_duplicate_8_grams: float | None = 0.12
     max_duplicate_9_grams: float | None = 0.11
     max_duplicate_10_grams: float | None = 0.10
-    min_words: float | None = 50
-    max_words: float | None = 100_000
+    min_words: int | None = 50
+    max_words: int | None = 100_000
     min_word_length: float | None = 3
     """Smallest mean length of a word in characters."""
     max_word_length: float | None = 10
@@ -138,7 +138,7 @@ class Gopher(Section):
     max_ellipsis_lines: float | None = 0.3
     min_alphabetic: float | None = 0.8
     """Smallest share of words with a letter."""
-    min_stop_words: float | None = 2
+    min_stop_words: int | None = 2
     """Fewest different ones of eight English stop words."""
 
 
@@ -147,9 +147,9 @@ class C4(Section):
 
     terminal_punctuation: bool = True
     """Count only lines that end in terminal punctuation, as the paper does; FineWeb does not."""
-    max_lorem_ipsum: float | None = 0
-    max_curly_brackets: float | None = 0
-    min_sentences: float | None = 5
+    max_lorem_ipsum: int | None = 0
+    max_curly_brackets: int | None = 0
+    min_sentences: int | None = 5
     min_lines: float | None = None
     """Smallest share of the lines that C4 would have left; no rule of the paper, which drops the others."""
 
@@ -176,9 +176,9 @@ class Select(Section):
     """ISO 639-1 codes that are kept; none: every language."""
     min_language_probability: float | None = None
     """How sure the language must be."""
-    min_words: float | None = None
+    min_words: int | None = None
     """Fewest words, as white space separates them."""
-    max_words: float | None = None
+    max_words: int | None = None
     gopher: Gopher | None = None
     c4: C4 | None = None
     fineweb: FineWeb | None = None
@@ -194,7 +194,7 @@ class Recipe(Section):
 
     def text(self) -> str:
         """The recipe as YAML that reads back equal."""
-        return yaml.safe_dump(_plain(self), sort_keys=False)
+        return yaml.safe_dump(plain(self), sort_keys=False)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -204,7 +204,7 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read the recipe: {error}") from None
     _include_lists(document, path.parent)
-    return _validated(Recipe, document, str(path))
+    return validated(Recipe, document, str(path))
 
 
 def _include_lists(document: Any, directory: Path) -> None:
@@ -230,7 +230,7 @@ def _include_lists(document: Any, directory: Path) -> None:
 
 def overridden(select: Select, overrides: list[str]) -> Select:
     """Apply `a.b=value` to a select section; values are YAML. Raises DataError on a mistake."""
-    document = _plain(select)
+    document = plain(select)
     for override in overrides:
         path, equals, value = override.partition("=")
         if not equals:
@@ -243,30 +243,31 @@ def overridden(select: Select, overrides: list[str]) -> Select:
             if not isinstance(place, dict):
                 raise DataError(f"{override!r}: {parent} is a value, not a section of the recipe")
         place[last] = yaml.safe_load(value)
-    return _validated(Select, document, "select")
+    return validated(Select, document, "select")
 
 
 def select_hash(select: Select) -> str:
     """The name of a build: 12 hex digits over the select section with its defaults written out."""
-    canonical = yaml.safe_dump(_plain(select), sort_keys=True)
+    canonical = yaml.safe_dump(plain(select), sort_keys=True)
     return xxhash.xxh3_128_hexdigest(canonical.encode())[:12]
 
 
-def _plain(section: Section) -> dict[str, Any]:
+def plain(section: Section) -> dict[str, Any]:
     """A section as plain YAML types, with sets in order so that the text is reproducible."""
 
-    def plain(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
+            return {key: convert(inner) for key, inner in value.items()}
         if isinstance(value, frozenset | set):
             return sorted(value)
         return list(value) if isinstance(value, tuple) else value
 
-    result: dict[str, Any] = plain(section.model_dump())
+    result: dict[str, Any] = convert(section.model_dump())
     return result
 
 
-def _validated(kind: type[S], document: object, where: str) -> S:
+def validated(kind: type[S], document: object, where: str) -> S:
+    """A section made of plain YAML types; raises DataError that lists every mistake."""
     try:
         return kind.model_validate(document)
     except ValidationError as error:

@@ -36,7 +36,7 @@ def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1) -> N
         score.run_part(corpus, increment, record, lambda _: None)
     link_rows = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
     _commit(corpus, increment.path / "links", 0, link_rows, entering.SCHEMA)
-    ingest.close(increment)
+    ingest.close(corpus, increment)
 
 
 @contextmanager

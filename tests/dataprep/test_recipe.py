@@ -9,7 +9,7 @@ import pytest
 
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.recipe import Recipe, load_recipe
+from dataprep.recipe import C4, FineWeb, Gopher, Recipe, load_recipe, overridden, select_hash
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "corpora").glob("*.yaml"))
 
@@ -68,3 +68,10 @@ def test_a_mistake_in_a_list_is_named(tmp_path: Path, links: str, message: str) 
 
 def test_defaults_are_webtexts() -> None:
     assert Recipe(name="x").collect.links.karma == 3
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_build_has_one_name_whether_a_number_is_a_default_or_written_out(path: Path) -> None:
+    rules = load_recipe(path).select.model_copy(update={"gopher": Gopher(), "c4": C4(), "fineweb": FineWeb()})
+    written = overridden(rules, [f"gopher.{name}={value}" for name, value in rules.gopher or ()])
+    assert select_hash(written) == select_hash(rules)

@@ -26,7 +26,7 @@ def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]
     """The rows of an increment; every submission is in one count."""
     increment = corpus.increment(name)
     records = links.run(corpus, increment, dumps, lambda _: None)
-    close(increment)
+    close(corpus, increment)
     for record in records:
         assert record.entered == record.passed + sum(record.reasons.values())
     assert records[0].notes["dumps"][0]["bad_lines"] == 0

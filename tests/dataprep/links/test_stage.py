@@ -55,7 +55,7 @@ def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Ran:
     dump.write_text("\n".join(json.dumps(each) for each in posts))
     increment = corpus.increment(name)
     records = links.run(corpus, increment, [dump], lambda _: None)
-    ingest.close(increment)
+    ingest.close(corpus, increment)
     return Ran(records, read_table(corpus.root, [record.outputs[0] for record in records]).to_pylist())
 
 
