@@ -23,7 +23,7 @@ from dataprep.errors import DataError
 from dataprep.funnel import judged
 from dataprep.store import Record, read_table
 from dataprep.tokens import places
-from dataprep.tokens.pack import latest_generation
+from dataprep.tokens.generation import latest_generation
 from dataprep.urls import canonical
 
 Found = dict[str, Any]

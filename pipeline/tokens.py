@@ -19,7 +19,7 @@ import xxhash
 from dataprep.store import hash_file
 from pipeline.errors import RunError
 
-FORMAT = "outbound-tokens/1"
+FORMAT = "outbound-tokens/2"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from dataprep.builds import text_shards
 from dataprep.corpus import Corpus
 from dataprep.store import hash_file
-from dataprep.tokens.pack import identity, latest_generation
+from dataprep.tokens.generation import identity, latest_generation
 
 
 def files(tokens: Path) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import Json, app, emit, progress
+from pipeline.cli.corpus.app import CORES
 
 tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer on a corpus.", no_args_is_help=True)
 app.add_typer(tokenizer)
@@ -22,27 +23,20 @@ def train(
         Path, typer.Option("-o", "--output", help="Where the two files go.", show_default=False)
     ],
     vocab_size: Annotated[int, typer.Option(help="Ids in all, with the bytes and <|endoftext|>.")] = 50257,
+    sample_mb: Annotated[float, typer.Option(min=0, help="About how much text to train on, in MB.")] = 512,
     json: Json = False,
 ) -> None:
     """Train byte-level BPE on the current build, in GPT-2's file format."""
-    from collections.abc import Iterator
-
-    from dataprep.builds.text_shards import read_documents
     from dataprep.corpus import Corpus
-    from dataprep.tokens import tokenizer as bpe
+    from dataprep.tokens.tokenizer import load
+    from dataprep.tokens.train import sample
+    from dataprep.tokens.train import train as run
 
     corpus = Corpus.open(directory)
-    records = corpus.current_build().records("text")
-    with progress("tokenizer", sum(record.passed for record in records), "documents") as tick:
-
-        def texts() -> Iterator[str]:
-            for record in records:
-                for document in read_documents(corpus.root / record.outputs[0].path):
-                    tick(1)
-                    yield document["text"]
-
-        size = bpe.train(texts(), vocab_size, output)
-    fingerprint = bpe.load(output).fingerprint
+    build = corpus.current_build()
+    with progress("tokenizer", sum(record.passed for record in build.records("text")), "documents") as tick:
+        size = run(sample(corpus, build, int(sample_mb * 1e6), tick), vocab_size, output)
+    fingerprint = load(output).fingerprint
     emit(
         {"tokenizer": str(output), "vocab_size": size, "fingerprint": fingerprint},
         json,
@@ -62,6 +56,9 @@ def pack(
     held_out: Annotated[
         float, typer.Option(min=0, max=1, help="Share of URLs held out for validation.")
     ] = 0.005,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that tokenise.", show_default="cores")
+    ] = CORES,
     json: Json = False,
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack."""
@@ -71,11 +68,10 @@ def pack(
     from dataprep.tokens.pack import pack as run
 
     corpus = Corpus.open(directory)
-    build = corpus.current_build()
     layout = Layout(block_tokens, shard_blocks, held_out)
-    documents = sum(record.passed for record in build.records("text"))
-    with lock.shared(directory), progress("pack", documents, "documents") as tick:
-        manifest = run(corpus, build, tokenizer, output, layout, tick)
+    output.mkdir(parents=True, exist_ok=True)
+    with lock.shared(directory), lock.alone(output):
+        manifest = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
     splits = manifest["splits"]
     result = {"tokens": str(output), "generation": manifest["generation"]} | {
         name: {key: split[key] for key in ("tokens", "documents", "unigram_entropy_nats")}

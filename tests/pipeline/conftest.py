@@ -72,7 +72,7 @@ def make_shards(
             "shards": listed,
         }
     body = {
-        "format": "outbound-tokens/1",
+        "format": "outbound-tokens/2",
         "generation": number,
         "build": "build-of-the-test",
         "tokenizer": {"fingerprint": "f00d", "vocab_size": VOCAB, "eot": 0},

@@ -164,10 +164,10 @@ def test_showing_help_imports_neither_torch_nor_deepspeed() -> None:
 
 
 def test_a_run_does_not_speak_with_a_strangers_tokenizer(finished_run: Any, tmp_path: Path) -> None:
-    from dataprep.tokens import tokenizer
+    from dataprep.tokens.train import train
 
     run = finished_run.copy("speaking")
-    tokenizer.train(["to be or not to be"] * 9, 300, run.dir / "tokenizer")
+    train(["to be or not to be"] * 9, 300, run.dir / "tokenizer")
     process = subprocess.run(
         [sys.executable, "-c", COMMAND, "generate", str(run.dir)], capture_output=True, text=True, check=False
     )

@@ -59,7 +59,7 @@ def test_a_missing_a_short_and_an_altered_shard_are_named(tmp_path: Path, write_
         TokenStream(generation, "train")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "outbound-tokens/1"}', '{"format": "other/9"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "outbound-tokens/2"}', '{"format": "other/9"}'])
 def test_a_broken_generation_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "generation-1.json").write_text(text)
     with pytest.raises(RunError, match=r"generation-1\.json"):

@@ -14,8 +14,9 @@ from ready_corpus import add_pages, make_corpus, no_progress
 from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.tokens import tokenizer
+from dataprep.tokens import gpt2_files, tokenizer
 from dataprep.tokens.pack import Layout, pack
+from dataprep.tokens.train import train
 
 TEXTS = [
     "\n\n".join(f"Page {n}, part {m}: café number {n * m} isn't far; 漢字, emoji 🎈." for m in range(20))
@@ -27,7 +28,7 @@ LAYOUT = Layout(block_tokens=500, shard_blocks=3, held_out=0.2)
 @pytest.fixture(scope="module")
 def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bpe")
-    assert tokenizer.train(TEXTS, 400, directory) == 400
+    assert train(TEXTS, 400, directory) == 400
     return directory
 
 
@@ -40,7 +41,7 @@ def built(root: Path, *increments: range) -> Corpus:
 
 
 def run(corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT) -> dict[str, Any]:
-    return pack(corpus, corpus.current_build(), bpe, tokens, layout, lambda _: None)
+    return pack(corpus, corpus.current_build(), bpe, tokens, layout, 1, no_progress)
 
 
 def stream(tokens: Path, manifest: dict[str, Any], split: str) -> list[int]:
@@ -64,10 +65,10 @@ def test_ids_are_bytes_then_merges_then_end_of_text(bpe: Path) -> None:
 
 def test_a_tokenizer_that_replaces_another_is_not_mistaken_for_it(tmp_path: Path) -> None:
     for size in (300, 320):
-        tokenizer.train(TEXTS, size, tmp_path / "bpe")
+        train(TEXTS, size, tmp_path / "bpe")
         assert tokenizer.load(tmp_path / "bpe").vocab_size == size
         with pytest.raises(DataError, match="holds a tokenizer"):
-            tokenizer.train(TEXTS, size, tmp_path / "bpe")
+            train(TEXTS, size, tmp_path / "bpe")
         shutil.rmtree(tmp_path / "bpe")
 
 
@@ -75,8 +76,8 @@ def test_the_same_ids_come_from_tokenizers(bpe: Path) -> None:
     from tokenizers import ByteLevelBPETokenizer
 
     merges = bpe / "merges.txt"
-    merges.write_text((bpe / tokenizer.MERGES).read_text())
-    other = ByteLevelBPETokenizer(str(bpe / tokenizer.VOCABULARY), str(merges))
+    merges.write_text((bpe / gpt2_files.MERGES).read_text())
+    other = ByteLevelBPETokenizer(str(bpe / gpt2_files.VOCABULARY), str(merges))
     for text in [*TEXTS[:5], " leading", "trailing  ", "don't\r\n\tstop"]:
         assert other.encode(text).ids == tokenizer.load(bpe).encode(text)
 
@@ -84,8 +85,8 @@ def test_the_same_ids_come_from_tokenizers(bpe: Path) -> None:
 def test_a_tokenizer_whose_files_disagree_is_refused(bpe: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="missing"):
         tokenizer.load(tmp_path)
-    (tmp_path / tokenizer.MERGES).write_text((bpe / tokenizer.MERGES).read_text())
-    (tmp_path / tokenizer.VOCABULARY).write_text(json.dumps({"a": 0}))
+    (tmp_path / gpt2_files.MERGES).write_text((bpe / gpt2_files.MERGES).read_text())
+    (tmp_path / gpt2_files.VOCABULARY).write_text(json.dumps({"a": 0}))
     with pytest.raises(DataError, match="do not agree"):
         tokenizer.load(tmp_path)
 
@@ -97,7 +98,7 @@ def test_every_document_is_in_one_split_followed_by_end_of_text(tmp_path: Path, 
     for split in ("train", "val"):
         ids = stream(tmp_path / "t", manifest, split)
         assert len(ids) == manifest["splits"][split]["tokens"]
-        texts += loaded.decode(ids).split(tokenizer.END_OF_TEXT)[:-1]
+        texts += loaded.decode(ids).split(gpt2_files.END_OF_TEXT)[:-1]
     assert sorted(texts) == sorted(TEXTS)
     assert 3 <= manifest["splits"]["val"]["documents"] <= 25
 

@@ -1,0 +1,107 @@
+"""Generations: `generation-N.json` lists every shard of a token directory as it was at one pack.
+
+One is immutable and holds its predecessor's shards; a training run pins one. Only `corpus forget` ever
+changes any, all of them at once (see `erase`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from dataprep.errors import DataError
+from dataprep.store import Output, write_once
+
+FORMAT = "outbound-tokens/2"
+SPLITS = ("train", "val")
+DOCUMENT = np.dtype([("start", "<u8"), ("doc_id", "V16")])
+"""Where a document starts, in tokens from the start of its shard. Pieces of one share its doc_id."""
+
+Manifest = dict[str, Any]
+
+
+def generations(tokens: Path) -> dict[int, Path]:
+    """The manifests of a token directory by number, the newest last."""
+    paths = {int(path.stem.partition("-")[2]): path for path in tokens.glob("generation-*.json")}
+    return dict(sorted(paths.items()))
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest; raises DataError when it is damaged or of another format."""
+    try:
+        manifest: Manifest = json.loads(path.read_text())
+        if manifest["format"] != FORMAT:
+            raise DataError(
+                f"{path}: format {manifest['format']!r}, not {FORMAT!r}; pack into another directory"
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({error!r}); remove it and pack again") from None
+    return manifest
+
+
+def latest_generation(tokens: Path) -> Manifest | None:
+    """The manifest of the newest generation, or None."""
+    found = generations(tokens)
+    return load_manifest(found[max(found)]) if found else None
+
+
+def identity(tars: list[Output]) -> str:
+    """What tells the texts of one increment from any other's: the hash of their tars' hashes."""
+    return xxhash.xxh3_128_hexdigest("".join(tar.xxh3_128 for tar in tars).encode())
+
+
+def publish(tokens: Path, manifest: Manifest) -> None:
+    """Write a new generation. Raises DataError when another process was first."""
+    path = tokens / f"generation-{manifest['generation']}.json"
+    if not write_once(path, dump(manifest)):
+        raise DataError(f"{path}: another pack published it meanwhile; run this one again")
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The bytes of a manifest."""
+    return json.dumps(manifest, indent=1).encode()
+
+
+def add_up(tokens: Path, manifest: Manifest) -> None:
+    """Set the sums of each split from its shards."""
+    for split in manifest["splits"].values():
+        split["tokens"] = sum(shard["tokens"] for shard in split["shards"])
+        split["documents"] = sum(shard["documents"] for shard in split["shards"])
+        counts = np.zeros(manifest["tokenizer"]["vocab_size"], np.int64)
+        for shard in split["shards"]:
+            counts += read_counts(tokens, shard)
+        split["unigram_entropy_nats"] = entropy(counts)
+
+
+def entropy(counts: npt.NDArray[np.int64]) -> float:
+    """Entropy in nats of frequencies: the loss of a model that knows nothing but them.
+
+    >>> round(entropy(np.array([1, 1, 0, 2])) / np.log(2), 3)
+    1.5
+    """
+    share = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(share * np.log(share)).sum())
+
+
+def read_counts(tokens: Path, shard: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """How often each id stands in a shard, (vocab_size,) int64."""
+    counts: npt.NDArray[np.int64] = _load(tokens / shard["counts_path"], None)
+    return counts
+
+
+def read_table(tokens: Path, shard: dict[str, Any], mapped: bool = False) -> npt.NDArray[np.void]:
+    """The documents that start in a shard, in order, (documents,) DOCUMENT."""
+    return _load(tokens / shard["documents_path"], "r" if mapped else None)
+
+
+def _load(path: Path, mode: Any) -> npt.NDArray[Any]:
+    try:
+        loaded: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False)
+        return loaded
+    except (ValueError, EOFError, FileNotFoundError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); restore it from a copy, or pack again") from None

@@ -1,0 +1,67 @@
+"""Training a tokenizer on a sample of a corpus: byte-level BPE in GPT-2's file format.
+
+The sample is chosen by a hash of doc_id, so that the same corpus gives the same files. Memory: the distinct
+words of the sample, with their counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import xxhash
+
+from dataprep.builds import text_shards
+from dataprep.corpus import Build, Corpus
+from dataprep.errors import DataError
+from dataprep.store import replace
+from dataprep.tokens import gpt2_files
+from dataprep.tokens.tokenizer import HUGGINGFACE
+
+SAMPLE_SEED = 2
+
+
+def sample(corpus: Corpus, build: Build, sample_bytes: int, tick: Callable[[int], None]) -> Iterator[str]:
+    """Texts of a build's documents, in order, about `sample_bytes` of them in UTF-8 at most.
+
+    A document is in when the hash of its doc_id is below the share that the sample is of the build's tars;
+    these also hold what is known of each document, so the texts are somewhat less.
+    """
+    tars = [tar for increment in corpus.increments() for tar in text_shards.outputs(build, increment)]
+    share = sample_bytes / max(1, sum(tar.bytes for tar in tars))
+    for tar in tars:
+        for document in text_shards.read_documents(corpus.root / tar.path):
+            tick(1)
+            if xxhash.xxh3_64_intdigest(bytes.fromhex(document["doc_id"]), SAMPLE_SEED) < share * 2**64:
+                yield document["text"]
+
+
+def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
+    """Train on texts and write the files; returns the size reached.
+
+    The size is smaller than asked for when the texts do not hold enough pairs. Raises DataError when it is
+    too small to hold the bytes.
+    """
+    from tokenizers import Tokenizer as Model
+    from tokenizers import models, pre_tokenizers, trainers
+
+    if (directory / gpt2_files.MERGES).exists():
+        raise DataError(f"{directory}: holds a tokenizer; choose another directory, or remove it first")
+    if vocab_size < 257:
+        raise DataError(f"--vocab-size {vocab_size}: at least 257, the bytes and {gpt2_files.END_OF_TEXT}")
+    model = Model(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    model.train_from_iterator(texts, trainer)
+    merges = [" ".join(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
+    if not merges:
+        raise DataError("no text to train a tokenizer on; finish an increment of the corpus first")
+    tokenizer_json = gpt2_files.model_of(merges).to_str()
+    gpt2_files.write(directory, merges)
+    replace(directory / HUGGINGFACE, tokenizer_json.encode())
+    return len(gpt2_files.vocabulary_of(merges))
