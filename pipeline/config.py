@@ -120,6 +120,9 @@ class Guards(Section):
     """Steps."""
     spikes: int = Field(default=5, ge=0)
     """How many are skipped; one more ends the run."""
+    rehearse: bool = True
+    """Compute one batch of the full size at learning rate 0 before the first step, so that what would run out
+    of memory at the end of the batch ramp does so at once."""
     stall_s: float = Field(default=1800, ge=0)
     """A process that makes no progress for so many seconds writes its threads' stacks and ends; 0: never."""
 

@@ -54,6 +54,8 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
             try:
                 _agree_on(generation, device)
                 trainer = _build(config, generation, place, device, watchdog)
+                if config.guards.rehearse:
+                    trainer.rehearse()
                 then = restore(config, generation, trainer.engine, place)
                 return trainer.run(then, stop)
             finally:
@@ -86,6 +88,13 @@ class _Trainer:
     feed: TrainFeed
     held_out: EvalFeed
     watchdog: Watchdog
+
+    def rehearse(self) -> None:
+        """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
+        batch = self.config.batch.sequences
+        self.engine.train_batch(self.feed.batches(0, batch), batch, lr=0.0)
+        self.feed.take_hash()
+        self.watchdog.beat()
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""

@@ -66,6 +66,8 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
 def restore(config: RunConfig, generation: Generation, engine: Engine, place: Place) -> RunState | None:
     """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
 
+    Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
+
     Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
     otherwise they are seeded anew by (seed, step, rank).
 
@@ -73,6 +75,7 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
     """
     checkpoint = _find_together(config.run.dir, place, _device(engine))
     if checkpoint is None:
+        state.set_updates(engine.optimizer, 0)
         seed_generators(config.run.seed, 0, place.rank)
         return None
     then = checkpoint.state

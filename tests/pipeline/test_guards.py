@@ -153,3 +153,14 @@ def test_the_ledger_skips_what_it_was_told_and_nothing_else(skips: list[tuple[in
 @pytest.mark.parametrize("module", [ledger, spikes], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 1, 2)])
+def test_a_rehearsal_leaves_no_trace(tiny_run: MakeRun, stages: int, zero: int, processes: int) -> None:
+    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "train.tokens=640")
+    runs = []
+    for rehearse in ("true", "false"):
+        run = tiny_run(f"rehearse-{rehearse}", dropout=0.1)
+        run.train(*spread, f"guards.rehearse={rehearse}", nproc=processes)
+        runs.append([{k: v for k, v in row.items() if k != "tokens_per_s"} for row in run.metrics()])
+    assert runs[0] == runs[1]

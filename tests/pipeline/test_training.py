@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,10 +136,34 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
 
 
+def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: MakeRun) -> None:
+    settings = ("train.tokens=9600", "train.checkpoint_every=1", "train.eval_every=50")
+    unbroken = tiny_run("unbroken", dropout=0.1)
+    unbroken.train(*settings)
+    killed = tiny_run("killed", dropout=0.1)
+    moments = random.Random(5)
+    last = max(unbroken.losses())
+    for kill in range(4):
+        process = killed.start(*settings)
+        killed.wait_for_step((kill + 1) * last // 6, process)
+        time.sleep(moments.uniform(0, 0.1))
+        os.kill(workers_of(process.pid)[kill % 2], signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1, err
+    assert killed.train(*settings)["resumes"], "at least once from a checkpoint"
+    assert killed.losses() == unbroken.losses()
+    assert not list((killed.dir / "checkpoints").glob("writing-*")), "what a dead attempt left is gone"
+
+
+def workers_of(launcher: int) -> list[int]:
+    """The child processes of the launcher."""
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
 def worker_of(launcher: int) -> Any:
     """A child process of the launcher, or None."""
-    path = Path(f"/proc/{launcher}/task/{launcher}/children")
-    children = path.read_text().split() if path.exists() else []
+    children = workers_of(launcher)
     return int(children[-1]) if children else None
 
 
