@@ -33,7 +33,7 @@ class Increment:
 
     def records(self, stage: str) -> list[Record]:
         """The records of one stage's finished partitions, in partition order."""
-        return _records(self.path / stage)
+        return records_in(self.path / stage)
 
     @property
     def link_records(self) -> list[Record]:
@@ -50,7 +50,7 @@ class Build:
 
     def records(self, step: str) -> list[Record]:
         """The records of one step (`verdicts` or `text`), in increment and partition order."""
-        return _records(self.path / step)
+        return records_in(self.path / step)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Corpus:
 
     def index_records(self) -> list[Record]:
         """The records of the index, in increment order."""
-        return _records(self.root / "index")
+        return records_in(self.root / "index")
 
     def build(self) -> Build:
         """The build of the recipe's own select section."""
@@ -170,5 +170,6 @@ class Corpus:
         replace(self.root / "builds" / "current", f"{build.name}\n".encode())
 
 
-def _records(directory: Path) -> list[Record]:
+def records_in(directory: Path) -> list[Record]:
+    """The records of a directory, by name."""
     return [load_record(path) for path in sorted(directory.glob("*.json"))]

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dataprep.builds import text_shards
-from dataprep.builds import verdicts as builds
+from dataprep.builds import compare, join, order, selected, shingled, text_shards, verdicts
+from dataprep.builds.work import Work
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.crawl.outcomes import UNREACHED
@@ -20,7 +20,7 @@ from dataprep.documents import extract, score
 from dataprep.errors import DataError
 from dataprep.frozen import kept, refuse_edits
 from dataprep.links import stage as links
-from dataprep.store import write_once
+from dataprep.store import Record, write_once
 from dataprep.workers import Progress, run_all
 
 STAGES = ("links", "fetch", "extract", "score", "select")
@@ -102,11 +102,10 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     for increment in corpus.increments():
         if not increment.closed or text_shards.complete(build, increment):
             continue
-        documents = increment.records("documents")
-        with progress("dedup", sum(record.passed for record in documents), "documents") as tick:
-            verdicts = builds.judge_increment(corpus, build, increment, tick)
-        with progress("shard", verdicts.passed, "documents") as tick:
-            parts = [(corpus, build, increment, number) for number in range(len(documents))]
+        judged = _judge(corpus, build, increment, workers, progress)
+        with progress("shard", judged.passed, "documents") as tick:
+            numbers = range(len(increment.records("documents")))
+            parts = [(corpus, build, increment, number) for number in numbers]
             run_all(text_shards.run_part, parts, workers, tick)
     corpus.make_current(build)
     return build
@@ -123,3 +122,25 @@ def _score(corpus: Corpus, increment: Increment, workers: int, progress: Progres
     parts = [(corpus, increment, record) for record in increment.records(extract.STAGE)]
     with progress("score", sum(record.passed for _, _, record in parts), "documents") as tick:
         run_all(score.run_part, parts, workers, tick)
+
+
+def _judge(corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress) -> Record:
+    """Steps `select` and `dedup` of one increment, once those before it are judged."""
+    if record := verdicts.finished(corpus, build, increment):
+        return record
+    this = (corpus, build, increment)
+    work = Work.of(*this)
+    documents = sum(record.passed for record in increment.records("documents"))
+    with progress("select", documents, "documents") as tick:
+        parts = [(*this, number) for number in range(len(increment.records("documents")))]
+        run_all(selected.run_part, parts, workers, tick)
+    with progress("order", documents, "documents") as tick:
+        order.run(*this, tick)
+    with progress("bands", None, "keys") as tick:
+        run_all(join.run_part, [(*this, number) for number in range(join.tasks(work))], workers, tick)
+    with progress("shingles", None, "documents") as tick:
+        run_all(shingled.run_part, [(*this, place) for place in shingled.plan(work)], workers, tick)
+    with progress("compare", documents, "documents") as tick:
+        run_all(compare.run_part, [(*this, *each) for each in compare.plan(work)], workers, tick)
+    with progress("verdicts", documents, "documents") as tick:
+        return verdicts.run(*this, tick)

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.builds import dedup, select
+from dataprep.arrays import fixed_width_column
+from dataprep.builds import compare, join, order, select
+from dataprep.builds.dedup import REASONS
+from dataprep.builds.work import Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
-from dataprep.store import (
-    Output,
-    Record,
-    attempt_path,
-    commit,
-    done,
-    publish,
-    publish_table,
-    read_table,
-)
+from dataprep.store import Record, attempt_path, commit, done, publish
+
+STEP = "verdicts"
+ROWS = 1 << 14
+EXACT = 2.0
+"""Stands for the similarity of an exact copy; texts that differ may still have equal shingles, J = 1."""
 
 SCHEMA = pa.schema(
     [
@@ -45,111 +43,86 @@ SCHEMA = pa.schema(
 """One row a document of the increment, in corpus order: (first_seen, url_key)."""
 
 
-def judge_increment(
-    corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int], None]
-) -> Record:
-    """Steps `select` and `dedup` of one increment: every document gets its verdict.
+def finished(corpus: Corpus, build: Build, increment: Increment) -> Record | None:
+    """The record of an increment's verdicts, once they stand."""
+    work = Work.of(corpus, build, increment)
+    return done(build.path / STEP / f"{work.part}.json", work.inputs)
 
-    The increments before it must be judged. Memory: the increment's measurements (about 0.7 KB a document)
-    and the texts of duplicate candidates.
+
+def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int], None]) -> Record:
+    """Write down what the steps before found: every document gets its verdict. Then their files go.
+
+    Memory: 16,384 rows, and 20 bytes a duplicate.
     """
-    part = f"{increment.number:04d}"
-    path = build.path / "verdicts" / f"{part}.json"
-    facts = increment.records("documents") + increment.records("scores")
-    earlier = [record for record in build.records("verdicts") if record.part < part]
-    inputs = {output.path: output.xxh3_128 for record in facts + earlier for output in record.outputs}
-    if record := done(path, inputs):
-        tick(record.entered)
+    if record := finished(corpus, build, increment):
+        Work.of(corpus, build, increment).clear()
         return record
-
-    rules = corpus.recipe.select
-    rows = _rows_in_corpus_order(corpus, increment)
-    chosen = [place for place, row in enumerate(rows) if row["verdict"] == select.KEPT]
-    passed = dedup.Passed(
-        np.array(chosen, np.uint32),
-        [rows[place]["text_key"] for place in chosen],
-        np.frombuffer(b"".join(rows[place]["signature"] for place in chosen), "<u4").reshape(
-            len(chosen), minhash.PERMUTATIONS
-        ),
-        np.array([rows[place]["shingles"] for place in chosen], np.int64),
-    )
-    own = dedup.index(passed, rules.near_duplicates)
-    indexes = [
-        dedup.Index.load(corpus.root / record.outputs[1].path, corpus.root / record.outputs[2].path)
-        for record in earlier
-    ]
-    look_up = _LookUp(corpus, [_verdicts(corpus, record) for record in earlier] + [rows])
-    repeats = dedup.find_repeats(
-        passed, [*indexes, own], rules.near_duplicates, look_up.text_key, look_up.shingles
-    )
-    for place, repeat in repeats.items():
-        rows[place]["verdict"], rows[place]["number"] = repeat.reason, repeat.similarity
-        rows[place]["repeats"] = look_up.row(repeat.index, repeat.document)["doc_id"]
-    tick(len(rows))
-
-    outputs = [
-        publish_table(corpus.root, build.path / "verdicts", part, pa.Table.from_pylist(rows, schema=SCHEMA)),
-        _publish_array(corpus, build, f"{part}-bands", own.bands),
-        _publish_array(corpus, build, f"{part}-texts", own.texts),
-    ]
-    counts = Counter(row["verdict"] for row in rows)
+    work = Work.of(corpus, build, increment)
+    ordered = work.records(order.STEP)[0]
+    catalogue, judged = (work.array(output) for output in ordered.outputs[:2])
+    repeats = _repeats(work)
+    catalogues = [*(source.catalogue() for source in work.earlier), catalogue]
+    counts = Counter[str]()
+    written = attempt_path(build.path / STEP, work.part)
+    with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
+        for start in range(0, len(judged), ROWS):
+            rows = judged[start : start + ROWS]
+            entries = catalogue[start : start + ROWS]
+            table = _table(rows, entries, repeats, start, catalogues)
+            counts.update(table["verdict"].to_pylist())
+            file.write_table(table, row_group_size=ROWS)
+            tick(len(rows))
+    output = publish(corpus.root, written, work.part, ".parquet", rows=len(judged))
+    outputs = [output, ordered.outputs[0], *work.itself().band_files]
     kept = counts.pop(select.KEPT, 0)
     versions = {"minhash": str(minhash.VERSION)}
-    return commit(path, Record("verdicts", part, inputs, outputs, len(rows), kept, dict(counts), versions))
+    reasons = dict(sorted(counts.items()))
+    record = commit(
+        build.path / STEP / f"{work.part}.json",
+        Record(STEP, work.part, work.inputs, outputs, len(judged), kept, reasons, versions),
+    )
+    work.clear()
+    return record
 
 
-class _LookUp:
-    """Documents by (place of their increment, row in its verdicts), for checking candidates."""
-
-    def __init__(self, corpus: Corpus, verdicts: list[list[dict[str, Any]]]) -> None:
-        self._corpus = corpus
-        self._verdicts = verdicts
-        self._increments = corpus.increments()
-        self._texts = lru_cache(maxsize=8)(self._read_texts)
-        self.shingles = lru_cache(maxsize=4096)(self._shingles)
-
-    def row(self, increment: int, row: int) -> dict[str, Any]:
-        return self._verdicts[increment][row]
-
-    def text_key(self, increment: int, row: int) -> bytes:
-        return bytes(self._verdicts[increment][row]["text_key"])
-
-    def _shingles(self, increment: int, row: int) -> minhash.U64:
-        place = self._verdicts[increment][row]
-        text = self._texts(increment, place["part"])[place["row"]].as_py()
-        return minhash.shingles(minhash.words(text))
-
-    def _read_texts(self, increment: int, part: int) -> pa.ChunkedArray:
-        record = self._increments[increment].records("documents")[part]
-        return read_table(self._corpus.root, record.outputs, ["text"])["text"]
+def _repeats(work: Work) -> npt.NDArray[np.void]:
+    """(n,) of compare.REPEAT, by document."""
+    copies = join.all_copies(work)
+    near = [work.array(record.outputs[0]) for record in work.records(compare.STEP)]
+    found = np.concatenate([np.empty(len(copies), compare.REPEAT), *near])
+    for name in ("document", "place"):
+        found[name][: len(copies)] = copies[name]
+    found["similarity"][: len(copies)] = EXACT
+    return found[np.argsort(found["document"])]
 
 
-def _rows_in_corpus_order(corpus: Corpus, increment: Increment) -> list[dict[str, Any]]:
-    """Identity, place, signature and the verdict by thresholds of all documents of an increment."""
-    rows: list[dict[str, Any]] = []
-    identity = ["url_key", "text_key", "first_seen"]
-    for part, (documents, scores) in enumerate(
-        zip(increment.records("documents"), increment.records("scores"), strict=True)
-    ):
-        measured = read_table(corpus.root, scores.outputs)
-        verdicts, numbers = select.judge(measured, corpus.recipe.select)
-        table = measured.select(["doc_id", "shingles", "signature"])
-        table = table.append_column("verdict", pa.array(verdicts, pa.string()))
-        table = table.append_column("number", pa.array(numbers, pa.float64()))
-        for name in identity:
-            table = table.append_column(name, read_table(corpus.root, documents.outputs, [name])[name])
-        rows += [{**row, "part": part, "row": place} for place, row in enumerate(table.to_pylist())]
-    return sorted(rows, key=lambda row: (row["first_seen"], row["url_key"]))
-
-
-def _verdicts(corpus: Corpus, record: Record) -> list[dict[str, Any]]:
-    table = pq.read_table(corpus.root / record.outputs[0].path, columns=["doc_id", "text_key", "part", "row"])
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
-
-
-def _publish_array(corpus: Corpus, build: Build, stem: str, array: dedup.Entries) -> Output:
-    written = attempt_path(build.path / "index", stem)
-    with written.open("wb") as file:
-        np.save(file, array)
-    return publish(corpus.root, written, stem, ".npy", rows=array.shape[-1])
+def _table(
+    rows: npt.NDArray[np.void],
+    entries: npt.NDArray[np.void],
+    repeats: npt.NDArray[np.void],
+    start: int,
+    catalogues: list[npt.NDArray[np.void]],
+) -> pa.Table:
+    """The verdicts on some documents, the first of which is number `start`."""
+    bounds = np.searchsorted(repeats["document"], np.array([start, start + len(rows)], np.uint32))
+    theirs = repeats[bounds[0] : bounds[1]]
+    at = theirs["document"].astype(np.int64) - start
+    exact = theirs["similarity"] == EXACT
+    verdicts = rows["verdict"].astype("U64")
+    verdicts[at] = np.where(exact, *REASONS)
+    numbers = rows["number"].copy()
+    numbers[at] = np.where(exact, 1.0, theirs["similarity"])
+    repeated = np.full(len(rows), None, object)
+    repeated[at] = [doc_id.tobytes() for doc_id in join.look_up(catalogues, theirs["place"])["doc_id"]]
+    columns = {
+        "doc_id": fixed_width_column(entries["doc_id"]),
+        "url_key": fixed_width_column(np.ascontiguousarray(rows["url_key"]).view("V16").ravel()),
+        "text_key": fixed_width_column(entries["text_key"]),
+        "first_seen": rows["first_seen"],
+        "part": entries["part"].astype(np.int32),
+        "row": entries["row"].astype(np.int32),
+        "verdict": verdicts,
+        "number": pa.array(numbers, mask=np.isnan(numbers)),
+        "repeats": pa.array(repeated, pa.binary(16)),
+    }
+    return pa.table(columns, schema=SCHEMA)

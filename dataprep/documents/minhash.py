@@ -8,6 +8,7 @@ character is a word. Signatures are affine minima over 64-bit gram hashes (Brode
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -57,20 +58,25 @@ def signature(shingles: U64) -> npt.NDArray[np.uint32]:
     return (lowest >> np.uint64(32)).astype(np.uint32)
 
 
-def jaccard(one: U64, other: U64) -> float:
-    """Exact Jaccard similarity of two sorted sets of shingles."""
-    common = len(np.intersect1d(one, other, assume_unique=True))
-    union = len(one) + len(other) - common
-    return common / union if union else 0.0
+def jaccards(one: U64, others: Sequence[U64]) -> npt.NDArray[np.float64]:
+    """(n,) exact Jaccard similarities of a sorted set of shingles to n others; two empty sets are at 0."""
+    lengths = np.array([len(other) for other in others])
+    flat = np.concatenate([*others, one[:0]])
+    if not len(one) or not len(flat):
+        return np.zeros(len(others))
+    place = np.minimum(np.searchsorted(one, flat), len(one) - 1)
+    hits = np.concatenate([[0], np.cumsum(one[place] == flat)])
+    ends = np.cumsum(lengths)
+    common = hits[ends] - hits[ends - lengths]
+    similarity: npt.NDArray[np.float64] = common / (len(one) + lengths - common)
+    return similarity
 
 
-def buckets(signatures: npt.NDArray[np.uint32], bands: int, rows: int) -> U64:
-    """(bands, n) hashes of each band of n signatures of shape (n, 140)."""
-    result = np.zeros((bands, len(signatures)), np.uint64)
-    for band in range(bands):
-        for row in range(rows):
-            column = signatures[:, band * rows + row].astype(np.uint64)
-            result[band] = _mixed(result[band] * np.uint64(0x9E3779B97F4A7C15) + column)
+def bucket(signatures: npt.NDArray[np.uint32], band: int, rows: int) -> U64:
+    """(n,) hashes of one band of n signatures of shape (n, 140)."""
+    result = np.zeros(len(signatures), np.uint64)
+    for row in range(band * rows, (band + 1) * rows):
+        result = _mixed(result * np.uint64(0x9E3779B97F4A7C15) + signatures[:, row].astype(np.uint64))
     return result
 
 

@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from dataprep.arrays import ArrayWriter
 from dataprep.links.dumps import Submission
-from dataprep.links.index import ArrayWriter, LinkIndex, scattered
+from dataprep.links.index import LinkIndex, scattered
 from dataprep.links.rules import Judge, Post
 from dataprep.spill import Spill
 

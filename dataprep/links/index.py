@@ -9,8 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,33 +94,3 @@ def scattered(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     mixed *= np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)
     return mixed
-
-
-class ArrayWriter:
-    """Writes a one-dimensional .npy file piece by piece; its length stands in the header at the end."""
-
-    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
-        self.rows = 0
-        self._dtype = np.dtype(dtype)
-        self._file = path.open("wb")
-        self._header()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.seek(0)
-        self._header()
-        self._file.close()
-
-    def write(self, array: npt.NDArray[Any]) -> None:
-        self.rows += len(array)
-        self._file.write(np.ascontiguousarray(array, self._dtype).view(np.uint8).data)
-
-    def _header(self) -> None:
-        """The format leaves room for any length, so the header's own length never changes."""
-        description = np.lib.format.dtype_to_descr(self._dtype)
-        header = {"descr": description, "fortran_order": False, "shape": (self.rows,)}
-        np.lib.format.write_array_header_1_0(self._file, header)

@@ -20,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataprep.arrays import ArrayWriter
 from dataprep.corpus import Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.links.candidates import Candidates
 from dataprep.links.dumps import Damage, read_dump
 from dataprep.links.entering import enter
-from dataprep.links.index import URL, ArrayWriter, LinkIndex
+from dataprep.links.index import URL, LinkIndex
 from dataprep.links.rules import Judge
 from dataprep.spill import ranges
 from dataprep.store import (

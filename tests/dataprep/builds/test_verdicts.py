@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import dedup
+from dataprep.builds import join
+from dataprep.builds.bands import Buckets
 from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus
 from dataprep.documents import minhash
@@ -65,7 +66,7 @@ def test_the_later_of_two_copies_goes_and_says_what_it_repeats(tmp_path: Path) -
         found["early"]["doc_id"],
     )
     one, other = (minhash.shingles(minhash.words(variant(1, edits))) for edits in (0, 4))
-    assert found["near"]["number"] == minhash.jaccard(one, other)
+    assert found["near"]["number"] == minhash.jaccards(one, [other])[0]
 
 
 def test_what_is_less_alike_than_the_threshold_stays(tmp_path: Path) -> None:
@@ -166,9 +167,9 @@ def test_any_chronological_split_keeps_the_same_documents(
 
 
 def test_a_bucket_gives_its_64_earliest_and_stays_linear() -> None:
-    entries = np.zeros(1000, dedup.ENTRY)
-    entries["document"] = np.arange(1000)
-    found = dict(dedup._candidates([entries[:50], entries]))
-    assert max(len(candidates) for candidates in found.values()) == dedup.EARLIEST
-    assert found[999][:50] == [(0, row) for row in range(50)]
-    assert found[999][50:] == [(1, row) for row in range(14)]
+    def bucket(documents: int) -> Buckets:
+        return Buckets(np.zeros(documents, np.uint64), np.arange(documents, dtype=np.uint32))
+
+    lists, queries = join.candidates([bucket(50)], bucket(1000))
+    assert lists.tolist() == [*range(50), *(1 << 32 | row for row in range(14))]
+    assert queries["count"].tolist() == [*range(50, 64), *[64] * 986]

@@ -27,7 +27,7 @@ STAGES = {
     "fetch": "increments/*/pages",
     "extract": "increments/*/documents",
     "score": "increments/*/scores",
-    "dedup": "builds/*/verdicts",
+    "dedup": "builds/*/work/*/bands",
     "shard": "builds/*/text",
 }
 """Where a stage writes: a kill waits until something new appears there."""

@@ -1,0 +1,80 @@
+"""Arrays in .npy files that are written as a stream and mapped when read, and between Arrow and numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprep.errors import DataError
+
+
+def mapped(path: Path) -> npt.NDArray[Any]:
+    """A .npy file as an array that is read where it is touched; raises DataError when it cannot be."""
+    try:
+        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode="r"))
+    except (ValueError, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
+        ) from None
+    return array
+
+
+def mapped_anew(path: Path, dtype: npt.DTypeLike, rows: int) -> npt.NDArray[Any]:
+    """A new .npy file that is filled through its map."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (rows,)}
+        )
+        file.truncate(file.tell() + rows * np.dtype(dtype).itemsize)
+    return np.load(path, mmap_mode="r+") if rows else np.empty(0, dtype)
+
+
+def fixed_width(column: pa.ChunkedArray) -> npt.NDArray[np.void]:
+    """(n,) of V16, say, from a column of fixed-size binary without nulls."""
+    array, width = column.combine_chunks(), column.type.byte_width
+    if isinstance(array, pa.ChunkedArray):  # of no chunk
+        return np.empty(0, f"V{width}")
+    whole = np.frombuffer(array.buffers()[1], f"V{width}")
+    return whole[array.offset : array.offset + len(array)]
+
+
+def fixed_width_column(array: npt.NDArray[np.void]) -> pa.Array:
+    """The other way."""
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(array.dtype.itemsize), len(array), [None, pa.py_buffer(np.ascontiguousarray(array))]
+    )
+
+
+class ArrayWriter:
+    """Writes a one-dimensional .npy file piece by piece; its length stands in the header at the end."""
+
+    def __init__(self, path: Path, dtype: npt.DTypeLike) -> None:
+        self.rows = 0
+        self._dtype = np.dtype(dtype)
+        self._file = path.open("wb")
+        self._header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.seek(0)
+        self._header()
+        self._file.close()
+
+    def write(self, array: npt.NDArray[Any]) -> None:
+        self.rows += len(array)
+        self._file.write(np.ascontiguousarray(array, self._dtype).view(np.uint8).data)
+
+    def _header(self) -> None:
+        """The format leaves room for any length, so the header's own length never changes."""
+        description = np.lib.format.dtype_to_descr(self._dtype)
+        header = {"descr": description, "fortran_order": False, "shape": (self.rows,)}
+        np.lib.format.write_array_header_1_0(self._file, header)

@@ -1,0 +1,174 @@
+"""Step `bands` of one range of keys: which documents share a bucket with earlier ones.
+
+The partitions' buckets in the range become the increment's index file, and meet the files of the increments
+before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
+a bucket may hold millions, costs a list of 64 and one line a document. Memory: the keys of the range, about
+70 bytes each; older files are mapped and touched only where keys meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dataprep.builds import order, selected
+from dataprep.builds.bands import HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
+from dataprep.builds.work import ENTRY, PLACE_BITS, Work
+from dataprep.corpus import Build, Corpus, Increment
+from dataprep.store import Record, attempt_path, commit, done, publish
+
+STEP = "bands"
+EARLIEST = 64
+"""Candidates that one bucket gives; keeps a bucket of boilerplate linear."""
+
+QUERY = np.dtype([("document", "<u4"), ("count", "<u4"), ("start", "<u8")])
+"""The candidates of a document in one bucket: `count` places from `start` on in the task's lists."""
+COPY = np.dtype([("document", "<u4"), ("place", "<u8")])
+"""A document whose text is that of an earlier one, and the place of the earliest."""
+NEEDED = np.dtype([("destination", "<u8"), ("row", "<u4"), ("document", "<u4")])
+"""A document whose shingles will be compared; destination is source << 32 | partition."""
+
+
+def tasks(work: Work) -> int:
+    """Into how many ranges the keys of an increment are cut: by its size, never by the number of workers."""
+    documents = sum(record.passed for record in work.records(selected.STEP))
+    return max(1, -(-documents * (work.scheme.bands + 1) // KEYS_PER_TASK))
+
+
+def run_part(
+    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
+) -> Record:
+    """Join one of `tasks` ranges of keys."""
+    work = Work.of(corpus, build, increment)
+    path = work.directory / STEP / f"{number:05d}.json"
+    inputs = work.inputs | work.made(selected.STEP, order.STEP)
+    if record := done(path, inputs):
+        tick(record.entered)
+        return record
+    low, high = work.scheme.cut(tasks(work))[number]
+    own = _own(work, low, high)
+    written = attempt_path(build.path / "index", f"{work.part}-{number:05d}")
+    save(written, own, work.scheme)
+    index = publish(corpus.root, written, f"{work.part}-{number:05d}", ".bands", rows=len(own.keys))
+
+    before = [source.buckets(low, high, work.scheme) for source in work.earlier]
+    catalogues = [source.catalogue() for source in work.earlier]
+    catalogues.append(work.array(work.records(order.STEP)[0].outputs[0]))
+    near = 1 << HASH_BITS
+    text_lists, text_queries = candidates([each.within(0, near) for each in before], own.within(0, near))
+    lists, queries = candidates([each.within(near, high) for each in before], own.within(near, high))
+    found = {
+        "copies": copies(text_lists, text_queries, catalogues),
+        "lists": lists,
+        "queries": queries[np.argsort(queries["document"], kind="stable")],
+        "needed": _needed(lists, queries, catalogues),
+    }
+    outputs = [work.publish_array(STEP, f"{number:05d}-{name}", array) for name, array in found.items()]
+    return commit(
+        path, Record(STEP, f"{number:05d}", inputs, [index, *outputs], len(own.keys), len(own.keys))
+    )
+
+
+def candidates(before: Sequence[Buckets], own: Buckets) -> tuple[U64, npt.NDArray[np.void]]:
+    """The earlier documents that each document shares a bucket with, among the bucket's 64 earliest.
+
+    Returns the lists of all buckets (places, earliest first), one after the other, and (n,) of QUERY.
+    """
+    keys, first, counts = np.unique(own.keys, return_index=True, return_counts=True)
+    room = np.full(len(keys), EARLIEST, np.int64)
+    bucket_of, places = [], []
+    for source, each in enumerate(before):
+        left = np.searchsorted(each.keys, keys, "left")
+        taken = np.minimum(np.searchsorted(each.keys, keys, "right") - left, room)
+        room -= taken
+        bucket_of.append(np.repeat(np.arange(len(keys)), taken))
+        rows = each.documents[runs(left, taken)]
+        places.append(np.uint64(source << PLACE_BITS) | rows.astype(np.uint64))
+    earlier = EARLIEST - room
+    shared = (counts > 1) | (earlier > 0)
+    taken = np.where(shared, np.minimum(counts, room), 0)
+    bucket_of.append(np.repeat(np.arange(len(keys)), taken))
+    rows = own.documents[runs(first, taken)]
+    places.append(np.uint64(len(before) << PLACE_BITS) | rows.astype(np.uint64))
+    flat = np.concatenate(bucket_of)
+    lists = np.concatenate(places)[np.argsort(flat, kind="stable")]
+    starts = np.searchsorted(np.sort(flat), np.arange(len(keys)))
+
+    members = np.where(shared, counts, 0)
+    bucket = np.repeat(np.arange(len(keys)), members)
+    queries = np.empty(len(bucket), QUERY)
+    queries["document"] = own.documents[runs(first, members)]
+    nth = np.arange(len(bucket)) - np.repeat(np.cumsum(members) - members, members)
+    queries["count"] = np.minimum(earlier[bucket] + nth, EARLIEST)
+    queries["start"] = starts[bucket]
+    return lists, queries[queries["count"] > 0]
+
+
+def copies(
+    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
+) -> npt.NDArray[np.void]:
+    """(n,) of COPY, by document: whose whole text_key, not only its bucket, is that of an earlier one."""
+    found = []
+    own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
+    keys = look_up(catalogues, own | queries["document"].astype(np.uint64))["text_key"]
+    nth = 0
+    while len(queries):  # once, unless 59-bit halves collide
+        place = lists[queries["start"].astype(np.int64) + nth]
+        same = look_up(catalogues, place)["text_key"] == keys
+        copy = np.empty(int(same.sum()), COPY)
+        copy["document"], copy["place"] = queries["document"][same], place[same]
+        found.append(copy)
+        nth += 1
+        left = ~same & (queries["count"] > nth)
+        queries, keys = queries[left], keys[left]
+    all_found = np.concatenate([np.empty(0, COPY), *found])
+    return all_found[np.argsort(all_found["document"])]
+
+
+def all_copies(work: Work) -> npt.NDArray[np.void]:
+    """(n,) of COPY: the exact copies in an increment, by document."""
+    found = np.concatenate([work.array(record.outputs[1]) for record in work.records(STEP)])
+    return found[np.argsort(found["document"])]
+
+
+def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDArray[np.void]:
+    """(n,) of ENTRY: the documents at some places."""
+    entries = np.empty(len(places), ENTRY)
+    source = places >> np.uint64(PLACE_BITS)
+    for number in np.unique(source).tolist():
+        here = source == number
+        entries[here] = catalogues[number][(places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    return entries
+
+
+def _own(work: Work, low: int, high: int) -> Buckets:
+    """The buckets of the increment's partitions in a range; documents by their rank."""
+    ranks = work.array(work.records(order.STEP)[0].outputs[2])
+    parts, start = [], 0
+    for record in work.records(selected.STEP):
+        rows, path = record.outputs[0].rows, work.corpus.root / record.outputs[1].path
+        part = load(path, work.scheme).within(low, high)
+        parts.append(Buckets(part.keys, ranks[start : start + rows][part.documents]))
+        start += rows
+    return ordered(parts)
+
+
+def _needed(
+    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
+) -> npt.NDArray[np.void]:
+    """(n,) of NEEDED, by destination and row: candidates and those that have them."""
+    own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
+    places = np.unique(np.concatenate([lists, own | queries["document"].astype(np.uint64)]))
+    entries = look_up(catalogues, places)
+    needed = np.empty(len(places), NEEDED)
+    needed["destination"] = places & np.uint64(0xFFFFFFFF00000000) | entries["part"].astype(np.uint64)
+    needed["row"], needed["document"] = entries["row"], (places & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return needed[np.lexsort((needed["row"], needed["destination"]))]
+
+
+def runs(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """starts[0], starts[0] + 1, ... `lengths[0]` numbers, then those of the next run."""
+    skipped = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    return skipped + np.arange(len(skipped))

@@ -1,0 +1,130 @@
+"""The way of one increment to its verdicts: what its steps read, and where they leave what the next reads.
+
+`select parts -> order -> bands -> shingles -> compare -> verdicts`. All but the last leave their files and
+records in a directory that goes when the verdicts stand. Its name holds the hash of all inputs, so what a
+killed run left is gone on with only if it was made from the same facts.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from dataprep.arrays import mapped
+from dataprep.builds.bands import Buckets, Scheme, load_range
+from dataprep.corpus import Build, Corpus, Increment, records_in
+from dataprep.store import Output, Record, attempt_path, publish
+
+ENTRY = np.dtype(
+    [("doc_id", "V16"), ("text_key", "V16"), ("part", "<u4"), ("row", "<u4"), ("shingles", "<u4")]
+)
+"""One document in the catalogue of an increment, which stands in corpus order: 44 bytes."""
+
+PLACE_BITS = 32
+"""A document's place is source << 32 | its row in the source's catalogue; places grow with time."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An increment whose documents later ones may repeat; its files, relative to its corpus."""
+
+    root: Path
+    increment: Increment
+    catalogue_file: Output
+    band_files: Sequence[Output]
+
+    @staticmethod
+    def judged(root: Path, increment: Increment, verdicts: Record) -> Source:
+        """An increment whose verdicts stand."""
+        _, catalogue, *bands = verdicts.outputs
+        return Source(root, increment, catalogue, bands)
+
+    def catalogue(self) -> npt.NDArray[np.void]:
+        """(n,) of ENTRY, mapped."""
+        return mapped(self.root / self.catalogue_file.path)
+
+    def buckets(self, low: int, high: int, scheme: Scheme) -> Buckets:
+        """Its buckets with keys in [low, high)."""
+        return load_range([self.root / output.path for output in self.band_files], low, high, scheme)
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Its files with their hashes."""
+        return {output.path: output.xxh3_128 for output in (self.catalogue_file, *self.band_files)}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One increment on its way; `earlier` are the sources before it, the earliest first."""
+
+    corpus: Corpus
+    build: Build
+    increment: Increment
+    earlier: list[Source]
+    inputs: dict[str, str]
+
+    @staticmethod
+    def of(corpus: Corpus, build: Build, increment: Increment) -> Work:
+        """The increments before it must be judged."""
+        facts = increment.records("documents") + increment.records("scores")
+        inputs = {output.path: output.xxh3_128 for record in facts for output in record.outputs}
+        verdicts = {record.part: record for record in build.records("verdicts")}
+        earlier = [
+            Source.judged(corpus.root, other, verdicts[f"{other.number:04d}"])
+            for other in corpus.increments()
+            if other.number < increment.number
+        ]
+        for source in earlier:
+            inputs |= source.inputs
+        return Work(corpus, build, increment, earlier, inputs)
+
+    @property
+    def part(self) -> str:
+        """The increment's name in files of the build."""
+        return f"{self.increment.number:04d}"
+
+    @property
+    def directory(self) -> Path:
+        read = "\n".join(f"{path} {digest}" for path, digest in sorted(self.inputs.items()))
+        name = xxhash.xxh3_128_hexdigest(read.encode())[:12]
+        return self.build.path / "work" / f"{self.part}-{name}"
+
+    @property
+    def scheme(self) -> Scheme:
+        return Scheme.of(self.corpus.recipe.select.near_duplicates)
+
+    def records(self, step: str) -> list[Record]:
+        """The records of a step of this increment, in order."""
+        return records_in(self.directory / step)
+
+    def made(self, *steps: str) -> dict[str, str]:
+        """The outputs of some steps with their hashes."""
+        return {o.path: o.xxh3_128 for step in steps for record in self.records(step) for o in record.outputs}
+
+    def array(self, output: Output) -> npt.NDArray[Any]:
+        """An output of a step, mapped."""
+        return mapped(self.corpus.root / output.path)
+
+    def publish_array(self, step: str, stem: str, array: npt.NDArray[Any]) -> Output:
+        """Publish an array as an output of a step."""
+        written = attempt_path(self.directory / step, stem)
+        with written.open("wb") as file:
+            np.save(file, array)
+        return publish(self.corpus.root, written, stem, ".npy", rows=len(array))
+
+    def itself(self) -> Source:
+        """The increment as a source, once `bands` is done."""
+        bands = [record.outputs[0] for record in self.records("bands")]
+        return Source(self.corpus.root, self.increment, self.records("order")[0].outputs[0], bands)
+
+    def clear(self) -> None:
+        """Remove what the steps of this increment left, those of other inputs included."""
+        for directory in (self.build.path / "work").glob(f"{self.part}-*"):
+            shutil.rmtree(directory)
