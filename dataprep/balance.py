@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.builds import decontaminate
 from dataprep.builds.select import KEPT
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
@@ -104,6 +105,13 @@ def _every_kept_document_is_written(
     table = read_table(corpus.root, record.outputs[:1], ["doc_id", "verdict"])
     verdicts = zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True)
     kept = {doc_id.hex() for doc_id, verdict in verdicts if verdict == KEPT}
+    cut = [each.outputs[0] for each in build.records(decontaminate.STEP) if each.part == record.part]
+    table = read_table(corpus.root, cut, ["doc_id", "verdict"])
+    kept -= {
+        doc_id.hex()
+        for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True)
+        if verdict == decontaminate.CONTAMINATED
+    }
     written = {key for text in texts for output in text.outputs for key in samples(corpus.root / output.path)}
     for number, what in (
         (len(kept - written), "kept documents are in no tar"),

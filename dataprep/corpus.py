@@ -49,7 +49,7 @@ class Build:
     path: Path
 
     def records(self, step: str) -> list[Record]:
-        """The records of one step (`verdicts` or `text`), in increment and partition order."""
+        """The records of one step (a folder), in increment and partition order."""
         return records_in(self.path / step)
 
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dataprep.builds import compare, join, order, selected, shingled, text_shards, verdicts
+from dataprep.builds import compare, decontaminate, join, order, selected, shingled, text_shards, verdicts
 from dataprep.builds.work import Work
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
@@ -103,12 +103,25 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
         if not increment.closed or text_shards.complete(build, increment):
             continue
         judged = _judge(corpus, build, increment, workers, progress)
+        if corpus.recipe.select.decontaminate:
+            _decontaminate(corpus, build, increment, workers, progress)
         with progress("shard", judged.passed, "documents") as tick:
-            numbers = range(len(increment.records("documents")))
-            parts = [(corpus, build, increment, number) for number in numbers]
+            shards = text_shards.plan(corpus, build, increment)
+            parts = [(corpus, build, increment, shard) for shard in shards]
             run_all(text_shards.run_part, parts, workers, tick)
     corpus.make_current(build)
     return build
+
+
+def _decontaminate(
+    corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress
+) -> None:
+    decontaminate.prepare(corpus, build)
+    documents = increment.records("documents")
+    parts = [(corpus, build, increment, number) for number in range(len(documents))]
+    with progress("decontaminate", None, "documents") as tick:
+        run_all(decontaminate.find_part, parts, workers, tick)
+    decontaminate.clean_increment(corpus, build, increment)
 
 
 def _extract(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:

@@ -11,6 +11,7 @@ import xxhash
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from dataprep import evalsets
 from dataprep.errors import DataError
 
 LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "blocked_subreddits"}
@@ -165,8 +166,27 @@ class FineWeb(Section):
     """Most newlines a word: of the code, not in the paper."""
 
 
+class Decontaminate(Section):
+    """Evaluation sets, and what of them is cut out of documents (GPT-3's appendix C for the defaults)."""
+
+    sets: str
+    """A directory of evaluation sets (dataprep/evalsets.py). A recipe's path begins at the recipe file."""
+    content: str = ""
+    """The hash of what the sets hold: filled in when a recipe is read, and it names the build, not `sets`."""
+    ngram: int = Field(default=13, ge=1)
+    """Words in a row that a document and an example must share."""
+    window: int = Field(default=200, ge=0)
+    """Characters that go with an n-gram, on either side."""
+    min_piece: int = Field(default=200, ge=1)
+    """Shorter pieces of a cut document, in characters, are dropped."""
+    max_pieces: int = Field(default=10, ge=1)
+    """A document that falls into more pieces, short ones included, is dropped."""
+    common: int = Field(default=10, ge=1)
+    """An n-gram is ignored from the kept document on that comes after so many with it."""
+
+
 class Select(Section):
-    """Thresholds over the measurements of `score`, then deduplication.
+    """Thresholds over the measurements of `score`, deduplication, decontamination, and the text shards.
 
     The rules hold in the order in which they stand here; the first that fails is the verdict, by its name in
     the recipe (`gopher.max_hashes`).
@@ -183,6 +203,11 @@ class Select(Section):
     c4: C4 | None = None
     fineweb: FineWeb | None = None
     near_duplicates: NearDuplicates | None = NearDuplicates()
+    decontaminate: Decontaminate | None = None
+    mask: frozenset[Literal["email", "ip"]] = frozenset()
+    """Kinds of addresses that the text shards hold no more (dataprep/masking.py)."""
+    shard_mb: float = Field(default=128, gt=0)
+    """Size of a text shard in millions of characters of text."""
 
 
 class Recipe(Section):
@@ -204,6 +229,8 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read the recipe: {error}") from None
     _include_lists(document, path.parent)
+    if isinstance(document, dict):
+        _pin_sets(document.get("select"), path.parent)
     return validated(Recipe, document, str(path))
 
 
@@ -228,8 +255,23 @@ def _include_lists(document: Any, directory: Path) -> None:
         links[LISTS[name]] = [*(links.get(LISTS[name]) or []), *entries]
 
 
+def _pin_sets(select: Any, directory: Path) -> None:
+    """Put the hash of the evaluation sets beside their path, unless it stands there, as in a corpus's recipe.
+
+    Raises DataError when there are no sets.
+    """
+    decontaminate = select.get("decontaminate") if isinstance(select, dict) else None
+    if not isinstance(decontaminate, dict) or decontaminate.get("content") or "sets" not in decontaminate:
+        return
+    sets = (directory / str(decontaminate["sets"])).resolve()
+    decontaminate |= {"sets": str(sets), "content": evalsets.content(evalsets.hashes(sets))}
+
+
 def overridden(select: Select, overrides: list[str]) -> Select:
-    """Apply `a.b=value` to a select section; values are YAML. Raises DataError on a mistake."""
+    """Apply `a.b=value` to a select section; values are YAML, and a path begins where we are.
+
+    Raises DataError on a mistake.
+    """
     document = plain(select)
     for override in overrides:
         path, equals, value = override.partition("=")
@@ -243,12 +285,21 @@ def overridden(select: Select, overrides: list[str]) -> Select:
             if not isinstance(place, dict):
                 raise DataError(f"{override!r}: {parent} is a value, not a section of the recipe")
         place[last] = yaml.safe_load(value)
+        if parents == ["decontaminate"] and last == "sets":
+            place.pop("content", None)
+    _pin_sets(document, Path())
     return validated(Select, document, "select")
 
 
 def select_hash(select: Select) -> str:
-    """The name of a build: 12 hex digits over the select section with its defaults written out."""
-    canonical = yaml.safe_dump(plain(select), sort_keys=True)
+    """The name of a build: 12 hex digits over the select section with its defaults written out.
+
+    Evaluation sets count by what they hold, not by where they lie.
+    """
+    section = plain(select)
+    if section["decontaminate"]:
+        del section["decontaminate"]["sets"]
+    canonical = yaml.safe_dump(section, sort_keys=True)
     return xxhash.xxh3_128_hexdigest(canonical.encode())[:12]
 
 

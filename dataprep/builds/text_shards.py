@@ -1,124 +1,311 @@
-"""Step `shard`: the kept documents of one partition as a webdataset tar of KEY.txt and KEY.json.
+"""Step `shard`: the kept documents of an increment as webdataset tars of KEY.txt and KEY.json.
 
-Byte-reproducible: no times, no owners, keys are doc_ids, members stand in the order of the documents.
+A shard is a run of kept documents, by partition and row, of about the recipe's `shard_mb` million characters;
+where shards are cut depends on the facts and the recipe alone. A document that was cut gives a sample for
+each of its pieces. Byte-reproducible: no times, no owners, keys are doc_ids. Beside each tar stands an index
+of where a document's members begin, so that one is read without scanning.
+
+Memory: of the plan 24 bytes a kept document of the increment; of a shard a batch of documents, the compressed
+text of one row group, and what is known of the shard's submissions.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.builds.select import KEPT
+from dataprep import masking
+from dataprep.builds import decontaminate, kept
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.store import Output, Record, attempt_path, commit, done, publish, read_table
 
 STEP = "text"
 
+MEMBER = np.dtype(
+    [
+        ("doc_id", "<u8", (2,)),
+        ("json", "<u8"),
+        ("json_bytes", "<u8"),
+        ("text", "<u8"),
+        ("text_bytes", "<u8"),
+    ]
+)
+"""Where in its tar the contents of a sample's two members begin, and their sizes; doc_id as two numbers."""
+
+ABOUT = ("url", "site", "title", "date", "karma", "first_seen", "language", "submissions")
+"""What KEY.json says of a document beside its keys and its WARC record."""
+
+COLUMNS = ["doc_id", "url_key", "text_key", "url", "site", "title", "date", "karma", "first_seen", "text"]
+COLUMNS += ["warc_file", "warc_offset", "warc_length"]
+
+LINK_ROWS = 4096
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `of` shards of an increment: its rows [low, high) of some document partitions."""
+
+    number: int
+    of: int
+    ranges: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class TextShard:
+    """A tar and its index, as they were published."""
+
+    tar: Output
+    index: Output
+
+
+def plan(corpus: Corpus, build: Build, increment: Increment) -> list[Shard]:
+    """Cut the kept documents of an increment, and what decontamination left of them, into shards.
+
+    An increment that keeps nothing has one shard without rows, whose record says that it is done.
+    """
+    rows = _written(corpus, build, increment)
+    characters = [
+        read_table(corpus.root, record.outputs[:1], ["characters"])["characters"].to_numpy()[
+            rows["row"][rows["part"] == part]
+        ]
+        for part, record in enumerate(increment.records("scores"))
+    ]
+    sizes = np.concatenate([np.empty(0, np.int64), *characters])
+    numbers = (np.cumsum(sizes) - sizes) // int(corpus.recipe.select.shard_mb * 1e6)
+    _, starts = np.unique(numbers, return_index=True)
+    if not len(rows):
+        return [Shard(0, 1, [])]
+    shards = []
+    for number, documents in enumerate(np.split(rows, starts[1:])):
+        parts = np.unique(documents["part"])
+        inside = [documents["row"][documents["part"] == part] for part in parts]
+        ranges = [
+            (int(part), int(here[0]), int(here[-1]) + 1) for part, here in zip(parts, inside, strict=True)
+        ]
+        shards.append(Shard(number, len(starts), ranges))
+    return shards
+
 
 def run_part(
-    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
+    corpus: Corpus, build: Build, increment: Increment, shard: Shard, tick: Callable[[int], None]
 ) -> Record:
-    """Write the tar of one document partition of a judged increment."""
-    import webdataset
-
-    part = f"{increment.number:04d}-{number:05d}"
+    """Write one shard of `plan`; `tick` is told of documents."""
+    part = f"{increment.number:04d}-{shard.number:05d}"
     path = build.path / STEP / f"{part}.json"
-    documents = increment.records("documents")[number]
-    scores = increment.records("scores")[number]
-    verdicts = next(r for r in build.records("verdicts") if r.part == f"{increment.number:04d}")
-    sources = [*documents.outputs, *scores.outputs, verdicts.outputs[0]]
+    documents, scores = increment.records("documents"), increment.records("scores")
+    sources = [
+        kept.verdicts(build, increment).outputs[0],
+        *decontaminate.outputs(build, increment),
+        *(stage[number].outputs[0] for number, _, _ in shard.ranges for stage in (documents, scores)),
+    ]
     inputs = {output.path: output.xxh3_128 for output in sources}
     if record := done(path, inputs):
         tick(record.passed)
         return record
-
-    table = pq.read_table(
-        corpus.root / verdicts.outputs[0].path,
-        columns=["row"],
-        filters=[("part", "=", number), ("verdict", "=", KEPT)],
-    )
-    kept = pa.array(sorted(table["row"].to_pylist()), pa.int64())
-    rows = read_table(corpus.root, documents.outputs).take(kept).to_pylist()
-    languages = read_table(corpus.root, scores.outputs, ["language"]).take(kept)["language"].to_pylist()
-    submissions = _submissions(corpus, increment, {row["url_key"] for row in rows})
-
     stem = f"{corpus.recipe.name}-{part}"
     written = attempt_path(path.parent, stem)
-    with written.open("wb") as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
-        for row, language in zip(rows, languages, strict=True):
-            tar.write(_sample(row, language, submissions[row["url_key"]]))
+    entered, members, outputs = 0, list[tuple[bytes, list[int]]](), list[Output]()
+    with written.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for row, pieces in _documents(corpus, build, increment, shard):
+            entered += 1
+            for sample in _samples(row, pieces, corpus.recipe.select.mask):
+                members.append((row["doc_id"], _write(tar, *sample)))
             tick(1)
-    output = publish(corpus.root, written, stem, ".tar", rows=len(rows))
-    return commit(path, Record(STEP, part, inputs, [output], len(rows), len(rows)))
+    if members:
+        outputs = [
+            publish(corpus.root, written, stem, ".tar", rows=len(members)),
+            _publish_index(corpus, path.parent, stem, members),
+        ]
+    else:
+        written.unlink()  # readers take a tar without members for an error
+    return commit(path, Record(STEP, part, inputs, outputs, entered, entered, notes={"shards": shard.of}))
 
 
 def complete(build: Build, increment: Increment) -> bool:
-    """Whether an increment is judged and every document partition of it has its tar."""
-    name = f"{increment.number:04d}"
-    judged = any(record.part == name for record in build.records("verdicts"))
-    written = {record.part for record in build.records(STEP)}
-    return judged and written >= {
-        f"{name}-{number:05d}" for number in range(len(increment.records("documents")))
-    }
+    """Whether every shard of an increment is written."""
+    records = _records(build, increment)
+    return bool(records) and len(records) == records[0].notes["shards"]
 
 
 def outputs(build: Build, increment: Increment) -> list[Output]:
-    """The tars of an increment, in partition order."""
-    prefix = f"{increment.number:04d}-"
-    return [o for record in build.records(STEP) if record.part.startswith(prefix) for o in record.outputs]
+    """The tars of an increment, in order."""
+    return [shard.tar for shard in shards(build, increment)]
+
+
+def shards(build: Build, increment: Increment | None = None) -> list[TextShard]:
+    """The shards of an increment, or of the whole build, in order."""
+    records = _records(build, increment) if increment else build.records(STEP)
+    return [TextShard(*record.outputs) for record in records if record.outputs]
 
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
-    """The documents of a text shard: KEY.json's fields and `text`, in order.
+    """The samples of a text shard: KEY.json's fields and `text`, in order.
 
     Raises DataError when the tar is damaged.
     """
     try:
         with tarfile.open(tar) as archive:
-            members = iter(archive)  # webdataset writes KEY.json just before KEY.txt
+            members = iter(archive)
             for about, text in zip_longest(members, members):
                 if not (text and about.name.endswith(".json") and text.name == about.name[:-5] + ".txt"):
                     raise ValueError(f"{about.name} has no partner beside it")
-                yield {**json.loads(_content(archive, about)), "text": _content(archive, text)}
+                yield _sample(_content(archive, about), _content(archive, text))
     except (tarfile.TarError, ValueError) as error:
-        raise DataError(f"{tar}: is damaged ({error}); `outbound corpus verify` says what else is") from None
+        raise _damaged(tar, error) from None
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    file = archive.extractfile(member)
-    return file.read().decode() if file else ""
+def read_document(root: Path, shard: TextShard, doc_id: bytes) -> list[dict[str, Any]]:
+    """The samples of one document in a shard: one, or one for each piece; none when it is not there.
+
+    Reads just these members. Raises DataError when the shard or its index is damaged.
+    """
+    tar = root / shard.tar.path
+    high, low = _numbers(doc_id)
+    samples = []
+    try:
+        index = np.load(root / shard.index.path, mmap_mode="r")
+        first, last = (
+            np.searchsorted(index["doc_id"][:, 0], np.uint64(high), side) for side in ("left", "right")
+        )
+        with tar.open("rb") as file:
+            for member in index[first:last]:
+                if member["doc_id"][1] == low:
+                    about = os.pread(file.fileno(), int(member["json_bytes"]), int(member["json"]))
+                    text = os.pread(file.fileno(), int(member["text_bytes"]), int(member["text"]))
+                    samples.append(_sample(about, text))
+    except (OSError, ValueError) as error:
+        raise _damaged(tar, error) from None
+    return samples
 
 
-def _sample(row: dict[str, Any], language: str, submissions: list[dict[str, Any]]) -> dict[str, Any]:
+def _records(build: Build, increment: Increment) -> list[Record]:
+    return [record for record in build.records(STEP) if record.part.startswith(f"{increment.number:04d}-")]
+
+
+def _written(corpus: Corpus, build: Build, increment: Increment) -> npt.NDArray[np.void]:
+    """The kept rows of an increment that are not contaminated (kept.KEPT_ROW)."""
+    rows = kept.kept_rows(corpus, build, increment)
+    pieces = decontaminate.pieces(corpus, build, increment)
+    gone = {place for place, left in pieces.items() if not left}
+    if not gone:
+        return rows
+    stays = [
+        (part, row) not in gone for part, row in zip(rows["part"].tolist(), rows["row"].tolist(), strict=True)
+    ]
+    return rows[np.array(stays, np.bool_)]
+
+
+def _documents(
+    corpus: Corpus, build: Build, increment: Increment, shard: Shard
+) -> Iterator[tuple[dict[str, Any], list[Span] | None]]:
+    """Each document of a shard with what KEY.json says of it, and its pieces if it was cut."""
+    rows = _written(corpus, build, increment)
+    pieces = decontaminate.pieces(corpus, build, increment)
+    here = {
+        part: rows["row"][(rows["part"] == part) & (rows["row"] >= low) & (rows["row"] < high)]
+        for part, low, high in shard.ranges
+    }
+    documents, scores = increment.records("documents"), increment.records("scores")
+    paths = {part: corpus.root / documents[part].outputs[0].path for part in here}
+    keys = {
+        key
+        for part, chosen_rows in here.items()
+        for batch in kept.chosen(paths[part], chosen_rows, ["url_key"])
+        for key in batch["url_key"].to_pylist()
+    }
+    submissions = _submissions(corpus, increment, keys)
+    for part, chosen_rows in here.items():
+        languages = read_table(corpus.root, scores[part].outputs[:1], ["language"])["language"]
+        places = iter(chosen_rows.tolist())
+        for batch in kept.chosen(paths[part], chosen_rows, COLUMNS):
+            for document in batch.to_pylist():
+                place = next(places)
+                document["language"] = languages[place].as_py()
+                document["submissions"] = submissions.get(document["url_key"], [])
+                yield document, pieces.get((part, place))
+
+
+def _samples(
+    row: dict[str, Any], pieces: list[Span] | None, kinds: frozenset[str]
+) -> Iterator[tuple[str, bytes, bytes]]:
+    """Key, KEY.json and KEY.txt of each sample that a document gives."""
+    key = row["doc_id"].hex()
     about = {
-        "doc_id": row["doc_id"].hex(),
-        "url_key": row["url_key"].hex(),
-        "text_key": row["text_key"].hex(),
-        **{name: row[name] for name in ("url", "site", "title", "date", "karma", "first_seen")},
-        "language": language,
-        "submissions": submissions,
+        **{name: row[name].hex() for name in ("doc_id", "url_key", "text_key")},
+        **{name: row[name] for name in ABOUT},
         "warc": {name: row[f"warc_{name}"] for name in ("file", "offset", "length")},
     }
-    return {
-        "__key__": row["doc_id"].hex(),
-        "txt": row["text"].encode(),
-        "json": json.dumps(about, ensure_ascii=False).encode(),
-    }
+    for number, piece in enumerate(pieces or [None]):
+        text = row["text"] if piece is None else row["text"][slice(*piece)]
+        more: dict[str, Any] = {} if piece is None else {"piece": piece}
+        if kinds:
+            text, more["masked"] = masking.mask(text, kinds)
+            about["title"] = about["title"] and masking.mask(about["title"], kinds)[0]
+        content = json.dumps(about | more, ensure_ascii=False).encode()
+        yield key if piece is None else f"{key}-{number:02d}", content, text.encode()
+
+
+def _write(tar: tarfile.TarFile, key: str, about: bytes, text: bytes) -> list[int]:
+    """Append a sample's two members; returns where the content of each begins, and its size."""
+    places = []
+    for name, content in ((f"{key}.json", about), (f"{key}.txt", text)):
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(content), 0o444
+        places += [tar.offset + tarfile.BLOCKSIZE, len(content)]
+        tar.addfile(member, io.BytesIO(content))
+    return places
+
+
+def _publish_index(
+    corpus: Corpus, directory: Path, stem: str, members: list[tuple[bytes, list[int]]]
+) -> Output:
+    index = np.array([(_numbers(doc_id), *places) for doc_id, places in members], MEMBER)
+    order = np.lexsort((index["json"], index["doc_id"][:, 1], index["doc_id"][:, 0]))
+    written = attempt_path(directory, f"{stem}-index")
+    with written.open("wb") as file:
+        np.save(file, index[order])
+    return publish(corpus.root, written, f"{stem}-index", ".npy", rows=len(index))
+
+
+def _numbers(doc_id: bytes) -> tuple[int, int]:
+    return int.from_bytes(doc_id[:8], "big"), int.from_bytes(doc_id[8:], "big")
+
+
+def _sample(about: bytes, text: bytes) -> dict[str, Any]:
+    return {**json.loads(about), "text": text.decode()}
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return file.read() if file else b""
+
+
+def _damaged(tar: Path, error: Exception) -> DataError:
+    return DataError(f"{tar}: is damaged ({error}); `outbound corpus verify` says what else is")
 
 
 def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
     """The submissions of some URLs."""
+    wanted = pa.array(keys, pa.binary(16))
     found: dict[bytes, list[dict[str, Any]]] = {}
     for record in increment.link_records:
-        table = read_table(corpus.root, record.outputs[:1], ["url_key", "submissions"])
-        chosen = pa.compute.is_in(table["url_key"], value_set=pa.array(keys, pa.binary(16)))
-        found |= {row["url_key"]: row["submissions"] for row in table.filter(chosen).to_pylist()}
+        with pq.ParquetFile(corpus.root / record.outputs[0].path) as file:
+            for batch in file.iter_batches(LINK_ROWS, columns=["url_key", "submissions"]):
+                rows = batch.filter(pa.compute.is_in(batch["url_key"], value_set=wanted)).to_pylist()
+                found |= {row["url_key"]: row["submissions"] for row in rows}
     return found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import join
+from dataprep.builds import join, text_shards
 from dataprep.builds.bands import Buckets
 from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus
@@ -102,7 +102,8 @@ def test_kept_documents_stand_in_tars_that_say_where_they_came_from(tmp_path: Pa
         corpus, "one", [(n, f"u{n}", variant(n, 0)) for n in range(7)] + [(9, "copy", variant(3, 0))], parts=2
     )
     verdicts(corpus)
-    tars = [o.path for record in corpus.current_build().records("text") for o in record.outputs]
+    build = corpus.current_build()
+    tars = [tar.path for increment in corpus.increments() for tar in text_shards.outputs(build, increment)]
     documents = [document for tar in tars for document in read_documents(corpus.root / tar)]
     assert {document["url"]: document["text"] for document in documents} == {
         f"u{n}": variant(n, 0) for n in range(7)
