@@ -33,7 +33,7 @@ def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def built(root: Path, *increments: range) -> Corpus:
-    corpus = make_corpus(root)
+    corpus = make_corpus(root, shard_mb=0.03)
     for number, texts in enumerate(increments):
         add_pages(corpus, f"m{number}", [(n, f"http://a.test/{n}", TEXTS[n]) for n in texts], parts=2)
     ingest.extend(corpus, 1, no_progress)
