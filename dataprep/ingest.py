@@ -99,6 +99,8 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     refuse_edits(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
+    if corpus.recipe.select.decontaminate:
+        decontaminate.prepare(corpus, build)
     for increment in corpus.increments():
         if not increment.closed or text_shards.complete(build, increment):
             continue
@@ -116,9 +118,7 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
 def _decontaminate(
     corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress
 ) -> None:
-    decontaminate.prepare(corpus, build)
-    documents = increment.records("documents")
-    parts = [(corpus, build, increment, number) for number in range(len(documents))]
+    parts = [(corpus, build, increment, number) for number in range(len(increment.records("documents")))]
     with progress("decontaminate", None, "documents") as tick:
         run_all(decontaminate.find_part, parts, workers, tick)
     decontaminate.clean_increment(corpus, build, increment)

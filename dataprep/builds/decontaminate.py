@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep import evalsets, grams
+from dataprep.arrays import mapped
 from dataprep.builds import kept
 from dataprep.builds.select import KEPT
 from dataprep.corpus import Build, Corpus, Increment
@@ -197,7 +198,7 @@ def clean_increment(corpus: Corpus, build: Build, increment: Increment) -> Recor
     if record := done(path, inputs):
         return record
     rules = _rules(corpus)
-    sets = np.load(corpus.root / derived.outputs[4].path)
+    sets = mapped(corpus.root / derived.outputs[4].path)
     counts = np.array(_load_counts(corpus, before, len(sets)))
     table = read_table(corpus.root, [o for r in hits for o in r.outputs], OCCURRENCES.names)
     order, gram, start, end, characters = (table[name].to_numpy() for name in OCCURRENCES.names)
@@ -301,11 +302,7 @@ def _rules(corpus: Corpus) -> Decontaminate:
 
 
 def _load(corpus: Corpus, derived: Record, n: int) -> Grams:
-    paths = [corpus.root / output.path for output in derived.outputs[:4]]
-    try:
-        return Grams(n, *(np.load(path, mmap_mode="r") for path in paths))
-    except (ValueError, OSError) as error:
-        raise DataError(f"{paths[0].parent}: cannot be read ({error}); run `corpus verify`") from None
+    return Grams(n, *(mapped(corpus.root / output.path) for output in derived.outputs[:4]))
 
 
 def _counts_before(build: Build, increment: Increment) -> list[Output]:
@@ -316,8 +313,7 @@ def _counts_before(build: Build, increment: Increment) -> list[Output]:
 
 def _load_counts(corpus: Corpus, outputs: list[Output], number: int) -> npt.NDArray[np.uint32]:
     for output in outputs:
-        counts: npt.NDArray[np.uint32] = np.load(corpus.root / output.path, mmap_mode="r")
-        return counts
+        return mapped(corpus.root / output.path)
     return np.zeros(number, np.uint32)
 
 

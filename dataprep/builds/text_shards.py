@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import masking
+from dataprep.arrays import mapped
 from dataprep.builds import decontaminate, kept
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
@@ -178,7 +179,7 @@ def read_document(root: Path, shard: TextShard, doc_id: bytes) -> list[dict[str,
     high, low = _numbers(doc_id)
     samples = []
     try:
-        index = np.load(root / shard.index.path, mmap_mode="r")
+        index = mapped(root / shard.index.path)
         first, last = (
             np.searchsorted(index["doc_id"][:, 0], np.uint64(high), side) for side in ("left", "right")
         )
