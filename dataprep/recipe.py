@@ -93,6 +93,8 @@ class Collect(Section):
     links: Links = Links()
     crawl: Crawl = Crawl()
     extraction: Extraction = Extraction()
+    quality: str | None = None
+    """File of a quality model, relative to the recipe; `corpus init` copies it into the corpus."""
     partition_mb: float = Field(default=256, gt=0)
     """Size of a partition's input in MB of stored pages; the unit of parallel work, never its result."""
 
@@ -166,6 +168,13 @@ class FineWeb(Section):
     """Most newlines a word: of the code, not in the paper."""
 
 
+class Quality(Section):
+    """GPT-3's rule: a document stays if a draw from a Pareto distribution exceeds 1 - its quality."""
+
+    alpha: float = Field(default=9, gt=0)
+    """The higher, the fewer documents of low quality stay (Brown et al. 2020, appendix A)."""
+
+
 class Decontaminate(Section):
     """Evaluation sets, and what of them is cut out of documents (GPT-3's appendix C for the defaults)."""
 
@@ -202,6 +211,7 @@ class Select(Section):
     gopher: Gopher | None = None
     c4: C4 | None = None
     fineweb: FineWeb | None = None
+    quality: Quality | None = None
     near_duplicates: NearDuplicates | None = NearDuplicates()
     decontaminate: Decontaminate | None = None
     mask: frozenset[Literal["email", "ip"]] = frozenset()

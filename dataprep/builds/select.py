@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataprep.errors import DataError
+from dataprep.quality.keep import keeps
 from dataprep.recipe import C4, FineWeb, Gopher, Section, Select
 
 KEPT = "kept"
@@ -24,6 +26,7 @@ REASONS = (
     "languages",
     *_bounds(Select),
     *(f"{name}.{bound}" for name, section in SECTIONS.items() for bound in _bounds(section)),
+    "quality.alpha",
 )
 """The verdicts of this step, in the order of the rules; each is the rule's name in the recipe."""
 
@@ -51,6 +54,14 @@ def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measure
         if (section := getattr(rules, name)) is not None:
             loose = isinstance(section, C4) and not section.terminal_punctuation
             yield from _bounded(scores, section, f"{name}.", "c4_any_end_" if loose else f"{name}_")
+    if rules.quality is not None:
+        if scores["quality"].null_count:
+            raise DataError(
+                "select.quality: the documents have no quality; make the corpus with a model, "
+                "`corpus init --quality MODEL`, which `corpus train-quality` makes"
+            )
+        quality = scores["quality"].to_numpy().astype(np.float64)
+        yield "quality.alpha", ~keeps(scores["doc_id"].to_pylist(), quality, rules.quality.alpha), quality
 
 
 def _bounded(

@@ -1,7 +1,8 @@
 """Stage `score`: measurements beside the documents, never decisions.
 
-Language, what the published heuristics measure (Gopher, C4, FineWeb) and the MinHash signature, one row a
-document in the order of its partition, so that thresholds can change without reading a page again.
+Language, what the published heuristics measure (Gopher, C4, FineWeb), quality by the recipe's classifier and
+the MinHash signature, one row a document in the order of its partition, so that thresholds can change without
+reading a page again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import c4, fineweb, gopher, language, minhash
+from dataprep.quality.model import Model, load
 from dataprep.store import Record, commit, done, publish_table, read_table
 
 STAGE = "scores"
@@ -29,6 +31,7 @@ SCHEMA = pa.schema(
         *gopher.COLUMNS,
         *c4.COLUMNS,
         *fineweb.COLUMNS,
+        ("quality", pa.float32()),
         ("shingles", pa.int64()),
         ("signature", pa.binary(4 * minhash.PERMUTATIONS)),
     ]
@@ -43,21 +46,34 @@ def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Call
         tick(record.entered)
         return record
     rows = []
+    classifier = _classifier(corpus)
     for row in read_table(corpus.root, documents.outputs, ["doc_id", "text"]).to_pylist():
-        rows.append({"doc_id": row["doc_id"], **measure(row["text"])})
+        rows.append({"doc_id": row["doc_id"], **measure(row["text"], classifier)})
         tick(1)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     output = publish_table(corpus.root, increment.path / STAGE, documents.part, table)
-    return commit(path, Record(STAGE, documents.part, inputs, [output], len(rows), len(rows), {}, versions()))
+    record = Record(STAGE, documents.part, inputs, [output], len(rows), len(rows), {}, versions(corpus))
+    return commit(path, record)
 
 
-def versions() -> dict[str, str]:
+def versions(corpus: Corpus) -> dict[str, str]:
     """What decides the measurements, as it stands in every record of this stage."""
-    return {"score": str(VERSION), "minhash": str(minhash.VERSION), "language": language.version()}
+    classifier = _classifier(corpus)
+    return {
+        "score": str(VERSION),
+        "minhash": str(minhash.VERSION),
+        "language": language.version(),
+        "quality": classifier.digest if classifier else "none",
+    }
 
 
-def measure(text: str) -> dict[str, Any]:
-    """All measurements of one text (the columns of SCHEMA but the first)."""
+def _classifier(corpus: Corpus) -> Model | None:
+    name = corpus.recipe.collect.quality
+    return load(corpus.root / name) if name else None
+
+
+def measure(text: str, classifier: Model | None = None) -> dict[str, Any]:
+    """All measurements of one text (the columns of SCHEMA but the first); no quality without a classifier."""
     code, probability = language.classify(text)
     words = text.split()
     grams = minhash.shingles(minhash.words(text))
@@ -69,6 +85,7 @@ def measure(text: str) -> dict[str, Any]:
         **gopher.measure(text, words),
         **c4.measure(text),
         **fineweb.measure(text, words),
+        "quality": classifier.score(text) if classifier else None,
         "shingles": len(grams),
         "signature": minhash.signature(grams).astype("<u4").tobytes(),
     }

@@ -17,14 +17,26 @@ from pipeline.cli.corpus.damage import damages_of, tell
 def init(
     directory: Directory,
     recipe: Annotated[str, typer.Option(help="A recipe's name or file.")] = "webtext",
+    quality: Annotated[
+        Path | None, typer.Option(help="A model of `corpus train-quality`, to score documents with.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make an empty corpus with a recipe."""
     from dataprep.corpus import Corpus
+    from dataprep.quality.model import embed
     from dataprep.recipe import load_recipe, select_hash
     from pipeline.configs import find
+    from pipeline.errors import UsageError
 
-    made = Corpus.create(directory, load_recipe(find("corpora", recipe)))
+    path = find("corpora", recipe)
+    chosen = load_recipe(path)
+    if quality is not None:
+        collect = chosen.collect.model_copy(update={"quality": str(quality.resolve())})
+        chosen = chosen.model_copy(update={"collect": collect})
+    if chosen.select.quality and chosen.collect.quality is None:
+        raise UsageError(f"{recipe}: selects by quality; train a model and give it with --quality MODEL")
+    made = Corpus.create(directory, embed(chosen, path.parent, directory))
     result = {"corpus": str(directory), "recipe": made.recipe.name, "build": select_hash(made.recipe.select)}
     emit(result, json, f"{directory}: a corpus with the recipe {made.recipe.name}")
 

@@ -1,0 +1,105 @@
+"""What a classifier is trained on: documents of corpora, and files of text or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from dataprep.builds import select
+from dataprep.corpus import RECIPE, Corpus
+from dataprep.errors import DataError
+from dataprep.funnel import judged
+from dataprep.quality.training import Sample, sample
+from dataprep.store import read_table
+from dataprep.streams import Unreadable, decompressed
+
+PIECE_CHARACTERS = 4000
+"""A text file is cut between lines into pieces of about so much: a novel is not one sample."""
+
+
+def gather(paths: Iterable[Path], good: bool, limit: int, tick: Callable[[int], None]) -> list[Sample]:
+    """The samples of one side: of all texts the `limit` with the lowest hashes, in the order of these.
+
+    A good corpus gives what its current build keeps, a bad one all its documents. `tick` is told of texts.
+    Memory: about 3 KB a sample, twice `limit`.
+    """
+    chosen: dict[int, Sample] = {}
+    for path in paths:
+        for text in _texts(path, good):
+            one = sample(text)
+            chosen[one.key] = one
+            tick(1)
+            if len(chosen) > 2 * limit:
+                chosen = _lowest(chosen, limit)
+    return list(_lowest(chosen, limit).values())
+
+
+def _lowest(samples: dict[int, Sample], limit: int) -> dict[int, Sample]:
+    return dict(sorted(samples.items())[:limit])
+
+
+def _texts(path: Path, good: bool) -> Iterator[str]:
+    if (path / RECIPE).is_file():
+        corpus = Corpus.open(path)
+        texts = _kept(corpus) if good else _all(corpus)
+    elif path.is_file():
+        texts = _objects(path) if ".jsonl" in path.suffixes else _pieces(_lines(path))
+    else:
+        raise DataError(f"{path}: neither a corpus nor a file of text or JSON lines")
+    yield from (text for text in texts if text.strip())
+
+
+def _all(corpus: Corpus) -> Iterator[str]:
+    for increment in corpus.increments():
+        for record in increment.records("documents"):
+            yield from (
+                text.as_py() or "" for text in read_table(corpus.root, record.outputs, ["text"])["text"]
+            )
+
+
+def _kept(corpus: Corpus) -> Iterator[str]:
+    for increment, verdicts in judged(corpus, corpus.current_build()):
+        table = read_table(corpus.root, verdicts.outputs[:1], ["part", "row", "verdict"])
+        for part, record in enumerate(increment.records("documents")):
+            texts = read_table(corpus.root, record.outputs, ["text"])["text"]
+            for row in table.to_pylist():
+                if row["part"] == part and row["verdict"] == select.KEPT:
+                    yield texts[row["row"]].as_py()
+
+
+def _objects(path: Path) -> Iterator[str]:
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            text = json.loads(line)["text"]
+        except (ValueError, TypeError, KeyError):
+            text = None
+        if not isinstance(text, str):
+            raise DataError(f"{path}: line {number:,} is no JSON object with a `text`")
+        yield text
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        piece.append(line)
+        size += len(line)
+        if size >= PIECE_CHARACTERS:
+            yield "".join(piece)
+            piece, size = [], 0
+    yield "".join(piece)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, compressed or not; raises DataError when it is damaged or no UTF-8."""
+    rest = b""
+    try:
+        with path.open("rb") as file:
+            for chunk in decompressed(file):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode() + "\n" for line in lines)
+        if rest:
+            yield rest.decode()
+    except (Unreadable, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from None
