@@ -139,10 +139,11 @@ def _score(corpus: Corpus, increment: Increment, workers: int, progress: Progres
 
 def _judge(corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress) -> Record:
     """Steps `select` and `dedup` of one increment, once those before it are judged."""
-    if record := verdicts.finished(corpus, build, increment):
-        return record
     this = (corpus, build, increment)
     work = Work.of(*this)
+    if record := verdicts.finished(work):
+        work.clear()  # what a run left that was killed in between
+        return record
     documents = sum(record.passed for record in increment.records("documents"))
     with progress("select", documents, "documents") as tick:
         parts = [(*this, number) for number in range(len(increment.records("documents")))]

@@ -95,7 +95,7 @@ def _judged(identity: pa.Table, scores: pa.Table, corpus: Corpus) -> np.ndarray:
 
 def _same_signatures(increment: Increment, scores: Record) -> None:
     """Raise DataError for signatures that another version of MinHash made: they say nothing beside ours."""
-    made = scores.versions.get("minhash", str(minhash.VERSION))
+    made = scores.versions.get("minhash", "unknown")
     if made != str(minhash.VERSION):
         raise DataError(
             f"{increment.path}: its signatures are of MinHash {made}, this is MinHash {minhash.VERSION}; "

@@ -73,7 +73,7 @@ def shingles(
                 if len(here):
                     texts = file.read_row_group(group, ["text"])["text"].take(pa.array(here - start))
                     for text in texts:
-                        yield minhash.shingles(minhash.words(text.as_py()))
+                        yield minhash.shingles(text.as_py())
                 start = end
     except (pa.ArrowException, OSError) as error:
         raise DataError(

@@ -76,7 +76,7 @@ def measure(text: str, classifier: Model | None = None) -> dict[str, Any]:
     """All measurements of one text (the columns of SCHEMA but the first); no quality without a classifier."""
     code, probability = language.classify(text)
     words = text.split()
-    grams = minhash.shingles(minhash.words(text))
+    grams = minhash.shingles(text)
     return {
         "language": code,
         "language_probability": probability,
