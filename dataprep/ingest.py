@@ -1,4 +1,4 @@
-"""`corpus add`: bring one increment from dumps to facts, then extend the build.
+"""`corpus add` and `corpus import`: bring one increment to facts, then extend the build.
 
 Stages run one after the other; each is done partition by partition, and running again does only what is not
 committed. `links -> fetch -> extract -> score`, then the increment is closed and judged.
@@ -17,6 +17,8 @@ from dataprep.crawl import stage as fetch
 from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.documents import extract, score
+from dataprep.doors import stage as doors
+from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
 from dataprep.frozen import kept, refuse_edits
 from dataprep.links import stage as links
@@ -59,6 +61,29 @@ def add(
         close(corpus, increment)
     if last >= 4:
         extend(corpus, workers, progress)
+    return increment
+
+
+def bring(
+    corpus: Corpus,
+    name: str,
+    kind: str,
+    paths: list[Path],
+    fields: Fields,
+    workers: int,
+    progress: Progress,
+) -> Increment:
+    """Import files as an increment, or go on where an earlier call stopped; returns it.
+
+    Raises DataError for files that cannot be read or differ from those that the increment was made of.
+    """
+    refuse_edits(corpus)
+    increment = doors.run(corpus, name, kind, paths, fields, workers, progress)
+    if not increment.closed:
+        _extract(corpus, increment, workers, progress)
+        _score(corpus, increment, workers, progress)
+        close(corpus, increment)
+    extend(corpus, workers, progress)
     return increment
 
 

@@ -18,6 +18,10 @@ CHUNK_BYTES = 1 << 17
 """Small enough that a chunk is still in the processor's cache when it is parsed."""
 
 
+TOO_LONG = b"(too long) "
+"""Stands for the beginning of a line that does not fit; it is no JSON, so the line counts as bad."""
+
+
 class Decompressor(Protocol):
     """One compressed stream, as the standard library's decompressors read it."""
 
@@ -83,6 +87,32 @@ def decompressed(file: BinaryIO) -> Iterator[bytes]:
             data = file.read(CHUNK_BYTES)
             if not data:
                 raise Unreadable(f"cut at byte {file.tell():,} of the file, in the middle of its stream")
+
+
+def lines(file: BinaryIO, longest_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends; raises Unreadable after all that could be read.
+
+    Of a line that is longer than allowed, what comes begins with TOO_LONG. Memory: the longest line.
+    """
+    rest: list[bytes] = []
+    rest_bytes = 0
+    stopped: Unreadable | None = None
+    try:
+        for chunk in decompressed(file):
+            first, *others = chunk.split(b"\n")
+            rest.append(first)
+            rest_bytes += len(first)
+            if rest_bytes > longest_bytes:
+                rest, rest_bytes = [TOO_LONG], 0
+            for line in others:
+                yield b"".join(rest).removesuffix(b"\r")
+                rest, rest_bytes = [line], len(line)
+    except Unreadable as error:
+        stopped = error
+    if last := b"".join(rest).removesuffix(b"\r"):
+        yield last
+    if stopped:
+        raise stopped
 
 
 def _next_stream(data: bytes, file: BinaryIO) -> bytes:

@@ -65,7 +65,7 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     Raises DataError when the increment was already made from other dumps, or a dump holds no submission.
     """
     path = corpus.index_record(increment)
-    previous, previous_outputs = _previous_index(corpus, increment)
+    previous, previous_outputs = previous_index(corpus, increment)
     inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)}
     inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
     if done(path, inputs):
@@ -154,13 +154,34 @@ def _bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.uint64]) -> npt.ND
     return (found & 1).astype(np.bool_)
 
 
-def _previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, list[Output]]:
+def commit_index(
+    corpus: Corpus, increment: Increment, inputs: dict[str, str], urls: Output | None = None
+) -> Record:
+    """Commit the index of an increment without submissions: the one before it, with other URLs if given.
+
+    So every later increment finds its links, whatever kind of increment stands before it.
+    """
+    path = corpus.index_record(increment)
+    _, outputs = previous_index(corpus, increment)
+    if not outputs:
+        for name, dtype in (("urls", URL), ("submissions", np.uint64)):
+            stem = f"{path.stem}-{name}"
+            written = attempt_path(path.parent, stem)
+            with ArrayWriter(written, dtype):
+                pass
+            outputs.append(publish(corpus.root, written, stem, ".npy"))
+    outputs = [urls or outputs[0], outputs[1]]
+    rows = outputs[0].rows
+    return commit(path, Record("index", path.stem, inputs, outputs, rows, rows))
+
+
+def previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, list[Output]]:
     """The index that the increment before this one left, and the files that hold it."""
     before = corpus.before(increment)
     if before is None:
         return LinkIndex.empty(), []
     path = corpus.index_record(before)
     if not path.exists():
-        raise DataError(f"{before.path}: links are not finished; run `corpus add` for {before.name} again")
+        raise DataError(f"{before.path}: links are not finished; run its command again")
     urls, submissions = load_record(path).outputs
     return LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path), [urls, submissions]

@@ -1,4 +1,4 @@
-"""What was wrong with the dumps of an increment, told on the terminal."""
+"""What was wrong with the files of an increment, told on the terminal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ if TYPE_CHECKING:
 
 
 def damages_of(increment: Increment) -> list[dict[str, Any]]:
-    """What was wrong with the dumps of an increment."""
-    return [
+    """What was wrong with the dumps of an increment, or with the files that it was imported from."""
+    dumps = [
         damage
         for record in increment.records("links")
         for damage in record.notes.get("dumps", [])
         if damage["bad_lines"] or damage["stopped"]
     ]
+    losses = {  # of a file in several partitions, the last count stands for all before it
+        loss["path"]: loss
+        for record in increment.records("links") + increment.records("documents")
+        for loss in record.notes.get("losses", [])
+    }
+    return dumps + [
+        {
+            "path": loss["path"],
+            "lines": loss["rows"],
+            "bad_lines": loss["bad"],
+            "examples": loss["examples"],
+            "stopped": loss["stopped"],
+        }
+        for loss in losses.values()
+    ]
 
 
 def tell(damage: dict[str, Any]) -> None:
     console.print(
-        f"[yellow]{escape(damage['path'])}[/]: "
-        f"{damage['bad_lines']} of {damage['lines']} lines are no submissions"
+        f"[yellow]{escape(damage['path'])}[/]: {damage['bad_lines']} of {damage['lines']} are damaged"
         + (f"; {damage['stopped']}" if damage["stopped"] else ""),
         highlight=False,
         soft_wrap=True,

@@ -1,0 +1,208 @@
+"""Rows of imported files as documents, in partitions as `extract` leaves them.
+
+A task is a run of inputs, or of a Parquet file's row groups, of about the recipe's `partition_mb`. It reads
+them as a stream and commits a partition whenever that much text has come together, so that compressed files
+of any size need no more memory than others. Memory: one partition's documents.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date as day
+from typing import Any
+
+import pyarrow as pa
+import xxhash
+
+from dataprep.corpus import Corpus, Increment
+from dataprep.documents import extract
+from dataprep.doors.inputs import Input
+from dataprep.doors.losses import Losses
+from dataprep.links.rules import refused
+from dataprep.recipe import Links
+from dataprep.store import Record, commit, done, publish_table
+from dataprep.urls import canonical
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which columns of a JSONL or Parquet file are read; "" for none."""
+
+    text: str = "text"
+    url: str = "url"
+    title: str = "title"
+    date: str = "date"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker reads: inputs one after the other, or the row groups [low, high) of a Parquet file."""
+
+    number: int
+    inputs: list[Input]
+    groups: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of an input as it stands there; `number` counts them from 1.
+
+    text: "" if there is none. first_seen: when it was captured, in seconds since 1970, 0 where nothing says.
+    loss: the reason to count if the row is damaged, else ""; detail says more about it.
+    """
+
+    number: int
+    text: str = ""
+    url: str = ""
+    title: str | None = None
+    date: str | None = None
+    first_seen: int = 0
+    loss: str = ""
+    detail: str = ""
+
+
+Reader = Callable[[Task, Input, Fields, Losses], Iterator[Row]]
+"""Reads one input of a task; where it cannot go on, it says so in the losses and ends."""
+
+
+def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
+    """A row from the columns of its file; a value that is no text says nothing."""
+
+    def found(column: str) -> str:
+        value = columns.get(column) if column else None
+        if isinstance(value, day):  # as Parquet has them; a datetime is one, too
+            return value.isoformat()
+        return value if isinstance(value, str) else ""
+
+    title, date = found(fields.title) or None, found(fields.date) or None
+    return Row(number, found(fields.text), found(fields.url), title, date)
+
+
+def run_task(
+    corpus: Corpus,
+    increment: Increment,
+    task: Task,
+    read: Reader,
+    fields: Fields,
+    hashes: dict[str, str],
+    tick: Callable[[int], None],
+) -> list[Record]:
+    """Make the documents of a task; `tick` is told of rows. What is committed stays as it is."""
+    inputs = {each.name: hashes[each.name] for each in task.inputs}
+    records: list[Record] = []
+
+    def name() -> str:
+        return f"part-{task.number:05d}-{len(records):05d}"
+
+    while found := done(increment.path / extract.STAGE / f"{name()}.json", inputs):
+        records.append(found)
+        tick(found.entered)
+        if found.notes["last"]:
+            return records
+    begun = sum(record.notes["read"] for record in records)
+    part = _Part(corpus, increment)
+    limit = corpus.recipe.collect.partition_mb * 1e6
+    for event, (each, row, losses) in enumerate(_rows(task, read, fields)):
+        if event < begun:
+            continue
+        if row and part.text_bytes >= limit:
+            records.append(part.commit(name(), inputs, last=False))
+            part = _Part(corpus, increment)
+        part.add(each, row, losses)
+        tick(1 if row else 0)
+    records.append(part.commit(name(), inputs, last=True))
+    return records
+
+
+def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, Losses]]:
+    """The rows of all inputs, each with its input and its losses up to here; None after an input's last."""
+    for each in task.inputs:
+        losses = Losses(each.name)
+        for row in read(task, each, fields, losses):
+            losses.rows += 1
+            if row.loss:
+                losses.note(f"row {row.number:,}", row.detail or row.loss)
+            yield each, row, losses
+        yield each, None, losses
+
+
+class _Part:
+    """The documents of one partition that is being made."""
+
+    def __init__(self, corpus: Corpus, increment: Increment) -> None:
+        self.text_bytes = 0
+        self._corpus = corpus
+        self._increment = increment
+        self._read = 0
+        self._rows = 0
+        self._documents: list[dict[str, Any]] = []
+        self._reasons: Counter[str] = Counter()
+        self._losses: dict[str, Losses] = {}
+
+    def add(self, each: Input, row: Row | None, losses: Losses) -> None:
+        """Take a row in, or note that an input has ended (None)."""
+        self._read += 1
+        self._losses[each.name] = losses
+        if row is None:
+            return
+        self._rows += 1
+        made = document(each, row, self._corpus.recipe.collect.links)
+        if isinstance(made, str):
+            self._reasons[made] += 1
+        else:
+            self._documents.append(made)
+            self.text_bytes += len(made["text"].encode())
+
+    def commit(self, name: str, inputs: dict[str, str], *, last: bool) -> Record:
+        """Publish the documents and their record. `notes` say where the next partition goes on."""
+        directory = self._increment.path / extract.STAGE
+        table = pa.Table.from_pylist(self._documents, schema=extract.SCHEMA)
+        output = publish_table(self._corpus.root, directory, name, table)
+        losses = [asdict(each) for each in self._losses.values() if each.bad or each.stopped]
+        record = Record(
+            stage=extract.STAGE,
+            part=name,
+            inputs=inputs,
+            outputs=[output],
+            entered=self._rows,
+            passed=table.num_rows,
+            reasons=dict(self._reasons),
+            notes={"read": self._read, "last": last, "losses": losses},
+        )
+        return commit(directory / f"{name}.json", record)
+
+
+def document(each: Input, row: Row, rules: Links) -> dict[str, Any] | str:
+    """A row of `documents`, or the reason why there is none.
+
+    A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
+    nothing from is not let in at this door, either.
+    """
+    if row.loss:
+        return row.loss
+    content = row.text.strip().encode("utf-8", "replace")
+    if not content:
+        return "no_text"
+    url, site = each.url(row.number), ""
+    key = xxhash.xxh3_128_digest(url.encode())
+    try:
+        link = canonical(row.url)
+    except ValueError:
+        pass
+    else:
+        if reason := refused(link, rules):
+            return reason
+        url, key, site = link.url, link.key, link.site
+    return {
+        "doc_id": xxhash.xxh3_128_digest(key + content),
+        "url_key": key,
+        "url": url,
+        "site": site,
+        "title": row.title,
+        "date": row.date,
+        "text": content.decode(),
+        "first_seen": row.first_seen,
+        "text_key": xxhash.xxh3_128_digest(content),
+    }

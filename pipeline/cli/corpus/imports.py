@@ -1,0 +1,63 @@
+"""`outbound corpus import`: the other doors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Json, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, table
+from pipeline.cli.corpus.damage import damages_of, tell
+
+
+@corpus.command(name="import")
+def import_(
+    directory: Directory,
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders of them.", show_default=False)],
+    kind: Annotated[
+        str, typer.Option(help="What they are: warc, wet, text, jsonl or parquet.", show_default=False)
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="The increment's name.", show_default="the first file's")
+    ] = None,
+    text_field: Annotated[str, typer.Option(help="The field or column with the text.")] = "text",
+    url_field: Annotated[str, typer.Option(help="The one with the URL, if any.")] = "url",
+    title_field: Annotated[str, typer.Option(help="The one with the title, if any.")] = "title",
+    date_field: Annotated[str, typer.Option(help="The one with the date, if any.")] = "date",
+    workers: Workers = CORES,
+    json: Json = False,
+) -> None:
+    """Import files of pages or texts as an increment; run again to go on where it stopped."""
+    from dataprep import ingest
+    from dataprep.corpus import Corpus
+    from dataprep.doors.rows import Fields
+    from dataprep.doors.stage import KINDS
+    from dataprep.funnel import funnel
+    from pipeline.errors import UsageError
+
+    if kind not in KINDS:
+        raise UsageError(f"--kind {kind}: one of {', '.join(KINDS)}")
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"{file}: no such file or folder")
+    increment = ingest.bring(
+        Corpus.open(directory),
+        name or files[0].resolve().name.split(".")[0],
+        kind,
+        files,
+        Fields(text_field, url_field, title_field, date_field),
+        workers,
+        progress,
+    )
+    damages = damages_of(increment)
+    for damage in damages:
+        tell(damage)
+    counts = funnel(directory)
+    result = {"increment": increment.path.name, "kind": kind, "damage": damages}
+    emit(
+        result | {"funnel": [vars(count) for count in counts]},
+        json,
+        f"{increment.path.name} is in.\n{table(counts)}",
+    )
