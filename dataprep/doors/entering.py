@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataprep.arrays import ArrayWriter
 from dataprep.corpus import Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.doors.warc import CAPTURES, WORK
 from dataprep.links import entering
 from dataprep.links import stage as links
-from dataprep.links.index import URL, ArrayWriter, LinkIndex, find, merged
+from dataprep.links.index import URL, LinkIndex, find, merged
 from dataprep.spill import Spill, ranges
 from dataprep.store import Output, Record, attempt_path, commit, publish, publish_table, read_table
 from dataprep.urls import POLICY_VERSION

@@ -30,7 +30,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Import files of pages or texts as an increment; run again to go on where it stopped."""
-    from dataprep import ingest
+    from dataprep import ingest, lock
     from dataprep.corpus import Corpus
     from dataprep.doors.rows import Fields
     from dataprep.doors.stage import KINDS
@@ -42,15 +42,17 @@ def import_(
     for file in files:
         if not file.exists():
             raise UsageError(f"{file}: no such file or folder")
-    increment = ingest.bring(
-        Corpus.open(directory),
-        name or files[0].resolve().name.split(".")[0],
-        kind,
-        files,
-        Fields(text_field, url_field, title_field, date_field),
-        workers,
-        progress,
-    )
+    opened = Corpus.open(directory)
+    with lock.shared(directory):
+        increment = ingest.bring(
+            opened,
+            name or files[0].resolve().name.split(".")[0],
+            kind,
+            files,
+            Fields(text_field, url_field, title_field, date_field),
+            workers,
+            progress,
+        )
     damages = damages_of(increment)
     for damage in damages:
         tell(damage)
