@@ -57,7 +57,7 @@ def add(
     if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
     if last >= 3 and not increment.closed:
-        _score(corpus, increment, workers, progress)
+        score_documents(corpus, increment, workers, progress)
         close(corpus, increment)
     if last >= 4:
         extend(corpus, workers, progress)
@@ -81,7 +81,7 @@ def bring(
     increment = doors.run(corpus, name, kind, paths, fields, workers, progress)
     if not increment.closed:
         _extract(corpus, increment, workers, progress)
-        _score(corpus, increment, workers, progress)
+        score_documents(corpus, increment, workers, progress)
         close(corpus, increment)
     extend(corpus, workers, progress)
     return increment
@@ -99,7 +99,12 @@ def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
 
 
 def close(corpus: Corpus, increment: Increment) -> None:
-    """Write `increment.json`: what was to be collected, what each stage counted, with which versions."""
+    """Write `increment.json`: the increment is finished, and builds may read it."""
+    write_once(increment.path / "increment.json", summary(corpus, increment))
+
+
+def summary(corpus: Corpus, increment: Increment) -> bytes:
+    """What `increment.json` says: what was to be collected, what each stage counted, with which versions."""
     stages: dict[str, Any] = {
         stage: [
             {
@@ -114,14 +119,14 @@ def close(corpus: Corpus, increment: Increment) -> None:
         for stage in FACTS
     }
     facts = {"number": increment.number, "name": increment.name, **kept(corpus.recipe.collect)}
-    content = json.dumps(facts | {"stages": stages}, indent=1)
-    write_once(increment.path / "increment.json", content.encode())
+    return json.dumps(facts | {"stages": stages}, indent=1).encode()
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
     build = corpus.build()
     refuse_edits(corpus)
+    score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
     if corpus.recipe.select.decontaminate:
@@ -156,7 +161,8 @@ def _extract(corpus: Corpus, increment: Increment, workers: int, progress: Progr
         run_all(extract.run_part, parts, workers, tick)
 
 
-def _score(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:
+def score_documents(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:
+    """Stage `score` of one increment."""
     parts = [(corpus, increment, record) for record in increment.records(extract.STAGE)]
     with progress("score", sum(record.passed for _, _, record in parts), "documents") as tick:
         run_all(score.run_part, parts, workers, tick)

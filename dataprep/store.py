@@ -82,8 +82,17 @@ def publish_table(root: Path, directory: Path, stem: str, table: pa.Table) -> Ou
 
 def commit(path: Path, record: Record) -> Record:
     """Make a partition done. If another attempt was first, its record stands and is returned."""
-    content = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
-    return record if write_once(path, content) else load_record(path)
+    return record if write_once(path, _encoded(record)) else load_record(path)
+
+
+def recommit(path: Path, record: Record) -> Record:
+    """Put a record in the place of one that another version made."""
+    replace(path, _encoded(record))
+    return record
+
+
+def _encoded(record: Record) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
 
 
 def load_record(path: Path) -> Record:

@@ -13,6 +13,7 @@ from dataprep import gc, ledger
 from dataprep.balance import unbalanced
 from dataprep.corpus import RECIPE, Corpus, Increment
 from dataprep.errors import DataError
+from dataprep.quality import model as quality
 from dataprep.store import Output, Record, hash_file, load_record
 
 TOP = frozenset([RECIPE, "increments", "builds", "index", "forgotten", "report.html", "wandb", ".lock"])
@@ -39,7 +40,9 @@ def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
 
 def unknown(corpus: Corpus) -> list[str]:
     """Files that belong to nothing, relative to the corpus: garbage that `gc` removes, or files of yours."""
-    strangers = [path for path in corpus.root.iterdir() if path.name not in TOP]
+    strangers = [
+        path for path in corpus.root.iterdir() if path.name not in TOP | {corpus.recipe.collect.quality}
+    ]
     found = {*strangers, *(each.path for each in gc.find(corpus))}
     return sorted(str(path.relative_to(corpus.root)) for path in found)
 
@@ -58,6 +61,11 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     for increment in corpus.increments():
         if increment.closed:
             yield from _lost(corpus, increment)
+    if corpus.recipe.collect.quality:
+        try:
+            quality.load(corpus.root / corpus.recipe.collect.quality)
+        except DataError as error:
+            yield str(error)
 
 
 def _check(corpus: Corpus, output: Output) -> Iterator[str]:

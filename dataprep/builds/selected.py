@@ -99,6 +99,5 @@ def _same_signatures(increment: Increment, scores: Record) -> None:
     if made != str(minhash.VERSION):
         raise DataError(
             f"{increment.path}: its signatures are of MinHash {made}, this is MinHash {minhash.VERSION}; "
-            "select with the version of outbound that scored it, or export its documents and import them "
-            "into a new corpus"
+            f"run `outbound corpus score` on the corpus first"
         )

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import c4, fineweb, gopher, language, minhash
+from dataprep.errors import DataError
 from dataprep.quality.model import Model, load
-from dataprep.store import Record, commit, done, publish_table, read_table
+from dataprep.store import Record, commit, done, publish_table, read_table, recommit
 
 STAGE = "scores"
 VERSION = 2
@@ -39,21 +40,29 @@ SCHEMA = pa.schema(
 
 
 def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Callable[[int], None]) -> Record:
-    """Measure one partition of documents."""
+    """Measure one partition of documents; what other versions measured is replaced.
+
+    A document whose text was forgotten since keeps the measurements that it had.
+    """
     path = increment.path / STAGE / f"{documents.part}.json"
     inputs = {output.path: output.xxh3_128 for output in documents.outputs}
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
+    classifier, now = _classifier(corpus), versions(corpus)
+    earlier = done(path, inputs)
+    if earlier and earlier.versions == now:
+        tick(earlier.entered)
+        return earlier
+    had = read_table(corpus.root, earlier.outputs).to_pylist() if earlier else []
     rows = []
-    classifier = _classifier(corpus)
-    for row in read_table(corpus.root, documents.outputs, ["doc_id", "text"]).to_pylist():
-        rows.append({"doc_id": row["doc_id"], **measure(row["text"], classifier)})
+    for place, row in enumerate(read_table(corpus.root, documents.outputs, ["doc_id", "text"]).to_pylist()):
+        if row["text"] or not had:
+            rows.append({"doc_id": row["doc_id"], **measure(row["text"] or "", classifier)})
+        else:
+            rows.append(had[place])
         tick(1)
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     output = publish_table(corpus.root, increment.path / STAGE, documents.part, table)
-    record = Record(STAGE, documents.part, inputs, [output], len(rows), len(rows), {}, versions(corpus))
-    return commit(path, record)
+    record = Record(STAGE, documents.part, inputs, [output], len(rows), len(rows), {}, now)
+    return recommit(path, record) if earlier else commit(path, record)
 
 
 def versions(corpus: Corpus) -> dict[str, str]:
@@ -65,6 +74,31 @@ def versions(corpus: Corpus) -> dict[str, str]:
         "language": language.version(),
         "quality": classifier.digest if classifier else "none",
     }
+
+
+def outdated(corpus: Corpus) -> dict[str, str]:
+    """The increments with scores that this version would not make, and in what they differ."""
+    now = versions(corpus)
+    found = {}
+    for increment in corpus.increments():
+        for record in increment.records(STAGE):
+            if record.versions != now:
+                differ = sorted(dict(record.versions.items() ^ now.items()))
+                found[increment.path.name] = ", ".join(
+                    f"{name} {record.versions.get(name, 'none')}, now {now.get(name, 'none')}"
+                    for name in differ
+                )
+    return found
+
+
+def refuse_mixture(corpus: Corpus) -> None:
+    """Raise DataError when documents would be judged by measurements of other versions than this one."""
+    if found := outdated(corpus):
+        increments = "; ".join(f"{name} ({versions})" for name, versions in found.items())
+        raise DataError(
+            f"{corpus.root}: was scored by other versions: {increments}. Run `outbound corpus score "
+            f"{corpus.root}`, which measures these documents anew and removes the builds that judged them"
+        )
 
 
 def _classifier(corpus: Corpus) -> Model | None:

@@ -1,4 +1,4 @@
-"""`outbound corpus select`: another build from the same facts."""
+"""`outbound corpus select, score, diff`: another build from the same facts, facts anew, what differs."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ def select(
     counts = funnel(directory)
     result = {"build": build.name, "funnel": [vars(count) for count in counts]}
     emit(result, json, f"{build.path} is the current build.\n{table(counts)}")
+
+
+@corpus.command()
+def score(directory: Directory, workers: Workers = CORES, json: Json = False) -> None:
+    """Measure documents anew that another version of outbound scored; removes the builds that judged them."""
+    from dataprep import lock
+    from dataprep.corpus import Corpus
+    from dataprep.rescore import rescore
+
+    opened = Corpus.open(directory)
+    with lock.alone(directory):
+        measured = [increment.path.name for increment in rescore(opened, workers, progress)]
+    told = f"measured anew: {', '.join(measured)}; now run `outbound corpus select {directory}`"
+    emit({"measured": measured}, json, told if measured else "all scores are of this version")

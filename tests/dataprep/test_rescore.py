@@ -1,0 +1,104 @@
+"""Scores of several versions are never mixed: a build refuses them, and `rescore` brings them to one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ready_corpus import add_pages, make_corpus, no_progress
+
+from dataprep import ingest, verify
+from dataprep.corpus import Corpus
+from dataprep.documents import fineweb, score
+from dataprep.errors import DataError
+from dataprep.rescore import rescore
+from dataprep.store import publish_table, read_table, recommit
+
+PAGES = [(n, f"u{n}", f"page {n} is not like the others, it says {n * 37} times {n * 91}") for n in range(6)]
+
+
+@pytest.fixture
+def upgraded(tmp_path: Path) -> Corpus:
+    """A corpus of two increments, of which an older version with another measure scored the first."""
+    corpus = make_corpus(tmp_path)
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(score, "VERSION", 1)
+        older.setattr(fineweb, "SHORT", 5)
+        add_pages(corpus, "one", PAGES[:4], parts=2)
+        ingest.extend(corpus, 1, no_progress)
+    add_pages(corpus, "two", PAGES[4:])
+    return corpus
+
+
+def facts(corpus: Corpus) -> list[dict[str, object]]:
+    """What one-shot and upgraded corpora must agree on: the scores and the words of increment.json."""
+    return [
+        {
+            "scores": [(record.versions, record.outputs) for record in increment.records("scores")],
+            "summary": json.loads((increment.path / "increment.json").read_text()),
+        }
+        for increment in corpus.increments()
+    ]
+
+
+def test_a_mixture_is_refused_with_what_to_do(upgraded: Corpus) -> None:
+    with pytest.raises(DataError, match=r"0001-one \(score 1, now 2\).* Run `outbound corpus score"):
+        ingest.extend(upgraded, 1, no_progress)
+
+
+def test_after_rescore_the_corpus_is_as_if_this_version_had_scored_it(
+    upgraded: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    measured = rescore(upgraded, 1, no_progress)
+    assert [increment.name for increment in measured] == ["one"]
+    fresh = make_corpus(tmp_path_factory.mktemp("fresh"))
+    add_pages(fresh, "one", PAGES[:4], parts=2)
+    add_pages(fresh, "two", PAGES[4:])
+    assert facts(upgraded) == facts(fresh)
+    builds = [ingest.extend(corpus, 1, no_progress) for corpus in (upgraded, fresh)]
+    assert builds[0].records("verdicts") == builds[1].records("verdicts")
+    assert list(verify.problems(upgraded, lambda _: None)) == []
+    assert rescore(upgraded, 1, no_progress) == []
+    assert upgraded.has_build
+
+
+def test_rescore_goes_on_where_it_was_killed(upgraded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def dies(path: Path, record: object) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        original(path, record)  # type: ignore[arg-type]
+
+    original = score.recommit
+    monkeypatch.setattr(score, "recommit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        rescore(upgraded, 1, no_progress)
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="corpus score"):
+        ingest.extend(upgraded, 1, no_progress)
+    rescore(upgraded, 1, no_progress)
+    ingest.extend(upgraded, 1, no_progress)
+    assert list(verify.problems(upgraded, lambda _: None)) == []
+
+
+def test_a_forgotten_document_keeps_the_measurements_it_had(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(score, "VERSION", 1)
+        add_pages(corpus, "one", PAGES[:2])
+    (increment,) = corpus.increments()
+    (documents,) = increment.records("documents")
+    (before,) = increment.records("scores")
+    table = read_table(corpus.root, documents.outputs)
+    husk = table.set_column(table.column_names.index("text"), "text", [["", table["text"][1].as_py()]])
+    output = publish_table(corpus.root, increment.path / "documents", documents.part, husk)
+    recommit(increment.path / "documents" / f"{documents.part}.json", replace(documents, outputs=[output]))
+    read = replace(before, inputs={output.path: output.xxh3_128})
+    recommit(increment.path / "scores" / f"{before.part}.json", read)
+    then = read_table(corpus.root, before.outputs).to_pylist()
+    rescore(corpus, 1, no_progress)
+    assert read_table(corpus.root, increment.records("scores")[0].outputs).to_pylist() == then
