@@ -27,18 +27,18 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, config.d_model)
 
     def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Mix (batch, time, d_model) along time; with a cache, `hidden` continues what the cache has seen."""
+        """Mix (batch, time, d_model) along time; with a cache, one token continues what it has seen."""
         batch, time, _ = hidden.shape
         # (batch, time, 3 * heads * d_head) -> three of (batch, heads, time, d_head)
         q, k, v = self.qkv(hidden).view(batch, time, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        continues = cache is not None and cache.seen > 0
-        if cache is not None:
-            seen_k, seen_v = cache.append(k, v, self.band)
-        if continues:
-            mixed = F.scaled_dot_product_attention(q, seen_k, seen_v, dropout_p=dropout)
-        else:
+        if cache is None or cache.empty:
             mixed = causal_attention(q, k, v, self.band, dropout)
+            if cache is not None:
+                cache.fill(k, v, self.band)
+        else:
+            seen_k, seen_v, mask = cache.append(k, v, self.band)
+            mixed = F.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -82,24 +82,46 @@ def _banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float
 
 
 class KVCache:
-    """Keys and values of the tokens that one attention layer has seen; a banded layer keeps its last W."""
+    """Keys and values of the tokens that one attention layer has seen; a banded layer keeps its last W.
 
-    def __init__(self) -> None:
-        self.seen = 0
-        """Tokens appended so far, those that left the band included: the position of the next token."""
-        self._kv: tuple[Tensor, Tensor] | None = None
+    Rows of a batch may have seen different numbers of tokens. They stand flush right, the newest token of
+    every row in the last column, so that a band is the last W columns; what is left of a short row is masked.
+    """
 
-    def append(self, k: Tensor, v: Tensor, band: int | None) -> tuple[Tensor, Tensor]:
-        """Add (batch, heads, time, d_head) keys and values; return all that the newest token may see.
+    def __init__(self, lengths: Tensor) -> None:
+        self.empty = True
+        self.seen = torch.zeros_like(lengths)
+        """Tokens of each row so far, those that left the band included: the position of its next token."""
+        self._lengths = lengths
+        self._k = self._v = torch.empty(0)
 
-        Raises ValueError when several tokens follow others: each would need its own view of the past.
+    def fill(self, k: Tensor, v: Tensor, band: int | None) -> None:
+        """Begin with (batch, heads, time, d_head) of prompts that stand flush left, `lengths` tokens each."""
+        time = k.size(2)
+        # Column c of a row of n tokens comes from c - (time - n); the columns before its first are masked.
+        columns = torch.arange(time, device=k.device) - (time - self._lengths[:, None])
+        source = columns.clamp(min=0)[:, None, :, None].expand_as(k)
+        self._k, self._v = _last(k.gather(2, source), band), _last(v.gather(2, source), band)
+        self.seen, self.empty = self._lengths.clone(), False
+
+    def append(self, k: Tensor, v: Tensor, band: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Add one token's (batch, heads, 1, d_head); return all keys and values that it may see, and a mask.
+
+        The mask (batch, 1, 1, time) is None when every row fills its columns.
         """
-        if self.seen and k.size(2) != 1:
-            raise ValueError(f"{k.size(2)} tokens after {self.seen} cached ones: feed one at a time")
-        self.seen += k.size(2)
-        if self._kv is not None:
-            k, v = torch.cat((self._kv[0], k), 2), torch.cat((self._kv[1], v), 2)
-        if band is not None:
-            k, v = k[:, :, -band:], v[:, :, -band:]
-        self._kv = k, v
-        return k, v
+        self._k, self._v = _last(torch.cat((self._k, k), 2), band), _last(torch.cat((self._v, v), 2), band)
+        self.seen = self.seen + 1
+        time = self._k.size(2)
+        if int(self.seen.min()) >= time:
+            return self._k, self._v, None
+        columns = torch.arange(time, device=k.device)
+        return self._k, self._v, (columns >= time - self.seen[:, None])[:, None, None]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows (rows,) int64, in this order; a row may come several times."""
+        self.seen, self._k, self._v = self.seen[rows], self._k[rows], self._v[rows]
+
+
+def _last(x: Tensor, band: int | None) -> Tensor:
+    """The newest `band` tokens of (batch, heads, time, d_head), or all when None."""
+    return x if band is None else x[:, :, -band:]

@@ -1,88 +1,93 @@
-"""Text from a dense GPT, token by token, with cached keys and values."""
+"""Text from a dense GPT: tokens drawn one by one, for several prompts at once, with cached keys and values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from model.attention import KVCache
+from model.decoder import Decoder
 from model.gpt import GPT
+
+Stop = Callable[[Sequence[int]], bool]
+"""Says of the new tokens of one text whether it ends with them."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Raises ValueError for settings out of range."""
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the likeliest token, without a draw."""
+    top_k: int | None = None
+    """Keep so many likeliest tokens."""
+    top_p: float | None = None
+    """Then keep the fewest likeliest whose probability reaches p (Holtzman et al. 2020)."""
+    seed: int = 0
+    """Text i of a batch is drawn with seed + i: its neighbours change nothing."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature is {self.temperature}: use 0 for greedy, or a number above")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k is {self.top_k}: keep at least 1 token, or leave it out")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}: it is a probability above 0")
 
 
 @torch.inference_mode()
 def generate(
     model: GPT,
-    prompt_ids: Sequence[int],
+    prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
+    sampling: Sampling | None = None,
     eot: int | None = None,
-    generator: torch.Generator | None = None,
-) -> list[int]:
-    """Return up to `max_new_tokens` tokens that follow the prompt; end before `eot`, which is left out.
+    stop: Stop | None = None,
+) -> list[list[int]]:
+    """Return up to `max_new_tokens` tokens that follow each prompt.
 
-    `sample` says how each is chosen. A full context starts again from its own later half. The model is put
-    into evaluation mode.
+    A text ends before `eot`, which is left out, and after the token with which `stop` says so. Prompts may
+    have different lengths; each gets the tokens that it would get alone. The model is put into evaluation
+    mode.
 
-    Raises ValueError when the prompt is empty, or a setting is out of range.
+    Raises ValueError when a prompt is empty.
     """
-    if not prompt_ids:
-        raise ValueError("the prompt is empty: begin with the end-of-text token")
-    model.eval()
-    n_ctx = model.config.n_ctx
-    device = next(model.parameters()).device
-    context = list(prompt_ids)[-n_ctx:]
-    caches, fresh = _empty(model), context  # what the caches have seen, and what they have not
-    new: list[int] = []
-    while len(new) < max_new_tokens:
-        logits = model(torch.tensor([fresh], device=device), caches)[0, -1, : model.config.vocab_size]
-        token = sample(logits.float(), temperature, top_k, top_p, generator)
-        if token == eot:
+    sampling = sampling or Sampling()
+    new: list[list[int]] = [[] for _ in prompts]
+    generators = [torch.Generator().manual_seed(sampling.seed + row) for row in range(len(prompts))]
+    decoder = Decoder(model, prompts)
+    running = list(range(len(prompts)))  # the text of each of the decoder's rows
+    for _ in range(max_new_tokens):
+        if not running:
             break
-        new.append(token)
-        context = [*context, token]
-        fresh = [token]
-        if len(context) > n_ctx:
-            # Positions are absolute: when tokens move, all that is cached of them is void.
-            context = context[-max(1, n_ctx // 2) :]
-            caches, fresh = _empty(model), context
+        logits = decoder.logits().cpu()
+        staying, added = [], []
+        for row, text in enumerate(running):
+            token = sample(logits[row], sampling, generators[text])
+            if token == eot:
+                continue
+            new[text].append(token)
+            if stop is None or not stop(new[text]):
+                staying.append(row)
+                added.append(token)
+        if len(staying) < len(running):
+            decoder.select(staying)
+            running = [running[row] for row in staying]
+        decoder.append(added)
     return new
 
 
-def sample(
-    logits: Tensor,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-) -> int:
-    """Draw a token from (vocab,) logits: scaled by temperature, cut to the top k, then to the top p.
-
-    Temperature 0 takes the likeliest, without a draw. `top_p` keeps the fewest likeliest tokens whose
-    probability reaches p (Holtzman et al. 2020).
-
-    Raises ValueError for settings out of range.
-    """
-    if not temperature >= 0:
-        raise ValueError(f"temperature is {temperature}: use 0 for greedy, or a number above")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is {top_k}: keep at least 1 token, or leave it out")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p is {top_p}: it is a probability above 0")
-    if temperature == 0:
+def sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> int:
+    """Draw a token from (vocab,) logits: scaled by temperature, cut to the top k, then to the top p."""
+    if sampling.temperature == 0:
         return int(logits.argmax())
-    probabilities, ids = (logits / temperature).softmax(-1).sort(descending=True, stable=True)
-    if top_k is not None:
-        probabilities = probabilities[:top_k]
-    if top_p is not None:
+    probabilities, ids = (logits / sampling.temperature).softmax(-1).sort(descending=True, stable=True)
+    if sampling.top_k is not None:
+        probabilities = probabilities[: sampling.top_k]
+    if sampling.top_p is not None:
         probabilities = probabilities / probabilities.sum()
         before = probabilities.cumsum(-1) - probabilities
-        probabilities = probabilities[before < top_p]
+        probabilities = probabilities[before < sampling.top_p]
     return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
-
-
-def _empty(model: GPT) -> list[KVCache]:
-    return [KVCache() for _ in model.h]

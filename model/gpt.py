@@ -27,14 +27,20 @@ class GPT(nn.Module):
         self.ln_f = modules.get("ln_f", nn.Identity())
         self.head = modules.get("head")
 
-    def forward(self, tokens: Tensor, caches: list[KVCache] | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits (batch, time, padded_vocab) for the token that follows each of `tokens` (batch, time) int64.
 
-        With caches, one a block, `tokens` continue those that the caches have seen.
+        With targets (batch, time) int64, the mean loss of predicting them, in nats: a scalar.
         """
-        start = caches[0].seen if caches else 0
-        hidden: Tensor = self.wpe(self.wte(tokens), start)
+        return self.project(self.hidden(tokens), targets)
+
+    def hidden(self, tokens: Tensor, caches: list[KVCache] | None = None) -> Tensor:
+        """What the head sees: (batch, time, d_model). With caches, one a block, `tokens` continue theirs."""
+        hidden: Tensor = self.wpe(self.wte(tokens), caches[0].seen if caches else None)
         for index, block in enumerate(self.h):
             hidden = block(hidden, caches[index] if caches else None)
-        hidden = self.ln_f(hidden)
-        return project(self.head or self.wte, hidden)
+        return self.ln_f(hidden)  # type: ignore[no-any-return]
+
+    def project(self, hidden: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Logits of hidden states, or their loss."""
+        return project(self.head or self.wte, hidden, targets)

@@ -1,15 +1,85 @@
-"""The language model's loss."""
+"""The language model's loss: the head's product and its cross-entropy in one step, in chunks when it is large.
+
+At 50,257 ids the logits are the largest tensor of a training step, and autograd holds three of their size:
+logits, log-probabilities, gradient. Here a chunk of them becomes all three in place, and the gradients of
+hidden states and matrix are computed in the forward pass, so that nothing of that size outlives its chunk.
+The products are those of the plain computation; what is saved is passes over memory.
+"""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+IGNORED = -100
+"""A target that is left out of the mean."""
+LARGEST_CHUNK = 2**26
+"""Logits that stand at once: 256 MiB in fp32. Smaller chunks read and write the matrix too often."""
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy in nats a token, in float32: a scalar.
+def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
+    """Mean cross-entropy in nats a token, in float32, of the logits `hidden @ weight.T`: a scalar.
 
-    `logits` (batch, time, padded_vocab) come from the head, whose padding logits softmax turns to 0, so
-    padding never enters the sum. `targets` (batch, time) int64; a target of -100 is left out of the mean.
+    `hidden` (batch, time, d_model); `weight` (padded_vocab, d_model), whose rows from `vocab_size` on have no
+    share; `targets` (batch, time) int64, IGNORED where a token is left out of the mean.
     """
-    return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+    flat = hidden.flatten(0, -2), weight, targets.flatten(), vocab_size
+    if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        loss: Tensor = _HeadLoss.apply(*flat)
+        return loss
+    return _loss_and_gradients(*flat, wanted=False)[0]
+
+
+class _HeadLoss(torch.autograd.Function):
+    """The loss of tokens (tokens, d_model), which knows its gradients before it is asked for them."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
+        loss, d_hidden, d_weight = _loss_and_gradients(hidden, weight, targets, vocab_size, wanted=True)
+        ctx.save_for_backward(d_hidden, d_weight)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        # In place: the matrix is large. A second backward would find this out, and raise.
+        return d_hidden.mul_(grad), d_weight.mul_(grad), None, None
+
+
+def _loss_and_gradients(
+    hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, wanted: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss, and when wanted the gradients of `hidden` and `weight` in their dtypes (else empty)."""
+    precise = torch.promote_types(hidden.dtype, torch.float32)
+    kept = targets != IGNORED
+    share = (kept / kept.sum()).to(precise).unsqueeze(1)  # of each token in the mean
+    targets = targets.where(kept, 0).unsqueeze(1)
+    loss = torch.zeros((), dtype=precise, device=hidden.device)
+    chunks = max(1, -(-hidden.size(0) * weight.size(0) // LARGEST_CHUNK))
+    d_hidden = torch.empty_like(hidden if wanted else hidden[:0])
+    # One chunk gives the gradient at once; several are added up in fp32.
+    d_weight = torch.zeros_like(weight if wanted and chunks > 1 else weight[:0], dtype=precise)
+    place = 0
+    for h, target, part in zip(
+        hidden.chunk(chunks), targets.chunk(chunks), share.chunk(chunks), strict=True
+    ):
+        logits = (h @ weight.T).to(precise)
+        logits[:, vocab_size:] = -torch.inf
+        torch.log_softmax(logits, -1, out=logits)
+        # where, not a product: of a token that is left out, even an infinite loss has no share
+        loss -= (logits.gather(1, target) * part).where(part > 0, 0).sum()
+        if not wanted:
+            continue
+        # d loss / d logits = (probabilities - one at the target) * share
+        gradient = logits.exp_().mul_(part).scatter_add_(1, target, -part).to(hidden.dtype)
+        torch.mm(gradient, weight, out=d_hidden[place : place + len(h)])
+        place += len(h)
+        if chunks == 1:
+            d_weight = gradient.T @ h
+        elif precise == weight.dtype:
+            d_weight.addmm_(gradient.T, h)
+        else:
+            d_weight += gradient.T @ h
+    return loss, d_hidden, d_weight.to(weight.dtype)

@@ -20,7 +20,6 @@ from torch import nn
 from model import GPT, GPTConfig
 from model.init import initialise
 from model.layers import Layer, layers
-from model.loss import cross_entropy
 from model.names import canonical_name
 from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig
@@ -155,7 +154,7 @@ class PlainEngine:
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         device = self._engine.device
-        return cross_entropy(self._engine(inputs.to(device)), targets.to(device))
+        return self._engine(inputs.to(device), targets.to(device))  # type: ignore[no-any-return]
 
     def _mean(self, value: torch.Tensor) -> float:
         dist.all_reduce(value)
@@ -167,7 +166,10 @@ class _Stages(PipelineModule):  # type: ignore[misc]
 
     def __init__(self, config: GPTConfig, stages: int) -> None:
         self._bounds = partition(layer_costs(config), stages)
-        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages, loss_fn=cross_entropy)
+        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
+        if self.stage_id == stages - 1:
+            # The head is the loss: given the targets too, it keeps the logits from ever standing whole.
+            self.loss_fn = self.forward_funcs.pop()
 
     def _partition_layers(self, method: str) -> None:
         self.parts = self._bounds

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -65,17 +64,22 @@ def test_a_banded_layer_forgets_what_left_its_band(make_model: Callable[..., GPT
 
 def test_a_cache_keeps_no_more_than_the_band() -> None:
     config = GPTConfig(n_layer=1, n_head=2, d_model=8, n_ctx=64, vocab_size=9, attention=("banded:5",))
-    attention, cache = Attention(config, 0), KVCache()
+    attention, cache = Attention(config, 0), KVCache(torch.tensor([20]))
     attention(torch.randn(1, 20, 8), cache)
-    kept, _ = cache.append(torch.randn(1, 2, 1, 4), torch.randn(1, 2, 1, 4), band=5)
-    assert (kept.size(2), cache.seen) == (5, 21)
+    one = torch.randn(1, 2, 1, 4)
+    kept, _, mask = cache.append(one, one, band=5)
+    assert (kept.size(2), cache.seen.tolist(), mask) == (5, [21], None)
 
 
-def test_a_cache_takes_one_token_at_a_time_after_the_prompt() -> None:
-    cache, two = KVCache(), torch.randn(1, 2, 2, 4)
-    cache.append(two, two, None)
-    with pytest.raises(ValueError, match="2 tokens after 2 cached ones: feed one at a time"):
-        cache.append(two, two, None)
+def test_a_short_row_of_a_cache_is_masked_until_it_fills_the_band() -> None:
+    cache, prompts = KVCache(torch.tensor([4, 2])), torch.randn(2, 1, 4, 3)
+    cache.fill(prompts, prompts, band=4)
+    masks = []
+    for _ in range(3):
+        one = torch.randn(2, 1, 1, 3)
+        _, _, mask = cache.append(one, one, band=4)
+        masks.append(None if mask is None else mask.flatten(1).tolist())
+    assert masks == [[[True] * 4, [False, True, True, True]], None, None]
 
 
 def test_dropout_acts_in_training_only(make_model: Callable[..., GPT]) -> None:

@@ -1,19 +1,24 @@
-"""Generation: the cache changes nothing but the time, and sampling keeps to its cuts."""
+"""Generation: cache and batch change nothing but the time, and sampling keeps to its cuts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from model import GPT
-from model.generate import generate, sample
+from model.generate import Sampling, generate, sample
+
+GREEDY = Sampling(temperature=0)
 
 
-def uncached(model: GPT, context: list[int], count: int, temperature: float, seed: int) -> list[int]:
+def uncached(model: GPT, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:
     """The definition: every token from its whole context, which restarts from its later half when full."""
-    generator = torch.Generator().manual_seed(seed)
-    new: list[int] = []
+    generator = torch.Generator().manual_seed(sampling.seed)
+    context, new = list(prompt), list[int]()
     for _ in range(count):
         logits = model(torch.tensor([context]))[0, -1, :61]
-        new.append(sample(logits, temperature, generator=generator))
+        new.append(sample(logits, sampling, generator=generator))
         context = [*context, new[-1]]
         context = context if len(context) <= model.config.n_ctx else context[-model.config.n_ctx // 2 :]
     return new
@@ -21,50 +26,65 @@ def uncached(model: GPT, context: list[int], count: int, temperature: float, see
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_cached_generation_equals_uncached(model: GPT, temperature: float) -> None:
-    prompt = [3, 1, 4, 1, 5, 9, 2]
-    generator = torch.Generator().manual_seed(1)
-    cached = generate(model, prompt, 40, temperature, generator=generator)
+    prompt, sampling = [3, 1, 4, 1, 5, 9, 2], Sampling(temperature, seed=1)
     # 47 tokens in a context of 24: it restarts on the way.
-    assert cached == uncached(model, prompt, 40, temperature, seed=1)
+    assert generate(model, [prompt], 40, sampling) == [uncached(model, prompt, 40, sampling)]
 
 
-def test_greedy_generation_takes_the_likeliest_token_each_time(model: GPT) -> None:
-    context = [7, 11]
-    for token in generate(model, context, 10, temperature=0):
-        logits = model(torch.tensor([context]))[0, -1, :61]
-        assert token == int(logits.argmax())
-        context = [*context, token]
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_prompts_of_different_lengths_get_what_each_gets_alone(model: GPT, temperature: float) -> None:
+    prompts = [[3], [1, 4, 1, 5, 9, 2, 6, 5, 3, 5], [8, 9], [7] * 23, [(3 * i) % 61 for i in range(24)]]
+    found = generate(model, prompts, 40, Sampling(temperature, seed=5))
+    for row, (prompt, tokens) in enumerate(zip(prompts, found, strict=True)):
+        assert tokens == uncached(model, prompt, 40, Sampling(temperature, seed=5 + row)), row
 
 
-def test_generation_ends_before_the_end_of_text(model: GPT) -> None:
-    free = generate(model, [7], 12, temperature=0)
-    eot = free[-1]
-    assert generate(model, [7], 12, temperature=0, eot=eot) == free[: free.index(eot)]
+def test_texts_that_end_leave_the_others_as_they_are(model: GPT) -> None:
+    prompts = [[7], [11, 2, 5], [13, 13]]
+    free = generate(model, prompts, 20, Sampling(seed=3))
+    eot = free[1][4]
+    ended = generate(model, prompts, 20, Sampling(seed=3), eot=eot)
+    assert ended == [tokens[: tokens.index(eot)] if eot in tokens else tokens for tokens in free]
+    assert len(ended[1]) <= 4
 
 
-def test_the_same_generator_state_gives_the_same_text(model: GPT) -> None:
-    first, second = (
-        generate(model, [5], 12, top_k=20, top_p=0.9, generator=torch.Generator().manual_seed(4))
-        for _ in range(2)
+def test_a_text_ends_with_the_token_that_completes_a_stop(model: GPT) -> None:
+    free = generate(model, [[7], [11]], 20, GREEDY)
+    wanted = free[0][3:5]
+    stopped = generate(model, [[7], [11]], 20, GREEDY, stop=lambda new: list(new[-2:]) == wanted)
+    first = next(end for end in range(2, 21) if free[0][end - 2 : end] == wanted)
+    assert stopped[0] == free[0][:first]
+    assert stopped[1] == free[1][: len(stopped[1])]
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(make_model: Callable[..., GPT]) -> None:
+    model = make_model()
+    first, second, other = (
+        generate(model, [[5]], 12, Sampling(top_k=20, top_p=0.9, seed=seed)) for seed in (4, 4, 5)
     )
-    assert first == second
+    assert first == second != other
 
 
 def test_a_prompt_longer_than_the_context_keeps_its_end(model: GPT) -> None:
     prompt = [(3 * i) % 61 for i in range(60)]
-    assert generate(model, prompt, 5, temperature=0) == generate(model, prompt[-24:], 5, temperature=0)
+    assert generate(model, [prompt], 5, GREEDY) == generate(model, [prompt[-24:]], 5, GREEDY)
 
 
 def test_an_empty_prompt_is_refused(model: GPT) -> None:
     with pytest.raises(ValueError, match="begin with the end-of-text token"):
-        generate(model, [], 5)
+        generate(model, [[3], []], 5)
 
 
-def drawn(**cuts: float) -> set[int]:
+def test_the_padding_of_the_vocabulary_is_never_drawn(make_model: Callable[..., GPT]) -> None:
+    (tokens,) = generate(make_model(init_std=0.001), [[5]], 200, Sampling(temperature=50))
+    assert max(tokens) < 61
+
+
+def drawn(**cuts: Any) -> set[int]:
     """Every token that sampling ever draws from probabilities .4, .3, .2, .1 under the cuts."""
     logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
     generator = torch.Generator().manual_seed(0)
-    return {sample(logits, generator=generator, **cuts) for _ in range(200)}  # type: ignore[arg-type]
+    return {sample(logits, Sampling(**cuts), generator=generator) for _ in range(200)}
 
 
 @pytest.mark.parametrize(
@@ -80,9 +100,10 @@ def drawn(**cuts: float) -> set[int]:
         ({"top_p": 1.0}, {0, 1, 2, 3}),
         ({"top_k": 3, "top_p": 0.7}, {1, 3}),  # of .4, .3, .2 the first two hold 7/9
         ({"temperature": 0.01}, {1}),
+        ({"temperature": 0}, {1}),
     ],
 )
-def test_sampling_keeps_to_its_cuts(cuts: dict[str, float], tokens: set[int]) -> None:
+def test_sampling_keeps_to_its_cuts(cuts: dict[str, Any], tokens: set[int]) -> None:
     assert drawn(**cuts) == tokens
 
 

@@ -1,0 +1,74 @@
+"""Beam search: wide enough it is exhaustive, and the cache changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+
+from model import GPT
+from model.beam import beam_search
+from model.generate import Sampling, generate
+
+
+@torch.no_grad()
+def log_probability(model: GPT, prompt: list[int], new: list[int]) -> float:
+    """Of the new tokens, each from its whole context."""
+    total, context = 0.0, list(prompt)
+    for token in new:
+        steps = model(torch.tensor([context[-model.config.n_ctx :]]))[0, -1, : model.config.vocab_size]
+        total += float(steps.log_softmax(-1)[token])
+        context.append(token)
+    return total
+
+
+def test_one_beam_without_a_penalty_is_greedy(model: GPT) -> None:
+    greedy = generate(model, [[7, 3]], 40, Sampling(temperature=0))
+    assert [beam_search(model, [7, 3], 40, beams=1, length_penalty=0)] == greedy
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
+def test_a_beam_that_holds_everything_finds_the_best_of_all(
+    make_model: Callable[..., GPT], penalty: float
+) -> None:
+    model, prompt, eot, longest = make_model(vocab_size=4, attention=("dense", "banded:3")), [1, 2, 0], 3, 4
+    texts = [
+        list(tokens)
+        for length in range(1, longest + 1)
+        for tokens in product(range(4), repeat=length)
+        if eot not in tokens[:-1] and (length == longest or tokens[-1] == eot)
+    ]
+
+    def score(tokens: list[int]) -> float:
+        return log_probability(model, prompt, tokens) / ((5 + len(tokens)) / 6) ** penalty
+
+    best = max(texts, key=score)
+    expected = best[:-1] if best[-1] == eot else best
+    assert beam_search(model, prompt, longest, beams=64, length_penalty=penalty, eot=eot) == expected
+
+
+def test_more_beams_find_a_likelier_text_than_greedy_search(model: GPT) -> None:
+    prompt = [7, 3, 9]
+    wide, narrow = (
+        log_probability(model, prompt, beam_search(model, prompt, 12, beams=beams)) for beams in (16, 1)
+    )
+    assert wide >= narrow
+
+
+def test_a_larger_penalty_gives_no_shorter_text(model: GPT) -> None:
+    eot = generate(model, [[5]], 12, Sampling(temperature=0))[0][3]
+    lengths = [len(beam_search(model, [5], 12, 4, penalty, eot)) for penalty in (0.0, 1.0, 5.0)]
+    assert lengths == sorted(lengths)
+
+
+def test_a_beam_ends_with_the_token_that_completes_a_stop(model: GPT) -> None:
+    found = beam_search(model, [5], 12, stop=lambda new: len(new) == 4)
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("settings", [{"beams": 0}, {"length_penalty": -0.5}])
+def test_settings_out_of_range_are_refused(model: GPT, settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        beam_search(model, [5], 3, **settings)  # type: ignore[arg-type]
