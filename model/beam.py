@@ -35,7 +35,7 @@ def beam_search(
         raise ValueError(f"length_penalty is {length_penalty}: 0 for none, or a number above")
 
     def score(log_probability: float, length: int) -> float:
-        return log_probability / ((5 + length) / 6) ** length_penalty
+        return log_probability / float(((5 + length) / 6) ** length_penalty)
 
     decoder = Decoder(model, [prompt])
     best: tuple[float, list[int]] = (-float("inf"), [])
@@ -45,7 +45,8 @@ def beam_search(
         totals = (steps + torch.tensor([[total] for total, _ in live])).flatten()
         # Each beam has one way to end by eot: among the best 2 * beams there are enough that go on.
         chosen = totals.topk(min(2 * beams, totals.numel()))
-        parents, going = [], []
+        parents: list[int] = []
+        going: list[tuple[float, list[int]]] = []
         for total, place in zip(chosen.values.tolist(), chosen.indices.tolist(), strict=True):
             parent, token = divmod(place, steps.size(1))
             tokens = live[parent][1] if token == eot else [*live[parent][1], token]

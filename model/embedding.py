@@ -54,6 +54,7 @@ class Head(TokenEmbedding):
         """Project hidden (batch, time, d_model) to logits (batch, time, padded_vocab), or to their loss."""
         return super().forward(x, targets, project)
 
+
 class PositionEmbedding(nn.Module):
     """Adds a learned vector to each position, then drops out.
 

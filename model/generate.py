@@ -1,4 +1,4 @@
-"""Text from a dense GPT: tokens drawn one by one, for several prompts at once, with cached keys and values."""
+"""Text from a dense GPT: tokens drawn one by one, for several prompts at once."""
 
 from __future__ import annotations
 

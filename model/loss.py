@@ -1,4 +1,4 @@
-"""The language model's loss: the head's product and its cross-entropy in one step, in chunks when it is large.
+"""The language model's loss: the head's product and its cross-entropy in one step, by chunks when large.
 
 At 50,257 ids the logits are the largest tensor of a training step, and autograd holds three of their size:
 logits, log-probabilities, gradient. Here a chunk of them becomes all three in place, and the gradients of
@@ -26,7 +26,7 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) 
     """
     flat = hidden.flatten(0, -2), weight, targets.flatten(), vocab_size
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
-        loss: Tensor = _HeadLoss.apply(*flat)
+        loss: Tensor = _HeadLoss.apply(*flat)  # type: ignore[no-untyped-call]
         return loss
     return _loss_and_gradients(*flat, wanted=False)[0]
 
@@ -62,9 +62,7 @@ def _loss_and_gradients(
     # One chunk gives the gradient at once; several are added up in fp32.
     d_weight = torch.zeros_like(weight if wanted and chunks > 1 else weight[:0], dtype=precise)
     place = 0
-    for h, target, part in zip(
-        hidden.chunk(chunks), targets.chunk(chunks), share.chunk(chunks), strict=True
-    ):
+    for h, target, part in zip(hidden.chunk(chunks), targets.chunk(chunks), share.chunk(chunks), strict=True):
         logits = (h @ weight.T).to(precise)
         logits[:, vocab_size:] = -torch.inf
         torch.log_softmax(logits, -1, out=logits)

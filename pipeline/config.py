@@ -30,6 +30,8 @@ class Run(Section):
     """Everything the run writes is under here; the same directory again resumes it."""
     seed: int = 0
     """Of initial weights, data order and dropout."""
+    init_from: Path | None = None
+    """Begin with the weights of another run, or of a directory in Hugging Face's format."""
 
 
 class Data(Section):
@@ -171,7 +173,7 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Generation
         found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise _refusal(path, found) from None
     assert generation is not None  # only a broken data section, reported above, has none
-    if found := [*_impossible(config), *_too_short(config, generation)]:
+    if found := [*_impossible(config), *_too_short(config, generation), *_other_start(config, generation)]:
         raise _refusal(path, found)
     return config, generation
 
@@ -259,8 +261,8 @@ def _pinned(resolved: Path) -> int | None:
 
 
 def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
-    """Fill the model's absent fields, in place: ids from the tokenizer, then the preset's fields."""
-    given = raw.get("model")
+    """Fill the model's absent fields, in place: ids from the tokenizer, then those of the preset or start."""
+    given = raw.setdefault("model", {}) if _start(raw) else raw.get("model")
     if not isinstance(given, dict):
         return
     fields = {key: value for key, value in given.items() if key != "preset"}
@@ -269,9 +271,31 @@ def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
         if not isinstance(preset, str) or preset not in PRESETS:
             raise UsageError(f"model.preset: {preset!r} is unknown; choose from {', '.join(PRESETS)}")
         base = dataclasses.asdict(PRESETS[preset])
+    elif start := _start(raw):
+        from pipeline.weights import shape_of  # with torch, which few configurations need to be read
+
+        base = dataclasses.asdict(shape_of(start))
     if generation is not None:
         base["vocab_size"] = generation.vocab_size
     raw["model"] = {**base, **fields}
+
+
+def _start(raw: dict[str, Any]) -> Path | None:
+    """Where the model comes from when `run.init_from` says so: the run itself, once it has begun."""
+    run = raw.get("run")
+    if not isinstance(run, dict) or not isinstance(run.get("init_from"), str):
+        return None
+    begun = Path(str(run.get("dir", "")))
+    return begun if (begun / "config.yaml").exists() else Path(run["init_from"])
+
+
+def _other_start(config: RunConfig, generation: Generation) -> list[str]:
+    """Where `run.init_from` does not fit a run that has not begun."""
+    if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
+        return []
+    from pipeline.weights import misfits
+
+    return misfits(config.run.init_from, config.model, generation)
 
 
 def _impossible(config: RunConfig) -> list[str]:

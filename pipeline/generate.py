@@ -1,72 +1,92 @@
-"""Text from a run: its newest whole checkpoint in the dense GPT, and the tokenizer that it learned with."""
+"""Text from a trained model, with the tokenizer that it learned with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dataprep.tokens.tokenizer import load as load_tokenizer
-from model import GPT, GPTConfig
-from model.generate import generate
-from model.names import padded
-from pipeline.checkpoint import Checkpoint, find
+from dataprep.tokens.tokenizer import Tokenizer
+from model.beam import beam_search
+from model.generate import Sampling, generate
 from pipeline.errors import RunError, UsageError
+from pipeline.weights import Weights, open_weights
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How the next token is drawn; temperature 0 takes the likeliest."""
+class Beam:
+    """Search for the likeliest text instead of drawing one."""
 
-    temperature: float = 0.8
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int = 0
+    width: int
+    length_penalty: float
 
 
-def generate_text(run: Path, prompt: str, max_tokens: int, sampling: Sampling) -> dict[str, Any]:
-    """Continue a prompt; an empty one begins a document.
+def generate_texts(
+    where: Path, prompts: Sequence[str], max_tokens: int, how: Sampling | Beam, stops: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Continue prompts, all at once; an empty one begins a document. A text ends before a stop string.
 
-    Returns {"prompt", "text", "tokens", "step"}. Raises RunError when the run has no whole checkpoint or no
-    tokenizer, UsageError for numbers that make no sense.
+    Returns {"step", "texts": [{"prompt", "text", "tokens"}]}; the step is null for a model of Hugging Face's
+    format. Raises RunError when there is no whole model or no tokenizer, UsageError for numbers that make no
+    sense.
     """
-    checkpoint = find(run)
-    if checkpoint is None:
-        raise RunError(f"{run / 'checkpoints'}: no checkpoint yet: train first")
-    if not (run / "tokenizer").is_dir():
-        raise RunError(f"{run / 'tokenizer'}: missing: copy the tokens' tokenizer directory there")
-    tokenizer = load_tokenizer(run / "tokenizer")
-    if tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
-        raise RunError(f"{run / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
-    model = load_model(checkpoint)
+    weights = open_weights(where)
+    if weights.tokenizer is None:
+        raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
+    if not all(stops):
+        raise UsageError("--stop: an empty string would end every text before it begins")
     try:
-        new = generate(
-            model,
-            tokenizer.encode(prompt) or [tokenizer.eot],
-            max_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            eot=tokenizer.eot,
-            generator=torch.Generator().manual_seed(sampling.seed),
+        found = _continue(
+            weights, weights.tokenizer, prompts, max_tokens, how, _Stop(weights.tokenizer, stops)
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return {
-        "prompt": prompt,
-        "text": tokenizer.decode(new),
-        "tokens": len(new),
-        "step": checkpoint.state.step,
-    }
+    texts = [
+        {"prompt": prompt, "text": _cut(weights.tokenizer.decode(tokens), stops), "tokens": len(tokens)}
+        for prompt, tokens in zip(prompts, found, strict=True)
+    ]
+    return {"step": weights.step, "texts": texts}
 
 
-def load_model(checkpoint: Checkpoint) -> GPT:
-    """Build the dense GPT with a checkpoint's weights, in fp32, ready to evaluate."""
-    config = GPTConfig(**checkpoint.state.config["model"])
-    model = GPT(config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(padded(name, checkpoint.tensor(f"weight/{name}"), config))
-    return model.eval()
+def _continue(
+    weights: Weights,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    max_tokens: int,
+    how: Sampling | Beam,
+    stop: _Stop,
+) -> list[list[int]]:
+    ids = [tokenizer.encode(prompt) or [tokenizer.eot] for prompt in prompts]
+    model = weights.model()
+    if isinstance(how, Sampling):
+        return generate(model, ids, max_tokens, how, tokenizer.eot, stop)
+    return [
+        beam_search(model, prompt, max_tokens, how.width, how.length_penalty, tokenizer.eot, stop)
+        for prompt in ids
+    ]
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Whether new tokens spell a stop string with their last one."""
+
+    tokenizer: Tokenizer
+    strings: Sequence[str]
+
+    def __call__(self, new: Sequence[int]) -> bool:
+        if not self.strings:
+            return False
+        # A token is a byte at least: what it completes lies in so many of the last tokens.
+        longest = max(len(string.encode()) for string in self.strings)
+        text = self.tokenizer.decode(new[-longest:])
+        return any(string in text for string in self.strings)
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """The text before the first stop string.
+
+    >>> _cut("one. two; three", [";", "."])
+    'one'
+    """
+    return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]

@@ -19,6 +19,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.ranks import Place, gather_json
 from pipeline.tensorfile import Shapes, TensorFile
 from pipeline.tokens import Generation
+from pipeline.weights import Weights, open_weights
 
 PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
 """What a run keeps to its end, besides its model."""
@@ -69,7 +70,8 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
     Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
 
     Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
-    otherwise they are seeded anew by (seed, step, rank).
+    otherwise they are seeded anew by (seed, step, rank). A run without a checkpoint begins with the weights
+    of `run.init_from`, when that is given.
 
     Raises UsageError when the configuration describes another run, RunError when all are damaged.
     """
@@ -77,6 +79,8 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
     if checkpoint is None:
         state.set_updates(engine.optimizer, 0)
         seed_generators(config.run.seed, 0, place.rank)
+        if config.run.init_from is not None:
+            _begin_with(open_weights(config.run.init_from), engine)
         return None
     then = checkpoint.state
     for change in continuing(config, then, generation):
@@ -92,6 +96,13 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
     else:
         seed_generators(config.run.seed, then.step, place.rank)
     return then
+
+
+def _begin_with(weights: Weights, engine: Engine) -> None:
+    """Put another model's weights in place of the initial ones; Adam begins anew."""
+    for name, parameter in engine.parameters.items():
+        whole = padded(name, weights.tensor(name), weights.config)
+        state.write(parameter, state.WEIGHT, whole, engine.optimizer)
 
 
 def diverged(run: Path, what: str) -> RunError:

@@ -7,7 +7,7 @@ import sys
 from rich.markup import escape
 
 from dataprep.errors import DataError
-from pipeline.cli import corpus, demo, submit, tokens, train  # noqa: F401 (importing a group registers it)
+from pipeline.cli import corpus, demo, model, submit, tokens, train  # noqa: F401 (importing a group registers it)
 from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
 

@@ -1,4 +1,4 @@
-"""`outbound train` and `outbound generate`."""
+"""`outbound train`."""
 
 from __future__ import annotations
 
@@ -56,24 +56,6 @@ def train(
         from slurm.submit import RESUME_EXIT
 
         raise typer.Exit(RESUME_EXIT)  # the job's script queues it again
-
-
-@app.command()
-def generate(
-    run: Annotated[Path, typer.Argument(help="A run directory with a checkpoint.")],
-    prompt: Annotated[str, typer.Option(help="The text to continue; none begins a document.")] = "",
-    max_tokens: Annotated[int, typer.Option(min=1)] = 100,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw among the K likeliest only.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw among the likeliest that sum to P only.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same text.")] = 0,
-    json: Json = False,
-) -> None:
-    """Write text with a run's newest checkpoint."""
-    from pipeline.generate import Sampling, generate_text
-
-    result = generate_text(run, prompt, max_tokens, Sampling(temperature, top_k, top_p, seed))
-    emit(result, json, result["prompt"] + result["text"])
 
 
 def _text(run: Path, summary: dict[str, Any]) -> str:

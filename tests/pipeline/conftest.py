@@ -154,9 +154,15 @@ class TinyRun:
             time.sleep(0.01)
 
 
-@pytest.fixture(name="write_tokens")
+@pytest.fixture(name="write_tokens", scope="session")
 def _write_tokens() -> Callable[..., dict[str, np.ndarray[Any, Any]]]:
     return make_shards
+
+
+@pytest.fixture(scope="session")
+def tiny_runs() -> Callable[..., TinyRun]:
+    """Make runs in a directory of the test's choice."""
+    return TinyRun.make
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from model.init import initialise
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import RunConfig, load_config
-from pipeline.generate import load_model
 from pipeline.order import Order
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.tokens import Generation, TokenStream, load_generation
+from pipeline.weights import open_weights
 
 MakeRun = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def test_training_learns_more_than_how_frequent_tokens_are(finished_run: Any) ->
 def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> None:
     checkpoint = find(finished_run.dir)
     assert checkpoint is not None
-    model = load_model(checkpoint)
+    model = open_weights(finished_run.dir).model()
     stream = TokenStream(load_generation(finished_run.home / "tokens", 1), "val")
     with torch.no_grad():
         losses = [model(x, y) for x, y in EvalFeed(stream, 8, 16, 4, 0, 1).batches()]

@@ -1,0 +1,260 @@
+"""Hugging Face's model directories, both ways: `config.json` and safetensors, without transformers.
+
+GPT-2's layout is `GPT2LMHeadModel`, GPT-1's is `OpenAIGPTLMHeadModel`. Both keep the linear layers of a block
+as "Conv1D", a matrix that is the transpose of torch's. Our pre-norm models become the first, post-norm ones
+the second. Neither has banded layers or heads of a free width.
+
+Only safetensors are read, never pickles: opening a stranger's directory executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.config import GPTConfig
+from model.gpt import GPT
+from model.names import PADDED
+
+CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+LARGEST_FILE = 5 * 10**9
+"""Bytes of tensors in one file of an export: what stands in memory at once."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+
+_CLASSES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
+_MODEL_TYPE = {"pre": "gpt2", "post": "openai-gpt"}
+_TANH_GELU = {"gpt2": {"gelu_new", "gelu_pytorch_tanh"}, "openai-gpt": {"gelu", "gelu_new"}}
+"""Names of the tanh form; to OpenAIGPT plain "gelu" is one (modeling_openai.ACT_FNS)."""
+_ONLY = {
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+"""Settings of GPT-2's class that change the computation, and the one value that ours has."""
+
+
+def read_config(directory: Path) -> GPTConfig:
+    """Describe the model of a directory.
+
+    Raises ValueError that names the file and value, when it is not one of the two kinds.
+    """
+    path = directory / CONFIG
+    try:
+        said = json.loads(path.read_bytes())
+        kind = said["model_type"]
+        if kind not in _CLASSES:
+            raise ValueError(f"model_type is {kind!r}: only {' and '.join(_CLASSES)} can be read")
+        act = said.get(*(("afn", "gelu") if kind == "openai-gpt" else ("activation_function", "gelu_new")))
+        if act not in _TANH_GELU[kind]:
+            raise ValueError(f"activation {act!r}: only GELU in its tanh form ({_TANH_GELU[kind]}) is built")
+        for name, value in _ONLY.items():
+            if said.get(name, value) != value:
+                raise ValueError(f"{name} is {said[name]}: only {value} is built")
+        sizes = {name: int(said[name]) for name in ("n_layer", "n_head", "n_positions", "n_embd")}
+        return GPTConfig(
+            n_layer=sizes["n_layer"],
+            n_head=sizes["n_head"],
+            d_model=sizes["n_embd"],
+            n_ctx=sizes["n_positions"],
+            vocab_size=int(said["vocab_size"]),
+            d_ff=said.get("n_inner"),
+            norm="pre" if kind == "gpt2" else "post",
+            tied=bool(said.get("tie_word_embeddings", True)),
+            dropout=float(said.get("resid_pdrop", 0.1)),
+            norm_eps=float(said.get("layer_norm_epsilon", 1e-5)),
+            init_std=float(said.get("initializer_range", 0.02)),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: {error.args[0]} is missing: is it the config.json of a GPT?") from None
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class HFWeights:
+    """An open directory; tensors are read one by one."""
+
+    config: GPTConfig
+    _places: dict[str, tuple[Path, str]]
+    """Canonical name -> the file that holds it, and its name there."""
+
+    @staticmethod
+    def open(directory: Path) -> HFWeights:
+        """Find every tensor of the model, and compare shapes. Raises ValueError for what does not fit."""
+        config = read_config(directory)
+        held = dict(_tensors_of(directory))
+        places = {}
+        for name, shape in _shapes(config).items():
+            theirs = hf_name(name, config)
+            # The released files name tensors without the prefix of the class with a head.
+            found = next((n for n in (theirs, theirs.removeprefix("transformer.")) if n in held), None)
+            if found is None:
+                raise ValueError(f"{directory}: no tensor {theirs!r}: is it another model's file?")
+            path, shape_there = held[found]
+            expected = shape[::-1] if _is_conv1d(name) else shape
+            if shape_there != expected:
+                raise ValueError(f"{path}: {found} is {shape_there}, but {CONFIG} means {expected}")
+            places[name] = path, found
+        return HFWeights(config, places)
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one parameter by canonical name: whole, unpadded, fp32."""
+        path, theirs = self._places[name]
+        with safe_open(path, framework="pt") as file:
+            value: Tensor = file.get_tensor(theirs).float()
+        return value.T.contiguous() if _is_conv1d(name) else value
+
+
+def write(
+    config: GPTConfig, tensor: Callable[[str], Tensor], directory: Path, eot: int | None = None
+) -> None:
+    """Write a model into an existing directory; `tensor` gives parameters, unpadded, by canonical name.
+
+    `eot` begins and ends texts. Raises ValueError for a model that neither class can compute.
+    """
+    described = to_hf_config(config, eot)
+    (directory / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
+    files = _split({name: 4 * _count(shape) for name, shape in _shapes(config).items()})
+    placed: dict[str, str] = {}
+    for number, names in enumerate(files, 1):
+        file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        content = {}
+        for name in names:
+            value = tensor(name).float()
+            content[hf_name(name, config)] = (value.T if _is_conv1d(name) else value).contiguous()
+        save_file(content, directory / file, metadata={"format": "pt"})
+        placed |= dict.fromkeys(content, file)
+    if len(files) > 1:
+        total = sum(4 * _count(shape) for shape in _shapes(config).values())
+        index = {"metadata": {"total_size": total}, "weight_map": placed}
+        (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def to_hf_config(config: GPTConfig, eot: int | None = None) -> dict[str, Any]:
+    """Say in the words of config.json what a model is. Raises ValueError for what has none there."""
+    kind = _MODEL_TYPE[config.norm]
+    bands = [config.band(layer) for layer in range(config.n_layer)]
+    if banded := [layer for layer, band in enumerate(bands) if band is not None and band < config.n_ctx]:
+        raise ValueError(
+            f"layer {banded[0]} has banded attention ({bands[banded[0]]} tokens), and no model of HF's "
+            "computes GPT-3's dense and banded layers: use the run itself (`outbound generate`), "
+            "or train with model.attention=[dense]"
+        )
+    if config.n_head * config.head_width != config.d_model:
+        raise ValueError(
+            f"{config.n_head} heads of {config.head_width} are not d_model {config.d_model}: "
+            f"{_CLASSES[kind]} has no heads of a free width"
+        )
+    if kind == "openai-gpt" and config.ff_width != 4 * config.d_model:
+        raise ValueError(f"d_ff {config.ff_width}: {_CLASSES[kind]} has 4 * d_model = {4 * config.d_model}")
+    special: dict[str, dict[str, Any]] = {
+        "gpt2": {"activation_function": "gelu_new", "n_inner": config.d_ff},
+        "openai-gpt": {"afn": "gelu"},
+    }
+    return {
+        "architectures": [_CLASSES[kind]],
+        "model_type": kind,
+        "torch_dtype": "float32",
+        "vocab_size": config.vocab_size,
+        "n_positions": config.n_ctx,
+        "n_embd": config.d_model,
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "layer_norm_epsilon": config.norm_eps,
+        "initializer_range": config.init_std,
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "tie_word_embeddings": config.tied,
+        "bos_token_id": eot,
+        "eos_token_id": eot,
+        **special[kind],
+    }
+
+
+def hf_name(name: str, config: GPTConfig) -> str:
+    """Translate a canonical name to that of HF's class.
+
+    >>> hf_name("h.3.attn.qkv.weight", GPTConfig(4, 2, 8, 16, 50))
+    'transformer.h.3.attn.c_attn.weight'
+    >>> hf_name("wte.weight", GPTConfig(4, 2, 8, 16, 50, norm="post"))
+    'transformer.tokens_embed.weight'
+    """
+    if name == "head.weight":
+        return "lm_head.weight"
+    for ours, theirs in ((".qkv.", ".c_attn."), (".proj.", ".c_proj."), (".fc.", ".c_fc.")):
+        name = name.replace(ours, theirs)
+    if config.norm == "post":
+        name = {"wte.weight": "tokens_embed.weight", "wpe.weight": "positions_embed.weight"}.get(name, name)
+    return f"transformer.{name}"
+
+
+def _is_conv1d(name: str) -> bool:
+    return name.endswith(("qkv.weight", "proj.weight", "fc.weight"))
+
+
+def _shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """Canonical name -> shape without padding, of every parameter."""
+    with torch.device("meta"):
+        parameters = GPT(config).named_parameters()
+    return {
+        name: (config.vocab_size, *value.shape[1:]) if name in PADDED else tuple(value.shape)
+        for name, value in parameters
+    }
+
+
+def _tensors_of(directory: Path) -> Iterator[tuple[str, tuple[Path, tuple[int, ...]]]]:
+    """Yield the name of every tensor, with its file and shape."""
+    for path in _files_of(directory):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118 (no dict: it has no __iter__)
+                    yield name, (path, tuple(file.get_slice(name).get_shape()))
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{path}: not readable as safetensors ({error}): fetch it again") from None
+
+
+def _files_of(directory: Path) -> list[Path]:
+    if (directory / SINGLE).is_file():
+        return [directory / SINGLE]
+    if (directory / INDEX).is_file():
+        try:
+            files = set(json.loads((directory / INDEX).read_bytes())["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{directory / INDEX}: no index of safetensors files: {error!r}") from None
+        if strange := [file for file in files if Path(str(file)).name != file]:
+            raise ValueError(f"{directory / INDEX}: {strange[0]!r} is no file of this directory")
+        return [directory / file for file in sorted(files)]
+    pickled = next((path.name for kind in PICKLES for path in sorted(directory.glob(kind))), None)
+    if pickled:
+        raise ValueError(
+            f"{directory / pickled}: never loaded, since a pickle can execute what a stranger wrote: get "
+            f"the model as {SINGLE}, or, if you trust the file, write that with transformers: "
+            "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(OUT, safe_serialization=True)"
+        )
+    raise ValueError(f"{directory}: neither {SINGLE} nor {INDEX} is there")
+
+
+def _split(sizes: dict[str, int]) -> list[list[str]]:
+    """Group names, in order, into files of at most LARGEST_FILE bytes, or of one tensor."""
+    files: list[list[str]] = [[]]
+    room = LARGEST_FILE
+    for name, size in sizes.items():
+        if size > room and files[-1]:
+            files.append([])
+            room = LARGEST_FILE
+        files[-1].append(name)
+        room -= size
+    return files
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape).numel()
