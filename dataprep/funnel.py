@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataprep.builds import dedup, select
+from dataprep.builds import decontaminate, dedup, select
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.store import Record, read_table
@@ -28,7 +28,9 @@ def funnel(directory: Path) -> list[StageCount]:
     """The stages of a corpus in order, over all increments; the decisions are the current build's."""
     corpus = Corpus.open(directory)
     increments = corpus.increments()
-    verdicts = corpus.current_build().records("verdicts") if corpus.has_build else []
+    build = corpus.current_build() if corpus.has_build else None
+    verdicts = build.records("verdicts") if build else []
+    cleaned = build.records(decontaminate.STEP) if build else []
     chosen = _sum("select", "documents", verdicts, select.REASONS)
     return [
         _sum("links", "submissions", _records(increments, "links")),
@@ -36,6 +38,7 @@ def funnel(directory: Path) -> list[StageCount]:
         _sum("extract", "pages", _records(increments, "documents")),
         chosen,
         _sum("dedup", "documents", verdicts, dedup.REASONS, entered=chosen.passed),
+        *([_sum("decontaminate", "documents", cleaned)] if cleaned else []),
     ]
 
 

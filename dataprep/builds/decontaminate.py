@@ -274,19 +274,15 @@ def count(
     `common`; is brought up to date.
     """
     by_gram = np.lexsort((order, gram))
+    gram_of, document = gram[by_gram], order[by_gram]
     first_of_gram = np.ones(len(order), np.bool_)
-    first_of_gram[1:] = gram[by_gram][1:] != gram[by_gram][:-1]
-    new_document = first_of_gram.copy()
-    new_document[1:] |= order[by_gram][1:] != order[by_gram][:-1]
-    begins = np.flatnonzero(first_of_gram)
-    group = np.cumsum(first_of_gram) - 1
-    running = np.cumsum(new_document)
-    documents = running - running[begins][group] + 1  # of its n-gram, up to and with this occurrence
+    first_of_gram[1:] = gram_of[1:] != gram_of[:-1]
+    running = np.cumsum(first_of_gram | np.append(True, document[1:] != document[:-1])[: len(order)])
+    own = running - running[first_of_gram][np.cumsum(first_of_gram) - 1] + 1
+    reached = counts[gram_of] + own  # documents of the n-gram, up to and with this one
     removed = np.empty(len(order), np.bool_)
-    removed[by_gram] = counts[gram[by_gram]] + documents <= common
-    last = np.append(begins[1:], len(order)) - 1
-    present = gram[by_gram][begins]
-    counts[present] = np.minimum(counts[present] + documents[last], common)
+    removed[by_gram] = reached <= common
+    np.maximum.at(counts, gram_of, np.minimum(reached, common).astype(np.uint32))
     return removed
 
 
