@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep.errors import DataError
-from dataprep.recipe import Recipe, load_recipe, select_hash
+from dataprep.recipe import Recipe, load_recipe
 from dataprep.store import Record, load_record, replace, write_once
 
 RECIPE = "recipe.yaml"
@@ -144,10 +144,6 @@ class Corpus:
     def index_records(self) -> list[Record]:
         """The records of the index, in increment order."""
         return records_in(self.root / "index")
-
-    def build(self) -> Build:
-        """The build of the recipe's own select section."""
-        return self.named_build(select_hash(self.recipe.select))
 
     def named_build(self, name: str) -> Build:
         """The build of that name."""

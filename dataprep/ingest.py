@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.builds import compare, decontaminate, join, order, selected, shingled, text_shards, verdicts
+from dataprep.builds.excluded import build_of
 from dataprep.builds.work import Work
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
@@ -124,7 +125,7 @@ def summary(corpus: Corpus, increment: Increment) -> bytes:
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
-    build = corpus.build()
+    build = build_of(corpus)
     refuse_edits(corpus)
     score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):

@@ -8,7 +8,7 @@ from pathlib import Path
 from dataprep.corpus import Corpus
 from dataprep.store import Output, Record, load_record
 
-FOLDERS = ("index", "increments/*/*", "builds/*/*", "forgotten/done")
+FOLDERS = ("index", "increments/*/*", "builds/*/*", "builds/*/work/*/*", "forgotten/done")
 """Where records stand, beside what they name. A step that keeps them elsewhere is seen by nobody."""
 
 

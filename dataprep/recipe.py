@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -212,6 +213,9 @@ class Select(Section):
     c4: C4 | None = None
     fineweb: FineWeb | None = None
     quality: Quality | None = None
+    exclude: tuple[str, ...] = ()
+    """Other corpora, by paths that begin in this one's directory: what repeats a document that passed the
+    thresholds of their current build, exactly or nearly, is dropped."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     decontaminate: Decontaminate | None = None
     mask: frozenset[Literal["email", "ip"]] = frozenset()
@@ -301,12 +305,13 @@ def overridden(select: Select, overrides: list[str]) -> Select:
     return validated(Select, document, "select")
 
 
-def select_hash(select: Select) -> str:
+def select_hash(select: Select, excluded: Sequence[Mapping[str, Any]] = ()) -> str:
     """The name of a build: 12 hex digits over the select section with its defaults written out.
 
-    Evaluation sets count by what they hold, not by where they lie.
+    Evaluation sets count by what they hold, not by where they lie; the corpora that are excluded by their
+    builds (builds/excluded.py).
     """
-    section = plain(select)
+    section = plain(select) | {"exclude": list(excluded)}
     if section["decontaminate"]:
         del section["decontaminate"]["sets"]
     canonical = yaml.safe_dump(section, sort_keys=True)

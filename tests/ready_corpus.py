@@ -11,8 +11,8 @@ import pyarrow as pa
 import xxhash
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
-from dataprep.documents import extract, score
+from dataprep.corpus import Corpus, Increment
+from dataprep.documents import extract, minhash, score
 from dataprep.links import entering
 from dataprep.recipe import NearDuplicates, Recipe, Select
 from dataprep.store import Record, commit, publish_table
@@ -27,13 +27,19 @@ def make_corpus(root: Path, near: NearDuplicates | None = None, **select: Any) -
     return Corpus.create(root, Recipe(name="test", select=chosen))
 
 
-def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1) -> None:
-    """Add a closed increment whose documents are these pages, in so many partitions."""
+def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1, only_sign: bool = False) -> None:
+    """Add a closed increment whose documents are these pages, in so many partitions.
+
+    only_sign: measure nothing but the signature, when thousands are added and no threshold is set.
+    """
     increment = corpus.increment(name)
     rows = [_document(*page) for page in pages]
     for part in range(parts):
         record = _commit(corpus, increment.path / "documents", part, rows[part::parts], extract.SCHEMA)
-        score.run_part(corpus, increment, record, lambda _: None)
+        if only_sign:
+            _sign(corpus, increment, part, rows[part::parts])
+        else:
+            score.run_part(corpus, increment, record, lambda _: None)
     link_rows = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
     _commit(corpus, increment.path / "links", 0, link_rows, entering.SCHEMA)
     ingest.close(corpus, increment)
@@ -43,6 +49,15 @@ def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1) -> N
 def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
     """A progress bar that nobody sees."""
     yield lambda _: None
+
+
+def _sign(corpus: Corpus, increment: Increment, part: int, rows: list[dict[str, Any]]) -> None:
+    scores = []
+    for row in rows:
+        shingles = minhash.shingles(row["text"])
+        signature = minhash.signature(shingles).tobytes()
+        scores.append({"doc_id": row["doc_id"], "shingles": len(shingles), "signature": signature})
+    _commit(corpus, increment.path / "scores", part, scores, score.SCHEMA)
 
 
 def _document(seen: int, url: str, text: str) -> dict[str, Any]:
@@ -63,5 +78,6 @@ def _commit(
 ) -> Record:
     stem = f"part-{part:05d}"
     output = publish_table(corpus.root, directory, stem, pa.Table.from_pylist(rows, schema=schema))
-    record = Record(directory.name, stem, {}, [output], len(rows), len(rows))
+    versions = {"minhash": str(minhash.VERSION)}
+    record = Record(directory.name, stem, {}, [output], len(rows), len(rows), {}, versions)
     return commit(directory / f"{stem}.json", record)

@@ -10,4 +10,5 @@ The way there: `selected` finds each document's buckets, `order` puts the increm
 finds who meets whom, `shingled` reads the texts of those once, `compare` decides, `verdicts` writes it down.
 """
 
-REASONS = ("exact_duplicate", "near_duplicate")
+REASONS = ("exact_duplicate", "near_duplicate", "excluded")
+"""The last: it repeats a document of another corpus, exactly or nearly."""

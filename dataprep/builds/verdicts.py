@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 
 from dataprep.arrays import fixed_width_column
 from dataprep.builds import compare, join, order, select
-from dataprep.builds.dedup import REASONS
-from dataprep.builds.work import Work
+from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
 from dataprep.store import Record, attempt_path, commit, done, publish
@@ -64,7 +63,7 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
         for start in range(0, len(judged), ROWS):
             rows = judged[start : start + ROWS]
             entries = catalogue[start : start + ROWS]
-            table = _table(rows, entries, repeats, start, catalogues)
+            table = _table(rows, entries, repeats, start, catalogues, work.excluded)
             counts.update(table["verdict"].to_pylist())
             file.write_table(table, row_group_size=ROWS)
             tick(len(rows))
@@ -73,9 +72,10 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
     kept = counts.pop(select.KEPT, 0)
     versions = {"minhash": str(minhash.VERSION)}
     reasons = dict(sorted(counts.items()))
+    notes = {"compared": sum(record.notes["compared"] for record in work.records(compare.STEP))}
     record = commit(
         build.path / STEP / f"{work.part}.json",
-        Record(STEP, work.part, work.inputs, outputs, len(judged), kept, reasons, versions),
+        Record(STEP, work.part, work.inputs, outputs, len(judged), kept, reasons, versions, notes),
     )
     work.clear()
     return record
@@ -98,14 +98,17 @@ def _table(
     repeats: npt.NDArray[np.void],
     start: int,
     catalogues: list[npt.NDArray[np.void]],
+    excluded: int,
 ) -> pa.Table:
-    """The verdicts on some documents, the first of which is number `start`."""
+    """The verdicts on some documents, of which the first is number `start`; of the catalogues the first
+    `excluded` are other corpora's."""
     bounds = np.searchsorted(repeats["document"], np.array([start, start + len(rows)], np.uint32))
     theirs = repeats[bounds[0] : bounds[1]]
     at = theirs["document"].astype(np.int64) - start
     exact = theirs["similarity"] == EXACT
+    elsewhere = theirs["place"] < np.uint64(excluded << PLACE_BITS)
     verdicts = rows["verdict"].astype("U64")
-    verdicts[at] = np.where(exact, *REASONS)
+    verdicts[at] = np.where(elsewhere, "excluded", np.where(exact, "exact_duplicate", "near_duplicate"))
     numbers = rows["number"].copy()
     numbers[at] = np.where(exact, 1.0, theirs["similarity"])
     repeated = np.full(len(rows), None, object)

@@ -19,6 +19,7 @@ import xxhash
 
 from dataprep.arrays import mapped
 from dataprep.builds.bands import Buckets, Scheme, load_range
+from dataprep.builds.excluded import verdicts_against
 from dataprep.corpus import Build, Corpus, Increment, records_in
 from dataprep.store import Output, Record, attempt_path, publish
 
@@ -33,18 +34,22 @@ PLACE_BITS = 32
 
 @dataclass(frozen=True)
 class Source:
-    """An increment whose documents later ones may repeat; its files, relative to its corpus."""
+    """An increment whose documents later ones may repeat; its files, relative to its corpus at `root`.
+
+    prefix: how the paths of its files begin among the inputs of ours: another corpus's path.
+    """
 
     root: Path
     increment: Increment
     catalogue_file: Output
     band_files: Sequence[Output]
+    prefix: str = ""
 
     @staticmethod
-    def judged(root: Path, increment: Increment, verdicts: Record) -> Source:
+    def judged(root: Path, increment: Increment, verdicts: Record, prefix: str = "") -> Source:
         """An increment whose verdicts stand."""
         _, catalogue, *bands = verdicts.outputs
-        return Source(root, increment, catalogue, bands)
+        return Source(root, increment, catalogue, bands, prefix)
 
     def catalogue(self) -> npt.NDArray[np.void]:
         """(n,) of ENTRY, mapped."""
@@ -57,17 +62,23 @@ class Source:
     @property
     def inputs(self) -> dict[str, str]:
         """Its files with their hashes."""
-        return {output.path: output.xxh3_128 for output in (self.catalogue_file, *self.band_files)}
+        outputs = (self.catalogue_file, *self.band_files)
+        return {self.prefix + output.path: output.xxh3_128 for output in outputs}
 
 
 @dataclass(frozen=True)
 class Work:
-    """One increment on its way; `earlier` are the sources before it, the earliest first."""
+    """One increment on its way.
+
+    earlier: the sources before it, the earliest first; of these the first `excluded` are other corpora's.
+    inputs: what decides its verdicts, with hashes.
+    """
 
     corpus: Corpus
     build: Build
     increment: Increment
     earlier: list[Source]
+    excluded: int
     inputs: dict[str, str]
 
     @staticmethod
@@ -75,15 +86,18 @@ class Work:
         """The increments before it must be judged."""
         facts = increment.records("documents") + increment.records("scores")
         inputs = {output.path: output.xxh3_128 for record in facts for output in record.outputs}
-        verdicts = {record.part: record for record in build.records("verdicts")}
         earlier = [
-            Source.judged(corpus.root, other, verdicts[f"{other.number:04d}"])
-            for other in corpus.increments()
-            if other.number < increment.number
+            Source.judged(other.root, theirs, record, f"{path}/")
+            for path, other, theirs, record in verdicts_against(corpus, build)
         ]
+        excluded = len(earlier)
+        verdicts = {record.part: record for record in build.records("verdicts")}
+        for before in corpus.increments():
+            if before.number < increment.number:
+                earlier.append(Source.judged(corpus.root, before, verdicts[f"{before.number:04d}"]))
         for source in earlier:
             inputs |= source.inputs
-        return Work(corpus, build, increment, earlier, inputs)
+        return Work(corpus, build, increment, earlier, excluded, inputs)
 
     @property
     def part(self) -> str:
@@ -126,5 +140,8 @@ class Work:
 
     def clear(self) -> None:
         """Remove what the steps of this increment left, those of other inputs included."""
-        for directory in (self.build.path / "work").glob(f"{self.part}-*"):
+        work = self.directory.parent
+        for directory in work.glob(f"{self.part}-*"):
             shutil.rmtree(directory)
+        if work.exists() and not any(work.iterdir()):
+            work.rmdir()

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
+from dataprep.builds.excluded import build_of
 from dataprep.corpus import Corpus
 from dataprep.ingest import extend
 from dataprep.store import Output, Record, hash_file, load_record, replace
@@ -67,12 +68,12 @@ def lose_scores(corpus: Corpus) -> None:
 
 
 def lose_a_tar(corpus: Corpus) -> None:
-    path = next(corpus.build().path.glob("text/0002-*.json"))
+    path = next(build_of(corpus).path.glob("text/0002-*.json"))
     replace(path, msgspec.json.encode(Record(**{**vars(load_record(path)), "outputs": []})))
 
 
 def lie_about_verdicts(corpus: Corpus) -> None:
-    path = corpus.build().path / "verdicts" / "0001.json"
+    path = build_of(corpus).path / "verdicts" / "0001.json"
     record = load_record(path)
     reasons = {"language": 1}
     replace(path, msgspec.json.encode(Record(**{**vars(record), "passed": 5, "reasons": reasons})))

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from ready_corpus import Page, add_pages, make_corpus, no_progress
+from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import join, text_shards
-from dataprep.builds.bands import Buckets
+from dataprep.builds import text_shards
 from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus
 from dataprep.documents import minhash
@@ -144,33 +139,3 @@ def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
     found = "\n".join(problems(corpus, lambda _: None))
     assert "documents/part-00001.json: missing" in found
     assert "documents/part-00000.json: the record is damaged" in found
-
-
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    texts=st.lists(
-        st.tuples(st.integers(0, 3), st.sampled_from([0, 3, 6, 9, 12, 30])), min_size=2, max_size=16
-    ),
-    cuts=st.sets(st.integers(0, 16), max_size=3),
-)
-def test_any_chronological_split_keeps_the_same_documents(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[int, int]], cuts: set[int]
-) -> None:
-    pages: list[Page] = [(n // 2, f"u{n}", variant(*each)) for n, each in enumerate(texts)]
-    once = make_corpus(tmp_path_factory.mktemp("once"))
-    add_pages(once, "all", pages)
-    split = make_corpus(tmp_path_factory.mktemp("split"))
-    bounds = [0, *sorted(2 * cut for cut in cuts), len(pages)]
-    for number, (start, end) in enumerate(pairwise(bounds)):
-        add_pages(split, f"part{number}", pages[start:end], parts=2)
-    kept_once = {url for url, row in verdicts(once).items() if row["verdict"] == "kept"}
-    assert {url for url, row in verdicts(split).items() if row["verdict"] == "kept"} == kept_once
-
-
-def test_a_bucket_gives_its_64_earliest_and_stays_linear() -> None:
-    def bucket(documents: int) -> Buckets:
-        return Buckets(np.zeros(documents, np.uint64), np.arange(documents, dtype=np.uint32))
-
-    lists, queries = join.candidates([bucket(50)], bucket(1000))
-    assert lists.tolist() == [*range(50), *(1 << 32 | row for row in range(14))]
-    assert queries["count"].tolist() == [*range(50, 64), *[64] * 986]
