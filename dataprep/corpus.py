@@ -98,7 +98,7 @@ class Corpus:
                 return increment
             if not increment.closed:
                 raise DataError(
-                    f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first, "
+                    f"{increment.path}: is not finished; run its `corpus add` or `corpus import` again, "
                     f"or `corpus drop {self.root} {increment.name}`"
                 )
         number = increments[-1].number + 1 if increments else 1

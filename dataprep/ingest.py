@@ -19,6 +19,7 @@ from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.documents import extract, score
 from dataprep.doors import stage as doors
+from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
 from dataprep.frozen import kept, refuse_edits
@@ -49,6 +50,7 @@ def add(
     """
     refuse_edits(corpus)
     increment = corpus.increment(name)
+    doors.refuse_dumps(corpus, increment)
     last = STAGES.index(until)
     with progress("links", None, "submissions") as tick:
         links.run(corpus, increment, dumps, tick)
@@ -71,6 +73,7 @@ def bring(
     kind: str,
     paths: list[Path],
     fields: Fields,
+    archive: Archive | None,
     workers: int,
     progress: Progress,
 ) -> Increment:
@@ -79,7 +82,7 @@ def bring(
     Raises DataError for files that cannot be read or differ from those that the increment was made of.
     """
     refuse_edits(corpus)
-    increment = doors.run(corpus, name, kind, paths, fields, workers, progress)
+    increment = doors.run(corpus, name, kind, paths, fields, archive, workers, progress)
     if not increment.closed:
         _extract(corpus, increment, workers, progress)
         score_documents(corpus, increment, workers, progress)

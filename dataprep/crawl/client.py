@@ -178,7 +178,7 @@ class Client:
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
-            raise _not_fetched(error) from error
+            raise not_fetched(error) from error
         finally:
             self.under_way -= 1
 
@@ -313,7 +313,7 @@ def _authority(url: URL) -> str:
     return host if url.is_default_port() else f"{host}:{url.port}"
 
 
-def _not_fetched(error: Exception) -> NotFetched:
+def not_fetched(error: Exception) -> NotFetched:
     """The outcome of what the client raised. The order matters: aiohttp's errors inherit from several."""
     match error:
         case RefusedAddress():
@@ -321,7 +321,7 @@ def _not_fetched(error: Exception) -> NotFetched:
         case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
             outcome = "proxy_error"
         case aiohttp.ClientConnectorDNSError():
-            return _not_fetched(error.os_error)
+            return not_fetched(error.os_error)
         case socket.gaierror():
             outcome = "no_such_host" if error.errno in NO_SUCH_HOST else "dns_error"
         case aiohttp.ClientSSLError() | ssl.SSLError():

@@ -160,20 +160,20 @@ def _payload_end(row: Fetch) -> int:
 
 def _adopted(pages: Path, name: str, number: int) -> list[Line]:
     journal = _journal(pages, name, number)
-    lines, ends = _whole_lines(journal)
+    lines, ends = whole_lines(journal)
     warcs = {path.name: path for path in pages.glob(f"{name}-{number:04d}-*.warc.gz")}
     kept = _backed_by_records(lines, warcs)
-    _cut(journal, ends[kept - 1] if kept else 0)
+    cut(journal, ends[kept - 1] if kept else 0)
     warc_ends = {line.warc: line.end for line in lines[:kept] if line.warc}
     for warc, path in warcs.items():
         if warc in warc_ends:
-            _cut(path, warc_ends[warc])
+            cut(path, warc_ends[warc])
         else:
             path.unlink()
     return lines[:kept]
 
 
-def _whole_lines(journal: Path) -> tuple[list[Line], list[int]]:
+def whole_lines(journal: Path) -> tuple[list[Line], list[int]]:
     """The lines up to the first that is broken or unfinished, and the offset at which each ends."""
     lines, ends, end = [], [], 0
     with journal.open("rb") as file:
@@ -208,13 +208,13 @@ def _backed_by_records(lines: list[Line], warcs: dict[str, Path]) -> int:
         line = lines[last]
         before = lines[archived[-1]] if archived else None
         start = before.end if before and before.warc == line.warc else 0
-        if _is_whole_members(warcs[line.warc], start, line.end):
+        if is_whole_members(warcs[line.warc], start, line.end):
             break
         kept = last
     return kept
 
 
-def _is_whole_members(path: Path, start: int, end: int) -> bool:
+def is_whole_members(path: Path, start: int, end: int) -> bool:
     """Whether the bytes from `start` to `end` are whole gzip members, checksums included."""
     with path.open("rb") as file:
         file.seek(start)
@@ -231,7 +231,8 @@ def _is_whole_members(path: Path, start: int, end: int) -> bool:
     return True
 
 
-def _cut(path: Path, size: int) -> None:
+def cut(path: Path, size: int) -> None:
+    """Cut a file off at a size, if it is larger."""
     if path.stat().st_size > size:
         os.truncate(path, size)
 

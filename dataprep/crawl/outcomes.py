@@ -41,6 +41,9 @@ OUTCOMES: dict[str, Kind] = {
     "incomplete": Kind.TEMPORARY,  # the body broke off
     "server_error": Kind.TEMPORARY,  # 5xx, 408, 425, 429
     "robots_unavailable": Kind.TEMPORARY,
+    # Of an archive that is read by byte range; the live web may have the page.
+    "not_in_archive": Kind.TEMPORARY,
+    "bad_capture": Kind.TEMPORARY,  # the range holds no whole record of the page
     "deferred": Kind.TEMPORARY,  # the round ended or the site kept failing before its turn came
 }
 

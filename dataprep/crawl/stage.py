@@ -86,7 +86,8 @@ def run(
     budget = _Budget(settings)
     with watching(increment) as look:
         fetching = _Fetching(corpus, increment, budget, look, closed)
-        fetching.round(0, [record.outputs[0] for record in increment.records("links")])
+        if not any(record.part.startswith("cdx-") for record in increment.records(STAGE)):  # by that door
+            fetching.round(0, [record.outputs[0] for record in increment.records("links")])
         went_on = False
         for number, record in enumerate(begun, start=1):
             went_on = fetching.round(number, record.outputs[:1])

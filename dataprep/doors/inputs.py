@@ -107,6 +107,12 @@ def agree(increment: Increment, wanted: Import) -> None:
         )
 
 
+def kind_of(increment: Increment) -> str:
+    """The kind of files that an increment was imported from, "" for dumps."""
+    path = increment.path / "import.json"
+    return msgspec.json.decode(path.read_bytes(), type=Import).kind if path.exists() else ""
+
+
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:
     """xxh3_128 of one file, as hex; `tick` is told of files."""
     digest = hash_file(path)

@@ -1,7 +1,7 @@
 """`corpus import`: files of other kinds become an increment like any other.
 
-WARC files give links, fetches and pages, which are extracted as a crawl's are; files that hold texts give
-documents.
+WARC files give links, fetches and pages, which are extracted as a crawl's are. The index of an archive (CDX)
+gives the pages of links that an increment has already. Files that hold texts give documents.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import stage as fetch
 from dataprep.documents import extract
-from dataprep.doors import entering, jsonl, parquet, text, warc, wet
-from dataprep.doors.inputs import Import, Input, agree, expand, hash_input, packs
+from dataprep.doors import cdx, entering, jsonl, parquet, ranges, text, warc, wet
+from dataprep.doors.inputs import Import, Input, agree, expand, hash_input, kind_of, packs
+from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields, Reader, Task, run_task
 from dataprep.errors import DataError
 from dataprep.links import stage as links
@@ -25,7 +27,7 @@ READERS: dict[str, Reader] = {
     "wet": wet.read,
 }
 """How the kinds whose rows are documents are read."""
-KINDS = ("warc", *READERS)
+KINDS = ("warc", "cdx", *READERS)
 
 
 def run(
@@ -34,10 +36,13 @@ def run(
     kind: str,
     paths: list[Path],
     fields: Fields,
+    archive: Archive | None,
     workers: int,
     progress: Progress,
 ) -> Increment:
     """Import files as an increment, up to its documents or pages, or go on where an earlier call stopped.
+
+    archive: where the files of an index are, for `cdx`.
 
     Raises DataError for files that cannot be read at all or differ from those of an earlier call, and when
     nothing in them is of use.
@@ -47,12 +52,14 @@ def run(
     with progress("hash", len(inputs), "files") as tick:
         digests = run_all(hash_input, [(each.path,) for each in inputs], workers, tick)
     hashes = {each.name: digest for each, digest in zip(inputs, digests, strict=True)}
-    increment = corpus.increment(name)
-    if not (increment.path / "import.json").exists() and corpus.index_record(increment).exists():
-        raise DataError(f"{increment.path}: was made from dumps; choose another --name")
+    increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
     options = asdict(fields) if kind in ("jsonl", "parquet") else {}
     agree(increment, Import(kind, options, hashes))
-    if kind == "warc":
+    if kind == "cdx":
+        if archive is None:
+            raise DataError(f"{corpus.root}: where are the files that the index names? --base says it")
+        _cdx(corpus, increment, inputs, hashes, archive, workers, progress)
+    elif kind == "warc":
         _warc(corpus, increment, inputs, hashes, workers, progress)
     else:
         links.commit_index(corpus, increment, {})
@@ -89,9 +96,80 @@ def _warc(
     entering.tidy(increment)
 
 
+def _of_its_own(corpus: Corpus, name: str) -> Increment:
+    increment = corpus.increment(name)
+    if kind_of(increment) in ("", "cdx") and any(increment.path.iterdir()):
+        raise DataError(f"{increment.path}: was made from dumps; choose another --name")
+    return increment
+
+
+def _with_links(corpus: Corpus, name: str) -> Increment:
+    """The increment of that name; raises DataError unless its links are done and not crawled."""
+    increment = next((each for each in corpus.increments() if each.name == name), None)
+    if (
+        increment is None
+        or kind_of(increment) not in ("", "cdx")
+        or not corpus.index_record(increment).exists()
+    ):
+        raise DataError(
+            f"{corpus.root}: has no links under the name {name!r}; make them with `corpus add --until links`"
+        )
+    if kind_of(increment) == "" and increment.records(fetch.STAGE):
+        raise DataError(
+            f"{increment.path}: its links are crawled already; to take them from an archive, begin "
+            f"anew after `corpus drop {corpus.root} {name}`"
+        )
+    return increment
+
+
+def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
+    """Raise DataError when `corpus add` cannot go on with an increment, because it is an import."""
+    kind = kind_of(increment)
+    if kind not in ("", "cdx"):
+        raise DataError(f"{increment.path}: was imported from {kind} files; choose another --name")
+    if kind and not _filled(increment):
+        raise DataError(
+            f"{increment.path}: is being filled from an archive; run `corpus import` to its end first"
+        )
+
+
+def _filled(increment: Increment) -> bool:
+    """Whether every link was looked for in the archive."""
+    looked = sum(each.entered for each in increment.records(fetch.STAGE) if each.part.startswith("cdx-"))
+    return looked == sum(record.passed for record in increment.records(links.STAGE))
+
+
+def _cdx(
+    corpus: Corpus,
+    increment: Increment,
+    inputs: list[Input],
+    hashes: dict[str, str],
+    archive: Archive,
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Find the links in the index files, one a worker; then fetch their pages from the one archive."""
+    if not _filled(increment):
+        parts = [(corpus, increment, number, each, hashes) for number, each in enumerate(inputs)]
+        with progress("search", None, "lines") as tick:
+            run_all(cdx.search, parts, workers, tick)
+        made_from = hashes | {
+            output.path: output.xxh3_128
+            for record in increment.records(links.STAGE)
+            for output in record.outputs
+        }
+        total = sum(record.passed for record in increment.records(links.STAGE))
+        with progress("fetch", total, "links") as tick:
+            for number, plan in enumerate(cdx.plan(corpus, increment)):
+                notes = {} if number else cdx.notes(increment)
+                ranges.fetch_part(corpus, increment, number, plan, archive, made_from, notes, tick)
+    entering.tidy(increment)
+
+
 def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
     """Raise DataError when no row or capture was of use: the kind or a column's name is likely wrong."""
-    records = increment.records(links.STAGE) or increment.records(extract.STAGE)
+    stage = {"warc": links.STAGE, "cdx": fetch.STAGE}.get(kind_of(increment), extract.STAGE)
+    records = increment.records(stage)
     if increment.closed or any(record.passed for record in records):
         return
     reasons: dict[str, int] = {}
@@ -100,6 +178,6 @@ def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
             reasons[reason] = reasons.get(reason, 0) + number
     found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
     raise DataError(
-        f"{increment.path}: no document is in these files ({found}); is the --kind right, and for JSONL the "
-        f"--text-field? `corpus drop {corpus.root} {increment.name}`, then import again"
+        f"{increment.path}: no document is in these files ({found}); is the --kind right, for jsonl the "
+        f"--text-field, for cdx the --base? `corpus drop {corpus.root} {increment.name}`, then begin anew"
     )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def damages_of(increment: Increment) -> list[dict[str, Any]]:
     """What was wrong with the dumps of an increment, or with the files that it was imported from."""
+    from dataprep.corpus import FACTS
+
     dumps = [
         damage
         for record in increment.records("links")
@@ -22,7 +24,7 @@ def damages_of(increment: Increment) -> list[dict[str, Any]]:
     ]
     losses = {  # of a file in several partitions, the last count stands for all before it
         loss["path"]: loss
-        for record in increment.records("links") + increment.records("documents")
+        for record in [r for stage in FACTS for r in increment.records(stage)]
         for loss in record.notes.get("losses", [])
     }
     return dumps + [
