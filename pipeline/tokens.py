@@ -55,7 +55,8 @@ class Generation:
     directory: Path
     number: int
     fingerprint: str
-    """xxh3_128 of generation-N.json, which holds the hash of every shard."""
+    """xxh3_128 of generation-N.json, which holds the hash of every shard, as it was published: when documents
+    are forgotten their tokens become end-of-text, and the runs that pinned it go on."""
     tokenizer_fingerprint: str
     vocab_size: int
     eot: int
@@ -79,7 +80,7 @@ def load_generation(directory: Path, number: int | None) -> Generation:
         return Generation(
             directory=directory,
             number=number,
-            fingerprint=xxhash.xxh3_128_hexdigest(content),
+            fingerprint=body.get("origin") or xxhash.xxh3_128_hexdigest(content),
             tokenizer_fingerprint=body["tokenizer"]["fingerprint"],
             vocab_size=body["tokenizer"]["vocab_size"],
             eot=body["tokenizer"]["eot"],

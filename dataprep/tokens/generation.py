@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dataprep import store
 from dataprep.errors import DataError
-from dataprep.store import Output, write_once
+from dataprep.store import Output, attempt_path, write_once
 
 FORMAT = "outbound-tokens/2"
 SPLITS = ("train", "val")
 DOCUMENT = np.dtype([("start", "<u8"), ("doc_id", "V16")])
 """Where a document starts, in tokens from the start of its shard. Pieces of one share its doc_id."""
+ERASED = bytes(16)
+"""The doc_id of what was forgotten."""
 
 Manifest = dict[str, Any]
 
@@ -97,6 +100,46 @@ def read_counts(tokens: Path, shard: dict[str, Any]) -> npt.NDArray[np.int64]:
 def read_table(tokens: Path, shard: dict[str, Any], mapped: bool = False) -> npt.NDArray[np.void]:
     """The documents that start in a shard, in order, (documents,) DOCUMENT."""
     return _load(tokens / shard["documents_path"], "r" if mapped else None)
+
+
+def entry(
+    tar: Output, documents_table: Output, counts: Output, tokens: int, documents: int, blocks: list[list[int]]
+) -> dict[str, Any]:
+    """A shard as generations list it; a block is its byte offset in the tar and its length in tokens."""
+    return {
+        "path": tar.path,
+        "bytes": tar.bytes,
+        "xxh3_128": tar.xxh3_128,
+        "tokens": tokens,
+        "documents": documents,
+        "blocks": blocks,
+        "documents_path": documents_table.path,
+        "documents_xxh3_128": documents_table.xxh3_128,
+        "counts_path": counts.path,
+        "counts_xxh3_128": counts.xxh3_128,
+    }
+
+
+def publish_array(tokens: Path, stem: str, array: npt.NDArray[Any]) -> Output:
+    """Publish a table of a shard as `.npy`."""
+    written = attempt_path(tokens, stem)
+    with written.open("wb") as file:
+        np.save(file, array)
+    return store.publish(tokens, written, stem, ".npy", rows=len(array))
+
+
+def unnamed(tokens: Path) -> list[Path]:
+    """Files of shards that no generation names: what killed packs and erased documents left."""
+    named = {
+        shard[key]
+        for path in generations(tokens).values()
+        for split in load_manifest(path)["splits"].values()
+        for shard in split["shards"]
+        for key in ("path", "documents_path", "counts_path")
+    }
+    files = (path for split in SPLITS for path in tokens.glob(f"{split}-*"))
+    attempts = (path for split in SPLITS for path in tokens.glob(f".{split}-*.part"))
+    return sorted([*(path for path in files if path.name not in named), *attempts])
 
 
 def _load(path: Path, mode: Any) -> npt.NDArray[Any]:

@@ -51,7 +51,8 @@ def pack(
 ) -> Manifest:
     """Pack what is new in a build with the tokenizer at `source`, publish the next generation, return it.
 
-    Raises DataError when `tokens` holds another build, tokenizer or layout.
+    The caller holds the lock of `tokens` (`dataprep.lock.alone`). Raises DataError when it holds another
+    build, tokenizer or layout.
     """
     if (tokens / RECIPE).exists():
         raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
@@ -103,6 +104,8 @@ def pack(
     generation.add_up(tokens, manifest)
     generation.publish(tokens, manifest)
     shutil.rmtree(tokens / "runs", ignore_errors=True)
+    for garbage in generation.unnamed(tokens):
+        garbage.unlink()
     return manifest
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.store import Record, attempt_path, commit, done, publish
+from dataprep.tokens import generation
 from dataprep.tokens.generation import DOCUMENT
 from dataprep.tokens.runs import ROW, Job, Run
 
@@ -101,30 +102,20 @@ def run_part(job: Job, directory: Path, plan: Plan, number: int, tick: Callable[
     inside = (starts >= 0) & (starts < length)
     table = np.empty(int(inside.sum()), DOCUMENT)
     table["start"], table["doc_id"] = starts[inside], documents["doc_id"][inside]
-    outputs = [publish(job.tokens, written, stem, ".tar", rows=len(table))]
-    for name, array in (("docs", table), ("counts", counts)):
-        with written.open("wb") as file:
-            np.save(file, array)
-        outputs.append(publish(job.tokens, written, f"{stem}.{name}", ".npy"))
+    outputs = [
+        publish(job.tokens, written, stem, ".tar"),
+        generation.publish_array(job.tokens, f"{stem}.docs", table),
+        generation.publish_array(job.tokens, f"{stem}.counts", counts),
+    ]
     notes = {"tokens": length, "blocks": blocks}
     return commit(path, Record(STAGE, stem, {}, outputs, len(table), len(table), notes=notes))
 
 
 def entry(record: Record) -> dict[str, Any]:
     """A shard as generations list it."""
-    shard, documents, counts = record.outputs
-    return {
-        "path": shard.path,
-        "bytes": shard.bytes,
-        "xxh3_128": shard.xxh3_128,
-        "tokens": record.notes["tokens"],
-        "documents": record.passed,
-        "blocks": record.notes["blocks"],
-        "documents_path": documents.path,
-        "documents_xxh3_128": documents.xxh3_128,
-        "counts_path": counts.path,
-        "counts_xxh3_128": counts.xxh3_128,
-    }
+    tar, documents, counts = record.outputs
+    notes = record.notes
+    return generation.entry(tar, documents, counts, notes["tokens"], record.passed, notes["blocks"])
 
 
 def _documents(job: Job, plan: Plan, low: int, high: int) -> npt.NDArray[np.void]:

@@ -12,7 +12,7 @@ import numpy as np
 from dataprep.builds import text_shards
 from dataprep.corpus import Corpus
 from dataprep.store import hash_file
-from dataprep.tokens.generation import identity, latest_generation
+from dataprep.tokens.generation import ERASED, identity, latest_generation
 
 
 def files(tokens: Path) -> int:
@@ -55,8 +55,8 @@ def _shard(tokens: Path, shard: dict[str, Any]) -> Iterator[str]:
         yield f"{path}: its content has changed"
     if hash_file(table) != shard["documents_xxh3_128"]:
         yield f"{table}: its content has changed"
-    elif len(np.load(table)) != shard["documents"]:
-        yield f"{table}: {len(np.load(table)):,} documents, {shard['documents']:,} were recorded"
+    elif (held := int((np.load(table)["doc_id"] != np.void(ERASED)).sum())) != shard["documents"]:
+        yield f"{table}: {held:,} documents, {shard['documents']:,} were recorded"
     if (held := sum(length for _, length in shard["blocks"])) != shard["tokens"]:
         yield f"{path}: its blocks hold {held:,} tokens, {shard['tokens']:,} were recorded"
 
