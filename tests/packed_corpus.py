@@ -6,27 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.tokens.pack import Layout, pack
-from dataprep.tokens.train import train
 
 TEXTS = [
     "\n\n".join(f"Page {n}, part {m}: café number {n * m} isn't far; 漢字, emoji 🎈." for m in range(20))
     for n in range(60)
 ]
 LAYOUT = Layout(block_tokens=500, shard_blocks=3, held_out=0.2)
-
-
-@pytest.fixture(scope="session")
-def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer of 400 ids."""
-    directory = tmp_path_factory.mktemp("bpe")
-    assert train(TEXTS, 400, directory) == 400
-    return directory
 
 
 def built(root: Path, *increments: range) -> Corpus:
@@ -38,9 +28,7 @@ def built(root: Path, *increments: range) -> Corpus:
     return corpus
 
 
-def run(
-    corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT, workers: int = 1
-) -> dict[str, Any]:
+def run(corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT, workers: int = 1) -> dict[str, Any]:
     return pack(corpus, corpus.current_build(), bpe, tokens, layout, workers, no_progress)
 
 

@@ -138,8 +138,7 @@ def unnamed(tokens: Path) -> list[Path]:
         for key in ("path", "documents_path", "counts_path")
     }
     files = (path for split in SPLITS for path in tokens.glob(f"{split}-*"))
-    attempts = (path for split in SPLITS for path in tokens.glob(f".{split}-*.part"))
-    return sorted([*(path for path in files if path.name not in named), *attempts])
+    return sorted([*(path for path in files if path.name not in named), *tokens.rglob(".*.part")])
 
 
 def _load(path: Path, mode: Any) -> npt.NDArray[Any]:

@@ -13,18 +13,21 @@ Two steps, both of independent tasks that leave a record each: text shards becom
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from dataprep.builds import text_shards
+from dataprep.builds.text_shards import TextShard
 from dataprep.corpus import RECIPE, Build, Corpus
 from dataprep.errors import DataError
-from dataprep.store import Output
+from dataprep.store import Record
 from dataprep.tokens import generation, runs, shards, tokenizer
 from dataprep.tokens.generation import FORMAT, SPLITS, Manifest, identity, latest_generation
 from dataprep.tokens.runs import Job
+from dataprep.tokens.shards import Plan
 from dataprep.workers import Progress, run_all
 
 WORTH_A_PROCESS = 8 << 20
@@ -57,7 +60,7 @@ def pack(
     if (tokens / RECIPE).exists():
         raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
     texts = _texts(corpus, build)
-    sources = {name: identity(tars) for name, tars in texts.items()}
+    sources = {name: identity([text.tar for text in found]) for name, found in texts.items()}
     last = latest_generation(tokens)
     job = _job(tokens, source, layout)
     manifest = _next(job, build, last)
@@ -68,55 +71,84 @@ def pack(
             raise DataError(
                 f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory"
             )
-    new = [name for name in texts if name not in manifest["increments"]]
+    new = {name: found for name, found in texts.items() if name not in manifest["increments"]}
     if last and not new:
+        _tidy(tokens)
         return last
 
     tokenizer.copy(source, job.tokenizer)
-    directories = {name: job.directory(name, sources[name]) for name in new}
-    tars = {name: [tar for tar in texts[name] if tar.rows] for name in new}
-    worth = sum(tar.bytes for name in new for tar in tars[name]) // WORTH_A_PROCESS
+    worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
     workers = max(1, min(workers, worth))
-    parts = [
-        (job, directories[name], corpus.root, number, tar)
-        for name in new
-        for number, tar in enumerate(tars[name])
-    ]
-    with progress("tokenise", sum(tar.rows for name in new for tar in tars[name]), "documents") as tick:
-        made = iter(run_all(runs.run_part, parts, workers, tick))
-    records = {name: [next(made) for _ in tars[name]] for name in new}
-    plans = [
-        (name, split, shards.plan(job, f"{split}-{name}", runs.runs_of(job, records[name], split)))
-        for name in new
-        for split in SPLITS
-    ]
-    cuts = [
-        (split, (job, directories[name], plan, number))
-        for name, split, plan in plans
-        for number in range(-(-plan.tokens // job.shard_tokens))
-    ]
-    blocks = sum(-(-plan.tokens // job.block_tokens) for _, _, plan in plans)
-    with progress("shards", blocks, "blocks") as tick:
-        written = run_all(shards.run_part, [part for _, part in cuts], workers, tick)
-    for (split, _), record in zip(cuts, written, strict=True):
+    plans = _tokenise(corpus, job, new, sources, workers, progress)
+    for split, record in _merge(job, plans, workers, progress):
         manifest["splits"][split]["shards"].append(shards.entry(record))
     manifest["increments"] |= {name: sources[name] for name in new}
     generation.add_up(tokens, manifest)
     generation.publish(tokens, manifest)
-    shutil.rmtree(tokens / "runs", ignore_errors=True)
-    for garbage in generation.unnamed(tokens):
-        garbage.unlink()
+    _tidy(tokens)
     return manifest
 
 
-def _texts(corpus: Corpus, build: Build) -> dict[str, list[Output]]:
+def _tokenise(
+    corpus: Corpus,
+    job: Job,
+    new: dict[str, list[TextShard]],
+    sources: dict[str, str],
+    workers: int,
+    progress: Progress,
+) -> list[tuple[str, Path, Plan]]:
+    """Make the runs of new increments; returns split, directory and plan of each stream to merge."""
+    directories = {name: job.directory(name, sources[name]) for name in new}
+    parts = [
+        (job, directories[name], corpus.root, number, text)
+        for name, found in new.items()
+        for number, text in enumerate(found)
+    ]
+    documents = sum(text.tar.rows for found in new.values() for text in found)
+    with progress("tokenise", documents, "documents") as tick:
+        made = iter(run_all(runs.run_part, parts, workers, tick))
+    records = {name: [next(made) for _ in found] for name, found in new.items()}
+    return [
+        (
+            split,
+            directories[name],
+            shards.plan(job, f"{split}-{name}", runs.runs_of(job, records[name], split)),
+        )
+        for name in new
+        for split in SPLITS
+    ]
+
+
+def _merge(
+    job: Job, plans: list[tuple[str, Path, Plan]], workers: int, progress: Progress
+) -> Iterator[tuple[str, Record]]:
+    """Write the shards of all plans; gives the split and record of each, in order."""
+    cuts = [
+        (split, (job, directory, plan, number))
+        for split, directory, plan in plans
+        for number in range(-(-plan.tokens // job.shard_tokens))
+    ]
+    blocks = sum(-(-plan.tokens // job.block_tokens) for _, _, plan in plans)
+    with progress("shards", blocks, "blocks") as tick:
+        records = run_all(shards.run_part, [part for _, part in cuts], workers, tick)
+    return zip((split for split, _ in cuts), records, strict=True)
+
+
+def _tidy(tokens: Path) -> None:
+    """Remove what only an unfinished pack needs."""
+    shutil.rmtree(tokens / "runs", ignore_errors=True)
+    for garbage in generation.unnamed(tokens):
+        garbage.unlink()
+
+
+def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
     """The text shards of each increment that is whole. Raises DataError when they hold no document."""
     texts = {
-        f"{increment.number:04d}": text_shards.outputs(build, increment)
+        f"{increment.number:04d}": text_shards.shards(build, increment)
         for increment in corpus.increments()
         if text_shards.complete(build, increment)
     }
-    if not any(tar.rows for tars in texts.values() for tar in tars):
+    if not any(texts.values()):
         raise DataError(f"{corpus.root}: its current build keeps no document; finish an increment first")
     return texts
 

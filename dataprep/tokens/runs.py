@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dataprep.builds.text_shards import read_documents
+from dataprep.builds.text_shards import TextShard, read_texts
 from dataprep.store import Output, Record, attempt_path, commit, done, publish
 from dataprep.tokens.generation import SPLITS
 from dataprep.tokens.tokenizer import Tokenizer, load
@@ -62,21 +62,20 @@ class Run:
 
 
 def run_part(
-    job: Job, directory: Path, root: Path, number: int, tar: Output, tick: Callable[[int], None]
+    job: Job, directory: Path, root: Path, number: int, shard: TextShard, tick: Callable[[int], None]
 ) -> Record:
     """Tokenise one text shard of the corpus at `root` into the runs of both splits."""
     path = directory / f"run-{number:05d}.json"
-    inputs = {tar.path: tar.xxh3_128}
+    inputs = {output.path: output.xxh3_128 for output in (shard.tar, shard.index)}
     if record := done(path, inputs):
         tick(record.passed)
         return record
     encoder = _encoder(job.tokenizer)
     rows: dict[str, list[tuple[int, bytes]]] = {split: [] for split in SPLITS}
     texts: dict[str, list[npt.NDArray[Any]]] = {split: [] for split in SPLITS}
-    for document in read_documents(root / tar.path):
-        doc_id, url_key = bytes.fromhex(document["doc_id"]), bytes.fromhex(document["url_key"])
+    for doc_id, url_key, content in read_texts(root, shard):
         split = "val" if int.from_bytes(url_key[:8], "big") < job.held_out * 2**64 else "train"
-        ids = encoder.encode_array(document["text"])
+        ids = encoder.encode_array(content)
         text = np.empty(len(ids) + 1, job.dtype)
         text[:-1], text[-1] = ids, job.eot
         rows[split].append((xxhash.xxh3_64_intdigest(doc_id, SHUFFLE_SEED), doc_id))

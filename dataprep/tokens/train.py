@@ -23,18 +23,21 @@ SAMPLE_SEED = 2
 
 
 def sample(corpus: Corpus, build: Build, sample_bytes: int, tick: Callable[[int], None]) -> Iterator[str]:
-    """Texts of a build's documents, in order, about `sample_bytes` of them in UTF-8 at most.
+    """Texts of a build's documents, in order, about `sample_bytes` of them in UTF-8.
 
-    A document is in when the hash of its doc_id is below the share that the sample is of the build's tars;
-    these also hold what is known of each document, so the texts are somewhat less.
+    A document is in when the hash of its doc_id is below the share that the sample is of all texts.
     """
-    tars = [tar for increment in corpus.increments() for tar in text_shards.outputs(build, increment)]
-    share = sample_bytes / max(1, sum(tar.bytes for tar in tars))
-    for tar in tars:
-        for document in text_shards.read_documents(corpus.root / tar.path):
-            tick(1)
-            if xxhash.xxh3_64_intdigest(bytes.fromhex(document["doc_id"]), SAMPLE_SEED) < share * 2**64:
-                yield document["text"]
+    shards = text_shards.shards(build)
+    whole = sum(text_shards.text_bytes(corpus.root, shard) for shard in shards)
+    bound = int(min(1, sample_bytes / max(1, whole)) * 2**64)
+
+    def wanted(doc_id: bytes) -> bool:
+        tick(1)
+        return xxhash.xxh3_64_intdigest(doc_id, SAMPLE_SEED) < bound
+
+    for shard in shards:
+        for _, _, text in text_shards.read_texts(corpus.root, shard, wanted):
+            yield text
 
 
 def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,20 +11,22 @@ import typer
 from pipeline.cli.app import Json, app, emit, progress
 from pipeline.cli.corpus.app import CORES
 
-tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer on a corpus.", no_args_is_help=True)
+tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer, or look at one.", no_args_is_help=True)
 app.add_typer(tokenizer)
 
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
+Files = Annotated[Path, typer.Argument(help="The tokenizer's directory.", show_default=False)]
 
 
 @tokenizer.command()
 def train(
     directory: Directory,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where the two files go.", show_default=False)
-    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where its files go.", show_default=False)],
     vocab_size: Annotated[int, typer.Option(help="Ids in all, with the bytes and <|endoftext|>.")] = 50257,
-    sample_mb: Annotated[float, typer.Option(min=0, help="About how much text to train on, in MB.")] = 512,
+    sample_mb: Annotated[
+        float,
+        typer.Option(min=0, help="About how much text to train on, in MB; documents are drawn by doc_id."),
+    ] = 512,
     json: Json = False,
 ) -> None:
     """Train byte-level BPE on the current build, in GPT-2's file format."""
@@ -42,6 +45,54 @@ def train(
         json,
         f"{output}: a tokenizer of {size:,} ids",
     )
+
+
+@tokenizer.command()
+def info(directory: Files, json: Json = False) -> None:
+    """Say what a tokenizer is, and that its files agree."""
+    from dataprep.tokens.tokenizer import load
+
+    loaded = load(directory)
+    loaded.huggingface()
+    result = {"files": loaded.files, "vocab_size": loaded.vocab_size, "eot": loaded.eot}
+    text = "\n".join(
+        [
+            f"{loaded.vocab_size:,} ids from {' and '.join(loaded.files)}",
+            f"a document ends with {loaded.eot}",
+            f"fingerprint {loaded.fingerprint}",
+        ]
+    )
+    emit(result | {"fingerprint": loaded.fingerprint}, json, text)
+
+
+@tokenizer.command()
+def encode(
+    directory: Files,
+    text: Annotated[str, typer.Argument(help="The text.", show_default="standard input")] = "",
+    json: Json = False,
+) -> None:
+    """Print the ids of a text."""
+    from dataprep.tokens.tokenizer import load
+
+    ids = load(directory).encode(text or sys.stdin.read())
+    emit({"ids": ids}, json, " ".join(map(str, ids)))
+
+
+@tokenizer.command()
+def decode(
+    directory: Files,
+    ids: Annotated[list[int], typer.Argument(help="Ids.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Print the text of ids."""
+    from dataprep.tokens.tokenizer import load
+    from pipeline.errors import UsageError
+
+    loaded = load(directory)
+    if wrong := [str(each) for each in ids if not 0 <= each < loaded.vocab_size]:
+        raise UsageError(f"{' '.join(wrong)}: ids are 0 to {loaded.vocab_size - 1}")
+    text = loaded.decode(ids)
+    emit({"text": text}, json, text)
 
 
 @app.command()

@@ -1,149 +1,213 @@
-"""Tokenizers in GPT-2's format and token shards that stream, map and grow."""
+"""Token shards that stream, map and grow, whatever stops the pack."""
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ready_corpus import add_pages, make_corpus, no_progress
+import xxhash
+from packed_corpus import TEXTS, built, run, stream
+from ready_corpus import add_pages, no_progress
 
 from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.tokens import gpt2_files, tokenizer
-from dataprep.tokens.pack import Layout, pack
-from dataprep.tokens.train import train
-
-TEXTS = [
-    "\n\n".join(f"Page {n}, part {m}: café number {n * m} isn't far; 漢字, emoji 🎈." for m in range(20))
-    for n in range(60)
-]
-LAYOUT = Layout(block_tokens=500, shard_blocks=3, held_out=0.2)
+from dataprep.tokens import generation, gpt2_files, pack, runs, shards, tokenizer
+from dataprep.tokens.pack import Layout
 
 
 @pytest.fixture(scope="module")
-def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("bpe")
-    assert train(TEXTS, 400, directory) == 400
-    return directory
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """All texts in two increments of two text shards each. Left as it is."""
+    return built(tmp_path_factory.mktemp("corpus"), range(30), range(30, 60))
 
 
-def built(root: Path, *increments: range) -> Corpus:
-    corpus = make_corpus(root, shard_mb=0.03)
-    for number, texts in enumerate(increments):
-        add_pages(corpus, f"m{number}", [(n, f"http://a.test/{n}", TEXTS[n]) for n in texts], parts=2)
-    ingest.extend(corpus, 1, no_progress)
-    return corpus
+@pytest.fixture(scope="module")
+def packed(corpus: Corpus, bpe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its tokens, packed by one process in one go. Left as they are."""
+    tokens = tmp_path_factory.mktemp("tokens")
+    run(corpus, bpe, tokens)
+    return tokens
 
 
-def run(corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT) -> dict[str, Any]:
-    return pack(corpus, corpus.current_build(), bpe, tokens, layout, 1, no_progress)
+def manifest_of(tokens: Path) -> dict[str, Any]:
+    manifest = generation.latest_generation(tokens)
+    assert manifest
+    return manifest
 
 
-def stream(tokens: Path, manifest: dict[str, Any], split: str) -> list[int]:
-    """The token stream of a split, read as the format says."""
-    pieces = [
-        np.fromfile(tokens / shard["path"], manifest["dtype"], length, offset=offset)
-        for shard in manifest["splits"][split]["shards"]
-        for offset, length in shard["blocks"]
-    ]
-    return np.concatenate(pieces).tolist() if pieces else []
+def content(tokens: Path) -> dict[str, bytes]:
+    """Every file of a token directory."""
+    return {str(path.relative_to(tokens)): path.read_bytes() for path in tokens.rglob("*") if path.is_file()}
 
 
-def test_ids_are_bytes_then_merges_then_end_of_text(bpe: Path) -> None:
+def test_a_stream_is_the_documents_of_each_increment_by_the_hash_of_their_doc_ids(
+    packed: Path, bpe: Path
+) -> None:
     loaded = tokenizer.load(bpe)
-    assert (loaded.vocab_size, loaded.eot) == (400, 399)
-    assert loaded.encode("!")[0] == 0
-    for text in TEXTS[:3]:
-        assert loaded.decode(loaded.encode(text)) == text
-        assert len(loaded.encode(text)) < len(text.encode()) / 2
+    expected: dict[str, list[int]] = {"train": [], "val": []}
+    for texts in (range(30), range(30, 60)):
+        documents = []
+        for number in texts:
+            url, text = f"http://a.test/{number}", TEXTS[number]
+            doc_id = xxhash.xxh3_128_digest(f"{url}\0{text}".encode())
+            split = "val" if xxhash.xxh3_128_digest(url.encode()) < b"\x33" * 16 else "train"
+            documents.append((xxhash.xxh3_64_intdigest(doc_id, runs.SHUFFLE_SEED), text, split))
+        for _, text, split in sorted(documents):
+            expected[split] += [*loaded.encode(text), loaded.eot]
+    for split, ids in expected.items():
+        assert stream(packed, manifest_of(packed), split) == ids
+        assert manifest_of(packed)["splits"][split]["tokens"] == len(ids) > 1000
 
 
-def test_a_tokenizer_that_replaces_another_is_not_mistaken_for_it(tmp_path: Path) -> None:
-    for size in (300, 320):
-        train(TEXTS, size, tmp_path / "bpe")
-        assert tokenizer.load(tmp_path / "bpe").vocab_size == size
-        with pytest.raises(DataError, match="holds a tokenizer"):
-            train(TEXTS, size, tmp_path / "bpe")
-        shutil.rmtree(tmp_path / "bpe")
+def test_any_number_of_processes_and_buckets_makes_the_same_bytes(
+    corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(shards, "BUCKET_TOKENS", 300)
+    run(corpus, bpe, tmp_path, workers=2)
+    assert content(tmp_path) == content(packed)
 
 
-def test_the_same_ids_come_from_tokenizers(bpe: Path) -> None:
-    from tokenizers import ByteLevelBPETokenizer
-
-    merges = bpe / "merges.txt"
-    merges.write_text((bpe / gpt2_files.MERGES).read_text())
-    other = ByteLevelBPETokenizer(str(bpe / gpt2_files.VOCABULARY), str(merges))
-    for text in [*TEXTS[:5], " leading", "trailing  ", "don't\r\n\tstop"]:
-        assert other.encode(text).ids == tokenizer.load(bpe).encode(text)
-
-
-def test_a_tokenizer_whose_files_disagree_is_refused(bpe: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="missing"):
-        tokenizer.load(tmp_path)
-    (tmp_path / gpt2_files.MERGES).write_text((bpe / gpt2_files.MERGES).read_text())
-    (tmp_path / gpt2_files.VOCABULARY).write_text(json.dumps({"a": 0}))
-    with pytest.raises(DataError, match="do not agree"):
-        tokenizer.load(tmp_path)
-
-
-def test_every_document_is_in_one_split_followed_by_end_of_text(tmp_path: Path, bpe: Path) -> None:
-    manifest = run(built(tmp_path / "c", range(60)), bpe, tmp_path / "t")
-    loaded = tokenizer.load(tmp_path / "t" / "tokenizer")
-    texts = []
-    for split in ("train", "val"):
-        ids = stream(tmp_path / "t", manifest, split)
-        assert len(ids) == manifest["splits"][split]["tokens"]
-        texts += loaded.decode(ids).split(gpt2_files.END_OF_TEXT)[:-1]
-    assert sorted(texts) == sorted(TEXTS)
-    assert 3 <= manifest["splits"]["val"]["documents"] <= 25
-
-
-def test_document_starts_point_at_documents(tmp_path: Path, bpe: Path) -> None:
-    corpus = built(tmp_path / "c", range(60))
-    manifest = run(corpus, bpe, tmp_path / "t")
+def test_document_starts_point_at_documents(packed: Path) -> None:
+    manifest = manifest_of(packed)
     for shard in manifest["splits"]["train"]["shards"]:
         ids = np.concatenate(
-            [np.fromfile(tmp_path / "t" / shard["path"], "<u2", n, offset=o) for o, n in shard["blocks"]]
+            [np.fromfile(packed / shard["path"], "<u2", n, offset=o) for o, n in shard["blocks"]]
         )
-        starts = np.load(tmp_path / "t" / shard["documents_path"])["start"]
+        starts = generation.read_table(packed, shard)["start"]
         ends = np.flatnonzero(ids == manifest["tokenizer"]["eot"]) + 1
         inside = ends[ends < len(ids)]
         assert set(inside.tolist()) <= set(starts.tolist())
         assert set(starts.tolist()) - set(inside.tolist()) <= {0}
 
 
-def test_webdataset_streams_the_same_tokens(tmp_path: Path, bpe: Path) -> None:
+def test_webdataset_streams_the_same_tokens(packed: Path) -> None:
     import webdataset
 
-    manifest = run(built(tmp_path / "c", range(60)), bpe, tmp_path / "t")
-    urls = [str(tmp_path / "t" / shard["path"]) for shard in manifest["splits"]["train"]["shards"]]
+    manifest = manifest_of(packed)
+    urls = [str(packed / shard["path"]) for shard in manifest["splits"]["train"]["shards"]]
+    assert len(urls) > 3
     blocks = [np.frombuffer(s["bin"], "<u2") for s in webdataset.WebDataset(urls, shardshuffle=False)]
-    assert np.concatenate(blocks).tolist() == stream(tmp_path / "t", manifest, "train")
+    assert np.concatenate(blocks).tolist() == stream(packed, manifest, "train")
 
 
-def test_the_next_generation_adds_and_changes_nothing(tmp_path: Path, bpe: Path) -> None:
+def test_the_unigram_entropy_is_that_of_the_stream(packed: Path) -> None:
+    manifest = manifest_of(packed)
+    for split, body in manifest["splits"].items():
+        counts = np.bincount(stream(packed, manifest, split))
+        share = counts[counts > 0] / counts.sum()
+        assert body["unigram_entropy_nats"] == pytest.approx(-(share * np.log(share)).sum())
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_pack_that_is_killed_anywhere_is_finished_by_the_next(
+    corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, step: int
+) -> None:
+    kills = 0
+    while _killed_at(1 + kills * step, corpus, bpe, tmp_path):
+        kills += 1
+    assert kills > 3
+    assert content(tmp_path) == content(packed)
+
+
+def _killed_at(call: int, corpus: Corpus, bpe: Path, tokens: Path) -> bool:
+    """Pack in a child that is killed when it renames, links or removes for the `call`-th time; was it?"""
+    child = os.fork()
+    if not child:
+        left = call
+        for name in ("replace", "link", "unlink"):
+            original = getattr(os, name)
+
+            def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*arguments, **more)
+
+            setattr(os, name, counted)
+        run(corpus, bpe, tokens)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or not os.WEXITSTATUS(status)
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("room", [700, 2500, 6000])
+def test_a_file_that_finds_no_room_is_an_error_and_loses_nothing(
+    corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, room: int
+) -> None:
+    child = os.fork()
+    if not child:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            run(corpus, bpe, tmp_path)
+        except OSError:
+            os._exit(7)
+        os._exit(0)
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 7
+    run(corpus, bpe, tmp_path)
+    assert content(tmp_path) == content(packed)
+
+
+def test_the_next_generation_adds_and_reads_no_old_shard(tmp_path: Path, bpe: Path) -> None:
     corpus = built(tmp_path / "c", range(30))
     first = run(corpus, bpe, tmp_path / "t")
     assert run(corpus, bpe, tmp_path / "t") == first
+    manifest = (tmp_path / "t" / "generation-1.json").read_bytes()
+    old = {path: path.rename(path.with_suffix(".away")) for path in (tmp_path / "t").glob("*.tar")}
     add_pages(corpus, "later", [(n, f"http://a.test/{n}", TEXTS[n]) for n in range(30, 60)])
     ingest.extend(corpus, 1, no_progress)
+    (tmp_path / "t" / "tokenizer" / "vocab.bpe").touch()
     second = run(corpus, bpe, tmp_path / "t")
     assert second["generation"] == 2
-    assert json.loads((tmp_path / "t" / "generation-1.json").read_text()) == first
+    for path in old:
+        assert not path.exists()
+    assert (tmp_path / "t" / "generation-1.json").read_bytes() == manifest
     for split in ("train", "val"):
-        old = stream(tmp_path / "t", first, split)
-        assert stream(tmp_path / "t", second, split)[: len(old)] == old
+        assert (
+            second["splits"][split]["shards"][: len(first["splits"][split]["shards"])]
+            == (first["splits"][split]["shards"])
+        )
 
 
-def test_the_same_build_packs_to_the_same_bytes(tmp_path: Path, bpe: Path) -> None:
-    corpus = built(tmp_path / "c", range(60))
-    one, other = run(corpus, bpe, tmp_path / "t1"), run(corpus, bpe, tmp_path / "t2")
-    assert one == other
+def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
+    tmp_path: Path, bpe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "BUCKET_TOKENS", 100)
+    from ready_corpus import make_corpus
+
+    corpus = make_corpus(tmp_path / "c")
+    texts = ["x", " ".join(f"word{n}" for n in range(20_000)), "y"]
+    add_pages(corpus, "one", [(n, f"http://a.test/{n}", text) for n, text in enumerate(texts)])
+    ingest.extend(corpus, 1, no_progress)
+    manifest = run(corpus, bpe, tmp_path / "t", Layout(block_tokens=1000, shard_blocks=2, held_out=0))
+    ids = stream(tmp_path / "t", manifest, "train")
+    assert sorted(tokenizer.load(bpe).decode(ids).split(gpt2_files.END_OF_TEXT)[:-1]) == sorted(texts)
+    assert manifest["splits"]["val"] == {
+        "shards": [],
+        "tokens": 0,
+        "documents": 0,
+        "unigram_entropy_nats": 0.0,
+    }
+
+
+def test_over_65536_ids_take_four_bytes_each(corpus: Corpus, tmp_path: Path) -> None:
+    symbols = gpt2_files.byte_symbols()
+    gpt2_files.write(tmp_path / "bpe", [f"{left} {right}" for left in symbols for right in symbols])
+    manifest = run(corpus, tmp_path / "bpe", tmp_path / "t")
+    assert (manifest["dtype"], manifest["tokenizer"]["vocab_size"]) == ("<u4", 256 + 65536 + 1)
+    loaded = tokenizer.load(tmp_path / "bpe")
+    texts = loaded.decode(stream(tmp_path / "t", manifest, "train")).split(gpt2_files.END_OF_TEXT)[:-1]
+    assert set(texts) < set(TEXTS)
+    assert len(texts) == manifest["splits"]["train"]["documents"]
 
 
 def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: Path) -> None:
@@ -152,15 +216,9 @@ def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: 
         run(built(tmp_path / "other", range(20, 40)), bpe, tmp_path / "t")
 
 
-def test_a_page_of_white_space_alone_can_be_tokenised(bpe: Path) -> None:
-    loaded = tokenizer.load(bpe)
-    text = "so" + " \n" * 1_000_000 + "much room"
-    assert loaded.decode(loaded.encode(text)) == text
-
-
 def test_an_increment_that_is_being_sharded_is_not_packed_in_part(tmp_path: Path, bpe: Path) -> None:
     corpus = built(tmp_path / "c", range(20), range(20, 60))
-    record = corpus.current_build().path / "text" / "0002-00001.json"
+    record = sorted((corpus.current_build().path / "text").glob("0002-*.json"))[-1]
     later = record.read_bytes()
     record.unlink()  # as a kill in the middle of `corpus add` leaves it
     first = run(corpus, bpe, tmp_path / "t")
@@ -175,8 +233,20 @@ def test_nothing_to_pack_is_said(tmp_path: Path, bpe: Path) -> None:
         run(built(tmp_path / "c", range(0)), bpe, tmp_path / "t")
 
 
-def test_another_tokenizer_or_layout_needs_another_directory(tmp_path: Path, bpe: Path) -> None:
-    corpus = built(tmp_path / "c", range(20))
-    run(corpus, bpe, tmp_path / "t")
+def test_another_tokenizer_or_layout_needs_another_directory(packed: Path, corpus: Corpus, bpe: Path) -> None:
+    before = content(packed)
     with pytest.raises(DataError, match="block_tokens 500, not 600"):
-        run(corpus, bpe, tmp_path / "t", Layout(block_tokens=600, held_out=0.2))
+        run(corpus, bpe, packed, Layout(block_tokens=600, held_out=0.2))
+    assert content(packed) == before
+
+
+def test_a_text_shard_that_its_index_does_not_fit_is_named(tmp_path: Path, bpe: Path) -> None:
+    corpus = built(tmp_path / "c", range(20))
+    tar = next((corpus.current_build().path / "text").glob("*.tar"))
+    whole = tar.read_bytes()
+    for damaged in (whole[:-15000], whole[512:] + bytes(512)):
+        tar.write_bytes(damaged)
+        with pytest.raises(DataError, match=tar.name):
+            run(corpus, bpe, tmp_path / "t")
+    tar.write_bytes(whole)
+    assert json.dumps(run(corpus, bpe, tmp_path / "t"))

@@ -1,0 +1,155 @@
+"""From a token to its document and back, and what is left when a document is forgotten."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from packed_corpus import TEXTS, built, run, stream
+
+from dataprep.errors import DataError
+from dataprep.tokens import erase, generation, places, tokenizer
+from dataprep.tokens.pack import Layout
+from pipeline.tokens import TokenStream, load_generation
+
+LONG = Layout(block_tokens=150, shard_blocks=1, held_out=0.2)
+"""Shards that are shorter than documents, so that some hold no beginning."""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory, bpe: Path) -> Path:
+    """Two generations of tokens."""
+    root = tmp_path_factory.mktemp("packed")
+    corpus = built(root / "c", range(20))
+    run(corpus, bpe, root / "t", LONG)
+    corpus = built(root / "both", range(20), range(20, 40))
+    second = run(corpus, bpe, root / "t", LONG)
+    assert second["generation"] == 2
+    return root / "t"
+
+
+def ids_of(tokens: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    manifest = generation.latest_generation(tokens)
+    assert manifest
+    return manifest, {split: stream(tokens, manifest, split) for split in manifest["splits"]}
+
+
+def test_every_token_knows_its_document_and_every_document_its_tokens(packed: Path) -> None:
+    manifest, streams = ids_of(packed)
+    loaded = tokenizer.load(packed / "tokenizer")
+    found = []
+    for split, ids in streams.items():
+        position = 0
+        while position < len(ids):
+            span = places.document_at(packed, manifest, split, position)
+            assert span.start == position
+            assert ids.index(loaded.eot, position) == span.end - 1
+            for inside in (position + 1, (span.start + span.end) // 2, span.end - 1):
+                assert places.document_at(packed, manifest, split, inside) == span
+            assert places.places_of(packed, manifest, span.doc_id) == [span]
+            found.append(loaded.decode(ids[span.start : span.end - 1]))
+            position = span.end
+    assert sorted(found) == sorted(TEXTS[:40])
+
+
+@pytest.mark.parametrize("position", [-1, 10**9])
+def test_a_position_outside_the_stream_is_refused(packed: Path, position: int) -> None:
+    manifest, _ = ids_of(packed)
+    with pytest.raises(DataError, match=f"--position {position}: train in"):
+        places.document_at(packed, manifest, "train", position)
+    with pytest.raises(DataError, match="--split test"):
+        places.document_at(packed, manifest, "test", 0)
+
+
+@pytest.fixture
+def copy(packed: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(packed, tmp_path / "t")
+
+
+def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Path) -> None:
+    manifest, before = ids_of(copy)
+    pins = {number: load_generation(copy, number).fingerprint for number in (1, 2)}
+    eot = manifest["tokenizer"]["eot"]
+    spans = [places.document_at(copy, manifest, split, at) for split, at in (("train", 0), ("train", 4000))]
+    spans.append(places.document_at(copy, manifest, "val", len(before["val"]) - 1))
+    doc_ids = {span.doc_id for span in spans}
+    assert erase.erase(copy, doc_ids, {"0001": "new"}) == 3
+
+    after_manifest, after = ids_of(copy)
+    for span in spans:
+        before[span.split][span.start : span.end] = [eot] * (span.end - span.start)
+    assert after == before
+    assert after_manifest["increments"]["0001"] == "new"
+    assert sum(split["documents"] for split in after_manifest["splits"].values()) == 37
+    for split, ids in after.items():
+        counts = np.bincount(ids, minlength=400)
+        assert after_manifest["splits"][split]["unigram_entropy_nats"] == generation.entropy(counts)
+    for number, fingerprint in pins.items():
+        pinned = load_generation(copy, number)
+        assert pinned.fingerprint == fingerprint
+        for split in ("train", "val"):
+            length = pinned.splits[split].tokens
+            assert TokenStream(pinned, split, verify=True).slice(0, length).tolist() == after[split][:length]
+    for doc_id in doc_ids:
+        assert places.places_of(copy, after_manifest, doc_id) == []
+        assert not [path for path in copy.iterdir() if path.is_file() and doc_id in path.read_bytes()]
+    assert generation.unnamed(copy) == []
+    state = {path: path.read_bytes() for path in copy.iterdir() if path.is_file()}
+    assert erase.erase(copy, doc_ids, {}) == 0
+    assert {path: path.read_bytes() for path in copy.iterdir() if path.is_file()} == state
+
+
+def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, tmp_path: Path) -> None:
+    manifest, _ = ids_of(copy)
+    doc_ids = {places.document_at(copy, manifest, "train", at).doc_id for at in (0, 2000, 5000)}
+    whole = shutil.copytree(copy, tmp_path / "whole")
+    erase.erase(whole, doc_ids, {})
+    expected = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
+
+    kills = 0
+    while _killed_at(kills + 1, copy, doc_ids):
+        kills += 1
+        for number in (1, 2):  # whatever stands, a run can read
+            pinned = load_generation(copy, number)
+            TokenStream(pinned, "train", verify=True)
+    assert kills > 5
+    assert {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()} == expected
+
+
+def _killed_at(call: int, tokens: Path, doc_ids: set[bytes]) -> bool:
+    """Erase in a child that is killed when it renames or removes for the `call`-th time; was it?"""
+    child = os.fork()
+    if not child:
+        left = call
+        for name in ("replace", "unlink"):
+            original = getattr(os, name)
+
+            def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*arguments, **more)
+
+            setattr(os, name, counted)
+        erase.erase(tokens, doc_ids, {})
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
+    manifest, _ = ids_of(copy)
+    path = copy / manifest["splits"]["train"]["shards"][0]["documents_path"]
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataError, match=path.name):
+        places.document_at(copy, manifest, "train", 0)
+    (copy / "generation-2.json").write_text(json.dumps({"format": "outbound-tokens/1"}))
+    with pytest.raises(DataError, match="format 'outbound-tokens/1'"):
+        generation.latest_generation(copy)
