@@ -160,9 +160,11 @@ def _decontaminate(
 
 def _extract(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:
     plan = extract.plan(corpus, increment)
-    parts = [(corpus, increment, number, pages) for number, pages in enumerate(plan)]
+    # few partitions would leave workers idle: then each is read by all, one partition after the other
+    processes, children = (workers, 1) if len(plan) >= 4 * workers else (1, workers)
+    parts = [(corpus, increment, number, pages, children) for number, pages in enumerate(plan)]
     with progress("extract", sum(len(pages) for pages in plan), "pages") as tick:
-        run_all(extract.run_part, parts, workers, tick)
+        run_all(extract.run_part, parts, processes, tick)
 
 
 def score_documents(corpus: Corpus, increment: Increment, workers: int, progress: Progress) -> None:

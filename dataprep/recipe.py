@@ -81,11 +81,24 @@ class Crawl(Section):
 
 
 class Extraction(Section):
-    """How text is taken from a page (trafilatura's own words)."""
+    """How text is taken from a page (the first three are trafilatura's own words), and which are refused.
+
+    Its time can grow with the square of a page's elements; 20,000, more than pages have, take up to 4 s.
+    """
 
     favor_precision: bool = True
     include_comments: bool = False
     include_tables: bool = True
+    max_bytes: int = Field(default=8 << 20, gt=0)
+    """Largest page, decompressed; a larger one is `too_large`."""
+    max_elements: int = Field(default=20_000, gt=0)
+    """Most HTML elements; more are `too_many_elements`."""
+    max_depth: int = Field(default=200, gt=0, le=250)
+    """Deepest nesting; more is `too_deep` (the parser itself drops what is over 255)."""
+    cpu_seconds: float = Field(default=30, gt=0)
+    """CPU time for a page; more is `timed_out`. As the memory, a backstop that a page should never reach."""
+    memory_mb: int = Field(default=1024, ge=256)
+    """Memory of the process that extracts; more is `out_of_memory`."""
 
 
 class Collect(Section):

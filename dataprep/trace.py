@@ -18,7 +18,7 @@ import xxhash
 
 from dataprep.balance import samples
 from dataprep.corpus import Corpus, Increment
-from dataprep.documents.extract import Unreadable, page_body
+from dataprep.documents.page import Unreadable, read_page
 from dataprep.errors import DataError
 from dataprep.funnel import judged
 from dataprep.store import Record, read_table
@@ -211,7 +211,8 @@ def page_of(corpus: Corpus, found: Found) -> bytes:
     if not found["warc_file"]:
         raise DataError(f"{found['doc_id']}: has no WARC record; it was forgotten, or came without one")
     try:
-        return page_body(corpus.root / found["warc_file"], found["warc_offset"])[0]
+        place = corpus.root / found["warc_file"], found["warc_offset"], found["warc_length"]
+        return read_page(*place, corpus.recipe.collect.extraction.max_bytes).body
     except Unreadable:
         raise DataError(
             f"{found['warc_file']}: byte {found['warc_offset']:,} holds no response; it was forgotten with "

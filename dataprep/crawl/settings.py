@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dataprep.recipe import Crawl
+
 WEB_PORTS = frozenset([80, 443, 8000, 8008, 8080, 8081, 8443, 8888])
 """Where web servers are; behind other ports are services that a link must not make us poke."""
 
@@ -48,13 +50,13 @@ class CrawlSettings(BaseModel):
     """TCP and TLS together."""
     silence_s: float = Field(default=20.0, gt=0)
     """Longest wait for the next bytes, the first included."""
-    total_s: float = Field(default=60.0, gt=0)
+    total_s: float = Field(default=Crawl().total_timeout_s, gt=0)
     """One request from start to last byte; what stops a server that drips."""
     wire_bytes: int = Field(default=8 << 20, gt=0)
     """Largest body as sent."""
-    page_bytes: int = Field(default=16 << 20, gt=0)
+    page_bytes: int = Field(default=Crawl().max_bytes, gt=0)
     """Largest body after decompression."""
-    max_redirects: int = Field(default=5, ge=0)
+    max_redirects: int = Field(default=Crawl().max_redirects, ge=0)
     content_types: frozenset[str] = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
 
     warc_bytes: int = Field(default=1 << 30, gt=0)

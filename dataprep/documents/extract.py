@@ -1,24 +1,23 @@
-"""Stage `extract`: from fetched pages to documents with text (trafilatura).
+"""Stage `extract`: from fetched pages to documents with text.
 
 A partition is a run of fetched pages, in the order of the WARC files, of about the recipe's `partition_mb`.
-Each page becomes a document or one counted reason. Memory: one partition's documents.
+Each page becomes a document or one counted reason. Pages are read in sandboxed child processes, so that one
+which hangs, explodes or crashes is a reason, too. Memory: one partition's documents, and for each child what
+the recipe's `extraction.memory_mb` allows.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 import xxhash
 
 from dataprep.corpus import Corpus, Increment
-from dataprep.errors import DataError
-from dataprep.recipe import Extraction
+from dataprep.documents.sandbox import Limits, Misbehaved, Sandboxes
 from dataprep.store import Record, commit, done, publish_table, read_table
 
 STAGE = "documents"
@@ -30,6 +29,7 @@ SCHEMA = pa.schema(
         ("url", pa.string()),
         ("site", pa.string()),
         ("title", pa.string()),
+        ("author", pa.string()),
         ("date", pa.string()),
         ("text", pa.string()),
         ("karma", pa.int64()),
@@ -41,12 +41,15 @@ SCHEMA = pa.schema(
     ]
 )
 
-FETCHED = ["url_key", "outcome", "content_type", "warc_file", "warc_offset", "warc_length"]
+FETCHED = ["url_key", "outcome", "warc_file", "warc_offset", "warc_length"]
 LINK = ["url_key", "url", "site", "karma", "first_seen"]
 
 
-class Unreadable(Exception):
-    """A page that gives no document; the argument is the reason to count."""
+LIBRARIES = ("trafilatura", "lxml", "htmldate", "justext", "charset-normalizer")
+"""Whose versions decide what a page's text is."""
+
+_sandboxes = Sandboxes("dataprep.documents.page_text:in_sandbox")
+"""Kept from partition to partition: a child takes longer to start than a page to read."""
 
 
 def plan(corpus: Corpus, increment: Increment) -> list[list[dict[str, Any]]]:
@@ -73,9 +76,10 @@ def run_part(
     increment: Increment,
     number: int,
     pages: list[dict[str, Any]],
+    children: int,
     tick: Callable[[int], None],
 ) -> Record:
-    """Extract one partition of `plan`; `tick` is told of pages."""
+    """Extract one partition of `plan` by so many children at once; `tick` is told of pages."""
     part = f"part-{number:05d}"
     path = increment.path / STAGE / f"{part}.json"
     inputs = {
@@ -90,78 +94,51 @@ def run_part(
         return record
     links = _links(corpus, increment, {page["url_key"] for page in pages})
     rows, reasons = [], Counter[str]()
-    for page in pages:
+    for page, found in zip(pages, _extracted(corpus, pages, links, children), strict=True):
         tick(1)
-        try:
-            rows.append(document(corpus.root, page, links[page["url_key"]], corpus.recipe.collect.extraction))
-        except Unreadable as reason:
-            reasons[str(reason)] += 1
+        if isinstance(found, Misbehaved):
+            reasons[str(found)] += 1
+        elif "reason" in found:
+            reasons[found["reason"]] += 1
+        else:
+            rows.append(_document(page, links[page["url_key"]], found))
     output = publish_table(
         corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)
     )
-    versions = {"trafilatura": _trafilatura_version()}
+    versions = {library: version(library) for library in LIBRARIES}
     return commit(path, Record(STAGE, part, inputs, [output], len(pages), len(rows), dict(reasons), versions))
 
 
-def document(root: Path, page: dict[str, Any], link: dict[str, Any], settings: Extraction) -> dict[str, Any]:
-    """The document of one fetched page; raises Unreadable with the reason when there is none."""
-    body, day = page_body(root / page["warc_file"], page["warc_offset"])
-    found = _extract(body, page["content_type"], link["url"], day, settings)
-    text = found["text"].strip() if found["text"] else ""
-    if not text:
-        raise Unreadable("no_text")
-    content = text.encode("utf-8", "replace")
+def _extracted(
+    corpus: Corpus, pages: list[dict[str, Any]], links: dict[bytes, dict[str, Any]], children: int
+) -> Iterator[Any]:
+    """For each page what `page_text.in_sandbox` makes of it, or how it misbehaved."""
+    settings = corpus.recipe.collect.extraction
+    content = settings.model_dump()
+    calls = (
+        (
+            str(corpus.root / page["warc_file"]),
+            page["warc_offset"],
+            page["warc_length"],
+            links[page["url_key"]]["url"],
+            content,
+        )
+        for page in pages
+    )
+    limits = Limits(settings.cpu_seconds, settings.memory_mb << 20)
+    return _sandboxes.map(limits, calls, children)
+
+
+def _document(page: dict[str, Any], link: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The row of a document."""
+    content = found["text"].encode()
     return {
         **link,
         **found,
-        "text": content.decode("utf-8"),
         "doc_id": xxhash.xxh3_128_digest(link["url_key"] + content),
         "text_key": xxhash.xxh3_128_digest(content),
         **{name: page[name] for name in ("warc_file", "warc_offset", "warc_length")},
     }
-
-
-def page_body(warc: Path, offset: int) -> tuple[bytes, str]:
-    """The decoded body of the response record at an offset, and the day of its capture.
-
-    Raises Unreadable for a record that is damaged, down to a flipped bit in its digest's block, and
-    DataError when the file is gone.
-    """
-    from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
-
-    try:
-        with warc.open("rb") as file:
-            file.seek(offset)
-            record = next(iter(ArchiveIterator(file, check_digests="raise")))
-            if record.rec_type != "response":
-                raise Unreadable("damaged_record")
-            return record.content_stream().read(), record.rec_headers.get_header("WARC-Date", "")[:10]
-    except FileNotFoundError:
-        raise DataError(f"{warc}: is missing; restore it from a copy and run the command again") from None
-    except (ArchiveLoadFailed, StopIteration, EOFError, OSError, ValueError, zlib.error):
-        raise Unreadable("damaged_record") from None
-
-
-def _extract(body: bytes, content_type: str, url: str, day: str, settings: Extraction) -> dict[str, Any]:
-    """Title, date and text of a page; the latest date allowed is the day of its capture, never today."""
-    if content_type == "text/plain":
-        return {"title": None, "date": None, "text": body.decode("utf-8", "replace")}
-    import trafilatura
-
-    try:
-        found = trafilatura.bare_extraction(
-            body,
-            url=url,
-            with_metadata=True,
-            date_extraction_params={"max_date": day, "extensive_search": False, "original_date": True},
-            **settings.model_dump(),
-        )
-    except Exception as error:  # a hostile page may break the parser anywhere; it costs this page only
-        raise Unreadable(f"extractor_{type(error).__name__}") from None
-    if found is None:
-        raise Unreadable("no_text")
-    return {"title": found.title, "date": found.date, "text": found.text}
 
 
 def _links(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
@@ -172,10 +149,3 @@ def _links(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes
         chosen = pa.compute.is_in(table["url_key"], value_set=pa.array(keys, pa.binary(16)))
         links |= {row["url_key"]: row for row in table.filter(chosen).to_pylist()}
     return links
-
-
-@cache
-def _trafilatura_version() -> str:
-    from importlib.metadata import version
-
-    return version("trafilatura")

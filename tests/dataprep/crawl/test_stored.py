@@ -16,7 +16,7 @@ from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.fetch import Fetch
-from dataprep.documents.extract import page_body
+from dataprep.documents.page import Page, read_page
 
 BODY = b"<html><body><p>" + b"The same bytes. " * 500 + b"</p></body></html>"
 IDENTICAL = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
@@ -42,6 +42,10 @@ def place(row: Fetch) -> tuple[str, int, int]:
     return row.warc_file, row.warc_offset, row.warc_length
 
 
+def stored_page(tmp_path: Path, row: Fetch) -> Page:
+    return read_page(tmp_path / "pages" / row.warc_file, row.warc_offset, row.warc_length, 1 << 20)
+
+
 def test_repeated_bytes_are_a_revisit_of_the_first_that_held_them(
     site: Any, crawl: Any, tmp_path: Path
 ) -> None:
@@ -62,9 +66,9 @@ def test_repeated_bytes_are_a_revisit_of_the_first_that_held_them(
 
 def test_the_body_of_a_revisit_is_found_by_its_row(site: Any, crawl: Any, tmp_path: Path) -> None:
     for row in crawl(*[site.html(f"http://{name}.test/", BODY) for name in "ab"]):
-        body, day = page_body(tmp_path / "pages" / row.warc_file, row.warc_offset)
-        assert body == BODY
-        assert len(day) == 10
+        page = stored_page(tmp_path, row)
+        assert page.body == BODY
+        assert len(page.day) == 10
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_a_revisit_whose_payload_was_cut_off_is_fetched_again(site: Any, crawl: 
     rows = crawl(one, other)
     assert [row.outcome for row in rows] == ["ok", "ok"]
     for row in rows:
-        assert page_body(tmp_path / "pages" / row.warc_file, row.warc_offset)[0] == BODY
+        assert stored_page(tmp_path, row).body == BODY
 
 
 def validated(site: Any, url: str, **validators: str) -> str:

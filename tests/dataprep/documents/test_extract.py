@@ -1,101 +1,113 @@
-"""Pages become documents, or one counted reason each."""
+"""The stage: a partition's pages become documents or counted reasons, and no page costs its neighbours."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from warcio.statusandheaders import StatusAndHeaders
-from warcio.warcwriter import WARCWriter
+import xxhash
 
-from dataprep.documents.extract import Unreadable, document, page_body
-from dataprep.errors import DataError
-from dataprep.recipe import Extraction
+from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import stage as fetch
+from dataprep.crawl.members import deflated
+from dataprep.documents import extract
+from dataprep.links import entering
+from dataprep.recipe import Collect, Extraction, Recipe
+from dataprep.store import Record, commit, publish_table, read_table
 
-PROSE = "The harbour of the old town is quiet in winter, and the boats lie still under the snow. " * 8
-HEAD = "<html><head><title>Harbour</title></head>"
-PAGE = f"{HEAD}<body><nav>Home</nav><article><p>{PROSE}</p></article></body></html>"
-LINK = {"url_key": b"k" * 16, "url": "http://a.test/1", "site": "a.test", "karma": 3, "first_seen": 9}
+P = "<p>Page {0}: the harbour of the old town is quiet in winter, and the boats lie still. {0}</p>"
+SLOW = f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>x</p>"
+PAGES = {
+    "good": P * 9,
+    "slow": SLOW,
+    "empty": "",
+    "plain": P * 9,
+    "many": P * 401,
+    "deep": "<div>" * 300 + P + "</div>" * 300,
+    "damaged": P * 9,
+    "last": P * 9,
+}
+REASONS = {"timed_out": 1, "no_text": 1, "too_many_elements": 1, "too_deep": 1, "damaged_record": 1}
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Any:
-    """page(body, headers) stores a response in a WARC and gives its row of `fetches`."""
-
-    def store(body: bytes, content_type: str = "text/html", **headers: str) -> dict[str, Any]:
-        fields = [("Content-Type", content_type), *((k.replace("_", "-"), v) for k, v in headers.items())]
-        with (tmp_path / "a.warc.gz").open("wb") as file:
-            writer = WARCWriter(file, gzip=True)
-            http = StatusAndHeaders("200 OK", fields, protocol="HTTP/1.1")
-            writer.write_record(
-                writer.create_warc_record(LINK["url"], "response", BytesIO(body), http_headers=http)
-            )
-            length = file.tell()
-        kind = content_type.partition(";")[0]
-        return {"warc_file": "a.warc.gz", "warc_offset": 0, "warc_length": length, "content_type": kind}
-
-    return store
-
-
-def test_a_page_becomes_its_text_with_title_and_where_it_lies(tmp_path: Path, page: Any) -> None:
-    found = document(tmp_path, page(PAGE.encode()), LINK, Extraction())
-    assert found["text"] == PROSE.strip()
-    assert (found["title"], found["url"], found["warc_offset"]) == ("Harbour", LINK["url"], 0)
-
-
-def test_identity_is_content_never_position(tmp_path: Path, page: Any) -> None:
-    one = document(tmp_path, page(PAGE.encode()), LINK, Extraction())
-    other = document(tmp_path, page(PAGE.encode()), {**LINK, "url_key": b"x" * 16}, Extraction())
-    assert one["text_key"] == other["text_key"]
-    assert one["doc_id"] != other["doc_id"]
-
-
-def test_compressed_bodies_are_read(tmp_path: Path, page: Any) -> None:
-    import gzip
-
-    row = page(gzip.compress(PAGE.encode()), Content_Encoding="gzip")
-    assert document(tmp_path, row, LINK, Extraction())["text"] == PROSE.strip()
-
-
-def test_an_old_encoding_is_read_by_what_the_page_declares(tmp_path: Path, page: Any) -> None:
-    text = "Über die Wälder zog der Föhn, und die Bäche führten Schmelzwasser zu Tal. " * 8
-    head = '<head><meta charset="windows-1252"></head>'
-    html = f"<html>{head}<body><article><p>{text}</p></article></body></html>"
-    found = document(tmp_path, page(html.encode("cp1252")), LINK, Extraction())
-    assert found["text"] == text.strip()
+def increment(tmp_path: Path) -> tuple[Corpus, Increment]:
+    """An increment whose crawl brought PAGES, one of them slow and one of them damaged on the disk."""
+    extraction = Extraction(cpu_seconds=1, max_elements=400)
+    corpus = Corpus.create(tmp_path, Recipe(name="test", collect=Collect(extraction=extraction)))
+    increment = corpus.increment("a")
+    pages = increment.path / "pages"
+    pages.mkdir()
+    warc = pages / "part-0000-00000.warc.gz"
+    content = b""
+    rows: list[dict[str, Any]] = []
+    for name, inner in PAGES.items():
+        url = f"http://{name}.test/"
+        type_ = "text/plain" if name == "plain" else "text/html"
+        html = f"<html><head><title>{name}</title></head><body>{inner.format(name)}</body></html>"
+        block = f"HTTP/1.1 200 OK\r\nContent-Type: {type_}\r\n\r\n{html}"
+        fields = f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Target-URI: {url}"
+        member = deflated(f"{fields}\r\nContent-Length: {len(block)}\r\n\r\n{block}\r\n\r\n".encode())
+        if name == "damaged":
+            member = member[:40] + bytes(64) + member[104:]
+        place = {"warc_file": str(warc.relative_to(tmp_path)), "warc_offset": len(content)}
+        key = xxhash.xxh3_128_digest(url.encode())
+        link = {"url": url, "url_key": key, "site": f"{name}.test", "karma": 5, "first_seen": 7}
+        rows.append({**link, "outcome": "ok", "warc_length": len(member), **place})
+        content += member
+    warc.write_bytes(content)
+    lost = {**rows[0], "url_key": bytes(16), "outcome": "dns_error", "warc_file": "", "warc_length": 0}
+    for name, schema, table in (
+        ("links", entering.SCHEMA, [{**row, "submissions": []} for row in rows]),
+        ("fetches", fetch.SCHEMA, [*rows, lost]),
+    ):
+        output = publish_table(
+            tmp_path, increment.path / name, "part-00000", pa.Table.from_pylist(table, schema=schema)
+        )
+        record = Record(name, "part-00000", {}, [output], len(table), len(table))
+        commit(increment.path / name / "part-00000.json", record)
+    return corpus, increment
 
 
-def test_plain_text_is_its_own_extraction(tmp_path: Path, page: Any) -> None:
-    found = document(tmp_path, page(b"Just text.\n", "text/plain; charset=utf-8"), LINK, Extraction())
-    assert found["text"] == "Just text."
+def run(corpus: Corpus, increment: Increment, children: int) -> Record:
+    (pages,) = extract.plan(corpus, increment)
+    ticks: list[int] = []
+    record = extract.run_part(corpus, increment, 0, pages, children, ticks.append)
+    assert sum(ticks) == len(PAGES)
+    return record
 
 
-@pytest.mark.parametrize("body", [b"", b"<html></html>", b"\x00\xff" * 500, b"<" * 5000])
-def test_a_page_without_text_is_a_reason(tmp_path: Path, page: Any, body: bytes) -> None:
-    with pytest.raises(Unreadable):
-        document(tmp_path, page(body), LINK, Extraction())
+def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increment]) -> None:
+    corpus, _ = increment
+    record = run(*increment, children=1)
+    assert record.reasons == REASONS
+    assert (record.entered, record.passed) == (len(PAGES), 3)
+    assert record.versions.keys() == set(extract.LIBRARIES)
+    rows = {row["title"]: row for row in read_table(corpus.root, record.outputs).to_pylist()}
+    assert list(rows) == ["good", None, "last"]
+    good = rows["good"]
+    assert good["text"].startswith("Page good: the harbour")
+    assert good["doc_id"] == xxhash.xxh3_128_digest(good["url_key"] + good["text"].encode())
+    assert good["text_key"] == xxhash.xxh3_128_digest(good["text"].encode())
+    assert (good["url"], good["site"], good["karma"], good["first_seen"]) == (
+        "http://good.test/",
+        "good.test",
+        5,
+        7,
+    )
 
 
-def test_a_damaged_record_is_a_reason(tmp_path: Path, page: Any) -> None:
-    row = page(PAGE.encode())
-    warc = tmp_path / row["warc_file"]
-    warc.write_bytes(warc.read_bytes()[:100] + b"\x00" * 64 + warc.read_bytes()[164:])
-    with pytest.raises(Unreadable, match="damaged_record"):
-        document(tmp_path, row, LINK, Extraction())
-    with pytest.raises(DataError, match=r"gone\.warc\.gz: is missing"):
-        page_body(tmp_path / "gone.warc.gz", 0)
+def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increment]) -> None:
+    one = run(*increment, children=1)
+    (increment[1].path / "documents" / "part-00000.json").unlink()
+    two = run(*increment, children=2)
+    assert one == two
+    assert one == run(*increment, children=2), "what is done is not done again"
 
 
-def test_a_flipped_bit_never_gives_another_text(tmp_path: Path, page: Any) -> None:
-    """A deflate stream can end early without an error; the record's digest tells."""
-    row = page(PAGE.encode())
-    warc = tmp_path / row["warc_file"]
-    whole = warc.read_bytes()
-    right = page_body(warc, 0)
-    for place in range(0, len(whole), 7):
-        warc.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
-        with suppress(Unreadable):
-            assert page_body(warc, 0)[0] == right[0]
+def test_identity_is_content_never_position(increment: tuple[Corpus, Increment]) -> None:
+    corpus, _ = increment
+    rows = read_table(corpus.root, run(*increment, children=1).outputs).to_pylist()
+    assert len({row["doc_id"] for row in rows}) == len({row["text_key"] for row in rows}) == 3

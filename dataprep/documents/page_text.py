@@ -1,0 +1,94 @@
+"""A page's text, with its title, author and date (trafilatura).
+
+What decides the content is bounds on size, elements and nesting, so that the same page gives the same
+document on every machine. `in_sandbox` is what a child process runs, whose time and memory have limits, too.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import trafilatura
+from lxml.etree import XPath
+from trafilatura.meta import reset_caches
+
+from dataprep.documents.encoding import decoded
+from dataprep.documents.page import Page, Unreadable, read_page
+from dataprep.recipe import Extraction
+
+RESET_PAGES = 1000
+"""After so many pages trafilatura's caches are emptied, which only ever grow."""
+
+_BINARY = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+"""What text never holds (mimesniff.spec.whatwg.org, binary data byte)."""
+_SNIFFED = 1445
+_elements = XPath("count(//*)")
+_pages = 0
+
+
+def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | None]:
+    """`title`, `author`, `date` and `text` of a page. Raises Unreadable.
+
+    The latest date allowed is the day of its capture, never today.
+    """
+    text = decoded(page.body, page.content_type)
+    if page.content_type.partition(";")[0].strip().lower() == "text/plain":
+        found: dict[str, str | None] = {"title": None, "author": None, "date": None, "text": text}
+        if _BINARY.search(text[:_SNIFFED]):
+            raise Unreadable("binary")
+    else:
+        found = _from_html(text, page.day, url, settings)
+    clean = {name: value and value.encode("utf-8", "replace").decode() for name, value in found.items()}
+    clean["text"] = (clean["text"] or "").strip()
+    if not clean["text"]:
+        raise Unreadable("no_text")
+    return clean
+
+
+def in_sandbox(warc: str, offset: int, length: int, url: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """`extracted` of a record, or its `reason`; in types that pass between processes."""
+    global _pages
+    _pages += 1
+    if _pages % RESET_PAGES == 0:
+        reset_caches()
+    extraction = Extraction.model_construct(**settings)
+    try:
+        return extracted(read_page(Path(warc), offset, length, extraction.max_bytes), url, extraction)
+    except Unreadable as reason:
+        return {"reason": str(reason)}
+
+
+def _from_html(html: str, day: str, url: str, settings: Extraction) -> dict[str, str | None]:
+    try:
+        tree = trafilatura.load_html(html)
+        if tree is None:
+            raise Unreadable("no_text")
+        if _elements(tree) > settings.max_elements:
+            raise Unreadable("too_many_elements")
+        if _deeper_than(settings.max_depth)(tree):
+            raise Unreadable("too_deep")
+        found = trafilatura.bare_extraction(
+            tree,
+            url=url,
+            with_metadata=True,
+            date_extraction_params={"max_date": day, "extensive_search": False, "original_date": True},
+            favor_precision=settings.favor_precision,
+            include_comments=settings.include_comments,
+            include_tables=settings.include_tables,
+        )
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # a hostile page may break the parser anywhere; it costs this page only
+        raise Unreadable(f"extractor_{type(error).__name__}") from None
+    if found is None:
+        raise Unreadable("no_text")
+    return {"title": found.title, "author": found.author, "date": found.date, "text": found.text}
+
+
+@cache
+def _deeper_than(depth: int) -> XPath:
+    """Whether an element has so many above it; asked in C, since Python takes longer for it than parsing."""
+    return XPath(f"boolean({'/*' * (depth + 1)})")
