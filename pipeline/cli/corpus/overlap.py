@@ -1,0 +1,72 @@
+"""`outbound corpus overlap`: how much of evaluation sets a corpus holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.app import Json, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
+
+if TYPE_CHECKING:
+    from dataprep.overlap import SetOverlap
+
+
+@corpus.command()
+def overlap(
+    directory: Directory,
+    sets: Annotated[
+        Path, typer.Option(help="A directory of evaluation sets: JSONL, TSV or text.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Where the dirty examples go.", show_default="DIRECTORY/overlap.jsonl"
+        ),
+    ] = None,
+    workers: Workers = CORES,
+    json: Json = False,
+) -> None:
+    """Count the examples of evaluation sets that share an N-gram with a kept document."""
+    from dataprep.corpus import Corpus
+    from dataprep.overlap import overlap as report
+    from dataprep.store import replace
+
+    opened = Corpus.open(directory)
+    build = opened.current_build()
+    found = report(opened, build, sets, workers, progress)
+    target = output or directory / "overlap.jsonl"
+    lines = [dumps(asdict(example), ensure_ascii=False) + "\n" for each in found for example in each.dirty]
+    replace(target, "".join(lines).encode())
+    result = {
+        "build": build.name,
+        "sets": [
+            {
+                "set": each.name,
+                "n": each.n,
+                "examples": each.examples,
+                "dirty": len(each.dirty),
+                "clean": each.clean,
+                "short": each.short,
+            }
+            for each in found
+        ],
+        "dirty_examples": str(target),
+    }
+    emit(result, json, f"{_table(found)}\n{target}: the {len(lines):,} dirty examples")
+
+
+def _table(found: list[SetOverlap]) -> str:
+    width = max(len(each.name) for each in found)
+    lines = [f"{'set':<{width}}   N  examples     dirty     clean     short  dirty %"]
+    for each in found:
+        share = 100 * len(each.dirty) / max(each.examples, 1)
+        lines.append(
+            f"{each.name:<{width}}  {each.n:>2}  {each.examples:>8,}  {len(each.dirty):>8,}  {each.clean:>8,}"
+            f"  {each.short:>8,}  {share:>7.2f}"
+        )
+    return "\n".join([*lines, "short: of fewer than N words, so they count as clean"])
