@@ -149,6 +149,17 @@ class Corpus:
         """The build of that name."""
         return Build(name, self.root / "builds" / name)
 
+    def find_build(self, name: str) -> Build:
+        """The one build whose name begins so, or `current`; raises DataError that lists what there is."""
+        if name == "current":
+            return self.current_build()
+        there = sorted(path.name for path in (self.root / "builds").glob("*") if path.is_dir())
+        found = [each for each in there if each.startswith(name)]
+        if len(found) != 1:
+            what = f"{len(found)} builds begin so" if found else "no build begins so"
+            raise DataError(f"{name!r}: {what}; there are: current {' '.join(there)}")
+        return self.named_build(found[0])
+
     @property
     def has_build(self) -> bool:
         """Some build is current."""

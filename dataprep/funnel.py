@@ -28,14 +28,20 @@ def funnel(directory: Path) -> list[StageCount]:
     """The stages of a corpus in order, over all increments; the decisions are the current build's."""
     corpus = Corpus.open(directory)
     increments = corpus.increments()
-    build = corpus.current_build() if corpus.has_build else None
-    verdicts = build.records("verdicts") if build else []
-    cleaned = build.records(decontaminate.STEP) if build else []
-    chosen = _sum("select", "documents", verdicts, select.REASONS)
     return [
         _sum("links", "submissions", _records(increments, "links")),
         _fetched(corpus, increments),
         _sum("extract", "pages", _records(increments, "documents")),
+        *decisions(corpus.current_build() if corpus.has_build else None),
+    ]
+
+
+def decisions(build: Build | None) -> list[StageCount]:
+    """The stages of a build over all increments that it covers; of none, empty ones."""
+    verdicts = build.records("verdicts") if build else []
+    cleaned = build.records(decontaminate.STEP) if build else []
+    chosen = _sum("select", "documents", verdicts, select.REASONS)
+    return [
         chosen,
         _sum("dedup", "documents", verdicts, dedup.REASONS, entered=chosen.passed),
         *([_sum("decontaminate", "documents", cleaned)] if cleaned else []),

@@ -1,4 +1,4 @@
-"""`outbound corpus select, score, diff`: another build from the same facts, facts anew, what differs."""
+"""`outbound corpus select, score`: another build from the same facts, and measurements anew."""
 
 from __future__ import annotations
 

@@ -1,0 +1,72 @@
+"""Selecting from outside: quality models, other builds and what differs, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ready_corpus import add_pages, make_corpus
+
+from dataprep.corpus import Corpus
+
+Result = subprocess.CompletedProcess[str]
+
+
+def outbound(*arguments: object) -> Result:
+    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_two_builds_are_told_apart(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(
+        corpus, "one", [(1, "short", "four words of text"), (2, "long", "this one has some more of them")]
+    )
+    first = json.loads(outbound("corpus", "select", tmp_path, "--json").stdout)["build"]
+    outbound("corpus", "select", tmp_path, "min_words=5")
+    told = json.loads(outbound("corpus", "diff", tmp_path, first[:5], "current", "--json").stdout)
+    assert (told["same"], [(each["from"], each["to"]) for each in told["changes"]]) == (
+        1,
+        [("kept", "min_words")],
+    )
+    assert [[stage["passed"] for stage in funnel] for funnel in told["funnels"]] == [[2, 2], [1, 1]]
+    shown = outbound("corpus", "diff", tmp_path, first, "current").stdout
+    assert "kept -> min_words" in shown
+    assert "- -> 4  short" in shown
+    assert re.search(r"select min_words +0 +1\n", shown)
+    assert "no build begins so" in outbound("corpus", "diff", tmp_path, "x", "current").stderr
+
+
+def test_score_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
+    add_pages(make_corpus(tmp_path), "one", [(1, "a", "some text")])
+    assert outbound("corpus", "score", tmp_path).stdout == "all scores are of this version\n"
+
+
+def test_a_model_is_trained_and_goes_into_a_corpus(tmp_path: Path) -> None:
+    for side in ("tale", "spam"):
+        texts = [" ".join(f"{side}{n * m % 97}" for m in range(1, 30)) for n in range(1, 300)]
+        (tmp_path / f"{side}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    sides = ["--good", tmp_path / "tale.jsonl", "--bad", tmp_path / "spam.jsonl"]
+    model = tmp_path / "quality.model"
+    told = json.loads(outbound("corpus", "train-quality", *sides, "-o", model, "--json").stdout)
+    assert (told["accuracy"], told["auc"]) == (1, 1)
+    assert "accuracy 1.0000, AUC 1.0000" in outbound("corpus", "train-quality", *sides, "-o", model).stdout
+
+    refused = outbound("corpus", "init", tmp_path / "mine", "--recipe", "gpt3-cc")
+    assert (refused.returncode, "give it with --quality MODEL" in refused.stderr) == (2, True)
+    made = outbound("corpus", "init", tmp_path / "mine", "--recipe", "gpt3-cc", "--quality", model)
+    assert made.returncode == 0, made.stderr
+    model.unlink()
+    corpus = Corpus.open(tmp_path / "mine")
+    assert corpus.recipe.collect.quality == f"quality-{told['xxh3_128'][:12]}.safetensors"
+    tale, spam = (" ".join(f"{side}{n}" for n in range(60)) for side in ("tale", "spam"))
+    add_pages(corpus, "one", [(1, "good", tale), (2, "bad", spam)])
+    outbound("corpus", "select", corpus.root)
+    funnel = json.loads(outbound("corpus", "status", corpus.root, "--json").stdout)["funnel"]
+    assert [stage["reasons"] for stage in funnel if stage["stage"] == "select"] == [{"quality.alpha": 1}]
+    assert outbound("corpus", "verify", corpus.root).returncode == 0
+    (corpus.root / str(corpus.recipe.collect.quality)).write_bytes(b"damaged")
+    assert "is no quality model" in outbound("corpus", "verify", corpus.root).stdout
