@@ -92,7 +92,9 @@ def test_every_kind_of_file_gives_the_same_texts(tmp_path: Path) -> None:
     keys = [[row["text_key"] for row in documents(corpus, increment)] for increment in made]
     assert keys == [keys[0]] * 7
     assert [row["text"] for row in documents(corpus, made[0])] == [text.strip() for text in TEXTS]
-    later = sum(record.reasons.get("exact_duplicate", 0) for record in corpus.build().records("verdicts"))
+    later = sum(
+        record.reasons.get("exact_duplicate", 0) for record in corpus.current_build().records("verdicts")
+    )
     assert later == 6 * len(TEXTS)
 
 

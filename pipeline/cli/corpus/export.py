@@ -1,0 +1,47 @@
+"""`outbound corpus export`: hand the kept documents over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Json, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
+
+
+@corpus.command()
+def export(
+    directory: Directory,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the files go.", show_default=False)],
+    form: Annotated[str, typer.Option("--format", help="parquet or jsonl.")] = "parquet",
+    mask: Annotated[
+        str, typer.Option(help="What to mask in texts and titles: email, ip or both, with a comma.")
+    ] = "",
+    columns: Annotated[str, typer.Option(help="Columns to write, with commas.", show_default="all")] = "",
+    build: Annotated[str, typer.Option(help="A build's name.", show_default="the current")] = "",
+    workers: Workers = CORES,
+    json: Json = False,
+) -> None:
+    """Write the kept documents of a build as Parquet or JSON lines; run again to go on where it stopped."""
+    from dataprep import lock
+    from dataprep.corpus import Corpus
+    from dataprep.export import SCHEMA, Shape
+    from dataprep.export import export as write
+    from pipeline.errors import UsageError
+
+    opened = Corpus.open(directory)
+    chosen = opened.named_build(build) if build else opened.current_build()
+    if not chosen.path.is_dir():
+        raise UsageError(f"--build {build}: {chosen.path.parent} has no such build")
+    shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
+    with lock.shared(directory):
+        manifest = write(opened, chosen, output, shape, workers, progress)
+    masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())
+    text = f"{output}: {manifest['documents']:,} documents in {len(manifest['files']):,} files"
+    emit({"output": str(output), **manifest}, json, text + (f", masked: {masked}" if masked else ""))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
