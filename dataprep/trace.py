@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from dataprep.balance import samples
+from dataprep.builds import decontaminate, text_shards
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents.page import Unreadable, read_page
 from dataprep.errors import DataError
@@ -108,6 +108,8 @@ def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
         else []
     )
     row = _row(corpus, records, "doc_id", doc_id) or {}
+    if records and (cut := _cut(corpus, increment, doc_id)):
+        return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}
     repeats = row.get("repeats")
     return {
         "verdict": row.get("verdict"),
@@ -116,13 +118,20 @@ def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     }
 
 
+def _cut(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found | None:
+    """What decontamination cut out of a document of the current build, if it did."""
+    build = corpus.current_build()
+    part = f"{increment.number:04d}"
+    records = [record for record in build.records(decontaminate.STEP) if record.part == part]
+    return _row(corpus, records, "doc_id", doc_id)
+
+
 def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
     """The text shards of the current build that hold a document."""
-    records = corpus.current_build().records("text") if corpus.has_build else []
-    for record in records:
-        if record.part.startswith(f"{increment.number:04d}-"):
-            paths = [output.path for output in record.outputs]
-            yield from (path for path in paths if doc_id.hex() in samples(corpus.root / path))
+    if corpus.has_build:
+        for shard in text_shards.shards(corpus.current_build(), increment):
+            if text_shards.read_document(corpus.root, shard, doc_id):
+                yield shard.tar.path
 
 
 def _of_links(

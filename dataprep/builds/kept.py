@@ -28,7 +28,10 @@ def verdicts(build: Build, increment: Increment) -> Record:
 
 
 def kept_rows(corpus: Corpus, build: Build, increment: Increment) -> npt.NDArray[np.void]:
-    """(k,) of KEPT_ROW, the kept documents of an increment by part and row. Memory: 12 bytes a document."""
+    """(k,) of KEPT_ROW, the kept documents of an increment by part and row.
+
+    Memory: about 50 bytes a document of the increment.
+    """
     table = read_table(corpus.root, verdicts(build, increment).outputs[:1], ["part", "row", "verdict"])
     order = np.flatnonzero(pa.compute.equal(table["verdict"], KEPT).to_numpy())
     kept = np.empty(len(order), KEPT_ROW)
@@ -38,7 +41,9 @@ def kept_rows(corpus: Corpus, build: Build, increment: Increment) -> npt.NDArray
     return np.sort(kept, order=["part", "row"])
 
 
-def chosen(path: Path, rows: npt.NDArray[np.integer], columns: list[str]) -> Iterator[pa.RecordBatch]:
+def chosen(
+    path: Path, rows: npt.NDArray[np.integer], columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Some rows of a Parquet file, in batches; `rows` ascend. Raises DataError when it cannot be read.
 
     Memory: a batch of BATCH_ROWS rows beside the compressed column chunks of one row group.

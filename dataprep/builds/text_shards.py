@@ -5,8 +5,8 @@ where shards are cut depends on the facts and the recipe alone. A document that 
 each of its pieces. Byte-reproducible: no times, no owners, keys are doc_ids. Beside each tar stands an index
 of where a document's members begin, so that one is read without scanning.
 
-Memory: of the plan 24 bytes a kept document of the increment; of a shard a batch of documents, the compressed
-text of one row group, and what is known of the shard's submissions.
+Memory: of the plan about 50 bytes a document of the increment; of a shard as much again, a batch of
+documents, the compressed text of a row group, the shard's submissions, and 300 bytes a sample for the index.
 """
 
 from __future__ import annotations
@@ -48,11 +48,8 @@ MEMBER = np.dtype(
 )
 """Where in its tar the contents of a sample's two members begin, and their sizes; doc_id as two numbers."""
 
-ABOUT = ("url", "site", "title", "date", "karma", "first_seen", "language", "submissions")
+ABOUT = ("url", "site", "title", "author", "date", "karma", "first_seen", "language", "submissions")
 """What KEY.json says of a document beside its keys and its WARC record."""
-
-COLUMNS = ["doc_id", "url_key", "text_key", "url", "site", "title", "date", "karma", "first_seen", "text"]
-COLUMNS += ["warc_file", "warc_offset", "warc_length"]
 
 LINK_ROWS = 4096
 
@@ -273,7 +270,7 @@ def _documents(
     for part, chosen_rows in here.items():
         languages = read_table(corpus.root, scores[part].outputs[:1], ["language"])["language"]
         places = iter(chosen_rows.tolist())
-        for batch in kept.chosen(paths[part], chosen_rows, COLUMNS):
+        for batch in kept.chosen(paths[part], chosen_rows):
             for document in batch.to_pylist():
                 place = next(places)
                 document["language"] = languages[place].as_py()

@@ -29,10 +29,12 @@ def commands(page: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def desk(root: Path, result: dict[str, Any]) -> Path:
-    """A reader's directory: the demo, the dumps by the names that the pages use, and the configs."""
+    """A reader's directory: the demo, the dumps by the names that the pages use, configs, evaluation sets."""
     shutil.copytree(REPOSITORY / "configs", root.parent / "configs")
     for dump in (root / "dumps").iterdir():
         shutil.copyfile(dump, root.parent / dump.name)
+    (root.parent / "evals").mkdir()
+    (root.parent / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
     return root.parent
 
 

@@ -25,6 +25,7 @@ from dataprep.errors import DataError
 from dataprep.funnel import funnel
 from dataprep.recipe import Decontaminate, NearDuplicates, load_recipe, overridden, select_hash
 from dataprep.store import read_table
+from dataprep.trace import trace
 from dataprep.verify import problems
 
 EXAMPLE = "When the seven old clocks of Miller's tower strike twice, who (if anybody) winds them again?"
@@ -89,6 +90,9 @@ def test_a_planted_example_goes_with_200_characters_on_either_side(tmp_path: Pat
     (shard,) = text_shards.shards(build)
     found = text_shards.read_document(corpus.root, shard, bytes.fromhex(one["doc_id"]))
     assert [each["piece"] for each in found] == [one["piece"], two["piece"]]
+    traced = trace(corpus, one["doc_id"])
+    assert (traced["verdict"], traced["pieces"]) == ("kept", [one["piece"], two["piece"]])
+    assert traced["text"] == [tar]
 
 
 def test_short_pieces_are_dropped_and_a_document_of_nothing_else_is_contaminated(tmp_path: Path) -> None:
@@ -211,14 +215,17 @@ def test_any_number_of_processes_makes_the_same_files(tmp_path: Path) -> None:
     samples(one, workers=1)
     samples(two, workers=2)
     for step in ("evals", "hits", "clean", "text"):
-        names = [sorted(path.name for path in corpus.build().path.glob(f"{step}/*")) for corpus in (one, two)]
+        names = [
+            sorted(path.name for path in corpus.current_build().path.glob(f"{step}/*"))
+            for corpus in (one, two)
+        ]
         assert names[0] == names[1] != []  # they hold the files' hashes
 
 
 def test_a_build_without_evaluation_sets_has_no_trace_of_the_step(tmp_path: Path) -> None:
     corpus = corpus_with(tmp_path, None, [(1, "u", prose(1, 500))])
     samples(corpus)
-    assert not {"evals", "hits", "clean"} & {path.name for path in corpus.build().path.iterdir()}
+    assert not {"evals", "hits", "clean"} & {path.name for path in corpus.current_build().path.iterdir()}
     assert "decontaminate" not in {count.stage for count in funnel(corpus.root)}
 
 

@@ -87,7 +87,7 @@ def test_a_sample_says_all_that_is_known_of_its_document(tmp_path: Path) -> None
     (document,) = text_shards.read_documents(tars(corpus)[0])
     assert document["url"] == "http://a.test/0"
     assert document["submissions"] == []
-    assert {"title", "date", "karma", "language", "site", "first_seen"} <= document.keys()
+    assert {"title", "author", "date", "karma", "language", "site", "first_seen"} <= document.keys()
     assert all(len(bytes.fromhex(document[key])) == 16 for key in ("doc_id", "url_key", "text_key"))
     assert document["warc"].keys() == {"file", "offset", "length"}
 
