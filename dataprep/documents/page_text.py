@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import trafilatura
 from lxml.etree import XPath
@@ -41,7 +42,7 @@ def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | Non
             raise Unreadable("binary")
     else:
         found = _from_html(text, page.day, url, settings)
-    clean = {name: value and value.encode("utf-8", "replace").decode() for name, value in found.items()}
+    clean = {name: value and _clean(value) for name, value in found.items()}
     clean["text"] = (clean["text"] or "").strip()
     if not clean["text"]:
         raise Unreadable("no_text")
@@ -86,6 +87,11 @@ def _from_html(html: str, day: str, url: str, settings: Extraction) -> dict[str,
     if found is None:
         raise Unreadable("no_text")
     return {"title": found.title, "author": found.author, "date": found.date, "text": found.text}
+
+
+def _clean(text: str) -> str:
+    """In Unicode's composed form (NFC), without lone surrogates, which no UTF-8 can hold."""
+    return normalize("NFC", text.encode("utf-8", "replace").decode())
 
 
 @cache

@@ -1,0 +1,70 @@
+"""Real pages: what their text must and must not contain, and a real WARC that is damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+import trafilatura
+
+from dataprep.documents.page import Unreadable, read_page
+from dataprep.documents.page_text import extracted
+from dataprep.recipe import Extraction
+from dataprep.warc_reader import Gap, WarcRecord, read_warc
+
+
+@pytest.fixture(scope="module")
+def places(data: Path) -> dict[str, WarcRecord]:
+    """The record of every page."""
+    pages = read_warc(data / "web" / "pages.warc.gz")
+    return {page.url: page for page in pages if isinstance(page, WarcRecord)}
+
+
+def test_our_text_is_at_least_as_right_as_trafilatura_s_by_its_own_settings(
+    data: Path, places: dict[str, WarcRecord]
+) -> None:
+    """F1 over the strings that a page's text must hold and those that it must not, both in this run."""
+    truth = json.loads((data / "web" / "extraction_truth.json").read_text())
+    ours, theirs = [0, 0, 0], [0, 0, 0]
+    settings = Extraction()
+    for url in truth.keys() & places.keys():
+        at = places[url]
+        page = read_page(data / "web" / "pages.warc.gz", at.offset, at.length, settings.max_bytes)
+        try:
+            text = extracted(page, url, settings)["text"] or ""
+        except Unreadable:
+            text = ""
+        for tally, found in ((ours, text), (theirs, trafilatura.extract(page.body, url=url) or "")):
+            tally[0] += sum(wanted in found for wanted in truth[url].get("with", ()))
+            tally[1] += sum(unwanted in found for unwanted in truth[url].get("without", ()))
+            tally[2] += len(truth[url].get("with", ()))
+    print(f"F1: ours {f1(*ours):.4f}, trafilatura's {f1(*theirs):.4f}")
+    assert f1(*ours) >= f1(*theirs) > 0.8
+
+
+def f1(right: int, wrong: int, wanted: int) -> float:
+    return 2 * right / (right + wrong + wanted)
+
+
+def test_64_flipped_bytes_of_a_real_file_cost_the_records_that_they_touch(
+    data: Path, places: dict[str, WarcRecord], tmp_path: Path
+) -> None:
+    whole = (data / "web" / "pages.warc.gz").read_bytes()
+    random = Random(7)
+    for _ in range(4):
+        at = random.randrange(len(whole) - 64)
+        flipped = bytes(byte ^ 0xFF for byte in whole[at : at + 64])
+        damaged = tmp_path / "damaged.warc.gz"
+        damaged.write_bytes(whole[:at] + flipped + whole[at + 64 :])
+        pieces = list(read_warc(damaged))
+        found = {piece.url: piece for piece in pieces if isinstance(piece, WarcRecord)}
+        touched = {
+            url for url, page in places.items() if page.offset < at + 64 and at < page.offset + page.length
+        }
+        assert places.keys() - found.keys() == touched
+        assert all(found[url] == places[url] for url in found)
+        (gap,) = [piece for piece in pieces if isinstance(piece, Gap)]
+        assert gap.reason == "damaged_record"
+        assert gap.offset <= at < gap.offset + gap.length
