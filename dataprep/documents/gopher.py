@@ -6,8 +6,8 @@ what white space separates. Shares of characters are of all characters of the te
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -36,24 +36,43 @@ COLUMNS = [
     ("gopher_stop_words", pa.int64()),
 ]
 
-_PARAGRAPHS = re.compile(r"\n{2,}")
-_LINES = re.compile(r"\n+")
-_CONTENT = re.compile(r"[^\W_]")
+_NOTHING, _DIGIT, _LETTER = range(3)
+"""A word without letter or digit; with a digit only; with a letter."""
 
 Codes = npt.NDArray[np.int64]
 
 
 def measure(text: str, words: list[str]) -> dict[str, float]:
     """The columns of COLUMNS; `words` is `text.split()`. All are 0 for an empty text."""
-    numbers: dict[str, int] = {}
-    codes = np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int64)
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    codes = np.fromiter(map(numbers.__getitem__, words), np.int64, len(words))
     lengths = np.fromiter(map(len, numbers), np.int64, len(numbers))[codes]
     return {
-        **repeated_parts("paragraph", _PARAGRAPHS.split(text.strip()), len(text)),
-        **repeated_parts("line", _LINES.split(text), len(text)),
+        **repeated_parts("paragraph", paragraphs(text), len(text)),
+        **repeated_parts("line", lines(text), len(text)),
         **repeated_grams(codes, lengths, len(text)),
-        **quality(text, list(numbers), codes, lengths),
+        **quality(text, numbers, codes, lengths),
     }
+
+
+def paragraphs(text: str) -> list[str]:
+    r"""What two newlines or more separate.
+
+    >>> paragraphs("\n a\nb\n\n\n\nc\n\n\nd ")
+    ['a\nb', 'c', 'd']
+    """
+    parts = (part.lstrip("\n") for part in text.strip().split("\n\n"))
+    return [part for part in parts if part] or [""]
+
+
+def lines(text: str) -> list[str]:
+    r"""What one newline or more separate; an empty line only at either end.
+
+    >>> lines("a\n\n\nb\nc\n")
+    ['a', 'b', 'c', '']
+    """
+    parts = [part for part in text.split("\n") if part]
+    return [""] * (text[:1] == "\n") + parts + [""] * (text[-1:] == "\n") or [""]
 
 
 def repeated_parts(name: str, parts: Sequence[str], characters: int) -> dict[str, float]:
@@ -91,6 +110,8 @@ def repeated_grams(codes: Codes, lengths: Codes, characters: int) -> dict[str, f
         )
         repeated = counts[kinds] > 1
         places, kinds = places[repeated], kinds[repeated]
+        if not len(places) and n >= DUPLICATE[0]:
+            break
         grams = np.full(len(codes), -1)
         grams[places] = kinds
         if n in TOP:
@@ -118,29 +139,31 @@ def _repeated(places: Codes, kinds: Codes, n: int, ends: Codes) -> int:
     return total
 
 
-def quality(text: str, vocabulary: list[str], codes: Codes, lengths: Codes) -> dict[str, float]:
+def quality(text: str, vocabulary: Mapping[str, int], codes: Codes, lengths: Codes) -> dict[str, float]:
     """Counts of words, symbols, bullets and stop words.
 
-    vocabulary: the distinct words, by their number in `codes`. `gopher_words` and `gopher_word_length` are of
-    words with a letter or digit; the other shares are of all words or lines.
+    vocabulary: the distinct words and their numbers in `codes`, in the order of these. `gopher_words` and
+    `gopher_word_length` are of words with a letter or digit; the other shares are of all words or lines.
     """
-    content = np.fromiter((_CONTENT.search(word) is not None for word in vocabulary), bool, len(vocabulary))
-    letters = np.fromiter((_has_letter(word) for word in vocabulary), bool, len(vocabulary))
-    words = max(len(codes), 1)
-    lines = text.splitlines()
-    with_content = lengths[content[codes]]
+    kinds = np.array([_LETTER if word.isalpha() else _kind(word) for word in vocabulary], np.int8)[codes]
+    words, lines = max(len(codes), 1), text.splitlines() or [""]
+    with_content = lengths[kinds > _NOTHING]
+    ellipses = text.count("...") + text.count("…")
+    trailing = sum(line.rstrip().endswith(("...", "…")) for line in lines) if ellipses else 0
     return {
         "gopher_words": len(with_content),
         "gopher_word_length": float(with_content.mean()) if len(with_content) else 0.0,
         "gopher_hashes": text.count("#") / words,
-        "gopher_ellipses": (text.count("...") + text.count("…")) / words,
-        "gopher_bullet_lines": sum(line.lstrip()[:1] in ("•", "-") for line in lines) / max(len(lines), 1),
-        "gopher_ellipsis_lines": sum(line.rstrip().endswith(("...", "…")) for line in lines)
-        / max(len(lines), 1),
-        "gopher_alphabetic": float(np.count_nonzero(letters[codes])) / words,
-        "gopher_stop_words": len(STOP_WORDS.intersection(vocabulary)),
+        "gopher_ellipses": ellipses / words,
+        "gopher_bullet_lines": sum(line.lstrip()[:1] in ("•", "-") for line in lines) / len(lines),
+        "gopher_ellipsis_lines": trailing / len(lines),
+        "gopher_alphabetic": float(np.count_nonzero(kinds == _LETTER)) / words,
+        "gopher_stop_words": sum(word in vocabulary for word in STOP_WORDS),
     }
 
 
-def _has_letter(word: str) -> bool:
-    return word.isalpha() or any(map(str.isalpha, word))
+@lru_cache(maxsize=1 << 16)
+def _kind(word: str) -> int:
+    if any(map(str.isalpha, word)):
+        return _LETTER
+    return _DIGIT if any(map(str.isalnum, word)) else _NOTHING
