@@ -7,9 +7,11 @@ exists: written last, first wins (link(2) fails if the name is taken). What no r
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import xxhash
 from dataprep.errors import DataError
 
 READ_BYTES = 4 << 20
+NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,19 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
         raise DataError(
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
         ) from None
+
+
+@contextmanager
+def room_in(directory: Path) -> Iterator[None]:
+    """Say of a write that finds no room where that is, and that the command can be run again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise DataError(
+            f"{directory}: {error.strerror}; make room and run the same command again: what is finished stays"
+        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -84,7 +84,7 @@ def model_of(merges: list[str]) -> Model:
 
 def ranks(merges: list[str]) -> dict[bytes, int]:
     """Bytes of each token to its id, without `<|endoftext|>`: what tiktoken wants."""
-    byte_of = dict(zip(byte_symbols(), _bytes(), strict=True))
+    byte_of = dict(zip(byte_symbols(), bytes_by_id(), strict=True))
     tokens = vocabulary_of(merges)[:-1]
     return {bytes(byte_of[symbol] for symbol in token): rank for rank, token in enumerate(tokens)}
 
@@ -92,10 +92,10 @@ def ranks(merges: list[str]) -> dict[bytes, int]:
 def byte_symbols() -> list[str]:
     """The characters that stand for the 256 bytes, by id: themselves, or shifted above 255."""
     shifted = iter(range(256, 512))
-    return [chr(byte) if place < 188 else chr(next(shifted)) for place, byte in enumerate(_bytes())]
+    return [chr(byte) if place < 188 else chr(next(shifted)) for place, byte in enumerate(bytes_by_id())]
 
 
-def _bytes() -> list[int]:
+def bytes_by_id() -> list[int]:
     """The 256 bytes in the order of their ids: printable ones first."""
     printable = [
         *range(ord("!"), ord("~") + 1),

@@ -6,8 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
+from packed_corpus import run, stream
+from ready_corpus import add_pages, make_corpus, no_progress
 
+from dataprep import ingest
 from dataprep.tokens import tokenizer
+from dataprep.tokens.pack import Layout
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +52,19 @@ def test_gpt1s_vocabulary_gives_the_ids_of_transformers(data: Path, texts: list[
         assert ids == other.encode(text)
         assert loaded.eot not in ids
     assert loaded.decode(loaded.encode("Once upon a Time")) == "once upon a time"
+
+
+@pytest.mark.parametrize("vocabulary", ["gpt2-bpe", "gpt1-bpe"])
+def test_a_corpus_is_packed_with_a_published_vocabulary(
+    data: Path, texts: list[str], tmp_path: Path, vocabulary: str
+) -> None:
+    corpus = make_corpus(tmp_path / "c")
+    pages = {f"http://a.test/{n}": text for n, text in enumerate(texts[:40])}
+    add_pages(corpus, "one", [(n, url, text) for n, (url, text) in enumerate(pages.items())])
+    ingest.extend(corpus, 1, no_progress)
+    manifest = run(corpus, data / vocabulary, tmp_path / "t", Layout(held_out=0.2))
+    loaded = tokenizer.load(tmp_path / "t" / "tokenizer")
+    assert loaded.fingerprint == tokenizer.load(data / vocabulary).fingerprint
+    ids = [each for split in ("train", "val") for each in stream(tmp_path / "t", manifest, split)]
+    assert ids.count(loaded.eot) == 40
+    assert sorted(ids) == sorted(each for text in texts[:40] for each in [*loaded.encode(text), loaded.eot])

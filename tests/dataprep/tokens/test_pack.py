@@ -149,8 +149,8 @@ def test_a_file_that_finds_no_room_is_an_error_and_loses_nothing(
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         try:
             run(corpus, bpe, tmp_path)
-        except OSError:
-            os._exit(7)
+        except DataError as error:
+            os._exit(7 if "make room and run the same command again" in str(error) else 8)
         os._exit(0)
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 7
     run(corpus, bpe, tmp_path)

@@ -50,7 +50,7 @@ def gpt2_tables(directory: Path) -> tuple[dict[str, int], dict[tuple[str, ...], 
     return (
         json.loads((directory / "encoder.json").read_text()),
         {tuple(line.split()): place for place, line in enumerate(lines)},
-        dict(zip(gpt2_files._bytes(), gpt2_files.byte_symbols(), strict=True)),
+        dict(zip(gpt2_files.bytes_by_id(), gpt2_files.byte_symbols(), strict=True)),
     )
 
 
