@@ -10,6 +10,7 @@ from pathlib import Path
 from dataprep.errors import DataError
 from dataprep.recipe import Recipe, load_recipe
 from dataprep.store import Record, load_record, replace, write_once
+from dataprep.tombstones import tombstone_path, unfinished
 
 RECIPE = "recipe.yaml"
 FACTS = ("links", "retries", "fetches", "documents", "scores")
@@ -69,11 +70,19 @@ class Corpus:
         return Corpus(root, recipe)
 
     @staticmethod
-    def open(root: Path) -> Corpus:
-        """Open a corpus; raises DataError when there is none."""
+    def open(root: Path, forgetting: bool = False) -> Corpus:
+        """Open a corpus; raises DataError when there is none, or while a `forget` has to be finished.
+
+        forgetting: open it in order to finish that.
+        """
         if not (root / RECIPE).is_file():
             raise DataError(
                 f"{root}: no corpus here ({RECIPE} is missing); make one with `outbound corpus init`"
+            )
+        if not forgetting and (number := unfinished(root)) is not None:
+            raise DataError(
+                f"{tombstone_path(root, number)}: was not carried out to its end; "
+                f"`outbound corpus forget {root}` finishes it"
             )
         return Corpus(root, load_recipe(root / RECIPE))
 

@@ -38,13 +38,13 @@ class Garbage:
     bytes: int
 
 
-def find(corpus: Corpus, only_current_build: bool = False) -> list[Garbage]:
+def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIET_S) -> list[Garbage]:
     """All garbage of a corpus, in the order of paths.
 
     only_current_build: count builds that are not current as garbage, too. Their facts stay, so
     `corpus select` makes them again.
     """
-    found = [*_unnamed(corpus), *_dropped(corpus)]
+    found = [*_unnamed(corpus, quiet_s), *_dropped(corpus)]
     if only_current_build and corpus.has_build:
         current = corpus.current_build().path
         found = [each for each in found if current in each.path.parents or not _in_build(corpus, each.path)]
@@ -62,13 +62,13 @@ def remove(garbage: list[Garbage]) -> None:
             each.path.unlink(missing_ok=True)
 
 
-def is_running(attempt: Path) -> bool:
+def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
     """Whether the command that writes a file of an attempt may still be at work."""
     match = _ATTEMPT.fullmatch(attempt.name)
     if not match:
         return False
     if match["host"] != socket.gethostname():
-        return time.time() - attempt.stat().st_mtime < QUIET_S
+        return time.time() - attempt.stat().st_mtime < quiet_s
     try:
         os.kill(int(match["pid"]), 0)
     except ProcessLookupError:
@@ -78,7 +78,7 @@ def is_running(attempt: Path) -> bool:
     return True
 
 
-def _unnamed(corpus: Corpus) -> Iterator[Garbage]:
+def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
     """Files that no record names, in the folders of stages and steps."""
     known = {
         *ledger.named(corpus),
@@ -89,13 +89,15 @@ def _unnamed(corpus: Corpus) -> Iterator[Garbage]:
         if folder in open_pages:  # a crawl goes on from its journals and WARC files
             continue
         for path in sorted(folder.iterdir()):
-            if path.is_dir() or str(path.relative_to(corpus.root)) in known or is_running(path):
+            if path.is_dir() or str(path.relative_to(corpus.root)) in known or is_running(path, quiet_s):
                 continue
             kind = "a killed attempt's file" if _ATTEMPT.fullmatch(path.name) else "no record names it"
             yield _garbage(path, kind)
 
 
 def _dropped(corpus: Corpus) -> Iterator[Garbage]:
+    for path in sorted((corpus.root / "builds").glob("*/work/*")):
+        yield _garbage(path, "steps of a selection that was stopped")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
 

@@ -54,7 +54,7 @@ def add(
     last = STAGES.index(until)
     with progress("links", None, "submissions") as tick:
         links.run(corpus, increment, dumps, tick)
-    if last >= 1:
+    if last >= 1 and (retry_failed or not increment.closed):
         fetch.run(corpus, increment, crawl, watching, retry_failed)
         _refuse_silence(corpus, increment)
     if last >= 2 and not increment.closed:

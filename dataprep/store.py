@@ -85,16 +85,17 @@ def publish_table(root: Path, directory: Path, stem: str, table: pa.Table) -> Ou
 
 def commit(path: Path, record: Record) -> Record:
     """Make a partition done. If another attempt was first, its record stands and is returned."""
-    return record if write_once(path, _encoded(record)) else load_record(path)
+    return record if write_once(path, encoded(record)) else load_record(path)
 
 
 def recommit(path: Path, record: Record) -> Record:
     """Put a record in the place of one that another version made."""
-    replace(path, _encoded(record))
+    replace(path, encoded(record))
     return record
 
 
-def _encoded(record: Record) -> bytes:
+def encoded(record: Record) -> bytes:
+    """The bytes of a record's file."""
     return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
 
 

@@ -23,7 +23,7 @@ from dataprep.errors import DataError
 from dataprep.funnel import judged
 from dataprep.store import Record, read_table
 from dataprep.tokens import places
-from dataprep.tokens.generation import latest_generation
+from dataprep.tokens.generation import ERASED, latest_generation
 from dataprep.urls import canonical
 
 Found = dict[str, Any]
@@ -49,6 +49,8 @@ def trace(corpus: Corpus, what: str, tokens: Path | None = None) -> Found:
 def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:
     """The document that a token of a split's stream belongs to."""
     span = places.document_at(tokens, generation(tokens), split, position)
+    if span.doc_id == ERASED:
+        raise DataError(f"--position {position}: the document that was there is forgotten")
     place = {"split": split, "position": position, "in_document": position - span.start}
     return {"token": place, **of_document(corpus, span.doc_id, tokens)}
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataprep import tombstones
 from dataprep.builds import join
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
@@ -62,7 +63,8 @@ def run_part(
 def shingles(
     root: Path, increment: Increment, part: int, rows: npt.NDArray[np.uint32]
 ) -> Iterator[minhash.U64]:
-    """The shingles of some documents of a partition; rows ascending."""
+    """The shingles of some documents of a partition, forgotten ones too; rows ascending."""
+    gone = tombstones.shingles(root, increment.number, part)
     path = root / increment.records("documents")[part].outputs[0].path
     try:
         with pq.ParquetFile(path) as file:
@@ -72,8 +74,8 @@ def shingles(
                 here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
                 if len(here):
                     texts = file.read_row_group(group, ["text"])["text"].take(pa.array(here - start))
-                    for text in texts:
-                        yield minhash.shingles(text.as_py())
+                    for row, text in zip(here.tolist(), texts, strict=True):
+                        yield gone[row] if row in gone else minhash.shingles(text.as_py())
                 start = end
     except (pa.ArrowException, OSError) as error:
         raise DataError(

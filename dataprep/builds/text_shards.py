@@ -231,6 +231,41 @@ def read_document(root: Path, shard: TextShard, doc_id: bytes) -> list[dict[str,
     return samples
 
 
+def rewritten(
+    corpus: Corpus, shard: TextShard, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> list[Output]:
+    """Publish a shard again with what `change` makes of each KEY.json; None takes the sample out.
+
+    Gives the shard's own outputs when nothing changes, and none when no sample is left. Memory: one sample.
+    """
+    path = corpus.root / shard.tar.path
+    stem = path.name.rpartition("-")[0]
+    written = attempt_path(path.parent, stem)
+    members, changed = list[tuple[bytes, list[int]]](), False
+    with (
+        tarfile.open(path) as old,
+        written.open("wb") as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as new,
+    ):
+        sources = iter(old)
+        for about, text in zip(sources, sources, strict=True):
+            before = _content(old, about)
+            fields = json.loads(before)
+            after = change(fields)
+            if after is None:
+                changed = True
+                continue
+            content = before if after == fields else json.dumps(after, ensure_ascii=False).encode()
+            changed = changed or content is not before
+            key = about.name.removesuffix(".json")
+            members.append((bytes.fromhex(fields["doc_id"]), _write(new, key, content, _content(old, text))))
+    if not changed or not members:
+        written.unlink()
+        return [] if changed else [shard.tar, shard.index]
+    tar = publish(corpus.root, written, stem, ".tar", rows=len(members))
+    return [tar, _publish_index(corpus, path.parent, stem, members)]
+
+
 def _records(build: Build, increment: Increment) -> list[Record]:
     return [record for record in build.records(STEP) if record.part.startswith(f"{increment.number:04d}-")]
 

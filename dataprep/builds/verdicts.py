@@ -12,8 +12,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dataprep import tombstones
 from dataprep.arrays import fixed_width_column
 from dataprep.builds import compare, join, order, select
 from dataprep.builds.work import PLACE_BITS, Work
@@ -57,13 +59,14 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
     catalogue, judged = (work.array(output) for output in ordered.outputs[:2])
     repeats = _repeats(work)
     catalogues = [*(source.catalogue() for source in work.earlier), catalogue]
-    counts = Counter[str]()
+    counts, gone = Counter[str](), tombstones.documents(corpus.root)
     written = attempt_path(build.path / STEP, work.part)
     with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
         for start in range(0, len(judged), ROWS):
             rows = judged[start : start + ROWS]
             entries = catalogue[start : start + ROWS]
             table = _table(rows, entries, repeats, start, catalogues, work.excluded)
+            table = _forgotten(table, gone)
             counts.update(table["verdict"].to_pylist())
             file.write_table(table, row_group_size=ROWS)
             tick(len(rows))
@@ -125,3 +128,15 @@ def _table(
         "repeats": pa.array(repeated, pa.binary(16)),
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+def _forgotten(table: pa.Table, gone: frozenset[bytes]) -> pa.Table:
+    """Verdicts with those on forgotten documents changed: they took part in all that was before."""
+    if not gone:
+        return table
+    going = pc.is_in(table["doc_id"], value_set=pa.array(sorted(gone), pa.binary(16)))
+    for name, value in (("verdict", tombstones.REASON), ("number", None), ("repeats", None)):
+        field = SCHEMA.field(name)
+        changed = pc.if_else(going, pa.scalar(value, field.type), table[name])
+        table = table.set_column(SCHEMA.get_field_index(name), field, changed)
+    return table

@@ -207,6 +207,11 @@ class Client:
         if address is not None and not self._guard.permits(address):
             raise NotFetched("refused_address", f"redirect to {url[:200]}")
 
+    def refuse_forgotten(self, url: str) -> None:
+        """Raise NotFetched when a URL is of what the corpus was told to forget."""
+        if self._settings.forgotten.names(url):
+            raise NotFetched("forgotten")
+
     async def _page_body(self, response: ClientResponse) -> bytes:
         """The body of a page as sent; raises NotFetched when it breaks a cap, its type or its encoding,
         or is not to be trained on."""

@@ -21,6 +21,7 @@ OUTCOMES: dict[str, Kind] = {
     "http_error": Kind.PERMANENT,  # any other status that is neither a page nor a redirect
     "robots_denied": Kind.PERMANENT,
     "opted_out": Kind.PERMANENT,  # of training, by noai or a TDM reservation
+    "forgotten": Kind.PERMANENT,  # redirects to what the corpus was told to forget
     "wrong_type": Kind.PERMANENT,
     "too_large": Kind.PERMANENT,
     "redirect_loop": Kind.PERMANENT,  # or longer than the limit

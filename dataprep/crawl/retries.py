@@ -28,7 +28,8 @@ def queue(corpus: Corpus, increment: Increment) -> Record:
     found = [SCHEMA.empty_table()]
     for record in [record for each in increments for record in each.records("links")]:
         links = read_table(corpus.root, record.outputs[:1])
-        found.append(links.filter(pc.is_in(links["url_key"], value_set=keys)))
+        entered = links.filter(pc.field("url") != "")  # what was forgotten is empty
+        found.append(entered.filter(pc.is_in(entered["url_key"], value_set=keys)))
     table = pa.concat_tables(found).sort_by("url_key")
     stem = f"queue-{len(increment.records(STAGE)) + 1:03d}"
     inputs = {

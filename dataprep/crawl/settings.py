@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from dataprep.recipe import Crawl
+from dataprep.tombstones import NOTHING, Forgotten
 
 WEB_PORTS = frozenset([80, 443, 8000, 8008, 8080, 8081, 8443, 8888])
 """Where web servers are; behind other ports are services that a link must not make us poke."""
@@ -67,6 +68,8 @@ class CrawlSettings(BaseModel):
     archive_first: bool = False
     """Ask the archive before the live site, not after it has failed."""
 
+    forgotten: Forgotten = NOTHING
+    """What redirects must not lead to (`corpus forget`)."""
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
     ports: frozenset[int] = WEB_PORTS

@@ -30,6 +30,7 @@ from dataprep.crawl.watch import Look, Watch
 from dataprep.errors import DataError
 from dataprep.links.rules import refused
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
+from dataprep.tombstones import Forgotten
 from dataprep.urls import canonical, site_of
 
 STAGE = "fetches"
@@ -83,6 +84,7 @@ def run(
             f"{increment.path}: its pages are already extracted, so no more are fetched; what failed here is "
             "fetched again by the next increment: give --retry-failed when you add that"
         )
+    settings = settings.model_copy(update={"forgotten": Forgotten.of(corpus.root)})
     budget = _Budget(settings)
     with watching(increment) as look:
         fetching = _Fetching(corpus, increment, budget, look, closed)

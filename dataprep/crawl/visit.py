@@ -42,6 +42,7 @@ async def visit(
                 return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
             onward = follow(url, exchange.location)
             client.refuse_inward(onward)
+            client.refuse_forgotten(onward)
             if site_of(onward) != target.site:
                 return Visit(target, "moved", exchange.status, onward, exchanges=exchanges)
             if onward in seen:

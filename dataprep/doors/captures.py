@@ -14,6 +14,7 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.http_response import TooLarge, parse
 from dataprep.links.rules import refused
 from dataprep.recipe import Collect
+from dataprep.tombstones import NOTHING, REASON, Forgotten
 from dataprep.urls import Canonical, canonical
 from dataprep.warc_reader import WarcRecord
 
@@ -33,13 +34,13 @@ class Capture:
     last_modified: str
 
 
-def judged(record: WarcRecord, rules: Collect) -> Capture | str:
+def judged(record: WarcRecord, rules: Collect, forgotten: Forgotten = NOTHING) -> Capture | str:
     """The page of a response record, or the reason why it is none."""
     try:
         link = canonical(record.url)
     except ValueError:
         return "no_link"
-    if reason := refused(link, rules.links):
+    if reason := refused(link, rules.links) or (REASON if forgotten.covers(link) else ""):
         return reason
     response = parse(record.block)
     if not response.status:

@@ -23,7 +23,8 @@ from dataprep.doors.losses import Losses
 from dataprep.links.rules import refused
 from dataprep.recipe import Links
 from dataprep.store import Record, commit, done, publish_table
-from dataprep.urls import canonical
+from dataprep.tombstones import REASON, Forgotten
+from dataprep.urls import Canonical, canonical
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class _Part:
         self.text_bytes = 0
         self._corpus = corpus
         self._increment = increment
+        self._forgotten = Forgotten.of(corpus.root)
         self._read = 0
         self._rows = 0
         self._documents: list[dict[str, Any]] = []
@@ -148,7 +150,7 @@ class _Part:
         if row is None:
             return
         self._rows += 1
-        made = document(each, row, self._corpus.recipe.collect.links)
+        made = document(each, row, self._corpus.recipe.collect.links, self._forgotten)
         if isinstance(made, str):
             self._reasons[made] += 1
         else:
@@ -174,7 +176,7 @@ class _Part:
         return commit(directory / f"{name}.json", record)
 
 
-def document(each: Input, row: Row, rules: Links) -> dict[str, Any] | str:
+def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[str, Any] | str:
     """A row of `documents`, or the reason why there is none.
 
     A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
@@ -195,6 +197,8 @@ def document(each: Input, row: Row, rules: Links) -> dict[str, Any] | str:
         if reason := refused(link, rules):
             return reason
         url, key, site = link.url, link.key, link.site
+    if forgotten.covers(Canonical(url, key, site)):
+        return REASON
     return {
         "doc_id": xxhash.xxh3_128_digest(key + content),
         "url_key": key,

@@ -26,7 +26,9 @@ from dataprep.doors.captures import Capture, judged
 from dataprep.doors.inputs import Input
 from dataprep.doors.losses import Losses
 from dataprep.errors import DataError
+from dataprep.forget.filler import filled
 from dataprep.store import Output, Record, attempt_path, commit, done, hash_file, publish_table
+from dataprep.tombstones import Forgotten
 from dataprep.warc_reader import Gap, WarcRecord, read_warc
 
 WORK = "captures"
@@ -79,19 +81,27 @@ def scan(
     reasons: Counter[str] = Counter()
     warcs: list[Output] = []
     losses: list[Losses] = []
+    forgotten = Forgotten.of(corpus.root)
     for place, each in files:
         warc = _taken_in(each, increment.path / "pages", place, hashes[each.name])
-        warcs.append(Output(str(warc.relative_to(corpus.root)), warc.stat().st_size, hash_file(warc)))
+        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         lost = Losses(each.name)
         for found in read_warc(warc):
-            verdict = _judged(found, corpus, lost)
+            verdict = _judged(found, corpus, forgotten, lost)
+            if isinstance(found, WarcRecord) and forgotten.names(found.url):
+                gone.append((found.offset, found.length))
             if isinstance(verdict, Capture):
-                rows.append(_row(verdict, place, found, warcs[-1].path))
+                rows.append(_row(verdict, place, found, name))
             elif verdict:
                 reasons[verdict] += 1
             if verdict:
                 lost.rows += 1
                 tick(1)
+        if gone:  # in the corpus's copy: what was forgotten does not come in by this door
+            copy = attempt_path(warc.parent, warc.name)
+            filled(warc, gone, copy)
+            os.replace(copy, warc)
+        warcs.append(Output(name, warc.stat().st_size, hash_file(warc)))
         losses.append(lost)
     table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=CAPTURES))
     entered = len(rows) + reasons.total()
@@ -101,13 +111,13 @@ def scan(
     )
 
 
-def _judged(found: WarcRecord | Gap, corpus: Corpus, lost: Losses) -> Capture | str:
+def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: Losses) -> Capture | str:
     """The page, the reason why there is none, or "" for a record that is no capture at all."""
     if isinstance(found, Gap):
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
         return found.reason
     if found.kind == "response":
-        return judged(found, corpus.recipe.collect)
+        return judged(found, corpus.recipe.collect, forgotten)
     return "revisit" if found.kind == "revisit" else ""
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
 from dataprep.recipe import Links
+from dataprep.tombstones import NOTHING, REASON, Forgotten
 from dataprep.urls import Canonical, canonical
 
 REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
@@ -39,14 +40,16 @@ class Post(msgspec.Struct, gc=False):
 
 
 class Judge:
-    """A recipe's rules, with what they said of the hosts seen lately; called with submissions.
+    """A recipe's rules and the tombstones, with what the rules said of the hosts seen lately; called with
+    submissions.
 
     It gives the posts among them, and a reason for each of the others. This is the loop that every line of
     every dump goes through: the cheap fields are judged first, then the host, and only then a URL is parsed.
     """
 
-    def __init__(self, rules: Links) -> None:
+    def __init__(self, rules: Links, forgotten: Forgotten = NOTHING) -> None:
         self._rules = rules
+        self._forgotten = forgotten
         self._until = (
             int(datetime.combine(rules.until, time(), UTC).timestamp()) if rules.until else LARGEST_NUMBER
         )
@@ -57,6 +60,7 @@ class Judge:
         reasons: list[str] = []
         rules, until, hosts = self._rules, self._until, self._hosts
         over_18, subreddits = rules.over_18, rules.blocked_subreddits
+        forgotten = self._forgotten.submissions
         for submission in submissions:
             score, created = submission.score, submission.created_utc
             if type(score) is not int or type(created) is not int:
@@ -82,6 +86,8 @@ class Judge:
                 reasons.append(known)
             elif isinstance(link := self._link(url), str):
                 reasons.append(link)
+            elif submission.id in forgotten:
+                reasons.append(REASON)
             elif not (-LARGEST_NUMBER < score < LARGEST_NUMBER and created > -LARGEST_NUMBER):
                 reasons.append("bad_record")
             else:
@@ -104,6 +110,8 @@ class Judge:
                 self._hosts[start] = known
         if known:
             return known
+        if self._forgotten.covers(link):
+            return REASON
         return "blocked_extension" if extension(link.url) in self._rules.blocked_extensions else link
 
 

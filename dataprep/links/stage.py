@@ -40,6 +40,7 @@ from dataprep.store import (
     publish,
     publish_table,
 )
+from dataprep.tombstones import Forgotten
 from dataprep.urls import POLICY_VERSION
 
 STAGE = "links"
@@ -76,7 +77,7 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     for stale in (increment.path / STAGE).glob("part-*.json"):
         stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
     damages = [Damage(str(dump)) for dump in dumps]
-    judge = Judge(corpus.recipe.collect.links)
+    judge = Judge(corpus.recipe.collect.links, Forgotten.of(corpus.root))
     with Candidates(increment.path / STAGE) as candidates:
         for dump, damage in zip(dumps, damages, strict=True):
             candidates.collect(read_dump(dump, damage), judge, tick)

@@ -69,7 +69,8 @@ def pack(
     for name, packed in manifest["increments"].items():
         if sources.get(name) != packed:
             raise DataError(
-                f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory"
+                f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory, or, "
+                f"if text was forgotten there, run `corpus forget {corpus.root} --tokens {tokens}`"
             )
     new = {name: found for name, found in texts.items() if name not in manifest["increments"]}
     if last and not new:

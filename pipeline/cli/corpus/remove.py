@@ -1,13 +1,18 @@
-"""`outbound corpus drop, gc`: remove an increment that is not finished, and what belongs to nothing."""
+"""`outbound corpus drop, gc, forget`: remove what is unfinished, what belongs to nothing, what must go."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import Json, emit
+from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus
+
+if TYPE_CHECKING:
+    from dataprep.corpus import Corpus
+    from dataprep.store import Record
 
 
 @corpus.command()
@@ -51,3 +56,64 @@ def gc(
     lines = [f"{path}: {each.why}" for path, each in zip(paths, found, strict=True)]
     lines.append(f"{freed:,} bytes in {len(found):,} places {'would be' if dry_run else 'are'} free")
     emit({"removed": paths, "bytes": freed, "dry_run": dry_run}, json, "\n".join(lines))
+
+
+@corpus.command()
+def forget(
+    directory: Directory,
+    url: Annotated[str | None, typer.Option(help="A URL, and what was fetched from it.")] = None,
+    site: Annotated[str | None, typer.Option(help="A registrable domain, such as example.org.")] = None,
+    submission: Annotated[
+        str | None, typer.Option(help="A submission's id, and the link that stands by it.")
+    ] = None,
+    tokens: Annotated[
+        list[Path] | None, typer.Option(help="Token shards of the corpus, to forget in; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Remove a URL, a site or a submission from every layer, and keep it out for good.
+
+    Killed, it is finished by the same command, or by one without anything to forget; until then all other
+    commands refuse the corpus. Exports, tokenizers and models that were made of it lie outside.
+    """
+    from dataprep import lock
+    from dataprep.corpus import Corpus
+    from dataprep.forget import run
+    from dataprep.forget import scope as asked
+    from dataprep.tokens import forget as packed
+    from dataprep.tombstones import unfinished
+    from pipeline.errors import UsageError
+
+    if sum(each is not None for each in (url, site, submission)) > 1:
+        raise UsageError("one of --url, --site and --submission at a time")
+    opened = Corpus.open(directory, forgetting=True)
+    with lock.alone(directory):
+        if not (url or site or submission or tokens) and unfinished(directory) is None:
+            raise UsageError("what? give --url, --site or --submission; nothing is left of an earlier call")
+        records = [_carried_out(opened)]
+        if url:
+            run.begin(opened, asked.of_url(opened, url))
+        if site:
+            run.begin(opened, asked.of_site(opened, site))
+        if submission:
+            run.begin(opened, asked.of_submission(opened, submission))
+        records.append(_carried_out(opened))
+        erased = {}
+        for each in tokens or []:
+            erased[str(each)] = packed.forget(opened, each)
+    done = [record for record in records if record]
+    documents = sum(record.passed for record in done)
+    links = sum(record.notes["links"] for record in done)
+    lines = [f"forgotten, and kept out: {links:,} links, {documents:,} documents" if done else "nothing new"]
+    lines += [f"{name}: {number:,} documents are end-of-text" for name, number in erased.items()]
+    if done and not erased:
+        lines.append("token shards that were packed before still hold it: give them as --tokens")
+    emit({"links": links, "documents": documents, "tokens": erased}, json, "\n".join(lines))
+
+
+def _carried_out(opened: Corpus) -> Record | None:
+    from dataprep.forget import run
+    from dataprep.ledger import record_paths
+
+    with progress("forget", len(list(record_paths(opened))), "records") as tick:
+        return run.finish(opened, tick)

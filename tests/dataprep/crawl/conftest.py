@@ -121,6 +121,13 @@ def site() -> Iterator[Web]:
         yield served
 
 
+@pytest.fixture(scope="module")
+def shared_site() -> Iterator[Web]:
+    """One web for all tests of a file."""
+    with serving() as served:
+        yield served
+
+
 @pytest.fixture
 def serve_tls() -> Callable[[ssl.SSLContext], object]:
     return serving

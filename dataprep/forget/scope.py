@@ -1,0 +1,193 @@
+"""What a request to forget covers, found in the facts before anything is changed.
+
+A URL: the link, and every link whose page was fetched from that URL after redirects. A site (registrable
+domain): its links, and every link whose page was fetched from it. A submission: its entry in the link that it
+gave; and the link itself when it stands by that submission, which is the one with which it reached the bar.
+(Not: when what is left reaches the bar. Of a link that has entered, later posts are counted, not listed, so
+that would differ between one increment and two of the same posts.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.corpus import Corpus
+from dataprep.errors import DataError
+from dataprep.recipe import Links
+from dataprep.store import Record, read_table
+from dataprep.tombstones import Tombstone
+from dataprep.trace import key_of, naming
+from dataprep.urls import canonical, site_of, site_of_host
+
+Mask = npt.NDArray[np.bool_]
+
+
+Place = tuple[int, int, int]
+"""Where the row of a document stands: increment, partition, row."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """All that goes, by url_key.
+
+    keys: links that go. sites: so does all that is of these. submissions: entries that leave the lists of
+    links, be they kept or not; `relisted` are the links that stay without them.
+    onward: addresses to which links that go had moved; staying: those of them to which others had, too, and
+    kept: (WARC file, offset) of the pages of these others.
+    documents: their doc_ids and places.
+    """
+
+    keys: frozenset[bytes]
+    sites: frozenset[str]
+    submissions: frozenset[str]
+    relisted: frozenset[bytes] = frozenset()
+    onward: frozenset[bytes] = frozenset()
+    staying: frozenset[bytes] = frozenset()
+    kept: frozenset[tuple[str, int]] = frozenset()
+    documents: tuple[tuple[bytes, Place], ...] = ()
+
+    @property
+    def doc_ids(self) -> frozenset[bytes]:
+        """The documents that go."""
+        return frozenset(doc_id for doc_id, _ in self.documents)
+
+    def rows(self, table: pa.Table) -> Mask:
+        """(rows,) which rows of a table with url_key, and perhaps site, go."""
+        going = pc.is_in(table["url_key"], value_set=pa.array(sorted(self.keys), pa.binary(16)))
+        mask: Mask = going.to_numpy().astype(np.bool_)
+        if self.sites and "site" in table.column_names:
+            of_site = pc.is_in(table["site"], value_set=pa.array(sorted(self.sites), pa.string()))
+            mask |= of_site.to_numpy().astype(np.bool_)
+        return mask
+
+    def url(self, url: str) -> bool:
+        """Whether an address is of a link or a site that goes."""
+        try:
+            link = canonical(url)
+        except ValueError:
+            return key_of(url) in self.keys
+        return link.key in self.keys or link.site in self.sites
+
+
+def of_url(corpus: Corpus, url: str) -> Tombstone:
+    """The tombstone of a URL."""
+    keys = {key_of(url), *_led_to(corpus, lambda final: key_of(final) == key_of(url))}
+    return Tombstone(url_keys=_hex(keys))
+
+
+def of_site(corpus: Corpus, name: str) -> Tombstone:
+    """The tombstone of a site; raises DataError for a name that is none, such as a host of a site."""
+    site = site_of_host(name.strip().lower().rstrip("."))
+    if site != name.strip().lower().rstrip(".") or "/" in name or ":" in name:
+        raise DataError(f"--site {name}: is no site (registrable domain); {site!r} may be meant")
+    return Tombstone(url_keys=_hex(_led_to(corpus, lambda final: site_of(final) == site)), sites=[site])
+
+
+def of_submission(corpus: Corpus, identifier: str) -> Tombstone:
+    """The tombstone of a submission, and of the links that stand by it."""
+    rules = corpus.recipe.collect.links
+    keys = {
+        row["url_key"]
+        for table in _tables(corpus, "links")
+        for row in table.take(naming(table["submissions"], [identifier])).to_pylist()
+        if stands_by(row, rules) == identifier
+    }
+    return Tombstone(url_keys=_hex(keys), submissions=[identifier])
+
+
+def stands_by(link: dict[str, Any], rules: Links) -> str | None:
+    """The submission with which a link reached the bar (of several in one second, the first)."""
+    for submission in link["submissions"]:
+        if submission["created_utc"] == link["first_seen"] and (
+            rules.karma_rule == "sum" or submission["score"] >= rules.karma
+        ):
+            return str(submission["id"])
+    return None
+
+
+def scope(corpus: Corpus, tombstone: Tombstone) -> Scope:
+    """What a tombstone covers. Memory: the keys, addresses and pages of the links that go or were moved."""
+    found = Scope(
+        frozenset(bytes.fromhex(key) for key in tombstone.url_keys),
+        frozenset(tombstone.sites),
+        frozenset(tombstone.submissions),
+    )
+    keys, relisted = set(found.keys), set[bytes]()
+    for table in _tables(corpus, "links", "retries", "documents"):
+        keys.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
+        if found.submissions and "submissions" in table.column_names:
+            named = naming(table["submissions"], sorted(found.submissions))
+            relisted.update(table.take(named)["url_key"].to_pylist())
+    found = replace(found, keys=frozenset(keys), relisted=frozenset(relisted - keys))
+    found = _with_addresses(corpus, found)
+    return replace(found, documents=tuple(_documents(corpus, found)))
+
+
+def _led_to(corpus: Corpus, chosen: Callable[[str], bool]) -> set[bytes]:
+    """The links whose page came, after redirects, from an address that is chosen."""
+    keys = set[bytes]()
+    for _, table in _fetches(corpus):
+        pages = table.filter((pc.field("outcome") == "ok") & (pc.field("final_url") != ""))
+        urls = pages["final_url"].to_pylist()
+        keys.update(key for key, url in zip(pages["url_key"].to_pylist(), urls, strict=True) if chosen(url))
+    return keys
+
+
+def _with_addresses(corpus: Corpus, found: Scope) -> Scope:
+    """The addresses to which links had moved; where two did to one, also which pages are whose."""
+    onward, staying, files = set[bytes](), set[bytes](), set[str]()
+    for record, table in _fetches(corpus):
+        going = found.rows(table)
+        if going.any():
+            files.update(output.path for output in record.outputs[1:])
+        for mask, moved in ((going, onward), (~going, staying)):
+            rows = table.filter(pa.array(mask)).filter(pc.field("outcome") == "moved")
+            moved.update(key_of(url) for url in rows["final_url"].to_pylist())
+    found = replace(found, onward=frozenset(onward), staying=frozenset(staying & onward))
+    if not found.staying:
+        return found
+    kept = set[tuple[str, int]]()
+    for _, table in _fetches(corpus):
+        there = pc.is_in(table["warc_file"], value_set=pa.array(sorted(files), pa.string()))
+        rows = table.filter(pa.array(~found.rows(table) & there.to_numpy().astype(np.bool_)))
+        kept.update(zip(rows["warc_file"].to_pylist(), rows["warc_offset"].to_pylist(), strict=True))
+    return replace(found, kept=frozenset(kept))
+
+
+def _fetches(corpus: Corpus) -> Iterator[tuple[Record, pa.Table]]:
+    columns = ["url_key", "site", "outcome", "final_url", "warc_file", "warc_offset"]
+    for increment in corpus.increments():
+        for record in increment.records("fetches"):
+            yield record, read_table(corpus.root, record.outputs[:1], columns)
+
+
+def _documents(corpus: Corpus, found: Scope) -> Iterator[tuple[bytes, Place]]:
+    for increment in corpus.increments():
+        for part, record in enumerate(increment.records("documents")):
+            table = read_table(corpus.root, record.outputs, ["doc_id", "url_key", "site", "url"])
+            there = pc.not_equal(table["url"], "").to_numpy().astype(np.bool_)  # what is empty went before
+            rows = np.flatnonzero(found.rows(table) & there)
+            for row, doc_id in zip(
+                rows.tolist(), table["doc_id"].take(pa.array(rows)).to_pylist(), strict=True
+            ):
+                yield doc_id, (increment.number, part, row)
+
+
+def _tables(corpus: Corpus, *stages: str) -> Iterator[pa.Table]:
+    """The first tables of some stages' records, without texts."""
+    for increment in corpus.increments():
+        for stage in stages:
+            for record in increment.records(stage):
+                columns = ["url_key", "site"] if stage == "documents" else None
+                yield read_table(corpus.root, record.outputs[:1], columns)
+
+
+def _hex(keys: set[bytes]) -> list[str]:
+    return sorted(key.hex() for key in keys)

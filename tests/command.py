@@ -1,0 +1,42 @@
+"""The `outbound` command inside the tests' own process, where starting one each time would take the time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*words: object) -> Ended:
+    """Run a command as the installed script does."""
+    from pipeline.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    argv = patch.object(sys, "argv", ["outbound", *map(str, words)])
+    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def result(*words: object) -> Any:
+    """What a command prints with --json; it must end well."""
+    ended = run(*words, "--json")
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)

@@ -1,0 +1,75 @@
+"""Incremental + forget = one-shot + forget: what was displaced stays dropped, whenever it is forgotten."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ready_corpus import Page, add_pages, make_corpus, no_progress
+
+from dataprep.corpus import Corpus
+from dataprep.forget import run
+from dataprep.funnel import judged
+from dataprep.ingest import extend
+from dataprep.recipe import NearDuplicates
+from dataprep.store import read_table
+from dataprep.tombstones import Tombstone
+from dataprep.verify import problems
+
+STEM = "the ships of the northern fleet sailed at dawn with the tide and the winds of the sea".split()
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> list[Page]:
+    """Pages of which many nearly repeat one another, each at a second of its own."""
+    made = []
+    for second in range(draw(st.integers(3, 9))):
+        words = [*STEM, f"tail{draw(st.integers(0, 2))}"]
+        words[draw(st.integers(0, 15))] = draw(st.sampled_from(["storm", "calm"]))
+        made.append((second, f"http://a.test/{second}", " ".join(words * 2)))
+    return made
+
+
+def forget(corpus: Corpus, page: Page) -> None:
+    key = next(
+        row["url_key"]
+        for increment in corpus.increments()
+        for record in increment.records("documents")
+        for row in read_table(corpus.root, record.outputs, ["url", "url_key"]).to_pylist()
+        if row["url"] == page[1]
+    )
+    run.begin(corpus, Tombstone(url_keys=[key.hex()]))
+    run.finish(corpus, lambda _: None)
+
+
+def verdicts(corpus: Corpus) -> dict[bytes, str]:
+    extend(corpus, 1, no_progress)
+    found = {}
+    for _, record in judged(corpus, corpus.current_build()):
+        table = read_table(corpus.root, record.outputs[:1])
+        found |= dict(zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
+    assert list(problems(corpus, lambda _: None)) == []
+    return found
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data(), made=pages())
+def test_forgetting_between_increments_keeps_what_forgetting_at_the_end_keeps(
+    data: st.DataObject, made: list[Page]
+) -> None:
+    gone = data.draw(st.sampled_from(made))
+    cut = data.draw(st.integers(gone[0] + 1, len(made)))
+    near = NearDuplicates(threshold=0.5)
+    with tempfile.TemporaryDirectory() as directory:
+        once = make_corpus(Path(directory) / "once", near)
+        add_pages(once, "all", made)
+        verdicts(once)
+        forget(once, gone)
+        split = make_corpus(Path(directory) / "split", near)
+        add_pages(split, "first", made[:cut])
+        if data.draw(st.booleans()):
+            verdicts(split)  # forgotten in a build that stands, or before there is one
+        forget(split, gone)
+        if cut < len(made):
+            add_pages(split, "second", made[cut:])
+        assert verdicts(split) == verdicts(once)
