@@ -11,8 +11,7 @@ import xxhash
 from torch import Tensor
 
 from pipeline.ledger import Ledger
-from pipeline.order import Order
-from pipeline.tokens import TokenStream
+from pipeline.sources import HeldOut, Samples
 
 MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
@@ -27,9 +26,7 @@ def sample_hash(sample: int, tokens: np.ndarray[tuple[int], np.dtype[np.int64]])
 class TrainFeed:
     """The part of each batch that one data-parallel rank computes."""
 
-    stream: TokenStream
-    order: Order
-    n_ctx: int
+    samples: Samples
     micro: int
     dp_rank: int
     dp_size: int
@@ -49,29 +46,30 @@ class TrainFeed:
 
     def _sample(self, sample: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         place = self.ledger.place(sample)
-        tokens = self.stream.slice(self.order(place) * self.n_ctx, self.n_ctx + 1).astype(np.int64)
+        tokens = self.samples(place).astype(np.int64)
         self.read_hash = (self.read_hash + sample_hash(place, tokens)) % 2**64
         return tokens
 
 
 @dataclass(frozen=True)
 class EvalFeed:
-    """Fixed held-out sequences, spread evenly over the split: the same at every evaluation, in any layout."""
+    """The part of the held-out sequences that one rank computes: the same in all, in any layout."""
 
-    stream: TokenStream
-    sequences: int
-    n_ctx: int
+    held_out: HeldOut
     micro: int
     dp_rank: int
     dp_size: int
 
+    @property
+    def sequences(self) -> int:
+        """Of all ranks."""
+        return len(self.held_out)
+
     def batches(self) -> Iterator[MicroBatch]:
         """Yield this rank's micro-batches."""
-        held = (self.stream.tokens - 1) // self.n_ctx
-        places = [index * held // self.sequences * self.n_ctx for index in range(self.sequences)]
         for first in range(self.dp_rank * self.micro, self.sequences, self.micro * self.dp_size):
-            rows = [self.stream.slice(place, self.n_ctx + 1) for place in places[first : first + self.micro]]
-            yield _tensors([row.astype(np.int64) for row in rows])
+            last = min(first + self.micro, self.sequences)
+            yield _tensors([self.held_out(index).astype(np.int64) for index in range(first, last)])
 
 
 def _tensors(rows: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> MicroBatch:

@@ -47,8 +47,9 @@ class RunState:
     loss: float
     val_loss: float | None
     config: dict[str, Any]
-    generation: int
-    generation_fingerprint: str
+    generations: dict[str, int]
+    """Name of a source -> its pinned generation."""
+    sources_fingerprint: str
     tokenizer_fingerprint: str
     wandb_id: str
     resumes: list[int]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dataprep import store
 from model import PRESETS, GPTConfig
 from pipeline.errors import UsageError
 from pipeline.partition import layer_costs, partition
-from pipeline.tokens import Generation, load_generation
+from pipeline.sources import Sources
 
 
 class Section(BaseModel):
@@ -34,17 +34,45 @@ class Run(Section):
     """Begin with the weights of another run, or of a directory in Hugging Face's format."""
 
 
-class Data(Section):
-    """What it reads."""
+class MixtureSource(Section):
+    """One of several sources."""
 
     tokens: Path
     """A directory made by `outbound pack`."""
+    weight: float = Field(gt=0)
+    """Its share is this over the sum of all, in 4096ths."""
+    generation: int | None = None
+    """As `data.generation`."""
+
+
+class Data(Section):
+    """What it reads."""
+
+    tokens: Path | None = None
+    """A directory made by `outbound pack`; or `mixture` says several."""
     generation: int | None = None
     """Which generation-N.json; the newest at the first start when absent, and the same ever after."""
+    mixture: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], MixtureSource] | None = None
+    """Sources by name, each with its share of the samples."""
     order_block: int = Field(default=64, ge=1)
     """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
     verify: bool = False
     """Hash every shard at start; sizes are always compared."""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Data:
+        if (self.tokens is None) == (not self.mixture):
+            raise ValueError("give either tokens or mixture")
+        if self.mixture and self.generation:
+            raise ValueError("in a mixture each source has its own generation")
+        return self
+
+    def sources(self) -> dict[str, tuple[Path, int | None, float]]:
+        """Name -> directory, generation and weight; without a mixture, of one source without a name."""
+        if self.tokens:
+            return {"": (self.tokens, self.generation, 1.0)}
+        several = self.mixture or {}
+        return {name: (each.tokens, each.generation, each.weight) for name, each in several.items()}
 
 
 class Optimizer(Section):
@@ -157,7 +185,7 @@ class RunConfig(Section):
         return self.train.tokens // self.model.n_ctx // self.batch.quantum * self.batch.quantum
 
 
-def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Generation]:
+def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
     """Read a YAML file, apply `a.b=c` overrides, and resolve what depends on the data.
 
     Raises UsageError that lists every mistake with its path, RunError when the tokens cannot be read.
@@ -165,17 +193,17 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Generation
     raw = _read(path)
     for override in overrides:
         _apply(raw, override)
-    generation = _pin(raw)
-    _complete_model(raw, generation)
+    sources = _pin(raw)
+    _complete_model(raw, sources)
     try:
         config = RunConfig.model_validate(raw)
     except ValidationError as error:
         found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise _refusal(path, found) from None
-    assert generation is not None  # only a broken data section, reported above, has none
-    if found := [*_impossible(config), *_too_short(config, generation), *_other_start(config, generation)]:
+    assert sources is not None  # only a broken data section, reported above, has none
+    if found := [*_impossible(config), *_too_short(config, sources), *_other_start(config, sources)]:
         raise _refusal(path, found)
-    return config, generation
+    return config, sources
 
 
 def check_layout(config: RunConfig, processes: int) -> None:
@@ -243,24 +271,40 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     raw[name] = _parse(value, path)
 
 
-def _pin(raw: dict[str, Any]) -> Generation | None:
-    """Choose the generation, as the run did when it began; None when the data section is too broken."""
+def _pin(raw: dict[str, Any]) -> Sources | None:
+    """Choose the generations, as the run did when it began; None when the data section is too broken."""
     try:
         data = Data.model_validate(raw["data"])
-        number = data.generation or _pinned(Run.model_validate(raw["run"]).dir / "config.yaml")
+        begun = _begun(Run.model_validate(raw["run"]).dir / "config.yaml")
     except (ValidationError, KeyError):
         return None
-    generation = load_generation(data.tokens, number)
-    raw["data"] = {**raw["data"], "generation": generation.number}
-    return generation
+    wanted = {
+        name: (tokens, generation or begun.get(name), weight)
+        for name, (tokens, generation, weight) in data.sources().items()
+    }
+    sources = Sources.load(wanted)
+    for override in pinning(sources):
+        _apply(raw, override)
+    return sources
 
 
-def _pinned(resolved: Path) -> int | None:
-    """The generation in a run's own config.yaml, if the run has begun."""
-    return Data.model_validate(_read(resolved)["data"]).generation if resolved.exists() else None
+def pinning(sources: Sources) -> list[str]:
+    """The overrides that pin the generations of some sources."""
+    return [
+        f"data.mixture.{name}.generation={number}" if name else f"data.generation={number}"
+        for name, number in sources.pins.items()
+    ]
 
 
-def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
+def _begun(resolved: Path) -> dict[str, int | None]:
+    """The generations in a run's own config.yaml, by source; of none, if the run has not begun."""
+    if not resolved.exists():
+        return {}
+    sources = Data.model_validate(_read(resolved)["data"]).sources()
+    return {name: generation for name, (_, generation, _) in sources.items()}
+
+
+def _complete_model(raw: dict[str, Any], sources: Sources | None) -> None:
     """Fill the model's absent fields, in place: ids from the tokenizer, then those of the preset or start."""
     given = raw.setdefault("model", {}) if _start(raw) else raw.get("model")
     if not isinstance(given, dict):
@@ -275,8 +319,8 @@ def _complete_model(raw: dict[str, Any], generation: Generation | None) -> None:
         from pipeline.weights import shape_of  # with torch, which few configurations need to be read
 
         base = dataclasses.asdict(shape_of(start))
-    if generation is not None:
-        base["vocab_size"] = generation.vocab_size
+    if sources is not None:
+        base["vocab_size"] = sources.vocab_size
     raw["model"] = {**base, **fields}
 
 
@@ -289,13 +333,13 @@ def _start(raw: dict[str, Any]) -> Path | None:
     return begun if (begun / "config.yaml").exists() else Path(run["init_from"])
 
 
-def _other_start(config: RunConfig, generation: Generation) -> list[str]:
+def _other_start(config: RunConfig, sources: Sources) -> list[str]:
     """Where `run.init_from` does not fit a run that has not begun."""
     if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
         return []
     from pipeline.weights import misfits
 
-    return misfits(config.run.init_from, config.model, generation)
+    return misfits(config.run.init_from, config.model, sources)
 
 
 def _impossible(config: RunConfig) -> list[str]:
@@ -342,20 +386,24 @@ def _impossible(config: RunConfig) -> list[str]:
     return found
 
 
-def _too_short(config: RunConfig, generation: Generation) -> list[str]:
+def _too_short(config: RunConfig, sources: Sources) -> list[str]:
     """Where the data do not suffice for the model or the evaluation."""
     found = []
-    needs = (("train", 1, "model.n_ctx"), ("val", config.train.eval_sequences, "train.eval_sequences"))
-    for split, needed, path in needs:
-        held = generation.splits[split].sequences(config.model.n_ctx) if split in generation.splits else 0
-        if held < needed:
-            found.append(
-                f"{path}: {needed} sequences of {config.model.n_ctx} are needed, {split!r} holds {held}: "
-                "use fewer, a shorter n_ctx, or pack more text"
-            )
-    if config.model.vocab_size < generation.vocab_size:
+    evaluated = sources.mixture.counts(config.train.eval_sequences)
+    for (name, source), sequences in zip(sources.by_name.items(), evaluated, strict=True):
+        needs = (("train", 1, "model.n_ctx"), ("val", sequences, "train.eval_sequences"))
+        for split, needed, path in needs:
+            splits = source.generation.splits
+            held = splits[split].sequences(config.model.n_ctx) if split in splits else 0
+            if held < needed:
+                found.append(
+                    f"{path}: {needed} sequences of {config.model.n_ctx} are needed, {split!r} "
+                    f"{f'of {name} ' if name else ''}holds {held}: "
+                    "use fewer, a shorter n_ctx, or pack more text"
+                )
+    if config.model.vocab_size < sources.vocab_size:
         found.append(
-            f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {generation.vocab_size}"
+            f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {sources.vocab_size}"
         )
     return found
 

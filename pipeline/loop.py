@@ -25,21 +25,20 @@ from pipeline.engine import Engine, build_engine
 from pipeline.errors import RunError
 from pipeline.ledger import Ledger
 from pipeline.monitor import Monitor, wandb_id
-from pipeline.order import Order
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
 from pipeline.ranks import Place, gather_json, join, sum_int64
 from pipeline.resume import diverged, restore, save
 from pipeline.schedule import batch_size, learning_rate
+from pipeline.sources import HeldOut, Samples, Sources
 from pipeline.spikes import z_score
 from pipeline.state import updates
 from pipeline.stop import StopRequest
-from pipeline.tokens import Generation, TokenStream
 from pipeline.watchdog import Watchdog
 
 log = logging.getLogger("outbound")
 
 
-def train(config: RunConfig, generation: Generation, place: Place, stop: StopRequest) -> dict[str, Any]:
+def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) -> dict[str, Any]:
     """Train, or go on training, as one of the run's processes; return what summary.json holds.
 
     A stop request saves a checkpoint after the running step and returns with "stopped": true; the same
@@ -52,11 +51,13 @@ def train(config: RunConfig, generation: Generation, place: Place, stop: StopReq
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
         with Watchdog(config.guards.stall_s, stacks) as watchdog:
             try:
-                _agree_on(generation, device)
-                trainer = _build(config, generation, place, device, watchdog)
+                _agree_on(sources, device)
+                trainer = _build(config, sources, place, device, watchdog)
+                watchdog.beat()
                 if config.guards.rehearse:
                     trainer.rehearse()
-                then = restore(config, generation, trainer.engine, place)
+                then = restore(config, sources, trainer.engine, place)
+                watchdog.beat()
                 return trainer.run(then, stop)
             finally:
                 dist.destroy_process_group()
@@ -81,7 +82,7 @@ class _Trainer:
     """One process's part of a run."""
 
     config: RunConfig
-    generation: Generation
+    sources: Sources
     place: Place
     device: Device
     engine: Engine
@@ -92,14 +93,14 @@ class _Trainer:
     def rehearse(self) -> None:
         """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
         batch = self.config.batch.sequences
-        self.engine.train_batch(self.feed.batches(0, batch), batch, lr=0.0)
+        self.engine.train_batch(self.feed.batches(0, batch), batch, 0.0)
         self.feed.take_hash()
         self.watchdog.beat()
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
         first = self.place.rank == 0
-        identity = _open_run(self.config, self.generation) if first else ""
+        identity = _open_run(self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
         monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
         try:
@@ -190,7 +191,7 @@ class _Trainer:
         told = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_z)"
         if now.spikes == self.config.guards.spikes:
             raise RunError(f"{told}, and {now.spikes} were skipped before it (guards.spikes): lower the rate")
-        then = restore(self.config, self.generation, self.engine, self.place)
+        then = restore(self.config, self.sources, self.engine, self.place)
         if then is None:
             raise RunError(f"{told}, before the first checkpoint: lower train.checkpoint_every")
         self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
@@ -241,9 +242,9 @@ class _Trainer:
             loss=math.nan,
             val_loss=None,
             config={},
-            generation=self.generation.number,
-            generation_fingerprint=self.generation.fingerprint,
-            tokenizer_fingerprint=self.generation.tokenizer_fingerprint,
+            generations=self.sources.pins,
+            sources_fingerprint=self.sources.fingerprint,
+            tokenizer_fingerprint=self.sources.tokenizer_fingerprint,
             wandb_id="",
             resumes=[],
             processes=0,
@@ -286,6 +287,11 @@ class _Trainer:
             "tokens_per_s": speed,
             "stream_hash": f"{now.stream_hash:016x}",
         }
+        if len(self.sources.by_name) > 1:
+            counts = self.sources.mixture.counts(self.feed.ledger.place(now.samples))
+            row |= {
+                f"share/{name}": n / sum(counts) for name, n in zip(self.sources.by_name, counts, strict=True)
+            }
         if self.device.peak_flops:
             peak = self.device.peak_flops * self.place.world
             row["mfu"] = speed * training_flops_per_token(self.config.model) / peak
@@ -297,7 +303,7 @@ class _Trainer:
             "tokens": now.tokens,
             "loss": now.loss,
             "val_loss": now.val_loss,
-            "unigram_entropy_nats": self.generation.splits["train"].unigram_entropy_nats,
+            "unigram_entropy_nats": self.sources.unigram_entropy_nats,
             "seconds": now.seconds,
             "resumes": now.resumes,
             "skipped": now.skipped,
@@ -306,42 +312,37 @@ class _Trainer:
         }
 
 
-def _build(
-    config: RunConfig, generation: Generation, place: Place, device: Device, watchdog: Watchdog
-) -> _Trainer:
+def _build(config: RunConfig, sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> _Trainer:
     """Map the data and build the engine over the processes that have met."""
-    train_stream = TokenStream(generation, "train", config.data.verify)
-    val_stream = TokenStream(generation, "val", config.data.verify)
     engine = build_engine(config, device)
-    n_ctx = config.model.n_ctx
-    order = Order(
-        sequences=generation.splits["train"].sequences(n_ctx),
-        block=config.data.order_block,
-        seed=config.run.seed,
-        generation=generation.number,
-    )
+    data, n_ctx = config.data, config.model.n_ctx
+    samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify)
+    chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences, data.verify)
     spread = config.batch.micro, engine.dp_rank, engine.dp_size
-    feed = TrainFeed(train_stream, order, n_ctx, *spread)
-    held_out = EvalFeed(val_stream, config.train.eval_sequences, n_ctx, *spread)
-    return _Trainer(config, generation, place, device, engine, feed, held_out, watchdog)
+    feed, held_out = TrainFeed(samples, *spread), EvalFeed(chosen, *spread)
+    return _Trainer(config, sources, place, device, engine, feed, held_out, watchdog)
 
 
-def _agree_on(generation: Generation, device: Device) -> None:
+def _agree_on(sources: Sources, device: Device) -> None:
     """Raise RunError on every rank when one of them has found other tokens than the rest."""
-    found = gather_json([generation.number, generation.fingerprint], device.type)
+    found = gather_json([sources.pins, sources.fingerprint], device.type)
     if any(other != found[0] for other in found):
         raise RunError(
-            f"{generation.directory}: the processes have found different generations "
-            f"({', '.join(str(number) for number, _ in found)}): one was published as they started; run again"
+            "the processes have found different generations "
+            f"({'; '.join(_told(pins) for pins, _ in found)}): one was published as they started; run again"
         )
 
 
-def _open_run(config: RunConfig, generation: Generation) -> str:
+def _told(pins: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number}".strip() for name, number in pins.items())
+
+
+def _open_run(config: RunConfig, sources: Sources) -> str:
     """Write what the run directory holds from the start; return the W&B id."""
     run = config.run.dir
     (run / "summary.json").unlink(missing_ok=True)
     save_config(config, run / "config.yaml")
-    tokenizer = generation.directory / "tokenizer"
+    tokenizer = sources.tokenizer
     if tokenizer.is_dir() and not (run / "tokenizer").exists():
         shutil.copytree(tokenizer, run / "tokenizer")  # so that the run can speak by itself
     return wandb_id(run)

@@ -17,8 +17,8 @@ from pipeline.config import RunConfig
 from pipeline.engine import Engine
 from pipeline.errors import RunError, UsageError
 from pipeline.ranks import Place, gather_json
+from pipeline.sources import Sources
 from pipeline.tensorfile import Shapes, TensorFile
-from pipeline.tokens import Generation
 from pipeline.weights import Weights, open_weights
 
 PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
@@ -64,7 +64,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     return writer.path
 
 
-def restore(config: RunConfig, generation: Generation, engine: Engine, place: Place) -> RunState | None:
+def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -> RunState | None:
     """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
 
     Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
@@ -83,7 +83,7 @@ def restore(config: RunConfig, generation: Generation, engine: Engine, place: Pl
             _begin_with(open_weights(config.run.init_from), engine)
         return None
     then = checkpoint.state
-    for change in continuing(config, then, generation):
+    for change in continuing(config, then, sources):
         if place.rank == 0:
             log.warning(change)
     state.set_updates(engine.optimizer, then.updates)
@@ -120,20 +120,20 @@ def seed_generators(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
 
 
-def continuing(config: RunConfig, then: RunState, generation: Generation) -> list[str]:
+def continuing(config: RunConfig, then: RunState, sources: Sources) -> list[str]:
     """List what a configuration changes in a run that it continues: "optimizer.lr: was 0.002, is 0.5".
 
     Raises UsageError with the changes that would make it another run.
     """
     was = {
         **_flat(then.config),
-        "the content of data.tokens": then.generation_fingerprint,
+        "the content of data.tokens": then.sources_fingerprint,
         "the tokenizer": then.tokenizer_fingerprint,
     }
     now = {
         **_flat(config.model_dump(mode="json")),
-        "the content of data.tokens": generation.fingerprint,
-        "the tokenizer": generation.tokenizer_fingerprint,
+        "the content of data.tokens": sources.fingerprint,
+        "the tokenizer": sources.tokenizer_fingerprint,
     }
     changed = {
         name: f"{name}: was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"

@@ -21,7 +21,7 @@ from model import GPT, GPTConfig, hf
 from model.names import padded
 from pipeline.checkpoint import find
 from pipeline.errors import RunError, UsageError
-from pipeline.tokens import Generation
+from pipeline.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def shape_of(where: Path) -> GPTConfig:
         ) from None
 
 
-def misfits(where: Path, config: GPTConfig, generation: Generation) -> list[str]:
+def misfits(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
     """Why a run over these tokens cannot begin with the weights that lie there; nothing when it can."""
     theirs, ours = (_tensors_and_meaning(model) for model in (shape_of(where), config))
     found = [
@@ -92,11 +92,11 @@ def misfits(where: Path, config: GPTConfig, generation: Generation) -> list[str]
         for name in ours
         if ours[name] != theirs[name]
     ]
-    packed_with = generation.directory / "tokenizer"
+    packed_with = sources.tokenizer
     spoken = None if found else _tokenizer_of(where)
     if spoken and packed_with.is_dir() and spoken.huggingface() != load_tokenizer(packed_with).huggingface():
         found.append(
-            f"run.init_from: {where} learned with another tokenizer than {generation.directory} was packed "
+            f"run.init_from: {where} learned with another tokenizer than {packed_with.parent} was packed "
             "with: pack the text again with that one"
         )
     return found

@@ -28,13 +28,13 @@ def main(argv: list[str], report: TextIO) -> int:
         from pipeline.config import load_config
         from pipeline.ranks import place_from_environment
 
-        config, generation = load_config(Path(argv[0]), argv[1:])
+        config, sources = load_config(Path(argv[0]), argv[1:])
         log_to(config.run.dir / "log.txt", rank)
         from pipeline.loop import train
 
         place = place_from_environment()
         assert place is not None
-        train(config, generation, place, stop)
+        train(config, sources, place, stop)
     except RunError as error:
         return _tell(report, str(error), usage=isinstance(error, UsageError))
     except OSError as error:  # a full disk, a directory that cannot be written

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import batches, engine, worker
+from pipeline import engine, sources, worker
 
 FAULT = json.loads(os.environ["FAULT"])
 
@@ -32,7 +32,7 @@ def break_gradients(steps: list[int]) -> None:
     def counted(train_batch: Any) -> Any:
         def one(*arguments: Any) -> Any:
             nonlocal taken
-            taken += 1
+            taken += arguments[-1] > 0  # not the rehearsal, whose learning rate is 0
             return train_batch(*arguments)
 
         return one
@@ -44,22 +44,15 @@ def break_gradients(steps: list[int]) -> None:
 
 def put_noise(first: int, last: int) -> None:
     """Scramble the samples [first, last) of the data order."""
-    slice_of = batches.TokenStream.slice
-    places: list[int] = []
-    order = batches.Order.__call__
+    read = sources.Samples.__call__
 
-    def noted(self: Any, sample: int) -> int:
-        places.append(sample)
-        return order(self, sample)
-
-    def scrambled(self: Any, start: int, length: int) -> Any:
-        tokens = slice_of(self, start, length)
-        if places and first <= places.pop() < last:
-            return np.random.default_rng(start).integers(0, 61, length).astype(tokens.dtype)
+    def scrambled(self: Any, sample: int) -> Any:
+        tokens = read(self, sample)
+        if first <= sample < last:
+            return np.random.default_rng(sample).integers(0, 61, len(tokens)).astype(tokens.dtype)
         return tokens
 
-    batches.Order.__call__ = noted  # type: ignore[method-assign]
-    batches.TokenStream.slice = scrambled  # type: ignore[method-assign]
+    sources.Samples.__call__ = scrambled  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -33,15 +33,15 @@ def train(
     from pipeline.ranks import place_from_environment
 
     place = None if nproc else place_from_environment()
-    settings, generation = load_config(config, overrides or [])
+    settings, sources = load_config(config, overrides or [])
     if place is None:
-        from pipeline.config import check_layout
+        from pipeline.config import check_layout, pinning
         from pipeline.launch import launch
 
         processes = nproc or settings.parallel.pipeline
         check_layout(settings, processes)
         # A pack may publish while the processes start: they take the generation that was found here.
-        launch(config, [*(overrides or []), f"data.generation={generation.number}"], processes)
+        launch(config, [*(overrides or []), *pinning(sources)], processes)
         summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
     else:
         from pipeline.loop import train as train_rank
@@ -49,7 +49,7 @@ def train(
         from pipeline.worker import log_to
 
         log_to(settings.run.dir / "log.txt", str(place.rank))
-        summary = train_rank(settings, generation, place, StopRequest())
+        summary = train_rank(settings, sources, place, StopRequest())
     if place is None or place.rank == 0:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
     if place is not None and place.srun and summary["stopped"]:

@@ -96,8 +96,8 @@ def test_a_run_keeps_its_generation_when_newer_ones_appear(
     run.dir.mkdir()
     save_config(config, run.dir / "config.yaml")
     write_tokens(run.home / "tokens", 2)
-    assert load_config(write(run), [])[1].number == 1
-    assert load_config(write(run), ["run.dir=elsewhere"])[1].number == 2
+    assert load_config(write(run), [])[1].pins == {"": 1}
+    assert load_config(write(run), ["run.dir=elsewhere"])[1].pins == {"": 2}
 
 
 def test_the_resolved_configuration_reads_back_the_same(tiny_run: MakeRun) -> None:

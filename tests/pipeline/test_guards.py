@@ -23,8 +23,7 @@ from pipeline.batches import TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import load_config
 from pipeline.ledger import Ledger
-from pipeline.order import Order
-from pipeline.tokens import TokenStream
+from pipeline.sources import Samples
 
 MakeRun = Callable[..., Any]
 WORKER = Path(__file__).parents[1] / "faulty_worker.py"
@@ -102,9 +101,8 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
     assert checkpoint.state.ledger == [noise]
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 51))
 
-    config, generation = load_config(run.dir / "config.yaml", [])
-    order = Order(generation.splits["train"].sequences(16), 4, config.run.seed, generation.number)
-    read = TrainFeed(TokenStream(generation, "train"), order, 16, 4, 0, 1, Ledger(((80, 88),)))
+    config, sources = load_config(run.dir / "config.yaml", [])
+    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4), 4, 0, 1, Ledger(((80, 88),)))
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     assert checkpoint.state.stream_hash == read.take_hash(), "of all that stands in the weights, no noise"
@@ -120,7 +118,7 @@ def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
 
 def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_run: MakeRun) -> None:
     run = tiny_run("stalls")
-    process = run.start("train.tokens=1600000", "guards.stall_s=4")
+    process = run.start("train.tokens=1600000", "guards.stall_s=10")
     run.wait_for_step(3, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     stalled = int(children[1])
@@ -131,7 +129,7 @@ def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_r
         if process.poll() is None:
             os.kill(stalled, signal.SIGKILL)
     assert process.returncode == 1
-    assert "no step in 4 s (guards.stall_s)" in err
+    assert "no step in 10 s (guards.stall_s)" in err
     stacks = (run.dir / "stacks-rank-00000.txt").read_text()
     assert "_advance" in stacks
     assert "train_batch" in stacks

@@ -21,17 +21,16 @@ from model.init import initialise
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import RunConfig, load_config
-from pipeline.order import Order
 from pipeline.schedule import batch_size, learning_rate
-from pipeline.tokens import Generation, TokenStream, load_generation
+from pipeline.sources import HeldOut, Samples, Sources
 from pipeline.weights import open_weights
 
 MakeRun = Callable[..., Any]
 
 
 def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_run: Any) -> None:
-    config, generation = load_config(finished_run.dir / "config.yaml", [])
-    expected = plain_torch(config, generation)
+    config, sources = load_config(finished_run.dir / "config.yaml", [])
+    expected = plain_torch(config, sources)
     steps = [row for row in finished_run.metrics() if "loss" in row]
     assert [row["batch"] for row in steps] == [batch for batch, _, _ in expected]
     assert len({row["batch"] for row in steps}) == 3, "the ramp has several sizes"
@@ -52,9 +51,10 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
     checkpoint = find(finished_run.dir)
     assert checkpoint is not None
     model = open_weights(finished_run.dir).model()
-    stream = TokenStream(load_generation(finished_run.home / "tokens", 1), "val")
+    _, sources = load_config(finished_run.dir / "config.yaml", [])
     with torch.no_grad():
-        losses = [model(x, y) for x, y in EvalFeed(stream, 8, 16, 4, 0, 1).batches()]
+        feed = EvalFeed(HeldOut.of(sources, n_ctx=16, sequences=8), 4, 0, 1)
+        losses = [model(x, y) for x, y in feed.batches()]
     assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
 
 
@@ -167,7 +167,7 @@ def worker_of(launcher: int) -> Any:
     return int(children[-1]) if children else None
 
 
-def plain_torch(config: RunConfig, generation: Generation) -> list[tuple[int, float, float]]:
+def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, float]]:
     """Train without DeepSpeed: (batch, loss, gradient norm before clipping) of each step."""
     model = GPT(config.model)
     initialise(model.named_parameters(), config.model, config.run.seed)
@@ -181,18 +181,13 @@ def plain_torch(config: RunConfig, generation: Generation) -> list[tuple[int, fl
         eps=wanted.eps,
     )
     n_ctx = config.model.n_ctx
-    order = Order(
-        generation.splits["train"].sequences(n_ctx),
-        config.data.order_block,
-        config.run.seed,
-        generation.number,
-    )
+    samples = Samples.of(sources, n_ctx, config.run.seed, config.data.order_block)
     consumed, done = 0, []
     while consumed < config.samples:
         batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
-        feed = TrainFeed(TokenStream(generation, "train"), order, n_ctx, batch, 0, 1)
+        feed = TrainFeed(samples, batch, 0, 1)
         ((inputs, targets),) = feed.batches(consumed, batch)
         consumed += batch
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
