@@ -209,7 +209,7 @@ def test_the_tasks_of_srun_refuse_to_read_different_generations(tiny_run: MakeRu
     for rank in ranks:
         _, err = rank.communicate(timeout=120)
         assert rank.returncode == 1
-        assert "the processes have found different generations (1, 2)" in " ".join(err.split())
+        assert "the processes have found different generations (1; 2)" in " ".join(err.split())
     assert not (run.dir / "config.yaml").exists()
 
 
