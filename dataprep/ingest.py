@@ -138,7 +138,7 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     for increment in corpus.increments():
         if not increment.closed or text_shards.complete(build, increment):
             continue
-        judged = _judge(corpus, build, increment, workers, progress)
+        judged = judge(corpus, build, increment, workers, progress)
         if corpus.recipe.select.decontaminate:
             _decontaminate(corpus, build, increment, workers, progress)
         with progress("shard", judged.passed, "documents") as tick:
@@ -174,7 +174,7 @@ def score_documents(corpus: Corpus, increment: Increment, workers: int, progress
         run_all(score.run_part, parts, workers, tick)
 
 
-def _judge(corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress) -> Record:
+def judge(corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress) -> Record:
     """Steps `select` and `dedup` of one increment, once those before it are judged."""
     this = (corpus, build, increment)
     work = Work.of(*this)

@@ -78,6 +78,6 @@ def _commit(
 ) -> Record:
     stem = f"part-{part:05d}"
     output = publish_table(corpus.root, directory, stem, pa.Table.from_pylist(rows, schema=schema))
-    versions = {"minhash": str(minhash.VERSION)}
+    versions = score.versions(corpus) if directory.name == score.STAGE else {}
     record = Record(directory.name, stem, {}, [output], len(rows), len(rows), {}, versions)
     return commit(directory / f"{stem}.json", record)

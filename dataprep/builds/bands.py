@@ -86,8 +86,13 @@ def ordered(parts: Sequence[Buckets]) -> Buckets:
     """All of them, in order."""
     keys = np.concatenate([np.empty(0, np.uint64), *(part.keys for part in parts)])
     documents = np.concatenate([np.empty(0, np.uint32), *(part.documents for part in parts)])
-    order = np.lexsort((documents, keys))
-    return Buckets(keys[order], documents[order])
+    order = np.argsort(keys)
+    keys, documents = keys[order], documents[order]
+    same = np.zeros(len(keys) + 1, bool)
+    same[1:-1] = keys[1:] == keys[:-1]
+    tied = np.flatnonzero(same[1:] | same[:-1])
+    documents[tied] = documents[tied][np.lexsort((documents[tied], keys[tied]))]
+    return Buckets(keys, documents)
 
 
 def save(path: Path, buckets: Buckets, scheme: Scheme) -> None:
@@ -116,8 +121,8 @@ def load(path: Path, scheme: Scheme) -> Buckets:
     if scheme.bands and found != scheme:
         raise DataError(
             f"{path}: was made with {_words(found)}, and these documents with {_words(scheme)}; make the "
-            f"build that holds it anew with the same near_duplicates.bands and rows (`corpus select`), "
-            f"after removing {path.parent.parent} if it is of an older version"
+            "build that holds it anew with the same near_duplicates.bands and rows (`corpus select`), if it "
+            "is of an older version after `corpus score`"
         )
     if not number:
         return Buckets(np.empty(0, np.uint64), np.empty(0, np.uint32))

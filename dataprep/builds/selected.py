@@ -16,7 +16,6 @@ from dataprep.builds import bands, select
 from dataprep.builds.work import Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
-from dataprep.errors import DataError
 from dataprep.store import Record, attempt_path, commit, done, publish, read_table
 
 STEP = "select"
@@ -52,7 +51,6 @@ def run_part(
         return record
 
     documents, scores = (read_table(corpus.root, record.outputs) for record in facts)
-    _same_signatures(increment, facts[1])
     rows = _judged(documents.select(IDENTITY), scores, corpus)
     tick(len(rows))
     order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
@@ -91,13 +89,3 @@ def _judged(identity: pa.Table, scores: pa.Table, corpus: Corpus) -> np.ndarray:
     rows["verdict"] = verdicts
     rows["number"] = [np.nan if number is None else number for number in numbers]
     return rows
-
-
-def _same_signatures(increment: Increment, scores: Record) -> None:
-    """Raise DataError for signatures that another version of MinHash made: they say nothing beside ours."""
-    made = scores.versions.get("minhash", "unknown")
-    if made != str(minhash.VERSION):
-        raise DataError(
-            f"{increment.path}: its signatures are of MinHash {made}, this is MinHash {minhash.VERSION}; "
-            f"run `outbound corpus score` on the corpus first"
-        )

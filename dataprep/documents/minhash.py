@@ -2,9 +2,7 @@
 
 A word is a run of letters, marks and digits, in lower case by character; whatever else stands between words
 counts for nothing. In scripts that are written without spaces every such character is a word. A text of fewer
-than five words has no shingles: only its exact copies are found. Signatures are minima of the shingles'
-multiples by odd numbers, modulo 2^32 (Bohman, Cooper and Frieze 2000 on linear permutations; no shift is
-added, for the shingles are mixed already).
+than five words has no shingles: only its exact copies are found.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-VERSION = 2
+VERSION = 3
 """Stands beside every signature; a change of words, hashes or permutations raises it."""
 
 GRAM = 5
@@ -36,8 +34,6 @@ UNSPACED = (
 
 SEGMENT = 1 << 18
 """Characters that are hashed at once; a longer word is cut."""
-_BLOCK = 512
-"""Shingles that are multiplied at once, so that the products stay in the cache."""
 
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
@@ -55,7 +51,7 @@ def shingles(text: str) -> U64:
     number = len(words) - GRAM + 1
     grams = words[:number].copy()
     for place in range(1, GRAM):  # a polynomial in an odd base, so that order matters, wrapping modulo 2^64
-        grams *= _BASE
+        grams *= _WORD_BASE
         grams += words[place : place + number]
     grams = _mixed(grams)
     grams.sort()
@@ -65,13 +61,22 @@ def shingles(text: str) -> U64:
 
 
 def signature(shingles: U64) -> U32:
-    """(140,) uint32 MinHash signature; all ones for no shingles."""
-    lowest = np.full(PERMUTATIONS, np.iinfo(np.uint32).max, np.uint32)
-    values = (shingles >> np.uint64(32)).astype(np.uint32)
-    for start in range(0, len(values), _BLOCK):
-        products = np.multiply.outer(_FACTORS, values[start : start + _BLOCK])
-        np.minimum(lowest, products.min(axis=1), out=lowest)
-    return lowest
+    """(140,) uint32 MinHash signature; all ones for no shingles.
+
+    Place k of it is the smallest shingle in the k-th of 140 equal ranges of hashes (one permutation hashing,
+    Li, Owen and Zhang 2012), and where a range is empty, the minimum over all shingles of a k-th linear
+    permutation (Bohman, Cooper and Frieze 2000). Two sets agree at a place with probability J: if their union
+    has a shingle in the range, its smallest decides, and if not, both take the permutation. So it costs one
+    search in a long text, and in a short one multiplications of few shingles.
+    """
+    if not len(shingles):
+        return np.full(PERMUTATIONS, np.iinfo(np.uint32).max, np.uint32)
+    values = shingles.astype(np.uint32)
+    bounds = np.searchsorted(shingles, _RANGES)
+    result: U32 = values[np.minimum(bounds, len(shingles) - 1)]
+    empty = np.diff(bounds, append=len(shingles)) == 0
+    result[empty] = np.multiply.outer(_FACTORS[empty], values).min(axis=1)
+    return result
 
 
 def jaccards(one: U64, others: Sequence[U64]) -> npt.NDArray[np.float64]:
@@ -98,42 +103,49 @@ def bucket(signatures: U32, band: int, rows: int) -> U64:
 
 def _words(text: str) -> U64:
     """(n,) hashes of the words of a text, in order."""
-    letters, unspaced = _alphabet()
     characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    found, start = [np.empty(0, np.uint64)], 0
+    if len(characters) <= SEGMENT:
+        return _hashes(_alphabet().take(characters))
+    found, start = [], 0
     while start < len(characters):
-        segment = characters[start : start + SEGMENT]
+        letters = _alphabet().take(characters[start : start + SEGMENT])
         if start + SEGMENT < len(characters):  # ends where a word ends, if it can
-            between = np.flatnonzero((letters.take(segment) == 0) | unspaced.take(segment))
-            segment = segment[: between[-1] + 1 if len(between) else SEGMENT]
-        found.append(_hashes(letters.take(segment), unspaced.take(segment)))
-        start += len(segment)
-    return found[1] if len(found) == 2 else np.concatenate(found)
+            ends = np.flatnonzero((letters == 0) | (letters >= _ALONE))
+            letters = letters[: ends[-1] + 1 if len(ends) else SEGMENT]
+        found.append(_hashes(letters))
+        start += len(letters)
+    return np.concatenate(found)
 
 
-def _hashes(letters: U64, unspaced: npt.NDArray[np.bool_]) -> U64:
+def _hashes(letters: U64) -> U64:
     """The hash of each word: a polynomial over its letters, wherever the word stands."""
     inside = letters != 0
     begins = inside.copy()
-    begins[1:] &= ~inside[:-1] | unspaced[1:] | unspaced[:-1]
-    starts = np.flatnonzero(begins)
+    begins[1:] &= ~inside[:-1]
+    if letters.max(initial=0) >= _ALONE:
+        alone = letters >= _ALONE
+        begins |= alone
+        begins[1:] |= inside[1:] & alone[:-1]
+    starts = begins.nonzero()[0]
     if not len(starts):
         return np.empty(0, np.uint64)
-    sums = np.add.reduceat(letters * _POWERS[: len(letters)], starts)
-    return _mixed(sums * _INVERSE_POWERS[starts])
+    sums: U64 = np.add.reduceat(letters * _POWERS[: len(letters)], starts)
+    sums *= _INVERSE_POWERS.take(starts)
+    return sums
 
 
 @cache
-def _alphabet() -> tuple[U64, npt.NDArray[np.bool_]]:
-    """For every code point, its number in lower case, 0 for what is in no word; and whether it is a word."""
-    letters, unspaced = np.zeros(0x110000, np.uint64), np.zeros(0x110000, bool)
+def _alphabet() -> U64:
+    """For every code point its number in lower case, 0 for what is in no word, over `_ALONE` for a word."""
+    letters = np.zeros(0x110000, np.uint64)
     for point in range(0x20000):
         if unicodedata.category(chr(point))[0] in "LMN":
             letters[point] = ord(chr(point).lower()[0])
-    for first, last in re.findall("(.)-(.)", UNSPACED):
-        unspaced[ord(first) : ord(last) + 1] = True
     letters[0x20000:0x40000] = np.arange(0x20000, 0x40000)
-    return letters, unspaced & (letters != 0)
+    for first, last in re.findall("(.)-(.)", UNSPACED):
+        script = letters[ord(first) : ord(last) + 1]
+        script[script > 0] += _ALONE
+    return letters
 
 
 def _mixed(values: U64) -> U64:
@@ -144,6 +156,9 @@ def _mixed(values: U64) -> U64:
 
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_WORD_BASE = np.uint64(0xD1342543DE82EF95)
+_ALONE = np.uint64(1 << 32)
 _POWERS = np.full(SEGMENT, _BASE).cumprod()
 _INVERSE_POWERS = np.full(SEGMENT, np.uint64(pow(int(_BASE), -1, 1 << 64))).cumprod()
 _FACTORS = (_mixed(np.arange(1, PERMUTATIONS + 1, dtype=np.uint64)) >> np.uint64(32)).astype(np.uint32) | 1
+_RANGES = np.array([-(-(place << 64) // PERMUTATIONS) for place in range(PERMUTATIONS)], np.uint64)

@@ -69,7 +69,7 @@ def test_a_word_longer_than_a_segment_is_cut_and_costs_no_more(monkeypatch: pyte
     assert len(minhash.shingles("x" * 49 + " end")) == 2  # five pieces and a word
 
 
-@pytest.mark.parametrize("size", [30, 1000])
+@pytest.mark.parametrize("size", [30, 300, 3000])
 def test_signatures_estimate_jaccard_within_theory(size: int) -> None:
     errors = []
     for share in np.linspace(0.1, 0.98, 100):
@@ -104,4 +104,4 @@ def test_unspaced_scripts_are_cut_into_characters() -> None:
 
 def test_the_signature_of_a_text_never_changes() -> None:
     shingles = minhash.shingles("The quick brown fox jumps over the lazy dog, again and again: 東京都は!")
-    assert xxhash.xxh3_64_hexdigest(minhash.signature(shingles).tobytes()) == "91d132b889b607e6"
+    assert xxhash.xxh3_64_hexdigest(minhash.signature(shingles).tobytes()) == "3c3a5afbeb4e9cc7"
