@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataprep.store import room_in
+
 RUN_BYTES = 32 << 20
 """Tables are gathered in memory up to this size before they are sorted and written as one run."""
 BATCH_ROWS = 512
@@ -51,6 +53,7 @@ class Spill:
         directory.mkdir(parents=True, exist_ok=True)
         self.rows = 0
         self._schema = schema
+        self._directory = directory
         self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115, closed by __exit__
         self._runs: list[_Run] = []
         self._gathered: list[pa.Table] = []
@@ -85,10 +88,11 @@ class Spill:
         numbers = np.asarray(table[0])
         order = np.argsort(numbers, kind="stable")
         offsets = [self._file.tell()]
-        for batch in table.take(order).to_batches(BATCH_ROWS):
-            self._file.write(batch.serialize())
-            offsets.append(self._file.tell())
-        self._file.flush()
+        with room_in(self._directory):
+            for batch in table.take(order).to_batches(BATCH_ROWS):
+                self._file.write(batch.serialize())
+                offsets.append(self._file.tell())
+            self._file.flush()
         self._runs.append(_Run(numbers[order[::BATCH_ROWS]], np.array(offsets, np.int64)))
 
     def _slice(self, run: _Run, low: int, high: int) -> pa.Table:

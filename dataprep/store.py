@@ -24,6 +24,9 @@ import xxhash
 from dataprep.errors import DataError
 
 READ_BYTES = 4 << 20
+
+_latest: Path | None = None
+"""The file that this process began to write last."""
 NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
@@ -63,8 +66,27 @@ def hash_file(path: Path) -> str:
 
 def attempt_path(directory: Path, stem: str) -> Path:
     """A name that no other attempt has, for a file that is still being written."""
+    global _latest
     directory.mkdir(parents=True, exist_ok=True)
-    return directory / f".{stem}.{socket.gethostname()}.{os.getpid()}.part"
+    _latest = directory / f".{stem}.{socket.gethostname()}.{os.getpid()}.part"
+    return _latest
+
+
+def full(error: OSError) -> DataError | None:
+    """What to tell of a write that failed because the disk, or the user's share of it, is full; else None.
+
+    The system does not name the file of a failed write: it is the attempt that this process began last,
+    and it is removed, to give its room back.
+    """
+    if error.errno not in NO_ROOM:
+        return None
+    path = error.filename or _latest
+    if not error.filename and _latest:
+        _latest.unlink(missing_ok=True)
+    return DataError(
+        f"{path or 'a file'}: {os.strerror(error.errno)}; make room and run the same command again: what is "
+        "finished stands, and it goes on from there"
+    )
 
 
 def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) -> Output:

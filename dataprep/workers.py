@@ -15,6 +15,8 @@ from multiprocessing.queues import Queue
 from threading import Thread
 from typing import Any, TypeVar
 
+from dataprep.store import full
+
 R = TypeVar("R")
 
 Progress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
@@ -31,7 +33,7 @@ def run_all(
 ) -> list[R]:
     """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here."""
     if workers <= 1 or len(parts) <= 1:
-        return [function(*part, tick) for part in parts]
+        return [_call(function, part, tick) for part in parts]
     # spawned, not forked: Arrow and numpy keep threads that a fork would leave half copied
     context = multiprocessing.get_context("spawn")
     ticks: Queue[int | None] = context.Queue()
@@ -39,7 +41,7 @@ def run_all(
     relay.start()
     try:
         with ProcessPoolExecutor(min(workers, len(parts)), context, _start, (ticks,)) as pool:
-            return list(pool.map(_call, [function] * len(parts), parts))
+            return list(pool.map(_call_here, [function] * len(parts), parts))
     finally:
         ticks.put(None)
         relay.join()
@@ -59,8 +61,18 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _call(function: Callable[..., R], part: tuple[Any, ...]) -> R:
-    return function(*part, _ticks.put)
+def _call_here(function: Callable[..., R], part: tuple[Any, ...]) -> R:
+    return _call(function, part, _ticks.put)
+
+
+def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Callable[[int], None]) -> R:
+    """Call it; a full disk becomes a DataError here, where the file is known."""
+    try:
+        return function(*part, tick)
+    except OSError as error:
+        if told := full(error):
+            raise told from None
+        raise
 
 
 def _relay(ticks: Queue[int | None], tick: Callable[[int], None]) -> None:

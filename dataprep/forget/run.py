@@ -28,6 +28,7 @@ from dataprep.store import Output, Record, commit, encoded, publish_table, read_
 from dataprep.tombstones import (
     FOLDER,
     SCHEMA,
+    Forgotten,
     Tombstone,
     done_path,
     tombstone_path,
@@ -47,8 +48,8 @@ class Plan:
     record: Record
 
 
-def begin(corpus: Corpus, tombstone: Tombstone) -> int:
-    """Write the tombstone of a thing that is to be forgotten; returns its number.
+def begin(corpus: Corpus, tombstone: Tombstone) -> None:
+    """Write the tombstone of a thing that is to be forgotten, unless it is forgotten already.
 
     Raises DataError while an increment is unfinished: its crawl would go on with what it has in hand.
     """
@@ -59,14 +60,21 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> int:
                 f"(--hours 0 leaves what is not fetched yet), or `corpus drop {corpus.root} {increment.name}`"
             )
     _refuse_unknown_layers(corpus)
-    known = tombstones(corpus.root)
-    for number, other in known.items():
-        if other == tombstone:
-            return number
-    number = max(known, default=0) + 1
+    if _stays_out(corpus, tombstone):
+        return
+    number = max(tombstones(corpus.root), default=0) + 1
     content = msgspec.json.format(msgspec.json.encode(tombstone), indent=1) + b"\n"
     write_once(tombstone_path(corpus.root, number), content)
-    return number
+
+
+def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
+    """Whether earlier tombstones say all that a new one says."""
+    known = Forgotten.of(corpus.root)
+    return (
+        known.url_keys >= {bytes.fromhex(key) for key in tombstone.url_keys}
+        and known.sites >= set(tombstone.sites)
+        and known.submissions >= set(tombstone.submissions)
+    )
 
 
 def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:

@@ -7,6 +7,7 @@ import sys
 from rich.markup import escape
 
 from dataprep.errors import DataError
+from dataprep.store import full
 from pipeline.cli import corpus, demo, model, submit, tokens, train  # noqa: F401 (importing a group registers it)
 from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
@@ -20,8 +21,10 @@ def main() -> None:
         app()
     except UsageError as error:
         sys.exit(complain(error, USAGE))
-    except (DataError, RunError, OSError) as error:
+    except (DataError, RunError) as error:
         sys.exit(complain(error, FAILED))
+    except OSError as error:
+        sys.exit(complain(full(error) or error, FAILED))
 
 
 def complain(error: Exception, code: int) -> int:

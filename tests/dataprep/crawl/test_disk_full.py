@@ -1,0 +1,115 @@
+"""A disk that fills up in any stage is told in one line and costs nothing that is finished.
+
+The disk is a tmpfs of some hundred KB in a mount namespace of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import result
+
+from dataprep.corpus import Corpus
+from dataprep.recipe import Collect, Recipe, Select
+
+REPOSITORY = Path(__file__).parents[3]
+UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+STEP_KB = 256
+
+SCRIPT = """
+set -e
+mkdir -p disk
+mount -t tmpfs -o size=4m none disk
+cp -r corpus disk/
+used=$(du -sk disk | cut -f1)
+failures=0
+for more in $(seq 4 {step} 4000); do
+  mount -o remount,size=$((used + more))k disk
+  if {command} > out.txt 2> err.txt; then break; fi
+  failures=$((failures + 1))
+  cat err.txt >> errors.txt
+  grep -q 'make room' err.txt || {{ cat err.txt; exit 1; }}
+  ! grep -q Traceback err.txt
+done
+echo $failures > failures.txt
+cp -r disk grown
+"""
+
+
+def possible() -> bool:
+    """Whether this user may mount a tmpfs in a namespace."""
+    if not shutil.which("unshare"):
+        return False
+    probe = ["sh", "-c", "mkdir -p /tmp/outbound-probe && mount -t tmpfs none /tmp/outbound-probe"]
+    return subprocess.run([*UNSHARE, *probe], capture_output=True, check=False).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not possible(), reason="this user may not mount a tmpfs here")
+
+
+@pytest.fixture(scope="module")
+def crawled(shared_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus whose pages are fetched and whose other stages are to come, and the dump beside it."""
+    desk = tmp_path_factory.mktemp("desk")
+    rng, posts = random.Random(1), []
+    words = [f"{a}{b}" for a in "bcdfghjklmnpqrstvwxz" for b in ("arbour", "inter", "oat", "antern", "arket")]
+    for n in range(30):
+        text = " ".join(rng.choices(words, k=2500))
+        page = f"<html><body><article><p>{text}</p></article></body></html>"
+        url = shared_site.html(f"http://full-{n % 3}.test/{n}", page)
+        posts.append({"id": str(n), "url": url, "score": 9, "created_utc": n, "subreddit": "x"})
+    (desk / "dump.json").write_text("\n".join(map(json.dumps, posts)))
+    recipe = Recipe(name="full", collect=Collect(partition_mb=0.05), select=Select(shard_mb=0.1))
+    Corpus.create(desk / "corpus", recipe)
+    result("corpus", "add", desk / "corpus", desk / "dump.json", "--until", "fetch", *crawl(shared_site))
+    return desk
+
+
+def crawl(site: Any) -> list[str]:
+    return ["--allow-loopback", f"--connect-to=::127.0.0.1:{site.port}", "--delay=0", "--workers=1"]
+
+
+def grown(desk: Path, *command: str, step_kb: int = STEP_KB) -> int:
+    """Run a command on a disk that gets `step_kb` more each time it is full; how often it was."""
+    line = " ".join([sys.executable, "-m", "pipeline.cli.main", *command])
+    script = SCRIPT.format(step=step_kb, command=line)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(
+        [*UNSHARE, "bash", "-c", script],
+        cwd=desk,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return int((desk / "failures.txt").read_text())
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    files = [path for path in root.rglob("*") if path.is_file() and not path.name.endswith(".part")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_a_full_disk_loses_nothing_in_any_stage(crawled: Path, shared_site: Any, tmp_path: Path) -> None:
+    shutil.copytree(crawled, tmp_path, dirs_exist_ok=True)
+    failures = grown(tmp_path, "corpus", "add", "disk/corpus", "dump.json", *crawl(shared_site))
+    assert failures >= 3
+    named = (tmp_path / "errors.txt").read_text()
+    assert "/documents/" in named or "/scores/" in named
+    result("corpus", "add", tmp_path / "corpus", tmp_path / "dump.json", *crawl(shared_site))
+    assert tree(tmp_path / "grown" / "corpus") == tree(tmp_path / "corpus")
+
+    shutil.rmtree(tmp_path / "grown")
+    failures = grown(tmp_path, "corpus", "forget", "disk/corpus", "--site", "full-1.test", step_kb=160)
+    assert failures >= 2
+    result("corpus", "forget", tmp_path / "corpus", "--site", "full-1.test")
+    assert tree(tmp_path / "grown" / "corpus") == tree(tmp_path / "corpus")
