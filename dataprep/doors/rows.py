@@ -26,6 +26,9 @@ from dataprep.store import Record, commit, done, publish_table
 from dataprep.tombstones import REASON, Forgotten
 from dataprep.urls import Canonical, canonical
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Stands before texts that once were files of their own."""
+
 
 @dataclass(frozen=True)
 class Fields:
@@ -184,7 +187,7 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     """
     if row.loss:
         return row.loss
-    content = row.text.strip().encode("utf-8", "replace")
+    content = row.text.removeprefix(BYTE_ORDER_MARK).strip().encode("utf-8", "replace")
     if not content:
         return "no_text"
     url, site = each.url(row.number), ""

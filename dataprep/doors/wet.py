@@ -22,7 +22,7 @@ def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Ro
         elif found.kind == "conversion":
             number += 1
             try:
-                text = found.block.decode("utf-8-sig")
+                text = found.block.decode()
             except UnicodeDecodeError as error:
                 yield Row(number, loss="not_utf8", detail=str(error))
             else:

@@ -163,15 +163,19 @@ def commit_index(
     So every later increment finds its links, whatever kind of increment stands before it.
     """
     path = corpus.index_record(increment)
-    _, outputs = previous_index(corpus, increment)
-    if not outputs:
-        for name, dtype in (("urls", URL), ("submissions", np.uint64)):
-            stem = f"{path.stem}-{name}"
-            written = attempt_path(path.parent, stem)
-            with ArrayWriter(written, dtype):
-                pass
-            outputs.append(publish(corpus.root, written, stem, ".npy"))
-    outputs = [urls or outputs[0], outputs[1]]
+    _, previous = previous_index(corpus, increment)
+
+    def empty(name: str, dtype: npt.DTypeLike) -> Output:
+        stem = f"{path.stem}-{name}"
+        written = attempt_path(path.parent, stem)
+        with ArrayWriter(written, dtype):
+            pass
+        return publish(corpus.root, written, stem, ".npy")
+
+    outputs = [
+        urls or (previous[0] if previous else empty("urls", URL)),
+        previous[1] if previous else empty("submissions", np.uint64),
+    ]
     rows = outputs[0].rows
     return commit(path, Record("index", path.stem, inputs, outputs, rows, rows))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pywb_server import index_warcs
 
+from dataprep.builds.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/corpus.md", "docs/training.md"]
+PAGES = ["README.md", "docs/corpus.md", "docs/doors.md", "docs/training.md"]
 
 
 def commands(page: str) -> list[str]:
@@ -35,7 +38,24 @@ def desk(root: Path, result: dict[str, Any]) -> Path:
         shutil.copyfile(dump, root.parent / dump.name)
     (root.parent / "evals").mkdir()
     (root.parent / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
+    _archive(root)
     return root.parent
+
+
+def _archive(root: Path) -> None:
+    """What docs/doors.md imports: the demo's pages as an archive with its index, books, and articles."""
+    archive, novels = root.parent / "crawl", root.parent / "novels"
+    archive.mkdir()
+    novels.mkdir()
+    for warc in (root / "corpus").glob("increments/0001-*/pages/*.warc.gz"):
+        shutil.copyfile(warc, archive / warc.name)
+    index_warcs(root.parent / "index.cdxj", archive)
+    texts = [
+        doc["text"] for tar in (root / "corpus").glob("builds/*/text/*.tar") for doc in read_documents(tar)
+    ]
+    for number in range(3):
+        (novels / f"novel-{number}.txt").write_text("\n\n".join(texts[number::3]))
+    (root.parent / "articles.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Run, check_layout, load_config, save_config
+from pipeline.config import Data, Run, check_layout, load_config, save_config
 from pipeline.errors import RunError, UsageError
 
 MakeRun = Callable[..., Any]
@@ -151,3 +151,14 @@ def test_the_configurations_that_we_ship_are_whole(path: Path, tiny_run: MakeRun
     config, _ = load_config(path, [tokens, *enough])
     raw = yaml.safe_load(path.read_text())
     assert set(raw) == set(type(config).model_fields), "every section is written out"
+
+
+def test_gpt_3_s_mix_is_of_shipped_recipes_in_the_papers_weights() -> None:
+    configs = Path(__file__).parents[2] / "configs"
+    text = (configs / "mixtures" / "gpt3.yaml").read_text()
+    sources = Data.model_validate(yaml.safe_load(text)["data"]).sources()
+    weights = {name: weight for name, (_, _, weight) in sources.items()}
+    assert list(weights.values()) == [60, 22, 8, 8, 3]  # Brown et al. 2020, table 2.2
+    assert weights.keys() <= {path.stem for path in (configs / "corpora").glob("*.yaml")}
+    shares = [f"{100 * weight / sum(weights.values()):.1f} %" for weight in weights.values()]
+    assert f"{', '.join(shares[:-1])} and {shares[-1]}" in text
