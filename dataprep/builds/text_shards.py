@@ -18,7 +18,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,13 @@ def plan(corpus: Corpus, build: Build, increment: Increment) -> list[Shard]:
 
     An increment that keeps nothing has one shard without rows, whose record says that it is done.
     """
-    rows = _written(corpus, build, increment)
-    characters = [
-        read_table(corpus.root, record.outputs[:1], ["characters"])["characters"].to_numpy()[
-            rows["row"][rows["part"] == part]
-        ]
-        for part, record in enumerate(increment.records("scores"))
-    ]
-    sizes = np.concatenate([np.empty(0, np.int64), *characters])
+    rows, _ = _written(corpus, build, increment)
+    sizes = np.empty(0, np.int64)
+    scores = increment.records("scores")
+    bounds = np.searchsorted(rows["part"], np.arange(len(scores) + 1))
+    for record, (first, last) in zip(scores, pairwise(bounds), strict=True):
+        characters = read_table(corpus.root, record.outputs[:1], ["characters"])["characters"].to_numpy()
+        sizes = np.append(sizes, characters[rows["row"][first:last]])
     numbers = (np.cumsum(sizes) - sizes) // int(corpus.recipe.select.shard_mb * 1e6)
     _, starts = np.unique(numbers, return_index=True)
     if not len(rows):
@@ -270,25 +269,26 @@ def _records(build: Build, increment: Increment) -> list[Record]:
     return [record for record in build.records(STEP) if record.part.startswith(f"{increment.number:04d}-")]
 
 
-def _written(corpus: Corpus, build: Build, increment: Increment) -> npt.NDArray[np.void]:
-    """The kept rows of an increment that are not contaminated (kept.KEPT_ROW)."""
+def _written(
+    corpus: Corpus, build: Build, increment: Increment
+) -> tuple[npt.NDArray[np.void], dict[tuple[int, int], list[Span]]]:
+    """The kept rows that are not contaminated (kept.KEPT_ROW), and the pieces of those that were cut."""
     rows = kept.kept_rows(corpus, build, increment)
     pieces = decontaminate.pieces(corpus, build, increment)
-    gone = {place for place, left in pieces.items() if not left}
-    if not gone:
-        return rows
+    if not pieces:
+        return rows, pieces
     stays = [
-        (part, row) not in gone for part, row in zip(rows["part"].tolist(), rows["row"].tolist(), strict=True)
+        bool(pieces.get((part, row), True))
+        for part, row in zip(rows["part"].tolist(), rows["row"].tolist(), strict=True)
     ]
-    return rows[np.array(stays, np.bool_)]
+    return rows[np.array(stays, np.bool_)], pieces
 
 
 def _documents(
     corpus: Corpus, build: Build, increment: Increment, shard: Shard
 ) -> Iterator[tuple[dict[str, Any], list[Span] | None]]:
     """Each document of a shard with what KEY.json says of it, and its pieces if it was cut."""
-    rows = _written(corpus, build, increment)
-    pieces = decontaminate.pieces(corpus, build, increment)
+    rows, pieces = _written(corpus, build, increment)
     here = {
         part: rows["row"][(rows["part"] == part) & (rows["row"] >= low) & (rows["row"] < high)]
         for part, low, high in shard.ranges

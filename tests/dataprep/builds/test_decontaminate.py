@@ -222,6 +222,23 @@ def test_any_number_of_processes_makes_the_same_files(tmp_path: Path) -> None:
         assert names[0] == names[1] != []  # they hold the files' hashes
 
 
+def test_what_a_kill_left_out_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
+    pages = [(n, f"u{n}", prose(n, 600) + EXAMPLE + " " + prose(n + 100, 600)) for n in range(6)]
+    corpus = corpus_with(tmp_path / "c", sets(tmp_path / "e", QUESTION), pages[:3], pages[3:])
+    samples(corpus)
+    path = corpus.current_build().path
+    before = {
+        file: file.read_bytes() for step in ("hits", "clean", "text") for file in path.glob(f"{step}/*")
+    }
+    for lost in ("text/0002-00000.json", "clean/0002.json", "hits/0002-00001.json"):
+        (path / lost).unlink()
+        samples(corpus)
+        assert {file: file.read_bytes() for file in before} == before
+        assert list(problems(corpus, lambda _: None)) == []
+        (path / "text" / "0002-00000.json").unlink()
+    samples(corpus)
+
+
 def test_a_build_without_evaluation_sets_has_no_trace_of_the_step(tmp_path: Path) -> None:
     corpus = corpus_with(tmp_path, None, [(1, "u", prose(1, 500))])
     samples(corpus)
