@@ -48,7 +48,7 @@ LINK = ["url_key", "url", "site", "karma", "first_seen"]
 LIBRARIES = ("trafilatura", "lxml", "htmldate", "justext", "charset-normalizer")
 """Whose versions decide what a page's text is."""
 
-_sandboxes = Sandboxes("dataprep.documents.page_text:in_sandbox")
+sandboxes = Sandboxes("dataprep.documents.page_text:in_sandbox")
 """Kept from partition to partition: a child takes longer to start than a page to read."""
 
 
@@ -126,7 +126,7 @@ def _extracted(
         for page in pages
     )
     limits = Limits(settings.cpu_seconds, settings.memory_mb << 20)
-    return _sandboxes.map(limits, calls, children)
+    return sandboxes.map(limits, calls, children)
 
 
 def _document(page: dict[str, Any], link: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

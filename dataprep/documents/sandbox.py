@@ -98,6 +98,11 @@ class Sandboxes:
         self._function = function
         self._idle: SimpleQueue[Sandbox] = SimpleQueue()
 
+    def close(self) -> None:
+        """End the children that are idle; later calls start new ones."""
+        while not self._idle.empty():
+            self._idle.get().close()
+
     def map(self, limits: Limits, calls: Iterable[tuple[Any, ...]], children: int) -> Iterator[Any]:
         """What each call returned, or the Misbehaved that it raised, in order; `children` work at once."""
         if children <= 1:
