@@ -1,7 +1,8 @@
 """A web of generated pages on loopback, quick enough never to be what a crawler waits for.
 
-Run as a process of its own: `python web.py PAGES MEDIAN_BYTES` prints its port and serves until
-its standard input ends. Every response is made beforehand, and the same in every run.
+Run as a process of its own: `python web.py PAGES MEDIAN_BYTES [WARC]` prints its port and serves until its
+standard input ends; with a WARC file its pages are those of the file. Every response is made beforehand, and
+the same in every run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ import asyncio
 import gzip
 import random
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dataprep.http_response import parse
+from dataprep.warc_reader import WarcRecord, read_warc
 
 HEADERS = (
     b"Date: Thu, 01 Aug 2013 12:00:00 GMT\r\n"
@@ -50,9 +56,14 @@ def page(number: int, median_bytes: int) -> bytes:
     return "".join([*parts, "</body></html>"]).encode()
 
 
-def response(number: int, median_bytes: int) -> bytes:
+def real(warc: Path, pages: int) -> list[bytes]:
+    """So many pages of a WARC file, taken evenly."""
+    records = [piece for piece in read_warc(warc) if isinstance(piece, WarcRecord)]
+    return [parse(each.block).page(8 << 20) for each in records[:: max(1, len(records) // pages)][:pages]]
+
+
+def response(number: int, body: bytes) -> bytes:
     """Three of four pages come gzipped in chunks, as from a script; the fourth plain, as from a disk."""
-    body = page(number, median_bytes)
     if number % 4 == 0:
         return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (HEADERS, len(body), body)
     body = gzip.compress(body, 6, mtime=0)
@@ -82,9 +93,9 @@ class Served(asyncio.Protocol):
             self._transport.write(self._responses.get(request.split(b" ", 2)[1], NOT_FOUND))
 
 
-async def serve(pages: int, median_bytes: int) -> None:
-    """Serve /robots.txt and /0.html to /N.html under any name until standard input ends."""
-    responses = {b"/%d.html" % number: response(number, median_bytes) for number in range(pages)}
+async def serve(bodies: Iterable[bytes]) -> None:
+    """Serve /robots.txt and these pages as /0.html to /N.html, under any name, until standard input ends."""
+    responses = {b"/%d.html" % number: response(number, body) for number, body in enumerate(bodies)}
     responses[b"/robots.txt"] = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (len(ROBOTS), ROBOTS)
     )
@@ -96,4 +107,6 @@ async def serve(pages: int, median_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+    count, size = int(sys.argv[1]), int(sys.argv[2])
+    pages = real(Path(sys.argv[3]), count) if len(sys.argv) > 3 else (page(n, size) for n in range(count))
+    asyncio.run(serve(pages))

@@ -1,0 +1,113 @@
+"""The whole chain in one process and one worker; prints what each stage used, as JSON.
+
+`stages.py CORPUS dump FILE PORT` crawls a dump's links; `stages.py CORPUS texts FILE` imports JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dataprep import ingest
+from dataprep.corpus import Corpus, Increment
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.watch import Look
+from dataprep.documents import extract
+from dataprep.doors.rows import Fields
+from dataprep.recipe import Recipe
+from dataprep.tokens import pack, train
+
+DEDUP = {"order", "bands", "shingles", "compare", "verdicts"}
+SAMPLE_BYTES = 4 << 20
+VOCABULARY = 8192
+
+
+class Meter:
+    """CPU and wall seconds by stage, of this process and those that it has waited for."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what the block uses as this stage's."""
+        cpu, wall = cpu_seconds(), time.monotonic()
+        yield
+        extract.sandboxes.close()  # waits for its children, and so counts them
+        self.used[name][0] += cpu_seconds() - cpu
+        self.used[name][1] += time.monotonic() - wall
+
+    @contextmanager
+    def progress(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        """A stage that says itself when it begins and ends."""
+        with self.stage("dedup" if title in DEDUP else title):
+            yield lambda _: None
+
+
+@contextmanager
+def unwatched(increment: Increment) -> Iterator[Look]:
+    """A crawl that nobody looks at."""
+    yield lambda _: None
+
+
+@contextmanager
+def unmeasured(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A stage that is measured from outside."""
+    yield lambda _: None
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and of children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def main() -> None:
+    """Run the chain that the command line names."""
+    root, kind, source = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    corpus = Corpus.create(root, Recipe(name="benchmark"))
+    meter = Meter()
+    if kind == "dump":
+        crawl = CrawlSettings(
+            contact="benchmark@example.org",
+            allow_loopback=True,
+            connect_to=(f"::127.0.0.1:{sys.argv[4]}",),
+            delay_s=0,
+        )
+        for until in ("links", "fetch"):
+            with meter.stage(until):
+                ingest.add(corpus, "a", [source], crawl, 1, until, unmeasured, unwatched)
+        ingest.add(corpus, "a", [source], crawl, 1, "select", meter.progress, unwatched)
+    else:
+        ingest.bring(corpus, "a", "jsonl", [source], Fields(), None, 1, meter.progress)
+    build = corpus.current_build()
+    with meter.stage("tokenizer"):
+        train.train(train.sample(corpus, build, SAMPLE_BYTES, lambda _: None), VOCABULARY, root / "bpe")
+    with meter.stage("pack"):
+        pack.pack(corpus, build, root / "bpe", root / "tokens", pack.Layout(), 1, unmeasured)
+    kept = sum(record.passed for record in build.records("text"))
+    (increment,) = corpus.increments()
+    documents = sum(record.passed for record in increment.records("documents"))
+    files = [path for path in root.rglob("*") if path.is_file()]
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    json.dump(
+        {
+            "documents": documents,
+            "kept": kept,
+            "used": meter.used,
+            "peak_bytes": peak * 1024,
+            "files": len(files),
+            "bytes": sum(path.stat().st_size for path in files),
+        },
+        sys.stdout,
+    )
+
+
+if __name__ == "__main__":
+    main()
