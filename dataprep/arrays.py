@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,12 +26,17 @@ def mapped(path: Path) -> npt.NDArray[Any]:
 
 
 def mapped_anew(path: Path, dtype: npt.DTypeLike, rows: int) -> npt.NDArray[Any]:
-    """A new .npy file that is filled through its map."""
+    """A new .npy file that is filled through its map; raises OSError when there is no room for it.
+
+    The room is taken at once: a map that found none later would end the process by a signal.
+    """
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (rows,)}
         )
-        file.truncate(file.tell() + rows * np.dtype(dtype).itemsize)
+        if rows:
+            file.flush()
+            os.posix_fallocate(file.fileno(), 0, file.tell() + rows * np.dtype(dtype).itemsize)
     return np.load(path, mmap_mode="r+") if rows else np.empty(0, dtype)
 
 

@@ -122,24 +122,25 @@ class Corpus:
     def drop(self, name: str) -> Path:
         """Remove an unfinished increment with its index, so that it can begin anew; returns where it was.
 
-        Killed, it has removed nothing that is still listed: the directory leaves the list by one rename, and
-        the next drop or `gc` clears what that left. Raises DataError when there is none of that name or it is
-        closed: facts that builds read stay.
+        The directory leaves the list by one rename; what a kill leaves after that, the next call or `gc`
+        removes. Raises DataError when there is none of that name or it is closed: facts stay.
         """
-        increment = next((each for each in self.increments() if each.name == name), None)
-        if increment is None:
+        increments = self.root / "increments"
+        for increment in self.increments():
+            if increment.name == name:
+                if increment.closed:
+                    raise DataError(f"{increment.path}: is finished, and its facts stay")
+                index = self.index_record(increment)
+                index.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
+                for array in index.parent.glob(f"{index.stem}-*.npy"):
+                    array.unlink()
+                increment.path.rename(increments / f".dropped-{increment.path.name}")
+        dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
+        if not dropped:
             raise DataError(f"{self.root}: has no increment {name!r}; `corpus status` lists them")
-        if increment.closed:
-            raise DataError(f"{increment.path}: is finished, and its facts stay")
-        index = self.index_record(increment)
-        index.unlink(missing_ok=True)  # first: without it, the increment is listed, and unfinished still
-        gone = increment.path.with_name(f".dropped-{increment.path.name}")
-        shutil.rmtree(gone, ignore_errors=True)  # of a drop that was killed
-        increment.path.rename(gone)
-        shutil.rmtree(gone)
-        for array in index.parent.glob(f"{index.stem}-*.npy"):
-            array.unlink()
-        return increment.path
+        for path in dropped:
+            shutil.rmtree(path)
+        return increments / dropped[0].name.removeprefix(".dropped-")
 
     def before(self, increment: Increment) -> Increment | None:
         """The increment just before this one."""

@@ -44,7 +44,7 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
     only_current_build: count builds that are not current as garbage, too. Their facts stay, so
     `corpus select` makes them again.
     """
-    found = [*_unnamed(corpus, quiet_s), *_dropped(corpus)]
+    found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus)]
     if only_current_build and corpus.has_build:
         current = corpus.current_build().path
         found = [each for each in found if current in each.path.parents or not _in_build(corpus, each.path)]
@@ -93,6 +93,14 @@ def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
                 continue
             kind = "a killed attempt's file" if _ATTEMPT.fullmatch(path.name) else "no record names it"
             yield _garbage(path, kind)
+
+
+def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
+    """Files of attempts at what stands outside the folders of stages: `increment.json`, `current` ..."""
+    folders = {*ledger.folders(corpus), *(each.path / "pages" for each in corpus.increments())}
+    for path in sorted(corpus.root.rglob(".*.part")):
+        if path.parent not in folders and _ATTEMPT.fullmatch(path.name) and not is_running(path, quiet_s):
+            yield _garbage(path, "a killed attempt's file")
 
 
 def _dropped(corpus: Corpus) -> Iterator[Garbage]:

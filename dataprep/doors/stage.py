@@ -98,7 +98,8 @@ def _warc(
 
 def _of_its_own(corpus: Corpus, name: str) -> Increment:
     increment = corpus.increment(name)
-    if kind_of(increment) in ("", "cdx") and any(increment.path.iterdir()):
+    begun = (path for path in increment.path.iterdir() if not path.name.startswith("."))  # but by a kill
+    if kind_of(increment) in ("", "cdx") and any(begun):
         raise DataError(f"{increment.path}: was made from dumps; choose another --name")
     return increment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -106,3 +107,65 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(command: list[str], t
     assert len(remade) > 20
     for path in remade:
         assert path.read_bytes() == (killed / path.relative_to(again)).read_bytes(), path
+
+
+LATER = {
+    "select": "corpus select corpus near_duplicates.threshold=0.6 --workers 1",
+    "pack": "pack corpus --tokenizer bpe -o tokens --block-tokens 2000 --held-out 0.2 --workers 1",
+    "import": "corpus import corpus books.jsonl --kind jsonl --workers 1",
+    "forget": "corpus forget corpus --site site-1.test --tokens tokens",
+    "gc": "corpus gc corpus --builds current",
+    "drop": "corpus drop corpus gone",
+}
+"""Commands after the first ingest, in an order in which each has something to do."""
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    files = [path for path in root.rglob("*") if path.is_file() and not path.name.endswith(".part")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def test_every_later_command_killed_between_any_two_names_ends_with_the_same_bytes(
+    command: list[str], tmp_path: Path
+) -> None:
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    calm.mkdir()
+    Corpus.create(calm / "corpus", RECIPE)
+    finish(command, calm / "corpus")
+    books = [{"url": f"http://books.test/{n}", "text": f"{n} " + " ".join(WORDS) * 9} for n in range(30)]
+    (calm / "books.jsonl").write_text("\n".join(map(json.dumps, books)))
+    (calm / "late.json").write_text(
+        json.dumps({"id": "late", "url": "http://site-0.test/x", "score": 9, "created_utc": 9})
+    )
+    words_of(calm, "tokenizer train corpus -o bpe --vocab-size 300")
+    shutil.copytree(calm, killed)
+    rng = random.Random(5)
+    for name, words in LATER.items():
+        for desk in (calm, killed):
+            if name == "gc":
+                (next(desk.glob("corpus/increments/*/scores")) / "orphan.parquet").write_bytes(b"x")
+            if name == "drop":
+                words_of(desk, "corpus add corpus late.json --name gone --until links")
+        ended = words_of(killed, words, at=rng.randint(1, 6))
+        assert ended == -signal.SIGKILL, name
+        for _ in range(2):
+            ended = ended and words_of(killed, words, at=rng.randint(2, 12))
+        if ended:
+            assert words_of(killed, words) == 0
+        assert words_of(calm, words) == 0
+        assert everything(killed) == everything(calm), name
+    assert list(problems(Corpus.open(killed / "corpus"), lambda _: None)) == []
+
+
+def words_of(desk: Path, words: str, at: int = 0) -> int:
+    """Run a command; kill it before its change of name number `at`. Gives the exit code; 0 or a kill."""
+    ended = subprocess.run(
+        [sys.executable, REPOSITORY / "tests" / "killed_at.py", str(at), *words.split()],
+        cwd=desk,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+    return ended.returncode
