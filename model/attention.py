@@ -7,11 +7,16 @@ sparse" layers that GPT-3 alternates with dense ones (Brown et al. 2020, section
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GPTConfig
+
+Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
+"""Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, band, dropout)."""
 
 
 class Attention(nn.Module):
@@ -23,6 +28,8 @@ class Attention(nn.Module):
         self.n_head = config.n_head
         self.band = config.band(layer)
         self.dropout = config.dropout
+        self.banded: Banded = banded_attention
+        """Computes a banded layer; `model.flex` can put another kernel here."""
         self.qkv = nn.Linear(config.d_model, 3 * width)
         self.proj = nn.Linear(width, config.d_model)
 
@@ -33,7 +40,10 @@ class Attention(nn.Module):
         q, k, v = self.qkv(hidden).view(batch, time, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
         if cache is None or cache.empty:
-            mixed = causal_attention(q, k, v, self.band, dropout)
+            if self.band is None or time <= self.band:
+                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+            else:
+                mixed = self.banded(q, k, v, self.band, dropout)
             if cache is not None:
                 cache.fill(k, v, self.band)
         else:
@@ -43,17 +53,11 @@ class Attention(nn.Module):
         return out
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, band: int | None, dropout: float = 0.0) -> Tensor:
-    """Attention of (batch, heads, time, d_head) tensors; each token sees `band` tokens, or all when None."""
-    if band is None or q.size(2) <= band:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
-    return _banded_attention(q, k, v, band, dropout)
+def banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float = 0.0) -> Tensor:
+    """Banded attention of (batch, heads, time, d_head), time > band, by blocks of `band` tokens.
 
-
-def _banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float) -> Tensor:
-    """Banded attention by blocks of `band` tokens: a query needs the keys of its block and the one before.
-
-    Equal to SDPA under the mask `0 <= query - key < band`, at the cost of 2 * band keys a query.
+    A query needs the keys of its block and of the one before: 2 * band keys. Equal to SDPA under the mask
+    `0 <= query - key < band`.
     """
     batch, heads, time, d_head = q.shape
     blocks = -(-time // band)
@@ -61,7 +65,9 @@ def _banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float
     q, k, v = (F.pad(x, (0, 0, 0, blocks * band - time)) for x in (q, k, v))
 
     # The first block has none before it: it is plain causal attention.
-    head = causal_attention(q[:, :, :band], k[:, :, :band], v[:, :, :band], None, dropout)
+    head = F.scaled_dot_product_attention(
+        q[:, :, :band], k[:, :, :band], v[:, :, :band], is_causal=True, dropout_p=dropout
+    )
 
     # The other blocks become a batch: (batch * (blocks - 1), heads, band or 2 * band, d_head). Four
     # dimensions, because SDPA's fast kernels take no more.

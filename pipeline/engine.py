@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import math
 import os
 import sys
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from torch import nn
 
 from model import GPT, GPTConfig
+from model.flex import FlexKernel, adopt
 from model.init import initialise
 from model.layers import Layer, layers
 from model.names import canonical_name
@@ -33,6 +35,8 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.utils import logger
+
+log = logging.getLogger("outbound")
 
 
 class Engine(Protocol):
@@ -218,6 +222,8 @@ def _initialise_deepspeed(
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=settings, dist_init_required=False
     )
+    if config.train.flex_attention and (reason := adopt(module, config.model.n_ctx, FlexKernel())):
+        log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
     return engine
 
 

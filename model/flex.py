@@ -1,0 +1,81 @@
+"""FlexAttention for banded layers: opt-in, compared with the block-local form first, dropped if it differs.
+
+On a GPU the compiled kernel skips what lies outside the band. On a CPU it has no backward (torch 2.13).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from model.attention import Attention, Banded, banded_attention
+
+LARGEST_ERROR = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
+"""Share of the largest value by which output and gradients may differ: some units of the last place."""
+
+
+class FlexKernel:
+    """Banded attention by FlexAttention, compiled at its first call."""
+
+    def __init__(self) -> None:
+        self._attention = torch.compile(flex_attention, dynamic=False)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float = 0.0) -> Tensor:
+        """Mix (batch, heads, time, d_head); ValueError for dropout, which FlexAttention does not have."""
+        if dropout:
+            raise ValueError(f"FlexAttention has no dropout, and model.dropout is {dropout}")
+        mixed: Tensor = self._attention(q, k, v, block_mask=_block_mask(q.size(2), band, q.device))
+        return mixed
+
+
+def adopt(module: nn.Module, time: int, kernel: Banded) -> str | None:
+    """Give the banded layers of a module this kernel; or leave them as they are and say why not.
+
+    The kernel is tried at `time` tokens, forward and backward, in the weights' own dtype, on their device.
+    """
+    layers = [part for part in module.modules() if isinstance(part, Attention) and part.band is not None]
+    layers = [layer for layer in layers if layer.band < time]  # type: ignore[operator]
+    for layer in {layer.band: layer for layer in layers}.values():
+        try:
+            reason = _difference(layer, time, kernel)
+        except Exception as error:  # whatever a compiler raises: the layers work without it
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+        if reason is not None:
+            return reason
+    for layer in layers:
+        layer.banded = kernel
+    return None
+
+
+def _difference(layer: Attention, time: int, kernel: Banded) -> str | None:
+    """Say how a kernel differs from the block-local form, if it does."""
+    weight, band, dropout = layer.qkv.weight, layer.band, layer.dropout
+    assert band is not None
+    generator = torch.Generator().manual_seed(0)
+    width = weight.size(0) // 3 // layer.n_head
+    q, k, v, grad = (
+        torch.randn(1, layer.n_head, time, width, generator=generator).to(weight) for _ in range(4)
+    )
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    expected, found = banded_attention(q, k, v, band), kernel(q, k, v, band, dropout)
+    pairs = {"its output": (expected, found)}
+    gradients = (torch.autograd.grad(out, inputs, grad) for out in (expected, found))
+    pairs |= dict(
+        zip(("the query's gradient", "the key's", "the value's"), zip(*gradients, strict=True), strict=True)
+    )
+    for name, (ours, theirs) in pairs.items():
+        error = float((ours - theirs).detach().abs().max() / ours.detach().abs().max())
+        if not error <= LARGEST_ERROR[weight.dtype]:  # a NaN is a difference
+            return f"{name} differs by {error:.1e} of the largest value"
+    return None
+
+
+@cache
+def _block_mask(time: int, band: int, device: torch.device) -> BlockMask:
+    def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (query >= key) & (query - key < band)
+
+    return create_block_mask(seen, None, None, time, time, device=device.type)
