@@ -46,7 +46,7 @@ def case(tokens: int, width: int, ids: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random hidden states, matrix and targets."""
     padded = -(-ids // 128) * 128
     hidden = torch.randn(tokens, width).requires_grad_()
-    weight = (0.02 * torch.randn(padded, width)).requires_grad_()
+    weight = torch.randn(padded, width).mul_(0.02).requires_grad_()  # in place: no peak before the step's
     return hidden, weight, torch.randint(ids, (tokens,))
 
 

@@ -10,6 +10,13 @@ import torch
 PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
 """Dense bf16 operations a second, by a word of the device's name (NVIDIA data sheets, SXM)."""
 
+BF16 = {
+    "bf16": {"enabled": True, "immediate_grad_update": True},
+    "data_types": {"grad_accum_dtype": "fp32"},
+}
+"""What GPUs compute with. Without immediate_grad_update, DeepSpeed silently loses part of a tied weight's
+gradient between stages; without fp32 accumulation, small gradients of many micro-batches vanish."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -33,10 +40,4 @@ def find_device(local_rank: int) -> Device:
     torch.cuda.set_device(local_rank)
     name = torch.cuda.get_device_name(local_rank)
     peak = next((flops for word, flops in PEAK_FLOPS.items() if word in name), None)
-    # Without immediate_grad_update, DeepSpeed silently loses part of a tied weight's gradient under
-    # pipeline parallelism; without fp32 accumulation, small gradients of many micro-batches vanish.
-    precision = {
-        "bf16": {"enabled": True, "immediate_grad_update": True},
-        "data_types": {"grad_accum_dtype": "fp32"},
-    }
-    return Device("cuda", "nccl", precision, peak)
+    return Device("cuda", "nccl", BF16, peak)

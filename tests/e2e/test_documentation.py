@@ -21,7 +21,7 @@ from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/corpus.md", "docs/doors.md", "docs/training.md"]
+PAGES = ["README.md", "docs/corpus.md", "docs/doors.md", "docs/models.md", "docs/training.md"]
 
 
 def commands(page: str) -> list[str]:
