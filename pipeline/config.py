@@ -192,20 +192,34 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
 
     Raises UsageError that lists every mistake with its path, RunError when the tokens cannot be read.
     """
-    raw = _read(path)
-    for override in overrides:
-        _apply(raw, override)
+    raw = _overridden(path, overrides)
     sources = _pin(raw)
     _complete_model(raw, sources)
-    try:
-        config = RunConfig.model_validate(raw)
-    except ValidationError as error:
-        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise _refusal(path, found) from None
+    config = _validated(raw, path)
     assert sources is not None  # only a broken data section, reported above, has none
     if found := [*_impossible(config), *_too_short(config, sources), *_other_start(config, sources)]:
         raise _refusal(path, found)
     return config, sources
+
+
+def load_ahead(path: Path, overrides: list[str]) -> RunConfig:
+    """Read a configuration whose tokens need not be packed yet, for planning.
+
+    Without them the vocabulary is the preset's, or what `model.vocab_size` says.
+
+    Raises UsageError that lists every mistake with its path, RunError when tokens that are there are damaged.
+    """
+    raw = _overridden(path, overrides)
+    _complete_model(raw, _pin(raw) if _packed(raw) else None)
+    if isinstance(raw.get("model"), dict) and "vocab_size" not in raw["model"]:
+        raise UsageError(
+            f"{path}: model.vocab_size: the tokens, which would say it, are not packed yet: "
+            "give it, as in model.vocab_size=50257"
+        )
+    config = _validated(raw, path)
+    if found := _impossible(config):
+        raise _refusal(path, found)
+    return config
 
 
 def check_layout(config: RunConfig, processes: int) -> None:
@@ -236,6 +250,21 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
+
+
+def _overridden(path: Path, overrides: list[str]) -> dict[str, Any]:
+    raw = _read(path)
+    for override in overrides:
+        _apply(raw, override)
+    return raw
+
+
+def _validated(raw: dict[str, Any], path: Path) -> RunConfig:
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise _refusal(path, found) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -288,6 +317,15 @@ def _pin(raw: dict[str, Any]) -> Sources | None:
     for override in pinning(sources):
         _apply(raw, override)
     return sources
+
+
+def _packed(raw: dict[str, Any]) -> bool:
+    """Whether all directories of the data section exist; a broken one is reported later."""
+    try:
+        sources = Data.model_validate(raw["data"]).sources()
+    except (ValidationError, KeyError):
+        return False
+    return all(tokens.is_dir() for tokens, _, _ in sources.values())
 
 
 def pinning(sources: Sources) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Data, Run, check_layout, load_config, save_config
+from model import PRESETS
+from pipeline.config import Data, Run, check_layout, load_ahead, load_config, save_config
 from pipeline.errors import RunError, UsageError
 
 MakeRun = Callable[..., Any]
@@ -144,21 +145,78 @@ def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) 
         load_config(write(tiny_run()), [f"data.tokens={tmp_path}"])
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs" / "models").glob("*.yaml")))
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted((CONFIGS / "models").glob("*.yaml"))
+TOKENS_A_STEP = {  # Radford et al. 2018, section 4.1; 2019, section 2.3; Brown et al. 2020, table 2.1
+    "gpt1": 64 * 512,
+    **dict.fromkeys(("gpt2-small", "gpt2-medium", "gpt2-large", "gpt2-xl"), 512 * 1024),
+    **dict.fromkeys(("gpt3-small", "gpt3-medium", "gpt3-large"), 0.5e6),
+    **dict.fromkeys(("gpt3-xl", "gpt3-2.7b"), 1e6),
+    **dict.fromkeys(("gpt3-6.7b", "gpt3-13b"), 2e6),
+    "gpt3-175b": 3.2e6,
+}
+RATES = {  # GPT-1's own; GPT-3's table 2.1, which GPT-2's configurations follow by size
+    "gpt1": 2.5e-4,
+    "small": 6.0e-4,
+    "medium": 3.0e-4,
+    "large": 2.5e-4,
+    "xl": 2.0e-4,
+    "2.7b": 1.6e-4,
+    "6.7b": 1.2e-4,
+    "13b": 1.0e-4,
+    "175b": 0.6e-4,
+}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_configurations_that_we_ship_are_whole(path: Path, tiny_run: MakeRun) -> None:
-    tokens = f"data.tokens={tiny_run().home / 'tokens'}"
-    enough = ["train.eval_sequences=512", "model.n_ctx=1", f"run.dir={tiny_run().dir}"]
-    config, _ = load_config(path, [tokens, *enough])
     raw = yaml.safe_load(path.read_text())
+    tokens = tiny_run().home / "tokens"
+    names = [f"data.mixture.{name}.tokens={tokens}" for name in raw["data"].get("mixture", ())]
+    enough = ["train.eval_sequences=512", "model.n_ctx=1", f"run.dir={tiny_run().dir}"]
+    config, _ = load_config(path, [*(names or [f"data.tokens={tokens}"]), *enough])
     assert set(raw) == set(type(config).model_fields), "every section is written out"
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_the_recipe_of_its_paper(name: str) -> None:
+    config = load_ahead(CONFIGS / "models" / f"{name}.yaml", [])
+    assert config.model == PRESETS[name]
+    tokens = config.batch.sequences * config.model.n_ctx
+    assert tokens == pytest.approx(TOKENS_A_STEP[name], rel=0.05)
+    assert config.optimizer.lr == RATES[name.partition("-")[2] or name]
+    recipe = config.optimizer.betas, config.optimizer.weight_decay, config.schedule.floor
+    if name == "gpt1":
+        assert recipe == ((0.9, 0.999), 0.01, 0)
+        assert config.schedule.warmup_tokens == 2000 * tokens
+        return
+    assert recipe == ((0.9, 0.95), 0.1, 0.1)
+    assert (config.optimizer.eps, config.optimizer.clip) == (1e-8, 1.0)
+    assert (config.schedule.warmup_tokens, config.schedule.decay_tokens) == (375_000_000, 260_000_000_000)
+    assert config.train.tokens == 300_000_000_000
+    if name.startswith("gpt3"):
+        assert config.batch.ramp_start == 32_768 // config.model.n_ctx
+        assert 4e9 <= config.batch.ramp_tokens <= 12e9
+        mix = yaml.safe_load((CONFIGS / "mixtures" / "gpt3.yaml").read_text())
+        assert config.data.mixture == Data.model_validate(mix["data"]).mixture
+
+
+def test_a_configuration_is_read_before_its_tokens_are_packed(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    assert load_ahead(write(run), []).model.vocab_size == 61, "they are there, and say it"
+    unpacked = [f"data.tokens={run.home / 'later'}"]
+    assert load_ahead(write(run), [*unpacked, "model.vocab_size=99"]).model.vocab_size == 99
+    with pytest.raises(UsageError, match="the tokens, which would say it, are not packed yet"):
+        load_ahead(write(run), unpacked)
+    with pytest.raises(UsageError, match="3 does not divide"):
+        load_ahead(write(run), [*unpacked, "model.vocab_size=99", "batch.micro=3"])
+
+
 def test_gpt_3_s_mix_is_of_shipped_recipes_in_the_papers_weights() -> None:
-    configs = Path(__file__).parents[2] / "configs"
-    text = (configs / "mixtures" / "gpt3.yaml").read_text()
+    text = (CONFIGS / "mixtures" / "gpt3.yaml").read_text()
     sources = Data.model_validate(yaml.safe_load(text)["data"]).sources()
     weights = {name: weight for name, (_, _, weight) in sources.items()}
     assert list(weights.values()) == [60, 22, 8, 8, 3]  # Brown et al. 2020, table 2.2
-    assert weights.keys() <= {path.stem for path in (configs / "corpora").glob("*.yaml")}
+    assert weights.keys() <= {path.stem for path in (CONFIGS / "corpora").glob("*.yaml")}
     shares = [f"{100 * weight / sum(weights.values()):.1f} %" for weight in weights.values()]
     assert f"{', '.join(shares[:-1])} and {shares[-1]}" in text
