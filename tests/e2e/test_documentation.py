@@ -21,7 +21,14 @@ from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/corpus.md", "docs/doors.md", "docs/models.md", "docs/training.md"]
+PAGES = [
+    "README.md",
+    "docs/corpus.md",
+    "docs/selection.md",
+    "docs/doors.md",
+    "docs/models.md",
+    "docs/training.md",
+]
 
 
 def commands(page: str) -> list[str]:
@@ -36,6 +43,8 @@ def desk(root: Path, result: dict[str, Any]) -> Path:
     shutil.copytree(REPOSITORY / "configs", root.parent / "configs")
     for dump in (root / "dumps").iterdir():
         shutil.copyfile(dump, root.parent / dump.name)
+    raw = (json.dumps({"text": " ".join(f"offer{n * m % 89}" for m in range(40))}) for n in range(1, 60))
+    (root.parent / "raw-pages.jsonl").write_text("\n".join(raw))
     (root.parent / "evals").mkdir()
     (root.parent / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
     _archive(root)

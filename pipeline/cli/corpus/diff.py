@@ -16,18 +16,23 @@ if TYPE_CHECKING:
 @corpus.command()
 def diff(
     directory: Directory,
-    first: Annotated[str, typer.Argument(help="A build: the beginning of its name, or current.")],
-    second: Annotated[str, typer.Argument(help="Another build.")],
+    first: Annotated[
+        str, typer.Argument(help="A build: the beginning of its name, current, or recipe: the recipe's own.")
+    ] = "recipe",
+    second: Annotated[str, typer.Argument(help="Another build.")] = "current",
     examples: Annotated[int, typer.Option(min=0, help="Documents to name for each change.")] = 3,
     json: Json = False,
 ) -> None:
     """Tell two builds apart: which documents have another verdict, and both funnels."""
     from dataprep.builds.diff import compare
+    from dataprep.builds.excluded import build_of
     from dataprep.corpus import Corpus
     from dataprep.funnel import decisions
 
     opened = Corpus.open(directory)
-    builds = [opened.find_build(name) for name in (first, second)]
+    builds = [
+        opened.find_build(build_of(opened).name if name == "recipe" else name) for name in (first, second)
+    ]
     found = compare(opened, builds[0], builds[1], examples)
     funnels = [decisions(build) for build in builds]
     ordered = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))

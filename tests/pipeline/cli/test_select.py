@@ -33,7 +33,7 @@ def test_two_builds_are_told_apart(tmp_path: Path) -> None:
         [("kept", "min_words")],
     )
     assert [[stage["passed"] for stage in funnel] for funnel in told["funnels"]] == [[2, 2], [1, 1]]
-    shown = outbound("corpus", "diff", tmp_path, first, "current").stdout
+    shown = outbound("corpus", "diff", tmp_path).stdout
     assert "kept -> min_words" in shown
     assert "- -> 4  short" in shown
     assert re.search(r"select min_words +0 +1\n", shown)
@@ -53,7 +53,6 @@ def test_a_model_is_trained_and_goes_into_a_corpus(tmp_path: Path) -> None:
     model = tmp_path / "quality.model"
     told = json.loads(outbound("corpus", "train-quality", *sides, "-o", model, "--json").stdout)
     assert (told["accuracy"], told["auc"]) == (1, 1)
-    assert "accuracy 1.0000, AUC 1.0000" in outbound("corpus", "train-quality", *sides, "-o", model).stdout
 
     refused = outbound("corpus", "init", tmp_path / "mine", "--recipe", "gpt3-cc")
     assert (refused.returncode, "give it with --quality MODEL" in refused.stderr) == (2, True)
