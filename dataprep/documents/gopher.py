@@ -90,6 +90,8 @@ def repeated_grams(codes: Codes, lengths: Codes, characters: int) -> dict[str, f
 
     codes: (words,) number of each word, below the count of words. lengths: (words,) its characters.
 
+    Occurrences of the most frequent one may overlap and still count in full, so that its share can exceed 1.
+
     An n-gram can be repeated only where both (n-1)-grams in it are, so each length looks only at what the one
     before left; most texts leave nothing after a few.
     """
