@@ -11,6 +11,7 @@ from dataprep.builds import decontaminate, dedup, select
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.store import Record, read_table
+from dataprep.tombstones import REASON
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,21 @@ def decisions(build: Build | None) -> list[StageCount]:
     verdicts = build.records("verdicts") if build else []
     cleaned = build.records(decontaminate.STEP) if build else []
     chosen = _sum("select", "documents", verdicts, select.REASONS)
+    unrepeated = _sum("dedup", "documents", verdicts, dedup.REASONS, entered=chosen.passed)
+    left = _sum("forget", "documents", verdicts, [REASON], entered=unrepeated.passed)
     return [
         chosen,
-        _sum("dedup", "documents", verdicts, dedup.REASONS, entered=chosen.passed),
+        unrepeated,
+        *([left] if left.reasons else []),
         *([_sum("decontaminate", "documents", cleaned)] if cleaned else []),
     ]
 
 
 def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
-    """The sites with the most kept documents of the current build, and how many."""
+    """The sites with the most kept documents of the current build, and how many; none without a build."""
     corpus = Corpus.open(directory)
+    if not corpus.has_build:
+        return []
     counts: Counter[str] = Counter()
     for increment, verdicts in judged(corpus, corpus.current_build()):
         sites = read_table(

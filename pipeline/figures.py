@@ -8,17 +8,21 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from dataprep.funnel import StageCount
+from dataprep.portrait import Growth
 
 INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "line", DOTS: "dots"}
 """Stand-in colours that become the page's CSS variables."""
 
 WIDTH_IN = 9.0
+LEAST_COLUMNS = 8
+"""Room that a histogram of few columns leaves, so that none is as wide as the page."""
 SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
 
 
@@ -65,6 +69,76 @@ def sites_picture(sites: Sequence[tuple[str, int]]) -> str:
     bars = [Bar(site, count, f"{count:,}", KEPT) for site, count in sites]
     said = ", ".join(f"{site} {count:,}" for site, count in sites[:5])
     return _bars("sites", bars, f"Documents kept by site: {said}")
+
+
+def counts_picture(name: str, title: str, counts: Mapping[str, int], good: str = "") -> str:
+    """Bars of what there is how many of, the most first; `good` is coloured as kept, all else by default."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    bars = [
+        Bar(word.replace("_", " "), count, f"{count:,}", KEPT if good in ("", word) else LOST)
+        for word, count in ordered
+    ]
+    said = ", ".join(f"{word} {count:,}" for word, count in ordered[:5])
+    return _bars(name, bars, f"{title}: {said}")
+
+
+def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int, int]]) -> str:
+    """Columns of documents over bins that double in width."""
+    figure, axes = _canvas(2.6)
+    counts = dict(bins)
+    first, last = min(counts, default=0), max(counts, default=0)
+    doubling = range(max(first.bit_length() - 1, 0), last.bit_length())
+    lows = [0] * (first == 0) + [1 << power for power in doubling]
+    places = range(len(lows))
+    axes.bar(places, [counts.get(low, 0) for low in lows], width=0.86, color=KEPT)
+    axes.set_xticks(places, [f"{low:,}" for low in lows])
+    axes.set_xlim(-0.6, max(len(lows), LEAST_COLUMNS) - 0.4)
+    axes.set_xlabel(f"{unit}, from", color=INK)
+    axes.set_ylabel("documents", color=INK)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    said = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
+    return _svg(name, figure, f"{title}: {said}")
+
+
+def growth_picture(growth: Sequence[Growth]) -> str:
+    """Documents that each increment brought, kept above what it repeated; the sum of all kept as a line."""
+    figure, axes = _canvas(3.4)
+    places = range(len(growth))
+    kept = [each.kept for each in growth]
+    repeated = [sum(each.duplicates.values()) for each in growth]
+    other = [each.documents - each.kept - again for each, again in zip(growth, repeated, strict=True)]
+    axes.bar(places, kept, width=0.7, color=KEPT, label="kept")
+    axes.bar(places, repeated, width=0.7, bottom=kept, color=LOST, label="duplicates")
+    bottom = [first + second for first, second in zip(kept, repeated, strict=True)]
+    axes.bar(places, other, width=0.7, bottom=bottom, color=FAINT, label="other losses")
+    total = list(accumulate(kept))
+    axes.plot(places, total, color=LINE, marker="o", markersize=4, label="kept so far")
+    step = max(1, len(growth) // 12)
+    axes.set_xticks(places[::step], [each.increment for each in growth][::step])
+    axes.set_ylabel("documents", color=INK)
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, labelcolor=INK)
+    said = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
+    return _svg("growth", figure, f"Documents kept of each increment: {said}")
+
+
+def duplicates_picture(growth: Sequence[Growth]) -> str:
+    """For each increment a bar for every way in which its documents repeated earlier ones."""
+    bars = [
+        Bar(f"{each.increment}: {reason.replace('_', ' ')}", count, _share(count, each.documents), LOST)
+        for each in growth
+        for reason, count in each.duplicates.items()
+    ]
+    said = ", ".join(f"{each.increment} {sum(each.duplicates.values()):,}" for each in growth)
+    return _bars("duplicates", bars, f"Duplicates by increment: {said}")
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} ({count / max(of, 1):.1%})"
 
 
 def loss_picture(curve: Curve) -> str:

@@ -6,16 +6,27 @@ Self-contained: styles and pictures are inside, nothing is loaded from anywhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataprep.funnel import StageCount
+from dataprep.portrait import Portrait
 from pipeline.errors import RunError
-from pipeline.figures import Curve, funnel_picture, loss_picture, sites_picture
+from pipeline.figures import (
+    Curve,
+    counts_picture,
+    duplicates_picture,
+    funnel_picture,
+    growth_picture,
+    histogram_picture,
+    loss_picture,
+    sites_picture,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
+TOP_LANGUAGES = 15
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,7 @@ class ReportData:
     curve: Curve | None = None
     sample: Sample | None = None
     paths: Sequence[tuple[str, str]] = ()
+    portrait: Portrait = field(default_factory=Portrait)
 
 
 def render(data: ReportData) -> str:
@@ -53,9 +65,38 @@ def render(data: ReportData) -> str:
         data=data,
         figures=key_figures(data),
         funnel=Markup(funnel_picture(data.funnel)) if data.funnel else "",
+        portraits=[(*about, Markup(picture)) for *about, picture in portraits(data.portrait)],
         sites=Markup(sites_picture(data.sites)) if data.sites else "",
         loss=Markup(loss_picture(data.curve)) if data.curve else "",
     )
+
+
+def portraits(portrait: Portrait) -> Iterator[tuple[str, str, str, str]]:
+    """Name, headline, explanation and picture of each part of a corpus's portrait that there is."""
+    if portrait.growth:
+        lead = "What each increment brought, and what it all comes to."
+        yield "growth", "How the corpus grew", lead, growth_picture(portrait.growth)
+    if any(each.duplicates for each in portrait.growth):
+        lead = "Documents that repeat an earlier one, with their share of the increment."
+        yield "duplicates", "What was there already", lead, duplicates_picture(portrait.growth)
+    if portrait.outcomes:
+        lead = "How the last fetch of every link ended."
+        picture = counts_picture("outcomes", "Outcomes of the crawl", portrait.outcomes, good="ok")
+        yield "outcomes", "How the crawl went", lead, picture
+    if portrait.languages:
+        first = dict(list(portrait.languages.items())[:TOP_LANGUAGES])
+        rest = sum(portrait.languages.values()) - sum(first.values())
+        named = first | ({"all others": rest} if rest else {})
+        lead = "Kept documents by the language that was told from their text (ISO 639-1)."
+        yield "languages", "Languages", lead, counts_picture("languages", "Kept by language", named)
+    if portrait.words:
+        lead = "Kept documents by their number of words; each column is twice as wide as the one before."
+        picture = histogram_picture("lengths", "Kept documents by length", "words", portrait.words)
+        yield "lengths", "How long the texts are", lead, picture
+    if portrait.karma:
+        lead = "Kept documents by the karma of their link; each column is twice as wide as the one before."
+        picture = histogram_picture("karma", "Kept documents by karma", "karma", portrait.karma)
+        yield "karma", "How much they were liked", lead, picture
 
 
 def key_figures(data: ReportData) -> list[tuple[str, str]]:
@@ -77,7 +118,9 @@ def gather(
     corpus: Path, run: Path | None = None, sample: Sample | None = None, paths: Sequence[tuple[str, str]] = ()
 ) -> ReportData:
     """Read what a report of `corpus`, and of a run on it, needs."""
+    from dataprep.corpus import Corpus
     from dataprep.funnel import funnel, top_sites
+    from dataprep.portrait import portrait
 
     return ReportData(
         title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",
@@ -86,6 +129,7 @@ def gather(
         curve=read_curve(run) if run else None,
         sample=sample,
         paths=paths or [("Corpus", str(corpus))],
+        portrait=portrait(Corpus.open(corpus)),
     )
 
 

@@ -19,9 +19,10 @@ SHOWN = 10
 
 @corpus.command()
 def status(directory: Directory, json: Json = False) -> None:
-    """Show the increments, how far each is, the current build, and the funnel."""
+    """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.corpus import FACTS, Corpus
     from dataprep.funnel import funnel
+    from dataprep.progress import next_step, sizes
 
     opened = Corpus.open(directory)
     increments = [
@@ -39,13 +40,17 @@ def status(directory: Directory, json: Json = False) -> None:
     for each, increment in zip(increments, opened.increments(), strict=True):
         done = ", ".join(stage for stage in FACTS if increment.records(stage))
         lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
-    result = {
+    result: dict[str, Any] = {
         "recipe": opened.recipe.name,
         "build": build,
         "increments": increments,
         "funnel": [vars(count) for count in counts],
+        "bytes": sizes(opened),
+        "next": next_step(opened),
     }
-    emit(result, json, "\n".join([*lines, table(counts)]))
+    taken = ", ".join(f"{name} {number / 1e6:,.1f} MB" for name, number in result["bytes"].items())
+    lines += [table(counts), f"on disk: {taken}", f"next: {result['next']}"]
+    emit(result, json, "\n".join(lines))
 
 
 @corpus.command()

@@ -1,0 +1,47 @@
+"""How far a corpus is: what each part takes on disk, and the command that brings it further."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from dataprep import gc
+from dataprep.builds import text_shards
+from dataprep.corpus import FACTS, Corpus, Increment
+
+
+def sizes(corpus: Corpus) -> dict[str, int]:
+    """Bytes on disk by folder: those of the increments together, `index`, `builds`; and what is garbage."""
+    found: Counter[str] = Counter()
+    for path in corpus.root.rglob("*"):
+        if path.is_file():
+            place = path.relative_to(corpus.root).parts
+            found[place[2] if place[0] == "increments" and len(place) > 3 else place[0]] += (
+                path.stat().st_size
+            )
+    shown = ("links", "pages", "fetches", "documents", "scores", "index", "builds", "forgotten")
+    garbage = sum(each.bytes for each in gc.find(corpus))
+    return {name: found[name] for name in shown if found[name]} | {"garbage": garbage}
+
+
+def next_step(corpus: Corpus) -> str:
+    """The command that brings a corpus further, in words for a person."""
+    root, increments = corpus.root, corpus.increments()
+    if not increments:
+        return f"`outbound corpus add {root} DUMP`: ingest a month of submissions"
+    for increment in increments:
+        if not increment.closed:
+            return (
+                f"`outbound corpus add {root} ...` again for {increment.name}: {_waiting(increment)} is next"
+            )
+    build = corpus.current_build() if corpus.has_build else None
+    if build is None or not all(text_shards.complete(build, increment) for increment in increments):
+        return f"`outbound corpus select {root}`: the current build does not hold all increments"
+    return (
+        f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root}` for the next month"
+    )
+
+
+def _waiting(increment: Increment) -> str:
+    """The first stage that has left nothing yet."""
+    made = [stage for stage in FACTS if stage != "retries" and not increment.records(stage)]
+    return made[0] if made else "closing it"
