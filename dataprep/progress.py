@@ -15,9 +15,8 @@ def sizes(corpus: Corpus) -> dict[str, int]:
     for path in corpus.root.rglob("*"):
         if path.is_file():
             place = path.relative_to(corpus.root).parts
-            found[place[2] if place[0] == "increments" and len(place) > 3 else place[0]] += (
-                path.stat().st_size
-            )
+            folder = place[2] if place[0] == "increments" and len(place) > 3 else place[0]
+            found[folder] += path.stat().st_size
     shown = ("links", "pages", "fetches", "documents", "scores", "index", "builds", "forgotten")
     garbage = sum(each.bytes for each in gc.find(corpus))
     return {name: found[name] for name in shown if found[name]} | {"garbage": garbage}
@@ -30,15 +29,12 @@ def next_step(corpus: Corpus) -> str:
         return f"`outbound corpus add {root} DUMP`: ingest a month of submissions"
     for increment in increments:
         if not increment.closed:
-            return (
-                f"`outbound corpus add {root} ...` again for {increment.name}: {_waiting(increment)} is next"
-            )
+            waiting = _waiting(increment)
+            return f"`outbound corpus add {root} ...` again for {increment.name}: {waiting} is next"
     build = corpus.current_build() if corpus.has_build else None
     if build is None or not all(text_shards.complete(build, increment) for increment in increments):
         return f"`outbound corpus select {root}`: the current build does not hold all increments"
-    return (
-        f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root}` for the next month"
-    )
+    return f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root} DUMP`"
 
 
 def _waiting(increment: Increment) -> str:
