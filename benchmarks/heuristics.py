@@ -22,7 +22,7 @@ from measure import peer_python, run
 from warcio.archiveiterator import ArchiveIterator
 
 PEERS = Path(__file__).parent / "heuristics_peers"
-DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.11"]
+DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.18"]
 SHIPPED, SPLIT = "datatrove, as shipped", "datatrove, our definitions"
 OURS, STAGE = "ours, the same rules", "ours, the whole stage"
 NAMES = {
