@@ -2,16 +2,19 @@
 
 import tempfile
 from pathlib import Path
+from typing import Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep.corpus import Corpus
 from dataprep.forget import run
+from dataprep.forget.scope import stands_by
 from dataprep.funnel import judged
 from dataprep.ingest import extend
-from dataprep.recipe import NearDuplicates
+from dataprep.recipe import Links, NearDuplicates
 from dataprep.store import read_table
 from dataprep.tombstones import Tombstone
 from dataprep.verify import problems
@@ -73,3 +76,16 @@ def test_forgetting_between_increments_keeps_what_forgetting_at_the_end_keeps(
         if cut < len(made):
             add_pages(split, "second", made[cut:])
         assert verdicts(split) == verdicts(once)
+
+
+@pytest.mark.parametrize(
+    ("rule", "first_seen", "expected"),
+    [("post", 2, "b"), ("post", 3, "c"), ("sum", 3, "c"), ("sum", 9, None)],
+)
+def test_a_link_stands_by_the_submission_that_reached_the_bar(
+    rule: Literal["post", "sum"], first_seen: int, expected: str | None
+) -> None:
+    posts = [("a", 2, 1), ("b", 2, 5), ("c", 3, 5)]
+    submissions = [{"id": name, "created_utc": second, "score": score} for name, second, score in posts]
+    link = {"first_seen": first_seen, "submissions": submissions}
+    assert stands_by(link, Links(karma=3, karma_rule=rule)) == expected

@@ -100,7 +100,8 @@ def forget(
         records.append(_carried_out(opened))
         erased = {}
         for each in tokens or []:
-            erased[str(each)] = packed.forget(opened, each)
+            with lock.alone(each):
+                erased[str(each)] = packed.forget(opened, each)
     done = [record for record in records if record]
     documents = sum(record.passed for record in done)
     links = sum(record.notes["links"] for record in done)

@@ -14,8 +14,9 @@ from everything import contents
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus import Corpus
+from dataprep.forget.run import begin
 from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
-from dataprep.tombstones import Forgotten
+from dataprep.tombstones import Forgotten, Tombstone
 from dataprep.verify import problems, unknown
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
@@ -212,3 +213,16 @@ def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
     ended = run("corpus", "forget", made, "--url", "http://site-1.test/4")
     assert (ended.returncode, "is not finished" in ended.stderr) == (1, True)
     assert Forgotten.of(made).url_keys == frozenset()
+
+
+def test_no_other_command_works_until_a_forget_is_finished(made: Path) -> None:
+    begin(Corpus.open(made), Tombstone(sites=["site-2.test"]))  # and the command was killed
+    for words in (["status"], ["verify"], ["select"], ["gc"], ["trace", "http://site-0.test/0"]):
+        ended = run("corpus", words[0], made, *words[1:])
+        assert (ended.returncode, "finishes it" in ended.stderr) == (1, True), words
+    assert result("corpus", "forget", made)["documents"] == 7
+    funnel = {each["stage"]: each for each in result("corpus", "status", made)["funnel"]}
+    assert funnel["forget"]["reasons"] == {"forgotten": 7}
+    assert funnel["forget"]["entered"] == funnel["dedup"]["passed"]
+    assert run("corpus", "forget", made).returncode == 2
+    assert result("corpus", "forget", made, "--site", "site-2.test")["documents"] == 0
