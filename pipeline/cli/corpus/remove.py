@@ -115,6 +115,9 @@ def forget(
 def _carried_out(opened: Corpus) -> Record | None:
     from dataprep.forget import run
     from dataprep.ledger import record_paths
+    from dataprep.tombstones import unfinished
 
+    if unfinished(opened.root) is None:
+        return None
     with progress("forget", len(list(record_paths(opened))), "records") as tick:
         return run.finish(opened, tick)

@@ -203,7 +203,7 @@ def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
         ([], 2, "what? give --url"),
         (["--url", "http://a.test/", "--site", "a.test"], 2, "one of"),
         (["--site", "www.site-2.test"], 1, "'site-2.test' may be meant"),
-        (["--tokens", str(made)], 1, "no generation-N.json"),
+        (["--tokens", str(made.parent / "bpe")], 1, "no generation-N.json"),
     ):
         ended = run("corpus", "forget", made, *words)
         assert (ended.returncode, message in ended.stderr) == (code, True), ended.stderr
