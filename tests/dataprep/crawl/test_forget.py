@@ -15,8 +15,9 @@ from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus import Corpus
 from dataprep.forget.run import begin
+from dataprep.forget.scope import of_site
 from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
-from dataprep.tombstones import Forgotten, Tombstone
+from dataprep.tombstones import Forgotten
 from dataprep.verify import problems, unknown
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
@@ -216,7 +217,8 @@ def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
 
 
 def test_no_other_command_works_until_a_forget_is_finished(made: Path) -> None:
-    begin(Corpus.open(made), Tombstone(sites=["site-2.test"]))  # and the command was killed
+    corpus = Corpus.open(made)
+    begin(corpus, of_site(corpus, "site-2.test"))  # and the command was killed
     for words in (["status"], ["verify"], ["select"], ["gc"], ["trace", "http://site-0.test/0"]):
         ended = run("corpus", words[0], made, *words[1:])
         assert (ended.returncode, "finishes it" in ended.stderr) == (1, True), words
