@@ -40,7 +40,7 @@ CONTENDERS = {
     "rensa, LSH": ("rensa_lsh.py", "", ["rensa==0.5.0"]),
 }
 GRAM = 5
-SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+SIMILARITIES = (0.5, 0.6, 0.7, 0.75, 0.79, 0.81, 0.85, 0.9, 0.95)
 PARTITION = 16384
 """Documents of a partition."""
 

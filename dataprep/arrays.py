@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,15 @@ def mapped(path: Path) -> npt.NDArray[Any]:
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
         ) from None
     return array
+
+
+def between(rows: npt.NDArray[np.void], field: str, low: int, high: int) -> npt.NDArray[np.void]:
+    """The rows whose field is in [low, high), of a structured array that is sorted by it.
+
+    Of a mapped one only some rows are read; numpy's search would copy the whole field.
+    """
+    start, end = (bisect_left(rows, bound, key=lambda row: int(row[field])) for bound in (low, high))
+    return rows[start:end]
 
 
 def mapped_anew(path: Path, dtype: npt.DTypeLike, rows: int) -> npt.NDArray[Any]:

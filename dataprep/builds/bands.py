@@ -23,7 +23,7 @@ from dataprep.recipe import NearDuplicates
 U64 = npt.NDArray[np.uint64]
 U32 = npt.NDArray[np.uint32]
 
-FORMAT = "outbound-bands/1"
+FORMAT = "outbound-bands/2"
 HEADER_BYTES = 256
 HASH_BITS = 59
 KEYS_PER_TASK = 1 << 21

@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.arrays import between
 from dataprep.builds import join, order, shingled
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
@@ -102,9 +103,8 @@ def _pairs(
     slices, lists = [], []
     for number, record in enumerate(work.records(join.STEP)):
         lists.append(work.array(record.outputs[2]))
-        queries = work.array(record.outputs[3])
-        bounds = np.searchsorted(queries["document"], np.array([start, end], np.uint32))
-        slices.append((np.full(bounds[1] - bounds[0], number), queries[bounds[0] : bounds[1]]))
+        found = between(work.array(record.outputs[3]), "document", start, end)
+        slices.append((np.full(len(found), number), found))
     task = np.concatenate([number for number, _ in slices])
     queries = np.concatenate([each for _, each in slices])
     copied = join.all_copies(work)["document"]

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import tombstones
+from dataprep.arrays import between
 from dataprep.builds import join
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
@@ -85,12 +86,10 @@ def shingles(
 
 def _rows(work: Work, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Rows of a partition that are needed, ascending, and their documents; exact copies are not compared."""
-    found = []
-    for record in work.records(join.STEP):
-        needed = _needed(work, record)
-        bounds = np.array([destination, destination + 1], np.uint64)
-        start, end = np.searchsorted(needed["destination"], bounds)
-        found.append(needed[start:end])
+    found = [
+        between(_needed(work, record), "destination", destination, destination + 1)
+        for record in work.records(join.STEP)
+    ]
     rows, first = np.unique(np.concatenate([each["row"] for each in found]), return_index=True)
     documents = np.concatenate([each["document"] for each in found])[first]
     if destination >> PLACE_BITS == len(work.earlier):

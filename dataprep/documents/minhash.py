@@ -97,8 +97,9 @@ def bucket(signatures: U32, band: int, rows: int) -> U64:
     """(n,) hashes of one band of n signatures of shape (n, 140)."""
     result = np.zeros(len(signatures), np.uint64)
     for row in range(band * rows, (band + 1) * rows):
-        result = _mixed(result * _BASE + signatures[:, row].astype(np.uint64))
-    return result
+        result *= _BASE
+        result += signatures[:, row]
+    return _mixed(result)
 
 
 def _words(text: str) -> U64:
