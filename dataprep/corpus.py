@@ -13,6 +13,8 @@ from dataprep.store import Record, load_record, replace, write_once
 from dataprep.tombstones import tombstone_path, unfinished
 
 RECIPE = "recipe.yaml"
+DRAWN = ("report.html", "overlap.jsonl")
+"""What commands tell of a corpus beside its layers, and tell again when they are asked."""
 FACTS = ("links", "retries", "fetches", "documents", "scores")
 """The folders of an increment, in the order in which they are made."""
 

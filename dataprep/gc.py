@@ -54,7 +54,7 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
 
 
 def remove(garbage: list[Garbage]) -> None:
-    """Remove garbage, and the directories that are empty then. Killed, it is done by running it again."""
+    """Remove garbage. Killed, it is done by running it again."""
     for each in garbage:
         if each.path.is_dir():
             shutil.rmtree(each.path)

@@ -15,6 +15,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from dataprep.crawl.addresses import Guard
 
+VERSION = 1
+"""Raised by every change of what is masked, or by what; part of a build's name."""
+
 EMAIL, IPV4, IPV6 = "email@example.com", "192.0.2.1", "2001:db8::1"
 """What stands for an address afterwards (RFC 2606, RFC 5737 and RFC 3849)."""
 

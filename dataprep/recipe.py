@@ -312,7 +312,10 @@ def overridden(select: Select, overrides: list[str]) -> Select:
             place = place[parent]
             if not isinstance(place, dict):
                 raise DataError(f"{override!r}: {parent} is a value, not a section of the recipe")
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DataError(f"{override!r}: the value is no YAML ({error})") from None
         if parents == ["decontaminate"] and last == "sets":
             place.pop("content", None)
     _pin_sets(document, Path())
@@ -323,11 +326,16 @@ def select_hash(select: Select, excluded: Sequence[Mapping[str, Any]] = ()) -> s
     """The name of a build: 12 hex digits over the select section with its defaults written out.
 
     Evaluation sets count by what they hold, not by where they lie; the corpora that are excluded by their
-    builds (builds/excluded.py).
+    builds (builds/excluded.py). The versions of what cuts and masks text count, too: a build never mixes two.
     """
+    from dataprep import grams, masking
+
     section = plain(select) | {"exclude": list(excluded)}
     if section["decontaminate"]:
         del section["decontaminate"]["sets"]
+        section["decontaminate"]["grams"] = grams.VERSION
+    if section["mask"]:
+        section["masking"] = masking.VERSION
     canonical = yaml.safe_dump(section, sort_keys=True)
     return xxhash.xxh3_128_hexdigest(canonical.encode())[:12]
 

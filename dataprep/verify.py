@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from dataprep import gc, ledger
 from dataprep.balance import unbalanced
-from dataprep.corpus import RECIPE, Corpus, Increment
+from dataprep.corpus import DRAWN, RECIPE, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.quality import model as quality
 from dataprep.store import Output, Record, hash_file, load_record
 
-TOP = frozenset([RECIPE, "increments", "builds", "index", "forgotten", "report.html", "wandb", ".lock"])
+TOP = frozenset([RECIPE, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
 """What a corpus's directory holds."""
 
 

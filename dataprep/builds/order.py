@@ -39,14 +39,10 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
     if record := done(path, inputs):
         return record
     parts = [work.array(record.outputs[0]) for record in work.records(selected.STEP)]
-    offsets = np.cumsum([0, *map(len, parts)])
-    total = int(offsets[-1])
-
     catalogue = attempt_path(build.path / "index", f"{work.part}-catalogue")
     judged = attempt_path(path.parent, "judged")
     ranks = attempt_path(path.parent, "ranks")
-    starts = np.cumsum([0, *map(len, parts)])[:-1]
-    total = sum(map(len, parts))
+    *starts, total = np.cumsum([0, *map(len, parts)]).tolist()
     rank_of = mapped_anew(ranks, np.uint32, total)
     rank = 0
     with ArrayWriter(catalogue, ENTRY) as entries, ArrayWriter(judged, JUDGED) as verdicts:

@@ -50,8 +50,9 @@ def run_part(
         tick(record.entered)
         return record
 
-    documents, scores = (read_table(corpus.root, record.outputs) for record in facts)
-    rows = _judged(documents.select(IDENTITY), scores, corpus)
+    identity = read_table(corpus.root, facts[0].outputs, IDENTITY)
+    scores = read_table(corpus.root, facts[1].outputs)
+    rows = _judged(identity, scores, corpus)
     tick(len(rows))
     order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
     rows = rows[order]

@@ -9,6 +9,7 @@ outputs and as inputs, so that every stage is done as it was. Memory: the larges
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -18,7 +19,7 @@ import msgspec
 import pyarrow as pa
 
 from dataprep import gc, ledger
-from dataprep.corpus import Corpus
+from dataprep.corpus import DRAWN, Corpus
 from dataprep.documents import minhash
 from dataprep.errors import DataError
 from dataprep.forget.layers import LAYERS, Work
@@ -35,9 +36,6 @@ from dataprep.tombstones import (
     tombstones,
     unfinished,
 )
-
-DRAWN = ("report.html",)
-"""Pages that a command draws of the corpus, and draws again."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
                 f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first "
                 f"(--hours 0 leaves what is not fetched yet), or `corpus drop {corpus.root} {increment.name}`"
             )
+    for work in corpus.root.glob("builds/*/work"):  # of selections that were stopped; it is made again
+        shutil.rmtree(work)
     _refuse_unknown_layers(corpus)
     if _stays_out(corpus, tombstone):
         return

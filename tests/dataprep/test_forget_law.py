@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep.corpus import Corpus
+from dataprep.builds import selected
+from dataprep.builds.excluded import build_of
+from dataprep.corpus import DRAWN, Corpus
 from dataprep.forget import run
 from dataprep.forget.scope import stands_by
 from dataprep.funnel import judged
@@ -17,7 +19,7 @@ from dataprep.ingest import extend
 from dataprep.recipe import Links, NearDuplicates
 from dataprep.store import read_table
 from dataprep.tombstones import Tombstone
-from dataprep.verify import problems
+from dataprep.verify import problems, unknown
 
 STEM = "the ships of the northern fleet sailed at dawn with the tide and the winds of the sea".split()
 
@@ -76,6 +78,22 @@ def test_forgetting_between_increments_keeps_what_forgetting_at_the_end_keeps(
         if cut < len(made):
             add_pages(split, "second", made[cut:])
         assert verdicts(split) == verdicts(once)
+
+
+def test_a_selection_that_was_killed_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """What its steps left is no layer: it goes, and so does what other commands told of the corpus."""
+    corpus = make_corpus(tmp_path)
+    page = (1, "http://a.test/1", " ".join(STEM))
+    add_pages(corpus, "one", [page])
+    selected.run_part(corpus, build_of(corpus), corpus.increments()[0], 0, lambda _: None)
+    told = [tmp_path / name for name in DRAWN]
+    for path in told:
+        path.write_text(page[2])
+    assert unknown(corpus) != []
+    forget(corpus, page)
+    assert [path for path in told if path.exists()] == []
+    assert set(verdicts(corpus).values()) == {"forgotten"}
+    assert unknown(corpus) == []
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from dataprep import grams, masking
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.recipe import C4, FineWeb, Gopher, Recipe, load_recipe, overridden, select_hash
+from dataprep.recipe import (
+    C4,
+    Decontaminate,
+    FineWeb,
+    Gopher,
+    Recipe,
+    Select,
+    load_recipe,
+    overridden,
+    select_hash,
+)
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "corpora").glob("*.yaml"))
 
@@ -75,3 +86,22 @@ def test_a_build_has_one_name_whether_a_number_is_a_default_or_written_out(path:
     rules = load_recipe(path).select.model_copy(update={"gopher": Gopher(), "c4": C4(), "fineweb": FineWeb()})
     written = overridden(rules, [f"gopher.{name}={value}" for name, value in rules.gopher or ()])
     assert select_hash(written) == select_hash(rules)
+
+
+def test_a_build_has_another_name_when_what_cuts_or_masks_its_text_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = Select()
+    rules = [plain.model_copy(update={"mask": frozenset(["email"])})]
+    rules.append(plain.model_copy(update={"decontaminate": Decontaminate(sets="x", content="y")}))
+    before = [select_hash(each) for each in (plain, *rules)]
+    monkeypatch.setattr(masking, "VERSION", 99)
+    monkeypatch.setattr(grams, "VERSION", "another")
+    after = [select_hash(each) for each in (plain, *rules)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
+
+
+@pytest.mark.parametrize("override", ["languages=[en", "min_words", "min_words.x=1", "min_word=1"])
+def test_a_mistake_in_an_override_is_told(override: str) -> None:
+    with pytest.raises(DataError):
+        overridden(Select(min_words=1), [override])

@@ -20,7 +20,7 @@ def export(
         str, typer.Option(help="What to mask in texts and titles: email, ip or both, with a comma.")
     ] = "",
     columns: Annotated[str, typer.Option(help="Columns to write, with commas.", show_default="all")] = "",
-    build: Annotated[str, typer.Option(help="A build's name.", show_default="the current")] = "",
+    build: Annotated[str, typer.Option(help="The beginning of a build's name.")] = "current",
     workers: Workers = CORES,
     json: Json = False,
 ) -> None:
@@ -32,9 +32,11 @@ def export(
     from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
-    chosen = opened.named_build(build) if build else opened.current_build()
-    if not chosen.path.is_dir():
-        raise UsageError(f"--build {build}: {chosen.path.parent} has no such build")
+    chosen = opened.find_build(build)
+    if directory.resolve() in (output.resolve(), *output.resolve().parents):
+        raise UsageError(
+            f"-o {output}: is in the corpus, where `forget` would not find it; give another place"
+        )
     shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
     with lock.shared(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
