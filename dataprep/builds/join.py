@@ -3,7 +3,8 @@
 The partitions' buckets in the range become the increment's index file, and meet the files of the increments
 before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
 a bucket may hold millions, costs a list of 64 and one line a document. Memory: the keys of the range, about
-70 bytes each; older files are mapped and touched only where keys meet.
+70 bytes each (a bucket is in one range, whatever its size); older files are mapped and touched only where
+keys meet.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.arrays import fixed_width
@@ -77,7 +78,7 @@ def run_part(
     return commit(path, Record(STEP, part, inputs, outputs, len(rows), kept, counts))
 
 
-def _judged(identity: pa.Table, scores: pa.Table, corpus: Corpus) -> np.ndarray:
+def _judged(identity: pa.Table, scores: pa.Table, corpus: Corpus) -> npt.NDArray[np.void]:
     """(n,) of DOCUMENT, in the order of the partition."""
     rows = np.zeros(scores.num_rows, DOCUMENT)
     rows["row"] = np.arange(len(rows))

@@ -227,6 +227,14 @@ def test_short_texts_are_dropped_only_as_exact_copies(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_without_near_duplicates_only_exact_copies_are_dropped(tmp_path: Path) -> None:
+    made = make_corpus(tmp_path)
+    add_pages(made, "one", [(n, f"u{n}", edited(1, n // 2)) for n in range(4)], only_sign=True)
+    select = made.recipe.select.model_copy(update={"near_duplicates": None})
+    corpus = Corpus(made.root, made.recipe.model_copy(update={"select": select}))
+    assert [row["verdict"] for row in rows(corpus)] == ["kept", "exact_duplicate"] * 2
+
+
 def test_unspaced_scripts_are_compared_by_characters(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path)
     page = "".join(chr(0x4E00 + n) for n in np.random.default_rng(1).integers(0, 2000, 300))
