@@ -14,6 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,10 @@ def scan(
     losses: list[Losses] = []
     forgotten = Forgotten.of(corpus.root)
     for place, each in files:
-        warc = _taken_in(each, increment.path / "pages", place, hashes[each.name])
+        warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
         name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         lost = Losses(each.name)
-        for found in read_warc(warc):
+        for found in chain(read_warc(warc), unkept):
             verdict = _judged(found, corpus, forgotten, lost)
             if isinstance(found, WarcRecord) and forgotten.names(found.url):
                 gone.append((found.offset, found.length))
@@ -140,8 +141,11 @@ def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> di
     }
 
 
-def _taken_in(each: Input, pages: Path, place: int, digest: str) -> Path:
-    """The increment's own WARC file of an input; raises DataError when it has changed since it was hashed."""
+def _taken_in(each: Input, pages: Path, place: int, digest: str) -> tuple[Path, list[Gap]]:
+    """The increment's own WARC file of an input, and the damage that it does not hold any more.
+
+    Raises DataError when the input has changed since it was hashed.
+    """
     pages.mkdir(parents=True, exist_ok=True)
     first = next((found for found in read_warc(each.path) if isinstance(found, WarcRecord)), None)
     if first and not first.alone:
@@ -149,7 +153,7 @@ def _taken_in(each: Input, pages: Path, place: int, digest: str) -> Path:
     warc = pages / f"{place:05d}-{each.path.name}"
     source = each.path.resolve()
     if warc.exists() and warc.samefile(source):
-        return warc
+        return warc, []
     warc.unlink(missing_ok=True)  # a copy by a call that was killed
     try:
         os.link(source, warc)
@@ -161,18 +165,21 @@ def _taken_in(each: Input, pages: Path, place: int, digest: str) -> Path:
         os.replace(attempt, warc)
     if hash_file(warc) != digest:
         raise DataError(f"{each.path}: changed while it was imported; run the command again")
-    return warc
+    return warc, []
 
 
-def _packed(each: Input, warc: Path) -> Path:
-    """A WARC file of the same records, each a gzip member of its own."""
+def _packed(each: Input, warc: Path) -> tuple[Path, list[Gap]]:
+    """A WARC file of the same records, each a gzip member of its own; and what could not be read."""
     attempt = attempt_path(warc.parent, warc.name)
+    gaps = []
     with attempt.open("wb") as file:
         for found in read_warc(each.path):
-            if isinstance(found, WarcRecord):
+            if isinstance(found, Gap):
+                gaps.append(found)
+            else:
                 head = "".join(f"{name}: {value}\r\n" for name, value in found.fields.items())
                 file.write(
                     deflated(b"".join([b"WARC/1.0\r\n", head.encode(), b"\r\n", found.block, b"\r\n\r\n"]))
                 )
     os.replace(attempt, warc)
-    return warc
+    return warc, gaps

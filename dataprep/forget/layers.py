@@ -186,9 +186,7 @@ def _table(
 
 def _warc(work: Work, output: Output) -> Output:
     path = work.corpus.root / output.path
-    if not path.name.endswith((".warc", ".warc.gz")) or not (
-        spans := warcs.going(path, output.path, work.scope)
-    ):
+    if not (spans := warcs.going(path, output.path, work.scope)):
         return output
     copy = path.with_name(f".{path.name}.filled")
     filled(path, spans, copy)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
+from typer.testing import CliRunner
 
 from dataprep import ingest
 from dataprep.builds.text_shards import read_documents
@@ -17,6 +18,8 @@ from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
 from dataprep.export import SCHEMA, Shape, export
 from dataprep.store import hash_file
+from pipeline.cli.main import app
+from pipeline.errors import UsageError
 
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train"
 
@@ -117,3 +120,11 @@ def test_another_export_s_directory_and_wrong_names_are_refused(corpus: Corpus, 
             Shape("parquet", **wrong)
     with pytest.raises(DataError, match="expected parquet, jsonl"):
         Shape("csv")
+
+
+def test_an_export_into_the_corpus_is_refused(corpus: Corpus) -> None:
+    for place in (corpus.root, corpus.root / "out"):
+        with pytest.raises(UsageError, match="forget"):
+            CliRunner().invoke(
+                app, ["corpus", "export", str(corpus.root), "-o", str(place)], catch_exceptions=False
+            )

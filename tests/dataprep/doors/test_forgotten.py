@@ -78,6 +78,15 @@ def test_every_capture_of_a_url_goes_and_the_imported_file_is_left_alone(
     assert ours.stat().st_size == len(before)
 
 
+def test_a_warc_file_of_any_name_loses_it(corpus: Corpus, tmp_path: Path) -> None:
+    """In folders only is a WARC file known by its name; one that is given may have any."""
+    path = write_warc(tmp_path / "crawl.gz", [capture("http://a.test/z", page("xyzzyz"))])
+    bring(corpus, "nameless", "warc", path)
+    assert where(corpus, "xyzzyz") == {".gz", ".parquet", ".tar"}
+    forget(corpus, "http://a.test/z")
+    assert where(corpus, "xyzzyz") == set()
+
+
 def test_a_row_of_a_file_is_named_by_its_place(corpus: Corpus) -> None:
     assert trace(corpus, "file:books.jsonl#1")["documents"][0]["verdict"] == "kept"
     forget(corpus, "file:books.jsonl#1")

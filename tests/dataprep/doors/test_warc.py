@@ -166,6 +166,20 @@ def test_damage_costs_the_records_that_it_touches_and_is_named(tmp_path: Path) -
     assert all(example.startswith("bytes ") for example in loss["examples"])
 
 
+def test_a_long_gzip_stream_that_was_cut_is_named(tmp_path: Path) -> None:
+    """Its records are packed anew, so the copy has no damage; the count has."""
+    captures = [(f"http://a.test/{n}", "20130801120000", 200, HTML, page(f"number {n}")) for n in range(30)]
+    whole = write_warc(tmp_path / "a.warc.gz", captures).read_bytes()  # type: ignore[arg-type]
+    stream = gzip.compress(gzip.decompress(whole))
+    (tmp_path / "b.warc.gz").write_bytes(stream[: len(stream) // 2])
+    increment = bring(make(tmp_path / "corpus"), "x", tmp_path / "b.warc.gz")
+    entered, passed, reasons = counts(increment)
+    assert passed > 9
+    assert (reasons, entered) == ({"truncated": 1}, passed + 1)
+    (loss,) = increment.records("links")[0].notes["losses"]
+    assert loss["path"] == "b.warc.gz"
+
+
 def test_a_url_enters_once_however_often_it_is_captured(tmp_path: Path) -> None:
     def captured(name: str, *numbers: int) -> Path:
         pages = [(f"http://a.test/{n}", "20130801120000", 200, HTML, page(f"{name} {n}")) for n in numbers]
