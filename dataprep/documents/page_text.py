@@ -13,8 +13,10 @@ from typing import Any
 from unicodedata import normalize
 
 import trafilatura
-from lxml.etree import XPath
+from lxml.etree import ElementDefaultClassLookup, XPath
+from lxml.html import HtmlComment, HtmlElement, HtmlEntity, HtmlProcessingInstruction
 from trafilatura.meta import reset_caches
+from trafilatura.utils import HTML_PARSER
 
 from dataprep.documents.encoding import decoded
 from dataprep.documents.page import Page, Unreadable, read_page
@@ -28,6 +30,14 @@ _BINARY = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 _SNIFFED = 1445
 _elements = XPath("count(//*)")
 _pages = 0
+
+# lxml.html asks a Python function for the class of every element that is touched, so that forms and inputs
+# get their own; no text depends on those, and without it a page takes a twentieth less
+HTML_PARSER.set_element_class_lookup(
+    ElementDefaultClassLookup(
+        element=HtmlElement, comment=HtmlComment, pi=HtmlProcessingInstruction, entity=HtmlEntity
+    )
+)
 
 
 def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | None]:
