@@ -132,16 +132,5 @@ def load(path: Path, scheme: Scheme) -> Buckets:
     )
 
 
-def load_range(paths: Sequence[Path], low: int, high: int, scheme: Scheme) -> Buckets:
-    """The buckets of one increment in [low, high); `paths` are its files in the order of their keys."""
-    parts = [load(path, scheme).within(low, high) for path in paths]
-    parts = [part for part in parts if len(part.keys)] or [Buckets(np.empty(0, "u8"), np.empty(0, "u4"))]
-    if len(parts) == 1:
-        return parts[0]
-    return Buckets(
-        np.concatenate([part.keys for part in parts]), np.concatenate([part.documents for part in parts])
-    )
-
-
 def _words(scheme: Scheme) -> str:
     return f"MinHash {scheme.minhash}, {scheme.bands} bands of {scheme.rows} rows"

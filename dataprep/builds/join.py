@@ -58,8 +58,8 @@ def run_part(
     catalogues = [source.catalogue() for source in work.earlier]
     catalogues.append(work.array(work.records(order.STEP)[0].outputs[0]))
     near = 1 << HASH_BITS
-    text_lists, text_queries = candidates([each.within(0, near) for each in before], own.within(0, near))
-    lists, queries = candidates([each.within(near, high) for each in before], own.within(near, high))
+    text_lists, text_queries = candidates(_within(before, 0, near), own.within(0, near))
+    lists, queries = candidates(_within(before, near, high), own.within(near, high))
     found = {
         "copies": copies(text_lists, text_queries, catalogues),
         "lists": lists,
@@ -72,19 +72,25 @@ def run_part(
     )
 
 
-def candidates(before: Sequence[Buckets], own: Buckets) -> tuple[U64, npt.NDArray[np.void]]:
+def candidates(before: Sequence[Sequence[Buckets]], own: Buckets) -> tuple[U64, npt.NDArray[np.void]]:
     """The earlier documents that each document shares a bucket with, among the bucket's 64 earliest.
+
+    before: the files of each source, the earliest first; they may hold many more keys than `own` and are read
+    where keys meet.
 
     Returns the lists of all buckets (places, earliest first), one after the other, and (n,) of QUERY.
     """
     keys, first, counts = np.unique(own.keys, return_index=True, return_counts=True)
     room = np.full(len(keys), EARLIEST, np.int64)
     bucket_of, places = [], []
-    for source, each in enumerate(before):
-        left = np.searchsorted(each.keys, keys, "left")
-        taken = np.minimum(np.searchsorted(each.keys, keys, "right") - left, room)
-        room -= taken
-        bucket_of.append(np.repeat(np.arange(len(keys)), taken))
+    for source, each in ((source, each) for source, files in enumerate(before) for each in files):
+        if not len(each.keys):
+            continue
+        low, high = np.searchsorted(keys, each.keys[0]), np.searchsorted(keys, each.keys[-1], "right")
+        left = np.searchsorted(each.keys, keys[low:high], "left")
+        taken = np.minimum(np.searchsorted(each.keys, keys[low:high], "right") - left, room[low:high])
+        room[low:high] -= taken
+        bucket_of.append(np.repeat(np.arange(low, high), taken))
         rows = each.documents[runs(left, taken)]
         places.append(np.uint64(source << PLACE_BITS) | rows.astype(np.uint64))
     earlier = EARLIEST - room
@@ -142,6 +148,10 @@ def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDAr
         here = source == number
         entries[here] = catalogues[number][(places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
     return entries
+
+
+def _within(before: Sequence[Sequence[Buckets]], low: int, high: int) -> list[list[Buckets]]:
+    return [[each.within(low, high) for each in files] for files in before]
 
 
 def _own(work: Work, low: int, high: int) -> Buckets:

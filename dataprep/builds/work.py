@@ -18,7 +18,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.arrays import mapped
-from dataprep.builds.bands import Buckets, Scheme, load_range
+from dataprep.builds.bands import Buckets, Scheme, load
 from dataprep.builds.excluded import verdicts_against
 from dataprep.corpus import Build, Corpus, Increment, records_in
 from dataprep.store import Output, Record, attempt_path, publish
@@ -55,9 +55,9 @@ class Source:
         """(n,) of ENTRY, mapped."""
         return mapped(self.root / self.catalogue_file.path)
 
-    def buckets(self, low: int, high: int, scheme: Scheme) -> Buckets:
-        """Its buckets with keys in [low, high)."""
-        return load_range([self.root / output.path for output in self.band_files], low, high, scheme)
+    def buckets(self, low: int, high: int, scheme: Scheme) -> list[Buckets]:
+        """Its buckets with keys in [low, high), file by file and mapped; a key is in one file only."""
+        return [load(self.root / output.path, scheme).within(low, high) for output in self.band_files]
 
     @property
     def inputs(self) -> dict[str, str]:

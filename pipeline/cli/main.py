@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 
 from rich.markup import escape
@@ -13,10 +14,12 @@ from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
 
 FAILED, USAGE = 1, 2
+OPEN_FILES = 1 << 16
 
 
 def main() -> None:
     """Run the command line and leave with 0 (ok), 1 (failed) or 2 (usage)."""
+    _allow_open_files()
     try:
         app()
     except UsageError as error:
@@ -31,6 +34,14 @@ def complain(error: Exception, code: int) -> int:
     """Say what is wrong in one line on stderr; returns the exit code."""
     console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
     return code
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit, often 1,024, for us and our workers: a file that is mapped counts as open, and
+    deduplication maps the index of every increment before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 if __name__ == "__main__":

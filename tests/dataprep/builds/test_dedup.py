@@ -180,9 +180,18 @@ def test_a_bucket_gives_its_64_earliest_of_all_increments() -> None:
     def bucket(documents: int) -> Buckets:
         return Buckets(np.zeros(documents, np.uint64), np.arange(documents, dtype=np.uint32))
 
-    lists, queries = join.candidates([bucket(50)], bucket(1000))
+    lists, queries = join.candidates([[bucket(50)]], bucket(1000))
     assert lists.tolist() == [*range(50), *(1 << 32 | row for row in range(14))]
     assert queries["count"].tolist() == [*range(50, 64), *[64] * 986]
+
+
+def test_a_source_of_many_files_is_met_as_one_file_would_be() -> None:
+    keys = np.sort(np.random.default_rng(1).integers(0, 99, 400).astype(np.uint64))
+    whole = Buckets(keys, np.arange(400, dtype=np.uint32))
+    files = [whole.within(low, low + 20) for low in range(0, 120, 20)]  # the last is empty
+    own = Buckets(np.arange(0, 120, 3, dtype=np.uint64), np.arange(40, dtype=np.uint32))
+    for one, other in zip(join.candidates([[whole]], own), join.candidates([files], own), strict=True):
+        assert one.tolist() == other.tolist()
 
 
 def test_texts_whose_keys_collide_in_part_are_no_copies() -> None:
