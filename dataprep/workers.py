@@ -10,11 +10,13 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from multiprocessing.queues import Queue
 from threading import Thread
 from typing import Any, TypeVar
 
+from dataprep.errors import DataError
 from dataprep.store import full
 
 R = TypeVar("R")
@@ -31,7 +33,10 @@ def run_all(
     workers: int,
     tick: Callable[[int], None],
 ) -> list[R]:
-    """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here."""
+    """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here.
+
+    Raises DataError when a worker is killed.
+    """
     if workers <= 1 or len(parts) <= 1:
         return [_call(function, part, tick) for part in parts]
     # spawned, not forked: Arrow and numpy keep threads that a fork would leave half copied
@@ -42,6 +47,11 @@ def run_all(
     try:
         with ProcessPoolExecutor(min(workers, len(parts)), context, _start, (ticks,)) as pool:
             return list(pool.map(_call_here, [function] * len(parts), parts))
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was killed, perhaps for want of memory; run the same command again, with fewer "
+            "--workers if so: what is finished stands"
+        ) from None
     finally:
         ticks.put(None)
         relay.join()

@@ -14,13 +14,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dataprep.streams import Unreadable, decompressed
+from dataprep.streams import TOO_LONG, Unreadable, decompressed
 
 LONGEST_LINE_BYTES = 64 << 20
 LARGEST_NUMBER = 1 << 40
 """Beyond it nothing is a score or a time; sums of millions of them still fit 64 bits."""
-_TOO_LONG = b"(too long) "
-"""Stands for the beginning of a line that does not fit; it is no JSON, so the line is counted as bad."""
 EXAMPLES = 10
 NEWLINE = ord("\n")
 
@@ -131,7 +129,7 @@ def _blocks(path: Path, damage: Damage) -> Iterator[bytes]:
                 rest.append(chunk)
                 rest_bytes += len(chunk)
                 if rest_bytes > LONGEST_LINE_BYTES:
-                    rest, rest_bytes = [_TOO_LONG], 0
+                    rest, rest_bytes = [TOO_LONG], 0
         except (Unreadable, OSError) as error:
             damage.stopped = f"unreadable after {text_bytes:,} bytes of text: {error}"
     if not text_bytes and not damage.stopped:

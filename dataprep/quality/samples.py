@@ -6,23 +6,24 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from dataprep.builds import select
+from dataprep.builds import kept
 from dataprep.corpus import RECIPE, Corpus
 from dataprep.errors import DataError
 from dataprep.funnel import judged
 from dataprep.quality.training import Sample, sample
 from dataprep.store import read_table
-from dataprep.streams import Unreadable, decompressed
+from dataprep.streams import TOO_LONG, Unreadable, lines
 
 PIECE_CHARACTERS = 4000
 """A text file is cut between lines into pieces of about so much: a novel is not one sample."""
+LONGEST_LINE_BYTES = 256 << 20
 
 
 def gather(paths: Iterable[Path], good: bool, limit: int, tick: Callable[[int], None]) -> list[Sample]:
     """The samples of one side: of all texts the `limit` with the lowest hashes, in the order of these.
 
     A good corpus gives what its current build keeps, a bad one all its documents. `tick` is told of texts.
-    Memory: about 3 KB a sample, twice `limit`.
+    Memory: about 3 KB a sample, twice `limit`, and the texts of one partition.
     """
     chosen: dict[int, Sample] = {}
     for path in paths:
@@ -59,13 +60,13 @@ def _all(corpus: Corpus) -> Iterator[str]:
 
 
 def _kept(corpus: Corpus) -> Iterator[str]:
-    for increment, verdicts in judged(corpus, corpus.current_build()):
-        table = read_table(corpus.root, verdicts.outputs[:1], ["part", "row", "verdict"])
+    build = corpus.current_build()
+    for increment, _ in judged(corpus, build):
+        rows = kept.kept_rows(corpus, build, increment)
         for part, record in enumerate(increment.records("documents")):
-            texts = read_table(corpus.root, record.outputs, ["text"])["text"]
-            for row in table.to_pylist():
-                if row["part"] == part and row["verdict"] == select.KEPT:
-                    yield texts[row["row"]].as_py()
+            here = rows["row"][rows["part"] == part]
+            for batch in kept.chosen(corpus.root / record.outputs[0].path, here, ["text"]):
+                yield from batch["text"].to_pylist()
 
 
 def _objects(path: Path) -> Iterator[str]:
@@ -79,10 +80,10 @@ def _objects(path: Path) -> Iterator[str]:
         yield text
 
 
-def _pieces(lines: Iterable[str]) -> Iterator[str]:
+def _pieces(text: Iterable[str]) -> Iterator[str]:
     piece: list[str] = []
     size = 0
-    for line in lines:
+    for line in text:
         piece.append(line)
         size += len(line)
         if size >= PIECE_CHARACTERS:
@@ -93,13 +94,11 @@ def _pieces(lines: Iterable[str]) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a file, compressed or not; raises DataError when it is damaged or no UTF-8."""
-    rest = b""
     try:
         with path.open("rb") as file:
-            for chunk in decompressed(file):
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from (line.decode() + "\n" for line in lines)
-        if rest:
-            yield rest.decode()
+            for line in lines(file, LONGEST_LINE_BYTES):
+                if line.startswith(TOO_LONG):
+                    raise DataError(f"{path}: has a line of over {LONGEST_LINE_BYTES:,} bytes; cut it")
+                yield line.decode() + "\n"
     except (Unreadable, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from None

@@ -27,24 +27,23 @@ def forget(corpus: Corpus, tokens: Path) -> int:
     manifest = generation.latest_generation(tokens)
     if manifest is None:
         raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
-    gone = tombstones.documents(corpus.root)
-    _refuse_others(corpus, tokens, manifest, gone)
+    _refuse_others(corpus, tokens, manifest)
     build = corpus.named_build(manifest["build"])
     sources = {
         f"{increment.number:04d}": generation.identity(text_shards.outputs(build, increment))
         for increment in corpus.increments()
+        if text_shards.complete(build, increment)  # the build may be gone since
     }
-    return erase(tokens, gone, sources)
+    return erase(tokens, tombstones.documents(corpus.root), sources)
 
 
-def _refuse_others(corpus: Corpus, tokens: Path, manifest: Manifest, gone: frozenset[bytes]) -> None:
-    """Raise DataError unless all documents are of the corpus's build, or were until they were forgotten."""
-    build = corpus.named_build(manifest["build"])
-    tables = [read_table(corpus.root, record.outputs[:1], ["doc_id"]) for record in build.records("verdicts")]
-    judged = [key for table in tables for key in table["doc_id"].to_pylist()]
-    known = np.array([ERASED, *gone, *judged], "S16")
+def _refuse_others(corpus: Corpus, tokens: Path, manifest: Manifest) -> None:
+    """Raise DataError unless all documents are the corpus's; a forgotten one keeps its doc_id."""
+    records = [record for increment in corpus.increments() for record in increment.records("documents")]
+    tables = [read_table(corpus.root, record.outputs[:1], ["doc_id"]) for record in records]
+    known = np.array([ERASED, *(key for table in tables for key in table["doc_id"].to_pylist())], "S16")
     for split in manifest["splits"].values():
         for shard in split["shards"]:
             ids = np.ascontiguousarray(generation.read_table(tokens, shard)["doc_id"]).view("S16")
             if not np.isin(ids, known).all():
-                raise DataError(f"{tokens}: was packed from another corpus or build than {corpus.root} has")
+                raise DataError(f"{tokens}: was packed from another corpus than {corpus.root}")

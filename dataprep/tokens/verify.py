@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 
 from dataprep.builds import text_shards
 from dataprep.corpus import Corpus
+from dataprep.errors import DataError
 from dataprep.store import hash_file
-from dataprep.tokens.generation import ERASED, identity, latest_generation
+from dataprep.tokens.generation import ERASED, generations, identity, latest_generation, load_manifest
 
 
 def files(tokens: Path) -> int:
@@ -23,16 +23,16 @@ def files(tokens: Path) -> int:
 
 def problems(corpus: Corpus, tokens: Path, tick: Callable[[int], None]) -> Iterator[str]:
     """What is wrong with token shards, one line each; `tick` is told of shards."""
-    generations = sorted(tokens.glob("generation-*.json"))
-    if not generations:
+    found = generations(tokens).values()
+    if not found:
         yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"
     checked: set[str] = set()
-    for path in generations:
+    for path in found:
         try:
-            manifest = json.loads(path.read_bytes())
-        except ValueError as error:
-            yield f"{path}: is damaged ({error})"
-            continue
+            manifest = load_manifest(path)
+        except DataError as error:
+            yield str(error)
+            return
         for name, split in manifest["splits"].items():
             for shard in split["shards"]:
                 if shard["xxh3_128"] not in checked:
@@ -40,22 +40,21 @@ def problems(corpus: Corpus, tokens: Path, tick: Callable[[int], None]) -> Itera
                     tick(1)
                     yield from _shard(tokens, shard)
             yield from _sums(path, name, split)
-    if generations:
+    if found:
         yield from _source(corpus, tokens)
 
 
 def _shard(tokens: Path, shard: dict[str, Any]) -> Iterator[str]:
-    path, table = tokens / shard["path"], tokens / shard["documents_path"]
-    if not path.is_file() or not table.is_file():
-        yield f"{path if not path.is_file() else table}: missing"
-        return
-    if path.stat().st_size != shard["bytes"]:
-        yield f"{path}: {path.stat().st_size:,} bytes, {shard['bytes']:,} were recorded"
-    elif hash_file(path) != shard["xxh3_128"]:
-        yield f"{path}: its content has changed"
-    if hash_file(table) != shard["documents_xxh3_128"]:
-        yield f"{table}: its content has changed"
-    elif (held := int((np.load(table)["doc_id"] != np.void(ERASED)).sum())) != shard["documents"]:
+    files = {name: tokens / shard[f"{name}path"] for name in ("", "documents_", "counts_")}
+    for name, file in files.items():
+        if not file.is_file():
+            yield f"{file}: missing"
+            return
+        if hash_file(file) != shard[f"{name}xxh3_128"]:
+            yield f"{file}: its content has changed"
+            return
+    path, table, _ = files.values()
+    if (held := int((np.load(table)["doc_id"] != np.void(ERASED)).sum())) != shard["documents"]:
         yield f"{table}: {held:,} documents, {shard['documents']:,} were recorded"
     if (held := sum(length for _, length in shard["blocks"])) != shard["tokens"]:
         yield f"{path}: its blocks hold {held:,} tokens, {shard['tokens']:,} were recorded"

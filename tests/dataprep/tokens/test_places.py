@@ -14,8 +14,13 @@ import pytest
 from packed_corpus import TEXTS, built, run, stream
 
 from dataprep.errors import DataError
+from dataprep.forget import run as forget_in_corpus
+from dataprep.store import read_table
 from dataprep.tokens import erase, generation, places, tokenizer
+from dataprep.tokens.forget import forget
 from dataprep.tokens.pack import Layout
+from dataprep.tokens.verify import problems
+from dataprep.tombstones import Tombstone
 from pipeline.tokens import TokenStream, load_generation
 
 LONG = Layout(block_tokens=150, shard_blocks=1, held_out=0.2)
@@ -153,3 +158,24 @@ def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
     (copy / "generation-2.json").write_text(json.dumps({"format": "outbound-tokens/1"}))
     with pytest.raises(DataError, match="format 'outbound-tokens/1'"):
         generation.latest_generation(copy)
+
+
+@pytest.mark.parametrize("build_is_gone", [False, True])
+def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_gone(
+    tmp_path: Path, bpe: Path, build_is_gone: bool
+) -> None:
+    corpus, tokens = built(tmp_path / "c", range(6)), tmp_path / "t"
+    run(corpus, bpe, tokens)
+    increment = corpus.increments()[0]
+    row = read_table(corpus.root, increment.records("documents")[0].outputs).slice(0, 1).to_pylist()[0]
+    forget_in_corpus.begin(corpus, Tombstone(url_keys=[row["url_key"].hex()]))
+    forget_in_corpus.finish(corpus, lambda _: None)
+    if build_is_gone:
+        shutil.rmtree(corpus.root / "builds")
+    assert forget(corpus, tokens) == 1
+    assert forget(corpus, tokens) == 0
+    assert list(problems(corpus, tokens, lambda _: None)) == []
+    (tokens / ids_of(tokens)[0]["splits"]["train"]["shards"][0]["counts_path"]).write_bytes(b"")
+    assert "content has changed" in "".join(problems(corpus, tokens, lambda _: None))
+    with pytest.raises(DataError, match="packed from another corpus"):
+        forget(built(tmp_path / "other", range(20, 23)), tokens)
