@@ -27,6 +27,7 @@ PAGES = [
     "docs/selection.md",
     "docs/doors.md",
     "docs/models.md",
+    "docs/plan.md",
     "docs/training.md",
 ]
 

@@ -1,0 +1,95 @@
+"""GPUs and networks as data, and how much of their peaks a training step gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class GPU:
+    """One kind of GPU, by its data sheet."""
+
+    memory_bytes: float
+    peak_flops: float
+    """Dense bf16 operations a second."""
+    memory_bytes_s: float
+    link_bytes_s: float
+    """To another GPU of the node, in one direction."""
+    network_bits_s: float
+    """Of its usual node's network, all adapters together; `--network` says another."""
+
+
+# NVIDIA's data sheets; memory is what nvidia-smi shows. Usual nodes: DGX A100 and DGX H100 have eight
+# adapters of 200 and 400 Gbit/s, workstations and inference servers one of 100.
+GPUS: dict[str, GPU] = {
+    "a100-40": GPU(40_960 * 2**20, 312e12, 1555e9, 300e9, 1600e9),
+    "a100-80": GPU(81_920 * 2**20, 312e12, 2039e9, 300e9, 1600e9),
+    "h100-80": GPU(81_559 * 2**20, 989e12, 3350e9, 450e9, 3200e9),
+    "h200-141": GPU(143_771 * 2**20, 989e12, 4800e9, 450e9, 3200e9),
+    "b200-180": GPU(183_359 * 2**20, 2250e12, 8000e9, 900e9, 3200e9),
+    "l40s-48": GPU(46_068 * 2**20, 362e12, 864e9, 32e9, 100e9),
+    "a6000-48": GPU(49_140 * 2**20, 155e12, 768e9, 32e9, 100e9),
+    "rtx4090-24": GPU(24_564 * 2**20, 165e12, 1008e9, 32e9, 100e9),
+}
+
+CPU = GPU(0, 0, 0, link_bytes_s=1e9, network_bits_s=10e9)
+"""What `--calibrate` starts from without a GPU: gloo over loopback, 10 Gbit/s; the rest is measured."""
+
+RESERVED_BYTES = 3 * GIB
+"""Of each GPU: the CUDA context, NCCL's and cuBLAS's workspaces. An assumption."""
+FRAGMENTATION = 0.05
+"""Share of the memory that the allocator cannot use. An assumption."""
+LINK_EFFICIENCY = 0.8
+"""Share of a link's or network's bandwidth that a collective reaches. An assumption."""
+HOST_S_PER_BLOCK = 0.5e-3
+"""Python and launches for a block, forward and backward: no micro-batch is faster. Twice that under
+ZeRO-3. An assumption."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which share of a GPU's peaks a training step reaches."""
+
+    matrix: float
+    """Of the arithmetic peak, in matrix products."""
+    attention: float
+    """Of the same, in attention."""
+    memory: float
+    """Of the memory bandwidth, in everything between them."""
+
+
+FITTED = Shares(matrix=0.702, attention=0.286, memory=0.623)
+"""By least squares on nine A100 rows of one source: benchmarks/plan.py; docs/plan.md on what it is worth."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one GPU does in a second, and its ways to the others."""
+
+    matrix_flops: float
+    attention_flops: float
+    memory_bytes: float
+    link_bytes: float
+    """Within the node, of one GPU."""
+    network_bytes: float
+    """Of the whole node."""
+    gpus_per_node: int
+
+    @staticmethod
+    def of(gpu: GPU, shares: Shares, gpus_per_node: int, network_bits_s: float | None = None) -> Rates:
+        """Multiply a GPU's peaks by the shares."""
+        return Rates(
+            matrix_flops=gpu.peak_flops * shares.matrix,
+            attention_flops=gpu.peak_flops * shares.attention,
+            memory_bytes=gpu.memory_bytes_s * shares.memory,
+            link_bytes=gpu.link_bytes_s * LINK_EFFICIENCY,
+            network_bytes=(network_bits_s or gpu.network_bits_s) / 8 * LINK_EFFICIENCY,
+            gpus_per_node=gpus_per_node,
+        )
+
+
+def usable_bytes(memory_bytes: float) -> float:
+    """What is left of a GPU's memory for a run."""
+    return memory_bytes * (1 - FRAGMENTATION) - RESERVED_BYTES

@@ -1,0 +1,142 @@
+"""What a run needs in a layout, and whether it fits: memory and time put together. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from model import GPTConfig
+from pipeline.config import RunConfig
+from pipeline.partition import LayerCost, training_flops_per_token
+from pipeline.plan.hardware import GIB, Rates, usable_bytes
+from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.memory import Bytes, in_flight, stage_bytes, stage_parameters
+from pipeline.plan.time import StepTime, step_time
+from pipeline.schedule import batch_size
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a plan is made for."""
+
+    name: str
+    """Of the GPU."""
+    nodes: int
+    gpus_per_node: int
+    memory_bytes: float
+    """Of a GPU."""
+    peak_flops: float
+    """Of a GPU, for MFU."""
+    rates: Rates
+    precision: str
+    """"bf16", or "fp32" on CPUs."""
+
+    @property
+    def gpus(self) -> int:
+        """All of them."""
+        return self.nodes * self.gpus_per_node
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pipeline stage."""
+
+    layers: list[LayerCost]
+    bytes: Bytes
+    """Of each of its GPUs."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A run in one layout."""
+
+    layout: Layout
+    stages: list[Stage]
+    step: StepTime
+    """At the full batch."""
+    tokens_s: float
+    """Of all GPUs, at the full batch."""
+    mfu: float
+    """By the operations that the model needs: a band by its width, nothing for checkpointing."""
+    bubble: float
+    """Share of a step's time."""
+    seconds: float
+    """Of the whole run, the batch ramp with it."""
+    too_large: str | None
+    """Why it cannot fit; None when it fits."""
+
+    @property
+    def fullest(self) -> float:
+        """Bytes of the fullest GPU."""
+        return max(stage.bytes.total for stage in self.stages)
+
+
+def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
+    """Predict a run; whether the layout divides the batch is for `pipeline.plan.search` to know."""
+    model, full = config.model, config.batch.sequences
+    cut = stages_of(model, layout.pipeline)
+    count = layout.micro_batches(full)
+    stages = [
+        Stage(
+            layers,
+            stage_bytes(model, cut, place, layout, in_flight(place, len(cut), count), cluster.precision),
+        )
+        for place, layers in enumerate(cut)
+    ]
+
+    def step(sequences: int) -> StepTime:
+        return step_time(model, cut, layout, sequences, cluster.rates, cluster.precision)
+
+    taken = step(full)
+    tokens_s = full * model.n_ctx / taken.total
+    return Prediction(
+        layout=layout,
+        stages=stages,
+        step=taken,
+        tokens_s=tokens_s,
+        mfu=tokens_s * training_flops_per_token(model) / (cluster.peak_flops * layout.gpus),
+        bubble=taken.bubble / taken.total,
+        seconds=sum(number * step(sequences).total for sequences, number in steps(config).items()),
+        too_large=_too_large(stages, cluster),
+    )
+
+
+def steps(config: RunConfig) -> Counter[int]:
+    """How many steps of each size the run takes, as the loop will take them."""
+    batch, model, samples = config.batch, config.model, config.samples
+    ramp = batch.ramp_tokens // model.n_ctx
+    taken: Counter[int] = Counter()
+    consumed = 0
+    while consumed < min(ramp, samples):
+        size = batch_size(
+            consumed,
+            full=batch.sequences,
+            quantum=batch.quantum,
+            ramp_start=batch.ramp_start or batch.sequences,
+            ramp_samples=ramp,
+        )
+        size = min(size, samples - consumed)
+        taken[size] += 1
+        consumed += size
+    full, left = divmod(samples - consumed, batch.sequences)
+    return taken + Counter({batch.sequences: full}) + Counter([left] if left else [])
+
+
+def parameters(model: GPTConfig) -> int:
+    """Of the whole model, without the vocabulary's padding."""
+    (layers,) = stages_of(model, 1)
+    padding = (model.padded_vocab_size - model.vocab_size) * model.d_model
+    return stage_parameters(model, layers) - padding * (1 if model.tied else 2)
+
+
+def _too_large(stages: list[Stage], cluster: Cluster) -> str | None:
+    usable = usable_bytes(cluster.memory_bytes)
+    place, stage = max(enumerate(stages), key=lambda each: each[1].bytes.total)
+    if stage.bytes.total <= usable:
+        return None
+    kinds = vars(stage.bytes)
+    largest = max(kinds, key=lambda kind: float(kinds[kind]))
+    return (
+        f"a GPU of stage {place} needs {stage.bytes.total / GIB:.1f} GiB, {kinds[largest] / GIB:.1f} of them "
+        f"for {largest}; {cluster.name} has {usable / GIB:.1f} for it"
+    )

@@ -1,0 +1,82 @@
+"""The layouts that a run can have on a cluster, and the fastest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.config import RunConfig, check_layout
+from pipeline.errors import UsageError
+from pipeline.plan.layout import Layout
+from pipeline.plan.predict import Cluster, Prediction, predict
+
+TELLS_APART = 0.03
+"""Predictions that differ by less say nothing about which is faster."""
+
+
+def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
+    """Predict the layout that the configuration says; a string says why it cannot be spread so."""
+    try:
+        check_layout(config, cluster.gpus)
+    except UsageError as error:
+        return str(error)
+    parallel = config.parallel
+    return predict(
+        config,
+        Layout(
+            pipeline=parallel.pipeline,
+            data=cluster.gpus // parallel.pipeline,
+            zero=parallel.zero,
+            micro=config.batch.micro,
+            checkpointing=getattr(parallel, "activation_checkpointing", False),
+        ),
+        cluster,
+    )
+
+
+def ranked(config: RunConfig, cluster: Cluster) -> tuple[list[Prediction], Prediction | None]:
+    """The layouts that fit, the fastest first, and of those that do not the one that lacks the least.
+
+    Of layouts that are equally fast as far as a prediction can tell, the one with less sharing, then the one
+    that computes nothing twice, then the smaller comes first.
+    """
+    fitting, nearest = [], None
+    for layout in layouts(config, cluster.gpus):
+        found = predict(config, layout, cluster)
+        if found.too_large is None:
+            fitting.append(found)
+        elif nearest is None or found.fullest < nearest.fullest:
+            nearest = found
+    fastest = min((found.seconds for found in fitting), default=1.0)
+
+    def order(found: Prediction) -> tuple[int, int, bool, float]:
+        behind = int((found.seconds / fastest - 1) / TELLS_APART)
+        return behind, found.layout.zero, found.layout.checkpointing, found.fullest
+
+    return sorted(fitting, key=order), nearest
+
+
+def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
+    """Every way that the engine allows, the batch divides, and the model has layers for.
+
+    ZeRO-0 is no way: it is only slower than ZeRO-1, and DeepSpeed has none with fp32 accumulation in bf16.
+    """
+    able = type(config.parallel).model_fields
+    for pipeline in _divisors(gpus):
+        if pipeline > _most_stages(config):
+            continue
+        data = gpus // pipeline
+        if config.batch.quantum % data:
+            continue
+        for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
+            for micro in _divisors(config.batch.quantum // data):
+                for checkpointing in (False, True) if "activation_checkpointing" in able else (False,):
+                    yield Layout(pipeline, data, zero, micro, checkpointing)
+
+
+def _most_stages(config: RunConfig) -> int:
+    """A stage needs a block, or the last norm with the head."""
+    return config.model.n_layer + (config.model.norm == "pre")
+
+
+def _divisors(number: int) -> list[int]:
+    return [each for each in range(1, number + 1) if number % each == 0]

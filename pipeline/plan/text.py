@@ -1,0 +1,111 @@
+"""A plan as text for people and as JSON for scripts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.plan.hardware import GIB, usable_bytes
+from pipeline.plan.layout import Layout
+from pipeline.plan.predict import Cluster, Prediction, parameters, steps
+
+SHOWN = 5
+UNVALIDATED = (
+    "Bytes of weights, gradients and optimizer are exact, those of activations counted from the model's "
+    "code.\nTimes are predicted, and not yet validated for DeepSpeed on GPUs: docs/plan.md."
+)
+
+
+def as_json(
+    config: RunConfig, cluster: Cluster, configured: Prediction | str, ranked: list[Prediction]
+) -> dict[str, Any]:
+    """What `outbound plan --json` prints."""
+    return {
+        "parameters": parameters(config.model),
+        "tokens": config.samples * config.model.n_ctx,
+        "steps": steps(config).total(),
+        "gpu": cluster.name,
+        "gpus": cluster.gpus,
+        "precision": cluster.precision,
+        "usable_bytes": usable_bytes(cluster.memory_bytes),
+        "rates": asdict(cluster.rates),
+        "configured": {"refused": configured} if isinstance(configured, str) else _prediction(configured),
+        "layouts": [_prediction(each) for each in ranked[:SHOWN]],
+    }
+
+
+def as_text(
+    config: RunConfig, cluster: Cluster, configured: Prediction | str, ranked: list[Prediction]
+) -> str:
+    """What `outbound plan` prints."""
+    model = config.model
+    lines = [
+        f"{parameters(model):,} parameters, {config.samples * model.n_ctx:,} tokens in "
+        f"{steps(config).total():,} steps, {cluster.precision}, on {cluster.nodes} x {cluster.gpus_per_node} "
+        f"{cluster.name} with {usable_bytes(cluster.memory_bytes) / GIB:.1f} GiB for it on each",
+        "",
+        *_configured(configured),
+        "",
+    ]
+    if ranked:
+        lines += ["the fastest layouts that fit", "    days   MFU  bubble    GiB  overrides"]
+        lines += [
+            f"{each.seconds / 86400:8.1f} {each.mfu:5.1%} {each.bubble:7.1%} {each.fullest / GIB:6.1f}  "
+            f"{overrides(each.layout)}"
+            for each in ranked[:SHOWN]
+        ]
+        lines.append("")
+    return "\n".join([*lines, UNVALIDATED])
+
+
+def overrides(layout: Layout) -> str:
+    """A layout as what `outbound train` is told.
+
+    >>> overrides(Layout(pipeline=2, data=8, zero=1, micro=4))
+    'parallel.pipeline=2 parallel.zero=1 batch.micro=4'
+    """
+    told = f"parallel.pipeline={layout.pipeline} parallel.zero={layout.zero} batch.micro={layout.micro}"
+    return told + (" parallel.activation_checkpointing=true" if layout.checkpointing else "")
+
+
+def _configured(found: Prediction | str) -> list[str]:
+    if isinstance(found, str):
+        return [f"as configured: refused: {found}"]
+    kinds = list(vars(found.stages[0].bytes))
+    lines = [
+        f"as configured: {overrides(found.layout)}, {found.layout.data} replicas",
+        "GiB of each GPU " + "".join(f"{kind:>12}" for kind in [*kinds, "all"]),
+    ]
+    for place, stage in enumerate(found.stages):
+        sizes = [*vars(stage.bytes).values(), stage.bytes.total]
+        names = f"{stage.layers[0].name}..{stage.layers[-1].name}"
+        lines.append(f"{place:>4} {names:<11}" + "".join(f"{size / GIB:12.2f}" for size in sizes))
+    if found.too_large:
+        return [*lines, f"refused: {found.too_large}"]
+    step = found.step
+    return [
+        *lines,
+        f"step {step.total:.3f} s: computing {step.compute:.3f}, bubble {step.bubble:.3f}, communication "
+        f"{step.communication:.3f}, optimizer {step.optimizer:.3f}",
+        f"{found.tokens_s:,.0f} tokens/s, MFU {found.mfu:.1%}, {found.seconds / 86400:.1f} days, "
+        f"{found.seconds / 3600 * found.layout.gpus:,.0f} GPU-hours",
+    ]
+
+
+def _prediction(found: Prediction) -> dict[str, Any]:
+    return {
+        "overrides": overrides(found.layout),
+        "layout": asdict(found.layout),
+        "refused": found.too_large,
+        "stages": [
+            {"layers": [layer.name for layer in stage.layers], "bytes": asdict(stage.bytes)}
+            for stage in found.stages
+        ],
+        "step_s": asdict(found.step) | {"total": found.step.total},
+        "bubble": found.bubble,
+        "tokens_per_s": found.tokens_s,
+        "mfu": found.mfu,
+        "days": found.seconds / 86400,
+        "gpu_hours": found.seconds / 3600 * found.layout.gpus,
+    }

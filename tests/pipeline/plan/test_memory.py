@@ -1,0 +1,144 @@
+"""The planner's bytes are those of real processes, and of what torch keeps for the backward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from model import GPT, PRESETS, GPTConfig
+from model.block import Block
+from pipeline.config import load_ahead
+from pipeline.plan.hardware import Rates
+from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.memory import block_activation_bytes, layer_parameters, stage_bytes, stage_parameters
+from pipeline.plan.predict import Cluster, parameters
+from pipeline.plan.search import configured
+
+MODEL = {"n_layer": 4, "n_head": 2, "d_model": 96, "n_ctx": 16, "vocab_size": 500}
+
+
+@pytest.mark.parametrize(
+    ("processes", "pipeline", "zero", "precision"),
+    [
+        (2, 1, 1, "fp32"),
+        (2, 1, 1, "bf16"),
+        (2, 2, 1, "fp32"),
+        (4, 2, 1, "bf16"),
+    ],
+)
+def test_bytes_of_real_ranks_are_as_planned(
+    tmp_path: Path, processes: int, pipeline: int, zero: int, precision: str
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings(tmp_path, pipeline, zero)))
+    rates = Rates(1e11, 1e11, 1e10, 1e9, 1e9, processes)
+    cluster = Cluster("cpu", 1, processes, 2**34, 1e11, rates, precision)
+    planned = configured(load_ahead(path, []), cluster)
+    assert not isinstance(planned, str)
+    for rank, measured in enumerate(measure(path, processes, precision)):
+        expected = vars(planned.stages[rank // (processes // pipeline)].bytes)
+        for kind in ("weights", "gradients", "optimizer"):
+            assert measured[kind] == pytest.approx(expected[kind], rel=0.01), f"{kind} of rank {rank}"
+        assert measured["buffers"] <= expected["buffers"]
+
+
+def settings(home: Path, pipeline: int, zero: int) -> dict[str, Any]:
+    return {
+        "run": {"dir": str(home / "run")},
+        "data": {"tokens": str(home / "tokens")},
+        "model": MODEL,
+        "optimizer": {"lr": 0.01},
+        "batch": {"sequences": 16, "micro": 2, "quantum": 16},
+        "parallel": {"pipeline": pipeline, "zero": zero},
+        "train": {"tokens": 4096, "eval_sequences": 16},
+    }
+
+
+def measure(config: Path, processes: int, precision: str) -> list[dict[str, int]]:
+    """Start real ranks of tests/pipeline/plan/storages.py; what each of them held."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("storages.py")), str(config), precision],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(Path(__file__).parents[3]),
+                **{key: str(value) for key, value in {**place, "RANK": rank, "LOCAL_RANK": rank}.items()},
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(processes)
+    ]
+    told = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0] * processes, told[0][1].decode()[-3000:]
+    return [json.loads(out) for out, _ in told]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameters_are_counted_layer_by_layer(name: str) -> None:
+    with torch.device("meta"):
+        model = GPT(PRESETS[name])
+    (layers,) = stages_of(PRESETS[name], 1)
+    held = {layer.name: 0 for layer in layers}
+    for path, parameter in model.named_parameters():
+        owner = next(layer for layer in held if path.startswith(f"{layer}."))
+        held[owner] += parameter.numel()
+    assert all(layer_parameters(PRESETS[name], layer) == count for layer, count in held.items() if count)
+    assert stage_parameters(PRESETS[name], layers) == sum(held.values())
+    unpadded = PRESETS[name].padded_vocab_size - PRESETS[name].vocab_size
+    assert parameters(PRESETS[name]) == sum(held.values()) - unpadded * PRESETS[name].d_model
+
+
+def test_a_tied_matrix_stands_on_both_ends_of_a_pipeline() -> None:
+    model = GPTConfig(**MODEL)
+    whole = stage_parameters(model, stages_of(model, 1)[0])
+    ends = sum(stage_parameters(model, layers) for layers in stages_of(model, 2))
+    assert ends - whole == layer_parameters(model, "wte")
+
+
+@pytest.mark.parametrize("fields", [{}, {"attention": ("banded:32",)}, {"norm": "post"}, {"d_head": 48}])
+@pytest.mark.parametrize(("dtype", "width"), [(torch.float32, 4), (torch.bfloat16, 2)])
+def test_a_block_keeps_the_activations_that_are_counted(
+    fields: dict[str, Any], dtype: torch.dtype, width: int
+) -> None:
+    model = GPTConfig(n_layer=1, n_head=4, d_model=128, n_ctx=256, vocab_size=64, **fields)
+    block = Block(model, 0).to(dtype)
+    own = {parameter.untyped_storage().data_ptr() for parameter in block.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    x = torch.randn(2, model.n_ctx, model.d_model, dtype=dtype, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = block(x)
+    assert out.shape == x.shape
+    tokens = 2 * model.n_ctx
+    assert sum(kept.values()) / tokens == pytest.approx(block_activation_bytes(model, 0, width), rel=0.01)
+
+
+def test_more_replicas_share_the_optimizer_out_and_nothing_else() -> None:
+    model = GPTConfig(**MODEL)
+    stages = stages_of(model, 1)
+    one, four = (stage_bytes(model, stages, 0, Layout(1, n, 1, 2), 1, "bf16") for n in (1, 4))
+    assert four.optimizer == one.optimizer / 4
+    assert dataclasses.replace(four, optimizer=0, buffers=0) == dataclasses.replace(
+        one, optimizer=0, buffers=0
+    )

@@ -1,0 +1,196 @@
+"""`outbound plan`: what it predicts, what it refuses, and how far it is off."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.cli.main import main
+from pipeline.config import RunConfig, check_layout, load_ahead
+from pipeline.plan.hardware import FITTED, GPUS, Rates, usable_bytes
+from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.memory import in_flight, stage_bytes
+from pipeline.plan.predict import Cluster, predict, steps
+from pipeline.plan.search import configured, layouts, ranked
+from pipeline.schedule import batch_size
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def shipped(name: str, *overrides: str) -> RunConfig:
+    return load_ahead(REPOSITORY / "configs" / "models" / f"{name}.yaml", list(overrides))
+
+
+def cluster(nodes: int, gpu: str = "a100-80", gpus_per_node: int = 8) -> Cluster:
+    kind = GPUS[gpu]
+    rates = Rates.of(kind, FITTED, gpus_per_node)
+    return Cluster(gpu, nodes, gpus_per_node, kind.memory_bytes, kind.peak_flops, rates, "bf16")
+
+
+def test_the_steps_are_those_that_the_loop_will_take() -> None:
+    config = shipped("demo", "model.vocab_size=4096")
+    taken: Counter[int] = Counter()
+    consumed = 0
+    while consumed < config.samples:
+        size = batch_size(consumed, full=16, quantum=4, ramp_start=4, ramp_samples=60_000 // 256)
+        size = min(size, config.samples - consumed)
+        taken[size] += 1
+        consumed += size
+    assert steps(config) == taken
+    assert (
+        sum(size * count for size, count in steps(shipped("gpt3-xl")).items()) == shipped("gpt3-xl").samples
+    )
+
+
+def test_every_layout_of_the_search_is_one_that_training_takes() -> None:
+    config = shipped("gpt2-xl")
+    found = list(layouts(config, 32))
+    assert len(found) > 20
+    for layout in found:
+        parallel = config.parallel.model_copy(update={"pipeline": layout.pipeline, "zero": layout.zero})
+        batch = config.batch.model_copy(update={"micro": layout.micro})
+        check_layout(config.model_copy(update={"parallel": parallel, "batch": batch}), layout.gpus)
+        stages_of(config.model, layout.pipeline)
+        assert layout.zero == 1 or layout.pipeline == 1
+
+
+def test_the_fastest_layouts_come_first_and_all_fit() -> None:
+    here = cluster(1)
+    found, nearest = ranked(shipped("gpt3-6.7b"), here)
+    assert found
+    assert all(each.too_large is None for each in found)
+    assert all(each.seconds < 1.04 * later.seconds for each, later in pairwise(found))
+    assert nearest is not None
+    assert nearest.too_large is not None
+    assert nearest.fullest > usable_bytes(here.memory_bytes)
+
+
+def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
+    config = shipped("gpt3-2.7b")
+    one = predict(config, Layout(8, 1, 1, 1), cluster(1))
+    waiting, working = one.step.bubble, one.step.compute
+    assert waiting / working == pytest.approx(7 / 512, rel=0.05)  # (stages - 1) / micro-batches
+    deeper = predict(config, Layout(16, 1, 1, 1), cluster(2))
+    assert deeper.bubble > one.bubble
+    assert [in_flight(stage, 8, 512) for stage in (0, 7)] == [8, 1]
+
+
+def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:
+    assert "3 stages do not divide 8" in str(
+        configured(shipped("gpt2-xl", "parallel.pipeline=3"), cluster(1))
+    )
+    found = configured(shipped("gpt3-13b", "parallel.pipeline=1"), cluster(1))
+    assert not isinstance(found, str)
+    assert found.too_large is not None
+    assert "a GPU of stage 0 needs" in found.too_large
+
+
+def benchmark() -> dict[str, Any]:
+    return runpy.run_path(str(REPOSITORY / "benchmarks" / "plan.py"))
+
+
+def test_the_shares_are_the_fit_and_the_errors_those_of_the_docs() -> None:
+    plan = benchmark()
+    rows = plan["rows"]()
+    shares = plan["fitted"](rows)
+    for name, value in vars(shares).items():
+        assert getattr(FITTED, name) == pytest.approx(value, abs=0.001)
+    errors = {fit: [abs(row.error(FITTED)) for row in rows if row.fit == fit] for fit in (True, False)}
+    assert median(errors[True]) < 0.03
+    assert len(errors[False]) >= 8
+    assert median(errors[False]) < 0.2
+
+
+def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
+    """Of Llama, which stands in the rows as a GPT of the same arithmetic, the bytes are others."""
+    for row in benchmark()["rows"]():
+        if not row.source.startswith("torchtitan"):
+            (layers,) = stages_of(row.model, 1)
+            needed = stage_bytes(row.model, [layers], 0, row.layout, 1, "bf16").total
+            assert needed <= GPUS[row.gpu].memory_bytes, row
+
+
+class Ended(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(name="command")
+def _command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run `outbound plan` on a shipped configuration."""
+
+    def run(name: str, *words: str) -> Ended:
+        path = str(REPOSITORY / "configs" / "models" / f"{name}.yaml")
+        monkeypatch.setattr(sys, "argv", ["outbound", "plan", path, *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), told.out, " ".join(told.err.split()))
+
+    return run
+
+
+Command = Callable[..., Ended]
+
+
+def test_the_command_plans_before_anything_is_packed(command: Command) -> None:
+    ended = command("gpt3-small", "--gpu", "a100-80", "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["parameters"] == 125_226_240
+    assert told["configured"]["refused"] is None
+    stages = told["configured"]["stages"]
+    assert sum(stages[0]["bytes"].values()) < told["usable_bytes"]
+    assert told["layouts"][0]["days"] <= told["configured"]["days"] * 1.03
+
+
+def test_the_command_ends_with_1_when_nothing_fits_and_says_what_lacks(command: Command) -> None:
+    ended = command("gpt3-175b", "--gpu", "a100-80")
+    assert ended.code == 1
+    told = ended.err
+    assert "no layout fits; the nearest one: a GPU of stage" in told
+    assert "Traceback" not in told
+
+
+def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
+    small = ("model.vocab_size=512", "model.n_layer=1", "model.d_model=64", "model.n_ctx=64")
+    ended = command(
+        "demo",
+        *small,
+        "--calibrate",
+        "--gpus-per-node",
+        "1",
+        "parallel.pipeline=1",
+        "--json",
+    )
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert (told["gpu"], told["precision"]) == ("cpu", "fp32")
+    for rate in ("matrix_flops", "attention_flops", "memory_bytes"):
+        assert 1e6 < told["rates"][rate] < 1e13
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--gpu", "abacus"), "--gpu: 'abacus' is unknown; choose from a100-40, a100-80"),
+        ((), "--gpu: say which, or --calibrate on such a node"),
+        (("--gpu", "a100-80", "parallel.zero=9"), "parallel.zero: Input should be less than or equal to 3"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(command: Command, words: tuple[str, ...], reason: str) -> None:
+    ended = command("gpt2-small", *words)
+    assert ended.code == 2
+    assert reason in ended.err
