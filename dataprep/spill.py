@@ -17,8 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.store import room_in
-
 RUN_BYTES = 32 << 20
 """Tables are gathered in memory up to this size before they are sorted and written as one run."""
 BATCH_ROWS = 512
@@ -88,11 +86,13 @@ class Spill:
         numbers = np.asarray(table[0])
         order = np.argsort(numbers, kind="stable")
         offsets = [self._file.tell()]
-        with room_in(self._directory):
+        try:
             for batch in table.take(order).to_batches(BATCH_ROWS):
                 self._file.write(batch.serialize())
                 offsets.append(self._file.tell())
             self._file.flush()
+        except OSError as error:  # the file has no name, so the message says where it is
+            raise OSError(error.errno, error.strerror, str(self._directory)) from error
         self._runs.append(_Run(numbers[order[::BATCH_ROWS]], np.array(offsets, np.int64)))
 
     def _slice(self, run: _Run, low: int, high: int) -> pa.Table:

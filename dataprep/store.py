@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -105,6 +106,14 @@ def publish_table(root: Path, directory: Path, stem: str, table: pa.Table) -> Ou
     return publish(root, written, stem, ".parquet", rows=table.num_rows)
 
 
+def publish_array(root: Path, directory: Path, stem: str, array: npt.NDArray[Any]) -> Output:
+    """Write an array as .npy and publish it."""
+    written = attempt_path(directory, stem)
+    with written.open("wb") as file:
+        np.save(file, array)
+    return publish(root, written, stem, ".npy", rows=len(array))
+
+
 def commit(path: Path, record: Record) -> Record:
     """Make a partition done. If another attempt was first, its record stands and is returned."""
     return record if write_once(path, encoded(record)) else load_record(path)
@@ -182,19 +191,6 @@ def _read(path: Path, columns: list[str] | None) -> pa.Table:
         raise DataError(
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
         ) from None
-
-
-@contextmanager
-def room_in(directory: Path) -> Iterator[None]:
-    """Say of a write that finds no room where that is, and that the command can be run again."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise DataError(
-            f"{directory}: {error.strerror}; make room and run the same command again: what is finished stays"
-        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,6 @@ displaced stay dropped.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -115,7 +114,6 @@ def documents(root: Path) -> frozenset[bytes]:
     return frozenset(doc_id for table in tables for doc_id in table["doc_id"].to_pylist())
 
 
-@lru_cache(maxsize=4)
 def shingles(root: Path, increment: int, part: int) -> dict[int, npt.NDArray[np.uint64]]:
     """The shingles of the forgotten documents of one partition, by row."""
     where = [("increment", "=", increment), ("part", "=", part)]

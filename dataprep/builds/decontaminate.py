@@ -34,11 +34,10 @@ from dataprep.recipe import Decontaminate
 from dataprep.store import (
     Output,
     Record,
-    attempt_path,
     commit,
     done,
     load_record,
-    publish,
+    publish_array,
     publish_table,
     read_table,
 )
@@ -128,7 +127,7 @@ def _derive(corpus: Corpus, build: Build, hashes: dict[str, str]) -> Record:
         "bounds": found.bounds,
         "sets": set_of_gram,
     }
-    outputs = [_publish_array(corpus, build.path / SETS, stem, array) for stem, array in arrays.items()]
+    outputs = [publish_array(corpus.root, build.path / SETS, stem, array) for stem, array in arrays.items()]
     return Record(
         stage=SETS,
         part="grams",
@@ -226,7 +225,7 @@ def clean_increment(corpus: Corpus, build: Build, increment: Increment) -> Recor
     directory = build.path / STEP
     outputs = [
         publish_table(corpus.root, directory, part, pa.Table.from_pylist(rows, schema=SCHEMA)),
-        _publish_array(corpus, directory, f"{part}-counts", counts),
+        publish_array(corpus.root, directory, f"{part}-counts", counts),
     ]
     named = dict(enumerate(derived.inputs))
     by_set = np.unique(np.stack([sets[gram[places]], order[places]]), axis=1)[0]
@@ -311,10 +310,3 @@ def _load_counts(corpus: Corpus, outputs: list[Output], number: int) -> npt.NDAr
     for output in outputs:
         return mapped(corpus.root / output.path)
     return np.zeros(number, np.uint32)
-
-
-def _publish_array(corpus: Corpus, directory: Path, stem: str, array: npt.NDArray[Any]) -> Output:
-    written = attempt_path(directory, stem)
-    with written.open("wb") as file:
-        np.save(file, array)
-    return publish(corpus.root, written, stem, ".npy", rows=len(array))

@@ -33,7 +33,7 @@ from dataprep.arrays import mapped
 from dataprep.builds import decontaminate, kept
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
-from dataprep.store import Output, Record, attempt_path, commit, done, publish, read_table
+from dataprep.store import Output, Record, attempt_path, commit, done, publish, publish_array, read_table
 
 STEP = "text"
 
@@ -349,10 +349,7 @@ def _publish_index(
 ) -> Output:
     index = np.array([(_numbers(doc_id), *places) for doc_id, places in members], MEMBER)
     order = np.lexsort((index["json"], index["doc_id"][:, 1], index["doc_id"][:, 0]))
-    written = attempt_path(directory, f"{stem}-index")
-    with written.open("wb") as file:
-        np.save(file, index[order])
-    return publish(corpus.root, written, f"{stem}-index", ".npy", rows=len(index))
+    return publish_array(corpus.root, directory, f"{stem}-index", index[order])
 
 
 def _numbers(doc_id: bytes) -> tuple[int, int]:

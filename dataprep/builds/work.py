@@ -21,7 +21,7 @@ from dataprep.arrays import mapped
 from dataprep.builds.bands import Buckets, Scheme, load
 from dataprep.builds.excluded import verdicts_against
 from dataprep.corpus import Build, Corpus, Increment, records_in
-from dataprep.store import Output, Record, attempt_path, publish
+from dataprep.store import Output, Record, publish_array
 
 ENTRY = np.dtype(
     [("doc_id", "V16"), ("text_key", "V16"), ("part", "<u4"), ("row", "<u4"), ("shingles", "<u4")]
@@ -128,10 +128,7 @@ class Work:
 
     def publish_array(self, step: str, stem: str, array: npt.NDArray[Any]) -> Output:
         """Publish an array as an output of a step."""
-        written = attempt_path(self.directory / step, stem)
-        with written.open("wb") as file:
-            np.save(file, array)
-        return publish(self.corpus.root, written, stem, ".npy", rows=len(array))
+        return publish_array(self.corpus.root, self.directory / step, stem, array)
 
     def itself(self) -> Source:
         """The increment as a source, once `bands` is done."""

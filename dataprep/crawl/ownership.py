@@ -8,7 +8,6 @@ such locks over nodes; where a filesystem has none, whole sites in a partition a
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from pathlib import Path
@@ -16,8 +15,7 @@ from pathlib import Path
 import xxhash
 
 from dataprep.errors import DataError
-
-_NO_LOCKS_HERE = frozenset([errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+from dataprep.lock import NO_LOCKS_HERE
 
 
 class Owners:
@@ -41,7 +39,7 @@ class Owners:
                 os.close(file)
                 return None
             except OSError as error:
-                if error.errno not in _NO_LOCKS_HERE:
+                if error.errno not in NO_LOCKS_HERE:
                     raise DataError(f"{path}: cannot be locked: {error.strerror}") from error
             if _is_at(file, path):
                 return Ownership(path, file)

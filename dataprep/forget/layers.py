@@ -138,24 +138,24 @@ def text(work: Work, path: Path, record: Record) -> Record:
     return replace(record, outputs=outputs, entered=left, passed=left)
 
 
-def hashes(work: Work, path: Path, record: Record) -> Record:
+def unchanged(work: Work, path: Path, record: Record) -> Record:
     """Nothing that could be read: keys, counts, measurements."""
     return record
 
 
 LAYERS: dict[str, Layer] = {
-    "index": hashes,
+    "index": unchanged,
     "links": links,
     "retries": links,
     "fetches": fetches,
     "documents": documents,
-    "scores": hashes,
+    "scores": unchanged,
     "verdicts": verdicts,
-    "evals": hashes,  # of evaluation sets
-    "hits": hashes,
+    "evals": unchanged,  # of evaluation sets
+    "hits": unchanged,
     "clean": clean,
     "text": text,
-    "done": hashes,  # of earlier tombstones
+    "done": unchanged,  # of earlier tombstones
 }
 """By the folder of their records. A folder that is not here is refused before anything is done."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from dataprep.store import attempt_path, publish, replace
+from dataprep.store import attempt_path, publish, publish_array, replace
 from dataprep.tokens import generation
 from dataprep.tokens.generation import ERASED, Manifest
 
@@ -95,8 +95,8 @@ def _rewritten(tokens: Path, manifest: Manifest, shard: Shard, rows: list[int], 
     table["doc_id"][rows] = np.void(ERASED)
     return generation.entry(
         tar,
-        generation.publish_array(tokens, f"{stem}.docs", table),
-        generation.publish_array(tokens, f"{stem}.counts", counts),
+        publish_array(tokens, tokens, f"{stem}.docs", table),
+        publish_array(tokens, tokens, f"{stem}.counts", counts),
         tokens=shard["tokens"],
         documents=int((table["doc_id"] != np.void(ERASED)).sum()),
         blocks=shard["blocks"],

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dataprep import store
 from dataprep.errors import DataError
-from dataprep.store import Output, attempt_path, write_once
+from dataprep.store import Output, write_once
 
 FORMAT = "outbound-tokens/2"
 SPLITS = ("train", "val")
@@ -118,14 +117,6 @@ def entry(
         "counts_path": counts.path,
         "counts_xxh3_128": counts.xxh3_128,
     }
-
-
-def publish_array(tokens: Path, stem: str, array: npt.NDArray[Any]) -> Output:
-    """Publish a table of a shard as `.npy`."""
-    written = attempt_path(tokens, stem)
-    with written.open("wb") as file:
-        np.save(file, array)
-    return store.publish(tokens, written, stem, ".npy", rows=len(array))
 
 
 def unnamed(tokens: Path) -> list[Path]:

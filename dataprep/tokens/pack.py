@@ -23,7 +23,7 @@ from dataprep.builds import text_shards
 from dataprep.builds.text_shards import TextShard
 from dataprep.corpus import RECIPE, Build, Corpus
 from dataprep.errors import DataError
-from dataprep.store import Record, room_in
+from dataprep.store import Record
 from dataprep.tokens import generation, runs, shards, tokenizer
 from dataprep.tokens.generation import FORMAT, SPLITS, Manifest, identity, latest_generation
 from dataprep.tokens.runs import Job
@@ -79,14 +79,13 @@ def pack(
 
     worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
     workers = max(1, min(workers, worth))
-    with room_in(tokens):
-        tokenizer.copy(source, job.tokenizer)
-        plans = _tokenise(corpus, job, new, sources, workers, progress)
-        for split, record in _merge(job, plans, workers, progress):
-            manifest["splits"][split]["shards"].append(shards.entry(record))
-        manifest["increments"] |= {name: sources[name] for name in new}
-        generation.add_up(tokens, manifest)
-        generation.publish(tokens, manifest)
+    tokenizer.copy(source, job.tokenizer)
+    plans = _tokenise(corpus, job, new, sources, workers, progress)
+    for split, record in _merge(job, plans, workers, progress):
+        manifest["splits"][split]["shards"].append(shards.entry(record))
+    manifest["increments"] |= {name: sources[name] for name in new}
+    generation.add_up(tokens, manifest)
+    generation.publish(tokens, manifest)
     _tidy(tokens)
     return manifest
 

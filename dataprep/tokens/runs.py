@@ -18,7 +18,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.builds.text_shards import TextShard, read_texts
-from dataprep.store import Output, Record, attempt_path, commit, done, publish
+from dataprep.store import Output, Record, attempt_path, commit, done, publish, publish_array
 from dataprep.tokens.generation import SPLITS
 from dataprep.tokens.tokenizer import Tokenizer, load
 
@@ -111,9 +111,7 @@ def _write(
         for place in order:
             file.write(texts[place].data)
     tokens = publish(job.tokens, written, stem, ".bin", rows=len(rows))
-    with written.open("wb") as file:
-        np.save(file, table)
-    return [tokens, publish(job.tokens, written, stem, ".npy", rows=len(rows))]
+    return [tokens, publish_array(job.tokens, directory, stem, table)]
 
 
 @lru_cache(maxsize=1)

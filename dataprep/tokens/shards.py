@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.store import Record, attempt_path, commit, done, publish
+from dataprep.store import Record, attempt_path, commit, done, publish, publish_array
 from dataprep.tokens import generation
 from dataprep.tokens.generation import DOCUMENT
 from dataprep.tokens.runs import ROW, Job, Run
@@ -104,8 +104,8 @@ def run_part(job: Job, directory: Path, plan: Plan, number: int, tick: Callable[
     table["start"], table["doc_id"] = starts[inside], documents["doc_id"][inside]
     outputs = [
         publish(job.tokens, written, stem, ".tar"),
-        generation.publish_array(job.tokens, f"{stem}.docs", table),
-        generation.publish_array(job.tokens, f"{stem}.counts", counts),
+        publish_array(job.tokens, job.tokens, f"{stem}.docs", table),
+        publish_array(job.tokens, job.tokens, f"{stem}.counts", counts),
     ]
     notes = {"tokens": length, "blocks": blocks}
     return commit(path, Record(STAGE, stem, {}, outputs, len(table), len(table), notes=notes))

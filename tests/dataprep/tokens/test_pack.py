@@ -18,6 +18,7 @@ from ready_corpus import add_pages, no_progress
 from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
+from dataprep.store import full
 from dataprep.tokens import generation, gpt2_files, pack, runs, shards, tokenizer
 from dataprep.tokens.pack import Layout
 
@@ -149,8 +150,9 @@ def test_a_file_that_finds_no_room_is_an_error_and_loses_nothing(
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         try:
             run(corpus, bpe, tmp_path)
-        except DataError as error:
-            os._exit(7 if "make room and run the same command again" in str(error) else 8)
+        except (DataError, OSError) as error:  # the command line tells of an OSError as `full` does
+            told = full(error) if isinstance(error, OSError) else error
+            os._exit(7 if "make room and run the same command again" in str(told) else 8)
         os._exit(0)
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 7
     run(corpus, bpe, tmp_path)
