@@ -28,6 +28,7 @@ from pipeline.config import RunConfig
 from pipeline.device import Device
 from pipeline.partition import DECAY, NO_DECAY, layer_costs, partition
 from pipeline.state import optimizer_within
+from pipeline.stopwatch import Stopwatch
 
 # Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -51,6 +52,8 @@ class Engine(Protocol):
     stage: int
     dp_rank: int
     dp_size: int
+    stopwatch: Stopwatch
+    """Of the last step."""
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
         """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""
@@ -84,6 +87,8 @@ class PipelineEngine:
             name for name, p in self.parameters.items() if not getattr(p, "ds_pipe_replicated", False)
         ]
         self.stage: int = self._engine.stage_id
+        self.stopwatch = Stopwatch(device.type)
+        self.stopwatch.watch(self._engine)
         self.dp_rank: int = self._engine.grid.get_data_parallel_rank()
         self.dp_size: int = self._engine.grid.get_data_parallel_world_size()
 
@@ -91,6 +96,7 @@ class PipelineEngine:
         """Take one step; every stage learns the loss."""
         _set_lr(self._engine, lr)
         self._engine.set_train_batch_size(sequences)
+        self.stopwatch.start()
         return float(self._engine.train_batch(batches))
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
@@ -119,6 +125,9 @@ class PlainEngine:
         self._bare = self.optimizer is optimizer_within(self.optimizer)
         self._norm = math.nan
         self.owned = list(self.parameters)
+        self.stopwatch = Stopwatch(device.type)
+        # From ZeRO-2 on, every pass waits for the other ranks: none is this rank's own time.
+        self._timed = config.parallel.zero < 2
         self.dp_rank = dist.get_rank()
         self.dp_size = dist.get_world_size()
 
@@ -127,6 +136,7 @@ class PlainEngine:
         _set_lr(self._engine, lr)
         self._engine.set_train_batch_size(sequences)
         self._engine.train()
+        self.stopwatch.start()
         count = sequences // (self._micro * self.dp_size)
         total = torch.zeros((), device=self._engine.device)
         for index, (inputs, targets) in enumerate(batches):
@@ -134,8 +144,10 @@ class PlainEngine:
             # batch size it would step in mid-batch.
             last = index == count - 1
             self._engine.set_gradient_accumulation_boundary(last)
-            loss = self._loss(inputs, targets)
-            self._engine.backward(loss)
+            with self.stopwatch.computing() if self._timed else contextlib.nullcontext():
+                loss = self._loss(inputs, targets)
+            with self.stopwatch.computing() if self._timed and not last else contextlib.nullcontext():
+                self._engine.backward(loss)
             total += loss.detach()
             if last and self._bare:
                 self._norm = float(_norm(self.parameters))

@@ -20,13 +20,14 @@ from dataprep import store
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import RunState
 from pipeline.config import RunConfig, check_layout, save_config
-from pipeline.device import Device, find_device
+from pipeline.device import Device, find_device, measured_flops, peak_memory_bytes
 from pipeline.engine import Engine, build_engine
 from pipeline.errors import RunError
 from pipeline.ledger import Ledger
+from pipeline.measures import Report, over_ranks, stream_hash
 from pipeline.monitor import Monitor, wandb_id
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
-from pipeline.ranks import Place, gather_json, join, sum_int64
+from pipeline.ranks import Place, gather_int64, gather_json, join
 from pipeline.resume import diverged, restore, save
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.sources import HeldOut, Samples, Sources
@@ -89,12 +90,15 @@ class _Trainer:
     feed: TrainFeed
     held_out: EvalFeed
     watchdog: Watchdog
+    peak_flops: float
+    """Of all ranks."""
 
     def rehearse(self) -> None:
         """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
         batch = self.config.batch.sequences
         self.engine.train_batch(self.feed.batches(0, batch), batch, 0.0)
         self.feed.take_hash()
+        self.feed.take_wait_ns()
         self.watchdog.beat()
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
@@ -110,6 +114,7 @@ class _Trainer:
             if monitor and now.samples < self.config.samples:
                 monitor.say(f"stopped after step {now.step} as asked; the same command continues")
         finally:
+            self.feed.close()
             if monitor:
                 monitor.close()
         summary = self._summary(now)
@@ -132,10 +137,9 @@ class _Trainer:
             loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
             self.watchdog.beat()
-            # One all-reduce says both: does anyone want to stop, and which stream was read.
-            read = self.feed.take_hash() if self.engine.stage == 0 else 0
-            wishes, read = sum_int64([int(bool(stop)), read], self.device.type)
-            stopped = wishes > 0
+            # One gather says all: does anyone want to stop, which stream was read, who waited for whom.
+            reports = [Report(*each) for each in gather_int64(list(self._report(stop)), self.device.type)]
+            stopped = any(report.stop for report in reports)
             if self._spiked(loss, now):
                 now = self._without(now, batch, loss, monitor)
                 continue
@@ -146,12 +150,13 @@ class _Trainer:
                     step=now.step + 1,
                     samples=now.samples + batch,
                     tokens=tokens,
-                    stream_hash=(now.stream_hash + read) % 2**64,
+                    stream_hash=(now.stream_hash + stream_hash(reports)) % 2**64,
                 ),
             )
             now = self._counted(before, now, loss, norm)
             if monitor:
-                monitor.step(self._row(now, lr, norm, batch, time.perf_counter() - began))
+                seconds = time.perf_counter() - began
+                monitor.step(self._row(now, lr, norm, batch, seconds) | over_ranks(reports, seconds))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every == 0:
                 now = self._evaluate(now, monitor)
@@ -159,6 +164,17 @@ class _Trainer:
             if ended or stopped or now.step % config.train.checkpoint_every == 0:
                 now = self._save(now)
         return now
+
+    def _report(self, stop: StopRequest) -> Report:
+        """What this rank tells the others of the step."""
+        return Report(
+            int(bool(stop)),
+            self.engine.stage,
+            self.feed.take_hash(),
+            *self.engine.stopwatch.read_ns(),
+            self.feed.take_wait_ns(),
+            peak_memory_bytes(self.device),
+        )
 
     def _counted(self, before: RunState, now: RunState, loss: float, norm: float) -> RunState:
         """Note a step's loss, or that every rank skipped it because its gradient is not finite.
@@ -283,6 +299,7 @@ class _Trainer:
             "lr": lr,
             **({} if now.skipped_in_a_row else {"grad_norm": norm}),
             "skipped": now.skipped,
+            "spikes": now.spikes,
             "batch": batch,
             "tokens_per_s": speed,
             "stream_hash": f"{now.stream_hash:016x}",
@@ -292,9 +309,7 @@ class _Trainer:
             row |= {
                 f"share/{name}": n / sum(counts) for name, n in zip(self.sources.by_name, counts, strict=True)
             }
-        if self.device.peak_flops:
-            peak = self.device.peak_flops * self.place.world
-            row["mfu"] = speed * training_flops_per_token(self.config.model) / peak
+        row["mfu"] = speed * training_flops_per_token(self.config.model) / self.peak_flops
         return row
 
     def _summary(self, now: RunState) -> dict[str, Any]:
@@ -319,8 +334,9 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify)
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences, data.verify)
     spread = config.batch.micro, engine.dp_rank, engine.dp_size
-    feed, held_out = TrainFeed(samples, *spread), EvalFeed(chosen, *spread)
-    return _Trainer(config, sources, place, device, engine, feed, held_out, watchdog)
+    feed, held_out = TrainFeed(samples, *spread, device=device.type), EvalFeed(chosen, *spread)
+    peak = device.peak_flops or measured_flops(device)
+    return _Trainer(config, sources, place, device, engine, feed, held_out, watchdog, peak * place.world)
 
 
 def _agree_on(sources: Sources, device: Device) -> None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dataprep import store
 from pipeline.config import RunConfig
+from pipeline.measures import in_words
 
 QUIET_S = 15.0
 """Where there is no terminal, a line of progress appears at most this often."""
@@ -129,8 +130,7 @@ class _Terminal:
         self._bar.start()
 
     def step(self, row: dict[str, Any]) -> None:
-        loss = f"loss {row['loss']:.4f}" if "loss" in row else "skipped, not finite"
-        text = f"step {row['step']}  {loss}  {row['tokens_per_s']:,.0f} tokens/s"
+        text = in_words(row)
         self._bar.update(self._task, completed=row["tokens"], description=text)
         if not self._console.is_terminal and time.monotonic() - self._said_at > QUIET_S:
             self.say(f"{row['tokens'] / self._total:4.0%}  {text}")

@@ -58,15 +58,19 @@ def join(place: Place, backend: str, timeout_s: float) -> None:
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout)
 
 
-def sum_int64(values: list[int], device: str) -> list[int]:
-    """Add integers over all ranks, modulo 2^64: one small all-reduce. Returns them in [0, 2^64)."""
+def gather_int64(values: list[int], device: str) -> list[list[int]]:
+    """Collect as many integers from every rank, each modulo 2^64, in rank order: one small all-gather.
+
+    Returns them in [0, 2^64).
+    """
     import torch
     import torch.distributed as dist
 
     signed = [(value + 2**63) % 2**64 - 2**63 for value in values]
-    total = torch.tensor(signed, dtype=torch.int64, device=device)
-    dist.all_reduce(total)
-    return [value % 2**64 for value in total.tolist()]
+    mine = torch.tensor(signed, dtype=torch.int64, device=device)
+    found = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, mine)
+    return [[value % 2**64 for value in row] for row in torch.stack(found).tolist()]
 
 
 def gather_json(value: Any, device: str) -> list[Any]:

@@ -140,6 +140,11 @@ class TinyRun:
     def metrics(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.dir / "metrics.jsonl").read_text().splitlines()]
 
+    def timeless(self) -> list[dict[str, Any]]:
+        """The metrics without what a clock or the machine decides."""
+        measured = ("tokens_per_s", "mfu", "data_wait", "bubble", "compute_s", "straggler", "memory_gb")
+        return [{k: v for k, v in row.items() if not k.startswith(measured)} for row in self.metrics()]
+
     def losses(self) -> dict[int, float]:
         """Step -> training loss."""
         return {row["step"]: row["loss"] for row in self.metrics() if "loss" in row}

@@ -99,10 +99,7 @@ def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: Make
     assert summary["resumes"] == [first["steps"]]
     assert not summary["stopped"]
 
-    def timeless(run: Any) -> list[dict[str, Any]]:
-        return [{k: v for k, v in row.items() if k != "tokens_per_s"} for row in run.metrics()]
-
-    assert timeless(stopped) == timeless(unbroken)
+    assert stopped.timeless() == unbroken.timeless()
     attempts = list((stopped.dir / "wandb").glob("offline-run-*"))
     run_id = (stopped.dir / "wandb_id").read_text().strip()
     assert len(attempts) == 2
@@ -189,6 +186,7 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         # One pass over the whole batch: no micro-batches, no accumulation.
         feed = TrainFeed(samples, batch, 0, 1)
         ((inputs, targets),) = feed.batches(consumed, batch)
+        feed.close()
         consumed += batch
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()

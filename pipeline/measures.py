@@ -1,0 +1,79 @@
+"""What is measured of a step over all ranks: who computed, who waited for whom, and for what. Pure.
+
+Ranks tell each other integers, in one small gather a step; everything here is a function of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+
+class Report(NamedTuple):
+    """What one rank tells all others after a step."""
+
+    stop: int
+    """Whether it was asked to stop."""
+    stage: int
+    stream_hash: int
+    """Of the samples that it has read; a last stage reads them too, and does not count."""
+    compute_ns: int
+    """In forward and backward passes; on the plain engine without the last backward pass of the step, which
+    waits for other ranks' gradients. 0: unknown."""
+    pipeline_ns: int
+    """From the step's start until the last micro-batch left its stage; 0 without a pipeline."""
+    data_wait_ns: int
+    """It stood still for want of data."""
+    memory_bytes: int
+    """Its peak so far."""
+
+
+def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
+    """Metrics of a step that took so many seconds.
+
+    data_wait: the share of the step that the rank which waited longest stood still for want of data.
+    memory_gb/K, compute_s/K: of stage K, the rank with most. straggler/K: that compute_s over the mean of
+    all ranks; what is above 1 is waited for. bubble/K: the share of the pipeline's time in which stage K's
+    busiest rank did not compute; bubble: the mean of the stages. The schedule's own share of it is
+    (p - 1) / (m + p - 1) for p stages and m micro-batches.
+
+    >>> two = [Report(0, 0, 1, 30, 40, 2, 5 * 10**9), Report(0, 1, 2, 10, 50, 0, 3 * 10**9)]
+    >>> row = over_ranks(two, seconds=100e-9)
+    >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], row["bubble"]
+    (0.02, 1.5, 0.4, 0.8, 0.6)
+    """
+    row = {"data_wait": max(report.data_wait_ns for report in reports) / 1e9 / seconds}
+    stages = sorted({report.stage for report in reports})
+    mean = fmean(report.compute_ns for report in reports)
+    drained = max(report.pipeline_ns for report in reports)
+    bubbles = {}
+    for stage in stages:
+        here = [report for report in reports if report.stage == stage]
+        busiest = max(report.compute_ns for report in here)
+        row[f"memory_gb/{stage}"] = max(report.memory_bytes for report in here) / 1e9
+        if mean:
+            row[f"compute_s/{stage}"] = busiest / 1e9
+            row[f"straggler/{stage}"] = busiest / mean
+        if drained:
+            bubbles[f"bubble/{stage}"] = 1 - busiest / drained
+    return row | bubbles | ({"bubble": fmean(bubbles.values())} if bubbles else {})
+
+
+def stream_hash(reports: Sequence[Report]) -> int:
+    """Of what all first stages have read: each sample once."""
+    return sum(report.stream_hash for report in reports if report.stage == 0) % 2**64
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """A step in one line for the terminal.
+
+    >>> in_words({"step": 3, "loss": 4.25, "tokens_per_s": 1234.5, "mfu": 0.41, "data_wait": 0.003})
+    'step 3  loss 4.2500  1,234 tokens/s  MFU 41%  data wait 0.3%'
+    """
+    parts = [f"step {row['step']}", f"loss {row['loss']:.4f}" if "loss" in row else "skipped, not finite"]
+    parts.append(f"{row['tokens_per_s']:,.0f} tokens/s")
+    parts += [f"MFU {row['mfu']:.0%}"] if "mfu" in row else []
+    parts += [f"bubble {row['bubble']:.0%}"] if "bubble" in row else []
+    parts += [f"data wait {row['data_wait']:.1%}"] if "data_wait" in row else []
+    return "  ".join(parts)
