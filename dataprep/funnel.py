@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dataprep import store
 from dataprep.builds import decontaminate, dedup, select
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
@@ -50,6 +52,15 @@ def decisions(build: Build | None) -> list[StageCount]:
         *([left] if left.reasons else []),
         *([_sum("decontaminate", "documents", cleaned)] if cleaned else []),
     ]
+
+
+def keep_beside(tokens: Path, generation: int, stages: list[StageCount]) -> None:
+    """Write the funnel of what a generation was packed from as `funnel-N.json`, beside its manifest.
+
+    It is no part of the generation: training shows it, and nothing depends on it.
+    """
+    content = json.dumps([asdict(stage) for stage in stages], indent=1)
+    store.write_once(tokens / f"funnel-{generation}.json", content.encode())
 
 
 def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:

@@ -136,6 +136,8 @@ class Train(Section):
     """Newest checkpoints that stay."""
     keep_every: int | None = Field(default=None, ge=1)
     """Checkpoints of multiples of so many steps stay, too."""
+    prompts: list[str] = []
+    """Texts that each checkpoint continues, in a process of its own on a CPU, into samples.jsonl."""
     flex_attention: bool = False
     """Banded layers by FlexAttention; dropped with a warning where it does not compute the same."""
 

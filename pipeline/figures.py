@@ -1,4 +1,4 @@
-"""The pictures of the report: inline SVG in the colours of the page, which follow light and dark mode.
+"""The pictures of the pages: inline SVG in the colours of the page, which follow light and dark mode, or PNG.
 
 Matplotlib's object API only: no global figure, no display, the same bytes for the same numbers.
 """
@@ -20,6 +20,16 @@ INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404",
 _VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "line", DOTS: "dots"}
 """Stand-in colours that become the page's CSS variables."""
 
+_PRINTED = {
+    INK: "#22262b",
+    FAINT: "#d9d8d2",
+    KEPT: "#2a7f86",
+    LOST: "#c2662d",
+    LINE: "#2a6fb0",
+    DOTS: "#a1347c",
+}
+"""What stands for them in a PNG."""
+
 WIDTH_IN = 9.0
 LEAST_COLUMNS = 8
 """Room that a histogram of few columns leaves, so that none is as wide as the page."""
@@ -37,6 +47,18 @@ class Curve:
     val: Sequence[tuple[int, float]]
     unigram_entropy: float | None = None
     resumes: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Some series against tokens, (tokens, value) in order by their names."""
+
+    name: str
+    title: str
+    lead: str
+    """What it shows, in a sentence."""
+    unit: str
+    series: Mapping[str, Sequence[tuple[int, float]]]
 
 
 @dataclass(frozen=True)
@@ -144,6 +166,51 @@ def _share(count: int, of: int) -> str:
 def loss_picture(curve: Curve) -> str:
     """Training and validation loss against tokens, the unigram entropy as a line, resumes marked."""
     figure, axes = _canvas(3.8)
+    _draw_loss(axes, curve)
+    return _svg("loss", figure, _loss_in_words(curve))
+
+
+def panel_picture(panel: Panel) -> str:
+    """The series of a panel."""
+    figure, axes = _canvas(2.6)
+    _draw_panel(axes, panel)
+    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in panel.series.items())
+    return _svg(panel.name, figure, f"{panel.title}: {ends}")
+
+
+def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
+    """The loss and all panels, one below the other, as a PNG for a light background."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [3.8, *(2.6 for _ in panels)]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    first, *others = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes in (first, *others):
+        _style(axes)
+    _draw_loss(first, curve)
+    for axes, panel in zip(others, panels, strict=True):
+        axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
+        _draw_panel(axes, panel)
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor"):
+            stands = getattr(artist, f"get_{part}", None)  # a rectangle can set a colour that it cannot get
+            if stands and (colour := _printed(stands())):
+                getattr(artist, f"set_{part}")(colour)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _printed(colour: Any) -> str | None:
+    """The printed colour of a stand-in; None of any other."""
+    from matplotlib.colors import is_color_like, to_hex
+
+    return _PRINTED.get(to_hex(colour)) if is_color_like(colour) else None
+
+
+def _draw_loss(axes: Any, curve: Curve) -> None:
     if curve.train:
         tokens, losses = zip(*curve.train, strict=True)
         axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35)
@@ -155,13 +222,25 @@ def loss_picture(curve: Curve) -> str:
     for number, place in enumerate(curve.resumes):
         label = "stopped and resumed" if number == 0 else None
         axes.axvline(place, color=LOST, linestyle=":", linewidth=1.4, label=label)
+    _against_tokens(axes, "loss (nats per token)")
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    for number, (name, points) in enumerate(panel.series.items()):
+        colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
+        style = ("-", "--", ":")[number // 5 % 3]
+        label = name if len(panel.series) > 1 else None
+        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.3, label=label)
+    _against_tokens(axes, panel.unit)
+
+
+def _against_tokens(axes: Any, what: str) -> None:
     axes.set_xlabel("tokens", color=INK)
-    axes.set_ylabel("loss (nats per token)", color=INK)
+    axes.set_ylabel(what, color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, labelcolor=INK)
-    return _svg("loss", figure, _loss_in_words(curve))
 
 
 def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
@@ -193,11 +272,15 @@ def _canvas(height_in: float) -> tuple[Any, Any]:
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
         spine.set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=9)
-    return figure, axes
 
 
 def _svg(name: str, figure: Any, title: str) -> str:

@@ -25,7 +25,7 @@ from pipeline.engine import Engine, build_engine
 from pipeline.errors import RunError
 from pipeline.ledger import Ledger
 from pipeline.measures import Report, over_ranks, stream_hash
-from pipeline.monitor import Monitor, wandb_id
+from pipeline.monitor import Monitor, keep_funnel, wandb_id
 from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
 from pipeline.ranks import Place, gather_int64, gather_json, join
 from pipeline.resume import diverged, restore, save
@@ -116,7 +116,7 @@ class _Trainer:
         finally:
             self.feed.close()
             if monitor:
-                monitor.close()
+                monitor.close(now.step)
         summary = self._summary(now)
         if first:
             store.replace(
@@ -162,7 +162,7 @@ class _Trainer:
                 now = self._evaluate(now, monitor)
             now = replace(now, seconds=now.seconds + time.perf_counter() - began)
             if ended or stopped or now.step % config.train.checkpoint_every == 0:
-                now = self._save(now)
+                now = self._save(now, monitor)
         return now
 
     def _report(self, stop: StopRequest) -> Report:
@@ -238,12 +238,13 @@ class _Trainer:
             if not math.isfinite(value):
                 raise diverged(self.config.run.dir, f"{name} is {value} at step {step}")
 
-    def _save(self, now: RunState) -> RunState:
+    def _save(self, now: RunState, monitor: Monitor | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
         path = save(self.config, self.engine, now, self.place)
         self.watchdog.beat()
-        if self.place.rank == 0:
+        if monitor:
             log.info("saved %s", path)
+            monitor.saved()
         return now
 
     def _starting_state(self, then: RunState | None, identity: str) -> RunState:
@@ -361,6 +362,7 @@ def _open_run(config: RunConfig, sources: Sources) -> str:
     tokenizer = sources.tokenizer
     if tokenizer.is_dir() and not (run / "tokenizer").exists():
         shutil.copytree(tokenizer, run / "tokenizer")  # so that the run can speak by itself
+    keep_funnel(run, sources)
     return wandb_id(run)
 
 

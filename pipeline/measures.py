@@ -40,7 +40,7 @@ def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
 
     >>> two = [Report(0, 0, 1, 30, 40, 2, 5 * 10**9), Report(0, 1, 2, 10, 50, 0, 3 * 10**9)]
     >>> row = over_ranks(two, seconds=100e-9)
-    >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], row["bubble"]
+    >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], round(row["bubble"], 6)
     (0.02, 1.5, 0.4, 0.8, 0.6)
     """
     row = {"data_wait": max(report.data_wait_ns for report in reports) / 1e9 / seconds}

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from dataprep import store
 from pipeline.config import RunConfig
 from pipeline.measures import in_words
+from pipeline.sampling import Sampler
+from pipeline.sources import Sources
 
 QUIET_S = 15.0
 """Where there is no terminal, a line of progress appears at most this often."""
@@ -33,11 +35,13 @@ class Monitor:
         self._metrics = self._path.open("a", buffering=1)
         self._wandb = _start_wandb(config, wandb_id)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
+        self._sampler = Sampler(config.run.dir, config.train.prompts)
 
     def step(self, row: dict[str, Any]) -> None:
-        """Record one step."""
+        """Record one step, and what the checkpoints have written meanwhile."""
         self._record(row)
         self._terminal.step(row)
+        self._samples(row["step"], self._sampler.new())
 
     def evaluation(self, row: dict[str, Any]) -> None:
         """Record one evaluation."""
@@ -50,14 +54,19 @@ class Monitor:
         truncate_metrics(self._path, step)
         self._metrics = self._path.open("a", buffering=1)
 
+    def saved(self) -> None:
+        """A checkpoint stands that can be sampled."""
+        self._sampler.start()
+
     def say(self, text: str) -> None:
         """Tell people, on the terminal and in log.txt, what happens."""
         log.info(text)
         self._terminal.say(text)
 
-    def close(self) -> None:
+    def close(self, step: int) -> None:
         """Finish all three; W&B's file is whole only after this."""
         self._terminal.close()
+        self._samples(step, self._sampler.finish())
         self._metrics.close()
         if self._wandb is not None:
             self._wandb.finish()
@@ -65,7 +74,19 @@ class Monitor:
     def _record(self, row: dict[str, Any]) -> None:
         self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
         if self._wandb is not None:
-            self._wandb.log(row)
+            # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
+            # take a step back: of those undone by a spike it keeps the first numbers, metrics.jsonl the last.
+            self._wandb.log(row, step=row["step"])
+
+    def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            log.info("step %d writes: %s%s", row["step"], row["prompt"], row["text"])
+        if rows and self._wandb is not None:
+            import wandb
+
+            data = [[row["step"], row["prompt"], row["text"]] for row in rows]
+            table = wandb.Table(columns=["step", "prompt", "text"], data=data)
+            self._wandb.log({"samples": table}, step=step)
 
 
 def truncate_metrics(path: Path, step: int) -> None:
@@ -90,6 +111,34 @@ def wandb_id(run: Path) -> str:
     return path.read_text().strip()
 
 
+def keep_funnel(run: Path, sources: Sources) -> None:
+    """Copy the funnels of the corpora that the tokens were packed from to funnel.json, by source.
+
+    `outbound pack` leaves them beside its generations; of tokens from elsewhere there are none.
+    """
+    funnels = {}
+    for name, source in sources.by_name.items():
+        path = source.generation.directory / f"funnel-{source.generation.number}.json"
+        if path.exists():
+            funnels[name] = json.loads(path.read_text())
+        else:
+            log.info("no corpus funnel is shown: %s is not there", path)
+    if funnels:
+        store.replace(run / "funnel.json", json.dumps(funnels).encode())
+
+
+def _funnel_row(run: Path) -> dict[str, int]:
+    """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
+    path = run / "funnel.json"
+    row: dict[str, int] = {}
+    for source, stages in json.loads(path.read_text()).items() if path.exists() else ():
+        for stage in stages:
+            name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
+            row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}
+            row |= {f"{name}/{reason}": count for reason, count in stage["reasons"].items()}
+    return row
+
+
 def _start_wandb(config: RunConfig, run_id: str) -> Any:
     if config.wandb.mode == "disabled":
         return None
@@ -108,6 +157,7 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
     )
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")
+    run.summary.update(_funnel_row(config.run.dir))
     return run
 
 

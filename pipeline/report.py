@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dataprep.funnel import StageCount
 from dataprep.portrait import Portrait
@@ -133,12 +134,22 @@ def gather(
     )
 
 
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All whole lines of a run's `metrics.jsonl`; a running run may be writing the last."""
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        raise RunError(f"{path}: there is no such file; expected the directory of a training run")
+    *lines, _ = path.read_text().split("\n")
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}); resuming the run mends it") from None
+
+
 def read_curve(run: Path) -> Curve:
     """Read a run's curve from its `metrics.jsonl` and, when it has ended, `summary.json`."""
-    metrics, summary = run / "metrics.jsonl", run / "summary.json"
-    if not metrics.exists():
-        raise RunError(f"{metrics}: there is no such file; expected the directory of a training run")
-    rows = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
+    rows = read_metrics(run)
+    summary = run / "summary.json"
     ended = json.loads(summary.read_text()) if summary.exists() else {}
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}

@@ -115,6 +115,7 @@ def pack(
     """Tokenise the current build into token shards; only what is new since the last pack."""
     from dataprep import lock
     from dataprep.corpus import Corpus
+    from dataprep.funnel import funnel, keep_beside
     from dataprep.tokens.pack import Layout
     from dataprep.tokens.pack import pack as run
 
@@ -123,6 +124,7 @@ def pack(
     output.mkdir(parents=True, exist_ok=True)
     with lock.shared(directory), lock.alone(output):
         manifest = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
+        keep_beside(output, manifest["generation"], funnel(directory))
     splits = manifest["splits"]
     result = {"tokens": str(output), "generation": manifest["generation"]} | {
         name: {key: split[key] for key in ("tokens", "documents", "unigram_entropy_nats")}

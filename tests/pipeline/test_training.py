@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import wandb_files
 
 from model import GPT
 from model.init import initialise
@@ -103,7 +104,11 @@ def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: Make
     attempts = list((stopped.dir / "wandb").glob("offline-run-*"))
     run_id = (stopped.dir / "wandb_id").read_text().strip()
     assert len(attempts) == 2
-    assert all((attempt / f"run-{run_id}.wandb").stat().st_size for attempt in attempts)
+    logged = [wandb_files.history(attempt / f"run-{run_id}.wandb") for attempt in sorted(attempts)]
+    by_step = {row["_step"]: row for attempt in logged for row in attempt}
+    for row in stopped.metrics():
+        assert row.items() <= by_step[row["step"]].items(), "all numbers of every step, in one count of steps"
+    assert [row["_step"] for attempt in logged for row in attempt] == list(stopped.losses()), "each once"
 
 
 def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(finished_run: Any) -> None:

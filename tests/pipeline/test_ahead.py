@@ -1,0 +1,77 @@
+"""What is read ahead comes in order, counts only once it is used, and never outlives its reader."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.ahead import ReadAhead
+from pipeline.batches import TrainFeed
+from pipeline.ledger import Ledger
+from pipeline.sources import Samples, Sources
+
+
+def broken_after(items: int) -> Iterator[int]:
+    yield from range(items)
+    raise OSError("the disk is gone")
+
+
+def test_items_come_in_order_and_an_error_comes_where_it_happened() -> None:
+    ahead = ReadAhead(broken_after(20), depth=3)
+    assert [next(ahead) for _ in range(20)] == list(range(20))
+    for _ in range(2):
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(ahead)
+
+
+def test_closing_ends_the_thread_wherever_it_is() -> None:
+    before = threading.active_count()
+    for taken in (0, 1, 50):
+        ahead = ReadAhead(count(), depth=2)
+        assert [next(ahead) for _ in range(taken)] == list(range(taken))
+        ahead.close()
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def samples(tmp_path: Path, write_tokens: Callable[..., Any]) -> Samples:
+    write_tokens(tmp_path)
+    return Samples.of(Sources.load({"": (tmp_path, None, 1.0)}), n_ctx=16, seed=1, block=4)
+
+
+def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(samples: Samples) -> None:
+    ahead, fresh = TrainFeed(samples, 2, 1, 2), TrainFeed(samples, 2, 1, 2)
+    consumed = 0
+    for batch in (4, 8, 4):  # the ramp does not disturb what is read ahead
+        for (inputs, targets), first in zip(
+            ahead.batches(consumed, batch), range(consumed, consumed + batch, 4), strict=True
+        ):
+            rows = np.stack([samples(first + 2), samples(first + 3)])  # those of the second of two ranks
+            assert inputs.tolist() == rows[:, :-1].tolist()
+            assert targets.tolist() == rows[:, 1:].tolist()
+        list(fresh.batches(consumed, batch))
+        fresh.close()
+        assert ahead.take_hash() == fresh.take_hash()
+        consumed += batch
+    ahead.close()
+
+
+def test_another_place_or_ledger_is_read_from_there_at_once(samples: Samples) -> None:
+    feed = TrainFeed(samples, 1, 0, 1)
+
+    def read(consumed: int, batch: int) -> list[list[int]]:
+        return [inputs[0].tolist() for inputs, _ in feed.batches(consumed, batch)]
+
+    assert read(0, 4) == [samples(k)[:-1].tolist() for k in range(4)]
+    assert read(2, 2) == [samples(k)[:-1].tolist() for k in (2, 3)]
+    next(feed.batches(4, 4))  # broken off in mid-batch
+    assert read(8, 1) == [samples(8)[:-1].tolist()]
+    feed.ledger = Ledger(((9, 12),))
+    assert read(9, 2) == [samples(k)[:-1].tolist() for k in (12, 13)]
+    feed.close()

@@ -1,0 +1,107 @@
+"""What a run tells of itself: measured, complete, and drawn without an account."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline import measures, run_page
+from pipeline.cli.main import app
+from pipeline.monitor import keep_funnel
+from pipeline.stopwatch import Stopwatch
+
+
+@pytest.mark.parametrize("module", [measures, run_page], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
+    steps = [row for row in finished_run.metrics() if "batch" in row]
+    assert steps
+    for row in steps:
+        assert {"loss", "lr", "grad_norm", "skipped", "spikes", "stream_hash"} < row.keys()
+        assert 0 <= row["data_wait"] < 1
+        assert 0 < row["mfu"] < 1, "a share of the speed of this machine's own products"
+        assert row["straggler/0"] + row["straggler/1"] == pytest.approx(2), "their mean is 1"
+        for stage in (0, 1):
+            assert 0 < row[f"bubble/{stage}"] < 1
+            assert row[f"compute_s/{stage}"] > 0
+            assert 0.05 < row[f"memory_gb/{stage}"] < 10
+
+
+def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not() -> None:
+    def kind(name: str) -> Any:
+        return type(name, (), {})
+
+    def takes(seconds: float) -> Callable[[], None]:
+        return lambda: time.sleep(seconds)
+
+    slow = {"ForwardPass": 0.02, "RecvActivation": 0.05, "BackwardPass": 0.03, "ReduceTiedGrads": 0.2}
+    engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(s) for name, s in slow.items()})
+    stopwatch = Stopwatch("cpu")
+    stopwatch.watch(engine)
+    stopwatch.start()
+    for run in engine._INSTRUCTION_MAP.values():
+        run()
+    computed, drained = stopwatch.read_ns()
+    assert 0.05 <= computed / 1e9 < 0.09
+    assert 0.1 <= drained / 1e9 < 0.19, "until the last micro-batch is through, not the optimizer's step"
+
+
+def test_a_run_is_drawn_as_a_picture_and_a_page_that_loads_nothing(finished_run: Any, tmp_path: Path) -> None:
+    run = finished_run.copy("drawn")
+    with (run.dir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "tok')  # it is still being written
+    funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"dead": 2}}]
+    (run.dir / "funnel.json").write_text(json.dumps({"books": funnel}))
+    (run.dir / "samples.jsonl").write_text(
+        json.dumps({"step": 4, "prompt": "Old", "text": "er"})
+        + "\n"
+        + json.dumps({"step": 8, "prompt": "The <b>", "text": " end"})
+        + "\n"
+    )
+    result = CliRunner().invoke(app, ["monitor", str(run.dir), "-o", str(tmp_path / "out"), "--follow"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "monitor.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "out" / "monitor.html").read_text()
+    assert not re.search(r"""(?:src|href)=["'](?!#)|@import|<script|url\((?!#)""", page)
+    for title in (
+        "Loss",
+        "Learning rate",
+        "MFU",
+        "Data wait",
+        "Pipeline bubble",
+        "Stragglers",
+        "Peak memory",
+    ):
+        assert f">{title}</h2>" in page
+    assert "7 of 9 submissions" in page
+    assert "The &lt;b&gt;</b> end" in page
+    assert "Older" not in page
+    assert "Guards" not in page, "nothing was skipped"
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="expected the directory of a training run"):
+        CliRunner().invoke(app, ["monitor", str(tmp_path)], catch_exceptions=False)
+
+
+def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_path: Path) -> None:
+    def source(name: str) -> Any:
+        return SimpleNamespace(generation=SimpleNamespace(directory=tmp_path / name, number=2))
+
+    for name in ("run", "web", "books"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "web" / "funnel-2.json").write_text('[{"stage": "links"}]')
+    keep_funnel(tmp_path / "run", SimpleNamespace(by_name={"web": source("web"), "books": source("books")}))  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "run" / "funnel.json").read_text()) == {"web": [{"stage": "links"}]}
