@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unicodedata import unidata_version
 
 import pyarrow as pa
 
@@ -72,6 +73,7 @@ def versions(corpus: Corpus) -> dict[str, str]:
         "score": str(VERSION),
         "minhash": str(minhash.VERSION),
         "language": language.version(),
+        "unicode": unidata_version,
         "quality": classifier.digest if classifier else "none",
     }
 

@@ -122,7 +122,8 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
     swap.deletes += [old for old, new in moved.items() if new.path != old]
     memory = _remember(corpus, number, found)
     gone, notes = len(found.documents), {"links": len(found.keys)}
-    record = Record("forgotten", f"{number:04d}", {}, [memory], gone, gone, notes=notes)
+    versions = {"minhash": str(minhash.VERSION)}
+    record = Record("forgotten", f"{number:04d}", {}, [memory], gone, gone, {}, versions, notes)
     return Plan(swap, record)
 
 
