@@ -12,6 +12,7 @@ from dataprep import store
 from dataprep.builds import decontaminate, dedup, select
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
+from dataprep.doors.inputs import kind_of
 from dataprep.store import Record, read_table
 from dataprep.tombstones import REASON
 
@@ -32,7 +33,7 @@ def funnel(directory: Path) -> list[StageCount]:
     corpus = Corpus.open(directory)
     increments = corpus.increments()
     return [
-        _sum("links", "submissions", _records(increments, "links")),
+        _sum("links", _entries(increments), _records(increments, "links")),
         _fetched(corpus, increments),
         _sum("extract", "pages", _records(increments, "documents")),
         *decisions(corpus.current_build() if corpus.has_build else None),
@@ -93,6 +94,14 @@ def judged(corpus: Corpus, build: Build) -> list[tuple[Increment, Record]]:
 
 def _records(increments: Iterable[Increment], stage: str) -> list[Record]:
     return [record for increment in increments for record in increment.records(stage)]
+
+
+def _entries(increments: Iterable[Increment]) -> str:
+    """What links are made of: submissions of dumps, captures of an archive, or both."""
+    archived = {kind_of(increment) == "warc" for increment in increments if increment.records("links")}
+    if archived == {True}:
+        return "captures"
+    return "submissions and captures" if True in archived else "submissions"
 
 
 def _sum(

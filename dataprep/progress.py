@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 from dataprep import gc
 from dataprep.builds import text_shards
 from dataprep.corpus import FACTS, Corpus, Increment
+from dataprep.doors.inputs import kind_of
 
 
 def sizes(corpus: Corpus) -> dict[str, int]:
@@ -26,15 +28,23 @@ def next_step(corpus: Corpus) -> str:
     """The command that brings a corpus further, in words for a person."""
     root, increments = corpus.root, corpus.increments()
     if not increments:
-        return f"`outbound corpus add {root} DUMP`: ingest a month of submissions"
+        return f"`outbound corpus add {root} DUMP`, or `outbound corpus import {root} FILES --kind KIND`"
     for increment in increments:
         if not increment.closed:
-            waiting = _waiting(increment)
-            return f"`outbound corpus add {root} ...` again for {increment.name}: {waiting} is next"
+            return f"{_again(root, increment)}, or `outbound corpus drop {root} {increment.name}`"
     build = corpus.current_build() if corpus.has_build else None
     if build is None or not all(text_shards.complete(build, increment) for increment in increments):
         return f"`outbound corpus select {root}`: the current build does not hold all increments"
     return f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root} DUMP`"
+
+
+def _again(root: Path, increment: Increment) -> str:
+    """How an open increment goes on: by the door that it came through."""
+    kind = kind_of(increment)
+    if kind and not increment.records("links"):  # texts, of which nothing stands before documents
+        return f"`outbound corpus import {root} ... --kind {kind}` again for {increment.name}"
+    command = f"import {root} ... --kind {kind}" if kind else f"add {root} ..."
+    return f"`outbound corpus {command}` again for {increment.name}: {_waiting(increment)} is next"
 
 
 def _waiting(increment: Increment) -> str:

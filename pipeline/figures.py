@@ -143,7 +143,9 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, labelcolor=INK)
+    axes.legend(
+        frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4
+    )  # off the bars
     said = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
     return _svg("growth", figure, f"Documents kept of each increment: {said}")
 

@@ -164,6 +164,7 @@ def _start(function: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
+        process_group=0,  # out of reach of a Ctrl-C while it still imports, and would print a traceback
     )
 
 

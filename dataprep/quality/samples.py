@@ -17,6 +17,8 @@ from dataprep.streams import TOO_LONG, Unreadable, lines
 PIECE_CHARACTERS = 4000
 """A text file is cut between lines into pieces of about so much: a novel is not one sample."""
 LONGEST_LINE_BYTES = 256 << 20
+WARC = b"WARC/"
+"""How a WARC or WET file begins: markup and headers that nobody means as text."""
 
 
 def gather(paths: Iterable[Path], good: bool, limit: int, tick: Callable[[int], None]) -> list[Sample]:
@@ -96,7 +98,9 @@ def _lines(path: Path) -> Iterator[str]:
     """The lines of a file, compressed or not; raises DataError when it is damaged or no UTF-8."""
     try:
         with path.open("rb") as file:
-            for line in lines(file, LONGEST_LINE_BYTES):
+            for number, line in enumerate(lines(file, LONGEST_LINE_BYTES)):
+                if number == 0 and line.startswith(WARC):
+                    raise DataError(f"{path}: is a WARC file, no text; import it into a corpus and give that")
                 if line.startswith(TOO_LONG):
                     raise DataError(f"{path}: has a line of over {LONGEST_LINE_BYTES:,} bytes; cut it")
                 yield line.decode() + "\n"

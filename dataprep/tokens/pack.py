@@ -190,5 +190,13 @@ def _same(last: Manifest, manifest: Manifest, tokens: Path) -> None:
     for key in ("build", "tokenizer", "dtype", "block_tokens", "held_out"):
         if last[key] != manifest[key]:
             raise DataError(
-                f"{tokens}: holds {key} {last[key]!r}, not {manifest[key]!r}; choose another directory"
+                f"{tokens}: holds {_told(key, last)}, not {_told(key, manifest)}; choose another directory"
             )
+
+
+def _told(key: str, manifest: Manifest) -> str:
+    """A setting in words; a tokenizer by what `outbound tokenizer info` says of it."""
+    if key != "tokenizer":
+        return f"{key} {manifest[key]!r}"
+    tokenizer = manifest[key]
+    return f"the tokenizer {tokenizer['fingerprint']} of {tokenizer['vocab_size']:,} ids"

@@ -48,3 +48,5 @@ def progress(title: str, total: int | None, unit: str = "") -> Iterator[Callable
     with Progress(*columns, console=console) as bars:
         task = bars.add_task(title, total=total)
         yield lambda n: bars.advance(task, n)
+        if total is None:  # known now: "7/7", no "7/?"
+            bars.update(task, total=bars.tasks[task].completed)

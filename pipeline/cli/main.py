@@ -13,15 +13,19 @@ from pipeline.cli import corpus, demo, model, monitor, plan, submit, tokens, tra
 from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OPEN_FILES = 1 << 16
 
 
 def main() -> None:
-    """Run the command line and leave with 0 (ok), 1 (failed) or 2 (usage)."""
+    """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage) or 130 (Ctrl-C)."""
     _allow_open_files()
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            console.print("stopped; the same command goes on from here")
+        raise
     except UsageError as error:
         sys.exit(complain(error, USAGE))
     except (DataError, RunError) as error:

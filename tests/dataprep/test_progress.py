@@ -4,6 +4,8 @@ from pathlib import Path
 
 from ready_corpus import add_pages, make_corpus, no_progress
 
+from dataprep.doors.inputs import Import, agree
+from dataprep.funnel import funnel
 from dataprep.ingest import extend
 from dataprep.links import stage as links
 from dataprep.portrait import portrait
@@ -18,8 +20,18 @@ def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
     assert "corpus add" in next_step(corpus)
     dump.write_text(POST)
     links.run(corpus, corpus.increment("month"), [dump], lambda _: None)
+    assert "corpus add" in next_step(corpus)
     assert "again for month: fetches is next" in next_step(corpus)
+    assert f"corpus drop {corpus.root} month" in next_step(corpus)
+    assert funnel(corpus.root)[0].unit == "submissions"
+    agree(corpus.increment("month"), Import("warc", {}, {}))
+    assert "--kind warc` again for month: fetches is next" in next_step(corpus)
+    assert funnel(corpus.root)[0].unit == "captures"
     corpus.drop("month")
+    texts = corpus.increment("texts")
+    agree(texts, Import("jsonl", {}, {}))
+    assert "--kind jsonl` again for texts, or" in next_step(corpus)
+    corpus.drop("texts")
     add_pages(corpus, "one", PAGES)
     assert "corpus select" in next_step(corpus)
     extend(corpus, 1, no_progress)

@@ -17,7 +17,7 @@ corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment
 app.add_typer(corpus)
 
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that extract and score.", show_default="cores")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that work side by side.", show_default="cores")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -27,6 +27,7 @@ def export(
     """Write the kept documents of a build as Parquet or JSON lines; run again to go on where it stopped."""
     from dataprep import lock
     from dataprep.corpus import Corpus
+    from dataprep.errors import DataError
     from dataprep.export import SCHEMA, Shape
     from dataprep.export import export as write
     from pipeline.errors import UsageError
@@ -37,7 +38,12 @@ def export(
         raise UsageError(
             f"-o {output}: is in the corpus, where `forget` would not find it; give another place"
         )
-    shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"-o {output}: is a file; give a directory")
+    try:
+        shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
+    except DataError as error:
+        raise UsageError(f"--{error}") from None
     with lock.shared(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
     masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())

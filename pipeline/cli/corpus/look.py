@@ -48,7 +48,7 @@ def status(directory: Directory, json: Json = False) -> None:
         "bytes": sizes(opened),
         "next": next_step(opened),
     }
-    taken = ", ".join(f"{name} {number / 1e6:,.1f} MB" for name, number in result["bytes"].items())
+    taken = ", ".join(f"{name} {_size(number)}" for name, number in result["bytes"].items())
     lines += [table(counts), f"on disk: {taken}", f"next: {result['next']}"]
     emit(result, json, "\n".join(lines))
 
@@ -143,6 +143,10 @@ def trace(
     emit(found, json, "\n".join(_indented(found)))
 
 
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number >= 1e5 else f"{number / 1e3:,.1f} KB" if number else "0"
+
+
 def _indented(value: dict[str, Any] | list[Any], depth: int = 0) -> Iterator[str]:
     """What was traced as lines for people: a name and its value, nested by indentation."""
     items = value.items() if isinstance(value, dict) else (("-", each) for each in value)
@@ -152,4 +156,4 @@ def _indented(value: dict[str, Any] | list[Any], depth: int = 0) -> Iterator[str
             yield label
             yield from _indented(inner, depth + 1)
         else:
-            yield f"{label} {inner}"
+            yield f"{label} {'-' if inner in (None, '', []) else inner}"

@@ -107,7 +107,7 @@ def forget(
     links = sum(record.notes["links"] for record in done)
     lines = [f"forgotten, and kept out: {links:,} links, {documents:,} documents" if done else "nothing new"]
     lines += [f"{name}: {number:,} documents are end-of-text" for name, number in erased.items()]
-    if done and not erased:
+    if documents and not erased:
         lines.append("token shards that were packed before still hold it: give them as --tokens")
     emit({"links": links, "documents": documents, "tokens": erased}, json, "\n".join(lines))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ready_corpus import add_pages, make_corpus
 
 from dataprep.corpus import Corpus
+from pipeline.cli import main
 
 Result = subprocess.CompletedProcess[str]
 
@@ -69,3 +72,35 @@ def test_a_model_is_trained_and_goes_into_a_corpus(tmp_path: Path) -> None:
     assert outbound("corpus", "verify", corpus.root).returncode == 0
     (corpus.root / str(corpus.recipe.collect.quality)).write_bytes(b"damaged")
     assert "is no quality model" in outbound("corpus", "verify", corpus.root).stdout
+
+
+def test_a_mistake_in_the_command_is_wrong_usage_and_begins_nothing(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    add_pages(corpus, "one", [(1, "a", "some text")])
+    for mistake in ("min_words", "min_words=many", "gopher.max_nonsense=3"):
+        assert outbound("corpus", "select", corpus.root, mistake).returncode == 2
+    assert not (corpus.root / "builds").exists()
+    assert outbound("corpus", "select", corpus.root).returncode == 0
+    (tmp_path / "file").touch()
+    for wrong in (["-o", tmp_path / "file"], ["-o", tmp_path / "out", "--format", "csv"]):
+        assert outbound("corpus", "export", corpus.root, *wrong).returncode == 2
+
+
+def test_a_warc_file_is_no_text_to_learn_from(tmp_path: Path) -> None:
+    (tmp_path / "pages.warc.gz").write_bytes(gzip.compress(b"WARC/1.0\r\nWARC-Type: warcinfo\r\n\r\n"))
+    told = outbound(
+        "corpus", "train-quality", "--good", tmp_path / "pages.warc.gz", "--bad", tmp_path, "-o", "m"
+    )
+    assert (told.returncode, "is a WARC file" in told.stderr) == (1, True)
+
+
+def test_ctrl_c_says_that_the_command_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise SystemExit(130)
+
+    monkeypatch.setattr(main, "app", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main.main()
+    assert "the same command goes on" in capsys.readouterr().err
