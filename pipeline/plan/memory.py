@@ -13,6 +13,8 @@ BUCKET = 5 * 10**8
 """Elements that DeepSpeed reduces at once, in a copy (its reduce_bucket_size and allreduce_bucket_size)."""
 GATHERED = 10**9
 """Parameters that ZeRO-3 keeps whole at once (its stage3_max_live_parameters)."""
+PERSISTENT = 10**5
+"""Tensors of at most so many elements stay whole under ZeRO-3 (its stage3_param_persistence_threshold)."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,29 @@ class Bytes:
         return float(sum(astuple(self)))
 
 
-def layer_parameters(model: GPTConfig, name: str) -> int:
-    """Parameters of one layer of `model.layers.layers`, the vocabulary's padding included."""
+def layer_tensors(model: GPTConfig, name: str) -> list[int]:
+    """Elements of each parameter of a layer of `model.layers.layers`, the vocabulary's padding included."""
     d, attention, ff = model.d_model, model.n_head * model.head_width, model.ff_width
     if name == "wpe":
-        return model.n_ctx * d
+        return [model.n_ctx * d]
     if name in ("wte", "head"):
-        return model.padded_vocab_size * d
+        return [model.padded_vocab_size * d]
     if name == "ln_f":
-        return 2 * d
-    matrices = 4 * d * attention + 2 * d * ff
-    return matrices + (3 * attention + d) + (ff + d) + 4 * d
+        return [d, d]
+    matrices = [3 * attention * d, d * attention, ff * d, d * ff]
+    biases = [3 * attention, d, ff, d]
+    return [*matrices, *biases, d, d, d, d]
+
+
+def stage_tensors(model: GPTConfig, layers: list[LayerCost]) -> list[int]:
+    """Those of a stage: a tied matrix once, or once more on the last stage where embedding and head part."""
+    names = {"wte" if model.tied and layer.name == "head" else layer.name for layer in layers}
+    return [elements for name in sorted(names) for elements in layer_tensors(model, name)]
 
 
 def stage_parameters(model: GPTConfig, layers: list[LayerCost]) -> int:
-    """Parameters that one stage holds: a tied matrix once, or once more where embedding and head part."""
-    names = {"wte" if model.tied and layer.name == "head" else layer.name for layer in layers}
-    return sum(layer_parameters(model, name) for name in names)
+    """Parameters that one stage holds."""
+    return sum(stage_tensors(model, layers))
 
 
 def stage_bytes(
@@ -68,8 +76,9 @@ def stage_bytes(
     precision: "bf16" (with fp32 accumulation, as on GPUs) or "fp32".
     """
     layers, width = stages[stage], 2 if precision == "bf16" else 4
-    parameters = stage_parameters(model, layers)
-    shared = layout.data
+    held = stage_tensors(model, layers)
+    parameters, shared = sum(held), layout.data
+    whole = parameters if layout.zero < 3 else sum(each for each in held if each <= PERSISTENT)
     tokens = layout.micro * model.n_ctx
     masters = (
         12 if layout.zero or precision == "bf16" else 8
@@ -77,7 +86,7 @@ def stage_bytes(
     kept, working = _activations(model, layers, width, layout.checkpointing)
     passed_on = tokens * model.d_model * width if layout.pipeline > 1 else 0
     return Bytes(
-        weights=width * parameters / (shared if layout.zero == 3 else 1),
+        weights=width * (whole + (parameters / shared if layout.zero == 3 else 0)),
         gradients=4 * parameters / (shared if layout.zero >= 2 else 1),
         optimizer=masters * parameters / (shared if layout.zero else 1),
         activations=tokens * (kept * in_flight + working) + passed_on * (in_flight + 1),
@@ -141,7 +150,7 @@ def _logits(model: GPTConfig, tokens: int, width: int) -> float:
 
 def _buffers(parameters: int, layout: Layout, width: int) -> float:
     if layout.zero == 3:
-        return width * (min(parameters, GATHERED) + 2 * min(parameters, BUCKET))
+        return width * (min(parameters, GATHERED) + BUCKET)
     if layout.zero == 2 or (layout.zero == 1 and width == 4):
         return width * BUCKET  # DeepSpeedZeroOptimizer's bucket has its full size in the smallest model
     return 0 if layout.data == 1 else 4 * min(parameters, BUCKET)

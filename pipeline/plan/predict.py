@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 from model import GPTConfig
 from pipeline.config import RunConfig
@@ -103,23 +104,24 @@ def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
 
 def steps(config: RunConfig) -> Counter[int]:
     """How many steps of each size the run takes, as the loop will take them."""
-    batch, model, samples = config.batch, config.model, config.samples
-    ramp = batch.ramp_tokens // model.n_ctx
+    batch = config.batch
+    ramp = batch.ramp_tokens // config.model.n_ctx
+    return _steps(config.samples, batch.sequences, batch.quantum, batch.ramp_start or batch.sequences, ramp)
+
+
+@cache
+def _steps(samples: int, full: int, quantum: int, ramp_start: int, ramp_samples: int) -> Counter[int]:
     taken: Counter[int] = Counter()
     consumed = 0
-    while consumed < min(ramp, samples):
+    while consumed < min(ramp_samples, samples):
         size = batch_size(
-            consumed,
-            full=batch.sequences,
-            quantum=batch.quantum,
-            ramp_start=batch.ramp_start or batch.sequences,
-            ramp_samples=ramp,
+            consumed, full=full, quantum=quantum, ramp_start=ramp_start, ramp_samples=ramp_samples
         )
         size = min(size, samples - consumed)
         taken[size] += 1
         consumed += size
-    full, left = divmod(samples - consumed, batch.sequences)
-    return taken + Counter({batch.sequences: full}) + Counter([left] if left else [])
+    whole, left = divmod(samples - consumed, full)
+    return taken + Counter({full: whole}) + Counter([left] if left else [])
 
 
 def parameters(model: GPTConfig) -> int:
