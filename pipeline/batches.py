@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.ahead import ReadAhead
 from pipeline.ledger import Ledger
 from pipeline.sources import HeldOut, Samples
+from pipeline.stream import Stream
 
 MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
@@ -39,7 +40,7 @@ class TrainFeed:
 
     def __init__(
         self,
-        samples: Samples,
+        samples: Samples | Stream,
         micro: int,
         dp_rank: int,
         dp_size: int,
@@ -107,6 +108,10 @@ class TrainFeed:
 
     def _numbered(self, consumed: int) -> Iterator[tuple[int, Tokens]]:
         """This rank's samples from `consumed` on, each after its place in the order of the data."""
+        if isinstance(self._samples, Stream):
+            for place, tokens in self._samples.numbered(consumed, self._dp_rank, self._dp_size):
+                yield place, tokens.astype(np.int64)
+            return
         for first in count(consumed + self._dp_rank * self.micro, self.micro * self._dp_size):
             for sample in range(first, first + self.micro):
                 place = self._ledger.place(sample)

@@ -54,6 +54,9 @@ class Data(Section):
     """Which generation-N.json; the newest at the first start when absent, and the same ever after."""
     mixture: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], MixtureSource] | None = None
     """Sources by name, each with its share of the samples."""
+    stream: str | None = None
+    """Where the training shards of `tokens` are streamed from instead of mapped: URLs, `pipe:` commands or
+    paths with {shard}, {00000..00010} or `*`. The manifest, tokenizer and held-out shards stay in `tokens`."""
     order_block: int = Field(default=64, ge=1)
     """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
     verify: bool = False
@@ -65,6 +68,12 @@ class Data(Section):
             raise ValueError("give either tokens or mixture")
         if self.mixture and self.generation:
             raise ValueError("in a mixture each source has its own generation")
+        if self.stream and self.mixture:
+            raise ValueError(
+                "a stream has no random access, without which no mixture: use tokens, not mixture"
+            )
+        if self.stream and self.verify:
+            raise ValueError("a stream is not there to be hashed before it is read: leave out verify")
         return self
 
     def sources(self) -> dict[str, tuple[Path, int | None, float]]:
@@ -315,7 +324,7 @@ def _pin(raw: dict[str, Any]) -> Sources | None:
         name: (tokens, generation or begun.get(name), weight)
         for name, (tokens, generation, weight) in data.sources().items()
     }
-    sources = Sources.load(wanted)
+    sources = Sources.load(wanted, data.stream)
     for override in pinning(sources):
         _apply(raw, override)
     return sources
@@ -416,6 +425,8 @@ def _impossible(config: RunConfig) -> list[str]:
             f"schedule.warmup_tokens: {config.schedule.warmup_tokens} leaves no room for the decay, "
             f"which ends at {decay}"
         )
+    if config.data.stream and config.guards.spike_z:
+        found.append("guards.spike_z: a stream cannot go back, nor leave out what it has read: leave it out")
     if not config.samples:
         found.append(
             f"train.tokens: {config.train.tokens} is less than one quantum of {batch.quantum} sequences "

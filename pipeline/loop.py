@@ -34,6 +34,7 @@ from pipeline.sources import HeldOut, Samples, Sources
 from pipeline.spikes import z_score
 from pipeline.state import updates
 from pipeline.stop import StopRequest
+from pipeline.stream import Stream
 from pipeline.watchdog import Watchdog
 
 log = logging.getLogger("outbound")
@@ -332,7 +333,11 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
-    samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify)
+    samples: Samples | Stream
+    if sources.stream:
+        samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
+    else:
+        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify)
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences, data.verify)
     spread = config.batch.micro, engine.dp_rank, engine.dp_size
     feed, held_out = TrainFeed(samples, *spread, device=device.type), EvalFeed(chosen, *spread)

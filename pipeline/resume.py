@@ -86,6 +86,12 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
     for change in continuing(config, then, sources):
         if place.rank == 0:
             log.warning(change)
+    ranks, were = place.world // config.parallel.pipeline, then.processes // then.stages
+    if config.data.stream and ranks != were:
+        raise UsageError(
+            f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
+            f"another order: go on with {were}"
+        )
     state.set_updates(engine.optimizer, then.updates)
     for name, parameter in engine.parameters.items():
         for kind in state.KINDS:

@@ -13,6 +13,7 @@ import xxhash
 from pipeline.errors import RunError
 from pipeline.mixture import Mixture, quantised
 from pipeline.order import Order
+from pipeline.stream import Streamed, expand
 from pipeline.tokens import Generation, TokenStream, load_generation
 
 
@@ -30,10 +31,12 @@ class Sources:
     """All that a run reads, by name and in the order of the names; a run without a mixture has one, ""."""
 
     by_name: Mapping[str, Source]
+    stream: tuple[Streamed, ...] = ()
+    """Where the training shards of the one source are streamed from, when they are not mapped."""
 
     @staticmethod
-    def load(wanted: Mapping[str, tuple[Path, int | None, float]]) -> Sources:
-        """Open (directory, generation or the newest, weight) by name.
+    def load(wanted: Mapping[str, tuple[Path, int | None, float]], stream: str | None = None) -> Sources:
+        """Open (directory, generation or the newest, weight) by name; `stream` is data.stream.
 
         Raises RunError when one cannot be read or they were packed with several tokenizers.
         """
@@ -50,7 +53,7 @@ class Sources:
                     f"{other.directory}: packed with another tokenizer than {first.directory}: "
                     "sources of one mixture share a tokenizer; pack one of them again"
                 )
-        return Sources(found)
+        return Sources(found, expand(stream, first) if stream else ())
 
     @property
     def generations(self) -> list[Generation]:
@@ -64,7 +67,13 @@ class Sources:
 
     @property
     def fingerprint(self) -> str:
-        """Of the content of all shards and of the shares; of one source alone, its generation's."""
+        """Of the content of all shards and of the shares; of one source alone, its generation's.
+
+        A stream's order is that of its shards, which enters.
+        """
+        if self.stream:
+            names = "".join(f"{shard.path.name}\n" for _, shard in self.stream)
+            return xxhash.xxh3_128_hexdigest(f"{self.generations[0].fingerprint}\n{names}".encode())
         if list(self.by_name) == [""]:
             return self.by_name[""].generation.fingerprint
         told = [f"{name} {each.part} {each.generation.fingerprint}\n" for name, each in self.by_name.items()]
