@@ -56,7 +56,7 @@ class Data(Section):
     """Sources by name, each with its share of the samples."""
     stream: str | None = None
     """Where the training shards of `tokens` are streamed from instead of mapped: URLs, `pipe:` commands or
-    paths with {shard}, {00000..00010} or `*`. The manifest, tokenizer and held-out shards stay in `tokens`."""
+    paths with {shard}, {00000..00010} or `*`. Manifest, tokenizer and held-out shards stay in `tokens`."""
     order_block: int = Field(default=64, ge=1)
     """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
     verify: bool = False

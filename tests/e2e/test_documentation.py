@@ -29,6 +29,7 @@ PAGES = [
     "docs/models.md",
     "docs/plan.md",
     "docs/training.md",
+    "docs/monitoring.md",
 ]
 
 
