@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep.errors import DataError
+from dataprep.frozen import FROZEN, freeze, refuse_edits
 from dataprep.recipe import Recipe, load_recipe
 from dataprep.store import Record, load_record, replace, write_once
 from dataprep.tombstones import tombstone_path, unfinished
@@ -69,11 +70,15 @@ class Corpus:
         path = root / RECIPE
         if not write_once(path, recipe.text().encode()) and load_recipe(path) != recipe:
             raise DataError(f"{root}: holds a corpus with another recipe; choose another directory")
+        freeze(root, recipe.collect)
         return Corpus(root, recipe)
 
     @staticmethod
     def open(root: Path, forgetting: bool = False) -> Corpus:
-        """Open a corpus; raises DataError when there is none, or while a `forget` has to be finished.
+        """Open a corpus.
+
+        Raises DataError when there is none, while a `forget` has to be finished, and when what it collects
+        was edited.
 
         forgetting: open it in order to finish that.
         """
@@ -86,7 +91,11 @@ class Corpus:
                 f"{tombstone_path(root, number)}: was not carried out to its end; "
                 f"`outbound corpus forget {root}` finishes it"
             )
-        return Corpus(root, load_recipe(root / RECIPE))
+        recipe = load_recipe(root / RECIPE)
+        if not (root / FROZEN).exists():  # killed just before it was written
+            freeze(root, recipe.collect)
+        refuse_edits(root, recipe.collect)
+        return Corpus(root, recipe)
 
     def increments(self) -> list[Increment]:
         """All increments in corpus order, finished or not."""

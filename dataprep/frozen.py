@@ -1,43 +1,43 @@
-"""The collect section of a corpus, frozen: what closed increments were collected by must still stand.
+"""The collect section of a corpus, frozen at its creation: a recipe.yaml that was edited since is refused.
 
-Facts of two recipes in one corpus would be a mixture that nothing tells apart, so `increment.json` keeps the
-section of its time, and whatever goes on from those facts refuses a recipe.yaml that was edited since.
+Facts of two recipes in one corpus would be a mixture that nothing tells apart, so the section stands once
+more in a file of its own, which no user has a reason to edit.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from dataprep.corpus import RECIPE, Corpus
 from dataprep.errors import DataError
 from dataprep.recipe import Collect, plain, validated
+from dataprep.store import write_once
+
+FROZEN = "collect.json"
 
 
-def kept(collect: Collect) -> dict[str, Any]:
-    """What increment.json says of the collect section: all of it, and the hash of that as canonical JSON."""
-    section = json.loads(json.dumps(plain(collect), default=str))
-    canonical = json.dumps(section, sort_keys=True).encode()
-    return {"collect": section, "collect_xxh3_128": xxhash.xxh3_128_hexdigest(canonical)}
+def freeze(root: Path, collect: Collect) -> None:
+    """Write down what a corpus collects; nothing changes when that was done before."""
+    write_once(root / FROZEN, json.dumps(_section(collect), indent=1).encode() + b"\n")
 
 
-def refuse_edits(corpus: Corpus) -> None:
-    """Raise DataError that names what was edited since an increment was closed.
+def refuse_edits(root: Path, collect: Collect) -> None:
+    """Raise DataError that names what of a corpus's collect section was edited since its creation.
 
     A setting that an older version did not have counts as its default.
     """
-    now = kept(corpus.recipe.collect)
-    for path in (each.path / "increment.json" for each in corpus.increments() if each.closed):
-        then = kept(validated(Collect, json.loads(path.read_bytes())["collect"], str(path)))
-        if then["collect_xxh3_128"] != now["collect_xxh3_128"]:
-            changes = "; ".join(_changes("collect", then["collect"], now["collect"]))
-            raise DataError(
-                f"{corpus.root / RECIPE}: was edited since {path.parent.name} was collected: "
-                f"{changes}. Put it back, or make another corpus: what is collected is frozen"
-            )
+    then = _section(validated(Collect, json.loads((root / FROZEN).read_bytes()), str(root / FROZEN)))
+    if changes := "; ".join(_changes("collect", then, _section(collect))):
+        raise DataError(
+            f"{root}: its recipe.yaml was edited: {changes}. Put it back, or make another corpus: what is "
+            "collected is frozen"
+        )
+
+
+def _section(collect: Collect) -> Any:
+    return json.loads(json.dumps(plain(collect), default=str))
 
 
 def _changes(where: str, then: Any, now: Any) -> Iterator[str]:

@@ -22,7 +22,6 @@ from dataprep.doors import stage as doors
 from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
-from dataprep.frozen import kept, refuse_edits
 from dataprep.links import stage as links
 from dataprep.store import Record, write_once
 from dataprep.workers import Progress, run_all
@@ -48,7 +47,6 @@ def add(
 
     Raises DataError for dumps that cannot be opened or differ from those the increment was made of.
     """
-    refuse_edits(corpus)
     increment = corpus.increment(name)
     doors.refuse_dumps(corpus, increment)
     last = STAGES.index(until)
@@ -81,7 +79,6 @@ def bring(
 
     Raises DataError for files that cannot be read or differ from those that the increment was made of.
     """
-    refuse_edits(corpus)
     increment = doors.run(corpus, name, kind, paths, fields, archive, workers, progress)
     if not increment.closed:
         _extract(corpus, increment, workers, progress)
@@ -108,7 +105,7 @@ def close(corpus: Corpus, increment: Increment) -> None:
 
 
 def summary(corpus: Corpus, increment: Increment) -> bytes:
-    """What `increment.json` says: what was to be collected, what each stage counted, with which versions."""
+    """What `increment.json` says: what each stage counted, with which versions."""
     stages: dict[str, Any] = {
         stage: [
             {
@@ -122,14 +119,13 @@ def summary(corpus: Corpus, increment: Increment) -> bytes:
         ]
         for stage in FACTS
     }
-    facts = {"number": increment.number, "name": increment.name, **kept(corpus.recipe.collect)}
+    facts = {"number": increment.number, "name": increment.name}
     return json.dumps(facts | {"stages": stages}, indent=1).encode()
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
     build = build_of(corpus)
-    refuse_edits(corpus)
     score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")

@@ -10,7 +10,6 @@ import shutil
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import score
-from dataprep.frozen import refuse_edits
 from dataprep.ingest import score_documents, summary
 from dataprep.store import replace
 from dataprep.workers import Progress
@@ -22,7 +21,6 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
     The builds go first: they decided by what is replaced here. Killed, it is done by running it again; until
     then no build is made.
     """
-    refuse_edits(corpus)
     names = score.outdated(corpus)
     chosen = [increment for increment in corpus.increments() if increment.path.name in names]
     if chosen:

@@ -13,10 +13,11 @@ from dataprep import gc, ledger
 from dataprep.balance import unbalanced
 from dataprep.corpus import DRAWN, RECIPE, Corpus, Increment
 from dataprep.errors import DataError
+from dataprep.frozen import FROZEN
 from dataprep.quality import model as quality
 from dataprep.store import Output, Record, hash_file, load_record
 
-TOP = frozenset([RECIPE, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
+TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
 """What a corpus's directory holds."""
 
 

@@ -11,7 +11,7 @@ from ready_corpus import add_pages, make_corpus, no_progress
 from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.frozen import refuse_edits
+from dataprep.frozen import FROZEN
 
 
 def edited(root: Path, old: str, new: str) -> Corpus:
@@ -42,11 +42,16 @@ def test_thresholds_may_be_edited(tmp_path: Path) -> None:
     ingest.extend(edited(tmp_path, "min_words: null", "min_words: 3"), 1, no_progress)
 
 
+def test_an_edit_is_refused_as_soon_as_the_corpus_is_made(tmp_path: Path) -> None:
+    make_corpus(tmp_path)
+    with pytest.raises(DataError, match="karma was 3 and is 5"):
+        edited(tmp_path, "karma: 3", "karma: 5")
+
+
 def test_a_setting_that_an_older_version_did_not_have_counts_as_its_default(tmp_path: Path) -> None:
-    corpus = make_corpus(tmp_path)
-    add_pages(corpus, "one", [(1, "a", "some text")])
-    path = corpus.increments()[0].path / "increment.json"
+    make_corpus(tmp_path)
+    path = tmp_path / FROZEN
     content = json.loads(path.read_text())
-    del content["collect"]["partition_mb"]
+    del content["partition_mb"]
     path.write_text(json.dumps(content))
-    refuse_edits(corpus)
+    Corpus.open(tmp_path)
