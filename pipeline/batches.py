@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import xxhash
 from torch import Tensor
 
 from pipeline.ahead import ReadAhead
 from pipeline.ledger import Ledger
-from pipeline.sources import HeldOut, Samples
+from pipeline.sources import HeldOut
 from pipeline.stream import Stream
 
 MicroBatch = tuple[Tensor, Tensor]
@@ -40,7 +42,7 @@ class TrainFeed:
 
     def __init__(
         self,
-        samples: Samples | Stream,
+        samples: Callable[[int], npt.NDArray[Any]] | Stream,
         micro: int,
         dp_rank: int,
         dp_size: int,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -64,6 +65,33 @@ class RunState:
     spikes: int
     processes: int
     stages: int
+
+    @staticmethod
+    def begin(generations: dict[str, int], sources_fingerprint: str, tokenizer_fingerprint: str) -> RunState:
+        """A run before its first step."""
+        return RunState(
+            step=0,
+            samples=0,
+            tokens=0,
+            updates=0,
+            stream_hash=0,
+            seconds=0.0,
+            loss=math.nan,
+            val_loss=None,
+            config={},
+            generations=generations,
+            sources_fingerprint=sources_fingerprint,
+            tokenizer_fingerprint=tokenizer_fingerprint,
+            wandb_id="",
+            resumes=[],
+            processes=0,
+            stages=0,
+            skipped=0,
+            skipped_in_a_row=0,
+            recent=[],
+            ledger=[],
+            spikes=0,
+        )
 
 
 @dataclass(frozen=True)

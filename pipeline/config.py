@@ -16,6 +16,11 @@ from pipeline.errors import UsageError
 from pipeline.partition import layer_costs, partition
 from pipeline.sources import Sources
 
+BF16_WITHOUT_ZERO = (
+    "without ZeRO, DeepSpeed accumulates bf16 gradients in bf16, where those of many micro-batches vanish: "
+    "use zero=1, which on one data-parallel rank costs nothing"
+)
+
 
 class Section(BaseModel):
     """A part of the configuration; a field it does not know is an error, not a silent nothing."""
@@ -128,6 +133,17 @@ class Parallel(Section):
     """Stages."""
     zero: int = Field(default=1, ge=0, le=3)
     """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 and gradients, 3 and weights."""
+    schedule: Literal["1f1b", "dualpipev"] = "1f1b"
+    """How micro-batches pass the stages; `dualpipev` (experimental) folds twice as many over the ranks, so
+    that the last rank turns round at once and the bubble is smaller."""
+    activation_checkpointing: bool = False
+    """Keep only what enters each block, and compute its inside again for the backward pass: about a third
+    more arithmetic for a fraction of the activations' memory, and the same gradients."""
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts the layers are cut: one a stage, under dualpipev two."""
+        return self.pipeline * (2 if self.schedule == "dualpipev" else 1)
 
 
 class Train(Section):
@@ -147,6 +163,8 @@ class Train(Section):
     """Checkpoints of multiples of so many steps stay, too."""
     prompts: list[str] = []
     """Texts that each checkpoint continues, in a process of its own on a CPU, into samples.jsonl."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """What is computed in; auto: bf16 on GPUs, fp32 on CPUs. Masters and accumulation are always fp32."""
     flex_attention: bool = False
     """Banded layers by FlexAttention; dropped with a warning where it does not compute the same."""
 
@@ -246,6 +264,12 @@ def check_layout(config: RunConfig, processes: int) -> None:
         raise UsageError(
             f"batch.quantum: {batch.quantum} is not a multiple of micro-batch {batch.micro} x {data} "
             f"data-parallel ranks: a step would not divide evenly; use another batch.micro or process count"
+        )
+    fewest = batch.quantum // (batch.micro * data)
+    if config.parallel.schedule == "dualpipev" and fewest < config.parallel.parts:
+        raise UsageError(
+            f"parallel.schedule: dualpipev over {stages} ranks needs {config.parallel.parts} micro-batches a "
+            f"step, and batch.quantum {batch.quantum} may leave {fewest}: use a larger quantum, or 1f1b"
         )
 
 
@@ -395,20 +419,8 @@ def _other_start(config: RunConfig, sources: Sources) -> list[str]:
 
 def _impossible(config: RunConfig) -> list[str]:
     """What cannot work whatever the data, each with its reason."""
-    found = []
-    stages, zero, batch = config.parallel.pipeline, config.parallel.zero, config.batch
-    if zero >= 2 and stages > 1:
-        found.append(
-            f"parallel.zero: ZeRO-{zero} cannot be combined with {stages} pipeline stages: a stage reduces "
-            "its gradients once, after all micro-batches, and ZeRO-2 would free them in each: use zero=1"
-        )
-    elif zero >= 2:
-        found.append(f"parallel.zero: ZeRO-{zero} is not built yet: use 0 or 1")
-    if zero == 0 and stages > 1:
-        found.append(
-            "parallel.zero: without ZeRO, DeepSpeed clips a pipeline by its first stage's gradients only: "
-            "use zero=1"
-        )
+    batch = config.batch
+    found = _wrong_in_deepspeed(config)
     for name, value in (
         ("batch.sequences", batch.sequences),
         ("batch.ramp_start", batch.ramp_start or batch.quantum),
@@ -433,9 +445,30 @@ def _impossible(config: RunConfig) -> list[str]:
             f"of {config.model.n_ctx}"
         )
     try:
-        partition(layer_costs(config.model), stages)
+        partition(layer_costs(config.model), config.parallel.parts)
     except ValueError as error:
         found.append(f"parallel.pipeline: {error}")
+    return found
+
+
+def _wrong_in_deepspeed(config: RunConfig) -> list[str]:
+    """Layouts that DeepSpeed refuses late, or computes wrongly without a word."""
+    found = []
+    stages, zero, schedule = config.parallel.pipeline, config.parallel.zero, config.parallel.schedule
+    if zero >= 2 and stages > 1:
+        found.append(
+            f"parallel.zero: ZeRO-{zero} cannot be combined with {stages} pipeline stages: a stage reduces "
+            "its gradients once, after all micro-batches, and ZeRO-2 would free them in each: use zero=1"
+        )
+    if zero == 0 and stages > 1:
+        found.append(
+            "parallel.zero: without ZeRO, DeepSpeed clips a pipeline by its first stage's gradients only: "
+            "use zero=1"
+        )
+    elif zero == 0 and config.train.precision == "bf16":
+        found.append(f"parallel.zero: {BF16_WITHOUT_ZERO}")
+    if schedule == "dualpipev" and stages == 1:
+        found.append("parallel.schedule: dualpipev folds a pipeline's stages, and there is one: use 1f1b")
     return found
 
 

@@ -33,16 +33,19 @@ class Device:
     """Operations a second, for MFU; None where nobody states one."""
 
 
-def find_device(local_rank: int) -> Device:
-    """Take this process's GPU if the machine has any, else the CPU."""
+def find_device(local_rank: int, precision: str = "auto") -> Device:
+    """Take this process's GPU if the machine has any, else the CPU.
+
+    precision: "fp32", "bf16", or "auto" for what suits the device.
+    """
     if not torch.cuda.is_available():
         # fp32: without AMX or AVX512-bf16 a bf16 product runs 90 times slower (measured, AVX2).
         torch.set_num_threads(1)  # processes share the cores; spinning threads cost five times the CPU
-        return Device("cpu", "gloo", {}, None)
+        return Device("cpu", "gloo", BF16 if precision == "bf16" else {}, None)
     torch.cuda.set_device(local_rank)
     name = torch.cuda.get_device_name(local_rank)
     peak = next((flops for word, flops in PEAK_FLOPS.items() if word in name), None)
-    return Device("cuda", "nccl", BF16, peak)
+    return Device("cuda", "nccl", *(({}, None) if precision == "fp32" else (BF16, peak)))
 
 
 def measured_flops(device: Device) -> float:

@@ -1,6 +1,6 @@
 """DeepSpeed behind one small interface: the same loop drives pipeline stages and the plain engine.
 
-With pipeline stages, `PipelineModule` under ZeRO-1; with one stage, the plain engine under ZeRO-0 or 1.
+With pipeline stages, `PipelineModule` under ZeRO-1; with one stage, the plain engine under ZeRO-0 to 3.
 """
 
 from __future__ import annotations
@@ -11,33 +11,41 @@ import logging
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from model import GPT, GPTConfig
+from model.block import Block
 from model.flex import FlexKernel, adopt
-from model.init import initialise
+from model.init import initial_value
 from model.layers import Layer, layers
 from model.names import canonical_name
 from pipeline.batches import MicroBatch
-from pipeline.config import RunConfig
+from pipeline.config import BF16_WITHOUT_ZERO, RunConfig
 from pipeline.device import Device
+from pipeline.errors import UsageError
 from pipeline.partition import DECAY, NO_DECAY, layer_costs, partition
-from pipeline.state import optimizer_within
+from pipeline.state import fill, optimizer_within, shape
 from pipeline.stopwatch import Stopwatch
 
 # Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 
 import deepspeed
-from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.pipe import DualPipeVModule, LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.utils import logger
 
 log = logging.getLogger("outbound")
+
+# ZeRO-3 calls them for every parameter, and torch would say so every time.
+warnings.filterwarnings("ignore", r"`torch\.distributed\..*` is deprecated", FutureWarning)
 
 
 class Engine(Protocol):
@@ -66,7 +74,12 @@ class Engine(Protocol):
 
 
 def build_engine(config: RunConfig, device: Device) -> Engine:
-    """Build the model over the processes that have met, with its initial weights and optimizer."""
+    """Build the model over the processes that have met, with its initial weights and optimizer.
+
+    Raises UsageError when the device's number format needs another layout.
+    """
+    if "bf16" in device.precision and config.parallel.zero == 0:
+        raise UsageError(f"parallel.zero: {BF16_WITHOUT_ZERO}")
     for handler in logger.handlers:  # standard output belongs to the command's result
         handler.setStream(sys.stderr)
     with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed prints its layers
@@ -74,13 +87,16 @@ def build_engine(config: RunConfig, device: Device) -> Engine:
 
 
 class PipelineEngine:
-    """A model cut into stages: micro-batches flow through, one forward and one backward in turn (1F1B)."""
+    """A model cut into stages: micro-batches flow through, one forward and one backward in turn (1F1B).
+
+    Under DualPipeV each rank holds a stage of the way out and one of the way back.
+    """
 
     def __init__(self, config: RunConfig, device: Device) -> None:
+        kind = _FoldedStages if config.parallel.schedule == "dualpipev" else _Stages
         with torch.no_grad():  # it broadcasts tied weights, which autograd would remember and warn of
-            module = _Stages(config.model, config.parallel.pipeline)
+            module = kind(config.model, config.parallel.pipeline, config.parallel.parts)
         self.parameters = _prepare(module, config)
-        self._micro = config.batch.micro
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
         self.owned = [
@@ -101,9 +117,10 @@ class PipelineEngine:
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
         """Compute the loss; every stage learns it."""
-        # Left to itself, DeepSpeed would take as many micro-batches as the last training step.
-        count = sequences // (self._micro * self.dp_size)
-        return float(self._engine.eval_batch(batches, num_micro_batches=count))
+        # Left to itself, DeepSpeed would take as many micro-batches as the last training step; and told
+        # eval_batch's own num_micro_batches, DualPipeV looks for them in the buffers of that step.
+        self._engine.set_train_batch_size(sequences)
+        return float(self._engine.eval_batch(batches))
 
     def grad_norm(self) -> float:
         """Norm of the last gradient over all stages."""
@@ -116,7 +133,10 @@ class PlainEngine:
     stage = 0
 
     def __init__(self, config: RunConfig, device: Device) -> None:
-        module = GPT(config.model)
+        # Under ZeRO-3 no rank ever holds more than its share of all weights and one layer's whole ones.
+        shares = config.parallel.zero == 3
+        with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=shares):
+            module = GPT(config.model)
         self.parameters = _prepare(module, config)
         self._micro = config.batch.micro
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
@@ -180,16 +200,27 @@ class PlainEngine:
 class _Stages(PipelineModule):  # type: ignore[misc]
     """DeepSpeed's pipeline with the cut of `pipeline.partition`; its own methods can make a stage hang."""
 
-    def __init__(self, config: GPTConfig, stages: int) -> None:
-        self._bounds = partition(layer_costs(config), stages)
+    def __init__(self, config: GPTConfig, stages: int, parts: int) -> None:
+        self._bounds = partition(layer_costs(config), parts)
         super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
-        if self.stage_id == stages - 1:
+        if (last := self._last_functions()) is not None:
             # The head is the loss: given the targets too, it keeps the logits from ever standing whole.
-            self.loss_fn = self.forward_funcs.pop()
+            self.loss_fn = last.pop()
+
+    def _last_functions(self) -> list[Any] | None:
+        """The functions of the last stage, if it is here."""
+        return self.forward_funcs if self.stage_id == self.num_stages - 1 else None
 
     def _partition_layers(self, method: str) -> None:
         self.parts = self._bounds
         self._set_bounds(*self._bounds[self.stage_id : self.stage_id + 2])
+
+
+class _FoldedStages(DualPipeVModule, _Stages):  # type: ignore[misc]
+    """Twice as many stages, out over the ranks and back: the first rank holds the first and the last."""
+
+    def _last_functions(self) -> list[Any] | None:
+        return self.phase_funcs[1] if self.stage_id == 0 else None
 
 
 def _spec(layer: Layer) -> LayerSpec:
@@ -201,7 +232,11 @@ def _spec(layer: Layer) -> LayerSpec:
 def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
     """Fill a module with the run's initial weights; return its parameters by canonical name."""
     named = {canonical_name(name, config.model): value for name, value in module.named_parameters()}
-    initialise(named.items(), config.model, config.run.seed)
+    for name, parameter in named.items():
+        fill(parameter, initial_value(name, shape(parameter), config.model, config.run.seed))
+    if config.parallel.activation_checkpointing:
+        for block in (each for each in module.modules() if isinstance(each, Block)):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
     return named
 
 
@@ -210,7 +245,7 @@ def _initialise_deepspeed(
 ) -> Any:
     groups: dict[str, list[nn.Parameter]] = {DECAY: [], NO_DECAY: []}
     for value in parameters.values():
-        groups[DECAY if value.dim() >= 2 else NO_DECAY].append(value)
+        groups[DECAY if len(shape(value)) >= 2 else NO_DECAY].append(value)
     wanted = config.optimizer
     # Given torch's optimizer, DeepSpeed compiles none of its own; fused is five times as fast on a CPU.
     optimizer = torch.optim.AdamW(
@@ -223,20 +258,25 @@ def _initialise_deepspeed(
         eps=wanted.eps,
         fused=True,
     )
-    settings = {
-        "train_micro_batch_size_per_gpu": config.batch.micro,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": wanted.clip,  # always said: DeepSpeed's default has changed between versions
-        "zero_optimization": {"stage": config.parallel.zero},
-        "steps_per_print": None,
-        **device.precision,
-    }
     engine, *_ = deepspeed.initialize(
-        model=module, optimizer=optimizer, config=settings, dist_init_required=False
+        model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
     )
     if config.train.flex_attention and (reason := adopt(module, config.model.n_ctx, FlexKernel())):
         log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
     return engine
+
+
+def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
+    """DeepSpeed's configuration."""
+    return {
+        "train_micro_batch_size_per_gpu": config.batch.micro,
+        # Every step says its own number; dualpipev wants so many from the start.
+        "gradient_accumulation_steps": config.parallel.parts,
+        "gradient_clipping": config.optimizer.clip,  # always said: the default has changed between versions
+        "zero_optimization": {"stage": config.parallel.zero},
+        "steps_per_print": None,
+        **device.precision,
+    }
 
 
 def _norm(parameters: dict[str, nn.Parameter]) -> float:

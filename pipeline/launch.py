@@ -1,4 +1,4 @@
-"""Local processes for `outbound train --nproc N`: started together, stopped together, ended together."""
+"""Local processes, as `outbound train --nproc N` wants them: started, stopped and ended together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from pipeline.errors import RunError, UsageError
@@ -21,31 +20,32 @@ POLL_S = 0.05
 REMEDY = "the others were ended; the same command resumes from the last checkpoint"
 
 
-def launch(config: Path, overrides: list[str], processes: int) -> None:
-    """Train with so many processes of this machine; return when all have ended well.
+def launch(arguments: list[str], processes: int, worker: str = "pipeline.worker") -> None:
+    """Run a worker module in so many processes of this machine; return when all have ended well.
+
+    To train, the arguments are the configuration's path and its overrides.
 
     SIGTERM, SIGUSR1 and SIGINT are passed on, and the processes save and end. When one dies, the others
     are ended and RunError (UsageError for a usage error) says what happened to it.
     """
     port = _free_port()
-    workers = [_start(config, overrides, rank, processes, port) for rank in range(processes)]
+    command = [sys.executable, "-P", "-m", worker, *arguments]  # -P: the user's folder is not searched
+    workers = [_start(command, rank, processes, port) for rank in range(processes)]
     try:
         with _forwarding(workers):
-            while any(worker.poll() is None for worker in workers):
-                if failed := [rank for rank, worker in enumerate(workers) if worker.returncode]:
+            while any(each.poll() is None for each in workers):
+                if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
                     raise _failure(workers, failed)
                 time.sleep(POLL_S)
-        if failed := [rank for rank, worker in enumerate(workers) if worker.returncode]:
+        if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
             raise _failure(workers, failed)
     finally:
-        for worker in workers:
-            worker.kill()  # nothing happens to one that has ended
-            worker.wait()
+        for each in workers:
+            each.kill()  # nothing happens to one that has ended
+            each.wait()
 
 
-def _start(
-    config: Path, overrides: list[str], rank: int, processes: int, port: int
-) -> subprocess.Popen[bytes]:
+def _start(command: list[str], rank: int, processes: int, port: int) -> subprocess.Popen[bytes]:
     environment = os.environ | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -56,8 +56,7 @@ def _start(
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
     return subprocess.Popen(
-        # -P: a folder named pipeline where the user stands is not this one.
-        [sys.executable, "-P", "-m", "pipeline.worker", str(config), *overrides],
+        command,
         env=environment,
         stdin=subprocess.PIPE,  # closes with this process, whatever ends it
         stdout=subprocess.PIPE,

@@ -47,7 +47,7 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
     command then continues. Raises RunError for what the user can mend.
     """
     check_layout(config, place.world)
-    device = find_device(place.local_rank)
+    device = find_device(place.local_rank, config.train.precision)
     with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
         join(place, device.backend, 2 * config.guards.stall_s)
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
@@ -250,29 +250,8 @@ class _Trainer:
 
     def _starting_state(self, then: RunState | None, identity: str) -> RunState:
         """The checkpoint's state, or that of a run before its first step, plus what this attempt brings."""
-        state = then or RunState(
-            step=0,
-            samples=0,
-            tokens=0,
-            updates=0,
-            stream_hash=0,
-            seconds=0.0,
-            loss=math.nan,
-            val_loss=None,
-            config={},
-            generations=self.sources.pins,
-            sources_fingerprint=self.sources.fingerprint,
-            tokenizer_fingerprint=self.sources.tokenizer_fingerprint,
-            wandb_id="",
-            resumes=[],
-            processes=0,
-            stages=0,
-            skipped=0,
-            skipped_in_a_row=0,
-            recent=[],
-            ledger=[],
-            spikes=0,
-        )
+        sources = self.sources
+        state = then or RunState.begin(sources.pins, sources.fingerprint, sources.tokenizer_fingerprint)
         self.feed.ledger = Ledger(tuple((start, end) for start, end in state.ledger))
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
@@ -287,7 +266,7 @@ class _Trainer:
     def _announce(self, monitor: Monitor, then: RunState | None) -> None:
         stages = self.config.parallel.pipeline
         costs = layer_costs(self.config.model)
-        log.info(describe(costs, partition(costs, stages)))
+        log.info(describe(costs, partition(costs, self.config.parallel.parts)))
         start = f"resumed after step {then.step}" if then else "started"
         monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
 

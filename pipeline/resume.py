@@ -41,8 +41,9 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     mine = engine.owned[engine.dp_rank :: engine.dp_size]
     shapes: Shapes = {}
     for name in mine:
-        shape = unpadded(name, engine.parameters[name].detach(), config.model).shape
-        shapes |= {f"{kind}/{name}": (torch.float32, tuple(shape)) for kind in state.KINDS}
+        whole = torch.empty(state.shape(engine.parameters[name]), device="meta")
+        shape = tuple(unpadded(name, whole, config.model).shape)
+        shapes |= {f"{kind}/{name}": (torch.float32, shape) for kind in state.KINDS}
     generators = _generator_states()
     shapes |= {
         f"rng/{place.rank}/{name}": (value.dtype, tuple(value.shape)) for name, value in generators.items()
@@ -92,16 +93,21 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
             f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
             f"another order: go on with {were}"
         )
-    state.set_updates(engine.optimizer, then.updates)
-    for name, parameter in engine.parameters.items():
-        for kind in state.KINDS:
-            whole = padded(name, checkpoint.tensor(f"{kind}/{name}"), config.model)
-            state.write(parameter, kind, whole, engine.optimizer)
+    load(checkpoint, engine, config)
     if (then.processes, then.stages) == (place.world, config.parallel.pipeline):
         _restore_generators(checkpoint, place.rank)
     else:
         seed_generators(config.run.seed, then.step, place.rank)
     return then
+
+
+def load(checkpoint: Checkpoint, engine: Engine, config: RunConfig) -> None:
+    """Put a checkpoint's weights and optimizer state into this layout; each rank takes what it holds."""
+    state.set_updates(engine.optimizer, checkpoint.state.updates)
+    for name, parameter in engine.parameters.items():
+        for kind in state.KINDS:
+            whole = padded(name, checkpoint.tensor(f"{kind}/{name}"), config.model)
+            state.write(parameter, kind, whole, engine.optimizer)
 
 
 def _begin_with(weights: Weights, engine: Engine) -> None:

@@ -1,7 +1,8 @@
 """Weights and Adam's moments as whole fp32 tensors, taken out of and put into ZeRO's partitions.
 
-ZeRO-1 flattens each optimizer group and gives each data-parallel rank one stretch of it. DeepSpeed's
-`safe_get_full_*` read the same fragments, but only after a first step, and link one group's state only.
+ZeRO-1 and 2 flatten each optimizer group and give each data-parallel rank one stretch of it; ZeRO-3 gives
+each rank a stretch of every parameter. DeepSpeed's `safe_get_full_*` read the same fragments, but only after
+a first step, and link one group's state only.
 """
 
 from __future__ import annotations
@@ -21,23 +22,40 @@ def optimizer_within(optimizer: Any) -> Any:
     return getattr(optimizer, "optimizer", optimizer)
 
 
-def read(parameter: nn.Parameter, kind: str, optimizer: Any) -> Tensor:
+def shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """The whole parameter's shape; under ZeRO-3 its own is empty between uses."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def fill(parameter: Any, whole: Tensor) -> None:
+    """Set the weight that is computed with; `write` sets the optimizer's fp32 master too."""
+    if not _partitioned(parameter):
+        parameter.data.copy_(whole)
+        return
+    mine = _own_part(parameter)
+    parameter.ds_tensor.data[: mine.stop - mine.start].copy_(whole.flatten()[mine])
+    if parameter.numel():  # a small one that ZeRO-3 keeps whole on every rank
+        parameter.data.copy_(whole)
+
+
+def read(parameter: Any, kind: str, optimizer: Any) -> Tensor:
     """Assemble one tensor in its parameter's shape, fp32 on the CPU. Every rank of the stage must call it."""
-    whole = torch.zeros(parameter.numel(), dtype=torch.float32, device=parameter.device)
+    whole = torch.zeros(shape(parameter), dtype=torch.float32, device=parameter.device)
     if (fragment := _fragment(parameter, optimizer)) is not None:
         flat, flat_part, own_part = fragment
         source = flat if kind == WEIGHT else optimizer_within(optimizer).state[flat].get(kind)
         if source is not None:  # before its first step, Adam has no moments
-            whole[own_part] = source.detach().flatten()[flat_part].float()
-    if (group := getattr(parameter, "_dp_group", None)) is not None:
+            whole.view(-1)[own_part] = source.detach().flatten()[flat_part].float()
+    group = parameter.ds_process_group if _partitioned(parameter) else getattr(parameter, "_dp_group", None)
+    if group is not None:
         dist.all_reduce(whole, group=group)
-    return whole.reshape(parameter.shape).cpu()
+    return whole.cpu()
 
 
 def write(parameter: nn.Parameter, kind: str, whole: Tensor, optimizer: Any) -> None:
     """Put one whole tensor in place; the moments' room must have been made by `set_updates`."""
     if kind == WEIGHT:
-        parameter.data.copy_(whole)
+        fill(parameter, whole)
     if (fragment := _fragment(parameter, optimizer)) is not None:
         flat, flat_part, own_part = fragment
         target = flat if kind == WEIGHT else optimizer_within(optimizer).state[flat][kind]
@@ -53,15 +71,21 @@ def updates(optimizer: Any) -> int:
 def set_updates(optimizer: Any, count: int) -> None:
     """Give every group the state of an Adam that has made so many updates, its moments zero for now."""
     inner = optimizer_within(optimizer)
-    for group in inner.param_groups:
-        for flat in group["params"]:
-            inner.state[flat] = {kind: torch.zeros_like(flat) for kind in MOMENTS} | {
-                "step": torch.tensor(float(count), dtype=torch.float32, device=flat.device)
-            }
+    # ZeRO-3 hands Adam its tensors one at a time, at the step.
+    stepped = getattr(optimizer, "fp32_partitioned_groups_flat", None)
+    for flat in stepped or [each for group in inner.param_groups for each in group["params"]]:
+        inner.state[flat] = {kind: torch.zeros_like(flat) for kind in MOMENTS} | {
+            "step": torch.tensor(float(count), dtype=torch.float32, device=flat.device)
+        }
 
 
 def _fragment(parameter: nn.Parameter, optimizer: Any) -> tuple[Tensor, slice, slice] | None:
     """Where this rank keeps its part: (the tensor Adam steps, the part's place in it, in the parameter)."""
+    if _partitioned(parameter):
+        group, start, _ = optimizer.grad_position[optimizer.get_param_id(parameter)]
+        mine = _own_part(parameter)
+        flat = optimizer.fp32_partitioned_groups_flat[group]
+        return flat, slice(start, start + mine.stop - mine.start), mine
     if not hasattr(parameter, "_hp_mapping"):  # ZeRO-0 in fp32: Adam steps the parameter itself
         return parameter, slice(None), slice(None)
     mapping = parameter._hp_mapping
@@ -73,3 +97,15 @@ def _fragment(parameter: nn.Parameter, optimizer: Any) -> tuple[Tensor, slice, s
 
 def _slice(address: Any) -> slice:
     return slice(address.start, address.start + address.numel)
+
+
+def _partitioned(parameter: nn.Parameter) -> bool:
+    """Whether ZeRO-3 holds it."""
+    return hasattr(parameter, "ds_tensor")
+
+
+def _own_part(parameter: Any) -> slice:
+    """This rank's stretch of a flattened ZeRO-3 parameter: equal ones, the last cut short or empty."""
+    size: int = parameter.partition_numel()
+    first = min(size * dist.get_rank(parameter.ds_process_group), parameter.ds_numel)
+    return slice(first, min(first + size, parameter.ds_numel))

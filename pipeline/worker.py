@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -22,19 +23,28 @@ from pipeline.stop import StopRequest
 def main(argv: list[str], report: TextIO) -> int:
     """Train as the rank that the environment names; exit code 0, 1 or 2."""
     stop = StopRequest()
-    threading.Thread(target=_leave_with_launcher, daemon=True).start()
-    rank = os.environ["RANK"]
-    try:
+
+    def work() -> None:
         from pipeline.config import load_config
         from pipeline.ranks import place_from_environment
 
         config, sources = load_config(Path(argv[0]), argv[1:])
-        log_to(config.run.dir / "log.txt", rank)
+        log_to(config.run.dir / "log.txt", os.environ["RANK"])
         from pipeline.loop import train
 
         place = place_from_environment()
         assert place is not None
         train(config, sources, place, stop)
+
+    return attempt(work, report)
+
+
+def attempt(work: Callable[[], None], report: TextIO) -> int:
+    """Do a rank's work while its launcher lives, and report why it failed; exit code 0, 1 or 2."""
+    threading.Thread(target=_leave_with_launcher, daemon=True).start()
+    rank = os.environ["RANK"]
+    try:
+        work()
     except RunError as error:
         return _tell(report, str(error), usage=isinstance(error, UsageError))
     except OSError as error:  # a full disk, a directory that cannot be written
@@ -45,6 +55,14 @@ def main(argv: list[str], report: TextIO) -> int:
         line = f"{type(error).__name__}: {error}".partition("\n")[0]
         return _tell(report, f"rank {rank}: {line} (see log.txt in the run)", bug=True)
     return 0
+
+
+def run(main: Callable[[list[str], TextIO], int]) -> None:
+    """Be one of several processes: keep standard output for the report, and leave at once after a failure."""
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not fill the pipe
+    if code := main(sys.argv[1:], report):
+        os._exit(code)  # a tidy exit could wait for peers; there is nothing to save
 
 
 def log_to(path: Path, rank: str) -> None:
@@ -72,7 +90,4 @@ def _tell(report: TextIO, message: str, usage: bool = False, bug: bool = False) 
 
 
 if __name__ == "__main__":
-    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not fill the pipe
-    if code := main(sys.argv[1:], report):
-        os._exit(code)  # a tidy exit could wait for peers; there is nothing to save
+    run(main)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -60,7 +59,4 @@ if __name__ == "__main__":
         break_gradients(FAULT["nan_steps"])
     if "noise" in FAULT:
         put_noise(*FAULT["noise"])
-    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    if code := worker.main(sys.argv[1:], report):
-        os._exit(code)
+    worker.run(worker.main)

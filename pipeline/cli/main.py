@@ -9,7 +9,17 @@ from rich.markup import escape
 
 from dataprep.errors import DataError
 from dataprep.store import full
-from pipeline.cli import corpus, demo, model, monitor, plan, submit, tokens, train  # noqa: F401 (registers)
+from pipeline.cli import (  # noqa: F401 (registers)
+    corpus,
+    demo,
+    model,
+    monitor,
+    plan,
+    preflight,
+    submit,
+    tokens,
+    train,
+)
 from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
 

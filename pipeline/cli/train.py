@@ -41,7 +41,7 @@ def train(
         processes = nproc or settings.parallel.pipeline
         check_layout(settings, processes)
         # A pack may publish while the processes start: they take the generation that was found here.
-        launch(config, [*(overrides or []), *pinning(sources)], processes)
+        launch([str(config), *(overrides or []), *pinning(sources)], processes)
         summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
     else:
         from pipeline.loop import train as train_rank

@@ -28,7 +28,16 @@ def write(run: Any) -> Path:
     [
         (["parallel.zero=2"], "parallel.zero: ZeRO-2 cannot be combined with 2 pipeline stages"),
         (["parallel.zero=0"], "parallel.zero: without ZeRO"),
-        (["parallel.pipeline=1", "parallel.zero=3"], "ZeRO-3 is not built yet"),
+        (["parallel.zero=3"], "parallel.zero: ZeRO-3 cannot be combined with 2 pipeline stages"),
+        (
+            ["parallel.pipeline=1", "parallel.zero=0", "train.precision=bf16"],
+            "parallel.zero: without ZeRO, DeepSpeed accumulates bf16 gradients in bf16",
+        ),
+        (["parallel.pipeline=1", "parallel.schedule=dualpipev"], "parallel.schedule: dualpipev folds"),
+        (
+            ["model.n_layer=3", "parallel.pipeline=3", "parallel.schedule=dualpipev"],
+            "parallel.pipeline: 6 stages cannot each hold a matrix and a gain",
+        ),
         (["parallel.pipeline=4"], "parallel.pipeline: 4 stages cannot each hold a matrix and a gain"),
         (["batch.sequences=6"], "batch.sequences: 6 is not a multiple of batch.quantum 4"),
         (["batch.ramp_start=3"], "batch.ramp_start: 3 is not a multiple"),
@@ -133,6 +142,14 @@ def test_a_layout_that_would_not_divide_is_refused(tiny_run: MakeRun, processes:
     check_layout(config, 8)
     with pytest.raises(UsageError, match=reason):
         check_layout(config, processes)
+
+
+def test_dualpipev_needs_a_micro_batch_for_each_of_its_stages(tiny_run: MakeRun) -> None:
+    folded = ["model.n_layer=4", "parallel.schedule=dualpipev"]
+    config, _ = load_config(write(tiny_run()), folded)
+    check_layout(config, 2)
+    with pytest.raises(UsageError, match=r"needs 4 micro-batches a step, and batch\.quantum 4 may leave 2"):
+        check_layout(config, 4)
 
 
 def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def train_with_faults(run: Any, *overrides: str, faults: list[dict[str, Any]]) -
     return max(codes), (run.home / "out-0").read_text(), (run.home / "err-0").read_text()
 
 
-@pytest.mark.parametrize(("stages", "zero"), [(2, 1), (1, 1), (1, 0)])
+@pytest.mark.parametrize(("stages", "zero"), [(2, 1), (1, 0), (1, 1), (1, 3)])
 def test_a_step_whose_gradient_is_not_finite_on_one_rank_is_skipped_by_all(
     tiny_run: MakeRun, stages: int, zero: int
 ) -> None:
@@ -154,7 +154,7 @@ def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 1, 2)])
+@pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 3, 2)])
 def test_a_rehearsal_leaves_no_trace(tiny_run: MakeRun, stages: int, zero: int, processes: int) -> None:
     spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "train.tokens=640")
     runs = []

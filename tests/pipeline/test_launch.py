@@ -117,6 +117,26 @@ def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
     assert second_err == ""
 
 
+def test_torchrun_starts_the_ranks(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
+    done = subprocess.run(
+        [*torchrun, "-m", "pipeline.cli.main", "train", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{run.dir}: trained 12 steps, 1,600 tokens")
+    assert done.stdout.count("\n") == 1
+
+
 def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: MakeRun) -> None:
     """One task's signal is enough; every task leaves with the code that the script knows."""
     run = tiny_run()
@@ -184,7 +204,7 @@ def test_a_folder_named_pipeline_where_the_user_stands_is_not_executed(
     (run.home / "run.yaml").write_text(yaml.safe_dump(run.settings))
     monkeypatch.chdir(run.home)
     with pytest.raises(UsageError, match="ZeRO-3 cannot be combined"):
-        launch(run.home / "run.yaml", ["parallel.zero=3"], 1)
+        launch([str(run.home / "run.yaml"), "parallel.zero=3"], 1)
 
 
 def test_all_processes_take_the_generation_that_the_launcher_has_found(

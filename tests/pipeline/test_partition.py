@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model import PRESETS, GPTConfig
 from model.layers import layers
-from pipeline.partition import layer_costs, partition, training_flops_per_token
+from pipeline.partition import LayerCost, layer_costs, partition, training_flops_per_token
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -28,6 +30,31 @@ def test_every_stage_has_both_groups_and_none_is_much_dearer(preset: str, stages
     fair = sum(cost.flops for cost in costs) / stages
     dearest_layer = max(cost.flops for cost in costs)
     assert max(sum(cost.flops for cost in cut) for cut in cuts) <= fair + 2 * dearest_layer
+
+
+GROUPS = [frozenset(), frozenset({"decay"}), frozenset({"no_decay"}), frozenset({"decay", "no_decay"})]
+LAYERS = st.lists(st.tuples(st.integers(0, 9), st.sampled_from(GROUPS)), min_size=1, max_size=9)
+
+
+@given(LAYERS, st.integers(1, 4))
+def test_no_contiguous_cut_is_better(drawn: list[tuple[int, frozenset[str]]], stages: int) -> None:
+    """Against every cut that there is, over costs of any kind: operations, or measured times."""
+    costs = [LayerCost(str(place), flops, groups) for place, (flops, groups) in enumerate(drawn)]
+    every = frozenset().union(*(cost.groups for cost in costs))
+
+    def dearest(bounds: list[int]) -> float | None:
+        cuts = [costs[first:last] for first, last in pairwise(bounds)]
+        if any(frozenset().union(*(cost.groups for cost in cut)) != every for cut in cuts):
+            return None
+        return max(sum(cost.flops for cost in cut) for cut in cuts)
+
+    all_cuts = [[0, *inner, len(costs)] for inner in combinations(range(1, len(costs)), stages - 1)]
+    possible = [cost for cost in map(dearest, all_cuts) if cost is not None]
+    if possible:
+        assert dearest(partition(costs, stages)) == min(possible)
+    else:
+        with pytest.raises(ValueError, match="use at most"):
+            partition(costs, stages)
 
 
 def test_a_dear_head_takes_blocks_off_the_last_stage() -> None:

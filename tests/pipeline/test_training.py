@@ -69,7 +69,7 @@ def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
     assert "n_head" not in said, "what is equal is not told"
 
 
-@pytest.mark.parametrize(("processes", "zero"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize(("processes", "zero"), [(1, 0), (2, 3)])
 def test_a_checkpoint_of_two_stages_continues_in_another_layout(
     finished_run: Any, processes: int, zero: int
 ) -> None:

@@ -1,0 +1,1 @@
+"""The parity suite: every layout takes the steps of plain torch, and reads and writes the same checkpoint."""

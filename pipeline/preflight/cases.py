@@ -1,0 +1,126 @@
+"""What is compared: the layouts, one tiny model, six steps with clipping and a growing batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model import GPTConfig
+from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
+
+# Four blocks, so that four stages, or two folded ones, hold one each; banded and dense ones in turn.
+MODEL = GPTConfig(4, 2, 32, 16, vocab_size=61, attention=("dense", "banded:5"))
+# The growing batch is no multiple of what went before it: DeepSpeed's own boundary would step in mid-batch.
+BATCHES = (8, 16, 16, 24, 24, 24)
+RATES = (2e-4, 4e-4, 4e-4, 4e-4, 2e-4, 2e-4)
+SAVED_AFTER = 3
+"""Steps until the checkpoint that every layout writes, reads and goes on from."""
+CLIP = 0.5
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a layout may be from its reference: absolute in the loss, relative in the gradient's norm."""
+
+    loss: float
+    norm: float
+
+
+TOLERANCES = {"fp32": Tolerance(1e-5, 1e-4), "bf16": Tolerance(5e-4, 1e-3)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layout in one number format."""
+
+    precision: str
+    """fp32 is compared with plain torch, bf16 with one process."""
+    processes: int
+    parallel: Parallel = field(default_factory=Parallel)
+
+    @property
+    def name(self) -> str:
+        """Such as "fp32 PP2xDP2 ZeRO-1"."""
+        parallel = self.parallel
+        spread = {"PP": parallel.pipeline, "DP": self.processes // parallel.pipeline}
+        layout = "x".join(f"{axis}{ranks}" for axis, ranks in spread.items() if ranks > 1) or "one process"
+        more: list[str] = [parallel.schedule] if parallel.schedule != "1f1b" else []
+        more += ["activation checkpointing"] if parallel.activation_checkpointing else []
+        return " ".join([self.precision, layout, f"ZeRO-{parallel.zero}", *more])
+
+    def config(self, directory: Path) -> RunConfig:
+        """The run of this case, which reads no files."""
+        return RunConfig(
+            run=Run(dir=directory, seed=SEED),
+            data=Data(tokens=directory),
+            model=MODEL,
+            # With Adam's usual eps, a clipped gradient makes the same step as one that is not, and bf16's
+            # rounding of a gradient near zero a whole one.
+            optimizer=Optimizer(lr=max(RATES), eps=1e-3, clip=CLIP),
+            batch=Batch(sequences=max(BATCHES), micro=1, quantum=min(BATCHES)),
+            parallel=self.parallel,
+            train=Train(
+                tokens=sum(BATCHES) * MODEL.n_ctx,
+                eval_sequences=min(BATCHES),
+                keep=1,
+                precision=self.precision,  # type: ignore[arg-type]
+            ),
+        )
+
+
+def _case(precision: str, processes: int, **parallel: Any) -> Case:
+    return Case(precision, processes, Parallel(**parallel))
+
+
+REFERENCES = {
+    "fp32": _case("fp32", 1, zero=0),
+    "bf16": _case("bf16", 1, zero=1),
+}
+"""Their checkpoints are those that every layout reads."""
+
+# By processes, so that they start three times; ZeRO-3 last, for it replaces torch's linear layer for good.
+CASES = [
+    *REFERENCES.values(),
+    _case("fp32", 1, zero=1, activation_checkpointing=True),
+    *(
+        _case(precision, 2, **parallel)
+        for precision in ("fp32", "bf16")
+        for parallel in (
+            {"pipeline": 2},
+            {"pipeline": 2, "activation_checkpointing": True},
+            {"pipeline": 2, "schedule": "dualpipev"},
+            {"zero": 1},
+            {"zero": 2},
+        )
+    ),
+    _case("fp32", 2, zero=0),
+    _case("fp32", 2, pipeline=2, schedule="dualpipev", activation_checkpointing=True),
+    *(_case(precision, 2, zero=3) for precision in ("fp32", "bf16")),
+    _case("fp32", 2, zero=3, activation_checkpointing=True),
+    *(
+        _case(precision, 4, **parallel)
+        for precision in ("fp32", "bf16")
+        for parallel in (
+            {"pipeline": 4},
+            {"pipeline": 2},
+            {"pipeline": 2, "schedule": "dualpipev"},
+        )
+    ),
+]
+
+
+def sample(index: int) -> npt.NDArray[np.int64]:
+    """Sample `index` of the data order: (n_ctx + 1,) tokens, each of which mostly follows from the last."""
+    rng = np.random.default_rng(index)
+    steps = rng.choice([1, 7, 20], size=MODEL.n_ctx + 1, p=[0.7, 0.2, 0.1])
+    return np.cumsum(steps) % MODEL.vocab_size
+
+
+def first_sample(step: int) -> int:
+    """How many samples the steps before `step` (counted from 0) took."""
+    return sum(BATCHES[:step])

@@ -1,0 +1,45 @@
+"""The same steps in plain torch: no DeepSpeed, no micro-batches, one process."""
+
+from __future__ import annotations
+
+import torch
+
+from model import GPT
+from model.init import initialise
+from pipeline.batches import MicroBatch, TrainFeed
+from pipeline.config import Optimizer
+from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, first_sample, sample
+
+Steps = list[tuple[float, float]]
+"""Of each step the loss, and the gradient's norm before clipping."""
+
+
+def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
+    """Return the steps and the held-out loss after them."""
+    model = GPT(MODEL)
+    initialise(model.named_parameters(), MODEL, SEED)
+    matrices = [value for value in model.parameters() if value.dim() >= 2]
+    others = [value for value in model.parameters() if value.dim() < 2]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": wanted.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        betas=wanted.betas,
+        eps=wanted.eps,
+    )
+    steps = []
+    for step, (batch, rate) in enumerate(zip(BATCHES, RATES, strict=True)):
+        loss = model(*whole_batch(first_sample(step), batch))
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        steps.append((loss.item(), norm.item()))
+    with torch.no_grad():
+        held_out = float(model(*whole_batch(first_sample(len(BATCHES)), min(BATCHES))))
+    return steps, held_out
+
+
+def whole_batch(first: int, batch: int) -> MicroBatch:
+    """Samples [first, first + batch) at once."""
+    return next(TrainFeed(sample, batch, 0, 1).batches(first, batch))

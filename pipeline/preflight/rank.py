@@ -1,0 +1,116 @@
+"""One process of the parity suite: takes the steps of each case, and its first rank notes the numbers.
+
+Started as `python -m pipeline.preflight.rank DIRECTORY CASE...` by `pipeline.launch`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TextIO
+
+import torch.distributed as dist
+from deepspeed.utils import groups
+
+from pipeline import worker
+from pipeline.batches import TrainFeed
+from pipeline.checkpoint import Checkpoint, RunState
+from pipeline.config import RunConfig, check_layout
+from pipeline.device import find_device
+from pipeline.engine import Engine, build_engine
+from pipeline.preflight.cases import (
+    BATCHES,
+    CASES,
+    RATES,
+    REFERENCES,
+    SAVED_AFTER,
+    Case,
+    first_sample,
+    sample,
+)
+from pipeline.preflight.plain import Steps
+from pipeline.ranks import Place, join, place_from_environment
+from pipeline.resume import load, save, seed_generators
+from pipeline.state import updates
+from pipeline.watchdog import Watchdog
+
+STALL_S = 300.0
+"""Longer than any case should take."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What a case gave."""
+
+    steps: Steps
+    held_out: float
+    resumed: Steps
+    """The steps after SAVED_AFTER once more, from the reference's checkpoint."""
+
+
+def main(argv: list[str], report: TextIO) -> int:
+    """Take the cases named; exit code 0 or 1."""
+    directory, names = Path(argv[0]), argv[1:]
+    return worker.attempt(lambda: take_all(directory, [case for case in CASES if case.name in names]), report)
+
+
+def take_all(directory: Path, cases: list[Case]) -> None:
+    """Take cases of one number of processes, in turn."""
+    place = place_from_environment()
+    assert place is not None
+    worker.log_to(directory / "log.txt", str(place.rank))
+    join(place, find_device(place.local_rank).backend, 2 * STALL_S)
+    with Watchdog(STALL_S, directory / f"stacks-rank-{place.rank:05d}.txt") as watchdog:
+        for case in cases:
+            taken = take(case, directory, place)
+            watchdog.beat()
+            if place.rank == 0:
+                note(directory, case.name, taken)
+    dist.destroy_process_group()
+
+
+def take(case: Case, directory: Path, place: Place) -> Taken:
+    """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
+    config = case.config(directory / case.name)
+    check_layout(config, place.world)
+    groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
+    engine = build_engine(config, find_device(place.local_rank, case.precision))
+    seed_generators(config.run.seed, 0, place.rank)
+    feed = TrainFeed(sample, config.batch.micro, engine.dp_rank, engine.dp_size)
+    steps = advance(engine, feed, 0, SAVED_AFTER)
+    write(engine, config, place)
+    steps += advance(engine, feed, SAVED_AFTER, len(BATCHES))
+    after, count = first_sample(len(BATCHES)), min(BATCHES)
+    held_out = engine.eval_loss(feed.batches(after, count), count)
+
+    reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
+    load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
+    write(engine, case.config(directory / f"{case.name} again"), place)
+    return Taken(steps, held_out, advance(engine, feed, SAVED_AFTER, len(BATCHES)))
+
+
+def advance(engine: Engine, feed: TrainFeed, first: int, last: int) -> Steps:
+    """Take the steps [first, last)."""
+    steps = []
+    for step in range(first, last):
+        batches = feed.batches(first_sample(step), BATCHES[step])
+        loss = engine.train_batch(batches, BATCHES[step], RATES[step])
+        steps.append((loss, engine.grad_norm()))
+    return steps
+
+
+def write(engine: Engine, config: RunConfig, place: Place) -> None:
+    """Save what the engine holds."""
+    now = dataclasses.replace(RunState.begin({}, "", ""), step=SAVED_AFTER, updates=updates(engine.optimizer))
+    save(config, engine, now, place)
+
+
+def note(directory: Path, name: str, taken: Taken) -> None:
+    """Append a case's numbers to what the parent reads."""
+    with (directory / "taken.jsonl").open("a") as file:
+        file.write(json.dumps({"case": name, **dataclasses.asdict(taken)}) + "\n")
+
+
+if __name__ == "__main__":
+    worker.run(main)

@@ -1,0 +1,122 @@
+"""Starts the processes of the parity suite and compares what they took with the reference."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+
+from pipeline.checkpoint import Checkpoint
+from pipeline.errors import RunError
+from pipeline.launch import launch
+from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, TOLERANCES, Case
+from pipeline.preflight.plain import Steps, plain_torch
+from pipeline.preflight.rank import Taken
+
+PLAIN = "plain torch"
+RANK = "pipeline.preflight.rank"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one case went: largest differences from its reference, or why it has none."""
+
+    case: str
+    ok: bool
+    loss: float | None = None
+    norm: float | None = None
+    """Relative."""
+    reason: str = ""
+
+
+def preflight(
+    cases: Iterable[Case], directory: Path, tick: Callable[[Outcome], None], worker: str = RANK
+) -> list[Outcome]:
+    """Run cases, in order of their processes, within a directory of their own; tell each outcome.
+
+    A case that ends its processes fails with what they said, and the ones after it run in new processes.
+    """
+    outcomes = []
+    for processes, group in groupby(cases, lambda case: case.processes):
+        waiting = list(group)
+        while waiting:
+            reason = ""
+            try:
+                launch([str(directory), *(case.name for case in waiting)], processes, worker)
+            except RunError as error:
+                reason = str(error)
+            taken = read(directory)
+            done = [case for case in waiting if case.name in taken]
+            found = [judge(case, taken, directory) for case in done]
+            waiting = waiting[len(done) :]
+            if waiting:
+                found.append(Outcome(waiting.pop(0).name, False, reason=reason or "no numbers"))
+            for outcome in found:
+                tick(outcome)
+            outcomes += found
+    return outcomes
+
+
+def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
+    """Compare a case with its reference: plain torch in fp32, one process in bf16."""
+    mine, reference = taken[case.name], taken.get(REFERENCES[case.precision].name)
+    if case.precision == "fp32":
+        reference = Taken(*plain_torch(case.config(directory).optimizer), [])
+    if reference is None:
+        return Outcome(case.name, False, reason="nothing to compare with: one process failed")
+    wanted = reference.steps + reference.steps[SAVED_AFTER:]
+    loss, norm = differences(mine.steps + mine.resumed, wanted)
+    loss = max(loss, abs(mine.held_out - reference.held_out))
+    within = TOLERANCES[case.precision]
+    reasons = []
+    if not loss <= within.loss:
+        reasons.append(f"the loss may differ by {within.loss:g}")
+    if not norm <= within.norm:
+        reasons.append(f"the gradient's norm may differ by {within.norm:g} of itself")
+    reasons += wrong_checkpoint(case, directory)
+    return Outcome(case.name, not reasons, loss, norm, "; ".join(reasons))
+
+
+def differences(mine: Steps, wanted: Steps) -> tuple[float, float]:
+    """The largest difference of the losses, and of the norms relative to the wanted; NaN if there is one."""
+    pairs = list(zip(mine, wanted, strict=True))
+    losses = [abs(ours - theirs) for (ours, _), (theirs, _) in pairs]
+    norms = [abs(ours / theirs - 1) for (_, ours), (_, theirs) in pairs]
+    return (math.nan if math.isnan(sum(losses)) else max(losses)), (
+        math.nan if math.isnan(sum(norms)) else max(norms)
+    )
+
+
+def wrong_checkpoint(case: Case, directory: Path) -> list[str]:
+    """Compare what a layout saved, and what it saved again after loading, with the reference's checkpoint."""
+    step = Path("checkpoints") / f"step-{SAVED_AFTER:08d}"
+    canonical = Checkpoint.open(directory / REFERENCES[case.precision].name / step)
+    own = Checkpoint.open(directory / case.name / step)
+    again = Checkpoint.open(directory / f"{case.name} again" / step)
+    names = [name for name in canonical.tensors if not name.startswith("rng/")]
+    found = []
+    for checkpoint in (own, again):
+        if missing := [name for name in names if name not in checkpoint.tensors]:
+            found.append(f"{checkpoint.path} lacks {missing[0]}")
+    if found:
+        return found
+    for name in names:
+        theirs = canonical.tensor(name)
+        if not torch.equal(theirs, again.tensor(name)):
+            found.append(f"{name} is not what was loaded")
+        # In bf16 each step rounds otherwise; what is loaded is exact all the same.
+        if case.precision == "fp32" and not torch.allclose(own.tensor(name), theirs, rtol=1e-3, atol=1e-6):
+            found.append(f"{name} is not as one process saves it")
+    return found
+
+
+def read(directory: Path) -> dict[str, Taken]:
+    """What the processes have noted so far, by case."""
+    path = directory / "taken.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {row.pop("case"): Taken(**row) for row in rows}
