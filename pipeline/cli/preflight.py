@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,16 +40,14 @@ def preflight(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks, here and in the processes
     from pipeline.preflight.run import Outcome, preflight
 
-    with (
-        tempfile.TemporaryDirectory(prefix="outbound-preflight-") as directory,
-        progress("preflight", len(fitting), "layouts") as advance,
-    ):
+    directory = Path(tempfile.mkdtemp(prefix="outbound-preflight-"))
+    with progress("preflight", len(fitting), "layouts") as advance:
 
         def tell(outcome: Outcome) -> None:
             advance(1)
             console.print(line(outcome), highlight=False, soft_wrap=True)
 
-        outcomes = preflight(fitting, Path(directory), tell)
+        outcomes = preflight(fitting, directory, tell)
     failed = [outcome for outcome in outcomes if not outcome.ok]
     left_out = [case.name for case in CASES if case not in fitting]
     result: dict[str, Any] = {
@@ -61,6 +60,11 @@ def preflight(
     text = f"{result['passed']} of {len(outcomes)} layouts agree"
     if left_out:
         text += f"; {len(left_out)} need more GPUs: {', '.join(left_out)}"
+    if failed:
+        result["log"] = str(directory / "log.txt")
+        text += f"; what the processes said: {result['log']}"
+    else:
+        shutil.rmtree(directory)
     emit(result, json, text)
     if failed:
         raise typer.Exit(1)

@@ -16,7 +16,10 @@ from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Tr
 MODEL = GPTConfig(4, 2, 32, 16, vocab_size=61, attention=("dense", "banded:5"))
 # The growing batch is no multiple of what went before it: DeepSpeed's own boundary would step in mid-batch.
 BATCHES = (8, 16, 16, 24, 24, 24)
-RATES = (2e-4, 4e-4, 4e-4, 4e-4, 2e-4, 2e-4)
+RATES = (0.5, 1, 1, 1, 0.5, 0.5)
+"""Learning rates of the steps, as shares of the peak."""
+PEAKS = {"fp32": 2e-3, "bf16": 1e-5}
+"""In bf16 small: a weight that rounds the other way is no mistake, and a long way would bring many."""
 SAVED_AFTER = 3
 """Steps until the checkpoint that every layout writes, reads and goes on from."""
 CLIP = 0.5
@@ -32,6 +35,21 @@ class Tolerance:
 
 
 TOLERANCES = {"fp32": Tolerance(1e-5, 1e-4), "bf16": Tolerance(5e-4, 1e-3)}
+# DeepSpeed's linear layer for ZeRO-3 rounds to bf16 once more, before it adds the bias.
+BF16_ZERO_3 = Tolerance(5e-4, 3e-3)
+
+Steps = list[tuple[float, float]]
+"""Of each step the loss, and the gradient's norm before clipping."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a case gave."""
+
+    steps: Steps
+    held_out: float
+    resumed: Steps
+    """The steps after SAVED_AFTER once more, from the reference's checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,12 @@ class Case:
         more += ["activation checkpointing"] if parallel.activation_checkpointing else []
         return " ".join([self.precision, layout, f"ZeRO-{parallel.zero}", *more])
 
+    @property
+    def tolerance(self) -> Tolerance:
+        """How far it may be from its reference."""
+        rounds = self.precision == "bf16" and self.parallel.zero == 3
+        return BF16_ZERO_3 if rounds else TOLERANCES[self.precision]
+
     def config(self, directory: Path) -> RunConfig:
         """The run of this case, which reads no files."""
         return RunConfig(
@@ -61,7 +85,7 @@ class Case:
             model=MODEL,
             # With Adam's usual eps, a clipped gradient makes the same step as one that is not, and bf16's
             # rounding of a gradient near zero a whole one.
-            optimizer=Optimizer(lr=max(RATES), eps=1e-3, clip=CLIP),
+            optimizer=Optimizer(lr=PEAKS[self.precision], eps=1e-3, clip=CLIP),
             batch=Batch(sequences=max(BATCHES), micro=1, quantum=min(BATCHES)),
             parallel=self.parallel,
             train=Train(

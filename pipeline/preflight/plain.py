@@ -8,10 +8,7 @@ from model import GPT
 from model.init import initialise
 from pipeline.batches import MicroBatch, TrainFeed
 from pipeline.config import Optimizer
-from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, first_sample, sample
-
-Steps = list[tuple[float, float]]
-"""Of each step the loss, and the gradient's norm before clipping."""
+from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, sample
 
 
 def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
@@ -32,7 +29,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * wanted.lr
         optimizer.step()
         steps.append((loss.item(), norm.item()))
     with torch.no_grad():

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TextIO
 
 import torch.distributed as dist
-from deepspeed.utils import groups
 
 from pipeline import worker
 from pipeline.batches import TrainFeed
@@ -26,10 +25,11 @@ from pipeline.preflight.cases import (
     REFERENCES,
     SAVED_AFTER,
     Case,
+    Steps,
+    Taken,
     first_sample,
     sample,
 )
-from pipeline.preflight.plain import Steps
 from pipeline.ranks import Place, join, place_from_environment
 from pipeline.resume import load, save, seed_generators
 from pipeline.state import updates
@@ -37,16 +37,6 @@ from pipeline.watchdog import Watchdog
 
 STALL_S = 300.0
 """Longer than any case should take."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Taken:
-    """What a case gave."""
-
-    steps: Steps
-    held_out: float
-    resumed: Steps
-    """The steps after SAVED_AFTER once more, from the reference's checkpoint."""
 
 
 def main(argv: list[str], report: TextIO) -> int:
@@ -74,28 +64,31 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
     check_layout(config, place.world)
+    from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
+
     groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
     engine = build_engine(config, find_device(place.local_rank, case.precision))
     seed_generators(config.run.seed, 0, place.rank)
     feed = TrainFeed(sample, config.batch.micro, engine.dp_rank, engine.dp_size)
-    steps = advance(engine, feed, 0, SAVED_AFTER)
+    rates = [rate * config.optimizer.lr for rate in RATES]
+    steps = advance(engine, feed, rates, 0, SAVED_AFTER)
     write(engine, config, place)
-    steps += advance(engine, feed, SAVED_AFTER, len(BATCHES))
+    steps += advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
     after, count = first_sample(len(BATCHES)), min(BATCHES)
     held_out = engine.eval_loss(feed.batches(after, count), count)
 
     reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
     load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
     write(engine, case.config(directory / f"{case.name} again"), place)
-    return Taken(steps, held_out, advance(engine, feed, SAVED_AFTER, len(BATCHES)))
+    return Taken(steps, held_out, advance(engine, feed, rates, SAVED_AFTER, len(BATCHES)))
 
 
-def advance(engine: Engine, feed: TrainFeed, first: int, last: int) -> Steps:
+def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, last: int) -> Steps:
     """Take the steps [first, last)."""
     steps = []
     for step in range(first, last):
         batches = feed.batches(first_sample(step), BATCHES[step])
-        loss = engine.train_batch(batches, BATCHES[step], RATES[step])
+        loss = engine.train_batch(batches, BATCHES[step], rates[step])
         steps.append((loss, engine.grad_norm()))
     return steps
 

@@ -14,9 +14,8 @@ import torch
 from pipeline.checkpoint import Checkpoint
 from pipeline.errors import RunError
 from pipeline.launch import launch
-from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, TOLERANCES, Case
-from pipeline.preflight.plain import Steps, plain_torch
-from pipeline.preflight.rank import Taken
+from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, Case, Steps, Taken
+from pipeline.preflight.plain import plain_torch
 
 PLAIN = "plain torch"
 RANK = "pipeline.preflight.rank"
@@ -72,7 +71,7 @@ def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
     wanted = reference.steps + reference.steps[SAVED_AFTER:]
     loss, norm = differences(mine.steps + mine.resumed, wanted)
     loss = max(loss, abs(mine.held_out - reference.held_out))
-    within = TOLERANCES[case.precision]
+    within = case.tolerance
     reasons = []
     if not loss <= within.loss:
         reasons.append(f"the loss may differ by {within.loss:g}")
