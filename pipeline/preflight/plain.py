@@ -39,4 +39,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
 
 def whole_batch(first: int, batch: int) -> MicroBatch:
     """Samples [first, first + batch) at once."""
-    return next(TrainFeed(sample, batch, 0, 1).batches(first, batch))
+    feed = TrainFeed(sample, batch, 0, 1)
+    (whole,) = feed.batches(first, batch)
+    feed.close()
+    return whole

@@ -67,9 +67,10 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
 
     groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
-    engine = build_engine(config, find_device(place.local_rank, case.precision))
+    device = find_device(place.local_rank, case.precision)
+    engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
-    feed = TrainFeed(sample, config.batch.micro, engine.dp_rank, engine.dp_size)
+    feed = TrainFeed(sample, config.batch.micro, engine.dp_rank, engine.dp_size, device=device.type)
     rates = [rate * config.optimizer.lr for rate in RATES]
     steps = advance(engine, feed, rates, 0, SAVED_AFTER)
     write(engine, config, place)
@@ -80,7 +81,9 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
     load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
     write(engine, case.config(directory / f"{case.name} again"), place)
-    return Taken(steps, held_out, advance(engine, feed, rates, SAVED_AFTER, len(BATCHES)))
+    resumed = advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
+    feed.close()
+    return Taken(steps, held_out, resumed)
 
 
 def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, last: int) -> Steps:
