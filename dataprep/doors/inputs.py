@@ -45,7 +45,8 @@ class Input:
 def expand(paths: Iterable[Path], kind: str) -> list[Input]:
     """The files that paths name, those of folders in the order of their names.
 
-    Raises DataError for a path that is not there, a folder without such a file, and two files of one name.
+    Raises DataError for a path that is not there, a folder without such a file, two files of one name, and a
+    name that cannot be printed (not UTF-8, or with line ends): rows are named by it, and records hold it.
     """
     inputs: dict[str, Input] = {}
     for path in paths:
@@ -63,6 +64,8 @@ def expand(paths: Iterable[Path], kind: str) -> list[Input]:
                     f"{each} and {inputs[name].path}: have one name, and rows are named by it; "
                     "give the folder that holds both"
                 )
+            if not name.isprintable():
+                raise DataError(f"{str(each)!r}: has a name that cannot be printed; rename the file")
             inputs[name] = Input(each, name, each.stat().st_size)
     return list(inputs.values())
 
@@ -97,7 +100,7 @@ def agree(increment: Increment, wanted: Import) -> None:
     path = increment.path / "import.json"
     if write_once(path, msgspec.json.format(msgspec.json.encode(wanted), indent=1)):
         return
-    begun = msgspec.json.decode(path.read_bytes(), type=Import)
+    begun = _made_of(path)
     if begun != wanted or list(begun.files) != list(wanted.files):
         changed = begun.files.items() ^ wanted.files.items() | begun.options.items() ^ wanted.options.items()
         names = sorted(dict(changed)) or ["--kind" if begun.kind != wanted.kind else "the order of the files"]
@@ -110,7 +113,14 @@ def agree(increment: Increment, wanted: Import) -> None:
 def kind_of(increment: Increment) -> str:
     """The kind of files that an increment was imported from, "" for dumps."""
     path = increment.path / "import.json"
-    return msgspec.json.decode(path.read_bytes(), type=Import).kind if path.exists() else ""
+    return _made_of(path).kind if path.exists() else ""
+
+
+def _made_of(path: Path) -> Import:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Import)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is damaged ({error}); restore it from a copy") from None
 
 
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:

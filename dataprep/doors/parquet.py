@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,8 @@ from dataprep.errors import DataError
 
 BATCH_ROWS = 256
 """Rows that are held at once, beside the decompressed pages of their columns."""
+UNCONVERTIBLE = (ValueError, ArithmeticError, LookupError)
+"""What Arrow raises for values that have no counterpart in Python."""
 
 
 def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Task]:
@@ -53,10 +56,31 @@ def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Ro
             read_rows = 0
             try:
                 for batch in file.iter_batches(BATCH_ROWS, [group], columns=columns):
-                    for row in batch.to_pylist():
+                    for row in _rows(batch):
                         read_rows += 1
-                        yield of_columns(start + read_rows, row, fields)
+                        number = start + read_rows
+                        if isinstance(error := row.get(fields.text), Exception):
+                            yield Row(number, loss="bad_record", detail=str(error))
+                        else:
+                            yield of_columns(number, row, fields)
             except (pa.ArrowException, OSError, ValueError) as error:
                 for lost in range(read_rows, rows):
                     yield Row(start + lost + 1, loss="bad_record", detail=str(error))
             start += rows
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows of a batch. A value that Python cannot hold (bytes that are no UTF-8, a date beyond the year
+    9999 or with nanoseconds, an unknown time zone) is the error that says so, and costs no other."""
+    try:
+        yield from batch.to_pylist()
+    except UNCONVERTIBLE:  # Arrow converts all or nothing
+        for row in range(batch.num_rows):
+            yield {name: _value(column[row]) for name, column in zip(batch.column_names, batch, strict=True)}
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UNCONVERTIBLE as error:
+        return error

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -223,3 +224,31 @@ def test_changed_inputs_and_options_are_refused(tmp_path: Path) -> None:
         bring(corpus, "a", "jsonl", file)
     with pytest.raises(DataError, match="holds no wet file"):
         bring(corpus, "b", "wet", tmp_path)
+
+
+def test_a_value_that_python_cannot_hold_costs_no_other(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 lose their row; a date after 9999 or with nanoseconds only itself."""
+    good, bad = TEXTS[0].encode(), b"caf\xe9 " * 20
+    offsets = pa.array([0, len(bad), len(bad) + len(good)], pa.int32()).buffers()[1]
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(bad + good)])
+    dates = pa.array([1, 2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"text": texts, "date": dates}), tmp_path / "bad.parquet")
+    precise = {"text": TEXTS[1:3], "date": pa.array([1, 1_000], pa.timestamp("ns", tz="Nowhere/At_All"))}
+    pq.write_table(pa.table(precise), tmp_path / "precise.parquet")
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", "parquet", tmp_path / "bad.parquet", tmp_path / "precise.parquet")
+    assert [row["text"] for row in documents(corpus, increment)] == [text.strip() for text in TEXTS[:3]]
+    assert total(increment) == (4, 3, {"bad_record": 1})
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.txt", b"two\nlines.txt"])
+def test_a_file_whose_name_cannot_be_printed_is_refused_before_anything_is_made(
+    tmp_path: Path, name: bytes
+) -> None:
+    folder = tmp_path / "books"
+    folder.mkdir()
+    (folder / os.fsdecode(name)).write_text(TEXTS[0])
+    corpus = make(tmp_path / "corpus")
+    with pytest.raises(DataError, match="cannot be printed; rename"):
+        bring(corpus, "a", "text", folder)
+    assert corpus.increments() == []
