@@ -6,7 +6,7 @@ import os
 from bisect import bisect_left
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,17 @@ from dataprep.errors import DataError
 
 def mapped(path: Path) -> npt.NDArray[Any]:
     """A .npy file as an array that is read where it is touched; raises DataError when it cannot be."""
+    return np.asarray(loaded(path, "r"))
+
+
+def loaded(path: Path, mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
+    """A .npy file in memory or ("r") as numpy's own map of it; raises DataError when it cannot be read.
+
+    Arrays of objects are pickles, which execute what a stranger wrote, and are refused.
+    """
     try:
-        array: npt.NDArray[Any] = np.asarray(np.load(path, mmap_mode="r"))
-    except (ValueError, OSError) as error:
+        array: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
         ) from None

@@ -28,7 +28,11 @@ def refuse_edits(root: Path, collect: Collect) -> None:
 
     A setting that an older version did not have counts as its default.
     """
-    then = _section(validated(Collect, json.loads((root / FROZEN).read_bytes()), str(root / FROZEN)))
+    try:
+        frozen = json.loads((root / FROZEN).read_bytes())
+    except ValueError as error:
+        raise DataError(f"{root / FROZEN}: is damaged ({error}); restore it from a copy") from None
+    then = _section(validated(Collect, frozen, str(root / FROZEN)))
     if changes := "; ".join(_changes("collect", then, _section(collect))):
         raise DataError(
             f"{root}: its recipe.yaml was edited: {changes}. Put it back, or make another corpus: what is "

@@ -177,16 +177,21 @@ def replace(path: Path, content: bytes) -> None:
     os.replace(attempt, path)
 
 
-def read_table(root: Path, outputs: Iterable[Output], columns: list[str] | None = None) -> pa.Table:
-    """Read published Parquet files, in their order, as one table; of none, the named columns, empty."""
+def read_table(
+    root: Path, outputs: Iterable[Output], columns: list[str] | None = None, filters: Any = None
+) -> pa.Table:
+    """Read published Parquet files, in their order, as one table; of none, the named columns, empty.
+
+    filters: which rows, as pyarrow takes them. Raises DataError for a file that is missing or damaged.
+    """
     if not (outputs := list(outputs)):
         return pa.table({name: pa.array([]) for name in columns or []})
-    return pa.concat_tables([_read(root / output.path, columns) for output in outputs])
+    return pa.concat_tables([_read(root / output.path, columns, filters) for output in outputs])
 
 
-def _read(path: Path, columns: list[str] | None) -> pa.Table:
+def _read(path: Path, columns: list[str] | None, filters: Any) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns)
+        return pq.read_table(path, columns=columns, filters=filters)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"

@@ -15,10 +15,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataprep.errors import DataError
-from dataprep.store import load_record
+from dataprep.store import Output, load_record, read_table
 from dataprep.urls import Canonical, canonical
 
 FOLDER = "forgotten"
@@ -110,21 +109,19 @@ def unfinished(root: Path) -> int | None:
 
 def documents(root: Path) -> frozenset[bytes]:
     """The doc_ids of all documents that were forgotten. Memory: about 80 bytes each."""
-    tables = [pq.read_table(path, columns=["doc_id"]) for path in _tables(root)]
-    return frozenset(doc_id for table in tables for doc_id in table["doc_id"].to_pylist())
+    return frozenset(read_table(root, _tables(root), ["doc_id"])["doc_id"].to_pylist())
 
 
 def shingles(root: Path, increment: int, part: int) -> dict[int, npt.NDArray[np.uint64]]:
     """The shingles of the forgotten documents of one partition, by row."""
     where = [("increment", "=", increment), ("part", "=", part)]
-    found = {}
-    for path in _tables(root):
-        table = pq.read_table(path, columns=["row", "shingles"], filters=where)
-        for row, hashes in zip(table["row"].to_pylist(), table["shingles"], strict=True):
-            found[row] = hashes.values.to_numpy().astype(np.uint64)
-    return found
+    table = read_table(root, _tables(root), ["row", "shingles"], where)
+    return {
+        row: hashes.values.to_numpy().astype(np.uint64)
+        for row, hashes in zip(table["row"].to_pylist(), table["shingles"], strict=True)
+    }
 
 
-def _tables(root: Path) -> list[Path]:
+def _tables(root: Path) -> list[Output]:
     records = [load_record(path) for path in sorted((root / FOLDER / "done").glob("*.json"))]
-    return [root / output.path for record in records for output in record.outputs]
+    return [output for record in records for output in record.outputs]

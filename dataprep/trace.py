@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 
 from dataprep.builds import decontaminate, text_shards
@@ -191,9 +190,7 @@ def _rows(corpus: Corpus, records: list[Record], column: str, key: bytes) -> lis
     return [
         row
         for record in records
-        for row in pq.read_table(
-            corpus.root / record.outputs[0].path, filters=[(column, "=", key)]
-        ).to_pylist()
+        for row in read_table(corpus.root, record.outputs[:1], filters=[(column, "=", key)]).to_pylist()
     ]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import gc, ledger
 from dataprep.balance import unbalanced
 from dataprep.corpus import DRAWN, RECIPE, Corpus, Increment
+from dataprep.doors.inputs import kind_of
 from dataprep.errors import DataError
 from dataprep.frozen import FROZEN
 from dataprep.quality import model as quality
@@ -19,6 +22,12 @@ from dataprep.store import Output, Record, hash_file, load_record
 
 TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
 """What a corpus's directory holds."""
+
+
+class Summary(msgspec.Struct):
+    """What of `increment.json` can be held against the records."""
+
+    stages: dict[str, list[dict[str, Any]]]
 
 
 def files(corpus: Corpus) -> int:
@@ -60,8 +69,14 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             tick(1)
             yield from _check(corpus, output)
     for increment in corpus.increments():
+        try:
+            kind_of(increment)
+        except DataError as error:
+            yield str(error)
         if increment.closed:
             yield from _lost(corpus, increment)
+    if corpus.has_build and not corpus.current_build().path.is_dir():
+        yield "builds/current: names no build; `outbound corpus select` makes one current"
     if corpus.recipe.collect.quality:
         try:
             quality.load(corpus.root / corpus.recipe.collect.quality)
@@ -88,13 +103,25 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
 
 
 def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
-    """Records that a closed increment lists and that no longer stand."""
-    stages = json.loads((increment.path / "increment.json").read_text())["stages"]
-    for stage, records in stages.items():
-        for record in records:
-            path = increment.path / stage / f"{record['part']}.json"
+    """Records that a closed increment lists and that no longer stand, or say something else."""
+    summary = increment.path / "increment.json"
+    try:
+        stages = msgspec.json.decode(summary.read_bytes(), type=Summary).stages
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        yield f"{summary.relative_to(corpus.root)}: is damaged ({error}); restore it from a copy"
+        return
+    for stage, listed in stages.items():
+        for each in listed:
+            path = increment.path / stage / f"{each['part']}.json"
+            where = path.relative_to(corpus.root)
             if not path.exists():
-                yield f"{path.relative_to(corpus.root)}: missing; restore it from a copy"
+                yield f"{where}: missing; restore it from a copy"
+                continue
+            with suppress(DataError):  # one that is damaged was told of
+                record = load_record(path)
+                differ = [name for name in ("reasons", "versions") if getattr(record, name) != each.get(name)]
+                if differ:
+                    yield f"{where}: says other {', '.join(differ)} than {summary.relative_to(corpus.root)}"
 
 
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:

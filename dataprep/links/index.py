@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.arrays import loaded
+
 URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 """url_key as two numbers, the running karma, and the number of the increment it entered in (0: not yet)."""
 
@@ -34,7 +36,7 @@ class LinkIndex:
 
     @staticmethod
     def load(urls: Path, submissions: Path) -> LinkIndex:
-        return LinkIndex(np.load(urls, mmap_mode="r"), np.load(submissions, mmap_mode="r"))
+        return LinkIndex(loaded(urls, "r"), loaded(submissions, "r"))
 
     def urls_in(self, low: int, high: int) -> npt.NDArray[np.void]:
         """A copy in memory of the URLs whose key's first half is in [low, high)."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dataprep.arrays import loaded
 from dataprep.builds import text_shards
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
 from dataprep.store import hash_file
+from dataprep.tokens import tokenizer
 from dataprep.tokens.generation import ERASED, generations, identity, latest_generation, load_manifest
 
 
@@ -41,6 +43,7 @@ def problems(corpus: Corpus, tokens: Path, tick: Callable[[int], None]) -> Itera
                     yield from _shard(tokens, shard)
             yield from _sums(path, name, split)
     if found:
+        yield from _tokenizer(tokens)
         yield from _source(corpus, tokens)
 
 
@@ -54,7 +57,7 @@ def _shard(tokens: Path, shard: dict[str, Any]) -> Iterator[str]:
             yield f"{file}: its content has changed"
             return
     path, table, _ = files.values()
-    if (held := int((np.load(table)["doc_id"] != np.void(ERASED)).sum())) != shard["documents"]:
+    if (held := int((loaded(table)["doc_id"] != np.void(ERASED)).sum())) != shard["documents"]:
         yield f"{table}: {held:,} documents, {shard['documents']:,} were recorded"
     if (held := sum(length for _, length in shard["blocks"])) != shard["tokens"]:
         yield f"{path}: its blocks hold {held:,} tokens, {shard['tokens']:,} were recorded"
@@ -64,6 +67,19 @@ def _sums(path: Path, name: str, split: dict[str, Any]) -> Iterator[str]:
     for key in ("tokens", "documents"):
         if (held := sum(shard[key] for shard in split["shards"])) != split[key]:
             yield f"{path}: {name} has {split[key]:,} {key}, but its shards hold {held:,}"
+
+
+def _tokenizer(tokens: Path) -> Iterator[str]:
+    """The tokenizer beside the shards is the one that made their ids."""
+    manifest = latest_generation(tokens)
+    try:
+        if (
+            manifest
+            and tokenizer.load(tokens / "tokenizer").fingerprint != manifest["tokenizer"]["fingerprint"]
+        ):
+            yield f"{tokens / 'tokenizer'}: its content has changed; restore it from the one that packed"
+    except DataError as error:
+        yield str(error)
 
 
 def _source(corpus: Corpus, tokens: Path) -> Iterator[str]:

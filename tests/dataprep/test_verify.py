@@ -1,17 +1,22 @@
 """`verify` names what is wrong: bytes, rows, and counts between stages."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
+from dataprep.arrays import loaded
 from dataprep.builds.excluded import build_of
 from dataprep.corpus import Corpus
+from dataprep.errors import DataError
 from dataprep.ingest import extend
 from dataprep.store import Output, Record, hash_file, load_record, replace
+from dataprep.trace import of_document
 from dataprep.verify import problems
 
 PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
@@ -94,3 +99,48 @@ def test_a_count_that_does_not_add_up_between_stages_is_named(
     found = wrong(corpus)
     assert len(found) == 1
     assert message in found[0]
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"{", b"\xff", b"null"])
+def test_a_damaged_summary_of_an_increment_is_named(corpus: Corpus, damage: bytes) -> None:
+    replace(corpus.increments()[0].path / "increment.json", damage)
+    assert [each.partition(":")[0] for each in wrong(corpus)] == ["increments/0001-one/increment.json"]
+
+
+def test_a_record_that_says_other_than_the_increments_summary_is_named(corpus: Corpus) -> None:
+    path = next((corpus.increments()[0].path / "scores").glob("*.json"))
+    content = path.read_bytes()
+    assert b'"minhash": "' in content
+    replace(path, content.replace(b'"minhash": "', b'"minhash": "9'))
+    assert wrong(corpus) == [
+        "increments/0001-one/scores/part-00000.json: says other versions than "
+        "increments/0001-one/increment.json"
+    ]
+
+
+def test_damage_of_what_an_import_was_made_of_and_of_the_current_build_is_named(corpus: Corpus) -> None:
+    (corpus.increments()[1].path / "import.json").write_bytes(b"[]")
+    replace(corpus.root / "builds" / "current", b"no-such-build\n")
+    first, second = wrong(corpus)
+    assert "import.json: is damaged" in first
+    assert second.startswith("builds/current: names no build")
+
+
+def test_a_pickle_in_place_of_an_index_executes_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    path = tmp_path / "evil.npy"
+    np.save(path, np.array([Evil()], object), allow_pickle=True)
+    for mode in (None, "r"):
+        with pytest.raises(DataError, match="cannot be read"):
+            loaded(path, mode)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_tracing_in_a_damaged_table_is_a_clear_error(corpus: Corpus) -> None:
+    for path in corpus.root.glob("increments/*/documents/*.parquet"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="cannot be read"):
+        of_document(corpus, bytes(16))
