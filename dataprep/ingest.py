@@ -158,8 +158,8 @@ def _extract(corpus: Corpus, increment: Increment, workers: int, progress: Progr
     plan = extract.plan(corpus, increment)
     # few partitions would leave workers idle: then each is read by all, one partition after the other
     processes, children = (workers, 1) if len(plan) >= 4 * workers else (1, workers)
-    parts = [(corpus, increment, number, pages, children) for number, pages in enumerate(plan)]
-    with progress("extract", sum(len(pages) for pages in plan), "pages") as tick:
+    parts = [(corpus, increment, number, places, children) for number, places in enumerate(plan)]
+    with progress("extract", sum(len(places) for places in plan), "pages") as tick:
         run_all(extract.run_part, parts, processes, tick)
 
 

@@ -2,25 +2,33 @@
 
 A partition is a run of fetched pages, in the order of the WARC files, of about the recipe's `partition_mb`.
 Each page becomes a document or one counted reason. Pages are read in sandboxed child processes, so that one
-which hangs, explodes or crashes is a reason, too. Memory: one partition's documents, and for each child what
-the recipe's `extraction.memory_mb` allows.
+which hangs, explodes or crashes is a reason, too. Memory: one partition's documents, for each child what the
+recipe's `extraction.memory_mb` allows, and 8 bytes a page of the increment (180 for the moment of planning).
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
+from unicodedata import unidata_version
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from dataprep.arrays import fixed_width
 from dataprep.corpus import Corpus, Increment
+from dataprep.documents import score
 from dataprep.documents.sandbox import Limits, Misbehaved, Sandboxes
-from dataprep.store import Record, commit, done, publish_table, read_table
+from dataprep.store import Record, commit, done, publish_table, read_table, recommit
 
 STAGE = "documents"
+VERSION = 1
+"""Raised by every change of ours to what a page's text is."""
 
 SCHEMA = pa.schema(
     [
@@ -52,34 +60,73 @@ sandboxes = Sandboxes("dataprep.documents.page_text:in_sandbox")
 """Kept from partition to partition: a child takes longer to start than a page to read."""
 
 
-def plan(corpus: Corpus, increment: Increment) -> list[list[dict[str, Any]]]:
-    """The pages of each partition: rows of `fetches` in WARC order, cut where `partition_mb` is full."""
-    rows: dict[bytes, dict[str, Any]] = {}
-    for record in increment.records("fetches"):
-        for row in read_table(corpus.root, record.outputs[:1], FETCHED).to_pylist():
-            if row["outcome"] == "ok":
-                rows[row["url_key"]] = row
-    limit = corpus.recipe.collect.partition_mb * 1e6
-    parts: list[list[dict[str, Any]]] = []
-    size = limit
-    for row in sorted(rows.values(), key=lambda row: (row["warc_file"], row["warc_offset"])):
-        if size >= limit:
-            parts.append([])
-            size = 0
-        parts[-1].append(row)
-        size += row["warc_length"]
+PLACE = np.dtype([("record", "<u4"), ("row", "<u4")])
+"""Where a fetched page stands: which of the records of `fetches`, which row of its table."""
+PAGE = np.dtype([("key", ">u8", 2), ("file", "<u4"), ("offset", "<i8"), ("length", "<i8"), ("place", PLACE)])
+
+Places = npt.NDArray[np.void]
+
+
+def plan(corpus: Corpus, increment: Increment) -> list[Places]:
+    """The PLACEs of each partition's pages: in WARC order, cut where `partition_mb` is full.
+
+    A link that was fetched twice has the page of the last time. Links that share a record of a WARC file
+    stand in the order in which they were first fetched.
+    """
+    pages = _fetched(corpus, increment)
+    if not len(pages):
+        return []
+    by_key = np.lexsort((pages["key"][:, 1], pages["key"][:, 0]))  # stable: those of a key in their order
+    keys = pages["key"][by_key]
+    changes = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1))
+    first, last = by_key[np.append(0, changes + 1)], by_key[np.append(changes, len(pages) - 1)]
+    order = last[np.lexsort((first, pages["offset"][last], pages["file"][last]))]
+    places, ends = pages["place"][order], np.cumsum(pages["length"][order])
+    limit = math.ceil(corpus.recipe.collect.partition_mb * 1e6)
+    parts: list[Places] = []
+    start = before = 0
+    while start < len(places):
+        end = int(np.searchsorted(ends, before + limit)) + 1
+        parts.append(places[start:end])
+        start, before = end, int(ends[min(end, len(ends)) - 1])
     return parts
+
+
+def _fetched(corpus: Corpus, increment: Increment) -> npt.NDArray[np.void]:
+    """All rows of `fetches` that brought a page, as PAGEs; `file` is the rank of the file's name."""
+    files: dict[str, int] = {}
+    found = [np.empty(0, PAGE)]
+    for number, record in enumerate(increment.records("fetches")):
+        table = read_table(corpus.root, record.outputs[:1], FETCHED)
+        rows = np.flatnonzero(pa.compute.equal(table["outcome"], "ok").to_numpy())
+        table = table.take(pa.array(rows))
+        pages = np.empty(len(rows), PAGE)
+        pages["key"] = fixed_width(table["url_key"]).view(">u8").reshape(-1, 2)
+        pages["file"] = [files.setdefault(name, len(files)) for name in table["warc_file"].to_pylist()]
+        pages["offset"] = table["warc_offset"].to_numpy()
+        pages["length"] = table["warc_length"].to_numpy()
+        pages["place"]["record"], pages["place"]["row"] = number, rows
+        found.append(pages)
+    whole = np.concatenate(found)
+    rank = np.empty(len(files), np.uint32)
+    rank[np.array([files[name] for name in sorted(files)], np.intp)] = np.arange(len(files))
+    whole["file"] = rank[whole["file"]]
+    return whole
 
 
 def run_part(
     corpus: Corpus,
     increment: Increment,
     number: int,
-    pages: list[dict[str, Any]],
+    places: Places,
     children: int,
     tick: Callable[[int], None],
 ) -> Record:
-    """Extract one partition of `plan` by so many children at once; `tick` is told of pages."""
+    """Extract one partition of `plan` by so many children at once; `tick` is told of pages.
+
+    What other versions extracted is replaced, and its scores go with it. So none but an unfinished increment
+    is given here: a closed one keeps the documents of its time.
+    """
     part = f"part-{number:05d}"
     path = increment.path / STAGE / f"{part}.json"
     inputs = {
@@ -89,9 +136,11 @@ def run_part(
         for output in record.outputs
         if output.path.endswith(".parquet")
     }
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
+    earlier, now = done(path, inputs), versions()
+    if earlier and earlier.versions == now:
+        tick(earlier.entered)
+        return earlier
+    pages = _pages(corpus, increment, places)
     links = _links(corpus, increment, {page["url_key"] for page in pages})
     rows, reasons = [], Counter[str]()
     for page, found in zip(pages, _extracted(corpus, pages, links, children), strict=True):
@@ -105,8 +154,30 @@ def run_part(
     output = publish_table(
         corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)
     )
-    versions = {library: version(library) for library in LIBRARIES}
-    return commit(path, Record(STAGE, part, inputs, [output], len(pages), len(rows), dict(reasons), versions))
+    record = Record(STAGE, part, inputs, [output], len(pages), len(rows), dict(reasons), now)
+    if not earlier:
+        return commit(path, record)
+    if earlier.outputs != record.outputs:  # first, so that a kill leaves no scores of other documents
+        (increment.path / score.STAGE / path.name).unlink(missing_ok=True)
+    return recommit(path, record)
+
+
+def versions() -> dict[str, str]:
+    """What decides the documents, as it stands in every record of this stage."""
+    ours = {"extract": str(VERSION), "unicode": unidata_version}
+    return ours | {library: version(library) for library in LIBRARIES}
+
+
+def _pages(corpus: Corpus, increment: Increment, places: Places) -> list[dict[str, Any]]:
+    """The rows of `fetches` at some places, in their order. Memory: these and one table."""
+    records = increment.records("fetches")
+    found: dict[int, dict[str, Any]] = {}
+    for number in np.unique(places["record"]).tolist():
+        here = np.flatnonzero(places["record"] == number)
+        table = read_table(corpus.root, records[number].outputs[:1], FETCHED)
+        rows = table.take(pa.array(places["row"][here])).to_pylist()
+        found |= dict(zip(here.tolist(), rows, strict=True))
+    return [found[place] for place in range(len(places))]
 
 
 def _extracted(

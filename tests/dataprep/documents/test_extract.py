@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import xxhash
+from ready_corpus import no_progress
 
+from dataprep import ingest
 from dataprep.corpus import Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.crawl.members import deflated
-from dataprep.documents import extract
+from dataprep.documents import extract, score
+from dataprep.doors.rows import Fields
 from dataprep.links import entering
 from dataprep.recipe import Collect, Extraction, Recipe
-from dataprep.store import Record, commit, publish_table, read_table
+from dataprep.store import Record, commit, publish_table, read_table, recommit
 
 P = "<p>Page {0}: the harbour of the old town is quiet in winter, and the boats lie still. {0}</p>"
 SLOW = f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>x</p>"
@@ -84,7 +90,7 @@ def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increme
     record = run(*increment, children=1)
     assert record.reasons == REASONS
     assert (record.entered, record.passed) == (len(PAGES), 3)
-    assert record.versions.keys() == set(extract.LIBRARIES)
+    assert record.versions.keys() == {"extract", "unicode", *extract.LIBRARIES}
     rows = {row["title"]: row for row in read_table(corpus.root, record.outputs).to_pylist()}
     assert list(rows) == ["good", None, "last"]
     good = rows["good"]
@@ -111,3 +117,83 @@ def test_identity_is_content_never_position(increment: tuple[Corpus, Increment])
     corpus, _ = increment
     rows = read_table(corpus.root, run(*increment, children=1).outputs).to_pylist()
     assert len({row["doc_id"] for row in rows}) == len({row["text_key"] for row in rows}) == 3
+
+
+def test_partitions_are_in_warc_order_and_full(tmp_path: Path) -> None:
+    """Against the plain way: links that are fetched twice, or share a record, in several tables."""
+    corpus = Corpus.create(tmp_path, Recipe(name="test", collect=Collect(partition_mb=0.0071235)))
+    increment, dice = corpus.increment("a"), random.Random(7)
+    assert extract.plan(corpus, increment) == []
+    last: dict[bytes, dict[str, Any]] = {}
+    for number in range(4):
+        rows = [
+            {
+                "url_key": dice.randbytes(1) * 16,
+                "outcome": dice.choice(["ok", "ok", "dns_error"]),
+                "warc_file": f"pages/part-{dice.randrange(12)}.warc.gz",
+                "warc_offset": dice.randrange(4),
+                "warc_length": dice.randrange(3000),
+            }
+            for _ in range(150 * number)
+        ]
+        last |= {row["url_key"]: row for row in rows if row["outcome"] == "ok"}
+        part, directory = f"part-{number:05d}", increment.path / "fetches"
+        output = publish_table(tmp_path, directory, part, pa.Table.from_pylist(rows, schema=fetch.SCHEMA))
+        commit(directory / f"{part}.json", Record("fetches", part, {}, [output], len(rows), len(rows)))
+    plan = extract.plan(corpus, increment)
+    parts = [extract._pages(corpus, increment, places) for places in plan]
+    pages = [page for part in parts for page in part]
+    assert pages == sorted(last.values(), key=lambda row: (row["warc_file"], row["warc_offset"]))
+    for part, after in pairwise(parts):
+        sizes = [page["warc_length"] for page in part]
+        assert sum(sizes[:-1]) < 7123.5 <= sum(sizes)
+        assert after
+    assert sum(places.nbytes for places in plan) == 8 * len(pages)
+
+
+def test_what_another_version_extracted_is_made_anew_until_the_increment_is_closed(
+    increment: tuple[Corpus, Increment], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    warc = increment[0].root / increment[1].path / "pages" / "part-0000-00000.warc.gz"
+    corpora = [
+        Corpus.create(tmp_path_factory.mktemp(name), increment[0].recipe) for name in ("upgraded", "fresh")
+    ]
+
+    def bring(corpus: Corpus) -> Increment:
+        return ingest.bring(corpus, "b", "warc", [warc], Fields(), None, 1, no_progress)
+
+    def facts(increment: Increment) -> list[Record]:
+        return increment.records("documents") + increment.records("scores")
+
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(extract, "VERSION", 0)
+        older.setattr(ingest, "close", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            bring(corpora[0])
+    (open_one,) = corpora[0].increments()
+    _as_if_older(corpora[0], open_one)
+    upgraded, fresh = bring(corpora[0]), bring(corpora[1])
+    assert facts(upgraded) == facts(fresh)
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setattr(extract, "VERSION", 2)
+        assert facts(bring(corpora[0])) == facts(fresh), "a closed increment keeps the documents of its time"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _as_if_older(corpus: Corpus, increment: Increment) -> None:
+    """Documents and scores as an extractor would have left them that lost every page's title and end."""
+    (record,) = increment.records("documents")
+    rows = read_table(corpus.root, record.outputs).to_pylist()
+    assert record.versions["extract"] == "0"
+    assert rows
+    short = [{**row, "title": None, "text": row["text"][:100]} for row in rows]
+    directory = increment.path / "documents"
+    output = publish_table(
+        corpus.root, directory, record.part, pa.Table.from_pylist(short, schema=extract.SCHEMA)
+    )
+    older = recommit(directory / f"{record.part}.json", replace(record, outputs=[output]))
+    (increment.path / "scores" / f"{record.part}.json").unlink()
+    score.run_part(corpus, increment, older, lambda _: None)
