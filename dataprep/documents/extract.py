@@ -3,7 +3,7 @@
 A partition is a run of fetched pages, in the order of the WARC files, of about the recipe's `partition_mb`.
 Each page becomes a document or one counted reason. Pages are read in sandboxed child processes, so that one
 which hangs, explodes or crashes is a reason, too. Memory: one partition's documents, for each child what the
-recipe's `extraction.memory_mb` allows, and 8 bytes a page of the increment (180 for the moment of planning).
+recipe's `extraction.memory_mb` allows, and 8 bytes a page of the increment (130 for the moment of planning).
 """
 
 from __future__ import annotations
