@@ -22,8 +22,9 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def table(counts: list[StageCount]) -> str:
+    """The funnel for people; a stage that nothing entered is left out."""
     lines = []
-    for count in counts:
+    for count in (each for each in counts if each.entered):
         lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
         lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
     return "\n".join(lines)

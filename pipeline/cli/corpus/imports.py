@@ -84,5 +84,5 @@ def import_(
     emit(
         result | {"funnel": [vars(count) for count in counts]},
         json,
-        f"{increment.path.name} is in.\n{table(counts)}",
+        f"{increment.path.name} is in. The corpus so far:\n{table(counts)}",
     )

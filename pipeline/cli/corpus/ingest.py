@@ -159,5 +159,5 @@ def add(
     emit(
         result | {"funnel": [vars(count) for count in counts]},
         json,
-        f"{increment.path.name} {end}.\n{table(counts)}",
+        f"{increment.path.name} {end}. The corpus so far:\n{table(counts)}",
     )
