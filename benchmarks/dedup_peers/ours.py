@@ -1,9 +1,9 @@
 """Our near-deduplication: signatures of a corpus's documents, then every step to its verdicts.
 
-    python ours.py CORPUS KEPT
+    python ours.py CORPUS KEPT [sign|judge]
 
-Prints, as JSON, the seconds of CPU and of wall time that the work took without imports: of signing, and of
-the rest.
+Prints, as JSON, the CPU and wall seconds that signing and the rest took without imports; or does only one of
+the two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[
     yield lambda _: None
 
 
-def sign(corpus: Corpus, increment: Increment) -> None:
+def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None:
     """What the stage `score` does for deduplication."""
     for documents in increment.records("documents"):
         rows = []
@@ -44,19 +44,20 @@ def sign(corpus: Corpus, increment: Increment) -> None:
         scores = pa.Table.from_pylist(rows, schema=score.SCHEMA)
         output = publish_table(corpus.root, increment.path / "scores", documents.part, scores)
         path = increment.path / "scores" / f"{documents.part}.json"
-        made = Record(
-            "scores", documents.part, {}, [output], len(rows), len(rows), versions=score.versions(corpus)
-        )
-        commit(path, made)
+        commit(path, Record("scores", documents.part, {}, [output], len(rows), len(rows), {}, versions))
 
 
 def main() -> None:
     """Judge the last increment of a corpus and write down which of its URLs are kept."""
     corpus = Corpus.open(Path(sys.argv[1]))
     increment = corpus.increments()[-1]
+    versions = score.versions(corpus)  # imports the language's model
     clock = [(time.process_time(), time.monotonic())]
-    sign(corpus, increment)
+    if "judge" not in sys.argv:
+        sign(corpus, increment, versions)
     clock.append((time.process_time(), time.monotonic()))
+    if "sign" in sys.argv:
+        return
     record = ingest.judge(corpus, build_of(corpus), increment, 1, no_progress)
     clock.append((time.process_time(), time.monotonic()))
     verdicts = pq.read_table(corpus.root / record.outputs[0].path, columns=["first_seen", "verdict"])
