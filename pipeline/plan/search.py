@@ -27,7 +27,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
             data=cluster.gpus // parallel.pipeline,
             zero=parallel.zero,
             micro=config.batch.micro,
-            checkpointing=getattr(parallel, "activation_checkpointing", False),
+            checkpointing=parallel.activation_checkpointing,
         ),
         cluster,
     )
@@ -60,7 +60,6 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
 
     ZeRO-0 is no way: it is only slower than ZeRO-1, and DeepSpeed has none with fp32 accumulation in bf16.
     """
-    able = type(config.parallel).model_fields
     for pipeline in _divisors(gpus):
         if pipeline > _most_stages(config):
             continue
@@ -69,7 +68,7 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
             continue
         for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
             for micro in _divisors(config.batch.quantum // data):
-                for checkpointing in (False, True) if "activation_checkpointing" in able else (False,):
+                for checkpointing in (False, True):
                     yield Layout(pipeline, data, zero, micro, checkpointing)
 
 
