@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dataprep import lock
 from dataprep.builds import compare, decontaminate, join, order, selected, shingled, text_shards, verdicts
 from dataprep.builds.excluded import build_of
 from dataprep.builds.work import Work
@@ -124,25 +125,34 @@ def summary(corpus: Corpus, increment: Increment) -> bytes:
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
-    """Bring the build of the recipe's selection up to the last closed increment, and make it current."""
+    """Bring the build of the recipe's selection up to the last closed increment, and make it current.
+
+    Raises DataError while another command does just that.
+    """
     build = build_of(corpus)
     score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
     if corpus.recipe.select.decontaminate:
         decontaminate.prepare(corpus, build)
-    for increment in corpus.increments():
-        if not increment.closed or text_shards.complete(build, increment):
-            continue
-        judged = judge(corpus, build, increment, workers, progress)
-        if corpus.recipe.select.decontaminate:
-            _decontaminate(corpus, build, increment, workers, progress)
-        with progress("shard", judged.passed, "documents") as tick:
-            shards = text_shards.plan(corpus, build, increment)
-            parts = [(corpus, build, increment, shard) for shard in shards]
-            run_all(text_shards.run_part, parts, workers, tick)
-    corpus.make_current(build)
+    build.path.mkdir(parents=True, exist_ok=True)
+    with lock.alone(build.path):
+        for increment in corpus.increments():
+            if increment.closed and not text_shards.complete(build, increment):
+                _decide(corpus, build, increment, workers, progress)
+        corpus.make_current(build)
     return build
+
+
+def _decide(corpus: Corpus, build: Build, increment: Increment, workers: int, progress: Progress) -> None:
+    """Every document of an increment gets its verdict, and those that are kept are written."""
+    judged = judge(corpus, build, increment, workers, progress)
+    if corpus.recipe.select.decontaminate:
+        _decontaminate(corpus, build, increment, workers, progress)
+    with progress("shard", judged.passed, "documents") as tick:
+        shards = text_shards.plan(corpus, build, increment)
+        parts = [(corpus, build, increment, shard) for shard in shards]
+        run_all(text_shards.run_part, parts, workers, tick)
 
 
 def _decontaminate(

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import ingest
+from dataprep import ingest, lock
 from dataprep.builds import text_shards
+from dataprep.builds.excluded import build_of
 from dataprep.builds.text_shards import read_documents
 from dataprep.corpus import Corpus
 from dataprep.documents import minhash
+from dataprep.errors import DataError
 from dataprep.funnel import funnel, top_sites
 from dataprep.recipe import NearDuplicates
 from dataprep.verify import problems
@@ -139,3 +142,14 @@ def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
     found = "\n".join(problems(corpus, lambda _: None))
     assert "documents/part-00001.json: missing" in found
     assert "documents/part-00000.json: the record is damaged" in found
+
+
+def test_two_commands_never_extend_one_build_at_once(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(corpus, "one", [(1, "a", variant(1, 0))])
+    build = build_of(corpus)
+    build.path.mkdir(parents=True)
+    with lock.alone(build.path), pytest.raises(DataError, match="another command is at work here"):
+        ingest.extend(corpus, 1, no_progress)
+    ingest.extend(corpus, 1, no_progress)
+    assert not list(problems(corpus, lambda n: None))
