@@ -118,8 +118,8 @@ class Corpus:
                 return increment
             if not increment.closed:
                 raise DataError(
-                    f"{increment.path}: is not finished; run its `corpus add` or `corpus import` again, "
-                    f"or `corpus drop {self.root} {increment.name}`"
+                    f"{increment.path}: is not finished; run its `outbound corpus add` or `outbound corpus "
+                    f"import` again, or `outbound corpus drop {self.root} {increment.name}`"
                 )
         number = increments[-1].number + 1 if increments else 1
         path = self.root / "increments" / f"{number:04d}-{name}"
@@ -148,7 +148,7 @@ class Corpus:
                 increment.path.rename(increments / f".dropped-{increment.path.name}")
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:
-            raise DataError(f"{self.root}: has no increment {name!r}; `corpus status` lists them")
+            raise DataError(f"{self.root}: has no increment {name!r}; `outbound corpus status` lists them")
         for path in dropped:
             shutil.rmtree(path)
         return increments / dropped[0].name.removeprefix(".dropped-")

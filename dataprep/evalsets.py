@@ -48,7 +48,8 @@ def files(sets: Path) -> dict[str, Path]:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(sets).parts)
     }
     if not found:
-        raise DataError(f"{sets}: holds no evaluation set; give a directory of JSONL, TSV or text files")
+        what = "holds no evaluation set" if sets.is_dir() else "there is no such directory"
+        raise DataError(f"{sets}: {what}; give a directory of JSONL, TSV or text files")
     return found
 
 

@@ -96,7 +96,7 @@ def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
         how = ", ".join(f"{number:,} {outcome}" for outcome, number in ended.most_common())
         raise DataError(
             f"{increment.path}: no server answered ({how}); go on with --retry-failed, or, if this machine "
-            f"was offline, `corpus drop {corpus.root} {increment.name}` and add the dumps again"
+            f"was offline, `outbound corpus drop {corpus.root} {increment.name}` and add the dumps again"
         )
 
 
@@ -132,7 +132,9 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     build = build_of(corpus)
     score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):
-        raise DataError(f"{corpus.root}: has no finished increment to select from; run `corpus add` first")
+        raise DataError(
+            f"{corpus.root}: has no finished increment to select from; run `outbound corpus add` first"
+        )
     if corpus.recipe.select.decontaminate:
         decontaminate.prepare(corpus, build)
     build.path.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ def done(path: Path, inputs: dict[str, str]) -> Record | None:
         changed = sorted(dict(record.inputs.items() ^ inputs.items()))
         raise DataError(
             f"{path}: was made from other inputs ({', '.join(changed[:5])}); give the same dumps, use "
-            "another --name, or, if the increment is unfinished, begin it anew after `corpus drop`"
+            "another --name, or, if the increment is unfinished, begin it anew after `outbound corpus drop`"
         )
     return record
 

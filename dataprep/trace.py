@@ -224,5 +224,5 @@ def page_of(corpus: Corpus, found: Found) -> bytes:
     except Unreadable:
         raise DataError(
             f"{found['warc_file']}: byte {found['warc_offset']:,} holds no response; it was forgotten with "
-            "another link that led to the same page, or is damaged (`corpus verify` tells)"
+            "another link that led to the same page, or is damaged (`outbound corpus verify` tells)"
         ) from None

@@ -117,12 +117,14 @@ def load(path: Path, scheme: Scheme) -> Buckets:
         if header["format"] != FORMAT or path.stat().st_size != HEADER_BYTES + 12 * number:
             raise ValueError("it is cut short or of another format")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is no whole file of bands ({error}); run `corpus verify`") from None
+        raise DataError(
+            f"{path}: is no whole file of bands ({error}); run `outbound corpus verify`"
+        ) from None
     if scheme.bands and found != scheme:
         raise DataError(
             f"{path}: was made with {_words(found)}, and these documents with {_words(scheme)}; make the "
-            "build that holds it anew with the same near_duplicates.bands and rows (`corpus select`), if it "
-            "is of an older version after `corpus score`"
+            "build that holds it anew with the same near_duplicates.bands and rows (`outbound corpus "
+            "select`), if it is of an older version after `outbound corpus score`"
         )
     if not number:
         return Buckets(np.empty(0, np.uint64), np.empty(0, np.uint32))

@@ -58,7 +58,7 @@ def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measure
         if scores["quality"].null_count:
             raise DataError(
                 "select.quality: the documents have no quality; make the corpus with a model, "
-                "`corpus init --quality MODEL`, which `corpus train-quality` makes"
+                "`outbound corpus init --quality MODEL`, which `corpus train-quality` makes"
             )
         quality = scores["quality"].to_numpy().astype(np.float64)
         yield "quality.alpha", ~keeps(scores["doc_id"].to_pylist(), quality, rules.quality.alpha), quality

@@ -106,7 +106,8 @@ def agree(increment: Increment, wanted: Import) -> None:
         names = sorted(dict(changed)) or ["--kind" if begun.kind != wanted.kind else "the order of the files"]
         raise DataError(
             f"{increment.path}: was begun with other inputs ({', '.join(names[:5])}); give the same files "
-            "and options, use another --name, or, if it is unfinished, begin it anew after `corpus drop`"
+            "and options, use another --name, or, if it is unfinished, begin it anew after "
+            "`outbound corpus drop`"
         )
 
 

@@ -113,12 +113,13 @@ def _with_links(corpus: Corpus, name: str) -> Increment:
         or not corpus.index_record(increment).exists()
     ):
         raise DataError(
-            f"{corpus.root}: has no links under the name {name!r}; make them with `corpus add --until links`"
+            f"{corpus.root}: has no links under the name {name!r}; make them with "
+            "`outbound corpus add --until links`"
         )
     if kind_of(increment) == "" and increment.records(fetch.STAGE):
         raise DataError(
             f"{increment.path}: its links are crawled already; to take them from an archive, begin "
-            f"anew after `corpus drop {corpus.root} {name}`"
+            f"anew after `outbound corpus drop {corpus.root} {name}`"
         )
     return increment
 
@@ -130,7 +131,8 @@ def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
         raise DataError(f"{increment.path}: was imported from {kind} files; choose another --name")
     if kind and not _filled(increment):
         raise DataError(
-            f"{increment.path}: is being filled from an archive; run `corpus import` to its end first"
+            f"{increment.path}: is being filled from an archive; run `outbound corpus import` to its end "
+            "first"
         )
 
 
@@ -180,5 +182,6 @@ def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
     found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
     raise DataError(
         f"{increment.path}: no document is in these files ({found}); is the --kind right, for jsonl the "
-        f"--text-field, for cdx the --base? `corpus drop {corpus.root} {increment.name}`, then begin anew"
+        f"--text-field, for cdx the --base? `outbound corpus drop {corpus.root} {increment.name}`, then "
+        "begin anew"
     )

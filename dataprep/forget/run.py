@@ -54,8 +54,9 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     for increment in corpus.increments():
         if not increment.closed:
             raise DataError(
-                f"{increment.path}: is not finished; run `corpus add` again for {increment.name} first "
-                f"(--hours 0 leaves what is not fetched yet), or `corpus drop {corpus.root} {increment.name}`"
+                f"{increment.path}: is not finished; run `outbound corpus add` again for {increment.name} "
+                "first (--hours 0 leaves what is not fetched yet), or "
+                f"`outbound corpus drop {corpus.root} {increment.name}`"
             )
     for work in corpus.root.glob("builds/*/work"):  # of selections that were stopped; it is made again
         shutil.rmtree(work)

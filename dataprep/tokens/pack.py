@@ -70,7 +70,7 @@ def pack(
         if sources.get(name) != packed:
             raise DataError(
                 f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory, or, "
-                f"if text was forgotten there, run `corpus forget {corpus.root} --tokens {tokens}`"
+                f"if text was forgotten there, run `outbound corpus forget {corpus.root} --tokens {tokens}`"
             )
     new = {name: found for name, found in texts.items() if name not in manifest["increments"]}
     if last and not new:

@@ -98,7 +98,7 @@ def _source(corpus: Corpus, tokens: Path) -> Iterator[str]:
         if identity(outputs) != manifest["increments"][name]:
             yield (
                 f"{tokens}: increment {name} was packed from other text than {build.path} holds; if it was "
-                f"forgotten there, run `corpus forget {corpus.root} --tokens {tokens}`"
+                f"forgotten there, run `outbound corpus forget {corpus.root} --tokens {tokens}`"
             )
     held = sum(split["documents"] for split in manifest["splits"].values())
     if held != packed:

@@ -76,7 +76,8 @@ def verify(
     lines = found or ["every file and every count is right"]
     if strangers:
         named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-        lines = [*lines, f"{len(strangers):,} belong to nothing (`corpus gc` removes its garbage): {named}"]
+        told = "belong to nothing (`outbound corpus gc` removes its garbage)"
+        lines = [*lines, f"{len(strangers):,} {told}: {named}"]
     emit({"problems": found, "unknown": strangers}, json, "\n".join(lines))
     if found:
         raise typer.Exit(1)
