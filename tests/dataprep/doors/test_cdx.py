@@ -216,8 +216,10 @@ def test_an_archive_that_stops_answering_is_an_error_and_the_next_call_goes_on(
             return "503" if len(answered) > 10 else ""
 
         server.fault = fault
+        # one at a time: a link that failed just before another was answered would be its own failure
+        one_by_one = QUICK.model_copy(update={"site_concurrency": 1})
         with pytest.raises(DataError, match="does not answer"):
-            fill(stopped, index, server.base)
+            fill(stopped, index, server.base, one_by_one)
         with pytest.raises(DataError, match="to its end first"):
             ingest.add(stopped, "month", [], QUICK, 1, "select", no_progress, _unwatched)
         server.fault = lambda path, offset, times: ""
