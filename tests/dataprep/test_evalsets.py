@@ -62,8 +62,9 @@ def test_what_is_no_set_is_named(tmp_path: Path, name: str, content: bytes, mess
 
 def test_a_directory_without_sets_is_named(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("x")
-    for directory in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(DataError, match="holds no evaluation set"):
+    wrong = {tmp_path: "holds no evaluation set", tmp_path / "absent": "there is no such directory"}
+    for directory, what in wrong.items():
+        with pytest.raises(DataError, match=what):
             evalsets.files(directory)
 
 

@@ -97,4 +97,4 @@ def test_a_table_is_shown_to_people(corpus: Corpus, sets: Path, tmp_path: Path) 
 def test_no_sets_are_an_error(corpus: Corpus, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["corpus", "overlap", str(corpus.root), "--sets", str(tmp_path / "no")])
     assert isinstance(result.exception, DataError)
-    assert "holds no evaluation set" in str(result.exception)
+    assert "there is no such directory" in str(result.exception)

@@ -43,7 +43,7 @@ def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
     assert sum(counted.values()) == on_disk - others
 
 
-OTHERS = ("recipe.yaml", "increment.json", ".lock")
+OTHERS = ("recipe.yaml", "collect.json", "increment.json", ".lock")
 
 
 def test_a_portrait_counts_every_kept_document_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def corpus(data: Path, web: list[str], tmp_path_factory: pytest.TempPathFactory)
     recipe = directory.with_name("recipe.yaml")
     outbound("corpus", "init", directory, "--recipe", "webtext")
     recipe.write_text((directory / "recipe.yaml").read_text().replace("partition_mb: 256", "partition_mb: 4"))
-    (directory / "recipe.yaml").unlink()
+    shutil.rmtree(directory)
     outbound("corpus", "init", directory, "--recipe", recipe)
 
     first = stages(outbound("corpus", "add", directory, data / "reddit" / "RS_web_2014a.zst", *web))

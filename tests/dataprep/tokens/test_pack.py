@@ -237,7 +237,7 @@ def test_nothing_to_pack_is_said(tmp_path: Path, bpe: Path) -> None:
 
 def test_another_tokenizer_or_layout_needs_another_directory(packed: Path, corpus: Corpus, bpe: Path) -> None:
     before = content(packed)
-    with pytest.raises(DataError, match="block_tokens 500, not 600"):
+    with pytest.raises(DataError, match="block_tokens 500, not block_tokens 600"):
         run(corpus, bpe, packed, Layout(block_tokens=600, held_out=0.2))
     assert content(packed) == before
 
