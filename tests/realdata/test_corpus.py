@@ -51,7 +51,7 @@ def corpus(data: Path, web: list[str], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_file_and_count_of_a_real_corpus_is_right(corpus: Path) -> None:
-    assert outbound("corpus", "verify", corpus) == {"problems": []}
+    assert outbound("corpus", "verify", corpus)["problems"] == []  # the journals of done rounds are garbage
 
 
 def test_the_kept_documents_are_distinct_pages_of_the_links(corpus: Path) -> None:
