@@ -262,7 +262,7 @@ def test_sets_that_changed_are_an_error_and_sets_that_went_are_none(tmp_path: Pa
 def test_sets_that_went_before_the_first_build_are_an_error(tmp_path: Path) -> None:
     corpus = corpus_with(tmp_path / "c", sets(tmp_path / "e", QUESTION), [(1, "u", prose(1, 500))])
     shutil.rmtree(tmp_path / "e")
-    with pytest.raises(DataError, match="holds no evaluation set"):
+    with pytest.raises(DataError, match="there is no such directory"):
         samples(corpus)
 
 
