@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,13 +189,31 @@ def read_table(
     return pa.concat_tables([_read(root / output.path, columns, filters) for output in outputs])
 
 
+def read_batches(
+    root: Path, outputs: Iterable[Output], rows: int, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read published Parquet files, in their order, as batches of so many rows, the last of a file fewer.
+
+    Raises DataError for a file that is missing or damaged.
+    """
+    for output in outputs:
+        path = root / output.path
+        try:
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(rows, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from None
+
+
 def _read(path: Path, columns: list[str] | None, filters: Any) -> pa.Table:
     try:
         return pq.read_table(path, columns=columns, filters=filters)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read ({error}); `outbound corpus verify` says what else")
 
 
 def _sync(path: Path) -> None:

@@ -16,10 +16,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import ingest
+from dataprep.arrays import fixed_width_column
 from dataprep.builds.excluded import build_of
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import minhash, score
@@ -35,16 +37,15 @@ def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[
 def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None:
     """What the stage `score` does for deduplication."""
     for documents in increment.records("documents"):
-        rows = []
         table = read_table(corpus.root, documents.outputs, ["doc_id", "text"])
-        for doc_id, text in zip(table["doc_id"].to_pylist(), table["text"], strict=True):
-            shingles = minhash.shingles(text.as_py())
-            signature = minhash.signature(shingles).tobytes()
-            rows.append({"doc_id": doc_id, "shingles": len(shingles), "signature": signature})
-        scores = pa.Table.from_pylist(rows, schema=score.SCHEMA)
+        shingles, signatures = zip(*minhash.sketches(table["text"].to_pylist()), strict=True)
+        columns = {field.name: pa.nulls(len(table), field.type) for field in score.SCHEMA}
+        columns["doc_id"], columns["shingles"] = table["doc_id"], pa.array(shingles, pa.int64())
+        columns["signature"] = fixed_width_column(np.stack(signatures).view("V560").ravel())
+        scores = pa.table(columns, schema=score.SCHEMA)
         output = publish_table(corpus.root, increment.path / "scores", documents.part, scores)
         path = increment.path / "scores" / f"{documents.part}.json"
-        commit(path, Record("scores", documents.part, {}, [output], len(rows), len(rows), {}, versions))
+        commit(path, Record("scores", documents.part, {}, [output], len(table), len(table), {}, versions))
 
 
 def main() -> None:

@@ -2,26 +2,31 @@
 
 Language, what the published heuristics measure (Gopher, C4, FineWeb), quality by the recipe's classifier and
 the MinHash signature, one row a document in the order of its partition, so that thresholds can change without
-reading a page again.
+reading a page again. Memory: 4,096 documents at once, whatever the partition's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 from unicodedata import unidata_version
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import c4, fineweb, gopher, language, minhash
 from dataprep.errors import DataError
 from dataprep.quality.model import Model, load
-from dataprep.store import Record, commit, done, publish_table, read_table, recommit
+from dataprep.store import Record, attempt_path, commit, done, publish, read_batches, recommit
 
 STAGE = "scores"
 VERSION = 2
 """Raised by every change of what a measurement means."""
+
+ROWS = 1 << 12
+"""Documents that are measured at once, and of a row group."""
 
 SCHEMA = pa.schema(
     [
@@ -52,18 +57,27 @@ def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Call
     if earlier and earlier.versions == now:
         tick(earlier.entered)
         return earlier
-    had = read_table(corpus.root, earlier.outputs).to_pylist() if earlier else []
-    rows = []
-    for place, row in enumerate(read_table(corpus.root, documents.outputs, ["doc_id", "text"]).to_pylist()):
-        if row["text"] or not had:
-            rows.append({"doc_id": row["doc_id"], **measure(row["text"] or "", classifier)})
-        else:
-            rows.append(had[place])
-        tick(1)
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    output = publish_table(corpus.root, increment.path / STAGE, documents.part, table)
-    record = Record(STAGE, documents.part, inputs, [output], len(rows), len(rows), {}, now)
+    had = read_batches(corpus.root, earlier.outputs, ROWS) if earlier else repeat(None)
+    texts = read_batches(corpus.root, documents.outputs, ROWS, ["doc_id", "text"])
+    written, number = attempt_path(path.parent, documents.part), 0
+    with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
+        for batch, before in zip(texts, had, strict=False):
+            file.write_table(_measured(batch, before, classifier))
+            number += len(batch)
+            tick(len(batch))
+    output = publish(corpus.root, written, documents.part, ".parquet", rows=number)
+    record = Record(STAGE, documents.part, inputs, [output], number, number, {}, now)
     return recommit(path, record) if earlier else commit(path, record)
+
+
+def _measured(batch: pa.RecordBatch, before: pa.RecordBatch | None, classifier: Model | None) -> pa.Table:
+    """The measurements of some documents; `before` has the same documents' own, where they were measured."""
+    had = before.to_pylist() if before else []
+    doc_ids, texts = batch["doc_id"].to_pylist(), [text or "" for text in batch["text"].to_pylist()]
+    rows = []
+    for place, measured in enumerate(measurements(texts, classifier)):
+        rows.append({"doc_id": doc_ids[place], **measured} if texts[place] or not had else had[place])
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def versions(corpus: Corpus) -> dict[str, str]:
@@ -110,18 +124,23 @@ def _classifier(corpus: Corpus) -> Model | None:
 
 def measure(text: str, classifier: Model | None = None) -> dict[str, Any]:
     """All measurements of one text (the columns of SCHEMA but the first); no quality without a classifier."""
-    code, probability = language.classify(text)
-    words = text.split()
-    grams = minhash.shingles(text)
-    return {
-        "language": code,
-        "language_probability": probability,
-        "characters": len(text),
-        "words": len(words),
-        **gopher.measure(text, words),
-        **c4.measure(text),
-        **fineweb.measure(text, words),
-        "quality": classifier.score(text) if classifier else None,
-        "shingles": len(grams),
-        "signature": minhash.signature(grams).astype("<u4").tobytes(),
-    }
+    return next(measurements([text], classifier))
+
+
+def measurements(texts: Sequence[str], classifier: Model | None) -> Iterator[dict[str, Any]]:
+    """Those of each text; signatures are made of many texts at once."""
+    for text, (shingles, signature) in zip(texts, minhash.sketches(texts), strict=True):
+        code, probability = language.classify(text)
+        words = text.split()
+        yield {
+            "language": code,
+            "language_probability": probability,
+            "characters": len(text),
+            "words": len(words),
+            **gopher.measure(text, words),
+            **c4.measure(text),
+            **fineweb.measure(text, words),
+            "quality": classifier.score(text) if classifier else None,
+            "shingles": shingles,
+            "signature": signature.astype("<u4").tobytes(),
+        }

@@ -307,11 +307,11 @@ def test_an_index_or_signatures_of_another_version_are_refused(
     two: tuple[Corpus, Corpus], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(minhash, "VERSION", minhash.VERSION + 1)
-    with pytest.raises(DataError, match=r"scored by other versions: 0001-one \(minhash 3, now 4\)"):
+    with pytest.raises(DataError, match=r"scored by other versions: 0001-one \(minhash 4, now 5\)"):
         rows(two[1])
     later = make_corpus(tmp_path / "later", exclude=["../web"])
     add_pages(later, "one", [(1, "a", edited(1, 0))], only_sign=True)
-    with pytest.raises(DataError, match=r"MinHash 3, 20 bands .* MinHash 4, 20 bands .*corpus score`"):
+    with pytest.raises(DataError, match=r"MinHash 4, 20 bands .* MinHash 5, 20 bands .*corpus score`"):
         rows(later)
 
 

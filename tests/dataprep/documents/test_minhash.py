@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dataprep.documents import minhash
 
+minhash.shingles("é")  # makes the table of letters, which is no example's time
 RANDOM = np.random.default_rng(7)
 
 
@@ -57,16 +58,40 @@ def test_shingles_are_the_five_word_runs(texts: list[str]) -> None:
         assert minhash.jaccards(sets[0], sets).tolist() == expected
 
 
-def test_a_word_has_one_hash_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = text_of(400)
-    whole = minhash.shingles(text)
-    monkeypatch.setattr(minhash, "SEGMENT", 97)
-    assert np.array_equal(minhash.shingles(text), whole)
+def test_a_text_has_the_same_shingles_and_signature_alone_and_among_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts = [text_of(words) for words in (400, 0, 3, 5, 6, 40, 200)] + [
+        "",
+        "é " * 9,
+        "東京都は日本の首都です",
+        "!",
+    ]
+    alone = [minhash.shingles(text) for text in texts]
+    for size in (1, 60, 700, 1 << 20):
+        monkeypatch.setattr(minhash, "BATCH_BYTES", size)
+        together, sketches = list(minhash.shingle_sets(texts)), list(minhash.sketches(texts))
+        assert [each.tolist() for each in together] == [each.tolist() for each in alone]
+        assert [number for number, _ in sketches] == [len(each) for each in alone]
+        assert all(np.array_equal(minhash.signature(alone[n]), sketches[n][1]) for n in range(len(texts)))
 
 
-def test_a_word_longer_than_a_segment_is_cut_and_costs_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minhash, "SEGMENT", 10)
-    assert len(minhash.shingles("x" * 49 + " end")) == 2  # five pieces and a word
+def test_a_word_of_plain_letters_has_one_hash_whatever_letters_others_have() -> None:
+    text = text_of(400).upper()
+    assert np.array_equal(minhash.shingles(text), minhash.shingles(f"\U0001f600 {text}"))
+    accented = minhash.shingles(f"{text} é")
+    assert len(np.setdiff1d(accented, minhash.shingles(text))) == 1
+
+
+@pytest.mark.parametrize("length", [*range(1, 35), 1000])
+@pytest.mark.parametrize("letter", "aé")
+def test_every_letter_of_a_word_counts(length: int, letter: str) -> None:
+    words = [letter * length] + [
+        letter * place + "x" + letter * (length - place - 1) for place in range(length)
+    ]
+    words += [letter * (length + 1)]
+    sets = [minhash.shingles(f"one two three four {word}").tolist() for word in words]
+    assert len({tuple(each) for each in sets}) == len(words)
 
 
 @pytest.mark.parametrize("size", [30, 300, 3000])
@@ -104,4 +129,4 @@ def test_unspaced_scripts_are_cut_into_characters() -> None:
 
 def test_the_signature_of_a_text_never_changes() -> None:
     shingles = minhash.shingles("The quick brown fox jumps over the lazy dog, again and again: 東京都は!")
-    assert xxhash.xxh3_64_hexdigest(minhash.signature(shingles).tobytes()) == "3c3a5afbeb4e9cc7"
+    assert xxhash.xxh3_64_hexdigest(minhash.signature(shingles).tobytes()) == "e8da13fd0a306f64"
