@@ -65,8 +65,8 @@ def shares(warc: Path, pages: int, directory: Path) -> None:
 
 def grow(sizes: list[int], directory: Path) -> None:
     """Print time, memory and files of the chain over so many texts."""
-    print("| documents | kept | CPU s | documents/s | peak MB | files | MB | CPU ms a document, by stage |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| documents | kept | CPU s | documents/s | files | MB | CPU ms a document and peak MB, by stage |")
+    print("|---|---|---|---|---|---|---|")
     for size in sizes:
         source = directory / f"{size}.jsonl"
         with source.open("w") as file:
@@ -74,10 +74,10 @@ def grow(sizes: list[int], directory: Path) -> None:
                 file.write(json.dumps({"text": text}) + "\n")
         result = chain(directory / f"corpus-{size}", "texts", source)
         used = {stage: seconds for stage, (seconds, _) in result["used"].items()}
-        cpu, peak = sum(used.values()), result["peak_bytes"] / 1e6
-        stages = [f"{stage} {each / size * 1e3:.2f}" for stage, each in used.items() if each / cpu > 0.01]
-        print(f"| {size:,} | {result['kept']:,} | {cpu:.0f} | {size / cpu:,.0f} | {peak:.0f}", end=" | ")
-        print(f"{result['files']} | {result['bytes'] / 1e6:.0f} | {', '.join(stages)} |", flush=True)
+        cpu, peaks = sum(used.values()), result["peaks"]
+        stages = [f"{name} {used[name] / size * 1e3:.2f}, {peak / 1e6:.0f}" for name, peak in peaks.items()]
+        print(f"| {size:,} | {result['kept']:,} | {cpu:.0f} | {size / cpu:,.0f}", end=" | ")
+        print(f"{result['files']} | {result['bytes'] / 1e6:.0f} | {'; '.join(stages)} |", flush=True)
 
 
 def texts(size: int) -> Iterator[str]:

@@ -43,6 +43,19 @@ def between(rows: npt.NDArray[np.void], field: str, low: int, high: int) -> npt.
     return rows[start:end]
 
 
+def changes(ordered: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """(n,) the places in an array at which a value stands that is not the one before it."""
+    new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return np.flatnonzero(new)
+
+
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(n,) the distinct values, ascending; numpy's `unique` takes 30 ms to import masked arrays first."""
+    ordered = np.sort(values)
+    return ordered[changes(ordered)]
+
+
 def mapped_anew(path: Path, dtype: npt.DTypeLike, rows: int) -> npt.NDArray[Any]:
     """A new .npy file that is filled through its map; raises OSError when there is no room for it.
 

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from dataprep import lock
-from dataprep.builds import compare, decontaminate, join, order, selected, shingled, text_shards, verdicts
+from dataprep.builds import (
+    compare,
+    copied,
+    decontaminate,
+    join,
+    order,
+    selected,
+    shingled,
+    text_shards,
+    verdicts,
+)
 from dataprep.builds.excluded import build_of
 from dataprep.builds.work import Work
 from dataprep.corpus import FACTS, Build, Corpus, Increment
@@ -197,6 +207,8 @@ def judge(corpus: Corpus, build: Build, increment: Increment, workers: int, prog
         order.run(*this, tick)
     with progress("bands", None, "keys") as tick:
         run_all(join.run_part, [(*this, number) for number in range(join.tasks(work))], workers, tick)
+    with progress("copies", documents, "documents") as tick:
+        copied.run(*this, tick)
     with progress("shingles", None, "documents") as tick:
         run_all(shingled.run_part, [(*this, place) for place in shingled.plan(work)], workers, tick)
     with progress("compare", documents, "documents") as tick:

@@ -23,25 +23,29 @@ from dataprep.doors.rows import Fields
 from dataprep.recipe import Recipe
 from dataprep.tokens import pack, train
 
-DEDUP = {"order", "bands", "shingles", "compare", "verdicts"}
+DEDUP = {"order", "bands", "copies", "shingles", "compare", "verdicts"}
 SAMPLE_BYTES = 4 << 20
 VOCABULARY = 8192
 
 
 class Meter:
-    """CPU and wall seconds by stage, of this process and those that it has waited for."""
+    """By stage: CPU and wall seconds, of this process and those that it has waited for, and its peak."""
 
     def __init__(self) -> None:
         self.used: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self.peaks: dict[str, int] = defaultdict(int)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count what the block uses as this stage's."""
         cpu, wall = cpu_seconds(), time.monotonic()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         yield
         extract.sandboxes.close()  # waits for its children, and so counts them
         self.used[name][0] += cpu_seconds() - cpu
         self.used[name][1] += time.monotonic() - wall
+        self.peaks[name] = max(self.peaks[name], peak_bytes())
+        print(name, *self.used[name], self.peaks[name], file=sys.stderr, flush=True)
 
     @contextmanager
     def progress(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
@@ -66,6 +70,12 @@ def cpu_seconds() -> float:
     """User and system time of this process and of children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had since its peak began anew, pages of maps included."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) * 1024
 
 
 def main() -> None:
@@ -95,13 +105,12 @@ def main() -> None:
     (increment,) = corpus.increments()
     documents = sum(record.passed for record in increment.records("documents"))
     files = [path for path in root.rglob("*") if path.is_file()]
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     json.dump(
         {
             "documents": documents,
             "kept": kept,
             "used": meter.used,
-            "peak_bytes": peak * 1024,
+            "peaks": meter.peaks,
             "files": len(files),
             "bytes": sum(path.stat().st_size for path in files),
         },

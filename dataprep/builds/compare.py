@@ -1,28 +1,31 @@
 """Step `compare` of one range of documents: the exact similarity to their candidates, the earliest first.
 
-Memory: about 100 MB; the sets are mapped.
+Memory: about 200 MB, of which 64 MB are sets, mapped; how much of a corpus repeats itself changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.arrays import between
-from dataprep.builds import join, order, shingled
+from dataprep.arrays import between, distinct
+from dataprep.builds import copied, join, order, shingled
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
-from dataprep.store import Record, commit, done
+from dataprep.store import Record, commit, done, load_record
 
 STEP = "compare"
 RANGE = 1 << 16
 """Documents of one task."""
-PAIRS = 1 << 20
+PAIRS = 1 << 18
 """Pairs that are gathered at once, about."""
+SHINGLES = 1 << 23
+"""Shingles of candidates that are mapped at once, about."""
 REPEAT = np.dtype([("document", "<u4"), ("place", "<u8"), ("similarity", "<f8")])
 """A document and the earliest that it repeats."""
 
@@ -42,14 +45,16 @@ def run_part(
     work = Work.of(corpus, build, increment)
     part = f"{start // RANGE:05d}"
     path = work.directory / STEP / f"{part}.json"
-    inputs = work.inputs | work.made(join.STEP, shingled.STEP)
+    inputs = work.inputs | work.made(join.STEP, copied.STEP, shingled.STEP)
     if record := done(path, inputs):
         tick(record.entered)
         return record
     rules = corpus.recipe.select.near_duplicates
     threshold = rules.threshold if rules else 1.0
-    sets, found, compared = Sets(work), [], 0
-    for documents, places in _pairs(work, sets, start, end, threshold):
+    catalogues = [source.catalogue() for source in [*work.earlier, work.itself()]]
+    found, compared = [], 0
+    for documents, places in _pairs(work, catalogues, start, end, threshold):
+        sets = Sets(work, catalogues)  # anew, so that what was mapped for the pairs before is let go
         owners = np.uint64(len(work.earlier) << PLACE_BITS) | documents.astype(np.uint64)
         one_of, other_of = sets.of(owners), sets.of(places)
         bounds = [*np.flatnonzero(np.diff(documents, prepend=-1)).tolist(), len(documents)]
@@ -69,21 +74,19 @@ def run_part(
 class Sets:
     """The shingles of documents by their places, mapped."""
 
-    def __init__(self, work: Work) -> None:
-        self.catalogues = [source.catalogue() for source in [*work.earlier, work.itself()]]
-        self._files = {}
-        for record in work.records(shingled.STEP):
-            source, part = map(int, record.part.split("-"))
-            self._files[source << PLACE_BITS | part] = [work.array(output) for output in record.outputs]
+    def __init__(self, work: Work, catalogues: list[npt.NDArray[np.void]]) -> None:
+        self._work = work
+        self._catalogues = catalogues
+        self._files: dict[int, list[npt.NDArray[Any]]] = {}
 
     def of(self, places: U64) -> list[U64]:
         """The set of each place."""
-        entries = join.look_up(self.catalogues, places)
+        entries = join.look_up(self._catalogues, places)
         destinations = places & np.uint64(0xFFFFFFFF00000000) | entries["part"].astype(np.uint64)
         result: list[U64] = [np.empty(0, np.uint64)] * len(places)
-        for destination in np.unique(destinations).tolist():
+        for destination in distinct(destinations).tolist():
             here = np.flatnonzero(destinations == destination)
-            index, shingles = self._files[destination]
+            index, shingles = self._mapped(destination)
             documents = (places[here] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
             slots = index[np.searchsorted(index["document"], documents)]
             begins, lengths = slots["start"].tolist(), slots["length"].tolist()
@@ -91,9 +94,16 @@ class Sets:
                 result[place] = shingles[begin : begin + length]
         return result
 
+    def _mapped(self, destination: int) -> list[npt.NDArray[Any]]:
+        """The index and the shingles of one partition."""
+        if destination not in self._files:
+            record = load_record(shingled.record_path(self._work, destination))
+            self._files[destination] = [self._work.array(output) for output in record.outputs]
+        return self._files[destination]
+
 
 def _pairs(
-    work: Work, sets: Sets, start: int, end: int, threshold: float
+    work: Work, catalogues: list[npt.NDArray[np.void]], start: int, end: int, threshold: float
 ) -> Iterator[tuple[npt.NDArray[np.uint32], U64]]:
     """Documents in a range and the places of their candidates, by document and then the earliest first.
 
@@ -107,8 +117,8 @@ def _pairs(
         slices.append((np.full(len(found), number), found))
     task = np.concatenate([number for number, _ in slices])
     queries = np.concatenate([each for _, each in slices])
-    copied = join.all_copies(work)["document"]
-    alive = ~np.isin(queries["document"], copied)
+    is_copy = copied.marked(work)
+    alive = ~is_copy[queries["document"]]
     task, queries = task[alive], queries[alive]
     by_document = np.argsort(queries["document"], kind="stable")
     task, queries = task[by_document], queries[by_document]
@@ -119,10 +129,23 @@ def _pairs(
         last = queries["document"][min(max(stop, begin + 1), len(queries)) - 1]
         stop = int(np.searchsorted(queries["document"], last, "right"))
         documents, places = _expanded(task[begin:stop], queries[begin:stop], lists)
-        keep = _deciding(work, sets, documents, places, threshold)
+        keep = _deciding(work, catalogues, documents, places, threshold)
         begin = stop
-        if keep.any():
-            yield documents[keep], places[keep]
+        yield from _portions(documents[keep], places[keep], catalogues)
+
+
+def _portions(
+    documents: npt.NDArray[np.uint32], places: U64, catalogues: list[npt.NDArray[np.void]]
+) -> Iterator[tuple[npt.NDArray[np.uint32], U64]]:
+    """Pairs cut between documents, where their candidates have some `SHINGLES` together."""
+    total = np.cumsum(join.look_up(catalogues, places)["shingles"], dtype=np.int64)
+    begin = 0
+    while begin < len(documents):
+        full = np.searchsorted(total, (total[begin - 1] if begin else 0) + SHINGLES)
+        last = documents[min(int(full), len(documents) - 1)]
+        stop = int(np.searchsorted(documents, last, "right"))
+        yield documents[begin:stop], places[begin:stop]
+        begin = stop
 
 
 def _expanded(
@@ -130,7 +153,7 @@ def _expanded(
 ) -> tuple[npt.NDArray[np.uint32], U64]:
     """Distinct pairs of a document and a candidate, in order."""
     documents, places = [], []
-    for number in np.unique(task).tolist():
+    for number in distinct(task).tolist():
         here = queries[task == number]
         count = here["count"].astype(np.int64)
         documents.append(np.repeat(here["document"], count))
@@ -144,14 +167,19 @@ def _expanded(
 
 
 def _deciding(
-    work: Work, sets: Sets, documents: npt.NDArray[np.uint32], places: U64, threshold: float
+    work: Work,
+    catalogues: list[npt.NDArray[np.void]],
+    documents: npt.NDArray[np.uint32],
+    places: U64,
+    threshold: float,
 ) -> npt.NDArray[np.bool_]:
     """Which pairs can decide."""
-    own = np.uint64(len(work.earlier) << PLACE_BITS)
-    copies = own | join.all_copies(work)["document"].astype(np.uint64)
-    entries = join.look_up(sets.catalogues, places)
+    mine = places >= np.uint64(len(work.earlier) << PLACE_BITS)
+    is_copy = np.zeros(len(places), bool)
+    is_copy[mine] = copied.marked(work)[(places[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    entries = join.look_up(catalogues, places)
     sizes = entries["shingles"].astype(np.int64)
-    own_sizes = sets.catalogues[-1]["shingles"][documents].astype(np.int64)
+    own_sizes = catalogues[-1]["shingles"][documents].astype(np.int64)
     alike = np.minimum(sizes, own_sizes) / np.maximum(sizes, own_sizes) >= threshold
     keys = np.ascontiguousarray(entries["text_key"]).view("<u8").reshape(-1, 2)
     order = np.lexsort((places, keys[:, 1], keys[:, 0], documents))  # copies in older sources
@@ -160,7 +188,7 @@ def _deciding(
     first[1:] |= (np.diff(keys[order].astype(np.uint64), axis=0) != 0).any(axis=1)
     original = np.empty(len(order), bool)
     original[order] = first
-    return alike & original & ~np.isin(places, copies)
+    return alike & original & ~is_copy
 
 
 def _growing(first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,8 @@ and an exact Jaccard similarity over word 5-grams of at least the recipe's thres
 build keeps. What a verdict names is the earliest document that a document repeats.
 
 The way there: `selected` finds each document's buckets, `order` puts the increment in corpus order, `join`
-finds who meets whom, `shingled` reads the texts of those once, `compare` decides, `verdicts` writes it down.
+finds who meets whom, `copied` puts the exact copies in order, `shingled` reads the texts of the others once,
+`compare` decides, `verdicts` writes it down.
 """
 
 REASONS = ("exact_duplicate", "near_duplicate", "excluded")

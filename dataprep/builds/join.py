@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dataprep.arrays import changes, distinct
 from dataprep.builds import order, selected
 from dataprep.builds.bands import HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
 from dataprep.builds.work import ENTRY, PLACE_BITS, Work
@@ -80,7 +81,8 @@ def candidates(before: Sequence[Sequence[Buckets]], own: Buckets) -> tuple[U64, 
 
     Returns the lists of all buckets (places, earliest first), one after the other, and (n,) of QUERY.
     """
-    keys, first, counts = np.unique(own.keys, return_index=True, return_counts=True)
+    first = changes(own.keys)
+    keys, counts = own.keys[first], np.diff(first, append=len(own.keys))
     room = np.full(len(keys), EARLIEST, np.int64)
     bucket_of, places = [], []
     for source, each in ((source, each) for source, files in enumerate(before) for each in files):
@@ -134,17 +136,11 @@ def copies(
     return all_found[np.argsort(all_found["document"])]
 
 
-def all_copies(work: Work) -> npt.NDArray[np.void]:
-    """(n,) of COPY: the exact copies in an increment, by document."""
-    found = np.concatenate([work.array(record.outputs[1]) for record in work.records(STEP)])
-    return found[np.argsort(found["document"])]
-
-
 def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDArray[np.void]:
     """(n,) of ENTRY: the documents at some places."""
     entries = np.empty(len(places), ENTRY)
     source = places >> np.uint64(PLACE_BITS)
-    for number in np.unique(source).tolist():
+    for number in distinct(source).tolist():
         here = source == number
         entries[here] = catalogues[number][(places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
     return entries
@@ -171,7 +167,7 @@ def _needed(
 ) -> npt.NDArray[np.void]:
     """(n,) of NEEDED, by destination and row: candidates and those that have them."""
     own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
-    places = np.unique(np.concatenate([lists, own | queries["document"].astype(np.uint64)]))
+    places = distinct(np.concatenate([lists, own | queries["document"].astype(np.uint64)]))
     entries = look_up(catalogues, places)
     needed = np.empty(len(places), NEEDED)
     needed["destination"] = places & np.uint64(0xFFFFFFFF00000000) | entries["part"].astype(np.uint64)

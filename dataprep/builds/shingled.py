@@ -1,7 +1,7 @@
 """Step `shingles` of one partition of documents: the sets that will be compared, read from their texts once.
 
-Texts are read a row group at a time, in their order, and only groups that hold a candidate. Memory: a row
-group of texts and the sets of one partition's candidates, 8 bytes a shingle.
+Texts are read in their order, and only row groups that hold a candidate. Memory: 4,096 texts, and 16 bytes a
+candidate of one partition; the sets go to the file as they are made.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import tombstones
-from dataprep.arrays import between
-from dataprep.builds import join
+from dataprep.arrays import ArrayWriter, between, changes, distinct
+from dataprep.builds import copied, join
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
 from dataprep.errors import DataError
-from dataprep.store import Record, commit, done
+from dataprep.store import Record, attempt_path, commit, done, publish
 
 STEP = "shingles"
+TEXTS = 1 << 12
+"""Texts that are read at once."""
 SET = np.dtype([("document", "<u4"), ("length", "<u4"), ("start", "<u8")])
 """Where the shingles of a document stand in the file beside."""
 
 
 def plan(work: Work) -> list[int]:
     """The partitions that hold candidates, as destinations: source << 32 | partition."""
-    found = [np.unique(_needed(work, record)["destination"]) for record in work.records(join.STEP)]
-    destinations: list[int] = np.unique(np.concatenate(found)).tolist()
+    found = [distinct(_needed(work, record)["destination"]) for record in work.records(join.STEP)]
+    destinations: list[int] = distinct(np.concatenate(found)).tolist()
     return destinations
 
 
@@ -41,24 +43,31 @@ def run_part(
     """Make the sets of one of `plan`'s partitions."""
     work = Work.of(corpus, build, increment)
     source, part = destination >> PLACE_BITS, destination & 0xFFFFFFFF
-    stem = f"{source:05d}-{part:05d}"
-    path = work.directory / STEP / f"{stem}.json"
-    inputs = work.inputs | work.made(join.STEP)
+    path = record_path(work, destination)
+    stem = path.stem
+    inputs = work.inputs | work.made(join.STEP, copied.STEP)
     if record := done(path, inputs):
         tick(record.entered)
         return record
     rows, documents = _rows(work, destination)
     origin = work.earlier[source] if source < len(work.earlier) else work.itself()
-    sets = list(shingles(origin.root, origin.increment, part, rows))
-    index = np.empty(len(rows), SET)
-    index["document"], index["length"] = documents, [len(each) for each in sets]
-    index["start"] = np.cumsum(index["length"], dtype=np.uint64) - index["length"]
+    index, written = np.empty(len(rows), SET), attempt_path(path.parent, f"{stem}-sets")
+    with ArrayWriter(written, np.uint64) as sets:
+        for place, found in enumerate(shingles(origin.root, origin.increment, part, rows)):
+            index[place] = documents[place], len(found), sets.rows
+            sets.write(found)
     outputs = [
         work.publish_array(STEP, stem, index[np.argsort(documents)]),
-        work.publish_array(STEP, f"{stem}-sets", np.concatenate([np.empty(0, np.uint64), *sets])),
+        publish(corpus.root, written, f"{stem}-sets", ".npy", rows=sets.rows),
     ]
     tick(len(rows))
     return commit(path, Record(STEP, stem, inputs, outputs, len(rows), len(rows)))
+
+
+def record_path(work: Work, destination: int) -> Path:
+    """Where the record of one of `plan`'s partitions stands; its outputs are an index of SET and the sets."""
+    stem = f"{destination >> PLACE_BITS:05d}-{destination & 0xFFFFFFFF:05d}"
+    return work.directory / STEP / f"{stem}.json"
 
 
 def shingles(
@@ -69,19 +78,26 @@ def shingles(
     path = root / increment.records("documents")[part].outputs[0].path
     try:
         with pq.ParquetFile(path) as file:
-            start = 0
-            for group in range(file.num_row_groups):
-                end = start + file.metadata.row_group(group).num_rows
-                here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
-                if len(here):
-                    texts = file.read_row_group(group, ["text"])["text"].take(pa.array(here - start))
-                    for row, text in zip(here.tolist(), texts, strict=True):
-                        yield gone[row] if row in gone else minhash.shingles(text.as_py())
-                start = end
+            texts = (text for batch in _texts(file, rows) for text in batch.to_pylist())
+            for row, found in zip(rows.tolist(), minhash.shingle_sets(texts), strict=True):
+                yield gone.get(row, found)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
         ) from None
+
+
+def _texts(file: pq.ParquetFile, rows: npt.NDArray[np.uint32]) -> Iterator[pa.StringArray]:
+    """The texts of some rows of a file of documents, ascending, in batches."""
+    start = 0
+    for group in range(file.num_row_groups):
+        end = start + file.metadata.row_group(group).num_rows
+        if np.searchsorted(rows, start) < np.searchsorted(rows, end):
+            for batch in file.iter_batches(TEXTS, [group], ["text"]):
+                here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+                yield batch["text"].take(pa.array(here - start))
+                start += len(batch)
+        start = end
 
 
 def _rows(work: Work, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
@@ -90,10 +106,12 @@ def _rows(work: Work, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDA
         between(_needed(work, record), "destination", destination, destination + 1)
         for record in work.records(join.STEP)
     ]
-    rows, first = np.unique(np.concatenate([each["row"] for each in found]), return_index=True)
-    documents = np.concatenate([each["document"] for each in found])[first]
+    needed = np.concatenate(found)
+    needed = needed[np.argsort(needed["row"])]
+    needed = needed[changes(needed["row"])]
+    rows, documents = needed["row"], needed["document"]
     if destination >> PLACE_BITS == len(work.earlier):
-        compared = ~np.isin(documents, join.all_copies(work)["document"])
+        compared = ~copied.marked(work)[documents]
         rows, documents = rows[compared], documents[compared]
     return rows, documents
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprep import tombstones
-from dataprep.arrays import fixed_width_column
-from dataprep.builds import compare, join, order, select
+from dataprep.arrays import between, fixed_width_column
+from dataprep.builds import compare, copied, join, order, select
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
@@ -52,12 +52,11 @@ def finished(work: Work) -> Record | None:
 def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int], None]) -> Record:
     """Write down what the steps before found: every document gets its verdict. Then their files go.
 
-    Memory: 16,384 rows, and 40 bytes a duplicate.
+    Memory: 16,384 rows; tombstones.documents.
     """
     work = Work.of(corpus, build, increment)
     ordered = work.records(order.STEP)[0]
     catalogue, judged = (work.array(output) for output in ordered.outputs[:2])
-    repeats = _repeats(work)
     catalogues = [*(source.catalogue() for source in work.earlier), catalogue]
     counts, gone = Counter[str](), tombstones.documents(corpus.root)
     written = attempt_path(build.path / STEP, work.part)
@@ -65,6 +64,7 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
         for start in range(0, len(judged), ROWS):
             rows = judged[start : start + ROWS]
             entries = catalogue[start : start + ROWS]
+            repeats = _repeats(work, start, start + len(rows))
             table = _table(rows, entries, repeats, start, catalogues, work.excluded)
             table = _forgotten(table, gone)
             counts.update(table["verdict"].to_pylist())
@@ -84,14 +84,14 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
     return record
 
 
-def _repeats(work: Work) -> npt.NDArray[np.void]:
-    """(n,) of compare.REPEAT, by document."""
-    copies = join.all_copies(work)
-    near = [work.array(record.outputs[0]) for record in work.records(compare.STEP)]
-    found = np.concatenate([np.empty(len(copies), compare.REPEAT), *near])
-    for name in ("document", "place"):
-        found[name][: len(copies)] = copies[name]
-    found["similarity"][: len(copies)] = EXACT
+def _repeats(work: Work, start: int, end: int) -> npt.NDArray[np.void]:
+    """(n,) of compare.REPEAT, by document: what the documents in [start, end) repeat."""
+    copies = between(copied.listed(work), "document", start, end)
+    exact = np.empty(len(copies), compare.REPEAT)
+    exact["document"], exact["place"], exact["similarity"] = copies["document"], copies["place"], EXACT
+    records = work.records(compare.STEP)[start // compare.RANGE : -(-end // compare.RANGE)]
+    near = [between(work.array(record.outputs[0]), "document", start, end) for record in records]
+    found = np.concatenate([exact, *near])
     return found[np.argsort(found["document"])]
 
 
@@ -103,19 +103,17 @@ def _table(
     catalogues: list[npt.NDArray[np.void]],
     excluded: int,
 ) -> pa.Table:
-    """The verdicts on some documents, of which the first is number `start`; of the catalogues the first
-    `excluded` are other corpora's."""
-    bounds = np.searchsorted(repeats["document"], np.array([start, start + len(rows)], np.uint32))
-    theirs = repeats[bounds[0] : bounds[1]]
-    at = theirs["document"].astype(np.int64) - start
-    exact = theirs["similarity"] == EXACT
-    elsewhere = theirs["place"] < np.uint64(excluded << PLACE_BITS)
+    """The verdicts on some documents, of which the first is number `start`, and what they repeat; of the
+    catalogues the first `excluded` are other corpora's."""
+    at = repeats["document"].astype(np.int64) - start
+    exact = repeats["similarity"] == EXACT
+    elsewhere = repeats["place"] < np.uint64(excluded << PLACE_BITS)
     verdicts = rows["verdict"].astype("U64")
     verdicts[at] = np.where(elsewhere, "excluded", np.where(exact, "exact_duplicate", "near_duplicate"))
     numbers = rows["number"].copy()
-    numbers[at] = np.where(exact, 1.0, theirs["similarity"])
+    numbers[at] = np.where(exact, 1.0, repeats["similarity"])
     repeated = np.full(len(rows), None, object)
-    repeated[at] = [doc_id.tobytes() for doc_id in join.look_up(catalogues, theirs["place"])["doc_id"]]
+    repeated[at] = [doc_id.tobytes() for doc_id in join.look_up(catalogues, repeats["place"])["doc_id"]]
     columns = {
         "doc_id": fixed_width_column(entries["doc_id"]),
         "url_key": fixed_width_column(np.ascontiguousarray(rows["url_key"]).view("V16").ravel()),

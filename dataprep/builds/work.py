@@ -1,8 +1,8 @@
 """The way of one increment to its verdicts: what its steps read, and where they leave what the next reads.
 
-`select parts -> order -> bands -> shingles -> compare -> verdicts`. All but the last leave their files and
-records in a directory that goes when the verdicts stand. Its name holds the hash of all inputs, so what a
-killed run left is gone on with only if it was made from the same facts.
+`select parts -> order -> bands -> copies -> shingles -> compare -> verdicts`. All but the last leave their
+files and records in a directory that goes when the verdicts stand. Its name holds the hash of all inputs, so
+what a killed run left is gone on with only if it was made from the same facts.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A task is a run of inputs, or of a Parquet file's row groups, of about the recipe's `partition_mb`. It reads
 them as a stream and commits a partition whenever that much text has come together, so that compressed files
-of any size need no more memory than others. Memory: one partition's documents.
+of any size need no more memory than others. Memory: 4,096 documents.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import date as day
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
 from dataprep.corpus import Corpus, Increment
@@ -22,10 +23,14 @@ from dataprep.doors.inputs import Input
 from dataprep.doors.losses import Losses
 from dataprep.links.rules import refused
 from dataprep.recipe import Links
-from dataprep.store import Record, commit, done, publish_table
+from dataprep.store import Record, attempt_path, commit, done, publish
 from dataprep.tombstones import REASON, Forgotten
 from dataprep.urls import Canonical, canonical
 
+ROWS = 1 << 12
+"""Documents that are written at once."""
+PARTITION = 1 << 17
+"""Documents of a partition at most, however short: later stages hold its measurements, 1 KB each."""
 BYTE_ORDER_MARK = "\ufeff"
 """Stands before texts that once were files of their own."""
 
@@ -106,17 +111,17 @@ def run_task(
         if found.notes["last"]:
             return records
     begun = sum(record.notes["read"] for record in records)
-    part = _Part(corpus, increment)
+    part = _Part(corpus, increment, name())
     limit = corpus.recipe.collect.partition_mb * 1e6
     for event, (each, row, losses) in enumerate(_rows(task, read, fields)):
         if event < begun:
             continue
-        if row and part.text_bytes >= limit:
-            records.append(part.commit(name(), inputs, last=False))
-            part = _Part(corpus, increment)
+        if row and (part.text_bytes >= limit or part.documents >= PARTITION):
+            records.append(part.commit(inputs, last=False))
+            part = _Part(corpus, increment, name())
         part.add(each, row, losses)
         tick(1 if row else 0)
-    records.append(part.commit(name(), inputs, last=True))
+    records.append(part.commit(inputs, last=True))
     return records
 
 
@@ -135,14 +140,17 @@ def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row
 class _Part:
     """The documents of one partition that is being made."""
 
-    def __init__(self, corpus: Corpus, increment: Increment) -> None:
-        self.text_bytes = 0
+    def __init__(self, corpus: Corpus, increment: Increment, name: str) -> None:
+        self.documents = self.text_bytes = 0
+        self._name = name
+        self._directory = increment.path / extract.STAGE
         self._corpus = corpus
-        self._increment = increment
         self._forgotten = Forgotten.of(corpus.root)
         self._read = 0
         self._rows = 0
-        self._documents: list[dict[str, Any]] = []
+        self._gathered: list[dict[str, Any]] = []
+        self._written = attempt_path(self._directory, name)
+        self._file = pq.ParquetWriter(self._written, extract.SCHEMA, compression="zstd")
         self._reasons: Counter[str] = Counter()
         self._losses: dict[str, Losses] = {}
 
@@ -157,26 +165,33 @@ class _Part:
         if isinstance(made, str):
             self._reasons[made] += 1
         else:
-            self._documents.append(made)
+            self._gathered.append(made)
+            self.documents += 1
             self.text_bytes += len(made["text"].encode())
+            if len(self._gathered) == ROWS:
+                self._write()
 
-    def commit(self, name: str, inputs: dict[str, str], *, last: bool) -> Record:
+    def _write(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._gathered, schema=extract.SCHEMA))
+        self._gathered = []
+
+    def commit(self, inputs: dict[str, str], *, last: bool) -> Record:
         """Publish the documents and their record. `notes` say where the next partition goes on."""
-        directory = self._increment.path / extract.STAGE
-        table = pa.Table.from_pylist(self._documents, schema=extract.SCHEMA)
-        output = publish_table(self._corpus.root, directory, name, table)
+        self._write()
+        self._file.close()
+        output = publish(self._corpus.root, self._written, self._name, ".parquet", rows=self.documents)
         losses = [asdict(each) for each in self._losses.values() if each.bad or each.stopped]
         record = Record(
             stage=extract.STAGE,
-            part=name,
+            part=self._name,
             inputs=inputs,
             outputs=[output],
             entered=self._rows,
-            passed=table.num_rows,
+            passed=self.documents,
             reasons=dict(self._reasons),
             notes={"read": self._read, "last": last, "losses": losses},
         )
-        return commit(directory / f"{name}.json", record)
+        return commit(self._directory / f"{self._name}.json", record)
 
 
 def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[str, Any] | str:

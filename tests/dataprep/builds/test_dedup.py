@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import compare, join, order
+from dataprep.builds import compare, copied, join, order, shingled
 from dataprep.builds.bands import Buckets
 from dataprep.builds.work import ENTRY
 from dataprep.corpus import Corpus
@@ -115,6 +115,9 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
         (join, "KEYS_PER_TASK", 600),
         (compare, "RANGE", 32),
         (compare, "PAIRS", 20),
+        (compare, "SHINGLES", 2000),
+        (copied, "RANGE", 8),
+        (shingled, "TEXTS", 8),
         (order, "RANGE", 8),
         (order, "SAMPLE", 2),
     ]:
