@@ -40,6 +40,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 
 import deepspeed
 from deepspeed.pipe import DualPipeVModule, LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.zero.linear import LinearFunctionForZeroStage3
 from deepspeed.utils import logger
 
 log = logging.getLogger("outbound")
@@ -137,6 +138,8 @@ class PlainEngine:
         shares = config.parallel.zero == 3
         with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=shares):
             module = GPT(config.model)
+        if shares:
+            _let_go_of_weights(module)
         self.parameters = _prepare(module, config)
         self._micro = config.batch.micro
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
@@ -240,6 +243,21 @@ def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
     return named
 
 
+def _let_go_of_weights(module: nn.Module) -> None:
+    """Let linear layers keep a reference for the backward pass, where torch's keep the gathered weight alive.
+
+    DeepSpeed's own remedy takes torch's place in the whole process, and as its rows are not flat, it rounds a
+    bf16 product once more before it adds the bias.
+    """
+
+    def flat(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = LinearFunctionForZeroStage3.apply(x.flatten(0, -2), layer.weight, layer.bias)
+        return rows.view(*x.shape[:-1], -1)
+
+    for layer in (each for each in module.modules() if isinstance(each, nn.Linear)):
+        layer.forward = partial(flat, layer)  # type: ignore[method-assign]
+
+
 def _initialise_deepspeed(
     module: nn.Module, parameters: dict[str, nn.Parameter], config: RunConfig, device: Device
 ) -> Any:
@@ -273,7 +291,8 @@ def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
         # Every step says its own number; dualpipev wants so many from the start.
         "gradient_accumulation_steps": config.parallel.parts,
         "gradient_clipping": config.optimizer.clip,  # always said: the default has changed between versions
-        "zero_optimization": {"stage": config.parallel.zero},
+        # Of ZeRO-3's linear layer, see _let_go_of_weights.
+        "zero_optimization": {"stage": config.parallel.zero, "memory_efficient_linear": False},
         "steps_per_print": None,
         **device.precision,
     }

@@ -35,8 +35,6 @@ class Tolerance:
 
 
 TOLERANCES = {"fp32": Tolerance(1e-5, 1e-4), "bf16": Tolerance(5e-4, 1e-3)}
-# DeepSpeed's linear layer for ZeRO-3 rounds to bf16 once more, before it adds the bias.
-BF16_ZERO_3 = Tolerance(5e-4, 3e-3)
 
 Steps = list[tuple[float, float]]
 """Of each step the loss, and the gradient's norm before clipping."""
@@ -74,8 +72,7 @@ class Case:
     @property
     def tolerance(self) -> Tolerance:
         """How far it may be from its reference."""
-        rounds = self.precision == "bf16" and self.parallel.zero == 3
-        return BF16_ZERO_3 if rounds else TOLERANCES[self.precision]
+        return TOLERANCES[self.precision]
 
     def config(self, directory: Path) -> RunConfig:
         """The run of this case, which reads no files."""
@@ -107,7 +104,7 @@ REFERENCES = {
 }
 """Their checkpoints are those that every layout reads."""
 
-# By processes, so that they start three times; ZeRO-3 last, for it replaces torch's linear layer for good.
+# By processes, so that they start three times.
 CASES = [
     *REFERENCES.values(),
     _case("fp32", 1, zero=1, activation_checkpointing=True),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig, load_ahead
@@ -32,7 +32,10 @@ KINDS = ("weights", "gradients", "optimizer", "buffers")
 
 
 def measure(config: RunConfig, precision: str) -> dict[str, int]:
-    """Take two steps of the real engine; return the most bytes of each kind that were seen."""
+    """Take two steps of the real engine; return the most bytes of each kind that were seen.
+
+    "kept" are those of weights that the backward pass holds fast.
+    """
     place = place_from_environment()
     assert place is not None
     device = find_device(place.local_rank)
@@ -41,6 +44,15 @@ def measure(config: RunConfig, precision: str) -> dict[str, int]:
     join(place, device.backend, 600)
     engine: Any = build_engine(config, device)
     fullest = dict.fromkeys(KINDS, 0)
+    weights = list(engine._engine.module.parameters())
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        """Note what the backward pass keeps of a weight; a parameter is no more than a reference to it."""
+        whole = {weight.data.untyped_storage().data_ptr() for weight in weights if weight.numel()}
+        if not isinstance(tensor, nn.Parameter) and tensor.untyped_storage().data_ptr() in whole:
+            note(kept, tensor)
+        return tensor
 
     def look(*_: Any) -> None:
         for kind, found in storages(engine).items():
@@ -48,10 +60,11 @@ def measure(config: RunConfig, precision: str) -> dict[str, int]:
 
     # Here gradients have been summed. Afterwards they are reduced in copies, which are the planner's buffers.
     engine._engine.module.register_forward_pre_hook(look)
-    for _ in range(2):
-        engine.train_batch(batches(config, engine.dp_size), config.batch.sequences, 0.01)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        for _ in range(2):
+            engine.train_batch(batches(config, engine.dp_size), config.batch.sequences, 0.01)
     look()
-    return fullest
+    return {**fullest, "kept": sum(kept.values())}
 
 
 def storages(engine: Any) -> dict[str, dict[int, int]]:

@@ -53,6 +53,12 @@ def test_bytes_of_real_ranks_are_as_planned(
         assert measured["buffers"] <= expected["buffers"]
 
 
+def test_the_backward_pass_under_zero_3_keeps_no_gathered_weight(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings(tmp_path, 1, 3)))
+    assert [measured["kept"] for measured in measure(path, 2, "bf16")] == [0, 0]
+
+
 def settings(home: Path, pipeline: int, zero: int) -> dict[str, Any]:
     return {
         "run": {"dir": str(home / "run")},
