@@ -14,7 +14,10 @@ BUCKET = 5 * 10**8
 GATHERED = 10**9
 """Parameters that ZeRO-3 keeps whole at once (its stage3_max_live_parameters)."""
 PERSISTENT = 10**5
-"""Tensors of at most so many elements stay whole under ZeRO-3 (its stage3_param_persistence_threshold)."""
+"""Tensors of at most so many elements stay whole under ZeRO-3, beside their share that the optimizer steps
+(its stage3_param_persistence_threshold)."""
+SUB_GROUP = 10**9
+"""Elements that ZeRO-3 steps at once, with a copy of their gradient (its sub_group_size)."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def _logits(model: GPTConfig, tokens: int, width: int) -> float:
 
 def _buffers(parameters: int, layout: Layout, width: int) -> float:
     if layout.zero == 3:
-        return width * (min(parameters, GATHERED) + BUCKET)
+        copied = min(parameters / layout.data, SUB_GROUP)  # in the update, when no layer is gathered
+        return max(width * min(parameters, GATHERED), 4 * copied) + width * BUCKET
     if layout.zero == 2 or (layout.zero == 1 and width == 4):
         return width * BUCKET  # DeepSpeedZeroOptimizer's bucket has its full size in the smallest model
     return 0 if layout.data == 1 else 4 * min(parameters, BUCKET)

@@ -29,6 +29,8 @@ BF16 = {
     "data_types": {"grad_accum_dtype": "fp32"},
 }
 KINDS = ("weights", "gradients", "optimizer", "buffers")
+BUFFERS = ("ipg", "inflight")
+"""Words in DeepSpeed's names of what collectives copy into."""
 
 
 def measure(config: RunConfig, precision: str) -> dict[str, int]:
@@ -70,7 +72,8 @@ def measure(config: RunConfig, precision: str) -> dict[str, int]:
 def storages(engine: Any) -> dict[str, dict[int, int]]:
     """Address and bytes of each storage: parameters of the module, gradients, what else the optimizer has.
 
-    What hangs on a parameter as its gradient is one, and what DeepSpeed calls so; "ipg" are its buckets.
+    What hangs on a parameter as its gradient is one, and what DeepSpeed calls so; BUFFERS are its buckets
+    and, under ZeRO-3, the weights that it is gathering.
     """
     held: dict[str, dict[int, int]] = {kind: {} for kind in KINDS}
     weights = list(engine._engine.module.parameters())
@@ -78,7 +81,8 @@ def storages(engine: Any) -> dict[str, dict[int, int]]:
         note(held["weights"], weight.data)
         note(held["weights"], getattr(weight, "ds_tensor", None))
     for name, tensor in tensors(engine.optimizer):
-        note(held["buffers" if "ipg" in name else "gradients" if "grad" in name else "optimizer"], tensor)
+        passing = any(word in name for word in BUFFERS)
+        note(held["buffers" if passing else "gradients" if "grad" in name else "optimizer"], tensor)
     for weight in weights:
         for gradient in (weight.grad, getattr(weight, "grad_accum", None)):
             note(held["gradients"], gradient)

@@ -25,6 +25,7 @@ from pipeline.plan.predict import Cluster, parameters
 from pipeline.plan.search import configured
 
 MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 500}
+"""Of its matrices, some are small enough for ZeRO-3 to keep whole, and some are shared out."""
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 5
         (2, 1, 1, "fp32"),
         (2, 1, 1, "bf16"),
         (2, 1, 2, "bf16"),
+        (2, 1, 3, "fp32"),
+        (2, 1, 3, "bf16"),
         (2, 2, 1, "fp32"),
         (4, 2, 1, "bf16"),
     ],
