@@ -82,6 +82,7 @@ def _cluster(
         matrix_flops=found.matrix_flops,
         attention_flops=found.attention_flops,
         memory_bytes=found.memory_bytes_s,
+        shapes_measured=True,
     )
     peak = kind.peak_flops if gpu else found.matrix_flops
     memory = kind.memory_bytes if gpu else found.memory_bytes

@@ -14,6 +14,10 @@ class GPU:
     memory_bytes: float
     peak_flops: float
     """Dense bf16 operations a second."""
+    matrix_flops: float
+    """Of these, what the fastest product of any shape reaches: power and clocks set it, not only the chip."""
+    attention_flops: float
+    """What FlashAttention-2 reaches at best, which torch's attention is: it uses no Hopper instructions."""
     memory_bytes_s: float
     link_bytes_s: float
     """To another GPU of the node, in one direction."""
@@ -21,20 +25,24 @@ class GPU:
     """Of its usual node's network, all adapters together; `--network` says another."""
 
 
-# NVIDIA's data sheets; memory is what nvidia-smi shows. Usual nodes: DGX A100 and DGX H100 have eight
-# adapters of 200 and 400 Gbit/s, workstations and inference servers one of 100.
+# Peaks, memory and bandwidths: NVIDIA's data sheets; memory is what nvidia-smi shows. Usual nodes: DGX A100
+# and DGX H100 have eight adapters of 200 and 400 Gbit/s, workstations and inference servers one of 100.
+# Fastest products in bf16: measured by S. Bekman (ml-engineering, "Maximum Achievable Matmul FLOPS"); of
+# those he does not list, 80 % of the peak, as of an H100. Attention: Dao 2023 measured 230 TFLOP/s on an A100
+# and up to 335 on an H100; others are assumed to reach the same share of their peak, Ampere and Ada as the
+# A100, Blackwell as Hopper.
 GPUS: dict[str, GPU] = {
-    "a100-40": GPU(40_960 * 2**20, 312e12, 1555e9, 300e9, 1600e9),
-    "a100-80": GPU(81_920 * 2**20, 312e12, 2039e9, 300e9, 1600e9),
-    "h100-80": GPU(81_559 * 2**20, 989e12, 3350e9, 450e9, 3200e9),
-    "h200-141": GPU(143_771 * 2**20, 989e12, 4800e9, 450e9, 3200e9),
-    "b200-180": GPU(183_359 * 2**20, 2250e12, 8000e9, 900e9, 3200e9),
-    "l40s-48": GPU(46_068 * 2**20, 362e12, 864e9, 32e9, 100e9),
-    "a6000-48": GPU(49_140 * 2**20, 155e12, 768e9, 32e9, 100e9),
-    "rtx4090-24": GPU(24_564 * 2**20, 165e12, 1008e9, 32e9, 100e9),
+    "a100-40": GPU(40_960 * 2**20, 312e12, 271e12, 230e12, 1555e9, 300e9, 1600e9),
+    "a100-80": GPU(81_920 * 2**20, 312e12, 271e12, 230e12, 2039e9, 300e9, 1600e9),
+    "h100-80": GPU(81_559 * 2**20, 989e12, 794e12, 335e12, 3350e9, 450e9, 3200e9),
+    "h200-141": GPU(143_771 * 2**20, 989e12, 794e12, 335e12, 4800e9, 450e9, 3200e9),
+    "b200-180": GPU(183_359 * 2**20, 2250e12, 1745e12, 760e12, 8000e9, 900e9, 3200e9),
+    "l40s-48": GPU(46_068 * 2**20, 362e12, 290e12, 267e12, 864e9, 32e9, 100e9),
+    "a6000-48": GPU(49_140 * 2**20, 155e12, 124e12, 114e12, 768e9, 32e9, 100e9),
+    "rtx4090-24": GPU(24_564 * 2**20, 165e12, 132e12, 122e12, 1008e9, 32e9, 100e9),
 }
 
-CPU = GPU(0, 0, 0, link_bytes_s=1e9, network_bits_s=10e9)
+CPU = GPU(0, 0, 0, 0, 0, link_bytes_s=1e9, network_bits_s=10e9)
 """What `--calibrate` starts from without a GPU: gloo over loopback, 10 Gbit/s; the rest is measured."""
 
 RESERVED_BYTES = 3 * GIB
@@ -50,17 +58,17 @@ ZeRO-3. An assumption."""
 
 @dataclass(frozen=True)
 class Shares:
-    """Which share of a GPU's peaks a training step reaches."""
+    """Which share of what a GPU can do a training step reaches."""
 
     matrix: float
-    """Of the arithmetic peak, in matrix products."""
+    """Of its fastest product, in those of the model."""
     attention: float
-    """Of the same, in attention."""
+    """Of its fastest attention, the skipped half of the scores not counted."""
     memory: float
-    """Of the memory bandwidth, in everything between them."""
+    """Of its memory bandwidth, in what is read and written."""
 
 
-FITTED = Shares(matrix=0.702, attention=0.286, memory=0.623)
+FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
 """By least squares on nine A100 rows of one source: benchmarks/plan.py; docs/plan.md on what it is worth."""
 
 
@@ -76,13 +84,15 @@ class Rates:
     network_bytes: float
     """Of the whole node."""
     gpus_per_node: int
+    shapes_measured: bool = False
+    """The products' rate was measured at the model's shapes: what they read and write is within it."""
 
     @staticmethod
     def of(gpu: GPU, shares: Shares, gpus_per_node: int, network_bits_s: float | None = None) -> Rates:
-        """Multiply a GPU's peaks by the shares."""
+        """Multiply what a GPU can do by the shares."""
         return Rates(
-            matrix_flops=gpu.peak_flops * shares.matrix,
-            attention_flops=gpu.peak_flops * shares.attention,
+            matrix_flops=gpu.matrix_flops * shares.matrix,
+            attention_flops=gpu.attention_flops * shares.attention,
             memory_bytes=gpu.memory_bytes_s * shares.memory,
             link_bytes=gpu.link_bytes_s * LINK_EFFICIENCY,
             network_bytes=(network_bits_s or gpu.network_bits_s) / 8 * LINK_EFFICIENCY,

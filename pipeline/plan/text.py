@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.plan.hardware import GIB, usable_bytes
 from pipeline.plan.layout import Layout
 from pipeline.plan.predict import Cluster, Prediction, parameters, steps
+from pipeline.plan.search import TELLS_APART
 
 SHOWN = 5
 UNVALIDATED = (
@@ -49,7 +50,10 @@ def as_text(
         "",
     ]
     if ranked:
-        lines += ["the fastest layouts that fit", "    days   MFU  bubble    GiB  overrides"]
+        lines += [
+            f"the fastest layouts that fit; of those within {TELLS_APART:.0%}, the simplest first",
+            "    days   MFU  bubble    GiB  overrides",
+        ]
         lines += [
             f"{each.seconds / 86400:8.1f} {each.mfu:5.1%} {each.bubble:7.1%} {each.fullest / GIB:6.1f}  "
             f"{overrides(each.layout)}"

@@ -1,8 +1,9 @@
 """Seconds of a training step, from operations, bytes and what passes between GPUs. Pure.
 
-A GPU's time for a micro-batch is the sum of three: matrix products at a share of the arithmetic peak,
-attention at another, and everything between them at a share of the memory bandwidth. The shares are fitted
-(`pipeline.plan.hardware`) or the rates measured (`pipeline.plan.calibrate`).
+A GPU's time for a micro-batch is the sum of three: matrix products at a share of the fastest, attention at
+a share of the fastest, and all that is read and written, by the products and by everything between them, at
+a share of the memory bandwidth. The shares are fitted (`pipeline.plan.hardware`) or the rates measured
+(`pipeline.plan.calibrate`).
 """
 
 from __future__ import annotations
@@ -17,20 +18,48 @@ from pipeline.plan.memory import stage_parameters
 
 
 @dataclass(frozen=True)
+class Program:
+    """What a program reads and writes between its matrix products, by how far it fuses them."""
+
+    model_widths: float
+    """Times d_model elements, by a block's norms and residual sums, forward; backward twice that."""
+    ff_widths: float
+    """Times d_ff elements, by its activation function, forward; backward twice that."""
+    logit_passes: float
+    """Over the logits in the run's own precision, by the loss and its gradient."""
+    precise_logit_passes: float = 0
+    """Over them in fp32."""
+    score_bytes: float = 0
+    """Of each attention score, forward and backward, where they stand whole; 0 for flash attention."""
+    products_again: float = 1
+    """Share of a block's products that checkpointing computes again."""
+    attention_again: float = 1
+    """The same of its attention."""
+
+
+OURS = Program(model_widths=10, ff_widths=2, logit_passes=4, precise_logit_passes=8)
+"""Each operation reads its inputs and writes its output: a norm moves 2 widths, a residual sum 3, a GELU 2;
+the loss passes eight times over fp32 logits and four over their gradient."""
+
+
+@dataclass(frozen=True)
 class Work:
     """What one token costs in one stage, forward and backward."""
 
     matrix_flops: float
     attention_flops: float
+    matrix_bytes: float
+    """Read and written by matrix products: their operands and results of (tokens, width)."""
     memory_bytes: float
-    """Read and written between matrix products: norms, GELU, residuals, the loss."""
+    """Read and written between them: norms, GELU, residuals, the loss."""
 
     def seconds(self, rates: Rates) -> float:
         """On one GPU, for one token."""
+        moved = self.memory_bytes + (0 if rates.shapes_measured else self.matrix_bytes)
         return (
             self.matrix_flops / rates.matrix_flops
             + self.attention_flops / rates.attention_flops
-            + self.memory_bytes / rates.memory_bytes
+            + moved / rates.memory_bytes
         )
 
 
@@ -59,13 +88,14 @@ def step_time(
     sequences: int,
     rates: Rates,
     precision: str,
+    program: Program = OURS,
 ) -> StepTime:
     """Predict a step of so many sequences over all replicas."""
     width = 2 if precision == "bf16" else 4
     tokens = layout.micro * model.n_ctx
     count = layout.micro_batches(sequences)
     parameters = max(stage_parameters(model, layers) for layers in stages)
-    slowest = max(_micro_batch(model, layers, layout, rates, width) for layers in stages)
+    slowest = max(_micro_batch(model, layers, layout, rates, width, program) for layers in stages)
     sent = _between_stages(tokens * model.d_model * width, layout, rates)
     shared = _among_replicas(parameters, layout, rates, width)
     return StepTime(
@@ -77,10 +107,10 @@ def step_time(
 
 
 def _micro_batch(
-    model: GPTConfig, layers: list[LayerCost], layout: Layout, rates: Rates, width: int
+    model: GPTConfig, layers: list[LayerCost], layout: Layout, rates: Rates, width: int, program: Program
 ) -> float:
     """Seconds that one stage computes, or that the host needs to launch it, whichever is longer."""
-    work = stage_work(model, layers, width, layout.checkpointing).seconds(rates)
+    work = stage_work(model, layers, width, layout.checkpointing, program).seconds(rates)
     # A weight's gradient is written, read, and added to its sum of the micro-batches before.
     summed = (2 * width + 8) * stage_parameters(model, layers) / rates.memory_bytes
     launches = HOST_S_PER_BLOCK * (2 if layout.zero == 3 else 1)  # ZeRO-3 runs Python round every module
@@ -88,34 +118,44 @@ def _micro_batch(
     return max(layout.micro * model.n_ctx * work + summed, launches * blocks)
 
 
-def stage_work(model: GPTConfig, layers: list[LayerCost], width: int, checkpointing: bool) -> Work:
+def stage_work(
+    model: GPTConfig, layers: list[LayerCost], width: int, checkpointing: bool, program: Program = OURS
+) -> Work:
     """Count what a token costs in a stage; with checkpointing, blocks go forward twice.
 
-    Passes over memory are counted from the model's code without fusion: a block's norms and residual sums
-    read and write 10 d_model elements forward, its GELU 2 d_ff, and twice that backward; banded attention
-    copies its blocks; the head's loss passes eight times over fp32 logits and four over their gradient.
+    A product reads an operand and writes a result of a token's width, as its two in the backward pass do;
+    weights, which all tokens share, are not counted. Banded attention copies its blocks.
     """
     d, attention, ff = model.d_model, model.n_head * model.head_width, model.ff_width
-    matrix = attended = memory = 0.0
+    matrix = attended = operands = memory = 0.0
     for layer in layers:
         passes = 3
         if layer.name.startswith("h."):
             band = model.band(int(layer.name.removeprefix("h.")))
+            products = 3 + checkpointing * program.products_again
+            matrix += products * 2 * (4 * d * attention + 2 * d * ff)
+            operands += products * width * (4 * d + 4 * attention + 2 * ff)
             passes += checkpointing
-            matrix += passes * 2 * (4 * d * attention + 2 * d * ff)
-            # As it is computed: causal SDPA skips half, a band's blocks see twice their width.
-            blocked = band is not None and band < model.n_ctx
-            seen = 2 * band if blocked and band is not None else model.n_ctx / 2
-            attended += passes * 4 * seen * attention
-            memory += passes * width * (10 * d + 2 * ff + (14 * attention if blocked else 0))
+            if program.score_bytes:  # whole scores, the causal half masked: two products more
+                matrix += passes * 4 * model.n_ctx * attention
+                memory += program.score_bytes * model.n_head * model.n_ctx
+            else:
+                # As it is computed: causal SDPA skips half, a band's blocks see twice their width.
+                blocked = band is not None and band < model.n_ctx
+                seen = 2 * band if blocked and band is not None else model.n_ctx / 2
+                attended += (3 + checkpointing * program.attention_again) * 4 * seen * attention
+                memory += passes * width * (14 * attention if blocked else 0)
+            memory += passes * width * (program.model_widths * d + program.ff_widths * ff)
         elif layer.name == "head":
             matrix += passes * 2 * d * model.padded_vocab_size
-            memory += model.padded_vocab_size * (8 * 4 + 4 * width)
+            operands += passes * width * (d + model.padded_vocab_size)
+            logit = width * program.logit_passes + 4 * program.precise_logit_passes
+            memory += model.padded_vocab_size * logit
         elif layer.name == "ln_f":
             memory += passes * width * 2 * d
         else:
             memory += width * 4 * d
-    return Work(matrix, attended, memory)
+    return Work(matrix, attended, operands, memory)
 
 
 def _crosses_nodes(ranks: int, rates: Rates) -> bool:

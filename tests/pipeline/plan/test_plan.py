@@ -106,17 +106,20 @@ def test_the_shares_are_the_fit_and_the_errors_those_of_the_docs() -> None:
         assert getattr(FITTED, name) == pytest.approx(value, abs=0.001)
     errors = {fit: [abs(row.error(FITTED)) for row in rows if row.fit == fit] for fit in (True, False)}
     assert median(errors[True]) < 0.03
-    assert len(errors[False]) >= 8
     assert median(errors[False]) < 0.2
+    others = [row for row in rows if row.source != "llm-foundry"]
+    assert len(others) >= 8
+    assert median(abs(row.error(FITTED)) for row in others) < 0.2
 
 
 def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
     """Of Llama, which stands in the rows as a GPT of the same arithmetic, the bytes are others."""
-    for row in benchmark()["rows"]():
-        if not row.source.startswith("torchtitan"):
+    plan = benchmark()
+    for row in plan["rows"]():
+        if not row.source.startswith(("torchtitan", "TinyLlama")):
             (layers,) = stages_of(row.model, 1)
             needed = stage_bytes(row.model, [layers], 0, row.layout, 1, "bf16").total
-            assert needed <= GPUS[row.gpu].memory_bytes, row
+            assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
 
 
 class Ended(NamedTuple):
