@@ -206,7 +206,7 @@ def judge(corpus: Corpus, build: Build, increment: Increment, workers: int, prog
     with progress("order", documents, "documents") as tick:
         order.run(*this, tick)
     with progress("bands", None, "keys") as tick:
-        run_all(join.run_part, [(*this, number) for number in range(join.tasks(work))], workers, tick)
+        run_all(join.run_part, [(*this, *each) for each in enumerate(join.plan(work))], workers, tick)
     with progress("copies", documents, "documents") as tick:
         copied.run(*this, tick)
     with progress("shingles", None, "documents") as tick:

@@ -61,6 +61,9 @@ class Buckets:
         return Buckets(self.keys[start:end], self.documents[start:end])
 
 
+EMPTY = Buckets(np.empty(0, np.uint64), np.empty(0, np.uint32))
+
+
 def buckets(
     documents: U32,
     text_keys: npt.NDArray[np.void],
@@ -127,7 +130,7 @@ def load(path: Path, scheme: Scheme) -> Buckets:
             "select`), if it is of an older version after `outbound corpus score`"
         )
     if not number:
-        return Buckets(np.empty(0, np.uint64), np.empty(0, np.uint32))
+        return EMPTY
     return Buckets(
         np.memmap(path, "<u8", "r", HEADER_BYTES, (number,)),
         np.memmap(path, "<u4", "r", HEADER_BYTES + 8 * number, (number,)),

@@ -3,20 +3,23 @@
 The partitions' buckets in the range become the increment's index file, and meet the files of the increments
 before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
 a bucket may hold millions, costs a list of 64 and one line a document. Memory: the keys of the range, about
-70 bytes each (a bucket is in one range, whatever its size); older files are mapped and touched only where
-keys meet.
+70 bytes each: some 2 million, and at most half as many more, for a bucket of more documents is cut between
+them. Older files are mapped and touched only where keys meet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from dataprep.arrays import changes, distinct
 from dataprep.builds import order, selected
-from dataprep.builds.bands import HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
+from dataprep.builds.bands import EMPTY, HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
 from dataprep.builds.work import ENTRY, PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.store import Record, attempt_path, commit, done, publish
@@ -33,24 +36,38 @@ NEEDED = np.dtype([("destination", "<u8"), ("row", "<u4"), ("document", "<u4")])
 """A document whose shingles will be compared; destination is source << 32 | partition."""
 
 
-def tasks(work: Work) -> int:
-    """Into how many ranges the keys of an increment are cut: by its size, never by the number of workers."""
-    documents = sum(record.passed for record in work.records(selected.STEP))
-    return max(1, -(-documents * (work.scheme.bands + 1) // KEYS_PER_TASK))
+class Cut(NamedTuple):
+    """The keys in [low, high), and if that is one, of the documents whose rank is in [first, last)."""
+
+    low: int
+    high: int
+    first: int
+    last: int
+
+
+def plan(work: Work) -> list[Cut]:
+    """The ranges of keys, in order: by how many there are, never by the number of workers."""
+    documents = work.records(order.STEP)[0].entered
+    passed = sum(record.passed for record in work.records(selected.STEP))
+    tasks = max(1, -(-passed * (work.scheme.bands + 1) // KEYS_PER_TASK))
+    parts = list(_partitions(work))
+    return [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, Cut(*keys, 0, documents))]
 
 
 def run_part(
-    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
+    corpus: Corpus, build: Build, increment: Increment, number: int, cut: Cut, tick: Callable[[int], None]
 ) -> Record:
-    """Join one of `tasks` ranges of keys."""
+    """Join one of `plan`'s ranges of keys, the one of that number."""
     work = Work.of(corpus, build, increment)
     path = work.directory / STEP / f"{number:05d}.json"
     inputs = work.inputs | work.made(selected.STEP, order.STEP)
     if record := done(path, inputs):
         tick(record.entered)
         return record
-    low, high = work.scheme.cut(tasks(work))[number]
-    own = _own(work, low, high)
+    low, high = cut.low, cut.high
+    parts = list(_partitions(work))
+    own = ordered([each.within(cut) for each in parts])
+    ahead = ordered([each.ahead(cut) for each in parts])
     written = attempt_path(build.path / "index", f"{work.part}-{number:05d}")
     save(written, own, work.scheme)
     index = publish(corpus.root, written, f"{work.part}-{number:05d}", ".bands", rows=len(own.keys))
@@ -59,8 +76,10 @@ def run_part(
     catalogues = [source.catalogue() for source in work.earlier]
     catalogues.append(work.array(work.records(order.STEP)[0].outputs[0]))
     near = 1 << HASH_BITS
-    text_lists, text_queries = candidates(_within(before, 0, near), own.within(0, near))
-    lists, queries = candidates(_within(before, near, high), own.within(near, high))
+    text_lists, text_queries = candidates(
+        _within(before, 0, near), own.within(0, near), ahead.within(0, near)
+    )
+    lists, queries = candidates(_within(before, near, high), own.within(near, high), ahead.within(near, high))
     found = {
         "copies": copies(text_lists, text_queries, catalogues),
         "lists": lists,
@@ -73,11 +92,13 @@ def run_part(
     )
 
 
-def candidates(before: Sequence[Sequence[Buckets]], own: Buckets) -> tuple[U64, npt.NDArray[np.void]]:
+def candidates(
+    before: Sequence[Sequence[Buckets]], own: Buckets, ahead: Buckets = EMPTY
+) -> tuple[U64, npt.NDArray[np.void]]:
     """The earlier documents that each document shares a bucket with, among the bucket's 64 earliest.
 
     before: the files of each source, the earliest first; they may hold many more keys than `own` and are read
-    where keys meet.
+    where keys meet. ahead: documents of the same source as `own`, earlier than its.
 
     Returns the lists of all buckets (places, earliest first), one after the other, and (n,) of QUERY.
     """
@@ -85,7 +106,7 @@ def candidates(before: Sequence[Sequence[Buckets]], own: Buckets) -> tuple[U64, 
     keys, counts = own.keys[first], np.diff(first, append=len(own.keys))
     room = np.full(len(keys), EARLIEST, np.int64)
     bucket_of, places = [], []
-    for source, each in ((source, each) for source, files in enumerate(before) for each in files):
+    for source, each in ((source, each) for source, files in enumerate([*before, [ahead]]) for each in files):
         if not len(each.keys):
             continue
         low, high = np.searchsorted(keys, each.keys[0]), np.searchsorted(keys, each.keys[-1], "right")
@@ -150,16 +171,60 @@ def _within(before: Sequence[Sequence[Buckets]], low: int, high: int) -> list[li
     return [[each.within(low, high) for each in files] for files in before]
 
 
-def _own(work: Work, low: int, high: int) -> Buckets:
-    """The buckets of the increment's partitions in a range; documents by their rank."""
+@dataclass(frozen=True)
+class _Partition:
+    """The buckets of one partition of the increment, mapped; ranks: (rows,) uint32, of its documents."""
+
+    buckets: Buckets
+    ranks: npt.NDArray[np.uint32]
+
+    def within(self, cut: Cut) -> Buckets:
+        """Its buckets in a cut, documents by their rank."""
+        keys, rows = self._of(cut)
+        return Buckets(keys, self.ranks[rows])
+
+    def number(self, cut: Cut) -> int:
+        """How many those are."""
+        return len(self._of(cut)[0])
+
+    def ahead(self, cut: Cut) -> Buckets:
+        """Of the documents before the cut those that may be among its bucket's earliest."""
+        found = self.buckets.within(cut.low, cut.high if cut.first else cut.low)
+        ranks = self.ranks[found.documents[:EARLIEST]]
+        early = ranks < cut.first
+        return Buckets(found.keys[:EARLIEST][early], ranks[early])
+
+    def _of(self, cut: Cut) -> tuple[U64, npt.NDArray[np.uint32]]:
+        found = self.buckets.within(cut.low, cut.high)
+        if cut.high - cut.low > 1:
+            return found.keys, found.documents
+        start, end = (
+            bisect_left(found.documents, rank, key=lambda row: int(self.ranks[row]))
+            for rank in (cut.first, cut.last)
+        )
+        return found.keys[start:end], found.documents[start:end]
+
+
+def _partitions(work: Work) -> Iterator[_Partition]:
     ranks = work.array(work.records(order.STEP)[0].outputs[2])
-    parts, start = [], 0
+    start = 0
     for record in work.records(selected.STEP):
         rows, path = record.outputs[0].rows, work.corpus.root / record.outputs[1].path
-        part = load(path, work.scheme).within(low, high)
-        parts.append(Buckets(part.keys, ranks[start : start + rows][part.documents]))
+        yield _Partition(load(path, work.scheme), ranks[start : start + rows])
         start += rows
-    return ordered(parts)
+
+
+def _halved(parts: list[_Partition], cut: Cut) -> list[Cut]:
+    """A cut, or the halves of it, and of these, until none holds too many keys."""
+    if sum(part.number(cut) for part in parts) <= KEYS_PER_TASK * 3 // 2:
+        return [cut]
+    if cut.high - cut.low > 1:
+        middle = (cut.low + cut.high) // 2
+        halves = [cut._replace(high=middle), cut._replace(low=middle)]
+    else:
+        middle = (cut.first + cut.last) // 2
+        halves = [cut._replace(last=middle), cut._replace(first=middle)]
+    return [each for half in halves for each in _halved(parts, half)]
 
 
 def _needed(

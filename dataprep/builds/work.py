@@ -56,7 +56,8 @@ class Source:
         return mapped(self.root / self.catalogue_file.path)
 
     def buckets(self, low: int, high: int, scheme: Scheme) -> list[Buckets]:
-        """Its buckets with keys in [low, high), file by file and mapped; a key is in one file only."""
+        """Its buckets with keys in [low, high), file by file and mapped; a key that is in several stands
+        in order there."""
         return [load(self.root / output.path, scheme).within(low, high) for output in self.band_files]
 
     @property

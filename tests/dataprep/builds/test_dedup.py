@@ -18,7 +18,7 @@ from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.builds import compare, copied, join, order, shingled
-from dataprep.builds.bands import Buckets
+from dataprep.builds.bands import Buckets, Scheme, load
 from dataprep.builds.work import ENTRY
 from dataprep.corpus import Corpus
 from dataprep.documents import minhash
@@ -123,6 +123,25 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
     ]:
         monkeypatch.setattr(module, name, size)
     assert verdicts_of("small", 1) == plain
+
+
+def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[Page] = [(n, f"u{n}", edited(1, n % 40)) for n in range(220)]
+
+    def verdicts_of(name: str) -> list[bytes]:
+        corpus = make_corpus(tmp_path / name)
+        add_pages(corpus, "one", pages[:130], 3, only_sign=True)
+        add_pages(corpus, "two", pages[130:], 2, only_sign=True)
+        build = ingest.extend(corpus, 1, no_progress)
+        return [(corpus.root / r.outputs[0].path).read_bytes() for r in build.records("verdicts")]
+
+    plain = verdicts_of("plain")
+    monkeypatch.setattr(join, "KEYS_PER_TASK", 24)
+    assert verdicts_of("cut") == plain
+    sizes = [len(load(path, Scheme(minhash.VERSION, 20, 7)).keys) for path in tmp_path.glob("cut/**/*.bands")]
+    assert max(sizes) <= 36
 
 
 def test_killed_after_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
