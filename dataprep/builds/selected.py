@@ -1,6 +1,7 @@
 """Step `select` of one partition: the verdict of the thresholds, and the band buckets of what passes.
 
-Memory: the measurements of one partition, about 1 KB a document.
+Memory: the measurements of 16,384 documents, and about 1 KB for each of the partition, which an import ends
+at 131,072.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import pyarrow as pa
 
 from dataprep.arrays import fixed_width
 from dataprep.builds import bands, select
+from dataprep.builds.bands import Buckets, Scheme
 from dataprep.builds.work import Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
-from dataprep.store import Record, attempt_path, commit, done, publish, read_table
+from dataprep.store import Record, attempt_path, commit, done, publish, read_batches, read_table
 
 STEP = "select"
+ROWS = 1 << 14
+"""Documents that are judged at once."""
 
 DOCUMENT = np.dtype(
     [
@@ -51,26 +55,19 @@ def run_part(
         tick(record.entered)
         return record
 
-    identity = read_table(corpus.root, facts[0].outputs, IDENTITY)
-    scores = read_table(corpus.root, facts[1].outputs)
-    rows = _judged(identity, scores, corpus)
+    rows = _identities(corpus, facts[0])
+    found = _judged(corpus, facts[1], rows, work.scheme)
     tick(len(rows))
     order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
-    rows = rows[order]
-    passed = np.flatnonzero(rows["verdict"] == select.KEPT.encode())
-    signatures = fixed_width(scores["signature"]).view("<u4").reshape(-1, minhash.PERMUTATIONS)
-    buckets = bands.buckets(
-        passed.astype(np.uint32),
-        np.ascontiguousarray(rows["text_key"][passed]),
-        signatures[rows["row"][passed]],
-        rows["shingles"][passed] > 0,
-        work.scheme,
-    )
+    place_of = np.empty(len(rows), np.uint32)
+    place_of[order] = np.arange(len(rows))
+    rows, passed = rows[order], int((rows["verdict"] == select.KEPT.encode()).sum())
+    buckets = bands.ordered([Buckets(each.keys, place_of[each.documents]) for each in found])
     written = attempt_path(path.parent, f"{part}-bands")
     bands.save(written, buckets, work.scheme)
     outputs = [
         work.publish_array(STEP, part, rows),
-        publish(corpus.root, written, part, ".bands", rows=len(passed)),
+        publish(corpus.root, written, part, ".bands", rows=passed),
     ]
     reasons = Counter(rows["verdict"].tolist())
     kept = reasons.pop(select.KEPT.encode(), 0)
@@ -78,16 +75,33 @@ def run_part(
     return commit(path, Record(STEP, part, inputs, outputs, len(rows), kept, counts))
 
 
-def _judged(identity: pa.Table, scores: pa.Table, corpus: Corpus) -> npt.NDArray[np.void]:
-    """(n,) of DOCUMENT, in the order of the partition."""
-    rows = np.zeros(scores.num_rows, DOCUMENT)
+def _identities(corpus: Corpus, documents: Record) -> npt.NDArray[np.void]:
+    """(n,) of DOCUMENT, in the order of the partition; without what measurements say."""
+    identity = read_table(corpus.root, documents.outputs, IDENTITY)
+    rows = np.zeros(len(identity), DOCUMENT)
     rows["row"] = np.arange(len(rows))
     rows["first_seen"] = identity["first_seen"].to_numpy()
     rows["url_key"] = fixed_width(identity["url_key"]).view(">u8").reshape(-1, 2)
     for name in ("doc_id", "text_key"):
         rows[name] = fixed_width(identity[name])
-    rows["shingles"] = scores["shingles"].to_numpy()
-    verdicts, numbers = select.judge(scores, corpus.recipe.select)
-    rows["verdict"] = verdicts
-    rows["number"] = [np.nan if number is None else number for number in numbers]
     return rows
+
+
+def _judged(corpus: Corpus, scores: Record, rows: npt.NDArray[np.void], scheme: Scheme) -> list[Buckets]:
+    """Fill in the verdict on each of `_identities`; returns the buckets of those that passed, by row."""
+    found, start = [], 0
+    for batch in read_batches(corpus.root, scores.outputs, ROWS):
+        measured = pa.Table.from_batches([batch])
+        here = rows[start : start + len(batch)]
+        here["shingles"] = measured["shingles"].to_numpy()
+        verdicts, numbers = select.judge(measured, corpus.recipe.select)
+        here["verdict"] = verdicts
+        here["number"] = [np.nan if number is None else number for number in numbers]
+        passed = np.flatnonzero(here["verdict"] == select.KEPT.encode())
+        signatures = fixed_width(measured["signature"]).view("<u4").reshape(-1, minhash.PERMUTATIONS)
+        near = here["shingles"][passed] > 0
+        text_keys = np.ascontiguousarray(here["text_key"][passed])
+        numbered = (start + passed).astype(np.uint32)
+        found.append(bands.buckets(numbered, text_keys, signatures[passed], near, scheme))
+        start += len(batch)
+    return found
