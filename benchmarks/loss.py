@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -54,18 +53,13 @@ def peak_bytes(name: str, size: tuple[int, int, int]) -> int:
     """What one step adds to the memory of a process of its own, with its gradients."""
     code = (
         "import json, sys; sys.path[0:0] = json.loads(sys.argv[3]); import torch; import loss;"
+        "from measure import high_water;"
         "torch.set_num_threads(1); size = json.loads(sys.argv[2]); tensors = loss.case(*size);"
-        "before = loss.high_water(); loss.step(sys.argv[1], tensors, size[2]);"
-        "print(loss.high_water() - before)"
+        "before = high_water(); loss.step(sys.argv[1], tensors, size[2]);"
+        "print(high_water() - before)"
     )
     command = [sys.executable, "-c", code, name, json.dumps(size), json.dumps(sys.path)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def high_water() -> int:
-    """The largest resident memory of this process so far, in bytes; getrusage would tell its parent's."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
-    return int(line.split()[1]) * 1024
 
 
 def main() -> None:

@@ -41,6 +41,12 @@ def run(command: Sequence[str | Path], core: int = -1) -> Run:
     return Run(used.ru_utime + used.ru_stime, time.monotonic() - begun, used.ru_maxrss * 1024, said)
 
 
+def high_water() -> int:
+    """The largest resident memory of this process so far, in bytes; getrusage would tell its parent's."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) * 1024
+
+
 def middle(runs: Sequence[Run], field: str) -> float:
     """The median of one field over some runs."""
     return statistics.median(getattr(each, field) for each in runs)
