@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import GPTConfig
 from model.loss import head_loss
+from model.tied import by, embed
 
 
 class TokenEmbedding(nn.Module):
@@ -22,16 +25,29 @@ class TokenEmbedding(nn.Module):
         self.vocab_size = config.vocab_size
         self.weight = nn.Parameter(torch.empty(config.padded_vocab_size, config.d_model))
 
-    def forward(self, x: Tensor, targets: Tensor | None = None, project: bool = False) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        targets: Tensor | None = None,
+        project: bool = False,
+        path: Tensor | None = None,
+        share: bool = False,
+    ) -> Any:
         """Tokens (batch, time) int64 -> hidden (batch, time, d_model); with `project`, hidden -> logits.
 
         Logits are (batch, time, padded_vocab); those of the padding are so low that softmax makes them 0.
         With targets (batch, time) int64 too, the mean loss of those logits, which never stand whole.
+
+        Tokens with `share` -> (hidden, path): the loss that is given the path makes one gradient of the
+        matrix with the embedding (`model.tied`).
         """
+        if share:
+            return embed(x, self.weight)
         if not project:
             return F.embedding(x, self.weight)
         if targets is not None:
-            return head_loss(x, self.weight, targets, self.vocab_size)
+            weight = self.weight if path is None else by(path, self.weight)
+            return head_loss(x, weight, targets, self.vocab_size)
         # As a bias the mask is free: one fused matrix product, and no gradient reaches the padding.
         bias = self.weight.new_zeros(self.weight.size(0))
         bias[self.vocab_size :] = torch.finfo(bias.dtype).min / 2
@@ -50,9 +66,16 @@ def project(embedding: nn.Module, hidden: Tensor, targets: Tensor | None = None)
 class Head(TokenEmbedding):
     """A head with a matrix of its own, for models that do not tie it to the embedding."""
 
-    def forward(self, x: Tensor, targets: Tensor | None = None, project: bool = True) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        targets: Tensor | None = None,
+        project: bool = True,
+        path: Tensor | None = None,
+        share: bool = False,
+    ) -> Any:
         """Project hidden (batch, time, d_model) to logits (batch, time, padded_vocab), or to their loss."""
-        return super().forward(x, targets, project)
+        return super().forward(x, targets, project, path, share)
 
 
 class PositionEmbedding(nn.Module):

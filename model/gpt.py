@@ -32,11 +32,17 @@ class GPT(nn.Module):
 
         With targets (batch, time) int64, the mean loss of predicting them, in nats: a scalar.
         """
-        return self.project(self.hidden(tokens), targets)
+        if targets is None or self.head is not None:
+            return self.project(self.hidden(tokens), targets)
+        hidden, path = self.wte(tokens, share=True)  # one gradient for both roles of the matrix
+        return self.wte(self._stack(hidden), targets, project=True, path=path)  # type: ignore[no-any-return]
 
     def hidden(self, tokens: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """What the head sees: (batch, time, d_model). With caches, one a block, `tokens` continue theirs."""
-        hidden: Tensor = self.wpe(self.wte(tokens), caches[0].seen if caches else None)
+        return self._stack(self.wte(tokens), caches)
+
+    def _stack(self, embedded: Tensor, caches: list[KVCache] | None = None) -> Tensor:
+        hidden: Tensor = self.wpe(embedded, caches[0].seen if caches else None)
         for index, block in enumerate(self.h):
             hidden = block(hidden, caches[index] if caches else None)
         return self.ln_f(hidden)  # type: ignore[no-any-return]

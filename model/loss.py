@@ -45,7 +45,11 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         # In place: the matrix is large. A second backward would find this out, and raise.
-        return d_hidden.mul_(grad), d_weight.mul_(grad), None, None
+        d_hidden.mul_(grad)
+        # On a CPU a loss that nothing scales is seen at no cost; on a GPU a look would wait for it.
+        if grad.device.type != "cpu" or grad != 1:
+            d_weight.mul_(grad)
+        return d_hidden, d_weight, None, None
 
 
 def _loss_and_gradients(
@@ -54,7 +58,7 @@ def _loss_and_gradients(
     """The loss, and when wanted the gradients of `hidden` and `weight` in their dtypes (else empty)."""
     precise = torch.promote_types(hidden.dtype, torch.float32)
     kept = targets != IGNORED
-    share = (kept / kept.sum()).to(precise).unsqueeze(1)  # of each token in the mean
+    share = (kept.to(precise) / kept.sum()).unsqueeze(1)  # of each token in the mean
     targets = targets.where(kept, 0).unsqueeze(1)
     loss = torch.zeros((), dtype=precise, device=hidden.device)
     chunks = max(1, -(-hidden.size(0) * weight.size(0) // LARGEST_CHUNK))
