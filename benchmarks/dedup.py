@@ -2,6 +2,7 @@
 
     python benchmarks/dedup.py                            # speed and recall beside the peers
     python benchmarks/dedup.py --growth 10000 100000 1000000
+    python benchmarks/dedup.py --growth 100000 1000000 --every 3   # a third of the documents are copies
 
 Documents are generated: 965 words of a Zipf distribution, all of plain letters, so that every contender cuts
 them into the same words. A tenth of them are followed by a copy of known similarity. Each contender takes the
@@ -62,18 +63,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path(".peers-dedup"), help="where they are, or go")
     parser.add_argument("--growth", type=int, nargs="+", metavar="DOCUMENTS", help="measure sizes instead")
+    parser.add_argument("--every", type=int, default=11, help="which documents are copies, of growth")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         if chosen.growth:
-            growth(chosen.growth, Path(directory))
+            growth(chosen.growth, chosen.every, Path(directory))
         else:
             for number, documents in enumerate(chosen.documents):
                 names = [name for name in CONTENDERS if number == 0 or "datatrove" not in name]
                 compare(documents, names, chosen.repeats, chosen.peers, Path(directory) / str(number))
 
 
-def planted(documents: int, words: int, seed: int = 0) -> Planted:
-    """Generate documents; one in eleven is a copy of the one before it, its last words exchanged."""
+def planted(documents: int, words: int, seed: int = 0, every: int = 11) -> Planted:
+    """Generate documents; one in `every` is a copy of the one before it, its last words exchanged."""
     rng = np.random.default_rng(seed)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
     vocabulary = ["".join(rng.choice(letters, length)) for length in rng.integers(2, 11, 30_000)]
@@ -83,7 +85,7 @@ def planted(documents: int, words: int, seed: int = 0) -> Planted:
     copies: dict[int, float] = {}
     before: list[str] = []
     while len(texts) < documents:
-        if len(texts) % 11 == 10:
+        if len(texts) % every == every - 1:
             wanted = SIMILARITIES[len(copies) % len(SIMILARITIES)]
             edits = round((len(before) - GRAM + 1) * (1 - wanted) / (1 + wanted))
             other = [f"zz{vocabulary[n]}" for n in rng.integers(0, len(vocabulary), edits)]
@@ -168,7 +170,7 @@ def compare(documents: int, names: list[str], repeats: int, peers: Path, directo
         )
 
 
-def growth(sizes: list[int], directory: Path) -> None:
+def growth(sizes: list[int], every: int, directory: Path) -> None:
     """Print what the verdicts on so many documents cost, and then those on a tenth as many more."""
     print("| documents | CPU s | us a document | peak MB | files | index, bytes a document ", end="")
     print("| next tenth: CPU s | us a document | peak MB |")
@@ -177,7 +179,7 @@ def growth(sizes: list[int], directory: Path) -> None:
         root = directory / str(size)
         corpus = Corpus.create(root, Recipe(name="bench", select=Select(near_duplicates=NearDuplicates())))
         row = f"| {size:,} "
-        made = planted(size + size // 10, 200).texts
+        made = planted(size + size // 10, 200, every=every).texts
         for name, first, last in [("one", 0, size), ("two", size, size + size // 10)]:
             add(corpus, name, made[first:last], first)
             command = [sys.executable, PEERS / "ours.py", root, directory / "kept"]
