@@ -41,6 +41,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed
 from deepspeed.pipe import DualPipeVModule, LayerSpec, PipelineModule, TiedLayerSpec
 from deepspeed.runtime.zero.linear import LinearFunctionForZeroStage3
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from deepspeed.utils import logger
 
 log = logging.getLogger("outbound")
@@ -279,6 +280,9 @@ def _initialise_deepspeed(
     engine, *_ = deepspeed.initialize(
         model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
     )
+    if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
+        # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
+        engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
     if config.train.flex_attention and (reason := adopt(module, config.model.n_ctx, FlexKernel())):
         log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
     return engine
@@ -291,8 +295,12 @@ def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
         # Every step says its own number; dualpipev wants so many from the start.
         "gradient_accumulation_steps": config.parallel.parts,
         "gradient_clipping": config.optimizer.clip,  # always said: the default has changed between versions
-        # Of ZeRO-3's linear layer, see _let_go_of_weights.
-        "zero_optimization": {"stage": config.parallel.zero, "memory_efficient_linear": False},
+        "zero_optimization": {
+            "stage": config.parallel.zero,
+            # Else ZeRO-1 in fp32 copies gradients into a buffer of 5e8 elements that it allocates every step.
+            "contiguous_gradients": config.parallel.zero > 1,
+            "memory_efficient_linear": False,  # ZeRO-3's linear layer, see _let_go_of_weights
+        },
         "steps_per_print": None,
         **device.precision,
     }

@@ -155,6 +155,9 @@ def _buffers(parameters: int, layout: Layout, width: int) -> float:
     if layout.zero == 3:
         copied = min(parameters / layout.data, SUB_GROUP)  # in the update, when no layer is gathered
         return max(width * min(parameters, GATHERED), 4 * copied) + width * BUCKET
-    if layout.zero == 2 or (layout.zero == 1 and width == 4):
+    if layout.zero == 2:
         return width * BUCKET  # DeepSpeedZeroOptimizer's bucket has its full size in the smallest model
-    return 0 if layout.data == 1 else 4 * min(parameters, BUCKET)
+    reduced = 0 if layout.data == 1 else 4 * min(parameters, BUCKET)
+    # In fp32 the share that Adam steps is copied into one flat gradient, after the reduction.
+    stepped = 4 * parameters / layout.data if layout.zero == 1 and width == 4 else 0
+    return max(reduced, stepped)
