@@ -17,8 +17,10 @@ from statistics import median
 import numpy as np
 
 from model import GPTConfig
+from pipeline.cut import stages_of
+from pipeline.partition import layer_costs
 from pipeline.plan.hardware import GPUS, Rates, Shares
-from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.layout import Layout
 from pipeline.plan.time import OURS, Program, Work, stage_work, step_time
 
 ROWS = Path(__file__).parent / "plan_rows.csv"
@@ -84,7 +86,7 @@ class Row:
     def seconds(self, shares: Shares, program: Program | None = None) -> float:
         """Predict a step of the row's program, or of another."""
         rates = Rates.of(MACHINES[self.gpu], shares, gpus_per_node=min(8, self.layout.gpus))
-        stages = stages_of(self.model, self.layout.pipeline)
+        stages = stages_of(self.model, self.layout)
         program = program or PROGRAMS[self.source]
         return step_time(self.model, stages, self.layout, self.sequences, rates, "bf16", program).total
 
@@ -130,8 +132,7 @@ def fitted(given: Iterable[Row]) -> Shares:
 
 
 def _work(row: Row) -> Work:
-    (layers,) = stages_of(row.model, 1)
-    return stage_work(row.model, layers, 2, row.layout.checkpointing, PROGRAMS[row.source])
+    return stage_work(row.model, layer_costs(row.model), 2, row.layout.checkpointing, PROGRAMS[row.source])
 
 
 def _row(line: dict[str, str]) -> Row:

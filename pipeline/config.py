@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dataprep import store
 from model import PRESETS, GPTConfig
 from pipeline.errors import UsageError
-from pipeline.partition import layer_costs, partition
+from pipeline.partition import layer_costs, partition, whole_blocks
 from pipeline.sources import Sources
 
 BF16_WITHOUT_ZERO = (
@@ -136,6 +136,9 @@ class Parallel(Section):
     schedule: Literal["1f1b", "dualpipev"] = "1f1b"
     """How micro-batches pass the stages; `dualpipev` (experimental) folds twice as many over the ranks, so
     that the last rank turns round at once and the bubble is smaller."""
+    cut: list[Annotated[int, Field(ge=0)]] | None = None
+    """How many blocks each part holds, the first beside the embeddings, the last beside the head. Absent: the
+    cut whose slowest part should be the fastest."""
     activation_checkpointing: bool = False
     """Keep only what enters each block, and compute its inside again for the backward pass: about a third
     more arithmetic for a fraction of the activations' memory, and the same gradients."""
@@ -444,10 +447,17 @@ def _impossible(config: RunConfig) -> list[str]:
             f"train.tokens: {config.train.tokens} is less than one quantum of {batch.quantum} sequences "
             f"of {config.model.n_ctx}"
         )
+    costs, parts, cut = layer_costs(config.model), config.parallel.parts, config.parallel.cut
     try:
-        partition(layer_costs(config.model), config.parallel.parts)
+        partition(costs, parts)
     except ValueError as error:
         found.append(f"parallel.pipeline: {error}")
+    try:
+        whole_blocks(costs, cut or [config.model.n_layer])
+    except ValueError as error:
+        found.append(f"parallel.cut: {error}")
+    if cut is not None and len(cut) != parts:
+        found.append(f"parallel.cut: {cut} has {len(cut)} entries, and the layout {parts} parts")
     return found
 
 

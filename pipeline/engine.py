@@ -29,9 +29,10 @@ from model.layers import Layer, layers
 from model.names import canonical_name
 from pipeline.batches import MicroBatch
 from pipeline.config import BF16_WITHOUT_ZERO, RunConfig
+from pipeline.cut import stage_bounds
 from pipeline.device import Device
 from pipeline.errors import UsageError
-from pipeline.partition import DECAY, NO_DECAY, layer_costs, partition
+from pipeline.partition import DECAY, NO_DECAY
 from pipeline.state import fill, optimizer_within, shape
 from pipeline.stopwatch import Stopwatch
 
@@ -97,7 +98,7 @@ class PipelineEngine:
     def __init__(self, config: RunConfig, device: Device) -> None:
         kind = _FoldedStages if config.parallel.schedule == "dualpipev" else _Stages
         with torch.no_grad():  # it broadcasts tied weights, which autograd would remember and warn of
-            module = kind(config.model, config.parallel.pipeline, config.parallel.parts)
+            module = kind(config.model, config.parallel.pipeline, stage_bounds(config, device.type))
         self.parameters = _prepare(module, config)
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
@@ -202,10 +203,10 @@ class PlainEngine:
 
 
 class _Stages(PipelineModule):  # type: ignore[misc]
-    """DeepSpeed's pipeline with the cut of `pipeline.partition`; its own methods can make a stage hang."""
+    """DeepSpeed's pipeline with the cut of `pipeline.cut`; its own methods can make a stage hang."""
 
-    def __init__(self, config: GPTConfig, stages: int, parts: int) -> None:
-        self._bounds = partition(layer_costs(config), parts)
+    def __init__(self, config: GPTConfig, stages: int, bounds: list[int]) -> None:
+        self._bounds = bounds
         super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
         if (last := self._last_functions()) is not None:
             # The head is the loss: given the targets too, it keeps the logits from ever standing whole.

@@ -20,13 +20,14 @@ from dataprep import store
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import RunState
 from pipeline.config import RunConfig, check_layout, save_config
+from pipeline.cut import stage_bounds
 from pipeline.device import Device, find_device, measured_flops, peak_memory_bytes
 from pipeline.engine import Engine, build_engine
 from pipeline.errors import RunError
 from pipeline.ledger import Ledger
 from pipeline.measures import Report, over_ranks, stream_hash
 from pipeline.monitor import Monitor, keep_funnel, wandb_id
-from pipeline.partition import describe, layer_costs, partition, training_flops_per_token
+from pipeline.partition import describe, layer_costs, training_flops_per_token
 from pipeline.ranks import Place, gather_int64, gather_json, join
 from pipeline.resume import diverged, restore, save
 from pipeline.schedule import batch_size, learning_rate
@@ -265,8 +266,7 @@ class _Trainer:
 
     def _announce(self, monitor: Monitor, then: RunState | None) -> None:
         stages = self.config.parallel.pipeline
-        costs = layer_costs(self.config.model)
-        log.info(describe(costs, partition(costs, self.config.parallel.parts)))
+        log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
         monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from model import GPTConfig
 
@@ -45,27 +46,35 @@ def training_flops_per_token(config: GPTConfig) -> float:
     return 3 * sum(layer.flops for layer in layer_costs(config))
 
 
-def partition(costs: list[LayerCost], stages: int) -> list[int]:
+def partition(costs: list[LayerCost], stages: int, weights: Sequence[float] | None = None) -> list[int]:
     """Cut the layers so that the dearest stage is as cheap as can be: `stages` + 1 bounds, 0 to len(costs).
+
+    weights: what each layer counts, in any unit; its operations when absent.
 
     Every stage gets a parameter of each optimizer group. DeepSpeed all-reduces the gradient norm once a
     group a stage has, and hangs when stages differ (its issues 1522 and 5078).
 
     Raises ValueError when there are too few layers for that.
     """
-    every = frozenset[str]().union(*(layer.groups for layer in costs))
+    every = _groups(costs)
+    sums = [0.0, *accumulate(weights if weights is not None else [layer.flops for layer in costs])]
 
     @cache
     def best(first: int, left: int) -> tuple[float, tuple[int, ...]] | None:
         """The cheapest cut of costs[first:] into `left` stages: (dearest stage, bounds after first)."""
         if left == 1:
             complete = first < len(costs) and _groups(costs[first:]) == every
-            return (_flops(costs[first:]), (len(costs),)) if complete else None
+            return (sums[-1] - sums[first], (len(costs),)) if complete else None
         found: tuple[float, tuple[int, ...]] | None = None
+        held = frozenset[str]()
         for cut in range(first + 1, len(costs)):
-            if _groups(costs[first:cut]) != every or (rest := best(cut, left - 1)) is None:
+            held |= costs[cut - 1].groups
+            mine = sums[cut] - sums[first]
+            if found is not None and mine >= found[0]:
+                break
+            if held != every or (rest := best(cut, left - 1)) is None:
                 continue
-            dearest = max(_flops(costs[first:cut]), rest[0])
+            dearest = max(mine, rest[0])
             if found is None or dearest < found[0]:
                 found = dearest, (cut, *rest[1])
         return found
@@ -79,6 +88,25 @@ def partition(costs: list[LayerCost], stages: int) -> list[int]:
     return [0, *cut[1]]
 
 
+def whole_blocks(costs: list[LayerCost], blocks: Sequence[int]) -> list[int]:
+    """Bounds of stages with so many blocks each; embeddings go to the first, final norm and head to the last.
+
+    >>> whole_blocks(layer_costs(GPTConfig(n_layer=4, n_head=1, d_model=8, n_ctx=8, vocab_size=8)), [3, 1])
+    [0, 5, 8]
+
+    Raises ValueError when those are not the model's blocks, or a stage lacks an optimizer group.
+    """
+    count = sum(layer.name.startswith("h.") for layer in costs)
+    if sum(blocks) != count:
+        raise ValueError(f"{list(blocks)} are {sum(blocks)} blocks, and the model has {count}")
+    first = next(place for place, layer in enumerate(costs) if layer.name.startswith("h."))
+    bounds = [0, *(first + held for held in accumulate(blocks[:-1])), len(costs)]
+    for stage, (low, high) in enumerate(pairwise(bounds)):
+        if _groups(costs[low:high]) != _groups(costs):
+            raise ValueError(f"stage {stage} of {list(blocks)} needs a block (DeepSpeed would hang)")
+    return bounds
+
+
 def _most_stages(costs: list[LayerCost], every: frozenset[str]) -> int:
     """Count the stages when each is cut as soon as it holds every group."""
     stages, held = 0, frozenset[str]()
@@ -90,16 +118,13 @@ def _most_stages(costs: list[LayerCost], every: frozenset[str]) -> int:
 
 
 def describe(costs: list[LayerCost], bounds: list[int]) -> str:
-    """Name each stage's layers and its share of the cost, for the log."""
-    total = _flops(costs)
+    """Name each stage's layers and its share of the operations, for the log."""
+    total = sum(layer.flops for layer in costs)
     return "; ".join(
-        f"stage {stage}: {costs[first].name}..{costs[last - 1].name} {_flops(costs[first:last]) / total:.0%}"
+        f"stage {stage}: {costs[first].name}..{costs[last - 1].name} "
+        f"{sum(layer.flops for layer in costs[first:last]) / total:.0%}"
         for stage, (first, last) in enumerate(pairwise(bounds))
     )
-
-
-def _flops(costs: list[LayerCost]) -> float:
-    return sum(layer.flops for layer in costs)
 
 
 def _groups(costs: list[LayerCost]) -> frozenset[str]:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
-
-from model import GPTConfig
-from pipeline.partition import LayerCost, layer_costs, partition
 
 
 @dataclass(frozen=True)
@@ -21,6 +16,8 @@ class Layout:
     """Sequences of one forward pass."""
     checkpointing: bool = False
     """Blocks keep their inputs only, and are computed again in the backward pass."""
+    cut: tuple[int, ...] | None = None
+    """Blocks of each stage; None: as the engine balances them."""
 
     @property
     def gpus(self) -> int:
@@ -30,10 +27,3 @@ class Layout:
     def micro_batches(self, sequences: int) -> int:
         """Micro-batches of one replica in a step of so many sequences."""
         return sequences // (self.micro * self.data)
-
-
-@cache
-def stages_of(model: GPTConfig, pipeline: int) -> list[list[LayerCost]]:
-    """The layers of each stage, cut as the engine cuts them."""
-    costs = layer_costs(model)
-    return [costs[first:last] for first, last in pairwise(partition(costs, pipeline))]

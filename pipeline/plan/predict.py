@@ -8,9 +8,10 @@ from functools import cache
 
 from model import GPTConfig
 from pipeline.config import RunConfig
-from pipeline.partition import LayerCost, training_flops_per_token
+from pipeline.cut import stages_of
+from pipeline.partition import LayerCost, layer_costs, training_flops_per_token
 from pipeline.plan.hardware import GIB, Rates, usable_bytes
-from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.layout import Layout
 from pipeline.plan.memory import Bytes, in_flight, stage_bytes, stage_parameters
 from pipeline.plan.time import StepTime, step_time
 from pipeline.schedule import batch_size
@@ -75,7 +76,7 @@ class Prediction:
 def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
     """Predict a run; whether the layout divides the batch is for `pipeline.plan.search` to know."""
     model, full = config.model, config.batch.sequences
-    cut = stages_of(model, layout.pipeline)
+    cut = stages_of(model, layout, "cpu" if cluster.name == "cpu" else "cuda")
     count = layout.micro_batches(full)
     stages = [
         Stage(
@@ -126,9 +127,8 @@ def _steps(samples: int, full: int, quantum: int, ramp_start: int, ramp_samples:
 
 def parameters(model: GPTConfig) -> int:
     """Of the whole model, without the vocabulary's padding."""
-    (layers,) = stages_of(model, 1)
     padding = (model.padded_vocab_size - model.vocab_size) * model.d_model
-    return stage_parameters(model, layers) - padding * (1 if model.tied else 2)
+    return stage_parameters(model, layer_costs(model)) - padding * (1 if model.tied else 2)
 
 
 def _too_large(stages: list[Stage], cluster: Cluster) -> str | None:

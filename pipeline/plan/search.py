@@ -28,6 +28,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
             zero=parallel.zero,
             micro=config.batch.micro,
             checkpointing=parallel.activation_checkpointing,
+            cut=tuple(parallel.cut) if parallel.cut and parallel.schedule == "1f1b" else None,
         ),
         cluster,
     )

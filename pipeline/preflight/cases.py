@@ -67,6 +67,7 @@ class Case:
         layout = "x".join(f"{axis}{ranks}" for axis, ranks in spread.items() if ranks > 1) or "one process"
         more: list[str] = [parallel.schedule] if parallel.schedule != "1f1b" else []
         more += ["activation checkpointing"] if parallel.activation_checkpointing else []
+        more += ["cut " + "+".join(map(str, parallel.cut))] if parallel.cut else []
         return " ".join([self.precision, layout, f"ZeRO-{parallel.zero}", *more])
 
     @property
@@ -120,6 +121,7 @@ CASES = [
         )
     ),
     _case("fp32", 2, zero=0),
+    _case("fp32", 2, pipeline=2, cut=[1, 3]),
     _case("fp32", 2, pipeline=2, schedule="dualpipev", activation_checkpointing=True),
     *(_case(precision, 2, zero=3) for precision in ("fp32", "bf16")),
     _case("fp32", 2, zero=3, activation_checkpointing=True),

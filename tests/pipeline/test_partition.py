@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import pytest
@@ -51,7 +52,10 @@ def test_no_contiguous_cut_is_better(drawn: list[tuple[int, frozenset[str]]], st
     all_cuts = [[0, *inner, len(costs)] for inner in combinations(range(1, len(costs)), stages - 1)]
     possible = [cost for cost in map(dearest, all_cuts) if cost is not None]
     if possible:
-        assert dearest(partition(costs, stages)) == min(possible)
+        found = partition(costs, stages)
+        assert dearest(found) == min(possible)
+        weights = [cost.flops for cost in costs]
+        assert partition([replace(cost, flops=1.0) for cost in costs], stages, weights) == found
     else:
         with pytest.raises(ValueError, match="use at most"):
             partition(costs, stages)

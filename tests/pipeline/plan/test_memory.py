@@ -18,8 +18,10 @@ import yaml
 from model import GPT, PRESETS, GPTConfig
 from model.block import Block
 from pipeline.config import load_ahead
+from pipeline.cut import stages_of
+from pipeline.partition import layer_costs
 from pipeline.plan.hardware import Rates
-from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.layout import Layout
 from pipeline.plan.memory import block_activation_bytes, layer_tensors, stage_bytes, stage_parameters
 from pipeline.plan.predict import Cluster, parameters
 from pipeline.plan.search import configured
@@ -102,7 +104,7 @@ def measure(config: Path, processes: int, precision: str) -> list[dict[str, int]
 def test_parameters_are_counted_layer_by_layer(name: str) -> None:
     with torch.device("meta"):
         model = GPT(PRESETS[name])
-    (layers,) = stages_of(PRESETS[name], 1)
+    layers = layer_costs(PRESETS[name])
     held = {layer.name: 0 for layer in layers}
     for path, parameter in model.named_parameters():
         owner = next(layer for layer in held if path.startswith(f"{layer}."))
@@ -115,8 +117,8 @@ def test_parameters_are_counted_layer_by_layer(name: str) -> None:
 
 def test_a_tied_matrix_stands_on_both_ends_of_a_pipeline() -> None:
     model = GPTConfig(**MODEL)
-    whole = stage_parameters(model, stages_of(model, 1)[0])
-    ends = sum(stage_parameters(model, layers) for layers in stages_of(model, 2))
+    whole = stage_parameters(model, layer_costs(model))
+    ends = sum(stage_parameters(model, layers) for layers in stages_of(model, Layout(2, 1, 1, 1)))
     assert ends - whole == sum(layer_tensors(model, "wte"))
 
 
@@ -146,7 +148,7 @@ def test_a_block_keeps_the_activations_that_are_counted(
 
 def test_more_replicas_share_the_optimizer_out_and_nothing_else() -> None:
     model = GPTConfig(**MODEL)
-    stages = stages_of(model, 1)
+    stages = [layer_costs(model)]
     one, four = (stage_bytes(model, stages, 0, Layout(1, n, 1, 2), 1, "bf16") for n in (1, 4))
     assert four.optimizer == one.optimizer / 4
     assert dataclasses.replace(four, optimizer=0, buffers=0) == dataclasses.replace(

@@ -16,8 +16,10 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, check_layout, load_ahead
+from pipeline.cut import stages_of
+from pipeline.partition import layer_costs
 from pipeline.plan.hardware import FITTED, GPUS, Rates, usable_bytes
-from pipeline.plan.layout import Layout, stages_of
+from pipeline.plan.layout import Layout
 from pipeline.plan.memory import in_flight, stage_bytes
 from pipeline.plan.predict import Cluster, predict, steps
 from pipeline.plan.search import configured, layouts, ranked
@@ -59,7 +61,7 @@ def test_every_layout_of_the_search_is_one_that_training_takes() -> None:
         parallel = config.parallel.model_copy(update={"pipeline": layout.pipeline, "zero": layout.zero})
         batch = config.batch.model_copy(update={"micro": layout.micro})
         check_layout(config.model_copy(update={"parallel": parallel, "batch": batch}), layout.gpus)
-        stages_of(config.model, layout.pipeline)
+        stages_of(config.model, layout)
         assert layout.zero == 1 or layout.pipeline == 1
 
 
@@ -117,8 +119,7 @@ def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
     plan = benchmark()
     for row in plan["rows"]():
         if not row.source.startswith(("torchtitan", "TinyLlama")):
-            (layers,) = stages_of(row.model, 1)
-            needed = stage_bytes(row.model, [layers], 0, row.layout, 1, "bf16").total
+            needed = stage_bytes(row.model, [layer_costs(row.model)], 0, row.layout, 1, "bf16").total
             assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
 
 
