@@ -27,7 +27,7 @@ FORMAT = "outbound-bands/2"
 HEADER_BYTES = 256
 HASH_BITS = 59
 KEYS_PER_TASK = 1 << 21
-"""One task joins about as many keys; it takes some 150 MB of memory."""
+"""One task joins about as many keys; it takes some 400 MB of memory."""
 
 
 @dataclass(frozen=True)

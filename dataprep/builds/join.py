@@ -3,7 +3,7 @@
 The partitions' buckets in the range become the increment's index file, and meet the files of the increments
 before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
 a bucket may hold millions, costs a list of 64 and one line a document. Memory: the keys of the range, about
-70 bytes each: some 2 million, and at most half as many more, for a bucket of more documents is cut between
+200 bytes each: some 2 million, and at most half as many more, for a bucket of more documents is cut between
 them. Older files are mapped and touched only where keys meet.
 """
 
