@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dataprep import store
@@ -115,8 +115,14 @@ class Checkpoint:
                 raise RunError(f"{path / MANIFEST}: was altered: its hash does not fit")
             if body["format"] != FORMAT:
                 raise RunError(f"{path / MANIFEST}: format {body['format']!r}, expected {FORMAT!r}")
-            return Checkpoint(path, RunState(**body["state"]), body["files"], body["tensors"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            files = {
+                name: {k: facts[k] for k in ("bytes", "xxh3_128")} for name, facts in body["files"].items()
+            }
+            named = {*files, *body["tensors"].values()}
+            if strange := [name for name in named if name not in files or Path(name).name != name]:
+                raise RunError(f"{path / MANIFEST}: {strange[0]!r} is none of its files")
+            return Checkpoint(path, RunState(**body["state"]), files, body["tensors"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path / MANIFEST}: not readable: {error}") from None
 
     def damage(self, names: Iterable[str]) -> str | None:
@@ -132,10 +138,25 @@ class Checkpoint:
         return None
 
     def tensor(self, name: str) -> Tensor:
-        """Read one tensor, such as "weight/h.0.attn.qkv.weight" or "exp_avg/wte.weight"."""
-        with safe_open(self.path / self.tensors[name], framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
+        """Read one tensor, such as "weight/h.0.attn.qkv.weight" or "exp_avg/wte.weight".
+
+        Raises RunError when it is not there.
+        """
+        if name not in self.tensors:
+            raise RunError(f"{self.path / MANIFEST}: lists no tensor {name}: is it of another model?")
+        path = self.path / self.tensors[name]
+        try:
+            with safe_open(path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{path}: not readable as safetensors ({error}): restore it from a copy") from None
         return tensor
+
+
+def tidy(run: Path) -> None:
+    """Remove what attempts that died while they wrote have left, by one process while no other writes."""
+    for leftover in (run / "checkpoints").glob("writing-*"):
+        shutil.rmtree(leftover)
 
 
 def newest(run: Path) -> Iterator[Path]:
@@ -184,8 +205,7 @@ class Writer:
 
     def prepare(self) -> None:
         """Make room, by one rank before the others write; what a dead attempt left goes."""
-        for leftover in self.path.parent.glob("writing-*"):
-            shutil.rmtree(leftover)
+        tidy(self.path.parent.parent)
         self.beside.mkdir(parents=True)
 
     def share(self, rank: int) -> Path:

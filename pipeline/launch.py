@@ -15,6 +15,7 @@ from types import FrameType
 
 from pipeline.errors import RunError, UsageError
 from pipeline.stop import SIGNALS
+from pipeline.watchdog import STALLED
 
 POLL_S = 0.05
 REMEDY = "the others were ended; the same command resumes from the last checkpoint"
@@ -84,11 +85,7 @@ def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunEr
     killed, bugs = [], []
     for rank in failed:
         code, words = workers[rank].returncode, workers[rank].communicate()[0].splitlines()
-        said = (
-            json.loads(words[-1])
-            if words
-            else {"message": f"rank {rank} ended with code {code}", "bug": True}
-        )
+        said = json.loads(words[-1]) if words else {"message": _unexplained(rank, code), "bug": True}
         if code < 0:
             killed.append(RunError(f"rank {rank} was killed by {signal.Signals(-code).name}: {REMEDY}"))
         elif said["bug"]:
@@ -96,6 +93,13 @@ def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunEr
         else:
             return (UsageError if said["usage"] else RunError)(said["message"])
     return (killed or bugs)[0]
+
+
+def _unexplained(rank: int, code: int) -> str:
+    found = f"rank {rank} ended with code {code}: the run's log.txt says more"
+    if code == STALLED:  # as of other failures, but those speak
+        found += f", and stacks-rank-{rank:05d}.txt where it waited if no step came (guards.stall_s)"
+    return f"{found}; {REMEDY}"
 
 
 def _free_port() -> int:

@@ -50,9 +50,10 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
     check_layout(config, place.world)
     device = find_device(place.local_rank, config.train.precision)
     with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
-        join(place, device.backend, 2 * config.guards.stall_s)
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
         with Watchdog(config.guards.stall_s, stacks) as watchdog:
+            join(place, device.backend, 2 * config.guards.stall_s)
+            watchdog.beat()
             try:
                 _agree_on(sources, device)
                 trainer = _build(config, sources, place, device, watchdog)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from dataprep import store
 from pipeline.config import RunConfig
 from pipeline.measures import in_words
+from pipeline.run_files import read_json
 from pipeline.sampling import Sampler
 from pipeline.sources import Sources
 
@@ -94,7 +95,7 @@ def truncate_metrics(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             row = json.loads(line)
         except ValueError:
@@ -120,7 +121,7 @@ def keep_funnel(run: Path, sources: Sources) -> None:
     for name, source in sources.by_name.items():
         path = source.generation.directory / f"funnel-{source.generation.number}.json"
         if path.exists():
-            funnels[name] = json.loads(path.read_text())
+            funnels[name] = read_json(path)
         else:
             log.info("no corpus funnel is shown: %s is not there", path)
     if funnels:
@@ -131,7 +132,7 @@ def _funnel_row(run: Path) -> dict[str, int]:
     """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
     path = run / "funnel.json"
     row: dict[str, int] = {}
-    for source, stages in json.loads(path.read_text()).items() if path.exists() else ():
+    for source, stages in read_json(path).items() if path.exists() else ():
         for stage in stages:
             name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
             row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}

@@ -5,7 +5,6 @@ Self-contained: styles and pictures are inside, nothing is loaded from anywhere.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from pipeline.figures import (
     loss_picture,
     sites_picture,
 )
+from pipeline.run_files import read_json, whole_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
@@ -139,18 +139,14 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     if not path.exists():
         raise RunError(f"{path}: there is no such file; expected the directory of a training run")
-    *lines, _ = path.read_text().split("\n")
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise RunError(f"{path}: damaged ({error}); resuming the run mends it") from None
+    return whole_lines(path)
 
 
 def read_curve(run: Path) -> Curve:
     """Read a run's curve from its `metrics.jsonl` and, when it has ended, `summary.json`."""
     rows = read_metrics(run)
     summary = run / "summary.json"
-    ended = json.loads(summary.read_text()) if summary.exists() else {}
+    ended = read_json(summary) if summary.exists() else {}
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}
     return Curve(

@@ -12,7 +12,7 @@ import xxhash
 
 from model.names import padded, unpadded
 from pipeline import state
-from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest, retire
+from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest, retire, tidy
 from pipeline.config import RunConfig
 from pipeline.engine import Engine
 from pipeline.errors import RunError, UsageError
@@ -179,6 +179,8 @@ def _find_together(run: Path, place: Place, device: str) -> Checkpoint | None:
 
     checkpoint = find(run, share, agree)
     dist.barrier()  # nobody looks any more at those that now go
+    if place.rank == 0:
+        tidy(run)  # at once: what filled the disk must not be in the way of going on
     if checkpoint and place.rank == 0:
         for path in newest(run):
             if path == checkpoint.path:

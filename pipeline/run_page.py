@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +10,7 @@ from typing import Any
 from pipeline import sampling
 from pipeline.figures import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
 from pipeline.report import TEMPLATES, read_curve, read_metrics
+from pipeline.run_files import read_json
 
 PANELS = (
     ("lr", "Learning rate", "At each step.", "rate", ("lr",)),
@@ -115,7 +115,7 @@ def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
     from dataprep.funnel import StageCount
 
     path = run / "funnel.json"
-    for source, stages in json.loads(path.read_text()).items() if path.exists() else ():
+    for source, stages in read_json(path).items() if path.exists() else ():
         yield source, [StageCount(**stage) for stage in stages]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import RunError
+from pipeline.run_files import whole_lines
 
 TOKENS = 64
 LAST_S = 120.0
@@ -73,10 +74,7 @@ class Sampler:
 def read(run: Path) -> list[dict[str, Any]]:
     """All samples of a run so far."""
     path = run / "samples.jsonl"
-    if not path.exists():
-        return []
-    *lines, _ = path.read_text().split("\n")
-    return [json.loads(line) for line in lines]
+    return whole_lines(path) if path.exists() else []
 
 
 def write(run: Path) -> None:

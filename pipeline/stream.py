@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def expand(pattern: str, generation: Generation) -> tuple[Streamed, ...]:
     if "{shard}" in pattern:
         urls = [pattern.replace("{shard}", name) for name in known]
     elif "*" in pattern and not pattern.startswith("pipe:"):
-        urls = sorted(glob(pattern))
+        # Whole paths, so that a file that is called "pipe:..." is no command.
+        urls = sorted(str(Path(path).absolute()) for path in glob(pattern))
     else:
         urls = list(expand_urls(pattern))
     found: dict[str, Streamed] = {}

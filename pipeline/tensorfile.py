@@ -52,9 +52,14 @@ class TensorFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as failed:
+            if kind is None:
+                raise self._failure(failed) from None
 
     def write(self, name: str, tensor: Tensor) -> None:
         """Append the next tensor; ValueError when another was due."""
@@ -70,5 +75,13 @@ class TensorFile:
 
     def _put(self, data: bytes) -> None:
         self._digest.update(data)
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError as failed:
+            raise self._failure(failed) from None
         self._bytes += len(data)
+
+    def _failure(self, failed: OSError) -> OSError:
+        """Name the file, which the system does not; it goes, so that a full disk has its room back."""
+        self.path.unlink(missing_ok=True)
+        return OSError(failed.errno, failed.strerror, str(self.path))

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.store import hash_file
+from dataprep.tokens.generation import plain
 from pipeline.errors import RunError
 
 FORMAT = "outbound-tokens/2"
@@ -102,7 +103,7 @@ def _split(directory: Path, body: dict[str, Any]) -> Split:
         unigram_entropy_nats=body["unigram_entropy_nats"],
         shards=tuple(
             Shard(
-                path=directory / shard["path"],
+                path=directory / plain(shard["path"]),
                 bytes=shard["bytes"],
                 xxh3_128=shard["xxh3_128"],
                 blocks=tuple((offset, tokens) for offset, tokens in shard["blocks"]),
@@ -158,6 +159,7 @@ class TokenStream:
 
     def _map(self, index: int) -> npt.NDArray[np.uint8]:
         if index not in self._maps:
+            _check(self._shards[index], verify=False)  # since the start it may have been removed or replaced
             self._maps[index] = np.memmap(self._shards[index].path, dtype=np.uint8, mode="r")
         return self._maps[index]
 

@@ -16,6 +16,8 @@ from threading import Event, Thread
 
 STALLED = 1
 """The exit code, as of any failure: the launcher ends the others, and the job can be requeued."""
+TELL_S = 10.0
+"""What hangs may be the filesystem that the stacks go to: then the process leaves without them."""
 
 log = logging.getLogger("outbound")
 
@@ -23,11 +25,18 @@ log = logging.getLogger("outbound")
 class Watchdog:
     """Use as `with Watchdog(...) as dog`, and call `dog.beat()` at least every `limit_s` seconds."""
 
-    def __init__(self, limit_s: float, stacks: Path, leave: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        limit_s: float,
+        stacks: Path,
+        leave: Callable[[int], object] = os._exit,
+        tell_s: float = TELL_S,
+    ) -> None:
         """limit_s: 0 watches nothing. stacks: the file that the stacks of all threads go to."""
         self._limit_s = limit_s
         self._stacks = stacks
         self._leave = leave
+        self._tell_s = tell_s
         self._last = time.monotonic()
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True, name="watchdog")
@@ -47,8 +56,17 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over.wait(self._limit_s / 10):
             if time.monotonic() - self._last > self._limit_s:
-                with self._stacks.open("w") as file:
-                    faulthandler.dump_traceback(file)
-                log.error("no step in %g s (guards.stall_s): see %s", self._limit_s, self._stacks)
+                telling = Thread(target=self._tell, daemon=True)
+                telling.start()
+                telling.join(self._tell_s)
                 self._leave(STALLED)
                 return
+
+    def _tell(self) -> None:
+        try:
+            with self._stacks.open("w") as file:
+                faulthandler.dump_traceback(file)
+        except OSError as error:
+            log.error("%s: %s", self._stacks, error)
+            faulthandler.dump_traceback()
+        log.error("no step in %g s (guards.stall_s): see %s", self._limit_s, self._stacks)

@@ -63,9 +63,13 @@ def open_weights(where: Path) -> Weights:
     tokenizer = _tokenizer_of(where)
     if tokenizer and tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
         raise RunError(f"{where / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
+    try:
+        config = GPTConfig(**checkpoint.state.config["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{checkpoint.path}: describes no model ({error!r}): restore it from a copy") from None
     return Weights(
         where,
-        GPTConfig(**checkpoint.state.config["model"]),
+        config,
         lambda name: checkpoint.tensor(f"weight/{name}"),
         tokenizer,
         checkpoint.state.step,

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from dataprep.errors import DataError
+from dataprep.store import full
 from pipeline.errors import RunError, UsageError
 from pipeline.stop import StopRequest
 
@@ -45,11 +47,11 @@ def attempt(work: Callable[[], None], report: TextIO) -> int:
     rank = os.environ["RANK"]
     try:
         work()
-    except RunError as error:
+    except (RunError, DataError) as error:
         return _tell(report, str(error), usage=isinstance(error, UsageError))
     except OSError as error:  # a full disk, a directory that cannot be written
         logging.getLogger("outbound").info(traceback.format_exc())
-        return _tell(report, f"rank {rank}: {error}")
+        return _tell(report, f"rank {rank}: {full(error) or error}")
     except Exception as error:
         logging.getLogger("outbound").info(traceback.format_exc())  # the terminal gets one line
         line = f"{type(error).__name__}: {error}".partition("\n")[0]

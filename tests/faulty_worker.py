@@ -1,13 +1,19 @@
 """A rank of a training run to which something happens: started as pipeline.worker is.
 
 FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of this rank not finite in those
-steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order.
+steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order;
+{"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.loop.save", "call": 2,
+"deed": "stall"} stalls, dies or raises at that call of a function.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pkgutil
+import resource
+import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -54,7 +60,37 @@ def put_noise(first: int, last: int) -> None:
     sources.Samples.__call__ = scrambled  # type: ignore[method-assign]
 
 
+def fail(deed: str) -> None:
+    """What happens to the rank."""
+    if deed == "stall":
+        time.sleep(1e6)
+    elif deed == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise ValueError("a mistake of this rank")
+
+
+def fail_at(function: str, call: int, deed: str) -> None:
+    """Let it happen just before the call of that number of a function."""
+    owner, _, name = function.rpartition(".")
+    holder = pkgutil.resolve_name(owner)
+    original = getattr(holder, name)
+    calls = 0
+
+    def faulty(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            fail(deed)
+        return original(*arguments, **named)
+
+    setattr(holder, name, faulty)
+
+
 if __name__ == "__main__":
+    if "at" in FAULT:
+        fail_at(FAULT["at"], FAULT["call"], FAULT["deed"])
+    if "file_bytes" in FAULT:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FAULT["file_bytes"], resource.RLIM_INFINITY))
     if "nan_steps" in FAULT:
         break_gradients(FAULT["nan_steps"])
     if "noise" in FAULT:

@@ -160,7 +160,7 @@ def _start(function: str) -> subprocess.Popen[bytes]:
     code = f"from dataprep.documents.sandbox import serve; serve({function!r})"
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],  # -P: the user's folder is not searched
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},

@@ -7,6 +7,7 @@ changes any, all of them at once (see `erase`).
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dataprep.store import Output, write_once
 
 FORMAT = "outbound-tokens/2"
 SPLITS = ("train", "val")
+FILES = ("path", "documents_path", "counts_path")
+"""Where a manifest names the files of a shard."""
 DOCUMENT = np.dtype([("start", "<u8"), ("doc_id", "V16")])
 """Where a document starts, in tokens from the start of its shard. Pieces of one share its doc_id."""
 ERASED = bytes(16)
@@ -41,9 +44,23 @@ def load_manifest(path: Path) -> Manifest:
             raise DataError(
                 f"{path}: format {manifest['format']!r}, not {FORMAT!r}; pack into another directory"
             )
+        for split in manifest["splits"].values():
+            for shard in split["shards"]:
+                for key in FILES:
+                    plain(shard[key])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is damaged ({error!r}); remove it and pack again") from None
     return manifest
+
+
+def plain(name: str) -> str:
+    """The name of a file beside its manifest. Raises ValueError for any other.
+
+    One from a stranger could lead out of the directory, or end up in a shell (`data.stream`).
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"{name!r} is no name of a file in this directory")
+    return name
 
 
 def latest_generation(tokens: Path) -> Manifest | None:
@@ -126,7 +143,7 @@ def unnamed(tokens: Path) -> list[Path]:
         for path in generations(tokens).values()
         for split in load_manifest(path)["splits"].values()
         for shard in split["shards"]
-        for key in ("path", "documents_path", "counts_path")
+        for key in FILES
     }
     files = (path for split in SPLITS for path in tokens.glob(f"{split}-*"))
     return sorted([*(path for path in files if path.name not in named), *tokens.rglob(".*.part")])

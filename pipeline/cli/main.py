@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 
@@ -30,6 +31,7 @@ OPEN_FILES = 1 << 16
 def main() -> None:
     """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage) or 130 (Ctrl-C)."""
     _allow_open_files()
+    os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
     try:
         app()
     except SystemExit as ended:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from pipeline import ledger, spikes
 from pipeline.batches import TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import load_config
+from pipeline.errors import RunError
 from pipeline.ledger import Ledger
 from pipeline.sources import Samples
+from pipeline.watchdog import STALLED, Watchdog
 
 MakeRun = Callable[..., Any]
 WORKER = Path(__file__).parents[1] / "faulty_worker.py"
@@ -119,21 +122,95 @@ def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
 
 def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_run: MakeRun) -> None:
     run = tiny_run("stalls")
-    process = run.start("train.tokens=1600000", "guards.stall_s=10")
+    process = run.start("train.tokens=1600000", "guards.stall_s=20")
     run.wait_for_step(3, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     stalled = int(children[1])
     os.kill(stalled, signal.SIGSTOP)
     try:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=90)
     finally:
         if process.poll() is None:
             os.kill(stalled, signal.SIGKILL)
     assert process.returncode == 1
-    assert "no step in 10 s (guards.stall_s)" in err
+    assert "no step in 20 s (guards.stall_s)" in err
+    assert "and stacks-rank-00000.txt where it waited if no step came (guards.stall_s)" in err
     stacks = (run.dir / "stacks-rank-00000.txt").read_text()
     assert "_advance" in stacks
     assert "train_batch" in stacks
+
+
+@pytest.mark.parametrize(
+    ("at", "call", "where"), [("pipeline.loop.join", 1, "in join"), ("pipeline.loop.save", 2, "in save")]
+)
+def test_a_rank_that_stalls_outside_of_steps_is_found_too(
+    tiny_run: MakeRun, at: str, call: int, where: str
+) -> None:
+    run = tiny_run()
+    fault = {"at": at, "call": call, "deed": "stall"}
+    code, _, err = train_with_faults(run, "guards.stall_s=20", faults=[{}, fault])
+    assert (code, "no step in 20 s (guards.stall_s)" in err) == (STALLED, True), err
+    assert where in (run.dir / "stacks-rank-00000.txt").read_text()
+    checkpoint = find(run.dir)
+    assert (checkpoint and checkpoint.state.step) == (4 if "save" in at else None)
+
+
+@pytest.mark.parametrize("hang", [True, False])
+def test_a_filesystem_that_hangs_or_fails_does_not_keep_a_stalled_process(tmp_path: Path, hang: bool) -> None:
+    stacks = tmp_path / "stacks"
+    if hang:
+        os.mkfifo(stacks)  # to open it waits for a reader
+    else:
+        stacks.mkdir()
+    left = Queue[int]()
+    with Watchdog(0.1, stacks, left.put, tell_s=0.1):
+        assert left.get(timeout=60) == STALLED
+
+
+@pytest.mark.parametrize(
+    ("at", "call", "deed"),
+    [
+        ("pipeline.state.read", 50, "die"),
+        ("pipeline.resume.gather_json", 2, "die"),
+        ("pipeline.checkpoint.Writer.publish", 2, "raise"),
+    ],
+)
+def test_a_rank_that_ends_in_the_middle_of_a_save_costs_that_save_only(
+    tiny_run: MakeRun, at: str, call: int, deed: str
+) -> None:
+    """Without a launcher to end them, the other ranks end as well."""
+    run = tiny_run()
+    fault = {"at": at, "call": call, "deed": deed}
+    code, _, _ = train_with_faults(run, "guards.rehearse=false", faults=[fault, {}])
+    assert code
+    checkpoint = find(run.dir)
+    assert checkpoint is not None
+    assert checkpoint.state.step in (4, 8)
+
+
+def test_a_disk_that_is_full_is_told_and_the_save_leaves_nothing(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    code, said, _ = train_with_faults(run, faults=[{"file_bytes": 100_000}, {}])
+    assert code == 1
+    assert "rank-00000.safetensors: File too large; make room and run the same" in json.loads(said)["message"]
+    assert find(run.dir) is None
+    assert not list((run.dir / "checkpoints").rglob("rank-00000*")), "it has its room back"
+    assert run.train()["steps"] == 12
+
+
+def test_a_shard_that_goes_while_the_run_reads_is_named(tiny_run: MakeRun) -> None:
+    config, sources = load_config(written(tiny_run()), [])
+    samples = Samples.of(sources, 16, config.run.seed, block=4)
+    shard = sources.generations[0].splits["train"].shards[1].path
+    shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(RunError, match=rf"{shard.name}: \d+ bytes, expected \d+; the run's data changed"):
+        list(map(samples, range(200)))
+
+
+def written(run: Any) -> Path:
+    path: Path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    return path
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=6), st.integers(0, 80))
