@@ -13,6 +13,7 @@ from typing import Any
 
 from dataprep.errors import DataError
 from dataprep.recipe import Collect, plain, validated
+from dataprep.seal import sealed, unsealed
 from dataprep.store import write_once
 
 FROZEN = "collect.json"
@@ -20,7 +21,7 @@ FROZEN = "collect.json"
 
 def freeze(root: Path, collect: Collect) -> None:
     """Write down what a corpus collects; nothing changes when that was done before."""
-    write_once(root / FROZEN, json.dumps(_section(collect), indent=1).encode() + b"\n")
+    write_once(root / FROZEN, sealed(_section(collect)))
 
 
 def refuse_edits(root: Path, collect: Collect) -> None:
@@ -28,10 +29,7 @@ def refuse_edits(root: Path, collect: Collect) -> None:
 
     A setting that an older version did not have counts as its default.
     """
-    try:
-        frozen = json.loads((root / FROZEN).read_bytes())
-    except ValueError as error:
-        raise DataError(f"{root / FROZEN}: is damaged ({error}); restore it from a copy") from None
+    frozen = unsealed(root / FROZEN, dict[str, Any])
     then = _section(validated(Collect, frozen, str(root / FROZEN)))
     if changes := "; ".join(_changes("collect", then, _section(collect))):
         raise DataError(

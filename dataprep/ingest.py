@@ -6,7 +6,6 @@ committed. `links -> fetch -> extract -> score`, then the increment is closed an
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
 from dataprep.links import stage as links
+from dataprep.seal import sealed
 from dataprep.store import Record, write_once
 from dataprep.workers import Progress, run_all
 
@@ -131,7 +131,7 @@ def summary(corpus: Corpus, increment: Increment) -> bytes:
         for stage in FACTS
     }
     facts = {"number": increment.number, "name": increment.name}
-    return json.dumps(facts | {"stages": stages}, indent=1).encode()
+    return sealed(facts | {"stages": stages})
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -23,8 +22,10 @@ import pyarrow.parquet as pq
 import xxhash
 
 from dataprep.errors import DataError
+from dataprep.seal import sealed, unsealed
 
 READ_BYTES = 4 << 20
+OTHERWISE = "restore it from a copy, or, in an unfinished increment, delete it and run the command again"
 
 _latest: Path | None = None
 """The file that this process began to write last."""
@@ -116,29 +117,21 @@ def publish_array(root: Path, directory: Path, stem: str, array: npt.NDArray[Any
 
 def commit(path: Path, record: Record) -> Record:
     """Make a partition done. If another attempt was first, its record stands and is returned."""
-    return record if write_once(path, encoded(record)) else load_record(path)
+    return record if write_once(path, sealed(record)) else load_record(path)
 
 
 def recommit(path: Path, record: Record) -> Record:
     """Put a record in the place of one that another version made."""
-    replace(path, encoded(record))
+    replace(path, sealed(record))
     return record
 
 
-def encoded(record: Record) -> bytes:
-    """The bytes of a record's file."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
-
-
 def load_record(path: Path) -> Record:
-    """Read a record; raises DataError when it is damaged."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
-    except msgspec.DecodeError as error:
-        raise DataError(
-            f"{path}: the record is damaged ({error}); restore it from a copy, or, in an unfinished "
-            "increment, delete it and run the command again"
-        ) from None
+    """Read a record; raises DataError when it is damaged or of another partition."""
+    record = unsealed(path, Record, OTHERWISE)
+    if record.part != path.stem:
+        raise DataError(f"{path}: is the record of {record.part!r}; {OTHERWISE}")
+    return record
 
 
 def done(path: Path, inputs: dict[str, str]) -> Record | None:

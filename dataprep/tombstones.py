@@ -11,12 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.errors import DataError
+from dataprep.seal import unsealed
 from dataprep.store import Output, load_record, read_table
 from dataprep.urls import Canonical, canonical
 
@@ -82,10 +81,8 @@ def tombstones(root: Path) -> dict[int, Tombstone]:
     """The tombstones of a corpus by number, finished or not."""
     found = {}
     for path in sorted((root / FOLDER).glob("[0-9]*.json")):
-        try:
-            found[int(path.stem)] = msgspec.json.decode(path.read_bytes(), type=Tombstone)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise DataError(f"{path}: the tombstone is damaged ({error}); restore it from a copy") from None
+        if path.stem.isdigit():
+            found[int(path.stem)] = unsealed(path, Tombstone)
     return found
 
 

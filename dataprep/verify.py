@@ -18,6 +18,7 @@ from dataprep.doors.inputs import kind_of
 from dataprep.errors import DataError
 from dataprep.frozen import FROZEN
 from dataprep.quality import model as quality
+from dataprep.seal import unsealed
 from dataprep.store import Output, Record, hash_file, load_record
 
 TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
@@ -106,9 +107,9 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
     """Records that a closed increment lists and that no longer stand, or say something else."""
     summary = increment.path / "increment.json"
     try:
-        stages = msgspec.json.decode(summary.read_bytes(), type=Summary).stages
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        yield f"{summary.relative_to(corpus.root)}: is damaged ({error}); restore it from a copy"
+        stages = unsealed(summary, Summary).stages
+    except DataError as error:
+        yield str(error)
         return
     for stage, listed in stages.items():
         for each in listed:

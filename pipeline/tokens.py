@@ -7,20 +7,17 @@ a tar.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
+from dataprep.errors import DataError
 from dataprep.store import hash_file
-from dataprep.tokens.generation import plain
+from dataprep.tokens.generation import generations, load_manifest, origin, plain
 from pipeline.errors import RunError
-
-FORMAT = "outbound-tokens/2"
 
 
 @dataclass(frozen=True)
@@ -68,28 +65,26 @@ class Generation:
 def load_generation(directory: Path, number: int | None) -> Generation:
     """Read `generation-N.json`, or the newest when number is None; RunError when it is missing or broken."""
     if number is None:
-        numbers = [int(path.stem.partition("-")[2]) for path in directory.glob("generation-*.json")]
-        if not numbers:
+        number = max(generations(directory), default=0)
+        if not number:
             raise RunError(f"{directory}: no generation-N.json here; make one with `outbound pack`")
-        number = max(numbers)
     path = directory / f"generation-{number}.json"
+    if not path.exists():
+        raise RunError(f"{path}: no such generation; see which ones stand in {directory}")
     try:
-        content = path.read_bytes()
-        body = json.loads(content)
-        if body["format"] != FORMAT:
-            raise RunError(f"{path}: format is {body['format']!r}, expected {FORMAT!r}: pack again")
+        body = load_manifest(path)
         return Generation(
             directory=directory,
             number=number,
-            fingerprint=body.get("origin") or xxhash.xxh3_128_hexdigest(content),
+            fingerprint=origin(body),
             tokenizer_fingerprint=body["tokenizer"]["fingerprint"],
             vocab_size=body["tokenizer"]["vocab_size"],
             eot=body["tokenizer"]["eot"],
             dtype=np.dtype(body["dtype"]),
             splits={name: _split(directory, split) for name, split in body["splits"].items()},
         )
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such generation; see which ones stand in {directory}") from None
+    except DataError as error:
+        raise RunError(str(error)) from None
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path}: not a generation ({error!r}): publish it again with `outbound pack`"

@@ -7,7 +7,6 @@ changes, the next selection is another build.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -16,6 +15,7 @@ import xxhash
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.recipe import select_hash
+from dataprep.seal import sealed, unsealed
 from dataprep.store import Record, write_once
 
 PINS = "excluded.json"
@@ -30,13 +30,19 @@ class Pin:
     verdicts: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Pins:
+    """What `excluded.json` holds."""
+
+    corpora: list[Pin]
+
+
 def build_of(corpus: Corpus) -> Build:
     """The build of a corpus's recipe, against what the corpora that it excludes are now."""
     pins = [_pin(corpus, other) for other in corpus.recipe.select.exclude]
     build = corpus.named_build(select_hash(corpus.recipe.select, [asdict(pin) for pin in pins]))
     if pins:
-        content = json.dumps([asdict(pin) for pin in pins], indent=1)
-        write_once(build.path / PINS, content.encode())
+        write_once(build.path / PINS, sealed(Pins(pins)))
     return build
 
 
@@ -46,7 +52,7 @@ def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[str, Corpus
     Raises DataError when they are no longer what they were.
     """
     path = build.path / PINS
-    for pin in [Pin(**each) for each in json.loads(path.read_text())] if path.exists() else []:
+    for pin in unsealed(path, Pins).corpora if path.exists() else []:
         other = Corpus.open((corpus.root / pin.corpus).resolve())
         records = {record.part: record for record in other.named_build(pin.build).records("verdicts")}
         increments = {f"{each.number:04d}": each for each in other.increments()}

@@ -11,6 +11,7 @@ import msgspec
 
 from dataprep.corpus import Increment
 from dataprep.errors import DataError
+from dataprep.seal import sealed, unsealed
 from dataprep.store import hash_file, write_once
 
 _COMPRESSED = ("", ".gz", ".zst", ".bz2", ".xz")
@@ -98,9 +99,9 @@ def agree(increment: Increment, wanted: Import) -> None:
     changed since, or other options.
     """
     path = increment.path / "import.json"
-    if write_once(path, msgspec.json.format(msgspec.json.encode(wanted), indent=1)):
+    if write_once(path, sealed(wanted)):
         return
-    begun = _made_of(path)
+    begun = unsealed(path, Import)
     if begun != wanted or list(begun.files) != list(wanted.files):
         changed = begun.files.items() ^ wanted.files.items() | begun.options.items() ^ wanted.options.items()
         names = sorted(dict(changed)) or ["--kind" if begun.kind != wanted.kind else "the order of the files"]
@@ -114,14 +115,7 @@ def agree(increment: Increment, wanted: Import) -> None:
 def kind_of(increment: Increment) -> str:
     """The kind of files that an increment was imported from, "" for dumps."""
     path = increment.path / "import.json"
-    return _made_of(path).kind if path.exists() else ""
-
-
-def _made_of(path: Path) -> Import:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Import)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is damaged ({error}); restore it from a copy") from None
+    return unsealed(path, Import).kind if path.exists() else ""
 
 
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:

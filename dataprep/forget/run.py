@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 
 from dataprep import gc, ledger
@@ -25,7 +24,8 @@ from dataprep.errors import DataError
 from dataprep.forget.layers import LAYERS, Work
 from dataprep.forget.scope import Scope, scope
 from dataprep.forget.swap import Swap, carry_out
-from dataprep.store import Output, Record, commit, encoded, publish_table, read_table, write_once
+from dataprep.seal import sealed, unsealed
+from dataprep.store import Output, Record, commit, publish_table, read_table, write_once
 from dataprep.tombstones import (
     FOLDER,
     SCHEMA,
@@ -64,8 +64,7 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     if _stays_out(corpus, tombstone):
         return
     number = max(tombstones(corpus.root), default=0) + 1
-    content = msgspec.json.format(msgspec.json.encode(tombstone), indent=1) + b"\n"
-    write_once(tombstone_path(corpus.root, number), content)
+    write_once(tombstone_path(corpus.root, number), sealed(tombstone))
 
 
 def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
@@ -88,10 +87,10 @@ def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
         return None
     path = corpus.root / FOLDER / f"{number:04d}.swap"
     if path.exists():
-        plan = msgspec.json.decode(path.read_bytes(), type=Plan)
+        plan = unsealed(path, Plan)
     else:
         plan = _prepare(corpus, number, tick)
-        write_once(path, msgspec.json.encode(plan))
+        write_once(path, sealed(plan))
     carry_out(corpus.root, plan.swap)
     kept = {corpus.root / output.path for output in plan.record.outputs}
     leftovers = gc.find(corpus, quiet_s=0)  # of killed commands: they may hold what is forgotten
@@ -119,7 +118,7 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
     for path, record in ledger.records(corpus):
         changed = replace(after[path], inputs=_followed(record.inputs, moved))
         if changed != record:
-            swap.contents[str(path.relative_to(corpus.root))] = encoded(changed).decode()
+            swap.contents[str(path.relative_to(corpus.root))] = sealed(changed).decode()
     swap.deletes += [old for old, new in moved.items() if new.path != old]
     memory = _remember(corpus, number, found)
     gone, notes = len(found.documents), {"links": len(found.keys)}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 
 from dataprep.store import attempt_path, publish, publish_array, replace
 from dataprep.tokens import generation
@@ -41,13 +40,13 @@ def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str])
                     entries[shard["path"]] = _rewritten(tokens, manifest, shard, documents, ranges)
                     erased += len(documents)
     for path, manifest in manifests.items():
-        before = generation.dump(manifest)
+        before, origin = generation.dump(manifest), generation.origin(manifest)
         manifest["increments"] |= {name: sources[name] for name in manifest["increments"] if name in sources}
         for split in manifest["splits"].values():
             split["shards"] = [entries.get(shard["path"], shard) for shard in split["shards"]]
         generation.add_up(tokens, manifest)
         if generation.dump(manifest) != before:
-            manifest.setdefault("origin", xxhash.xxh3_128_hexdigest(before))
+            manifest["origin"] = origin
             replace(path, generation.dump(manifest))
     shutil.rmtree(tokens / "runs", ignore_errors=True)
     for path in generation.unnamed(tokens):

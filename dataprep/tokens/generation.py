@@ -6,7 +6,6 @@ changes any, all of them at once (see `erase`).
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.errors import DataError
+from dataprep.seal import sealed, unsealed
 from dataprep.store import Output, write_once
 
 FORMAT = "outbound-tokens/2"
@@ -28,28 +28,29 @@ ERASED = bytes(16)
 """The doc_id of what was forgotten."""
 
 Manifest = dict[str, Any]
+REMEDY = "restore it from a copy, or, if it is the newest, remove it and pack again"
 
 
 def generations(tokens: Path) -> dict[int, Path]:
     """The manifests of a token directory by number, the newest last."""
-    paths = {int(path.stem.partition("-")[2]): path for path in tokens.glob("generation-*.json")}
-    return dict(sorted(paths.items()))
+    numbers = {path: path.stem.removeprefix("generation-") for path in tokens.glob("generation-*.json")}
+    return dict(sorted((int(number), path) for path, number in numbers.items() if number.isdecimal()))
 
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest; raises DataError when it is damaged or of another format."""
+    manifest: Manifest = unsealed(path, dict[str, Any], REMEDY)
+    if manifest.get("format") != FORMAT:
+        raise DataError(
+            f"{path}: format {manifest.get('format')!r}, not {FORMAT!r}; pack into another directory"
+        )
     try:
-        manifest: Manifest = json.loads(path.read_text())
-        if manifest["format"] != FORMAT:
-            raise DataError(
-                f"{path}: format {manifest['format']!r}, not {FORMAT!r}; pack into another directory"
-            )
         for split in manifest["splits"].values():
             for shard in split["shards"]:
                 for key in FILES:
                     plain(shard[key])
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({error!r}); remove it and pack again") from None
+        raise DataError(f"{path}: is damaged ({error!r}); {REMEDY}") from None
     return manifest
 
 
@@ -83,7 +84,12 @@ def publish(tokens: Path, manifest: Manifest) -> None:
 
 def dump(manifest: Manifest) -> bytes:
     """The bytes of a manifest."""
-    return json.dumps(manifest, indent=1).encode()
+    return sealed(manifest)
+
+
+def origin(manifest: Manifest) -> str:
+    """xxh3_128 of a generation as it was first published: what the runs that pinned it know it by."""
+    return manifest.get("origin") or xxhash.xxh3_128_hexdigest(dump(manifest))
 
 
 def add_up(tokens: Path, manifest: Manifest) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
@@ -12,6 +12,7 @@ from dataprep import ingest
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
 from dataprep.frozen import FROZEN
+from dataprep.seal import sealed, unsealed
 
 
 def edited(root: Path, old: str, new: str) -> Corpus:
@@ -51,7 +52,7 @@ def test_an_edit_is_refused_as_soon_as_the_corpus_is_made(tmp_path: Path) -> Non
 def test_a_setting_that_an_older_version_did_not_have_counts_as_its_default(tmp_path: Path) -> None:
     make_corpus(tmp_path)
     path = tmp_path / FROZEN
-    content = json.loads(path.read_text())
+    content = unsealed(path, dict[str, Any])
     del content["partition_mb"]
-    path.write_text(json.dumps(content))
+    path.write_bytes(sealed(content))
     Corpus.open(tmp_path)

@@ -30,7 +30,11 @@ def test_a_record_of_other_inputs_is_refused_and_a_damaged_one_named(tmp_path: P
     with pytest.raises(DataError, match="other inputs"):
         done(path, {"a": "2"})
     path.write_text("{")
-    with pytest.raises(DataError, match="the record is damaged"):
+    with pytest.raises(DataError, match=r"p\.json: is damaged .* delete it and run"):
+        load_record(path)
+    commit(tmp_path / "q.json", record("q"))
+    (tmp_path / "q.json").rename(path)
+    with pytest.raises(DataError, match="is the record of 'q'"):
         load_record(path)
 
 

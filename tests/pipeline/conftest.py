@@ -20,6 +20,8 @@ import pytest
 import xxhash
 import yaml
 
+from dataprep.tokens.generation import dump
+
 VOCAB = 61
 
 
@@ -80,7 +82,7 @@ def make_shards(
         "block_tokens": 700,
         "splits": splits,
     }
-    (directory / f"generation-{number}.json").write_text(json.dumps(body))
+    (directory / f"generation-{number}.json").write_bytes(dump(body))
     return streams
 
 

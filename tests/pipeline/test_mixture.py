@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataprep.tokens.generation import dump, load_manifest
 from pipeline import mixture
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
@@ -125,7 +126,9 @@ def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, t
     with pytest.raises(UsageError, match="of b holds"):
         load_config(path, ["train.eval_sequences=400", "batch.quantum=4"])
     generation = run.home / "b" / "generation-2.json"
-    generation.write_text(generation.read_text().replace("f00d", "beef"))
+    body = load_manifest(generation)
+    body["tokenizer"]["fingerprint"] = "beef"
+    generation.write_bytes(dump(body))
     with pytest.raises(RunError, match="another tokenizer"):
         load_config(path, [])
 

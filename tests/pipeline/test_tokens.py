@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dataprep.tokens.generation import dump, load_manifest
 from pipeline.errors import RunError
 from pipeline.tokens import TokenStream, load_generation
 
@@ -59,9 +59,11 @@ def test_a_missing_a_short_and_an_altered_shard_are_named(tmp_path: Path, write_
         TokenStream(generation, "train")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "outbound-tokens/2"}', '{"format": "other/9"}'])
-def test_a_broken_generation_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "generation-1.json").write_text(text)
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", dump({"format": "outbound-tokens/2"}), dump({"format": "other/9"})]
+)
+def test_a_broken_generation_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "generation-1.json").write_bytes(content)
     with pytest.raises(RunError, match=r"generation-1\.json"):
         load_generation(tmp_path, None)
 
@@ -69,9 +71,9 @@ def test_a_broken_generation_is_named(tmp_path: Path, text: str) -> None:
 def test_block_sizes_must_add_up_to_the_stream(tmp_path: Path, write_tokens: Writer) -> None:
     write_tokens(tmp_path)
     path = tmp_path / "generation-1.json"
-    body = json.loads(path.read_text())
+    body = load_manifest(path)
     body["splits"]["train"]["tokens"] += 1
-    path.write_text(json.dumps(body))
+    path.write_bytes(dump(body))
     with pytest.raises(RunError, match="its blocks hold"):
         TokenStream(load_generation(tmp_path, None), "train")
 

@@ -16,6 +16,7 @@ import transformers
 import yaml
 
 from dataprep.tokens import tokenizer
+from dataprep.tokens.generation import dump, load_manifest
 from dataprep.tokens.train import train as train_tokenizer
 from model.generate import Sampling
 from pipeline.config import load_config
@@ -37,13 +38,13 @@ def speaking(tmp_path_factory: pytest.TempPathFactory, write_tokens: Any, tiny_r
     train_tokenizer([text], 300, home / "tokens" / "tokenizer")
     spoken = tokenizer.load(home / "tokens" / "tokenizer")
     listing = home / "tokens" / "generation-1.json"
-    body = json.loads(listing.read_text())
+    body = load_manifest(listing)
     body["tokenizer"] = {
         "fingerprint": spoken.fingerprint,
         "vocab_size": spoken.vocab_size,
         "eot": spoken.eot,
     }
-    listing.write_text(json.dumps(body))
+    listing.write_bytes(dump(body))
     run = tiny_runs(home, n_ctx=32)
     run.train("train.tokens=640", "schedule.warmup_tokens=0")
     return run

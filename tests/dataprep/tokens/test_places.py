@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -155,7 +154,7 @@ def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=path.name):
         places.document_at(copy, manifest, "train", 0)
-    (copy / "generation-2.json").write_text(json.dumps({"format": "outbound-tokens/1"}))
+    (copy / "generation-2.json").write_bytes(generation.dump({"format": "outbound-tokens/1"}))
     with pytest.raises(DataError, match="format 'outbound-tokens/1'"):
         generation.latest_generation(copy)
 
