@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.errors import DataError
+from dataprep.errors import unreadable
 
 
 def mapped(path: Path) -> npt.NDArray[Any]:
@@ -28,9 +28,7 @@ def loaded(path: Path, mode: Literal["r"] | None = None) -> npt.NDArray[Any]:
     try:
         array: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
-        ) from None
+        raise unreadable(path, error) from None
     return array
 
 

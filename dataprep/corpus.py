@@ -187,11 +187,14 @@ class Corpus:
         return (self.root / "builds" / "current").is_file()
 
     def current_build(self) -> Build:
-        """The build that `current` names; raises DataError when there is none yet."""
+        """The build that `current` names; raises DataError when there is none, yet or any more."""
         pointer = self.root / "builds" / "current"
-        if not self.has_build:
-            raise DataError(f"{self.root}: no build yet; ingest an increment with `outbound corpus add`")
-        return self.named_build(pointer.read_text().strip())
+        name = pointer.read_bytes().decode(errors="replace").strip() if self.has_build else ""
+        if not name.isalnum() or not (pointer.parent / name).is_dir():
+            raise DataError(
+                f"{pointer}: names no build; `outbound corpus select {self.root}` makes one current"
+            )
+        return self.named_build(name)
 
     def make_current(self, build: Build) -> None:
         """Point `current` at a build."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep import ledger
-from dataprep.corpus import Corpus
+from dataprep.corpus import Build, Corpus
 
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
@@ -46,11 +46,10 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
     """
     found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus)]
     if only_current_build and corpus.has_build:
-        current = corpus.current_build().path
-        found = [each for each in found if current in each.path.parents or not _in_build(corpus, each.path)]
-        builds = sorted(path for path in (corpus.root / "builds").iterdir() if path.is_dir())
-        found += [_garbage(path, "a build that is not current") for path in builds if path != current]
-    return sorted(found, key=lambda each: each.path)
+        current = corpus.current_build()
+        found += [_garbage(path, "a build that is not current") for path in _builds(corpus, current)]
+    whole = {each.path for each in found}
+    return sorted((each for each in found if whole.isdisjoint(each.path.parents)), key=lambda each: each.path)
 
 
 def remove(garbage: list[Garbage]) -> None:
@@ -80,16 +79,13 @@ def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
 
 def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
     """Files that no record names, in the folders of stages and steps."""
-    known = {
-        *ledger.named(corpus),
-        *(str(path.relative_to(corpus.root)) for path in ledger.record_paths(corpus)),
-    }
+    known = ledger.accounted(corpus)
     open_pages = {each.path / "pages" for each in corpus.increments() if not each.closed}
-    for folder in ledger.folders(corpus):
+    for folder in ledger.folders(corpus, ledger.FOLDERS):
         if folder in open_pages:  # a crawl goes on from its journals and WARC files
             continue
         for path in sorted(folder.iterdir()):
-            if path.is_dir() or str(path.relative_to(corpus.root)) in known or is_running(path, quiet_s):
+            if path.is_dir() or path in known or is_running(path, quiet_s):
                 continue
             kind = "a killed attempt's file" if _ATTEMPT.fullmatch(path.name) else "no record names it"
             yield _garbage(path, kind)
@@ -104,14 +100,19 @@ def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
 
 
 def _dropped(corpus: Corpus) -> Iterator[Garbage]:
-    for path in sorted((corpus.root / "builds").glob("*/work/*")):
+    for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
+        if not any(path.glob("*/*.json")):
+            yield _garbage(path, "a build that was begun and decided nothing")
+    for path in sorted((corpus.root / "builds").glob("*/work")):
         yield _garbage(path, "steps of a selection that was stopped")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
 
 
-def _in_build(corpus: Corpus, path: Path) -> bool:
-    return corpus.root / "builds" in path.parents
+def _builds(corpus: Corpus, current: Build | None) -> list[Path]:
+    """The directories of all builds but the current one."""
+    found = sorted(path for path in (corpus.root / "builds").glob("*") if path.is_dir())
+    return [path for path in found if current is None or path != current.path]
 
 
 def _garbage(path: Path, why: str) -> Garbage:

@@ -21,7 +21,7 @@ from dataprep.builds import (
     text_shards,
     verdicts,
 )
-from dataprep.builds.excluded import build_of
+from dataprep.builds.excluded import begin
 from dataprep.builds.work import Work
 from dataprep.corpus import FACTS, Build, Corpus, Increment
 from dataprep.crawl import stage as fetch
@@ -56,12 +56,13 @@ def add(
 
     retry_failed: fetch again what failed for a temporary reason, here and in earlier increments.
 
-    Raises DataError for dumps that cannot be opened or differ from those the increment was made of.
+    Raises DataError for dumps that cannot be opened or differ from those the increment was made of, and while
+    another command makes its links.
     """
     increment = corpus.increment(name)
     doors.refuse_dumps(corpus, increment)
     last = STAGES.index(until)
-    with progress("links", None, "submissions") as tick:
+    with lock.alone(increment.path), progress("links", None, "submissions") as tick:
         links.run(corpus, increment, dumps, tick)
     if last >= 1 and (retry_failed or not increment.closed):
         fetch.run(corpus, increment, crawl, watching, retry_failed)
@@ -139,19 +140,21 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
 
     Raises DataError while another command does just that.
     """
-    build = build_of(corpus)
     score.refuse_mixture(corpus)
     if not any(increment.closed for increment in corpus.increments()):
         raise DataError(
             f"{corpus.root}: has no finished increment to select from; run `outbound corpus add` first"
         )
+    build = begin(corpus)
     if corpus.recipe.select.decontaminate:
         decontaminate.prepare(corpus, build)
-    build.path.mkdir(parents=True, exist_ok=True)
     with lock.alone(build.path):
-        for increment in corpus.increments():
-            if increment.closed and not text_shards.complete(build, increment):
-                _decide(corpus, build, increment, workers, progress)
+        decided = list[Increment]()
+        while closed := [each for each in corpus.increments() if each.closed and each not in decided]:
+            for increment in closed:  # and those that another command has closed meanwhile
+                if not text_shards.complete(build, increment):
+                    _decide(corpus, build, increment, workers, progress)
+            decided += closed
         corpus.make_current(build)
     return build
 

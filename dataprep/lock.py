@@ -27,6 +27,16 @@ def shared(root: Path) -> Iterator[None]:
 
 
 @contextmanager
+def reading(root: Path) -> Iterator[None]:
+    """Read a corpus while nothing is removed from it, as `shared`; without a lock where we may not write."""
+    if os.access(root, os.W_OK):
+        with shared(root):
+            yield
+    else:
+        yield
+
+
+@contextmanager
 def alone(root: Path) -> Iterator[None]:
     """Work in a corpus while nobody else does; raises DataError while somebody is at work."""
     with _lock(root, fcntl.LOCK_EX, "another command is at work here (add, import, select, pack ...)"):
@@ -35,7 +45,11 @@ def alone(root: Path) -> Iterator[None]:
 
 @contextmanager
 def _lock(root: Path, kind: int, busy: str) -> Iterator[None]:
-    file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        file = os.open(root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        remedy = f"let {root} be writable, or remove what stands there"
+        raise DataError(f"{root / '.lock'}: cannot be opened ({error.strerror}); {remedy}") from None
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

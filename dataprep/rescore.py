@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 
+from dataprep import tombstones
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import score
 from dataprep.ingest import score_documents, summary
@@ -19,8 +20,9 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
     """Bring all scores to this version; returns the increments that it measured.
 
     The builds go first: they decided by what is replaced here. Killed, it is done by running it again; until
-    then no build is made.
+    then no build is made. Raises DataError when forgotten documents could not displace their copies any more.
     """
+    tombstones.refuse_old_shingles(corpus.root)
     names = score.outdated(corpus)
     chosen = [increment for increment in corpus.increments() if increment.path.name in names]
     if chosen:

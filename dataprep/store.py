@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from dataprep.errors import DataError
+from dataprep.errors import DataError, unreadable
 from dataprep.seal import sealed, unsealed
 
 READ_BYTES = 4 << 20
@@ -195,18 +195,16 @@ def read_batches(
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(rows, columns=columns)
         except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from None
+            raise unreadable(path, error) from None
 
 
 def _read(path: Path, columns: list[str] | None, filters: Any) -> pa.Table:
     try:
+        if path.is_dir():  # which Arrow would read as a table of all that it holds
+            raise IsADirectoryError(errno.EISDIR, "a directory stands in its place")
         return pq.read_table(path, columns=columns, filters=filters)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read ({error}); `outbound corpus verify` says what else")
+        raise unreadable(path, error) from None
 
 
 def _sync(path: Path) -> None:

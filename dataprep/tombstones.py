@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataprep.documents import minhash
+from dataprep.errors import DataError
 from dataprep.seal import unsealed
 from dataprep.store import Output, load_record, read_table
 from dataprep.urls import Canonical, canonical
@@ -109,6 +111,18 @@ def documents(root: Path) -> frozenset[bytes]:
     return frozenset(read_table(root, _tables(root), ["doc_id"])["doc_id"].to_pylist())
 
 
+def refuse_old_shingles(root: Path) -> None:
+    """Raise DataError when forgotten documents are remembered by shingles that those of now do not meet."""
+    for path in _done(root):
+        then = load_record(path).versions["minhash"]
+        if int(then) < minhash.SHINGLES:
+            raise DataError(
+                f"{path}: remembers forgotten documents by MinHash {then}, whose shingles are not those "
+                f"of MinHash {minhash.VERSION}: copies of what was forgotten would come back. Use the "
+                "outbound that scored the corpus, or ingest its dumps anew into another corpus"
+            )
+
+
 def shingles(root: Path, increment: int, part: int) -> dict[int, npt.NDArray[np.uint64]]:
     """The shingles of the forgotten documents of one partition, by row."""
     where = [("increment", "=", increment), ("part", "=", part)]
@@ -120,5 +134,8 @@ def shingles(root: Path, increment: int, part: int) -> dict[int, npt.NDArray[np.
 
 
 def _tables(root: Path) -> list[Output]:
-    records = [load_record(path) for path in sorted((root / FOLDER / "done").glob("*.json"))]
-    return [output for record in records for output in record.outputs]
+    return [output for path in _done(root) for output in load_record(path).outputs]
+
+
+def _done(root: Path) -> list[Path]:
+    return sorted((root / FOLDER / "done").glob("*.json"))

@@ -76,8 +76,11 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             yield str(error)
         if increment.closed:
             yield from _lost(corpus, increment)
-    if corpus.has_build and not corpus.current_build().path.is_dir():
-        yield "builds/current: names no build; `outbound corpus select` makes one current"
+    if corpus.has_build:
+        try:
+            corpus.current_build()
+        except DataError as error:
+            yield str(error)
     if corpus.recipe.collect.quality:
         try:
             quality.load(corpus.root / corpus.recipe.collect.quality)
@@ -131,4 +134,5 @@ def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
         try:
             yield path.relative_to(corpus.root), load_record(path)
         except DataError as error:
-            yield path, str(error)
+            if path.exists():  # else a command that runs has just removed it, as steps are when they are done
+                yield path, str(error)

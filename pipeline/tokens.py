@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dataprep.errors import DataError
 from dataprep.store import hash_file
-from dataprep.tokens.generation import generations, load_manifest, origin, plain
+from dataprep.tokens.generation import generations, load_manifest, origin
 from pipeline.errors import RunError
 
 
@@ -98,7 +98,7 @@ def _split(directory: Path, body: dict[str, Any]) -> Split:
         unigram_entropy_nats=body["unigram_entropy_nats"],
         shards=tuple(
             Shard(
-                path=directory / plain(shard["path"]),
+                path=directory / shard["path"],
                 bytes=shard["bytes"],
                 xxh3_128=shard["xxh3_128"],
                 blocks=tuple((offset, tokens) for offset, tokens in shard["blocks"]),

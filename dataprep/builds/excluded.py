@@ -38,12 +38,26 @@ class Pins:
 
 
 def build_of(corpus: Corpus) -> Build:
-    """The build of a corpus's recipe, against what the corpora that it excludes are now."""
-    pins = [_pin(corpus, other) for other in corpus.recipe.select.exclude]
-    build = corpus.named_build(select_hash(corpus.recipe.select, [asdict(pin) for pin in pins]))
+    """The build of a corpus's recipe, begun or not, against what the corpora that it excludes are now."""
+    return _named(corpus, _pins(corpus))
+
+
+def begin(corpus: Corpus) -> Build:
+    """That build, with its directory and what it is pinned to."""
+    pins = _pins(corpus)
+    build = _named(corpus, pins)
+    build.path.mkdir(parents=True, exist_ok=True)
     if pins:
         write_once(build.path / PINS, sealed(Pins(pins)))
     return build
+
+
+def _pins(corpus: Corpus) -> list[Pin]:
+    return [_pin(corpus, other) for other in corpus.recipe.select.exclude]
+
+
+def _named(corpus: Corpus, pins: list[Pin]) -> Build:
+    return corpus.named_build(select_hash(corpus.recipe.select, [asdict(pin) for pin in pins]))
 
 
 def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[str, Corpus, Increment, Record]]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dataprep.builds.select import KEPT
 from dataprep.corpus import Build, Corpus, Increment
-from dataprep.errors import DataError
+from dataprep.errors import unreadable
 from dataprep.store import Record, read_table
 
 BATCH_ROWS = 256
@@ -64,6 +64,4 @@ def chosen(
                         yield batch.take(pa.array(wanted[low:high] - first))
                     first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
-        ) from None
+        raise unreadable(path, error) from None

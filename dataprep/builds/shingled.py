@@ -20,7 +20,7 @@ from dataprep.builds import copied, join
 from dataprep.builds.work import PLACE_BITS, Work
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.documents import minhash
-from dataprep.errors import DataError
+from dataprep.errors import unreadable
 from dataprep.store import Record, attempt_path, commit, done, publish
 
 STEP = "shingles"
@@ -82,9 +82,7 @@ def shingles(
             for row, found in zip(rows.tolist(), minhash.shingle_sets(texts), strict=True):
                 yield gone.get(row, found)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); `outbound corpus verify` says what else"
-        ) from None
+        raise unreadable(path, error) from None
 
 
 def _texts(file: pq.ParquetFile, rows: npt.NDArray[np.uint32]) -> Iterator[pa.StringArray]:

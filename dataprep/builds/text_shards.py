@@ -366,7 +366,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _damaged(tar: Path, error: Exception) -> DataError:
-    return DataError(f"{tar}: is damaged ({error}); `outbound corpus verify` says what else is")
+    return DataError(
+        f"{tar}: is damaged ({error}); restore it from a copy; `outbound corpus verify` says what else is"
+    )
 
 
 def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:

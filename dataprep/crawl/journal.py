@@ -73,7 +73,7 @@ class Attempt:
         Their files are cut to what these rows say; WARC files that no row points into are removed.
         """
         earlier = sorted(number for number in _attempts(self._pages, self._name) if number < self.number)
-        lines = [line for number in earlier for line in _adopted(self._pages, self._name, number)]
+        lines = [line for number in earlier for line in adopted(self._pages, self._name, number)]
         sizes = {path.name: path.stat().st_size for path in self._pages.glob("*.warc.gz")}
         # A revisit's payload may lie in the file of another attempt, of which more has been cut off.
         lines = [line for line in lines if _payload_end(line.fetch) <= sizes.get(line.fetch.warc_file, 0)]
@@ -158,7 +158,8 @@ def _payload_end(row: Fetch) -> int:
     return row.warc_offset + row.warc_length
 
 
-def _adopted(pages: Path, name: str, number: int) -> list[Line]:
+def adopted(pages: Path, name: str, number: int) -> list[Line]:
+    """The lines of an attempt that stand; its journal and WARC files are cut to them."""
     journal = _journal(pages, name, number)
     lines, ends = whole_lines(journal)
     warcs = {path.name: path for path in pages.glob(f"{name}-{number:04d}-*.warc.gz")}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from dataprep.crawl.watch import Look, Watch
 from dataprep.errors import DataError
 from dataprep.links.rules import refused
 from dataprep.store import Output, Record, commit, done, hash_file, publish_table, read_table
-from dataprep.tombstones import Forgotten
+from dataprep.tombstones import REASON, Forgotten
 from dataprep.urls import canonical, site_of
 
 STAGE = "fetches"
@@ -135,7 +135,9 @@ class _Fetching:
         """
         before = self._committed()
         table = read_table(self.corpus.root, links, ["url", "url_key", "site", "first_seen"])
-        wanted = targets = [Target(**row) for row in table.to_pylist()]
+        everything = [Target(**row) for row in table.to_pylist()]
+        gone = [target.url_key for target in everything if not target.url]
+        wanted = targets = [target for target in everything if target.url]
         inputs, live = links, list[Output]()
         first, last = self._archives(number)
         if first:
@@ -145,15 +147,16 @@ class _Fetching:
             inputs = [*links, *asked]
         for hop in HOPS:
             title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
-            inputs = self._hop(f"round-{number:03d}-{hop}", title, list(partitions(targets)), inputs, {})
+            inputs = self._hop(f"round-{number:03d}-{hop}", title, partitions, targets, inputs, {}, gone=gone)
             live += inputs
+            gone = []
             targets = [target for output in inputs for target in _moved(self.corpus, output)]
             if not targets:
                 break
         if last:
-            gone = self._last_rows(live, GONE.__contains__)
-            dead = [target for target in wanted if target.url_key in gone]
-            self._ask(last, number, ARCHIVE_LAST, dead, live, gone)
+            missed = self._last_rows(live, GONE.__contains__)
+            dead = [target for target in wanted if target.url_key in missed]
+            self._ask(last, number, ARCHIVE_LAST, dead, live, missed)
         return self._committed() > before
 
     def _archives(self, number: int) -> tuple[str, str]:
@@ -175,33 +178,44 @@ class _Fetching:
     ) -> list[Output]:
         """Ask an archive for links; one partition after the other, since all are of one site."""
         captures = [archive.capture(address, link) for link in links]
-        parts = [captures[start : start + PART_LINKS] for start in range(0, len(captures), PART_LINKS)]
         notes = {"archive": address}
-        return self._hop(f"round-{number:03d}-{hop}", "archive", parts, inputs, live, notes)
+        return self._hop(f"round-{number:03d}-{hop}", "archive", slices, captures, inputs, live, notes)
 
     def _hop(
         self,
         name: str,
         title: str,
-        parts: list[list[Target]],
+        cut: Callable[[list[Target]], Iterator[list[Target]]],
+        targets: list[Target],
         inputs: list[Output],
         live: Rows,
         notes: dict[str, str] | None = None,
+        gone: Sequence[bytes] = (),
     ) -> list[Output]:
-        """Crawl the partitions of a hop that are not done; gives the tables of all of them."""
-        watch = Watch(self.look, title, sum(map(len, parts)))
+        """Crawl the partitions of a hop that are not done; gives the tables of all of them.
+
+        What no finished partition holds is cut anew: as before, but for links that were forgotten since.
+        These (`gone`: their keys) get their rows with the first partition.
+        """
+        watch = Watch(self.look, title, len(targets))
         made_from = {output.path: output.xxh3_128 for output in inputs}
-        earlier = self._stored({target.site for part in parts for target in part})
-        tables = []
-        for place, part in enumerate(parts):
-            path = self.increment.path / STAGE / f"{name}-{place:05d}.json"
-            record = done(path, made_from)
-            if record:
-                watch.skip(Counter({"ok": record.passed, **record.reasons}))
-            else:
-                record = self._part(path, part, made_from, live, notes or {}, watch, earlier)
+        earlier = self._stored({target.site for target in targets})
+        tables, settled = list[Output](), set[bytes]()
+        while record := done(self._path(name, len(tables)), made_from):
+            watch.skip(Counter({"ok": record.passed, **record.reasons}))
             tables.append(record.outputs[0])
+            settled.update(read_table(self.corpus.root, tables[-1:], ["url_key"])["url_key"].to_pylist())
+        rest = [target for target in targets if target.url_key not in settled]
+        husks = [key for key in gone if key not in settled]
+        for part in list(cut(rest)) or ([[]] if husks else []):
+            path = self._path(name, len(tables))
+            record = self._part(path, part, made_from, live, notes or {}, watch, earlier, husks)
+            tables.append(record.outputs[0])
+            husks = []
         return tables
+
+    def _path(self, name: str, place: int) -> Path:
+        return self.increment.path / STAGE / f"{name}-{place:05d}.json"
 
     def _part(
         self,
@@ -212,16 +226,19 @@ class _Fetching:
         notes: dict[str, str],
         watch: Watch,
         earlier: list[Fetch],
+        gone: list[bytes],
     ) -> Record:
         """Crawl one partition and commit its rows and WARC files."""
         root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
-        settings = archive.admitted(self.budget.settings, targets[0])
-        fetched = fetch_part(name, targets, pages, settings, watch.count, watch, earlier)
+        fetched = [Fetch("", key, "", REASON, 0, "", "", "", 0, 0, "", "", "") for key in gone]
+        if targets:
+            settings = archive.admitted(self.budget.settings, targets[0])
+            fetched += fetch_part(name, targets, pages, settings, watch.count, watch, earlier)
         stored = str(pages.relative_to(root))
-        rows = [_settled(_row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
+        rows = [_settled(row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
         table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))
         warcs = [_output(self.corpus, path) for path in sorted(pages.glob(f"{name}-*.warc.gz"))]
-        reasons = Counter(row["outcome"] for row in rows)
+        reasons = Counter(each["outcome"] for each in rows)
         passed = reasons.pop("ok", 0)
         record = Record(
             STAGE, name, inputs, [table, *warcs], len(rows), passed, dict(reasons), notes=dict(notes)
@@ -295,7 +312,13 @@ def partitions(targets: list[Target]) -> Iterator[list[Target]]:
         yield part
 
 
-def _row(fetch: Fetch, pages: str) -> dict[str, Any]:
+def slices(targets: list[Target]) -> Iterator[list[Target]]:
+    """Cut targets of one site, an archive."""
+    for start in range(0, len(targets), PART_LINKS):
+        yield targets[start : start + PART_LINKS]
+
+
+def row(fetch: Fetch, pages: str) -> dict[str, Any]:
     """A fetch as a row, with the WARC file's path relative to the corpus."""
     return asdict(fetch) | {"warc_file": f"{pages}/{fetch.warc_file}" if fetch.warc_file else ""}
 
@@ -316,5 +339,6 @@ def _moved(corpus: Corpus, fetched: Output) -> Iterator[Target]:
     """The new addresses of links that moved, but for sites of which the recipe takes nothing."""
     rules = corpus.recipe.collect.links
     for row in read_table(corpus.root, [fetched], ["outcome", "final_url", "url_key"]).to_pylist():
-        if row["outcome"] == "moved" and not refused(canonical(row["final_url"]), rules):
+        moved = row["outcome"] == "moved" and row["final_url"]  # which is empty where it was forgotten
+        if moved and not refused(canonical(row["final_url"]), rules):
             yield Target(row["final_url"], row["url_key"], site_of(row["final_url"]))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from dataprep import tombstones
 from dataprep.arrays import fixed_width
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import score
@@ -137,7 +138,8 @@ def run_part(
         if output.path.endswith(".parquet")
     }
     earlier, now = done(path, inputs), versions()
-    if earlier and earlier.versions == now:
+    # what was forgotten is remembered by its row, so the rows of such a partition stay as they are
+    if earlier and (earlier.versions == now or tombstones.shingles(corpus.root, increment.number, number)):
         tick(earlier.entered)
         return earlier
     pages = _pages(corpus, increment, places)
@@ -183,7 +185,10 @@ def _pages(corpus: Corpus, increment: Increment, places: Places) -> list[dict[st
 def _extracted(
     corpus: Corpus, pages: list[dict[str, Any]], links: dict[bytes, dict[str, Any]], children: int
 ) -> Iterator[Any]:
-    """For each page what `page_text.in_sandbox` makes of it, or how it misbehaved."""
+    """For each page what `page_text.in_sandbox` makes of it, or how it misbehaved.
+
+    Of links that were forgotten nothing is read: a page of the same bytes may stand there still.
+    """
     settings = corpus.recipe.collect.extraction
     content = settings.model_dump()
     calls = (
@@ -195,9 +200,12 @@ def _extracted(
             content,
         )
         for page in pages
+        if links[page["url_key"]]["url"]
     )
     limits = Limits(settings.cpu_seconds, settings.memory_mb << 20)
-    return sandboxes.map(limits, calls, children)
+    found = iter(sandboxes.map(limits, calls, children))
+    for page in pages:
+        yield next(found) if links[page["url_key"]]["url"] else {"reason": tombstones.REASON}
 
 
 def _document(page: dict[str, Any], link: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ import xxhash
 
 VERSION = 4
 """Stands beside every signature; a change of words, hashes or permutations raises it."""
+SHINGLES = 4
+"""The VERSION in which words or hashes changed last. Of what was forgotten only shingles are left: the older
+ones meet no others, so a corpus that remembers some is refused."""
 
 GRAM = 5
 PERMUTATIONS = 140

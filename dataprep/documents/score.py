@@ -15,6 +15,7 @@ from unicodedata import unidata_version
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataprep import tombstones
 from dataprep.corpus import Corpus, Increment
 from dataprep.documents import c4, fineweb, gopher, language, minhash
 from dataprep.errors import DataError
@@ -48,7 +49,8 @@ SCHEMA = pa.schema(
 def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Callable[[int], None]) -> Record:
     """Measure one partition of documents; what other versions measured is replaced.
 
-    A document whose text was forgotten since keeps the measurements that it had.
+    A document whose text was forgotten since keeps the measurements that it had; its signature is made of the
+    shingles that are left of it, so that its copies stay dropped.
     """
     path = increment.path / STAGE / f"{documents.part}.json"
     inputs = {output.path: output.xxh3_128 for output in documents.outputs}
@@ -59,10 +61,13 @@ def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Call
         return earlier
     had = read_batches(corpus.root, earlier.outputs, ROWS) if earlier else repeat(None)
     texts = read_batches(corpus.root, documents.outputs, ROWS, ["doc_id", "text"])
+    part = [record.part for record in increment.records(documents.stage)].index(documents.part)
+    left = tombstones.shingles(corpus.root, increment.number, part)
     written, number = attempt_path(path.parent, documents.part), 0
     with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
         for batch, before in zip(texts, had, strict=False):
-            file.write_table(_measured(batch, before, classifier))
+            here = {row - number: left[row] for row in left if number <= row < number + len(batch)}
+            file.write_table(_measured(batch, before, classifier, here))
             number += len(batch)
             tick(len(batch))
     output = publish(corpus.root, written, documents.part, ".parquet", rows=number)
@@ -70,13 +75,21 @@ def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Call
     return recommit(path, record) if earlier else commit(path, record)
 
 
-def _measured(batch: pa.RecordBatch, before: pa.RecordBatch | None, classifier: Model | None) -> pa.Table:
-    """The measurements of some documents; `before` has the same documents' own, where they were measured."""
+def _measured(
+    batch: pa.RecordBatch,
+    before: pa.RecordBatch | None,
+    classifier: Model | None,
+    left: dict[int, minhash.U64],
+) -> pa.Table:
+    """The measurements of some documents; `before` has the same documents' own, where they were measured, and
+    `left` the shingles of those that were forgotten, by row."""
     had = before.to_pylist() if before else []
     doc_ids, texts = batch["doc_id"].to_pylist(), [text or "" for text in batch["text"].to_pylist()]
     rows = []
     for place, measured in enumerate(measurements(texts, classifier)):
-        rows.append({"doc_id": doc_ids[place], **measured} if texts[place] or not had else had[place])
+        row = measured if texts[place] or not had else had[place]
+        signed = _signed(len(left[place]), minhash.signature(left[place])) if place in left else {}
+        rows.append({**row, "doc_id": doc_ids[place], **signed})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -141,6 +154,9 @@ def measurements(texts: Sequence[str], classifier: Model | None) -> Iterator[dic
             **c4.measure(text),
             **fineweb.measure(text, words),
             "quality": classifier.score(text) if classifier else None,
-            "shingles": shingles,
-            "signature": signature.astype("<u4").tobytes(),
+            **_signed(shingles, signature),
         }
+
+
+def _signed(shingles: int, signature: minhash.U32) -> dict[str, Any]:
+    return {"shingles": shingles, "signature": signature.astype("<u4").tobytes()}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprep.corpus import Corpus, Increment
+from dataprep import lock
+from dataprep.corpus import FACTS, Corpus, Increment
 from dataprep.crawl import stage as fetch
 from dataprep.documents import extract
 from dataprep.doors import cdx, entering, jsonl, parquet, ranges, text, warc, wet
@@ -45,7 +46,8 @@ def run(
     archive: where the files of an index are, for `cdx`.
 
     Raises DataError for files that cannot be read at all or differ from those of an earlier call, and when
-    nothing in them is of use.
+    nothing in them is of use: then nothing of the increment stays, but for links that came from dumps. So it
+    does while another command is at this increment.
     """
     inputs = expand(paths, kind)
     tasks = _tasks(kind, inputs, fields, corpus.recipe.collect.partition_mb * 1e6)
@@ -55,18 +57,27 @@ def run(
     increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
     options = asdict(fields) if kind in ("jsonl", "parquet") else {}
     agree(increment, Import(kind, options, hashes))
-    if kind == "cdx":
-        if archive is None:
-            raise DataError(f"{corpus.root}: where are the files that the index names? --base says it")
-        _cdx(corpus, increment, inputs, hashes, archive, workers, progress)
-    elif kind == "warc":
-        _warc(corpus, increment, inputs, hashes, workers, progress)
-    else:
-        links.commit_index(corpus, increment, {})
-        parts = [(corpus, increment, task, READERS[kind], fields, hashes) for task in tasks]
-        with progress("read", None, "rows") as tick:
-            run_all(run_task, parts, workers, tick)
-    _refuse_nothing(corpus, increment)
+    with lock.alone(increment.path):
+        try:
+            if kind == "warc":
+                _warc(corpus, increment, inputs, hashes, workers, progress)
+            elif kind == "cdx":
+                if archive is None:
+                    raise DataError(
+                        f"{corpus.root}: where are the files that the index names? --base says it"
+                    )
+                _cdx(corpus, increment, inputs, hashes, archive, workers, progress)
+            else:
+                links.commit_index(corpus, increment, {})
+                parts = [(corpus, increment, task, READERS[kind], fields, hashes) for task in tasks]
+                with progress("read", None, "rows") as tick:
+                    run_all(run_task, parts, workers, tick)
+            _refuse_nothing(corpus, increment)
+        except DataError:
+            found = (record.passed for stage in (warc.WORK, *FACTS) for record in increment.records(stage))
+            if kind != "cdx" and not any(found):
+                corpus.drop(increment.name)  # so that what is right can be imported at once
+            raise
     return increment
 
 
@@ -180,8 +191,8 @@ def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
         for reason, number in record.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + number
     found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
-    raise DataError(
-        f"{increment.path}: no document is in these files ({found}); is the --kind right, for jsonl the "
-        f"--text-field, for cdx the --base? `outbound corpus drop {corpus.root} {increment.name}`, then "
-        "begin anew"
-    )
+    nothing = f"{increment.path}: no document is in these files ({found}); is the --kind right"
+    if stage == fetch.STAGE:
+        again = f"`outbound corpus drop {corpus.root} {increment.name}`, then begin anew"
+        raise DataError(f"{nothing}, and the --base? {again}")
+    raise DataError(f"{nothing}, for jsonl and parquet the --text-field? Nothing of it is kept: import again")

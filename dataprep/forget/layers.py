@@ -9,7 +9,7 @@ stands, and what was lost is told in one place, by the verdict `forgotten`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from dataprep.tombstones import REASON
 
 HUSK = frozenset("url_key doc_id text_key first_seen outcome status".split())
 """What is left in a row that goes: hashes, and numbers and words that say nothing of the page."""
+PLACE = frozenset("warc_file warc_offset warc_length".split())
+"""What is left of a fetch, too: by it pages are cut into partitions, which an open increment goes on with."""
 
 IMPORTED = "warc-"
 """Records of files from elsewhere begin so; these hold more than the pages that entered."""
@@ -65,7 +67,7 @@ def fetches(work: Work, path: Path, record: Record) -> Record:
     """Rows of fetches become husks, records of WARC files fillers, in the files where some go."""
     table = read_table(work.corpus.root, record.outputs[:1])
     going = work.scope.rows(table)
-    changed = _table(work, path, record, table, going, husk)
+    changed = _table(work, path, record, table, going, lambda row: husk(row, HUSK | PLACE))
     if not going.any() and not path.stem.startswith(IMPORTED):
         return record
     outputs = [*changed.outputs[:1], *(_warc(work, output) for output in changed.outputs[1:])]
@@ -160,13 +162,13 @@ LAYERS: dict[str, Layer] = {
 """By the folder of their records. A folder that is not here is refused before anything is done."""
 
 
-def husk(row: Row) -> Row:
+def husk(row: Row, left: Set[str] = HUSK) -> Row:
     """What is left of a row: every column that is not of HUSK is empty.
 
     >>> husk({"url_key": b"k", "url": "http://a.test/", "karma": 3, "title": None, "submissions": [1]})
     {'url_key': b'k', 'url': '', 'karma': 0, 'title': None, 'submissions': []}
     """
-    return {name: value if name in HUSK or value is None else type(value)() for name, value in row.items()}
+    return {name: value if name in left or value is None else type(value)() for name, value in row.items()}
 
 
 def _table(

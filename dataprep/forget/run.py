@@ -20,7 +20,9 @@ import pyarrow as pa
 from dataprep import gc, ledger
 from dataprep.corpus import DRAWN, Corpus
 from dataprep.documents import minhash
+from dataprep.doors import warc as doors
 from dataprep.errors import DataError
+from dataprep.forget import open_crawl
 from dataprep.forget.layers import LAYERS, Work
 from dataprep.forget.scope import Scope, scope
 from dataprep.forget.swap import Swap, carry_out
@@ -49,14 +51,14 @@ class Plan:
 def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     """Write the tombstone of a thing that is to be forgotten, unless it is forgotten already.
 
-    Raises DataError while an increment is unfinished: its crawl would go on with what it has in hand.
+    A crawl that was stopped loses it, too, and goes on without it. Raises DataError while files of an archive
+    are being read: the command that goes on would do so with what it has listed.
     """
     for increment in corpus.increments():
-        if not increment.closed:
+        if not increment.closed and increment.records(doors.WORK):
             raise DataError(
-                f"{increment.path}: is not finished; run `outbound corpus add` again for {increment.name} "
-                "first (--hours 0 leaves what is not fetched yet), or "
-                f"`outbound corpus drop {corpus.root} {increment.name}`"
+                f"{increment.path}: its archive is being read; run its `outbound corpus import` to the end "
+                f"first, or `outbound corpus drop {corpus.root} {increment.name}`"
             )
     for work in corpus.root.glob("builds/*/work"):  # of selections that were stopped; it is made again
         shutil.rmtree(work)
@@ -114,6 +116,11 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
         else:  # a shard of which nothing is left
             deletes += [output.path for output in record.outputs]
         tick(1)
+    for increment in corpus.increments():
+        if not increment.closed:
+            renames, useless = open_crawl.without(increment, corpus.root, found)
+            work.renames |= renames
+            deletes += useless
     swap = Swap(work.renames, deletes=deletes)
     for path, record in ledger.records(corpus):
         changed = replace(after[path], inputs=_followed(record.inputs, moved))

@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus import Corpus
+from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import open_part
 from dataprep.errors import DataError
 from dataprep.recipe import Links
-from dataprep.store import Record, read_table
+from dataprep.store import read_table
 from dataprep.tombstones import Tombstone
 from dataprep.trace import key_of, naming
 from dataprep.urls import canonical, site_of, site_of_host
@@ -131,22 +132,31 @@ def scope(corpus: Corpus, tombstone: Tombstone) -> Scope:
 
 
 def _led_to(corpus: Corpus, chosen: Callable[[str], bool]) -> set[bytes]:
-    """The links whose page came, after redirects, from an address that is chosen."""
+    """The links whose page came, after redirects, from an address that is chosen; or that moved to one, where
+    an increment is open and has not followed them yet."""
     keys = set[bytes]()
-    for _, table in _fetches(corpus):
-        pages = table.filter((pc.field("outcome") == "ok") & (pc.field("final_url") != ""))
-        urls = pages["final_url"].to_pylist()
-        keys.update(key for key, url in zip(pages["url_key"].to_pylist(), urls, strict=True) if chosen(url))
+    for increment in corpus.increments():
+        moved = set[bytes]()
+        for _, table in _fetches(corpus, increment):
+            for key, outcome, url in zip(
+                *(table[name].to_pylist() for name in ("url_key", "outcome", "final_url")), strict=True
+            ):
+                led = url and outcome in ("ok", "moved") and chosen(url)
+                moved.discard(key)
+                if led:
+                    (keys if outcome == "ok" else moved).add(key)
+        if not increment.closed:
+            keys |= moved
     return keys
 
 
 def _with_addresses(corpus: Corpus, found: Scope) -> Scope:
     """The addresses to which links had moved; where two did to one, also which pages are whose."""
     onward, staying, files = set[bytes](), set[bytes](), set[str]()
-    for record, table in _fetches(corpus):
+    for warcs, table in _all_fetches(corpus):
         going = found.rows(table)
         if going.any():
-            files.update(output.path for output in record.outputs[1:])
+            files.update(warcs)
         for mask, moved in ((going, onward), (~going, staying)):
             rows = table.filter(pa.array(mask)).filter(pc.field("outcome") == "moved")
             moved.update(key_of(url) for url in rows["final_url"].to_pylist())
@@ -154,18 +164,26 @@ def _with_addresses(corpus: Corpus, found: Scope) -> Scope:
     if not found.staying:
         return found
     kept = set[tuple[str, int]]()
-    for _, table in _fetches(corpus):
+    for _, table in _all_fetches(corpus):
         there = pc.is_in(table["warc_file"], value_set=pa.array(sorted(files), pa.string()))
         rows = table.filter(pa.array(~found.rows(table) & there.to_numpy().astype(np.bool_)))
         kept.update(zip(rows["warc_file"].to_pylist(), rows["warc_offset"].to_pylist(), strict=True))
     return replace(found, kept=frozenset(kept))
 
 
-def _fetches(corpus: Corpus) -> Iterator[tuple[Record, pa.Table]]:
-    columns = ["url_key", "site", "outcome", "final_url", "warc_file", "warc_offset"]
+def _all_fetches(corpus: Corpus) -> Iterator[tuple[list[str], pa.Table]]:
     for increment in corpus.increments():
-        for record in increment.records("fetches"):
-            yield record, read_table(corpus.root, record.outputs[:1], columns)
+        yield from _fetches(corpus, increment)
+
+
+def _fetches(corpus: Corpus, increment: Increment) -> Iterator[tuple[list[str], pa.Table]]:
+    """The fetches of each partition, be it committed or not, with its WARC files."""
+    columns = ["url_key", "site", "outcome", "final_url", "warc_file", "warc_offset"]
+    for record in increment.records("fetches"):
+        warcs = [output.path for output in record.outputs[1:]]
+        yield warcs, read_table(corpus.root, record.outputs[:1], columns)
+    if not increment.closed:
+        yield open_part.fetches(increment, corpus.root)
 
 
 def _documents(corpus: Corpus, found: Scope) -> Iterator[tuple[bytes, Place]]:

@@ -35,11 +35,15 @@ def read(directory: Path) -> list[str]:
         lines = (directory / MERGES).read_text(encoding="utf-8").split("\n")
         ids = json.loads((directory / VOCABULARY).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{directory}: {MERGES} or {VOCABULARY} is damaged ({error})") from None
+        raise DataError(
+            f"{directory}: {MERGES} or {VOCABULARY} is damaged ({error}); train or copy both again"
+        ) from None
     merges = [line for line in lines[1:] if line]  # the first line is a version
     for merge in merges:
         if len(merge.split(" ")) != 2 or not set(merge) <= _SYMBOLS:
-            raise DataError(f"{directory / MERGES}: {merge!r} is no merge of GPT-2's file format")
+            raise DataError(
+                f"{directory / MERGES}: {merge!r} is no merge of GPT-2's file format; train or copy it again"
+            )
     if ids != {token: rank for rank, token in enumerate(vocabulary_of(merges))}:
         raise DataError(f"{directory}: {MERGES} and {VOCABULARY} do not agree; train or copy both again")
     return merges

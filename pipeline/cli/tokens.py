@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import Json, app, emit, progress
-from pipeline.cli.corpus.app import CORES
+from pipeline.cli.corpus.app import CORES, reading
 
 tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer, or look at one.", no_args_is_help=True)
 app.add_typer(tokenizer)
@@ -30,15 +30,15 @@ def train(
     json: Json = False,
 ) -> None:
     """Train byte-level BPE on the current build, in GPT-2's file format."""
-    from dataprep.corpus import Corpus
     from dataprep.tokens.tokenizer import load
     from dataprep.tokens.train import sample
     from dataprep.tokens.train import train as run
 
-    corpus = Corpus.open(directory)
-    build = corpus.current_build()
-    with progress("tokenizer", sum(record.passed for record in build.records("text")), "documents") as tick:
-        size = run(sample(corpus, build, int(sample_mb * 1e6), tick), vocab_size, output)
+    with reading(directory) as corpus:
+        build = corpus.current_build()
+        documents = sum(record.passed for record in build.records("text"))
+        with progress("tokenizer", documents, "documents") as tick:
+            size = run(sample(corpus, build, int(sample_mb * 1e6), tick), vocab_size, output)
     fingerprint = load(output).fingerprint
     emit(
         {"tokenizer": str(output), "vocab_size": size, "fingerprint": fingerprint},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import gc, lock
+from dataprep import gc, ingest, lock
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
@@ -70,6 +70,31 @@ def test_old_builds_go_only_when_asked_and_can_be_made_again(corpus: Corpus) -> 
     assert not old.path.exists()
     assert extend(corpus, 1, no_progress) == old
     assert {path.relative_to(old.path): path.read_bytes() for path in tree(old.path)} == before
+
+
+@pytest.mark.parametrize("step", ["selected", "order", "join", "compare"])
+def test_one_run_removes_all_that_a_killed_selection_left(
+    corpus: Corpus, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, again = tree(corpus.root), corpus.current_build().name
+    select = corpus.recipe.select.model_copy(update={"min_words": 5})
+    other = Corpus(corpus.root, corpus.recipe.model_copy(update={"select": select}))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(ingest, step), "run" if step == "order" else "run_part", killed)
+        with pytest.raises(KeyboardInterrupt):
+            extend(other, 1, no_progress)
+    found = gc.find(corpus)
+    (begun,) = {path for path in (corpus.root / "builds").iterdir() if path.name not in (again, "current")}
+    assert [each.path for each in found] == [begun]
+    gc.remove(found)
+    assert gc.find(corpus) == []
+    assert tree(corpus.root) == before
+    extend(other, 1, no_progress)
+    assert list(problems(corpus, lambda _: None)) == []
 
 
 def test_files_of_yours_are_told_and_kept(corpus: Corpus) -> None:

@@ -11,10 +11,12 @@ from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest, verify
 from dataprep.corpus import Corpus
-from dataprep.documents import fineweb, score
+from dataprep.documents import fineweb, minhash, score
 from dataprep.errors import DataError
+from dataprep.forget import run as forgetting
 from dataprep.rescore import rescore
 from dataprep.store import publish_table, read_table, recommit
+from dataprep.tombstones import Tombstone
 
 PAGES = [(n, f"u{n}", f"page {n} is not like the others, it says {n * 37} times {n * 91}") for n in range(6)]
 
@@ -83,6 +85,33 @@ def test_rescore_goes_on_where_it_was_killed(upgraded: Corpus, monkeypatch: pyte
     rescore(upgraded, 1, no_progress)
     ingest.extend(upgraded, 1, no_progress)
     assert list(verify.problems(upgraded, lambda _: None)) == []
+
+
+def test_copies_of_a_forgotten_document_stay_dropped_after_another_version_signed_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = make_corpus(tmp_path)
+    stem = " ".join(f"word{n}" for n in range(60))
+    pages = [(n, f"http://a.test/{n}", f"{stem} and tail {n}") for n in range(2)]
+    signatures = minhash._signatures
+    with pytest.MonkeyPatch.context() as older:
+        older.setattr(minhash, "_signatures", lambda hashes, bounds: ~signatures(hashes, bounds))
+        add_pages(corpus, "one", pages)
+        key = read_table(corpus.root, corpus.increments()[0].records("documents")[0].outputs)["url_key"][0]
+        forgetting.begin(corpus, Tombstone(url_keys=[key.as_py().hex()]))
+        forgetting.finish(corpus, lambda _: None)
+    monkeypatch.setattr(minhash, "VERSION", minhash.VERSION + 1)
+    rescore(corpus, 1, no_progress)
+    build = ingest.extend(corpus, 1, no_progress)
+    assert build.records("verdicts")[0].reasons == {"forgotten": 1, "near_duplicate": 1}
+    add_pages(corpus, "two", [(9, "http://a.test/9", f"{stem} and tail 9")])
+    build = ingest.extend(corpus, 1, no_progress)
+    assert build.records("verdicts")[1].reasons == {"near_duplicate": 1}
+
+    monkeypatch.setattr(minhash, "SHINGLES", minhash.VERSION)
+    with pytest.raises(DataError, match="copies of what was forgotten would come back"):
+        rescore(corpus, 1, no_progress)
+    assert corpus.has_build
 
 
 def test_a_forgotten_document_keeps_the_measurements_it_had(tmp_path: Path) -> None:

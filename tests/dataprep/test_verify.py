@@ -122,7 +122,7 @@ def test_damage_of_what_an_import_was_made_of_and_of_the_current_build_is_named(
     replace(corpus.root / "builds" / "current", b"no-such-build\n")
     first, second = wrong(corpus)
     assert "import.json: is damaged" in first
-    assert second.startswith("builds/current: names no build")
+    assert "builds/current: names no build; `outbound corpus select" in second
 
 
 def test_a_pickle_in_place_of_an_index_executes_nothing(corpus: Corpus, tmp_path: Path) -> None:

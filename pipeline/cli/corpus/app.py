@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ import typer
 from pipeline.cli.app import app
 
 if TYPE_CHECKING:
+    from dataprep.corpus import Corpus
     from dataprep.funnel import StageCount
 
 corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
@@ -19,6 +22,17 @@ app.add_typer(corpus)
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that work side by side.", show_default="cores")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[Corpus]:
+    """Open a corpus to read it, while nothing is removed from it."""
+    from dataprep import lock
+    from dataprep.corpus import Corpus
+
+    opened = Corpus.open(directory)
+    with lock.reading(directory):
+        yield opened
 
 
 def table(counts: list[StageCount]) -> str:

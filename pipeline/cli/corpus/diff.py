@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import Json, emit
-from pipeline.cli.corpus.app import Directory, corpus
+from pipeline.cli.corpus.app import Directory, corpus, reading
 
 if TYPE_CHECKING:
+    from dataprep.corpus import Build, Corpus
     from dataprep.funnel import StageCount
 
 
@@ -25,16 +26,12 @@ def diff(
 ) -> None:
     """Tell two builds apart: which documents have another verdict, and both funnels."""
     from dataprep.builds.diff import compare
-    from dataprep.builds.excluded import build_of
-    from dataprep.corpus import Corpus
     from dataprep.funnel import decisions
 
-    opened = Corpus.open(directory)
-    builds = [
-        opened.find_build(build_of(opened).name if name == "recipe" else name) for name in (first, second)
-    ]
-    found = compare(opened, builds[0], builds[1], examples)
-    funnels = [decisions(build) for build in builds]
+    with reading(directory) as opened:
+        builds = [_build(opened, name) for name in (first, second)]
+        found = compare(opened, builds[0], builds[1], examples)
+        funnels = [decisions(build) for build in builds]
     ordered = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
     changed = [(change, number) for change, number in ordered if change[0] != change[1]]
     same = sum(number for (before, after), number in found.counts.items() if before == after)
@@ -61,6 +58,19 @@ def diff(
         "funnels": [[vars(count) for count in funnel] for funnel in funnels],
     }
     emit(result, json, "\n".join(lines))
+
+
+def _build(corpus: Corpus, name: str) -> Build:
+    from dataprep.builds.excluded import build_of
+    from dataprep.errors import DataError
+
+    if name != "recipe":
+        return corpus.find_build(name)
+    build = build_of(corpus)
+    if not build.path.is_dir():
+        made = f"`outbound corpus select {corpus.root}` makes it"
+        raise DataError(f"{build.path}: the recipe's own build is not there; {made}")
+    return build
 
 
 def beside(names: list[str], funnels: list[list[StageCount]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, emit, progress
-from pipeline.cli.corpus.app import Directory, corpus, table
+from pipeline.cli.corpus.app import Directory, corpus, reading, table
 from pipeline.cli.corpus.damage import damages_of
 
 SHOWN = 10
@@ -20,37 +20,37 @@ SHOWN = 10
 @corpus.command()
 def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
-    from dataprep.corpus import FACTS, Corpus
+    from dataprep.corpus import FACTS
     from dataprep.funnel import funnel
     from dataprep.progress import next_step, sizes
 
-    opened = Corpus.open(directory)
-    increments = [
-        {
-            "increment": increment.path.name,
-            "closed": increment.closed,
-            "parts": {stage: len(increment.records(stage)) for stage in FACTS},
-            "damage": damages_of(increment),
+    with reading(directory) as opened:
+        increments = [
+            {
+                "increment": increment.path.name,
+                "closed": increment.closed,
+                "parts": {stage: len(increment.records(stage)) for stage in FACTS},
+                "damage": damages_of(increment),
+            }
+            for increment in opened.increments()
+        ]
+        build = opened.current_build().name if opened.has_build else None
+        counts = funnel(directory)
+        lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
+        for each, increment in zip(increments, opened.increments(), strict=True):
+            done = ", ".join(stage for stage in FACTS if increment.records(stage))
+            lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
+        result: dict[str, Any] = {
+            "recipe": opened.recipe.name,
+            "build": build,
+            "increments": increments,
+            "funnel": [vars(count) for count in counts],
+            "bytes": sizes(opened),
+            "next": next_step(opened),
         }
-        for increment in opened.increments()
-    ]
-    build = opened.current_build().name if opened.has_build else None
-    counts = funnel(directory)
-    lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
-    for each, increment in zip(increments, opened.increments(), strict=True):
-        done = ", ".join(stage for stage in FACTS if increment.records(stage))
-        lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
-    result: dict[str, Any] = {
-        "recipe": opened.recipe.name,
-        "build": build,
-        "increments": increments,
-        "funnel": [vars(count) for count in counts],
-        "bytes": sizes(opened),
-        "next": next_step(opened),
-    }
-    taken = ", ".join(f"{name} {_size(number)}" for name, number in result["bytes"].items())
-    lines += [table(counts), f"on disk: {taken}", f"next: {result['next']}"]
-    emit(result, json, "\n".join(lines))
+        taken = ", ".join(f"{name} {_size(number)}" for name, number in result["bytes"].items())
+        lines += [table(counts), f"on disk: {taken}", f"next: {result['next']}"]
+        emit(result, json, "\n".join(lines))
 
 
 @corpus.command()
@@ -62,25 +62,24 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check every hash and that all counts add up, also between stages; exits 1 when something is wrong."""
-    from dataprep.corpus import Corpus
     from dataprep.tokens import verify as packed
     from dataprep.verify import files, problems, unknown
 
-    opened = Corpus.open(directory)
-    number = files(opened) + sum(packed.files(each) for each in tokens or [])
-    with progress("verify", number, "files") as tick:
-        found = list(problems(opened, tick))
-        for each in tokens or []:
-            found += packed.problems(opened, each, tick)
-    strangers = unknown(opened) if not found else []
-    lines = found or ["every file and every count is right"]
-    if strangers:
-        named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-        told = "belong to nothing (`outbound corpus gc` removes its garbage)"
-        lines = [*lines, f"{len(strangers):,} {told}: {named}"]
-    emit({"problems": found, "unknown": strangers}, json, "\n".join(lines))
-    if found:
-        raise typer.Exit(1)
+    with reading(directory) as opened:
+        number = files(opened) + sum(packed.files(each) for each in tokens or [])
+        with progress("verify", number, "files") as tick:
+            found = list(problems(opened, tick))
+            for each in tokens or []:
+                found += packed.problems(opened, each, tick)
+        strangers = unknown(opened) if not found else []
+        lines = found or ["every file and every count is right"]
+        if strangers:
+            named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
+            told = "belong to nothing (`outbound corpus gc` removes its garbage)"
+            lines = [*lines, f"{len(strangers):,} {told}: {named}"]
+        emit({"problems": found, "unknown": strangers}, json, "\n".join(lines))
+        if found:
+            raise typer.Exit(1)
 
 
 @corpus.command()
@@ -92,10 +91,12 @@ def report(
     json: Json = False,
 ) -> None:
     """Draw the corpus on one self-contained HTML page."""
+    from dataprep.store import replace
     from pipeline.report import gather, render
 
     page = output or directory / "report.html"
-    page.write_text(render(gather(directory)), encoding="utf-8")
+    with reading(directory):
+        replace(page, render(gather(directory)).encode())
     emit({"report": str(page)}, json, f"{page}: open it in a browser")
 
 
@@ -121,27 +122,26 @@ def trace(
 ) -> None:
     """Follow a document or a token back to its WARC record, URL and submissions, or one of these forth."""
     from dataprep import trace as follow
-    from dataprep.corpus import Corpus
     from pipeline.errors import UsageError
 
     if (what is None) == (position is None):
         raise UsageError("give a doc_id, a URL or a submission's id, or --tokens DIR --position N instead")
-    opened = Corpus.open(directory)
-    if position is None:
-        found = follow.trace(opened, str(what), tokens)
-    elif tokens is None:
-        raise UsageError(f"--position {position}: of which token shards? give --tokens DIR, too")
-    else:
-        found = follow.of_token(opened, tokens, split, position)
-    documents = found.get("documents", [found])
-    if raw:
-        for document in documents:
-            sys.stdout.buffer.write(follow.page_of(opened, document))
-        return
-    if show:
-        for document in documents:
-            document["shown"] = follow.text_of(opened, document)
-    emit(found, json, "\n".join(_indented(found)))
+    with reading(directory) as opened:
+        if position is None:
+            found = follow.trace(opened, str(what), tokens)
+        elif tokens is None:
+            raise UsageError(f"--position {position}: of which token shards? give --tokens DIR, too")
+        else:
+            found = follow.of_token(opened, tokens, split, position)
+        documents = found.get("documents", [found])
+        if raw:
+            for document in documents:
+                sys.stdout.buffer.write(follow.page_of(opened, document))
+            return
+        if show:
+            for document in documents:
+                document["shown"] = follow.text_of(opened, document)
+        emit(found, json, "\n".join(_indented(found)))
 
 
 def _size(number: int) -> str:

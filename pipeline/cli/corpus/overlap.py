@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import Json, emit, progress
-from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, reading
 
 if TYPE_CHECKING:
     from dataprep.overlap import SetOverlap
@@ -32,13 +32,12 @@ def overlap(
     json: Json = False,
 ) -> None:
     """Count the examples of evaluation sets that share an N-gram with a kept document."""
-    from dataprep.corpus import Corpus
     from dataprep.overlap import overlap as report
     from dataprep.store import replace
 
-    opened = Corpus.open(directory)
-    build = opened.current_build()
-    found = report(opened, build, sets, workers, progress)
+    with reading(directory) as opened:
+        build = opened.current_build()
+        found = report(opened, build, sets, workers, progress)
     target = output or directory / "overlap.jsonl"
     lines = [dumps(asdict(example), ensure_ascii=False) + "\n" for each in found for example in each.dirty]
     replace(target, "".join(lines).encode())

@@ -9,6 +9,7 @@ from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import evalsets, ingest
 from dataprep.builds.diff import NOT_JUDGED, compare
+from dataprep.builds.excluded import build_of
 from dataprep.corpus import Build, Corpus
 from dataprep.errors import DataError
 from dataprep.funnel import decisions
@@ -51,6 +52,20 @@ def test_only_so_many_examples_are_given_in_corpus_order(corpus: Corpus) -> None
     found = compare(corpus, build(corpus), build(corpus, "min_words=100"), 2)
     assert found.counts["kept", "min_words"] == 4
     assert [each["url"] for each in found.examples["kept", "min_words"]] == ["short", "middle"]
+
+
+def test_naming_the_build_of_a_recipe_makes_nothing(
+    corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = make_corpus(tmp_path_factory.mktemp("other"))
+    add_pages(other, "one", [(1, "long", LONG)])
+    ingest.extend(other, 1, no_progress)
+    chosen = overridden(corpus.recipe.select, [f"exclude=[{other.root}]"])
+    excluding = Corpus(corpus.root, corpus.recipe.model_copy(update={"select": chosen}))
+    named = build_of(excluding)
+    assert not named.path.exists()
+    assert ingest.extend(excluding, 1, no_progress) == named
+    assert (named.path / "excluded.json").exists()
 
 
 def test_a_build_that_is_behind_has_not_judged_the_rest(corpus: Corpus) -> None:

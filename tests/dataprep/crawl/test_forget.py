@@ -208,11 +208,6 @@ def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
     ):
         ended = run("corpus", "forget", made, *words)
         assert (ended.returncode, message in ended.stderr) == (code, True), ended.stderr
-    posts = json.dumps(post("x", "http://site-0.test/x", 9000))
-    (made.parent / "x.json").write_text(posts)
-    result("corpus", "add", made, made.parent / "x.json", "--until", "links")
-    ended = run("corpus", "forget", made, "--url", "http://site-1.test/4")
-    assert (ended.returncode, "is not finished" in ended.stderr) == (1, True)
     assert Forgotten.of(made).url_keys == frozenset()
 
 

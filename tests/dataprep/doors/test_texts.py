@@ -200,16 +200,21 @@ WRONG: list[tuple[str, bytes, str]] = [
     ("jsonl", b'{"words": "a"}\n', "--text-field"),
     ("text", b"", "no document is in these files"),
     ("wet", b"no such thing", "holds no WARC record"),
+    ("warc", b"no such thing", "holds no WARC record"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "content", "message"), WRONG)
-def test_what_cannot_be_read_at_all_is_an_error_that_says_so(
+def test_what_cannot_be_read_at_all_is_an_error_that_says_so_and_leaves_nothing(
     tmp_path: Path, kind: str, content: bytes, message: str
 ) -> None:
     (tmp_path / "file").write_bytes(content)
+    corpus = make(tmp_path / "corpus")
+    before = set(corpus.root.rglob("*"))
     with pytest.raises(DataError, match=message):
-        bring(make(tmp_path / "corpus"), "a", kind, tmp_path / "file")
+        bring(corpus, "a", kind, tmp_path / "file")
+    assert {path for path in set(corpus.root.rglob("*")) - before if path.is_file()} == set()
+    assert corpus.increments() == []
 
 
 def test_changed_inputs_and_options_are_refused(tmp_path: Path) -> None:

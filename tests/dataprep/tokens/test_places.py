@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from packed_corpus import TEXTS, built, run, stream
+from ready_corpus import add_pages, no_progress
 
+from dataprep import ingest
 from dataprep.errors import DataError
 from dataprep.forget import run as forget_in_corpus
 from dataprep.store import read_table
@@ -178,3 +180,24 @@ def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_g
     assert "content has changed" in "".join(problems(corpus, tokens, lambda _: None))
     with pytest.raises(DataError, match="packed from another corpus"):
         forget(built(tmp_path / "other", range(20, 23)), tokens)
+
+
+def test_a_build_that_is_made_anew_after_a_forget_goes_on_in_its_token_directory(
+    tmp_path: Path, bpe: Path
+) -> None:
+    """Its tars may be cut otherwise; pack says what to run, and nothing is packed twice."""
+    corpus, tokens = built(tmp_path / "c", range(6)), tmp_path / "t"
+    run(corpus, bpe, tokens)
+    (record, *_) = corpus.increments()[0].records("documents")
+    row = read_table(corpus.root, record.outputs).slice(0, 1).to_pylist()[0]
+    forget_in_corpus.begin(corpus, Tombstone(url_keys=[row["url_key"].hex()]))
+    forget_in_corpus.finish(corpus, lambda _: None)
+    shutil.rmtree(corpus.root / "builds")
+    ingest.extend(corpus, 1, no_progress)
+    with pytest.raises(DataError, match=r"run `outbound corpus forget \S+ --tokens"):
+        run(corpus, bpe, tokens)
+    assert forget(corpus, tokens) == 1
+    add_pages(corpus, "more", [(99, "http://a.test/99", TEXTS[50])])
+    ingest.extend(corpus, 1, no_progress)
+    assert run(corpus, bpe, tokens)["generation"] == 2
+    assert list(problems(corpus, tokens, lambda _: None)) == []

@@ -1,0 +1,105 @@
+"""Two commands at once on one corpus: as if one ran after the other, or one says that it has to wait."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import whole_corpus
+from command import result, run
+
+HERE = Path(__file__).parents[2]
+ONE = ["--workers", "1"]
+COMMANDS: dict[str, list[str]] = {
+    "import": ["corpus", "import", "corpus", "more.jsonl", "--kind", "jsonl", *ONE],
+    "other import": ["corpus", "import", "corpus", "texts", "--kind", "text", *ONE],
+    "select": ["corpus", "select", "corpus", "min_words=4", *ONE],
+    "forget": ["corpus", "forget", "corpus", "--url", "http://a3.test/3", "--tokens", "tokens"],
+    "gc": ["corpus", "gc", "corpus", "--builds", "current"],
+    "pack": ["pack", "corpus", "--tokenizer", "bpe", "-o", "packed", "--held-out", "0.2", *ONE],
+    "report": ["corpus", "report", "corpus"],
+}
+PAIRS = [
+    ("import", "import"),
+    ("import", "other import"),
+    ("import", "select"),
+    ("import", "gc"),
+    ("select", "select"),
+    ("select", "forget"),
+    ("forget", "report"),
+    ("pack", "pack"),
+    ("pack", "forget"),
+]
+
+WAITS = ("at work here", "run the command again", "finishes it", "is not finished")
+"""How a command says that another one has to end first."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("at-once")
+    whole_corpus.make(home)
+    (home / "texts").mkdir()
+    for number in range(300, 312):
+        (home / "texts" / f"{number}.txt").write_text(whole_corpus.text(number))
+    return home
+
+
+def begin(home: Path, command: str) -> subprocess.Popen[str]:
+    words = [sys.executable, str(HERE / "at_once.py"), *COMMANDS[command]]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, cwd=home, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def files(home: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def one_after_the_other(whole: Path, home: Path, commands: tuple[str, ...]) -> dict[str, bytes]:
+    shutil.copytree(whole, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        for command in commands:
+            run(*COMMANDS[command])
+    return files(home)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" + ".join)
+def test_two_commands_at_once_end_as_one_after_the_other(
+    whole: Path, tmp_path: Path, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+    orders = {(first, second), (second, first), (first, second, first), (second, first, second)}
+    ends = [one_after_the_other(whole, tmp_path / "-".join(each), each) for each in sorted(orders)]
+    for number, (early, late, wait_s) in enumerate(
+        [(first, second, 0), (first, second, 0.06), (second, first, 0.15)]
+    ):
+        home = tmp_path / str(number)
+        shutil.copytree(whole, home)
+        both = [begin(home, command) for command in (early, late)]
+        for process in both:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        for process, pause in zip(both, (0.0, wait_s), strict=True):
+            time.sleep(pause)
+            assert process.stdin
+            process.stdin.write("\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=300)[1] for process in both]
+        monkeypatch.chdir(home)
+        for command, process, error in zip((early, late), both, said, strict=True):
+            if process.returncode:
+                assert process.returncode == 1, error
+                assert any(words in error for words in WAITS), error
+                again = run(*COMMANDS[command])
+                assert again.returncode == 0, again.stderr
+        assert result("corpus", "verify", "corpus") == {"problems": [], "unknown": []}
+        assert files(home) in ends
