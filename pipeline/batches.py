@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,22 @@ MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
 
 
-Tokens = np.ndarray[tuple[int], np.dtype[np.int64]]
+Read = Callable[[npt.NDArray[np.int64], int], Iterator[npt.NDArray[Any]]]
+"""Places in the order of the data, so many at once -> (so many, n_ctx + 1) tokens, as often as it takes."""
 
-DEPTH = 8
-"""Micro-batches that are read before they are asked for."""
+Prepared = tuple[MicroBatch, int]
+"""A micro-batch, and the sum of its samples' hashes."""
+
+AT_ONCE = 64
+"""Samples at least that are found, and handed over by the thread, in one go: they share what that costs."""
+DEPTH = 2
+"""How many times so many are read before they are asked for."""
 
 
-def sample_hash(sample: int, tokens: Tokens) -> int:
-    """Hash one sample, seeded by its place in the order; their sum modulo 2^64 is the stream hash."""
-    return xxhash.xxh3_64_intdigest(tokens.astype("<u4").tobytes(), seed=sample)
+def sample_hashes(places: Sequence[int], rows: npt.NDArray[Any]) -> list[int]:
+    """Hash samples, each seeded by its place in the order; their sum modulo 2^64 is the stream hash."""
+    hashed = rows.astype("<u4")
+    return [xxhash.xxh3_64_intdigest(row, place) for row, place in zip(hashed, places, strict=True)]
 
 
 class TrainFeed:
@@ -42,7 +49,7 @@ class TrainFeed:
 
     def __init__(
         self,
-        samples: Callable[[int], npt.NDArray[Any]] | Stream,
+        samples: Read | Stream,
         micro: int,
         dp_rank: int,
         dp_size: int,
@@ -54,7 +61,8 @@ class TrainFeed:
         self._dp_rank, self._dp_size = dp_rank, dp_size
         self._ledger = ledger or Ledger()
         self._device = device
-        self._ahead: ReadAhead[tuple[MicroBatch, int]] | None = None
+        self._ahead: ReadAhead[list[Prepared]] | None = None
+        self._coming: Iterator[Prepared] = iter(())
         self._next = 0
         """Where the batch begins whose first micro-batch comes next, in samples of the run."""
         self._hash, self._waited_ns = 0, 0
@@ -75,9 +83,11 @@ class TrainFeed:
             self.close()
         for first in range(consumed, consumed + batch, self.micro * self._dp_size):
             # Begun here, when the first is asked for: stages between the first and the last read nothing.
-            self._ahead = self._ahead or ReadAhead(self._prepared(first), DEPTH)
+            if self._ahead is None:
+                self._ahead = ReadAhead(self._prepared(first), DEPTH)
+                self._coming = chain.from_iterable(self._ahead)
             before = self._ahead.waited_ns
-            tensors, read = next(self._ahead)
+            tensors, read = next(self._coming)
             self._waited_ns += self._ahead.waited_ns - before
             self._hash = (self._hash + read) % 2**64
             self._next = first + self.micro * self._dp_size
@@ -99,25 +109,31 @@ class TrainFeed:
             self._ahead.close()
             self._ahead = None
 
-    def _prepared(self, consumed: int) -> Iterator[tuple[MicroBatch, int]]:
-        """Endless micro-batches from sample `consumed` on, each with the sum of its samples' hashes."""
-        numbered = self._numbered(consumed)
-        while rows := list(islice(numbered, self.micro)):
-            tensors = _tensors([tokens for _, tokens in rows])
-            if self._device != "cpu":
-                tensors = tensors[0].pin_memory(), tensors[1].pin_memory()
-            yield tensors, sum(sample_hash(place, tokens) for place, tokens in rows)
+    def _prepared(self, consumed: int) -> Iterator[list[Prepared]]:
+        """Endless micro-batches from sample `consumed` on, as many at once as AT_ONCE samples are."""
+        rows = self._rows(consumed)
+        while made := [self._made(*each) for each in islice(rows, -(-AT_ONCE // self.micro))]:
+            yield made
 
-    def _numbered(self, consumed: int) -> Iterator[tuple[int, Tokens]]:
-        """This rank's samples from `consumed` on, each after its place in the order of the data."""
+    def _made(self, places: Sequence[int], rows: npt.NDArray[Any]) -> Prepared:
+        inputs, targets = _tensors(rows)
+        if self._device != "cpu":
+            inputs, targets = inputs.pin_memory(), targets.pin_memory()
+        return (inputs, targets), sum(sample_hashes(places, rows))
+
+    def _rows(self, consumed: int) -> Iterator[tuple[Sequence[int], npt.NDArray[Any]]]:
+        """(micro, n_ctx + 1) tokens after their places in the order of the data, from `consumed` on."""
         if isinstance(self._samples, Stream):
-            for place, tokens in self._samples.numbered(consumed, self._dp_rank, self._dp_size):
-                yield place, tokens.astype(np.int64)
+            numbered = self._samples.numbered(consumed, self._dp_rank, self._dp_size)
+            while read := list(islice(numbered, self.micro)):
+                yield [place for place, _ in read], np.stack([tokens for _, tokens in read])
             return
-        for first in count(consumed + self._dp_rank * self.micro, self.micro * self._dp_size):
-            for sample in range(first, first + self.micro):
-                place = self._ledger.place(sample)
-                yield place, self._samples(place).astype(np.int64)
+        micros, stride = -(-AT_ONCE // self.micro), self.micro * self._dp_size
+        own = self._dp_rank * self.micro + np.arange(self.micro)
+        ahead = np.arange(micros)[:, None] * stride + own
+        for first in count(consumed, micros * stride):
+            places = self._ledger.places(first + ahead)
+            yield from zip(places.tolist(), self._samples(places.flatten(), self.micro), strict=True)
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ class EvalFeed:
         """Yield this rank's micro-batches."""
         for first in range(self.dp_rank * self.micro, self.sequences, self.micro * self.dp_size):
             last = min(first + self.micro, self.sequences)
-            yield _tensors([self.held_out(index).astype(np.int64) for index in range(first, last)])
+            yield _tensors(np.stack([self.held_out(index) for index in range(first, last)]))
 
 
 def _moved(tensors: MicroBatch, device: str) -> MicroBatch:
@@ -147,6 +163,5 @@ def _moved(tensors: MicroBatch, device: str) -> MicroBatch:
     return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
-def _tensors(rows: list[Tokens]) -> MicroBatch:
-    tokens = torch.from_numpy(np.stack(rows))
-    return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+def _tensors(rows: npt.NDArray[Any]) -> MicroBatch:
+    return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))

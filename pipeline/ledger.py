@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -21,11 +24,13 @@ class Ledger:
         >>> [Ledger(((2, 4), (6, 7))).place(sample) for sample in range(6)]
         [0, 1, 4, 5, 7, 8]
         """
+        return int(self.places(np.array([sample]))[0])
+
+    def places(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """`place` of each sample of an array."""
         for start, end in self.ranges:
-            if sample < start:
-                break
-            sample += end - start
-        return sample
+            samples = samples + (samples >= start) * (end - start)
+        return samples
 
     def skipping(self, first: int, last: int) -> Ledger:
         """Leave out the run's samples [first, last), too, and what was skipped between them.

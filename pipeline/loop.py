@@ -17,7 +17,7 @@ from typing import Any
 import torch.distributed as dist
 
 from dataprep import store
-from pipeline.batches import EvalFeed, TrainFeed
+from pipeline.batches import EvalFeed, Read, TrainFeed
 from pipeline.checkpoint import RunState
 from pipeline.config import RunConfig, check_layout, save_config
 from pipeline.cut import stage_bounds
@@ -313,11 +313,11 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
-    samples: Samples | Stream
+    samples: Read | Stream
     if sources.stream:
         samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
     else:
-        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify)
+        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences, data.verify)
     spread = config.batch.micro, engine.dp_rank, engine.dp_size
     feed, held_out = TrainFeed(samples, *spread, device=device.type), EvalFeed(chosen, *spread)

@@ -45,9 +45,14 @@ class Mixture:
 
     def source(self, sample: int) -> tuple[int, int]:
         """The source of a sample, and how many samples of that source come before it."""
-        periods, place = divmod(sample, PERIOD)
-        source = int(self._schedule[place])
-        return source, periods * self.parts[source] + int(self._before[place, source])
+        sources, indices = self.sources(np.array([sample]))
+        return int(sources[0]), int(indices[0])
+
+    def sources(self, samples: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
+        """`source` of each sample of a 1-d array."""
+        periods, places = np.divmod(samples, PERIOD)
+        sources = self._schedule[places]
+        return sources, periods * np.array(self.parts)[sources] + self._before[places, sources]
 
     def counts(self, samples: int) -> list[int]:
         """How many of the first so many samples each source gives."""
@@ -64,7 +69,7 @@ class Mixture:
         slack = 1 / max(2 * sources - 2, 1)
         had = [0] * sources
         schedule = np.zeros(PERIOD, np.uint16)
-        for place in range(PERIOD):
+        for place in range(PERIOD if sources > 1 else 0):
             behind = [part * (place + 1) / PERIOD - had[each] for each, part in enumerate(self.parts)]
             due = [each for each in range(sources) if behind[each] >= slack]
             chosen = min(due, key=lambda each: (1 - slack - behind[each]) / self.parts[each])

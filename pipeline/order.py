@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import xxhash
+
+Int64s = npt.NDArray[np.int64]
 
 ROUNDS = 6
 """Feistel rounds: four make a pseudorandom permutation (Luby and Rackoff 1988), tiny domains want more."""
@@ -29,6 +33,8 @@ class Permutation:
     True
     >>> all(shuffle.index(shuffle(i)) == i for i in range(10))
     True
+    >>> shuffle.many(np.arange(10)).tolist() == [shuffle(i) for i in range(10)]
+    True
     """
 
     size: int
@@ -43,11 +49,25 @@ class Permutation:
         """Return where `value` stands: the inverse."""
         return self._walk(value, range(ROUNDS)[::-1], -1)
 
+    def many(self, indices: Int64s) -> Int64s:
+        """Return what stands at each index of a 1-d array, from tables that take some square root of size."""
+        wide, high = self._sides
+        left, right = np.divmod(indices, wide)
+        for turn, mixed in enumerate(self._tables):
+            if turn % 2:
+                left = (left + mixed[right]) % high
+            else:
+                right = (right + mixed[left]) % wide
+        values: Int64s = left * wide + right
+        outside = values >= self.size
+        if outside.any():
+            values[outside] = self.many(values[outside])
+        return values
+
     def _walk(self, value: int, turns: range, sign: int) -> int:
         if not 0 <= value < self.size:
             raise ValueError(f"{value} is outside range({self.size})")
-        wide = math.isqrt(self.size - 1) + 1
-        high = -(-self.size // wide)
+        wide, high = self._sides
         while True:
             left, right = divmod(value, wide)
             for turn in turns:
@@ -58,6 +78,21 @@ class Permutation:
             value = left * wide + right
             if value < self.size:
                 return value
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        wide = math.isqrt(self.size - 1) + 1
+        return wide, -(-self.size // wide)
+
+    @cached_property
+    def _tables(self) -> list[Int64s]:
+        """What each turn adds, by the half that it is mixed from."""
+        wide, high = self._sides
+        halves, limits = (high, wide), (wide, high)
+        return [
+            np.array([self._mix(turn, half) % limits[turn % 2] for half in range(halves[turn % 2])], np.int64)
+            for turn in range(ROUNDS)
+        ]
 
     def _mix(self, turn: int, half: int) -> int:
         return xxhash.xxh3_64_intdigest(b"%d/%d" % (turn, half), seed=self.key)
@@ -76,17 +111,32 @@ class Order:
 
     def __call__(self, sample: int) -> int:
         """Return the sequence number, in range(sequences), of sample 0, 1, 2, ... of the run."""
-        epoch, place = divmod(sample, self.sequences)
+        return int(self.many(np.array([sample]))[0])
+
+    def many(self, samples: Int64s) -> Int64s:
+        """Return the sequence number of each sample of a 1-d array."""
+        epochs, places = np.divmod(samples, self.sequences)
+        for epoch in set(epochs.tolist()):
+            now = epochs == epoch
+            places[now] = self._within(epoch, places[now])
+        return places
+
+    def _within(self, epoch: int, places: Int64s) -> Int64s:
+        """The sequence numbers that stand at some places of an epoch."""
         blocks, partial_at = _epoch(self, epoch)
         remainder = self.sequences % self.block
         # Only the stream's last block can be short. Where it stands in this epoch, all after it move up.
-        if remainder and place >= partial_at * self.block + remainder:
-            place += self.block - remainder
-        position, within = divmod(place, self.block)
-        block = blocks(position)
-        size = remainder if remainder and block == blocks.size - 1 else self.block
-        inner = Permutation(size, _key(self.seed, self.generation, epoch, block))
-        return block * self.block + inner(within)
+        if remainder:
+            places = places + (places >= partial_at * self.block + remainder) * (self.block - remainder)
+        positions, within = np.divmod(places, self.block)
+        block_of = blocks.many(positions)
+        if self.block > 1:
+            for block in set(block_of.tolist()):
+                size = remainder if remainder and block == blocks.size - 1 else self.block
+                inner = _inner(size, _key(self.seed, self.generation, epoch, block))
+                here = block_of == block
+                within[here] = inner.many(within[here])
+        return block_of * self.block + within
 
 
 @lru_cache(maxsize=4)
@@ -95,6 +145,12 @@ def _epoch(order: Order, epoch: int) -> tuple[Permutation, int]:
     count = -(-order.sequences // order.block)
     blocks = Permutation(count, _key(order.seed, order.generation, epoch))
     return blocks, blocks.index(count - 1)
+
+
+@lru_cache(maxsize=64)
+def _inner(size: int, key: int) -> Permutation:
+    """The permutation within a block, whose tables serve all of its samples."""
+    return Permutation(size, key)
 
 
 def _key(*parts: int) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import xxhash
 
@@ -132,8 +133,29 @@ class Samples:
 
     def __call__(self, sample: int) -> npt.NDArray[Any]:
         """(n_ctx + 1,) tokens of a sample: the inputs and the last target."""
-        source, index = self.mixture.source(sample)
-        return self.streams[source].slice(self.orders[source](index) * self.n_ctx, self.n_ctx + 1)
+        one: npt.NDArray[Any] = next(self.rows(np.array([sample]), 1))[0]
+        return one
+
+    def rows(self, samples: npt.NDArray[np.int64], at_once: int) -> Iterator[npt.NDArray[Any]]:
+        """Find many samples and read so many of them at once: yields (at_once, n_ctx + 1) tokens."""
+        sources, indices = self.mixture.sources(samples)
+        starts = np.empty_like(indices)
+        for source in set(sources.tolist()):
+            mine = sources == source
+            starts[mine] = self.orders[source].many(indices[mine]) * self.n_ctx
+        for first in range(0, len(samples), at_once):
+            part = slice(first, first + at_once)
+            yield self._read(sources[part], starts[part])
+
+    def _read(self, sources: npt.NDArray[np.uint16], starts: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        length = self.n_ctx + 1
+        if len(self.streams) == 1:
+            return self.streams[0].rows(starts, length)
+        rows = np.empty((len(starts), length), self.streams[0].dtype)
+        for source in set(sources.tolist()):
+            mine = sources == source
+            rows[mine] = self.streams[source].rows(starts[mine], length)
+        return rows
 
 
 @dataclass(frozen=True)

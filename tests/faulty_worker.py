@@ -49,15 +49,16 @@ def break_gradients(steps: list[int]) -> None:
 
 def put_noise(first: int, last: int) -> None:
     """Scramble the samples [first, last) of the data order."""
-    read = sources.Samples.__call__
+    read = sources.Samples.rows
 
-    def scrambled(self: Any, sample: int) -> Any:
-        tokens = read(self, sample)
-        if first <= sample < last:
-            return np.random.default_rng(sample).integers(0, 61, len(tokens)).astype(tokens.dtype)
-        return tokens
+    def scrambled(self: Any, samples: Any, at_once: int) -> Any:
+        for number, rows in enumerate(read(self, samples, at_once)):
+            for row, sample in zip(rows, samples[number * at_once :].tolist(), strict=False):
+                if first <= sample < last:
+                    row[:] = np.random.default_rng(sample).integers(0, 61, len(row))
+            yield rows
 
-    sources.Samples.__call__ = scrambled  # type: ignore[method-assign]
+    sources.Samples.rows = scrambled  # type: ignore[method-assign]
 
 
 def fail(deed: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,14 @@ CASES = [
 ]
 
 
-def sample(index: int) -> npt.NDArray[np.int64]:
-    """Sample `index` of the data order: (n_ctx + 1,) tokens, each of which mostly follows from the last."""
+def samples(places: npt.NDArray[np.int64], at_once: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Those samples of the data order, (at_once, n_ctx + 1) tokens at a time."""
+    for part in places.reshape(-1, at_once).tolist():
+        yield np.stack([_sample(place) for place in part])
+
+
+def _sample(index: int) -> npt.NDArray[np.int64]:
+    """(n_ctx + 1,) tokens, each of which mostly follows from the last."""
     rng = np.random.default_rng(index)
     steps = rng.choice([1, 7, 20], size=MODEL.n_ctx + 1, p=[0.7, 0.2, 0.1])
     return np.cumsum(steps) % MODEL.vocab_size

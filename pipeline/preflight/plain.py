@@ -8,7 +8,7 @@ from model import GPT
 from model.init import initialise
 from pipeline.batches import MicroBatch, TrainFeed
 from pipeline.config import Optimizer
-from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, sample
+from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, samples
 
 
 def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
@@ -39,7 +39,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
 
 def whole_batch(first: int, batch: int) -> MicroBatch:
     """Samples [first, first + batch) at once."""
-    feed = TrainFeed(sample, batch, 0, 1)
+    feed = TrainFeed(samples, batch, 0, 1)
     (whole,) = feed.batches(first, batch)
     feed.close()
     return whole

@@ -28,7 +28,7 @@ from pipeline.preflight.cases import (
     Steps,
     Taken,
     first_sample,
-    sample,
+    samples,
 )
 from pipeline.ranks import Place, join, place_from_environment
 from pipeline.resume import load, save, seed_generators
@@ -70,7 +70,7 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     device = find_device(place.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
-    feed = TrainFeed(sample, config.batch.micro, engine.dp_rank, engine.dp_size, device=device.type)
+    feed = TrainFeed(samples, config.batch.micro, engine.dp_rank, engine.dp_size, device=device.type)
     rates = [rate * config.optimizer.lr for rate in RATES]
     steps = advance(engine, feed, rates, 0, SAVED_AFTER)
     write(engine, config, place)

@@ -105,7 +105,7 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 51))
 
     config, sources = load_config(run.dir / "config.yaml", [])
-    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4), 4, 0, 1, Ledger(((80, 88),)))
+    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4).rows, 4, 0, 1, Ledger(((80, 88),)))
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     read.close()

@@ -113,6 +113,9 @@ def test_each_source_is_read_without_replacement_and_by_a_key_of_its_own(
     source, index = samples.mixture.source(11)
     start = samples.orders[source](index) * 16
     assert np.array_equal(samples(11), samples.streams[source].slice(start, 17))
+    wanted = np.array([5, 900, 11, 12, 4097, 3])
+    read = np.concatenate(list(samples.rows(wanted, 2)))
+    assert np.array_equal(read, [samples(sample) for sample in wanted.tolist()])
 
 
 def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
+import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +26,19 @@ def test_a_permutation_can_be_walked_back_at_any_size(size: int, key: int, data:
     shuffle = Permutation(size, key)
     index = data.draw(st.integers(0, size - 1))
     assert shuffle.index(shuffle(index)) == index
+
+
+@given(st.integers(1, 10**6), keys, st.data())
+def test_many_indices_at_once_are_those_one_by_one(size: int, key: int, data: st.DataObject) -> None:
+    shuffle = Permutation(size, key)
+    indices = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=20))
+    assert shuffle.many(np.array(indices)).tolist() == [shuffle(index) for index in indices]
+
+
+@given(sizes, st.integers(1, 40), st.lists(st.integers(0, 2000), min_size=1))
+def test_many_samples_at_once_are_those_one_by_one(sequences: int, block: int, samples: list[int]) -> None:
+    order = Order(sequences, block, seed=2, generation=1)
+    assert order.many(np.array(samples)).tolist() == [order(sample) for sample in samples]
 
 
 @given(sizes, st.integers(1, 40), st.integers(0, 9), st.integers(0, 3))
@@ -57,3 +73,22 @@ def test_the_order_does_not_change_between_versions() -> None:
     """A run in progress would silently read other data."""
     order = Order(sequences=10, block=4, seed=0, generation=1)
     assert [order(sample) for sample in range(10)] == [4, 6, 5, 7, 2, 3, 0, 1, 9, 8]
+
+
+@pytest.mark.parametrize(
+    ("order", "was"),
+    [
+        (Order(1, 1, 0, 1), "0c2722aa3370cd20"),
+        (Order(2, 7, 1, 1), "0982a6bafdf42de1"),
+        (Order(1000, 1, 0, 1), "02385ae09c6e7361"),
+        (Order(1000, 7, 3, 2), "3f13092260156466"),
+        (Order(999, 64, 2**64 - 1, 5), "2b1e1166af6136b8"),
+        (Order(4097, 4097, 9, 1), "75a37aac54b2c39c"),
+        (Order(300_000_001, 64, 1, 3), "bee549c737f8f2d7"),
+    ],
+)
+def test_thousands_of_samples_come_as_they_did_when_each_was_computed_alone(order: Order, was: str) -> None:
+    """Hashes of what the first version said, which had no `many`: from the start, and over an epoch's end."""
+    count = min(2 * order.sequences + 10, 2000)
+    samples = np.arange(count), 7 * order.sequences - count // 2 + np.arange(count)
+    assert xxhash.xxh3_64_hexdigest(order.many(np.concatenate(samples)).astype("<i8").tobytes()) == was

@@ -189,7 +189,7 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
-        feed = TrainFeed(samples, batch, 0, 1)
+        feed = TrainFeed(samples.rows, batch, 0, 1)
         ((inputs, targets),) = feed.batches(consumed, batch)
         feed.close()
         consumed += batch
