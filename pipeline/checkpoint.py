@@ -15,7 +15,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,8 @@ class Checkpoint:
     """File name -> its bytes and xxh3_128."""
     tensors: dict[str, str]
     """Tensor name -> file name."""
+    _opened: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """File name -> the file, its header read and its tensors mapped."""
 
     @staticmethod
     def open(path: Path) -> Checkpoint:
@@ -144,12 +146,15 @@ class Checkpoint:
         """
         if name not in self.tensors:
             raise RunError(f"{self.path / MANIFEST}: lists no tensor {name}: is it of another model?")
-        path = self.path / self.tensors[name]
+        file = self.tensors[name]
         try:
-            with safe_open(path, framework="pt") as file:
-                tensor: Tensor = file.get_tensor(name)
+            if file not in self._opened:
+                self._opened[file] = safe_open(self.path / file, framework="pt")
+            tensor: Tensor = self._opened[file].get_tensor(name)
         except (OSError, SafetensorError) as error:
-            raise RunError(f"{path}: not readable as safetensors ({error}): restore it from a copy") from None
+            raise RunError(
+                f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy"
+            ) from None
         return tensor
 
 

@@ -39,16 +39,24 @@ def fill(parameter: Any, whole: Tensor) -> None:
 
 
 def read(parameter: Any, kind: str, optimizer: Any) -> Tensor:
-    """Assemble one tensor in its parameter's shape, fp32 on the CPU. Every rank of the stage must call it."""
-    whole = torch.zeros(shape(parameter), dtype=torch.float32, device=parameter.device)
+    """Assemble one tensor in its parameter's shape, fp32 on the CPU. Every rank of the stage must call it.
+
+    A rank that holds all of it gets no copy but the optimizer's own memory, where that is fp32 on the CPU.
+    """
+    group = parameter.ds_process_group if _partitioned(parameter) else getattr(parameter, "_dp_group", None)
+    alone = group is None or dist.get_world_size(group) == 1
+    whole = None if alone else torch.zeros(shape(parameter), dtype=torch.float32, device=parameter.device)
     if (fragment := _fragment(parameter, optimizer)) is not None:
         flat, flat_part, own_part = fragment
         source = flat if kind == WEIGHT else optimizer_within(optimizer).state[flat].get(kind)
         if source is not None:  # before its first step, Adam has no moments
-            whole.view(-1)[own_part] = source.detach().flatten()[flat_part].float()
-    group = parameter.ds_process_group if _partitioned(parameter) else getattr(parameter, "_dp_group", None)
-    if group is not None:
-        dist.all_reduce(whole, group=group)
+            part = source.detach().flatten()[flat_part].float()
+            if whole is None:
+                return part.view(shape(parameter)).cpu()
+            whole.view(-1)[own_part] = part
+    if whole is None:
+        return torch.zeros(shape(parameter))
+    dist.all_reduce(whole, group=group)
     return whole.cpu()
 
 

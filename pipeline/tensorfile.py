@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 import xxhash
 from torch import Tensor
@@ -65,15 +66,16 @@ class TensorFile:
         """Append the next tensor; ValueError when another was due."""
         if not self._waiting or self._waiting.pop(0) != name:
             raise ValueError(f"{self.path}: {name} is out of turn")
-        if self.not_finite is None and not tensor.isfinite().all():
+        # A sum is finite only if all of it is, and makes no mask; that of great numbers may not be.
+        if self.not_finite is None and not tensor.sum().isfinite() and not tensor.isfinite().all():
             self.not_finite = name
-        self._put(tensor.detach().cpu().contiguous().numpy().tobytes())
+        self._put(tensor.detach().cpu().contiguous().flatten().numpy().view(np.uint8).data)
 
     def receipt(self) -> dict[str, Any]:
         """Return what was written: file name, bytes and xxh3_128."""
         return {"file": self.path.name, "bytes": self._bytes, "xxh3_128": self._digest.hexdigest()}
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self._digest.update(data)
         try:
             self._file.write(data)
