@@ -13,6 +13,7 @@ from typing import Any
 from unicodedata import normalize
 
 import trafilatura
+import trafilatura.metadata
 from lxml.etree import ElementDefaultClassLookup, XPath
 from lxml.html import HtmlComment, HtmlElement, HtmlEntity, HtmlProcessingInstruction
 from trafilatura.meta import reset_caches
@@ -20,6 +21,7 @@ from trafilatura.utils import HTML_PARSER
 
 from dataprep.documents.encoding import decoded
 from dataprep.documents.page import Page, Unreadable, read_page
+from dataprep.documents.xpaths import hasten
 from dataprep.recipe import Extraction
 
 RESET_PAGES = 1000
@@ -38,6 +40,10 @@ HTML_PARSER.set_element_class_lookup(
         element=HtmlElement, comment=HtmlComment, pi=HtmlProcessingInstruction, entity=HtmlEntity
     )
 )
+hasten("trafilatura")
+# what no document keeps is not looked for
+trafilatura.metadata.extract_catstags = lambda *_: []
+trafilatura.metadata.extract_license = lambda *_: None
 
 
 def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | None]:

@@ -48,17 +48,24 @@ def test_our_text_is_at_least_as_right_as_trafilatura_s_by_its_own_settings(
     assert f1(*ours) >= f1(*theirs) > 0.8
 
 
-def test_the_text_is_what_bare_trafilatura_takes(data: Path, places: dict[str, WarcRecord]) -> None:
-    """In another process, where nothing of ours has touched it."""
+def test_a_document_is_what_bare_trafilatura_takes(data: Path, places: dict[str, WarcRecord]) -> None:
+    """Text, title, author and date, in another process, where nothing of ours has touched it."""
     pages, ours = [], []
-    for url, at in list(places.items())[::100]:
+    for url, at in list(places.items())[::60]:
         page = read_page(data / "web" / "pages.warc.gz", at.offset, at.length, 8 << 20)
-        pages.append([page.body.decode(), url])
-        ours.append(extracted(page, url, Extraction())["text"])
+        pages.append([page.body.decode(), url, page.day])
+        ours.append(extracted(page, url, Extraction()))
     code = """
 import json, sys, trafilatura
-texts = [trafilatura.extract(html, url=url, include_comments=False) for html, url in json.load(sys.stdin)]
-json.dump([(text or "").strip() for text in texts], sys.stdout)
+documents = []
+for html, url, day in json.load(sys.stdin):
+    dates = {"max_date": day, "extensive_search": False, "original_date": True}
+    found = trafilatura.bare_extraction(
+        html, url=url, include_comments=False, with_metadata=True, date_extraction_params=dates
+    )
+    document = {name: getattr(found, name) for name in ("title", "author", "date", "text")}
+    documents.append(document | {"text": found.text.strip()})
+json.dump(documents, sys.stdout)
 """
     command = [sys.executable, "-c", code]
     bare = subprocess.run(command, input=json.dumps(pages), capture_output=True, text=True, check=True)
