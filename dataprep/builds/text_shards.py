@@ -236,10 +236,26 @@ def rewritten(
     """Publish a shard again with what `change` makes of each KEY.json; None takes the sample out.
 
     Gives the shard's own outputs when nothing changes, and none when no sample is left. Memory: one sample.
+    Raises DataError when the tar is damaged.
     """
     path = corpus.root / shard.tar.path
     stem = path.name.rpartition("-")[0]
     written = attempt_path(path.parent, stem)
+    try:
+        members, changed = _rewrite(path, written, change)
+    except (tarfile.TarError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from None
+    if not changed or not members:
+        written.unlink()
+        return [] if changed else [shard.tar, shard.index]
+    tar = publish(corpus.root, written, stem, ".tar", rows=len(members))
+    return [tar, _publish_index(corpus, path.parent, stem, members)]
+
+
+def _rewrite(
+    path: Path, written: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> tuple[list[tuple[bytes, list[int]]], bool]:
+    """Write a tar's samples as `change` makes them: those written, for the index, and whether any changed."""
     members, changed = list[tuple[bytes, list[int]]](), False
     with (
         tarfile.open(path) as old,
@@ -258,11 +274,7 @@ def rewritten(
             changed = changed or content is not before
             key = about.name.removesuffix(".json")
             members.append((bytes.fromhex(fields["doc_id"]), _write(new, key, content, _content(old, text))))
-    if not changed or not members:
-        written.unlink()
-        return [] if changed else [shard.tar, shard.index]
-    tar = publish(corpus.root, written, stem, ".tar", rows=len(members))
-    return [tar, _publish_index(corpus, path.parent, stem, members)]
+    return members, changed
 
 
 def _records(build: Build, increment: Increment) -> list[Record]:
