@@ -47,7 +47,7 @@ def load_manifest(path: Path) -> Manifest:
     try:
         for split in manifest["splits"].values():
             for shard in split["shards"]:
-                for key in FILES:
+                for key in shard.keys() & set(FILES):
                     plain(shard[key])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is damaged ({error!r}); {REMEDY}") from None

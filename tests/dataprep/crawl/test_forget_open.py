@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,6 @@ from command import Ended, result, run
 from everything import contents
 
 from dataprep.corpus import Corpus
-from dataprep.crawl.journal import Attempt
-from dataprep.documents import extract
 from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
 from dataprep.store import read_table
 
@@ -25,6 +26,7 @@ RECIPE = Recipe(
     name="open", collect=Collect(partition_mb=0.002), select=Select(near_duplicates=NearDuplicates())
 )
 PAGES = 12
+KILLED_AFTER = Path(__file__).parents[2] / "killed_after.py"
 
 
 def mark(name: object) -> str:
@@ -59,9 +61,14 @@ def undisturbed(desk: Path, add: Callable[..., Ended]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def add(desk: Path, shared_site: Any) -> Callable[..., Ended]:
+def arguments(desk: Path, shared_site: Any) -> list[object]:
     crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{shared_site.port}", "--delay=0", "--workers=1"]
-    return lambda root, *more: run("corpus", "add", root, desk / "dump.json", *crawl, *more)
+    return [desk / "dump.json", *crawl]
+
+
+@pytest.fixture(scope="module")
+def add(arguments: list[object]) -> Callable[..., Ended]:
+    return lambda root, *more: run("corpus", "add", root, *arguments, *more)
 
 
 def left(root: Path) -> set[str]:
@@ -100,13 +107,12 @@ STOPS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what is interrupted
 @pytest.mark.parametrize(("until", "case"), STOPS)
 def test_an_open_increment_forgets_at_once_and_ends_as_if_it_had_been_forgotten_at_the_end(
     undisturbed: Path,
     tmp_path: Path,
     add: Callable[..., Ended],
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[object],
     until: str,
     case: str,
 ) -> None:
@@ -121,10 +127,9 @@ def test_an_open_increment_forgets_at_once_and_ends_as_if_it_had_been_forgotten_
     if not what:
         assert add(root, "--until", until).returncode == 0
     else:
-        with monkeypatch.context() as patch:
-            owner, name = (Attempt, "finish") if what == "pages" else (extract, "publish_table")
-            patch.setattr(owner, name, stopping(getattr(owner, name), int(number)))
-            assert add(root).returncode == 130
+        words_of_add = ["corpus", "add", root, *arguments]
+        killed = subprocess.run([sys.executable, KILLED_AFTER, number, what, *words_of_add], timeout=120)
+        assert killed.returncode == -signal.SIGKILL
     result("corpus", "forget", root, *words)
     assert left(root).isdisjoint(gone)
     result("corpus", "status", root)
@@ -134,16 +139,3 @@ def test_an_open_increment_forgets_at_once_and_ends_as_if_it_had_been_forgotten_
     assert left(root) == left(whole)
     assert kept(root) == kept(whole)
     assert len(kept(root)) == PAGES + 2 - len(gone)
-
-
-def stopping(function: Callable[..., Any], calls: int) -> Callable[..., Any]:
-    """A function that is interrupted in its place after so many calls."""
-    done: list[int] = []
-
-    def counted(*words: Any, **named: Any) -> Any:
-        if len(done) == calls:
-            raise KeyboardInterrupt
-        done.append(1)
-        return function(*words, **named)
-
-    return counted
