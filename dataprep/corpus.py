@@ -6,10 +6,14 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from dataprep.errors import DataError
 from dataprep.frozen import FROZEN, freeze, refuse_edits
 from dataprep.recipe import Recipe, load_recipe
+from dataprep.seal import RESTORE, unsealed
 from dataprep.store import Record, load_record, replace, write_once
 from dataprep.tombstones import tombstone_path, unfinished
 
@@ -20,6 +24,12 @@ FACTS = ("links", "retries", "fetches", "documents", "scores")
 """The folders of an increment, in the order in which they are made."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Summary(msgspec.Struct):
+    """What of `increment.json` can be held against the records: of each stage, the parts and their counts."""
+
+    stages: dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +43,25 @@ class Increment:
     @property
     def closed(self) -> bool:
         """Every stage is done, and builds may read it."""
-        return (self.path / "increment.json").exists()
+        return self.summary_path.exists()
+
+    @property
+    def summary_path(self) -> Path:
+        """Written last, when every stage is done."""
+        return self.path / "increment.json"
 
     def records(self, stage: str) -> list[Record]:
-        """The records of one stage's finished partitions, in partition order."""
-        return records_in(self.path / stage)
+        """The records of one stage's finished partitions, in partition order.
+
+        Raises DataError when one that a closed increment lists is gone: its documents would be passed over.
+        """
+        records = records_in(self.path / stage)
+        if self.closed:
+            standing = {record.part for record in records}
+            for listed in unsealed(self.summary_path, Summary).stages.get(stage, []):
+                if listed["part"] not in standing:
+                    raise DataError(f"{self.path / stage / listed['part']}.json: is missing; {RESTORE}")
+        return records
 
     @property
     def link_records(self) -> list[Record]:

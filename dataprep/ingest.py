@@ -113,7 +113,7 @@ def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
 
 def close(corpus: Corpus, increment: Increment) -> None:
     """Write `increment.json`: the increment is finished, and builds may read it."""
-    write_once(increment.path / "increment.json", summary(corpus, increment))
+    write_once(increment.summary_path, summary(corpus, increment))
 
 
 def summary(corpus: Corpus, increment: Increment) -> bytes:

@@ -255,7 +255,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the recipe: {error}") from None
+        raise DataError(f"{path}: cannot read the recipe; correct it: {error}") from None
     _include_lists(document, path.parent)
     if isinstance(document, dict):
         _pin_sets(document.get("select"), path.parent)
@@ -360,4 +360,4 @@ def validated(kind: type[S], document: object, where: str) -> S:
         return kind.model_validate(document)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}" for item in error.errors()]
-        raise DataError("\n".join([f"{where}: the recipe is not valid", *lines])) from None
+        raise DataError("\n".join([f"{where}: the recipe is not valid; correct it:", *lines])) from None

@@ -31,5 +31,5 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
         score_documents(corpus, increment, workers, progress)
     for increment in corpus.increments():
         if increment.closed:
-            replace(increment.path / "increment.json", summary(corpus, increment))
+            replace(increment.summary_path, summary(corpus, increment))
     return chosen

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dataprep.documents import minhash
 from dataprep.errors import DataError
-from dataprep.seal import unsealed
+from dataprep.seal import RESTORE, unsealed
 from dataprep.store import Output, load_record, read_table
 from dataprep.urls import Canonical, canonical
 
@@ -80,11 +80,17 @@ NOTHING = Forgotten(frozenset(), frozenset(), frozenset())
 
 
 def tombstones(root: Path) -> dict[int, Tombstone]:
-    """The tombstones of a corpus by number, finished or not."""
+    """The tombstones of a corpus by number, finished or not.
+
+    Raises DataError when one that was carried out is gone: what it names would come in again.
+    """
     found = {}
     for path in sorted((root / FOLDER).glob("[0-9]*.json")):
         if path.stem.isdigit():
             found[int(path.stem)] = unsealed(path, Tombstone)
+    for path in _done(root):
+        if int(path.stem) not in found:
+            raise DataError(f"{tombstone_path(root, int(path.stem))}: is missing; {RESTORE}")
     return found
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import gc, ledger
 from dataprep.balance import unbalanced
-from dataprep.corpus import DRAWN, RECIPE, Corpus, Increment
+from dataprep.corpus import DRAWN, RECIPE, Corpus, Increment, Summary
 from dataprep.doors.inputs import kind_of
 from dataprep.errors import DataError
 from dataprep.frozen import FROZEN
@@ -23,12 +21,6 @@ from dataprep.store import Output, Record, hash_file, load_record
 
 TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
 """What a corpus's directory holds."""
-
-
-class Summary(msgspec.Struct):
-    """What of `increment.json` can be held against the records."""
-
-    stages: dict[str, list[dict[str, Any]]]
 
 
 def files(corpus: Corpus) -> int:
@@ -108,7 +100,7 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
 
 def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
     """Records that a closed increment lists and that no longer stand, or say something else."""
-    summary = increment.path / "increment.json"
+    summary = increment.summary_path
     try:
         stages = unsealed(summary, Summary).stages
     except DataError as error:

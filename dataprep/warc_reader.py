@@ -27,6 +27,7 @@ from isal.igzip_lib import IsalError
 
 from dataprep.errors import DataError
 from dataprep.http_response import dechunked
+from dataprep.seal import RESTORE
 
 RECORD_BYTES = 64 << 20
 """Largest record that is held; a larger one (a video, a disk image) is a gap."""
@@ -96,7 +97,7 @@ def read_warc(path: Path, limit: int = RECORD_BYTES) -> Iterator[WarcRecord | Ga
     try:
         file = path.open("rb")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {RESTORE}") from None
     with file:
         if not path.stat().st_size:
             return
@@ -106,7 +107,7 @@ def read_warc(path: Path, limit: int = RECORD_BYTES) -> Iterator[WarcRecord | Ga
                 found = found or isinstance(piece, WarcRecord) or piece.reason == "too_large"
                 yield piece
             if not found:
-                raise DataError(f"{path}: holds no WARC record, plain or gzipped; is it a WARC file?")
+                raise DataError(f"{path}: holds no WARC record, plain or gzipped; {RESTORE}, or remove it")
 
 
 def record_in(data: bytes, offset: int = 0) -> WarcRecord:

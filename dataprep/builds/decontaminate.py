@@ -199,7 +199,7 @@ def clean_increment(corpus: Corpus, build: Build, increment: Increment) -> Recor
     rules = _rules(corpus)
     sets = mapped(corpus.root / derived.outputs[4].path)
     counts = np.array(_load_counts(corpus, before, len(sets)))
-    table = read_table(corpus.root, [o for r in hits for o in r.outputs], OCCURRENCES.names)
+    table = read_table(corpus.root, [o for r in hits for o in r.outputs], OCCURRENCES.names).cast(OCCURRENCES)
     order, gram, start, end, characters = (table[name].to_numpy() for name in OCCURRENCES.names)
     removed = count(order, gram, counts, rules.common)
 

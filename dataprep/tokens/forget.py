@@ -46,4 +46,8 @@ def _refuse_others(corpus: Corpus, tokens: Path, manifest: Manifest) -> None:
         for shard in split["shards"]:
             ids = np.ascontiguousarray(generation.read_table(tokens, shard)["doc_id"]).view("S16")
             if not np.isin(ids, known).all():
-                raise DataError(f"{tokens}: was packed from another corpus than {corpus.root}")
+                path = tokens / shard["documents_path"]
+                raise DataError(
+                    f"{path}: names a document that {corpus.root} does not hold: was it packed from another "
+                    "corpus, or is it damaged? `outbound corpus verify --tokens` says it"
+                )

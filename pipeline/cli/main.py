@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 
 from rich.markup import escape
 
-from dataprep.errors import DataError
+from dataprep.errors import DataError, misplaced
 from dataprep.store import full
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
@@ -36,6 +37,7 @@ def main() -> None:
         app()
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed twice, it ends no otherwise
             console.print("stopped; the same command goes on from here")
         raise
     except UsageError as error:
@@ -43,7 +45,7 @@ def main() -> None:
     except (DataError, RunError) as error:
         sys.exit(complain(error, FAILED))
     except OSError as error:
-        sys.exit(complain(full(error) or error, FAILED))
+        sys.exit(complain(full(error) or misplaced(error) or error, FAILED))
 
 
 def complain(error: Exception, code: int) -> int:

@@ -1,6 +1,7 @@
 """`verify` names what is wrong: bytes, rows, and counts between stages."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +116,15 @@ def test_a_record_that_says_other_than_the_increments_summary_is_named(corpus: C
         "increments/0001-one/scores/part-00000.json: says other versions than "
         "increments/0001-one/increment.json"
     ]
+
+
+@pytest.mark.parametrize("stage", ["documents", "scores"])
+def test_an_increment_that_has_lost_a_record_is_not_judged_without_it(corpus: Corpus, stage: str) -> None:
+    shutil.rmtree(corpus.root / "builds")
+    lost = corpus.root / "increments" / "0002-two" / stage / "part-00001.json"
+    lost.unlink()
+    with pytest.raises(DataError, match=f"{lost}: is missing; restore it"):
+        extend(corpus, 1, no_progress)
 
 
 def test_damage_of_what_an_import_was_made_of_and_of_the_current_build_is_named(corpus: Corpus) -> None:

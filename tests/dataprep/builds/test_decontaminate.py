@@ -246,6 +246,12 @@ def test_a_build_without_evaluation_sets_has_no_trace_of_the_step(tmp_path: Path
     assert "decontaminate" not in {count.stage for count in funnel(corpus.root)}
 
 
+def test_an_increment_of_no_documents_is_decontaminated_too(tmp_path: Path) -> None:
+    corpus = corpus_with(tmp_path / "c", sets(tmp_path / "e", QUESTION), [(1, "u", prose(1, 500))])
+    add_pages(corpus, "none", [], parts=0)
+    assert len(samples(corpus)) == 1
+
+
 def test_sets_that_changed_are_an_error_and_sets_that_went_are_none(tmp_path: Path) -> None:
     rules = sets(tmp_path / "e", QUESTION)
     pages = [(n, f"u{n}", prose(n, 600) + EXAMPLE + " " + prose(n + 100, 600)) for n in range(2)]

@@ -223,3 +223,7 @@ def test_no_other_command_works_until_a_forget_is_finished(made: Path) -> None:
     assert funnel["forget"]["entered"] == funnel["dedup"]["passed"]
     assert run("corpus", "forget", made).returncode == 2
     assert result("corpus", "forget", made, "--site", "site-2.test")["documents"] == 0
+    tombstone = made / "forgotten" / "0001.json"
+    tombstone.rename(made.parent / "lost.json")
+    for words in (["status"], ["verify"], ["select"]):  # else the site would come in again
+        assert f"{tombstone}: is missing; restore it" in run("corpus", words[0], made).stderr
