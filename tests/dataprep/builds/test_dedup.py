@@ -128,12 +128,12 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
 def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pages: list[Page] = [(n, f"u{n}", edited(1, n % 40)) for n in range(220)]
+    pages: list[Page] = [(n, f"u{n}", edited(1, n % 40)) for n in range(80)]
 
     def verdicts_of(name: str) -> list[bytes]:
         corpus = make_corpus(tmp_path / name)
-        add_pages(corpus, "one", pages[:130], 3, only_sign=True)
-        add_pages(corpus, "two", pages[130:], 2, only_sign=True)
+        add_pages(corpus, "one", pages[:50], 3, only_sign=True)
+        add_pages(corpus, "two", pages[50:], 2, only_sign=True)
         build = ingest.extend(corpus, 1, no_progress)
         return [(corpus.root / r.outputs[0].path).read_bytes() for r in build.records("verdicts")]
 
