@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Protocol
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -278,9 +279,11 @@ def _initialise_deepspeed(
         eps=wanted.eps,
         fused=True,
     )
-    engine, *_ = deepspeed.initialize(
-        model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
-    )
+    # It compiles its Muon, which we do not use, as it is imported: to load the compiler takes a second.
+    with mock.patch("torch.compile", lambda function: function):
+        engine, *_ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
+        )
     if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
         # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
         engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
