@@ -151,9 +151,7 @@ def test_a_rank_that_stalls_outside_of_steps_is_found_too(
     code, _, err = train_with_faults(run, "guards.stall_s=20", faults=[{}, fault])
     assert code == STALLED, err
     assert "no step in 20 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
-    stacks = [
-        path.read_text() for path in run.dir.glob("stacks-rank-*.txt")
-    ]  # whoever finds it first ends all
+    stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
     assert any(where in each or "in fail" in each for each in stacks)
     checkpoint = find(run.dir)
     assert (checkpoint and checkpoint.state.step) == (4 if "save" in at else None)
