@@ -25,6 +25,7 @@ import webdataset
 from measure import peer_python, run
 
 from dataprep.store import hash_file
+from dataprep.tokens.generation import dump
 from dataprep.tokens.pack import Layout
 
 PEERS = Path(__file__).parent / "loader_peers"
@@ -91,7 +92,7 @@ def write(directory: Path, blocks: int, pythons: dict[str, Path]) -> None:
         "dtype": "<u2",
         "splits": {"train": train},
     }
-    (directory / "ours" / "generation-1.json").write_text(json.dumps(body))
+    (directory / "ours" / "generation-1.json").write_bytes(dump(body))
     (directory / "sequences").mkdir()
     rows = np.lib.stride_tricks.sliding_window_view(stream, CONTEXT + 1)[::CONTEXT]
     for number, part in enumerate(np.array_split(rows, max(1, blocks // 16))):

@@ -22,14 +22,14 @@ MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
 
 
-Read = Callable[[npt.NDArray[np.int64], int], Iterator[npt.NDArray[Any]]]
-"""Places in the order of the data, so many at once -> (so many, n_ctx + 1) tokens, as often as it takes."""
+Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+"""Places in the order of the data, (n,) -> (n, n_ctx + 1) tokens."""
 
 Prepared = tuple[MicroBatch, int]
 """A micro-batch, and the sum of its samples' hashes."""
 
-AT_ONCE = 64
-"""Samples at least that are found, and handed over by the thread, in one go: they share what that costs."""
+AT_ONCE = 128
+"""Samples at least that are read, made tensors and handed over in one go: they share what that costs."""
 DEPTH = 2
 """How many times so many are read before they are asked for."""
 
@@ -111,29 +111,28 @@ class TrainFeed:
 
     def _prepared(self, consumed: int) -> Iterator[list[Prepared]]:
         """Endless micro-batches from sample `consumed` on, as many at once as AT_ONCE samples are."""
-        rows = self._rows(consumed)
-        while made := [self._made(*each) for each in islice(rows, -(-AT_ONCE // self.micro))]:
-            yield made
+        for places, rows in self._rows(consumed, -(-AT_ONCE // self.micro)):
+            inputs, targets = _tensors(rows)
+            if self._device != "cpu":
+                inputs, targets = inputs.pin_memory(), targets.pin_memory()
+            hashes = np.array(sample_hashes(places, rows), np.uint64).reshape(-1, self.micro)
+            sums = hashes.sum(axis=1).tolist()  # modulo 2^64
+            micros = (each.view(-1, self.micro, each.shape[1]).unbind() for each in (inputs, targets))
+            yield list(zip(zip(*micros, strict=True), sums, strict=True))
 
-    def _made(self, places: Sequence[int], rows: npt.NDArray[Any]) -> Prepared:
-        inputs, targets = _tensors(rows)
-        if self._device != "cpu":
-            inputs, targets = inputs.pin_memory(), targets.pin_memory()
-        return (inputs, targets), sum(sample_hashes(places, rows))
-
-    def _rows(self, consumed: int) -> Iterator[tuple[Sequence[int], npt.NDArray[Any]]]:
-        """(micro, n_ctx + 1) tokens after their places in the order of the data, from `consumed` on."""
+    def _rows(self, consumed: int, micros: int) -> Iterator[tuple[list[int], npt.NDArray[Any]]]:
+        """Places in the order of the data, from `consumed` on, and their tokens: so many micro-batches."""
         if isinstance(self._samples, Stream):
             numbered = self._samples.numbered(consumed, self._dp_rank, self._dp_size)
-            while read := list(islice(numbered, self.micro)):
-                yield [place for place, _ in read], np.stack([tokens for _, tokens in read])
-            return
-        micros, stride = -(-AT_ONCE // self.micro), self.micro * self._dp_size
+            while True:
+                places, tokens = zip(*islice(numbered, micros * self.micro), strict=True)
+                yield list(places), np.stack(tokens)
+        stride = self.micro * self._dp_size
         own = self._dp_rank * self.micro + np.arange(self.micro)
         ahead = np.arange(micros)[:, None] * stride + own
         for first in count(consumed, micros * stride):
-            places = self._ledger.places(first + ahead)
-            yield from zip(places.tolist(), self._samples(places.flatten(), self.micro), strict=True)
+            wanted = self._ledger.places(first + ahead).flatten()
+            yield wanted.tolist(), self._samples(wanted)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,29 +133,23 @@ class Samples:
 
     def __call__(self, sample: int) -> npt.NDArray[Any]:
         """(n_ctx + 1,) tokens of a sample: the inputs and the last target."""
-        one: npt.NDArray[Any] = next(self.rows(np.array([sample]), 1))[0]
+        one: npt.NDArray[Any] = self.rows(np.array([sample]))[0]
         return one
 
-    def rows(self, samples: npt.NDArray[np.int64], at_once: int) -> Iterator[npt.NDArray[Any]]:
-        """Find many samples and read so many of them at once: yields (at_once, n_ctx + 1) tokens."""
-        sources, indices = self.mixture.sources(samples)
-        starts = np.empty_like(indices)
-        for source in set(sources.tolist()):
-            mine = sources == source
-            starts[mine] = self.orders[source].many(indices[mine]) * self.n_ctx
-        for first in range(0, len(samples), at_once):
-            part = slice(first, first + at_once)
-            yield self._read(sources[part], starts[part])
-
-    def _read(self, sources: npt.NDArray[np.uint16], starts: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        length = self.n_ctx + 1
+    def rows(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """(samples, n_ctx + 1) tokens of many samples."""
         if len(self.streams) == 1:
-            return self.streams[0].rows(starts, length)
-        rows = np.empty((len(starts), length), self.streams[0].dtype)
+            return self._of(0, samples)
+        sources, indices = self.mixture.sources(samples)
+        rows = np.empty((len(samples), self.n_ctx + 1), self.streams[0].dtype)
         for source in set(sources.tolist()):
             mine = sources == source
-            rows[mine] = self.streams[source].rows(starts[mine], length)
+            rows[mine] = self._of(source, indices[mine])
         return rows
+
+    def _of(self, source: int, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        starts = self.orders[source].many(indices) * self.n_ctx
+        return self.streams[source].rows(starts, self.n_ctx + 1)
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,12 @@ def put_noise(first: int, last: int) -> None:
     """Scramble the samples [first, last) of the data order."""
     read = sources.Samples.rows
 
-    def scrambled(self: Any, samples: Any, at_once: int) -> Any:
-        for number, rows in enumerate(read(self, samples, at_once)):
-            for row, sample in zip(rows, samples[number * at_once :].tolist(), strict=False):
-                if first <= sample < last:
-                    row[:] = np.random.default_rng(sample).integers(0, 61, len(row))
-            yield rows
+    def scrambled(self: Any, samples: Any) -> Any:
+        rows = read(self, samples)
+        for row, sample in zip(rows, samples.tolist(), strict=True):
+            if first <= sample < last:
+                row[:] = np.random.default_rng(sample).integers(0, 61, len(row))
+        return rows
 
     sources.Samples.rows = scrambled  # type: ignore[method-assign]
 

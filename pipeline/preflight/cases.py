@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,10 +137,9 @@ CASES = [
 ]
 
 
-def samples(places: npt.NDArray[np.int64], at_once: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Those samples of the data order, (at_once, n_ctx + 1) tokens at a time."""
-    for part in places.reshape(-1, at_once).tolist():
-        yield np.stack([_sample(place) for place in part])
+def samples(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(places, n_ctx + 1) tokens: those samples of the data order."""
+    return np.stack([_sample(place) for place in places.tolist()])
 
 
 def _sample(index: int) -> npt.NDArray[np.int64]:
