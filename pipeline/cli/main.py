@@ -35,11 +35,12 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
     try:
         app()
-    except SystemExit as ended:
-        if ended.code == INTERRUPTED:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed twice, it ends no otherwise
-            console.print("stopped; the same command goes on from here")
-        raise
+    except (SystemExit, KeyboardInterrupt) as ended:
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it ends no other way
+        console.print("stopped; the same command goes on from here")
+        sys.exit(INTERRUPTED)
     except UsageError as error:
         sys.exit(complain(error, USAGE))
     except (DataError, RunError) as error:

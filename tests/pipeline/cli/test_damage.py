@@ -22,7 +22,8 @@ REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "
 
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x41
+    if content:
+        content[len(content) // 2] ^= 0x41
     path.write_bytes(content)
 
 
