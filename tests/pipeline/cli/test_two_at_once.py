@@ -63,13 +63,16 @@ def files(home: Path) -> dict[str, bytes]:
     }
 
 
-def one_after_the_other(whole: Path, home: Path, commands: tuple[str, ...]) -> dict[str, bytes]:
+def in_turn(whole: Path, home: Path, pair: tuple[str, str]) -> list[dict[str, bytes]]:
+    """The files after one command and then the other, and after the first once more."""
     shutil.copytree(whole, home)
+    ends = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        for command in commands:
+        for command in (*pair, pair[0]):
             run(*COMMANDS[command])
-    return files(home)
+            ends.append(files(home))
+    return ends[1:]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" + ".join)
@@ -77,8 +80,8 @@ def test_two_commands_at_once_end_as_one_after_the_other(
     whole: Path, tmp_path: Path, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = pair
-    orders = {(first, second), (second, first), (first, second, first), (second, first, second)}
-    ends = [one_after_the_other(whole, tmp_path / "-".join(each), each) for each in sorted(orders)]
+    orders = sorted({(first, second), (second, first)})
+    ends = [end for order in orders for end in in_turn(whole, tmp_path / "-".join(order), order)]
     for number, (early, late, wait_s) in enumerate(
         [(first, second, 0), (first, second, 0.06), (second, first, 0.15)]
     ):
