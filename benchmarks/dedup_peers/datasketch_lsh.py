@@ -5,7 +5,7 @@ python datasketch_lsh.py DOCUMENTS KEPT
 
 from __future__ import annotations
 
-from common import texts, timed
+from contender import texts, timed
 from datasketch import MinHash, MinHashLSH
 
 

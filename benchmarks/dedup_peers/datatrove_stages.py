@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import timed
+from contender import timed
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import minhash
 from datatrove.pipeline.readers import JsonlReader

@@ -5,7 +5,7 @@ python rensa_lsh.py DOCUMENTS KEPT
 
 from __future__ import annotations
 
-from common import texts, timed
+from contender import texts, timed
 from rensa import RMinHash, RMinHashLSH
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from common import BATCH, CONTEXT, Batch, tensors, time_it
+from contender import BATCH, CONTEXT, Batch, tensors, time_it
 from litdata import StreamingDataLoader, StreamingDataset, TokensLoader
 from litdata.streaming import Cache
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import BATCH, CONTEXT, Batch, time_it
+from contender import BATCH, CONTEXT, Batch, time_it
 
 
 def read(directory: Path, sample: int, setting: str) -> Iterator[Batch]:

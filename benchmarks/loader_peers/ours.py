@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import BATCH, CONTEXT, Batch, time_it
+from contender import BATCH, CONTEXT, Batch, time_it
 
 from pipeline import batches
 from pipeline.sources import Samples, Sources

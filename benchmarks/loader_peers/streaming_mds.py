@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from common import BATCH, CONTEXT, Batch, tensors, time_it
+from contender import BATCH, CONTEXT, Batch, tensors, time_it
 
 # It imports its part for images, which wants a torchvision that was built for the very same torch.
 sys.modules["streaming.vision"] = ModuleType("streaming.vision")

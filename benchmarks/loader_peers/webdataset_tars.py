@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import webdataset
-from common import BATCH, CONTEXT, Batch, tensors, time_it
+from contender import BATCH, CONTEXT, Batch, tensors, time_it
 
 SHUFFLED = 1000
 """Sequences in the buffer from which one is drawn."""
