@@ -90,12 +90,27 @@ class Permutation:
         wide, high = self._sides
         halves, limits = (high, wide), (wide, high)
         return [
-            np.array([self._mix(turn, half) % limits[turn % 2] for half in range(halves[turn % 2])], np.int64)
+            np.array(
+                [self._hash(label) % limits[turn % 2] for label in _labels(turn, halves[turn % 2])], np.int64
+            )
             for turn in range(ROUNDS)
         ]
 
     def _mix(self, turn: int, half: int) -> int:
-        return xxhash.xxh3_64_intdigest(b"%d/%d" % (turn, half), seed=self.key)
+        return self._hash(_label(turn, half))
+
+    def _hash(self, label: bytes) -> int:
+        return xxhash.xxh3_64_intdigest(label, self.key)
+
+
+def _label(turn: int, half: int) -> bytes:
+    return b"%d/%d" % (turn, half)
+
+
+@lru_cache(maxsize=2 * ROUNDS)
+def _labels(turn: int, halves: int) -> list[bytes]:
+    """Of every half: blocks are of one size, and their tables are made anew all the time."""
+    return [_label(turn, half) for half in range(halves)]
 
 
 @dataclass(frozen=True)

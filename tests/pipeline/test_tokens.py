@@ -25,6 +25,10 @@ def test_any_slice_of_the_stream_is_read_across_blocks_and_shards(
     for start in range(len(stream)):
         for length in range(len(stream) - start + 1):
             np.testing.assert_array_equal(mapped.slice(start, length), stream[start : start + length])
+    for length in range(1, len(stream) + 1):
+        rows = np.lib.stride_tricks.sliding_window_view(stream, length)
+        backward = np.arange(len(rows))[::-1]
+        np.testing.assert_array_equal(mapped.rows(backward, length), rows[::-1])
 
 
 def test_a_slice_beyond_the_stream_is_refused(tmp_path: Path, write_tokens: Writer) -> None:
