@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from model import GPT
@@ -11,6 +13,7 @@ from pipeline.config import Optimizer
 from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, samples
 
 
+@cache
 def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
     """Return the steps and the held-out loss after them."""
     model = GPT(MODEL)
