@@ -1,13 +1,12 @@
-"""One process of a real run that measures what it holds: distinct tensor storages, by kind, at their fullest.
+"""One process of real runs that measures what it holds: distinct tensor storages, by kind, at their fullest.
 
-    python storages.py CONFIG fp32|bf16
+    python storages.py CONFIG...
 
-as a rank that the environment names; prints one JSON object of bytes on standard output.
+as a rank that the environment names; prints a JSON object of bytes for each run on standard output.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -20,30 +19,23 @@ from torch import Tensor, nn
 
 from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig, load_ahead
-from pipeline.device import find_device
+from pipeline.device import Device, find_device
 from pipeline.engine import build_engine
 from pipeline.ranks import join, place_from_environment
 
-BF16 = {
-    "bf16": {"enabled": True, "immediate_grad_update": True},
-    "data_types": {"grad_accum_dtype": "fp32"},
-}
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")
 """Words in DeepSpeed's names of what collectives copy into."""
 
 
-def measure(config: RunConfig, precision: str) -> dict[str, int]:
+def measure(config: RunConfig, device: Device) -> dict[str, int]:
     """Take two steps of the real engine; return the most bytes of each kind that were seen.
 
     "kept" are those of weights that the backward pass holds fast.
     """
-    place = place_from_environment()
-    assert place is not None
-    device = find_device(place.local_rank)
-    if precision == "bf16":
-        device = dataclasses.replace(device, precision=BF16)
-    join(place, device.backend, 600)
+    from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
+
+    groups.mpu = None  # a plain engine would take the groups of the last pipeline
     engine: Any = build_engine(config, device)
     fullest = dict.fromkeys(KINDS, 0)
     weights = list(engine._engine.module.parameters())
@@ -137,6 +129,11 @@ def batches(config: RunConfig, replicas: int) -> Iterator[MicroBatch]:
 if __name__ == "__main__":
     out = os.dup(1)
     os.dup2(2, 1)  # DeepSpeed prints
-    told = measure(load_ahead(Path(sys.argv[1]), []), sys.argv[2])
-    os.write(out, json.dumps(told).encode())
+    place = place_from_environment()
+    assert place is not None
+    join(place, find_device(place.local_rank).backend, 600)
+    for path in sys.argv[1:]:
+        config = load_ahead(Path(path), [])
+        told = measure(config, find_device(place.local_rank, config.train.precision))
+        os.write(out, json.dumps(told).encode() + b"\n")
     os._exit(0)

@@ -30,61 +30,82 @@ MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 5
 """Of its matrices, some are small enough for ZeRO-3 to keep whole, and some are shared out."""
 
 
+LAYOUTS = {
+    2: [
+        (1, 1, "fp32"),
+        (1, 1, "bf16"),
+        (1, 2, "bf16"),
+        (1, 3, "fp32"),
+        (1, 3, "bf16"),
+        (2, 1, "fp32"),
+    ],
+    4: [(2, 1, "bf16")],
+}
+"""By processes, so that they start twice: pipeline stages, ZeRO stage, precision."""
+
+Measured = dict[tuple[int, int, int, str], list[dict[str, int]]]
+"""Processes, pipeline stages, ZeRO stage and precision -> the bytes of each rank."""
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """What real ranks held in each layout."""
+    found = {}
+    for processes, layouts in LAYOUTS.items():
+        home = tmp_path_factory.mktemp("layouts")
+        paths = [written(home, *layout) for layout in layouts]
+        told = measure(paths, processes)
+        found |= {(processes, *layout): bytes_of for layout, bytes_of in zip(layouts, told, strict=True)}
+    return found
+
+
 @pytest.mark.parametrize(
     ("processes", "pipeline", "zero", "precision"),
-    [
-        (2, 1, 1, "fp32"),
-        (2, 1, 1, "bf16"),
-        (2, 1, 2, "bf16"),
-        (2, 1, 3, "fp32"),
-        (2, 1, 3, "bf16"),
-        (2, 2, 1, "fp32"),
-        (4, 2, 1, "bf16"),
-    ],
+    [(processes, *layout) for processes, layouts in LAYOUTS.items() for layout in layouts],
 )
 def test_bytes_of_real_ranks_are_as_planned(
-    tmp_path: Path, processes: int, pipeline: int, zero: int, precision: str
+    measured: Measured, tmp_path: Path, processes: int, pipeline: int, zero: int, precision: str
 ) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(settings(tmp_path, pipeline, zero)))
     rates = Rates(1e11, 1e11, 1e10, 1e9, 1e9, processes)
     cluster = Cluster("cpu", 1, processes, 2**34, 1e11, rates, precision)
-    planned = configured(load_ahead(path, []), cluster)
+    planned = configured(load_ahead(written(tmp_path, pipeline, zero, precision), []), cluster)
     assert not isinstance(planned, str)
-    for rank, measured in enumerate(measure(path, processes, precision)):
+    for rank, held in enumerate(measured[processes, pipeline, zero, precision]):
         expected = vars(planned.stages[rank // (processes // pipeline)].bytes)
         for kind in ("weights", "gradients", "optimizer"):
-            assert measured[kind] == pytest.approx(expected[kind], rel=0.01), f"{kind} of rank {rank}"
-        assert measured["buffers"] <= expected["buffers"]
+            assert held[kind] == pytest.approx(expected[kind], rel=0.01), f"{kind} of rank {rank}"
+        assert held["buffers"] <= expected["buffers"]
 
 
-def test_the_backward_pass_under_zero_3_keeps_no_gathered_weight(tmp_path: Path) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(settings(tmp_path, 1, 3)))
-    assert [measured["kept"] for measured in measure(path, 2, "bf16")] == [0, 0]
+def test_the_backward_pass_under_zero_3_keeps_no_gathered_weight(measured: Measured) -> None:
+    assert [held["kept"] for held in measured[2, 1, 3, "bf16"]] == [0, 0]
 
 
-def settings(home: Path, pipeline: int, zero: int) -> dict[str, Any]:
-    return {
+def written(home: Path, pipeline: int, zero: int, precision: str) -> Path:
+    """The configuration of a layout, in a file."""
+    settings = {
         "run": {"dir": str(home / "run")},
         "data": {"tokens": str(home / "tokens")},
         "model": MODEL,
         "optimizer": {"lr": 0.01},
         "batch": {"sequences": 16, "micro": 2, "quantum": 16},
         "parallel": {"pipeline": pipeline, "zero": zero},
-        "train": {"tokens": 4096, "eval_sequences": 16},
+        "train": {"tokens": 4096, "eval_sequences": 16, "precision": precision},
     }
+    path = home / f"{pipeline}-{zero}-{precision}.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
 
 
-def measure(config: Path, processes: int, precision: str) -> list[dict[str, int]]:
-    """Start real ranks of tests/pipeline/plan/storages.py; what each of them held."""
+def measure(configs: list[Path], processes: int) -> list[list[dict[str, int]]]:
+    """Start real ranks of tests/pipeline/plan/storages.py; for each configuration, what each of them held."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     place = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("storages.py")), str(config), precision],
+            [sys.executable, str(Path(__file__).with_name("storages.py")), *map(str, configs)],
             env={
                 **os.environ,
                 "PYTHONPATH": str(Path(__file__).parents[3]),
@@ -95,9 +116,10 @@ def measure(config: Path, processes: int, precision: str) -> list[dict[str, int]
         )
         for rank in range(processes)
     ]
-    told = [rank.communicate(timeout=120) for rank in ranks]
+    told = [rank.communicate(timeout=300) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * processes, told[0][1].decode()[-3000:]
-    return [json.loads(out) for out, _ in told]
+    by_rank = [[json.loads(line) for line in out.splitlines()] for out, _ in told]
+    return [list(ranks) for ranks in zip(*by_rank, strict=True)]
 
 
 @pytest.mark.parametrize("name", PRESETS)
