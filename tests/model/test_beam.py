@@ -8,8 +8,9 @@ from itertools import product
 import pytest
 import torch
 
-from model import GPT
+from model import GPT, beam
 from model.beam import beam_search
+from model.decoder import Decoder
 from model.generate import Sampling, generate
 
 
@@ -27,6 +28,25 @@ def log_probability(model: GPT, prompt: list[int], new: list[int]) -> float:
 def test_one_beam_without_a_penalty_is_greedy(model: GPT) -> None:
     greedy = generate(model, [[7, 3]], 40, Sampling(temperature=0))
     assert [beam_search(model, [7, 3], 40, beams=1, length_penalty=0)] == greedy
+
+
+class Forgetful(Decoder):
+    """A decoder that computes every token from its whole context."""
+
+    def logits(self) -> torch.Tensor:
+        self._caches = []
+        return super().logits()
+
+
+@pytest.mark.parametrize(("beams", "penalty"), [(2, 0.0), (4, 0.6)])
+def test_a_beam_with_a_cache_finds_what_it_finds_without(
+    model: GPT, monkeypatch: pytest.MonkeyPatch, beams: int, penalty: float
+) -> None:
+    # 42 tokens in a context of 24: it restarts on the way.
+    cached = beam_search(model, [7, 3], 40, beams, penalty)
+    monkeypatch.setattr(beam, "Decoder", Forgetful)
+    assert beam_search(model, [7, 3], 40, beams, penalty) == cached
+    assert len(cached) == 40
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])

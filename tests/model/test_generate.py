@@ -10,6 +10,11 @@ from model import GPT
 from model.generate import Sampling, generate, sample
 
 GREEDY = Sampling(temperature=0)
+EVERY_WAY = pytest.mark.parametrize(
+    "how",
+    [{"temperature": 0}, {}, {"temperature": 0.7, "top_k": 5}, {"top_p": 0.8}, {"top_k": 30, "top_p": 0.9}],
+    ids=str,
+)
 
 
 def uncached(model: GPT, prompt: Sequence[int], count: int, sampling: Sampling) -> list[int]:
@@ -24,19 +29,19 @@ def uncached(model: GPT, prompt: Sequence[int], count: int, sampling: Sampling) 
     return new
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_cached_generation_equals_uncached(model: GPT, temperature: float) -> None:
-    prompt, sampling = [3, 1, 4, 1, 5, 9, 2], Sampling(temperature, seed=1)
+@EVERY_WAY
+def test_cached_generation_equals_uncached(model: GPT, how: dict[str, Any]) -> None:
+    prompt, sampling = [3, 1, 4, 1, 5, 9, 2], Sampling(**how, seed=1)
     # 47 tokens in a context of 24: it restarts on the way.
     assert generate(model, [prompt], 40, sampling) == [uncached(model, prompt, 40, sampling)]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_prompts_of_different_lengths_get_what_each_gets_alone(model: GPT, temperature: float) -> None:
+@EVERY_WAY
+def test_prompts_of_different_lengths_get_what_each_gets_alone(model: GPT, how: dict[str, Any]) -> None:
     prompts = [[3], [1, 4, 1, 5, 9, 2, 6, 5, 3, 5], [8, 9], [7] * 23, [(3 * i) % 61 for i in range(24)]]
-    found = generate(model, prompts, 40, Sampling(temperature, seed=5))
+    found = generate(model, prompts, 40, Sampling(**how, seed=5))
     for row, (prompt, tokens) in enumerate(zip(prompts, found, strict=True)):
-        assert tokens == uncached(model, prompt, 40, Sampling(temperature, seed=5 + row)), row
+        assert tokens == uncached(model, prompt, 40, Sampling(**how, seed=5 + row)), row
 
 
 def test_texts_that_end_leave_the_others_as_they_are(model: GPT) -> None:
