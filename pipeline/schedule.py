@@ -8,8 +8,9 @@ import math
 def learning_rate(tokens: int, *, peak: float, warmup_tokens: int, decay_tokens: int, floor: float) -> float:
     """Return the rate of the step that ends at `tokens`: linear warm-up, cosine to a floor, then constant.
 
-    As GPT-3 (Brown et al. 2020, appendix B): the cosine runs from the start of training to `decay_tokens`
-    and ends at `floor` * `peak`. Counting tokens, not steps, makes it independent of the batch ramp.
+    As GPT-3 (Brown et al. 2020, appendix B): the cosine runs from the end of the warm-up to `decay_tokens`
+    and ends at `floor` * `peak`; a floor of 1 is a constant rate. Counting tokens, not steps, makes it
+    independent of the batch ramp.
 
     >>> recipe = {"peak": 1.0, "warmup_tokens": 10, "decay_tokens": 110, "floor": 0.1}
     >>> [learning_rate(tokens, **recipe) for tokens in (5, 10, 60, 110, 999)]

@@ -96,7 +96,7 @@ class Schedule(Section):
     decay_tokens: int | None = Field(default=None, gt=0)
     """Where the cosine reaches its floor; the end of training when absent."""
     floor: float = Field(default=0.1, ge=0, le=1)
-    """As a share of the peak."""
+    """As a share of the peak; 1 keeps the rate constant after the warm-up."""
 
 
 class Batch(Section):

@@ -82,10 +82,11 @@ def test_a_mixture_trains_its_shares_and_another_layout_reads_the_same(
     assert last["share/web"] == pytest.approx(0.75, abs=1 / 100)
     assert last["share/books"] + last["share/web"] == pytest.approx(1)
     other = mixed(tiny_run, write_tokens, "other", books=1, web=3)
-    other.train("parallel.pipeline=1", nproc=1)
+    other.train("parallel.pipeline=1", "batch.micro=2", nproc=1)
     assert [row.get("stream_hash") for row in other.metrics()] == [
         row.get("stream_hash") for row in run.metrics()
     ]
+    assert other.losses() == pytest.approx(run.losses(), abs=1e-5)
     pinned = yaml.safe_load((run.dir / "config.yaml").read_text())["data"]["mixture"]
     assert {name: source["generation"] for name, source in pinned.items()} == {"books": 1, "web": 2}
 

@@ -82,3 +82,18 @@ def test_training_costs_six_operations_a_parameter_besides_attention() -> None:
     parameters = 124e6 - 1024 * 768  # positions are looked up, not multiplied
     attention = 3 * 12 * 4 * 512 * 768
     assert training_flops_per_token(config) == pytest.approx(6 * parameters + attention, rel=0.01)
+
+
+def test_a_banded_layer_costs_by_its_band_and_no_more_than_a_dense_one() -> None:
+    """Of MFU: 4 operations a key that is seen and an element of attention's width, three times over."""
+
+    def attention(*pattern: str) -> float:
+        config = GPTConfig(n_layer=2, n_head=2, d_model=32, n_ctx=64, vocab_size=61, attention=pattern)
+        return training_flops_per_token(config) - without
+
+    bare = GPTConfig(n_layer=2, n_head=2, d_model=32, n_ctx=64, vocab_size=61)
+    without = training_flops_per_token(bare) - 2 * 3 * 4 * 32 * 32  # causal: half of 64 keys in the mean
+    assert attention("dense") == 2 * 3 * 4 * 32 * 32
+    assert attention("banded:8") == 2 * 3 * 4 * 8 * 32
+    assert attention("dense", "banded:8") == 3 * 4 * (32 + 8) * 32
+    assert attention("banded:60") == attention("dense"), "a band wider than the mean of a dense layer"

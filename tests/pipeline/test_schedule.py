@@ -30,6 +30,11 @@ def test_gpt3s_learning_rate_by_tokens(tokens: int, share: float) -> None:
     assert rate == pytest.approx(6e-4 * share)
 
 
+@pytest.mark.parametrize("tokens", [10, 11, 60, 110, 999])
+def test_a_floor_of_one_keeps_the_rate_constant_after_the_warm_up(tokens: int) -> None:
+    assert learning_rate(tokens, peak=0.3, warmup_tokens=10, decay_tokens=110, floor=1) == 0.3
+
+
 @pytest.mark.parametrize(("consumed", "batch"), [(0, 16), (976_563, 136), (1_953_125, 256), (10**9, 256)])
 def test_gpt3s_batch_ramp_by_samples(consumed: int, batch: int) -> None:
     """32k to 0.5M tokens over 4 billion, in sequences of 2,048."""
