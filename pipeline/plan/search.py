@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config import RunConfig, check_layout
+from pipeline.config import BF16_WITHOUT_ZERO, RunConfig, check_layout
 from pipeline.errors import UsageError
 from pipeline.plan.layout import Layout
 from pipeline.plan.predict import Cluster, Prediction, predict
@@ -14,12 +14,16 @@ TELLS_APART = 0.03
 
 
 def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
-    """Predict the layout that the configuration says; a string says why it cannot be spread so."""
+    """Predict the layout that the configuration says; a string says why it cannot be spread or planned so."""
+    parallel = config.parallel
+    if parallel.schedule != "1f1b":
+        return f"parallel.schedule: {parallel.schedule} has other memory and bubbles: only 1f1b is planned"
+    if parallel.zero == 0 and cluster.precision == "bf16":
+        return f"parallel.zero: {BF16_WITHOUT_ZERO}"
     try:
         check_layout(config, cluster.gpus)
     except UsageError as error:
         return str(error)
-    parallel = config.parallel
     return predict(
         config,
         Layout(
@@ -28,7 +32,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
             zero=parallel.zero,
             micro=config.batch.micro,
             checkpointing=parallel.activation_checkpointing,
-            cut=tuple(parallel.cut) if parallel.cut and parallel.schedule == "1f1b" else None,
+            cut=tuple(parallel.cut) if parallel.cut else None,
         ),
         cluster,
     )

@@ -32,6 +32,7 @@ MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 5
 
 LAYOUTS = {
     2: [
+        (1, 0, "fp32"),
         (1, 1, "fp32"),
         (1, 1, "bf16"),
         (1, 2, "bf16"),

@@ -90,6 +90,10 @@ def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:
     assert "3 stages do not divide 8" in str(
         configured(shipped("gpt2-xl", "parallel.pipeline=3"), cluster(1))
     )
+    folded = configured(shipped("gpt2-xl", "parallel.pipeline=2", "parallel.schedule=dualpipev"), cluster(1))
+    assert "dualpipev has other memory" in str(folded)
+    bare = configured(shipped("gpt2-xl", "parallel.zero=0"), cluster(1))
+    assert "accumulates bf16 gradients in bf16" in str(bare), "training would refuse it on a GPU"
     found = configured(shipped("gpt3-13b", "parallel.pipeline=1"), cluster(1))
     assert not isinstance(found, str)
     assert found.too_large is not None
