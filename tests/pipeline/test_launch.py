@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,10 @@ def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun
     assert "Traceback" not in err
 
 
-def start_as_srun_does(run: Any, *overrides: list[str]) -> list[subprocess.Popen[str]]:
+def start_as_srun_does(run: Any, *overrides: Sequence[str]) -> list[subprocess.Popen[str]]:
     """Two tasks of one job step, with the environment that Slurm and the job's script give them.
 
-    `overrides` are those of each task, where they differ.
+    `overrides` are those of each task, where there are any.
     """
     path = run.home / "run.yaml"
     path.write_text(yaml.safe_dump(run.settings))
@@ -147,6 +147,21 @@ def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: Make
     assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], first_err
     assert "stopped after" in first
     assert list((run.dir / "checkpoints").glob("step-*"))
+
+
+def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> None:
+    """Slurm sends it before the time limit to jobs that ask for it."""
+    longer = "train.tokens=6400"
+    unbroken = tiny_run("unbroken", dropout=0.1)
+    unbroken.train(longer)
+    run = tiny_run("stopped", dropout=0.1)
+    ranks = start_as_srun_does(run, [longer], [longer])
+    run.wait_for_step(3, ranks[0])
+    ranks[0].send_signal(signal.SIGUSR1)
+    (_, err), _ = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], err
+    assert run.train(longer)["resumes"]
+    assert run.timeless() == unbroken.timeless()
 
 
 @pytest.mark.parametrize(
