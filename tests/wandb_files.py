@@ -44,6 +44,12 @@ def history(path: Path) -> list[dict[str, Any]]:
     ]
 
 
+def axes(path: Path) -> dict[str, str]:
+    """Metric, or a pattern of metrics -> the metric on its x-axis."""
+    found = [record.metric for record in records(path) if record.HasField("metric")]
+    return {each.glob_name or each.name: each.step_metric for each in found}
+
+
 def summary(path: Path) -> dict[str, Any]:
     """The run's summary at its end."""
     found: dict[str, Any] = {}

@@ -20,7 +20,9 @@ import pytest
 import xxhash
 import yaml
 
-from dataprep.tokens.generation import dump
+from dataprep.tokens import tokenizer
+from dataprep.tokens.generation import dump, load_manifest
+from dataprep.tokens.train import train as train_tokenizer
 
 VOCAB = 61
 
@@ -186,4 +188,28 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     make_shards(home / "tokens")
     run = TinyRun.make(home)
     run.train()
+    return run
+
+
+@pytest.fixture(scope="session")
+def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A short run over tokens with a tokenizer and a funnel, sampled and told to W&B. Leave it as it is."""
+    home = tmp_path_factory.mktemp("speaking")
+    make_shards(home / "tokens")
+    text = "the links of the people that voted, and the pages that the links lead to. " * 20
+    train_tokenizer([text], 300, home / "tokens" / "tokenizer")
+    spoken = tokenizer.load(home / "tokens" / "tokenizer")
+    listing = home / "tokens" / "generation-1.json"
+    body = load_manifest(listing)
+    body["tokenizer"] = {
+        "fingerprint": spoken.fingerprint,
+        "vocab_size": spoken.vocab_size,
+        "eot": spoken.eot,
+    }
+    listing.write_bytes(dump(body))
+    funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"merged": 2}}]
+    (home / "tokens" / "funnel-1.json").write_text(json.dumps(funnel))
+    run = TinyRun.make(home, n_ctx=32)
+    told = ("wandb.mode=offline", "train.prompts=[the, a]")
+    run.train("train.tokens=640", "schedule.warmup_tokens=0", *told)
     return run

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb_files
 from typer.testing import CliRunner
 
 from pipeline import measures, run_page
@@ -105,3 +106,23 @@ def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_pa
     (tmp_path / "web" / "funnel-2.json").write_text('[{"stage": "links"}]')
     keep_funnel(tmp_path / "run", SimpleNamespace(by_name={"web": source("web"), "books": source("books")}))  # type: ignore[arg-type]
     assert json.loads((tmp_path / "run" / "funnel.json").read_text()) == {"web": [{"stage": "links"}]}
+
+
+def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(speaking: Any) -> None:
+    """Read back from its offline file."""
+    (path,) = (speaking.dir / "wandb").glob("offline-run-*/*.wandb")
+    rows = wandb_files.history(path)
+    (evaluated,) = [row for row in rows if "val_loss" in row]
+    assert evaluated["tokens"] == 640
+    wanted = {"loss", "lr", "grad_norm", "batch", "tokens_per_s", "mfu", "data_wait", "bubble", "memory_gb/1"}
+    assert all(wanted | {"stream_hash", "tokens"} <= row.keys() for row in rows if "batch" in row)
+    assert wandb_files.axes(path)["*"] == "tokens"
+
+    told = wandb_files.summary(path)
+    assert told["funnel/links/entered"] == 9
+    assert (told["funnel/links/passed"], told["funnel/links/merged"]) == (7, 2)
+
+    samples = [json.loads(line) for line in (speaking.dir / "samples.jsonl").read_text().splitlines()]
+    (table,) = path.parent.rglob("*.table.json")
+    assert json.loads(table.read_text())["data"] == [[s["step"], s["prompt"], s["text"]] for s in samples]
+    assert [sample["prompt"] for sample in samples] == ["the", "a"]

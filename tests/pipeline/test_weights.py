@@ -16,7 +16,6 @@ import transformers
 import yaml
 
 from dataprep.tokens import tokenizer
-from dataprep.tokens.generation import dump, load_manifest
 from dataprep.tokens.train import train as train_tokenizer
 from model.generate import Sampling
 from pipeline.config import load_config
@@ -27,27 +26,6 @@ from pipeline.weights import open_weights
 
 GREEDY = Sampling(temperature=0)
 PROMPTS = ["the links", "a", "of the people that voted, the"]
-
-
-@pytest.fixture(scope="module")
-def speaking(tmp_path_factory: pytest.TempPathFactory, write_tokens: Any, tiny_runs: Any) -> Any:
-    """A short run whose tokens came with a tokenizer."""
-    home = tmp_path_factory.mktemp("speaking")
-    write_tokens(home / "tokens")
-    text = "the links of the people that voted, and the pages that the links lead to. " * 20
-    train_tokenizer([text], 300, home / "tokens" / "tokenizer")
-    spoken = tokenizer.load(home / "tokens" / "tokenizer")
-    listing = home / "tokens" / "generation-1.json"
-    body = load_manifest(listing)
-    body["tokenizer"] = {
-        "fingerprint": spoken.fingerprint,
-        "vocab_size": spoken.vocab_size,
-        "eot": spoken.eot,
-    }
-    listing.write_bytes(dump(body))
-    run = tiny_runs(home, n_ctx=32)
-    run.train("train.tokens=640", "schedule.warmup_tokens=0")
-    return run
 
 
 def test_texts_for_several_prompts_are_those_that_each_gets_alone(speaking: Any) -> None:
