@@ -215,6 +215,20 @@ def test_gpt1s_files_are_known_by_their_names_and_give_hf_s_ids(small_gpt1: Path
     assert loaded.decode(loaded.encode("The Café")) == "the cafe"
 
 
+def test_gpt1s_tokenizer_json_which_an_export_holds_gives_the_same_ids(
+    small_gpt1: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    loaded = tokenizer.load(small_gpt1)
+    (tmp_path / tokenizer.HUGGINGFACE).write_text(loaded.huggingface(), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    other = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ["The Café, the CAFE.\n\nthe", *NASTY]:
+        assert other.encode(text) == loaded.encode(text), text
+
+
 def test_no_text_gives_gpt1s_end_of_text(small_gpt1: Path) -> None:
     loaded = tokenizer.load(small_gpt1)
     assert loaded.eot == loaded.vocab_size - 1
