@@ -14,7 +14,6 @@ LOADED = (
     "dataprep.tokens.pack",
     "dataprep.export",
     "tiktoken",
-    "webdataset",
 )
 """What commands import when they run, which takes far longer than a small corpus."""
 

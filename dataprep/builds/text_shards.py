@@ -11,7 +11,6 @@ documents, the compressed text of a row group, the shard's submissions, and 300 
 
 from __future__ import annotations
 
-import io
 import json
 import mmap
 import os
@@ -34,6 +33,7 @@ from dataprep.builds import decontaminate, kept
 from dataprep.corpus import Build, Corpus, Increment
 from dataprep.errors import DataError
 from dataprep.store import Output, Record, attempt_path, commit, done, publish, publish_array, read_table
+from dataprep.tars import append, open_tar
 
 STEP = "text"
 
@@ -126,7 +126,7 @@ def run_part(
     stem = f"{corpus.recipe.name}-{part}"
     written = attempt_path(path.parent, stem)
     entered, members, outputs = 0, list[tuple[bytes, list[int]]](), list[Output]()
-    with written.open("wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with written.open("wb") as file, open_tar(file) as tar:
         for row, pieces in _documents(corpus, build, increment, shard):
             entered += 1
             for sample in _samples(row, pieces, corpus.recipe.select.mask):
@@ -257,11 +257,7 @@ def _rewrite(
 ) -> tuple[list[tuple[bytes, list[int]]], bool]:
     """Write a tar's samples as `change` makes them: those written, for the index, and whether any changed."""
     members, changed = list[tuple[bytes, list[int]]](), False
-    with (
-        tarfile.open(path) as old,
-        written.open("wb") as file,
-        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as new,
-    ):
+    with tarfile.open(path) as old, written.open("wb") as file, open_tar(file) as new:
         sources = iter(old)
         for about, text in zip(sources, sources, strict=True):
             before = _content(old, about)
@@ -347,13 +343,7 @@ def _samples(
 
 def _write(tar: tarfile.TarFile, key: str, about: bytes, text: bytes) -> list[int]:
     """Append a sample's two members; returns where the content of each begins, and its size."""
-    places = []
-    for name, content in ((f"{key}.json", about), (f"{key}.txt", text)):
-        member = tarfile.TarInfo(name)
-        member.size, member.mode = len(content), 0o444
-        places += [tar.offset + tarfile.BLOCKSIZE, len(content)]
-        tar.addfile(member, io.BytesIO(content))
-    return places
+    return [append(tar, f"{key}.json", about), len(about), append(tar, f"{key}.txt", text), len(text)]
 
 
 def _publish_index(

@@ -12,7 +12,6 @@ bucket.
 
 from __future__ import annotations
 
-import tarfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.store import Record, attempt_path, commit, done, publish, publish_array
+from dataprep.tars import append, open_tar
 from dataprep.tokens import generation
 from dataprep.tokens.generation import DOCUMENT
 from dataprep.tokens.runs import ROW, Job, Run
@@ -73,8 +73,6 @@ def plan(job: Job, stem: str, runs: list[Run]) -> Plan:
 
 def run_part(job: Job, directory: Path, plan: Plan, number: int, tick: Callable[[int], None]) -> Record:
     """Write shard `number` of a split, with its tables of documents and counts; tick(1) a block."""
-    import webdataset
-
     stem = f"{plan.stem}-{number:05d}"
     path = directory / f"{stem}.json"
     # the name of the directory stands for all inputs: text shards, tokenizer, layout
@@ -87,16 +85,14 @@ def run_part(job: Job, directory: Path, plan: Plan, number: int, tick: Callable[
     documents = _documents(job, plan, low, high)
     skipped = first - int(plan.bucket_starts[low])
 
-    counts = np.zeros(job.vocab_size, np.int64)
+    counts, blocks = np.zeros(job.vocab_size, np.int64), []
     written = attempt_path(job.tokens, stem)
-    with written.open("wb") as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
+    with written.open("wb") as file, open_tar(file) as tar:
         pieces = _gathered(job, plan, documents)
         for place, block in enumerate(_cut(pieces, skipped, length, job.block_tokens)):
-            tar.write({"__key__": f"{stem}-{place:05d}", "bin": block.tobytes()})
+            blocks.append([append(tar, f"{stem}-{place:05d}.bin", block.tobytes()), len(block)])
             counts += np.bincount(block, minlength=job.vocab_size)
             tick(1)
-    with tarfile.open(written) as tar:
-        blocks = [[member.offset_data, member.size // np.dtype(job.dtype).itemsize] for member in tar]
 
     starts = np.cumsum(documents["tokens"]) - documents["tokens"] - skipped
     inside = (starts >= 0) & (starts < length)
