@@ -11,11 +11,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+from typing import TYPE_CHECKING
 
 import can_ada
 import msgspec
-import tldextract
 import xxhash
+
+if TYPE_CHECKING:
+    from tldextract import TLDExtract
 
 POLICY_VERSION = 2
 """Stands in every increment; a change of any rule below raises it."""
@@ -63,7 +66,6 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _SESSION = re.compile(r";jsessionid=[^/;]*", re.IGNORECASE)
 _PLAIN = re.compile(r"(https?)://([a-z0-9.-]*\.[a-z]+)/[A-Za-z0-9_~!$'()*+,:=@/.-]*")
 """A URL without anything that the parser or the policy could change, dot segments and IDNA forms aside."""
-_suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
 class Canonical(msgspec.Struct, frozen=True, gc=False):
@@ -119,10 +121,17 @@ def site_of_host(host: str) -> str:
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
     except ValueError:
-        parts = _suffixes.extract_str(host)
+        parts = _suffixes().extract_str(host)
     if parts.suffix:
         return f"{parts.domain}.{parts.suffix}" if parts.domain else parts.suffix
     return ".".join(host.split(".")[-2:])  # a name outside the list: the list's own default rule, `*`
+
+
+@functools.cache
+def _suffixes() -> TLDExtract:
+    from tldextract import TLDExtract  # with an HTTP client, for lists that we do not fetch: slow to import
+
+    return TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=True)
 
 
 def _parse(text: str) -> can_ada.URL:

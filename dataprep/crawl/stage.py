@@ -22,7 +22,6 @@ import xxhash
 
 from dataprep.corpus import Corpus, Increment
 from dataprep.crawl import archive, retries
-from dataprep.crawl.fetch import fetch_part
 from dataprep.crawl.outcomes import GONE, is_temporary
 from dataprep.crawl.rows import Fetch, Target
 from dataprep.crawl.settings import CrawlSettings
@@ -232,6 +231,8 @@ class _Fetching:
         root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
         fetched = [Fetch("", key, "", REASON, 0, "", "", "", 0, 0, "", "", "") for key in gone]
         if targets:
+            from dataprep.crawl.fetch import fetch_part  # with aiohttp, which only a crawl needs
+
             settings = archive.admitted(self.budget.settings, targets[0])
             fetched += fetch_part(name, targets, pages, settings, watch.count, watch, earlier)
         stored = str(pages.relative_to(root))

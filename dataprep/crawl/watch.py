@@ -11,10 +11,13 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dataprep.crawl.client import Client
 from dataprep.crawl.rows import Fetch
-from dataprep.crawl.sites import Queue
+
+if TYPE_CHECKING:  # not at run time: with aiohttp, which only a crawl needs
+    from dataprep.crawl.client import Client
+    from dataprep.crawl.sites import Queue
 
 LOOK_EVERY_S = 1.0
 PACE_OVER_S = 30
