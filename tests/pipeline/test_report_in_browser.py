@@ -11,15 +11,21 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import xxhash
 from PIL import Image
-from ready_corpus import add_pages, make_corpus, no_progress
+from ready_corpus import Page, add_pages, make_corpus, no_progress
 
+from dataprep.corpus import Corpus
+from dataprep.crawl import stage as fetch
 from dataprep.ingest import extend
+from dataprep.store import Record, commit, publish_table
 from pipeline.report import gather, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PICTURES = {"funnel", "sites", "growth", "duplicates", "languages", "lengths", "karma"}
+PICTURES = {"funnel", "sites", "growth", "duplicates", "outcomes", "languages", "lengths", "karma"}
+LOST = ("not_found", "robots_denied", "timeout")
 WIDTH, HEIGHT = 1000, 4200
 SCENES = {
     "en": "The ship of the northern fleet sailed with the tide and the {n} winds of the sea at dawn. ",
@@ -41,21 +47,35 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a corpus of three increments in three languages, some pages of which repeat others."""
+    """The report of three crawled increments in three languages, some pages of which repeat others."""
     desk = tmp_path_factory.mktemp("desk")
     corpus, rng = make_corpus(desk / "corpus"), random.Random(0)
     for month in range(3):
-        pages = []
+        pages: list[Page] = []
         for n in range(20):
             scene = SCENES[rng.choice(["en", "en", "en", "de", "fr"])]
             text = "".join(scene.format(n=rng.randrange(10**6)) for _ in range(2 ** rng.randrange(1, 7)))
             again = n % 7 == 6 and pages
             pages.append((100 * month + n, f"http://a.test/{month}/{n}", pages[0][2] if again else text))
+        fetched(corpus, f"2013-0{month + 1}", pages)
         add_pages(corpus, f"2013-0{month + 1}", pages)
     extend(corpus, 1, no_progress)
     path = desk / "report.html"
     path.write_text(render(gather(corpus.root)).replace("</body>", MEASURE), encoding="utf-8")
     return path
+
+
+def fetched(corpus: Corpus, name: str, pages: list[Page]) -> None:
+    """What a crawl of the pages would have committed, that also met some links without one."""
+    urls = [url for _, url, _ in pages]
+    ended = [("ok", url) for url in urls] + [(outcome, f"{urls[0]}/{outcome}") for outcome in LOST]
+    rows = [{"outcome": outcome, "url_key": xxhash.xxh3_128_digest(url.encode())} for outcome, url in ended]
+    directory = corpus.increment(name).path / "fetches"
+    table = pa.Table.from_pylist(rows, schema=fetch.SCHEMA)
+    output = publish_table(corpus.root, directory, "part-00000", table)
+    reasons = dict.fromkeys(LOST, 1)
+    record = Record("fetches", "part-00000", {}, [output], len(rows), len(pages), reasons)
+    commit(directory / "part-00000.json", record)
 
 
 def browse(page: Path, *words: str, dark: bool = False) -> str:
