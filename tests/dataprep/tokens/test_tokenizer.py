@@ -107,6 +107,22 @@ def test_transformers_load_the_files(bpe: Path) -> None:
     assert files.convert_tokens_to_ids("<|endoftext|>") == loaded.eot
 
 
+def test_tiktokens_own_loader_reads_the_files(bpe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tiktoken
+    from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # it would keep the files of an earlier test by their names
+    ranks = data_gym_to_mergeable_bpe_ranks(str(bpe / "vocab.bpe"), str(bpe / "encoder.json"))
+    special = {gpt2_files.END_OF_TEXT: len(ranks)}
+    encoding = tiktoken.Encoding(
+        "theirs", pat_str=byte_level.PATTERN, mergeable_ranks=ranks, special_tokens=special
+    )
+    loaded = tokenizer.load(bpe)
+    assert encoding.n_vocab == loaded.vocab_size
+    for text in [*TEXTS[:5], *NASTY]:
+        assert encoding.encode_ordinary(text) == loaded.encode(text)
+
+
 def test_end_of_text_in_a_text_is_ordinary_text(bpe: Path) -> None:
     loaded = tokenizer.load(bpe)
     assert loaded.eot not in loaded.encode("a<|endoftext|>b")
