@@ -30,13 +30,14 @@ RECIPE = Recipe(
 
 
 def mark(name: str) -> str:
-    """A word that only one page holds."""
+    """A word that only one page holds, in its title and in its text."""
     return f"zyx{name}xyz"
 
 
 def text_of(name: str) -> str:
+    """A text with the page's mark at its beginning, in its middle and at its end."""
     words = random.Random(name).choices(WORDS, k=150)
-    return " ".join([*words[:70], mark(name), *words[70:]])
+    return " ".join([mark(name), *words[:70], mark(name), *words[70:], mark(name)])
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def original(shared_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Two increments: ten pages each on three sites, one seen twice, one that moved, one redirected."""
     site, desk = shared_site, tmp_path_factory.mktemp("desk")
     for n in range(20):
-        site.html(f"http://site-{n % 3}.test/{n}", PAGE.format(f"title{n}", text_of(str(n))))
+        site.html(f"http://site-{n % 3}.test/{n}", PAGE.format(mark(str(n)), text_of(str(n))))
     site.status("http://site-0.test/hop", 302, Location="/hopped")
     site.html("http://site-0.test/hopped", PAGE.format("hop", text_of("hop")))
     site.status("http://site-1.test/away", 302, Location="http://site-2.test/moved")
