@@ -17,6 +17,7 @@ import xxhash
 
 from dataprep.builds import decontaminate, text_shards
 from dataprep.corpus import Corpus, Increment
+from dataprep.documents import extract
 from dataprep.documents.page import Unreadable, read_page
 from dataprep.errors import DataError
 from dataprep.funnel import judged
@@ -138,13 +139,14 @@ def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
 def _of_links(
     corpus: Corpus, what: str, kind: str, links: list[Found], keys: set[bytes], tokens: Path | None
 ) -> Found:
-    """What became of links: how the last fetch of each ended, and its documents."""
+    """What became of links: how the last fetch of each ended, why it gave no document, and its documents."""
     fetches, documents = list[Found](), list[Found]()
     for increment in corpus.increments():
         for key in sorted(keys):
             fetched = _rows(corpus, increment.records("fetches"), "url_key", key)
             names = ("outcome", "status", "final_url", "warc_file", "warc_offset", "warc_length", "detail")
-            fetches += [{name: row[name] for name in names} for row in fetched[-1:]]
+            why = {"no_document": extract.why_lost(increment, key)}
+            fetches += [{name: row[name] for name in names} | why for row in fetched[-1:]]
             for document in _rows(corpus, increment.records("documents"), "url_key", key):
                 documents.append(_document(corpus, increment, document, tokens))
     if not (links or fetches or documents):

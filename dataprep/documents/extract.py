@@ -1,15 +1,16 @@
 """Stage `extract`: from fetched pages to documents with text.
 
 A partition is a run of fetched pages, in the order of the WARC files, of about the recipe's `partition_mb`.
-Each page becomes a document or one counted reason. Pages are read in sandboxed child processes, so that one
-which hangs, explodes or crashes is a reason, too. Memory: one partition's documents, for each child what the
-recipe's `extraction.memory_mb` allows, and 8 bytes a page of the increment (130 for the moment of planning).
+Each page becomes a document or one counted reason, under which the record's notes name it by its url_key.
+Pages are read in sandboxed child processes, so that one which hangs, explodes or crashes is a reason, too.
+Memory: one partition's documents, for each child what the recipe's `extraction.memory_mb` allows, and 8 bytes
+a page of the increment (130 for the moment of planning).
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
@@ -144,24 +145,34 @@ def run_part(
         return earlier
     pages = _pages(corpus, increment, places)
     links = _links(corpus, increment, {page["url_key"] for page in pages})
-    rows, reasons = [], Counter[str]()
+    rows, lost = [], defaultdict[str, list[str]](list)
     for page, found in zip(pages, _extracted(corpus, pages, links, children), strict=True):
         tick(1)
-        if isinstance(found, Misbehaved):
-            reasons[str(found)] += 1
-        elif "reason" in found:
-            reasons[found["reason"]] += 1
+        if reason := str(found) if isinstance(found, Misbehaved) else found.get("reason"):
+            lost[reason].append(page["url_key"].hex())
         else:
             rows.append(_document(page, links[page["url_key"]], found))
     output = publish_table(
         corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)
     )
-    record = Record(STAGE, part, inputs, [output], len(pages), len(rows), dict(reasons), now)
+    reasons = {reason: len(keys) for reason, keys in lost.items()}
+    notes = {"lost": dict(lost)} if lost else {}
+    record = Record(STAGE, part, inputs, [output], len(pages), len(rows), reasons, now, notes)
     if not earlier:
         return commit(path, record)
     if earlier.outputs != record.outputs:  # first, so that a kill leaves no scores of other documents
         (increment.path / score.STAGE / path.name).unlink(missing_ok=True)
     return recommit(path, record)
+
+
+def why_lost(increment: Increment, url_key: bytes) -> str | None:
+    """The reason why a page of a link became no document; None if it did, or was never here."""
+    key = url_key.hex()
+    for record in increment.records(STAGE):
+        for reason, keys in record.notes.get("lost", {}).items():
+            if key in keys:
+                return str(reason)
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,8 @@ from dataprep.doors.rows import Fields
 from dataprep.links import entering
 from dataprep.recipe import Collect, Extraction, Recipe
 from dataprep.store import Record, commit, publish_table, read_table, recommit
+from dataprep.trace import trace
+from dataprep.urls import canonical
 
 P = "<p>Page {0}: the harbour of the old town is quiet in winter, and the boats lie still. {0}</p>"
 SLOW = f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>x</p>"
@@ -59,8 +61,13 @@ def increment(tmp_path: Path) -> tuple[Corpus, Increment]:
         if name == "damaged":
             member = member[:40] + bytes(64) + member[104:]
         place = {"warc_file": str(warc.relative_to(tmp_path)), "warc_offset": len(content)}
-        key = xxhash.xxh3_128_digest(url.encode())
-        link = {"url": url, "url_key": key, "site": f"{name}.test", "karma": 5, "first_seen": 7}
+        link = {
+            "url": url,
+            "url_key": canonical(url).key,
+            "site": f"{name}.test",
+            "karma": 5,
+            "first_seen": 7,
+        }
         rows.append({**link, "outcome": "ok", "warc_length": len(member), **place})
         content += member
     warc.write_bytes(content)
@@ -103,6 +110,17 @@ def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increme
         5,
         7,
     )
+
+
+def test_a_page_that_is_lost_is_named_with_its_reason(increment: tuple[Corpus, Increment]) -> None:
+    corpus, _ = increment
+    run(*increment, children=1)
+    told = {}
+    for name in PAGES:
+        (fetched,) = trace(corpus, f"http://{name}.test/")["fetches"]
+        told[name] = fetched["no_document"]
+    lost = {"slow": "timed_out", "empty": "no_text", "many": "too_many_elements", "deep": "too_deep"}
+    assert told == dict.fromkeys(PAGES) | lost | {"damaged": "damaged_record"}
 
 
 def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increment]) -> None:
