@@ -18,7 +18,9 @@ import pytest
 from command import result
 
 from dataprep.corpus import Corpus
+from dataprep.crawl.stage import outcomes
 from dataprep.recipe import Collect, Recipe, Select
+from dataprep.verify import problems
 
 REPOSITORY = Path(__file__).parents[3]
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
@@ -57,7 +59,7 @@ pytestmark = pytest.mark.skipif(not possible(), reason="this user may not mount 
 
 @pytest.fixture(scope="module")
 def crawled(shared_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus whose pages are fetched and whose other stages are to come, and the dump beside it."""
+    """`new`, an empty corpus; `corpus`, the same when its pages are fetched, and no more; `dump.json`."""
     desk = tmp_path_factory.mktemp("desk")
     rng, posts = random.Random(1), []
     words = [f"{a}{b}" for a in "bcdfghjklmnpqrstvwxz" for b in ("arbour", "inter", "oat", "antern", "arket")]
@@ -68,7 +70,8 @@ def crawled(shared_site: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         posts.append({"id": str(n), "url": url, "score": 9, "created_utc": n, "subreddit": "x"})
     (desk / "dump.json").write_text("\n".join(map(json.dumps, posts)))
     recipe = Recipe(name="full", collect=Collect(partition_mb=0.05), select=Select(shard_mb=0.1))
-    Corpus.create(desk / "corpus", recipe)
+    Corpus.create(desk / "new", recipe)
+    shutil.copytree(desk / "new", desk / "corpus")
     result("corpus", "add", desk / "corpus", desk / "dump.json", "--until", "fetch", *crawl(shared_site))
     return desk
 
@@ -99,7 +102,23 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def test_a_full_disk_loses_nothing_in_any_stage(crawled: Path, shared_site: Any, tmp_path: Path) -> None:
+def test_a_full_disk_loses_no_link_and_no_page(crawled: Path, shared_site: Any, tmp_path: Path) -> None:
+    shutil.copytree(crawled / "new", tmp_path / "corpus")
+    shutil.copy(crawled / "dump.json", tmp_path)
+    add = ["corpus", "add", "disk/corpus", "dump.json", "--until", "fetch", *crawl(shared_site)]
+    assert grown(tmp_path, *add, step_kb=56) >= 3
+    named = (tmp_path / "errors.txt").read_text()
+    assert ("/links/" in named or "/index/" in named, "/pages/" in named) == (True, True), named
+    corpus, whole = Corpus.open(tmp_path / "grown" / "corpus"), Corpus.open(crawled / "corpus")
+    assert outcomes(corpus, corpus.increments()) == {"ok": 30}
+    assert list(problems(corpus, lambda _: None)) == []
+    links = [[each.outputs for each in made.increments()[0].records("links")] for made in (corpus, whole)]
+    assert links[0] == links[1]
+
+
+def test_a_full_disk_loses_nothing_in_any_later_stage(
+    crawled: Path, shared_site: Any, tmp_path: Path
+) -> None:
     shutil.copytree(crawled, tmp_path, dirs_exist_ok=True)
     failures = grown(tmp_path, "corpus", "add", "disk/corpus", "dump.json", *crawl(shared_site))
     assert failures >= 3
