@@ -148,11 +148,11 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
     outbound("corpus", "init", corpus, "--recipe", "demo")
     crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1"]
     outbound("corpus", "add", corpus, dump(tmp_path / "RS.json", "1", "2"), *crawl)
-    facts = sorted(path.name for path in corpus.glob("increments/**/*"))
+    facts = {path: path.stat().st_mtime_ns for path in corpus.glob("increments/**/*")}
     chosen = outbound("corpus", "select", corpus, "min_words=100000", "--json")
     assert chosen.returncode == 0, chosen.stderr
     assert json.loads(chosen.stdout)["funnel"][-2]["reasons"] == {"min_words": 2}
-    assert sorted(path.name for path in corpus.glob("increments/**/*")) == facts
+    assert {path: path.stat().st_mtime_ns for path in corpus.glob("increments/**/*")} == facts
 
 
 @pytest.mark.parametrize(
