@@ -19,6 +19,7 @@ from dataprep.forget.scope import of_site
 from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
 from dataprep.tombstones import Forgotten
 from dataprep.verify import problems, unknown
+from dataprep.warc_reader import record_in
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
@@ -198,6 +199,22 @@ def test_tokens_keep_their_places_and_a_pack_goes_on(made: Path, shared_site: An
     packing = ["--held-out", 0.3, "--block-tokens", 600, "--shard-blocks", 2, "--workers", 1]
     again = result("pack", made, "--tokenizer", made.parent / "bpe", "-o", tokens, *packing)
     assert again["generation"] == 1
+
+
+def test_a_token_leads_to_its_warc_record_and_submission_and_these_lead_to_it(original: Path) -> None:
+    tokens = ["--tokens", original.parent / "tokens"]
+    (document,) = result("corpus", "trace", original, "m0p4", *tokens)["documents"]
+    assert [each["id"] for each in document["submissions"]] == ["m0p4"]
+    content = (original / document["warc_file"]).read_bytes()[document["warc_offset"] :]
+    record = record_in(content[: document["warc_length"]])
+    assert (record.url, record.kind) == (document["url"], "response") == ("http://site-1.test/4", "response")
+    assert mark("4").encode() in record.block
+    (place,) = document["tokens"]
+    for inside in (place["start"], (place["start"] + place["end"]) // 2, place["end"] - 1):
+        where = ["--position", inside, "--split", place["split"]]
+        found = result("corpus", "trace", original, *tokens, *where)
+        assert found.pop("token")["in_document"] == inside - place["start"]
+        assert found == document
 
 
 def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
