@@ -21,8 +21,15 @@ Pack = Callable[[bytes], bytes]
 
 
 def zstd_long(data: bytes) -> bytes:
+    """As `zstd --long=31` writes a stream: by its header it needs a window of 2 GiB."""
     options = {zstd.CompressionParameter.window_log: 31, zstd.CompressionParameter.compression_level: 3}
-    return zstd.compress(data, options=options)
+    compressor = zstd.ZstdCompressor(options=options)
+    return compressor.compress(data) + compressor.flush()  # zstd.compress knows the size, and asks for less
+
+
+def test_a_dump_asks_for_more_memory_than_zstd_gives_by_default() -> None:
+    with pytest.raises(zstd.ZstdError, match="too much memory"):
+        zstd.decompress(zstd_long(TEXT))
 
 
 def read(path: Path) -> tuple[list[str], Damage]:
