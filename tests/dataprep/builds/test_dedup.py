@@ -198,6 +198,20 @@ def test_it_names_the_earliest_document_that_is_repeated(tmp_path: Path) -> None
     assert (a["verdict"], b["repeats"], c["repeats"]) == ("kept", a["doc_id"], a["doc_id"])
 
 
+def test_a_document_that_repeats_a_dropped_one_goes_and_names_it(tmp_path: Path) -> None:
+    """Earlier counts, not kept; and nothing is clustered: the third is no repeat where there is no second."""
+    first, second = " ".join(text(1)), edited(1, 8)
+    third = " ".join([*(f"z{n}" for n in range(8)), *second.split()[8:]])  # J = 0.87 to it, 0.76 to the first
+    chain: list[Page] = [(1, "a", first), (2, "b", second), (3, "c", third)]
+    whole, gap = (make_corpus(tmp_path / name) for name in ("whole", "gap"))
+    add_pages(whole, "one", chain, only_sign=True)
+    add_pages(gap, "one", chain[::2], only_sign=True)
+    a, b, c = rows(whole)
+    assert [row["verdict"] for row in (a, b, c)] == ["kept", "near_duplicate", "near_duplicate"]
+    assert (b["repeats"], c["repeats"]) == (a["doc_id"], b["doc_id"])
+    assert [row["verdict"] for row in rows(gap)] == ["kept", "kept"]
+
+
 def test_a_bucket_gives_its_64_earliest_of_all_increments() -> None:
     def bucket(documents: int) -> Buckets:
         return Buckets(np.zeros(documents, np.uint64), np.arange(documents, dtype=np.uint32))
