@@ -4,8 +4,8 @@
 
 The texts (*.txt.gz) are cut into documents of log-normal length, a mean of 4 kB, again and again until --mb
 are reached. Each contender takes a quarter of them and all of them, on one core, in turn, as a process whose
-whole CPU time counts; its speed is that of the difference, so that starting is not in it. datatrove is put
-into --peers.
+whole time counts, by CPU and by clock; its speed is that of the difference, so that starting is not in it.
+datatrove is put into --peers.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from dataprep.tokens import tokenizer
 
 PEERS = Path(__file__).parent / "tokens_peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0"]
+Clocks = tuple[float, float]
+"""By CPU and by wall time."""
 OURS, TROVE, BARE = "outbound pack", "datatrove DocumentTokenizer", "bare tiktoken, writes nothing"
 
 
@@ -52,10 +54,12 @@ def main() -> None:
             name: prepare(chosen.texts, chosen.mb * 1e6 * share, directory / name)
             for name, share in (("part", 0.25), ("whole", 1.0))
         }
-        speeds: dict[str, list[float]] = {OURS: [], TROVE: [], BARE: []}
+        speeds: dict[str, list[Clocks]] = {OURS: [], TROVE: [], BARE: []}
         for number in range(chosen.repeats):
             for name, taken in turn(python, directory, number).items():
-                speeds[name].append((sizes["whole"] - sizes["part"]) / 1e6 / (taken["whole"] - taken["part"]))
+                seconds = [whole - part for whole, part in zip(taken["whole"], taken["part"], strict=True)]
+                cpu, wall = ((sizes["whole"] - sizes["part"]) / 1e6 / each for each in seconds)
+                speeds[name].append((cpu, wall))
         tell(speeds)
 
 
@@ -91,9 +95,9 @@ def documents(texts: Path, size: float) -> Iterator[str]:
                     return
 
 
-def turn(python: Path, directory: Path, number: int) -> dict[str, dict[str, float]]:
-    """CPU seconds of every contender for both sizes; raises SystemExit when their tokens differ in number."""
-    taken: dict[str, dict[str, float]] = {OURS: {}, TROVE: {}, BARE: {}}
+def turn(python: Path, directory: Path, number: int) -> dict[str, dict[str, Clocks]]:
+    """Seconds of every contender for both sizes; raises SystemExit when their tokens differ in number."""
+    taken: dict[str, dict[str, Clocks]] = {OURS: {}, TROVE: {}, BARE: {}}
     for size in ("part", "whole"):
         source, bpe = directory / size, directory / "bpe"
         out = directory / f"{size}-{number}"
@@ -111,21 +115,24 @@ def turn(python: Path, directory: Path, number: int) -> dict[str, dict[str, floa
         }
         if len(set(counts.values())) > 1:
             raise SystemExit(f"other numbers of tokens: {counts}")
-        for name, cpu in ((OURS, ours.cpu_s), (TROVE, trove.cpu_s), (BARE, bare["cpu_s"])):
-            taken[name][size] = cpu
+        taken[OURS][size], taken[TROVE][size] = (ours.cpu_s, ours.wall_s), (trove.cpu_s, trove.wall_s)
+        taken[BARE][size] = bare["cpu_s"], bare["wall_s"]
     return taken
 
 
-def tell(speeds: dict[str, list[float]]) -> None:
-    """Print the table of speeds in MB of text a second of CPU, and ours as a ratio within each turn."""
-    print("| | MB/s of CPU | ours / it | lowest and highest |")
-    print("|---|---|---|---|")
+def tell(speeds: dict[str, list[Clocks]]) -> None:
+    """Print the table of speeds in MB of text a second, and ours as a ratio within each turn."""
+    print("| | MB/s of CPU | ours / it | lowest and highest | MB/s of wall | ours / it, wall |")
+    print("|---|---|---|---|---|---|")
     for name, found in speeds.items():
-        ratios = [ours / it for ours, it in zip(speeds[OURS], found, strict=True)]
-        print(
-            f"| {name} | {statistics.median(found):.2f} | {statistics.median(ratios):.2f} "
-            f"| {min(ratios):.2f} to {max(ratios):.2f} |"
-        )
+        told = []
+        for clock in (0, 1):
+            ratios = [ours[clock] / it[clock] for ours, it in zip(speeds[OURS], found, strict=True)]
+            told.append(f"{statistics.median(each[clock] for each in found):.2f}")
+            told.append(f"{statistics.median(ratios):.2f}")
+            if not clock:
+                told.append(f"{min(ratios):.2f} to {max(ratios):.2f}")
+        print(f"| {name} | {' | '.join(told)} |")
 
 
 if __name__ == "__main__":
