@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import xxhash
 
 from dataprep import ingest
 from dataprep.corpus import Corpus, Increment
+from dataprep.crawl import stage as fetch
 from dataprep.documents import extract, minhash, score
 from dataprep.links import entering
 from dataprep.recipe import NearDuplicates, Recipe, Select
@@ -27,10 +29,18 @@ def make_corpus(root: Path, near: NearDuplicates | None = None, **select: Any) -
     return Corpus.create(root, Recipe(name="test", select=chosen))
 
 
-def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1, only_sign: bool = False) -> None:
+def add_pages(
+    corpus: Corpus,
+    name: str,
+    pages: list[Page],
+    parts: int = 1,
+    only_sign: bool = False,
+    lost: Sequence[str] | None = None,
+) -> None:
     """Add a closed increment whose documents are these pages, in so many partitions.
 
     only_sign: measure nothing but the signature, when thousands are added and no threshold is set.
+    lost: the pages were crawled, and other links ended with these outcomes.
     """
     increment = corpus.increment(name)
     rows = [_document(*page) for page in pages]
@@ -40,8 +50,15 @@ def add_pages(corpus: Corpus, name: str, pages: list[Page], parts: int = 1, only
             _sign(corpus, increment, part, rows[part::parts])
         else:
             score.run_part(corpus, increment, record, lambda _: None)
-    link_rows = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
-    _commit(corpus, increment.path / "links", 0, link_rows, entering.SCHEMA)
+    links = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
+    for outcome in lost or ():
+        url = f"http://{outcome}.test/"
+        links.append({"url_key": xxhash.xxh3_128_digest(url.encode()), "url": url, "submissions": []})
+    if lost is not None:
+        ended = ["ok"] * len(rows) + [*lost]
+        fetches = [{**link, "outcome": outcome} for link, outcome in zip(links, ended, strict=True)]
+        _commit(corpus, increment.path / "fetches", 0, fetches, fetch.SCHEMA, Counter(lost))
+    _commit(corpus, increment.path / "links", 0, links, entering.SCHEMA)
     ingest.close(corpus, increment)
 
 
@@ -74,10 +91,16 @@ def _document(seen: int, url: str, text: str) -> dict[str, Any]:
 
 
 def _commit(
-    corpus: Corpus, directory: Path, part: int, rows: list[dict[str, Any]], schema: pa.Schema
+    corpus: Corpus,
+    directory: Path,
+    part: int,
+    rows: list[dict[str, Any]],
+    schema: pa.Schema,
+    reasons: Counter[str] | None = None,
 ) -> Record:
     stem = f"part-{part:05d}"
     output = publish_table(corpus.root, directory, stem, pa.Table.from_pylist(rows, schema=schema))
     versions = score.versions(corpus) if directory.name == score.STAGE else {}
-    record = Record(directory.name, stem, {}, [output], len(rows), len(rows), {}, versions)
+    passed = len(rows) - (reasons or Counter()).total()
+    record = Record(directory.name, stem, {}, [output], len(rows), passed, dict(reasons or {}), versions)
     return commit(directory / f"{stem}.json", record)

@@ -14,7 +14,7 @@ from dataprep.arrays import loaded
 from dataprep.builds.excluded import build_of
 from dataprep.corpus import Corpus
 from dataprep.errors import DataError
-from dataprep.ingest import extend
+from dataprep.ingest import extend, summary
 from dataprep.store import Output, Record, hash_file, load_record, recommit, replace
 from dataprep.trace import of_document
 from dataprep.verify import problems
@@ -27,7 +27,7 @@ def corpus(tmp_path: Path) -> Corpus:
     made = make_corpus(tmp_path)
     for name in ("one", "two"):
         pages = [(n, f"http://{name}.test/{n}", PROSE.format(f"{name}{n}")) for n in range(6)]
-        add_pages(made, name, pages, parts=2)
+        add_pages(made, name, pages, parts=2, lost=["not_found"])
     extend(made, 1, no_progress)
     return made
 
@@ -84,9 +84,57 @@ def lie_about_verdicts(corpus: Corpus) -> None:
     recommit(path, Record(**{**vars(record), "passed": 5, "reasons": reasons}))
 
 
+def lose_a_fetch(corpus: Corpus) -> None:
+    """The last, of a link without a page."""
+    path = corpus.root / "increments/0001-one/fetches/part-00000.json"
+    cut_table(corpus, path, count=True)
+    record = load_record(path)
+    recommit(path, Record(**{**vars(record), "entered": record.entered - 1, "reasons": {}}))
+    close_again(corpus)
+
+
+def lose_a_link(corpus: Corpus) -> None:
+    path = corpus.root / "increments/0001-one/links/part-00000.json"
+    cut_table(corpus, path, count=True)
+    record = load_record(path)
+    recommit(path, Record(**{**vars(record), "entered": record.entered - 1, "passed": record.passed - 1}))
+
+
+def count_a_page_too_many(corpus: Corpus) -> None:
+    """A partition of documents that tells of one page more than was fetched for it."""
+    path = corpus.root / "increments/0002-two/documents/part-00000.json"
+    record = load_record(path)
+    recommit(path, Record(**{**vars(record), "entered": 4, "reasons": {"no_text": 1}}))
+    close_again(corpus)
+
+
+def close_again(corpus: Corpus) -> None:
+    """Let the summaries of the increments say what their records do."""
+    for increment in corpus.increments():
+        replace(increment.summary_path, summary(corpus, increment))
+
+
+def write_what_was_dropped(corpus: Corpus) -> None:
+    """A verdict that was changed after the text was written."""
+    path = build_of(corpus).path / "verdicts" / "0001.json"
+    record = load_record(path)
+    table = pq.read_table(corpus.root / record.outputs[0].path)
+    verdicts = ["near_duplicate", *table["verdict"].to_pylist()[1:]]
+    changed = table.set_column(table.column_names.index("verdict"), "verdict", [verdicts])
+    pq.write_table(changed, corpus.root / record.outputs[0].path)
+    file = corpus.root / record.outputs[0].path
+    output = Output(record.outputs[0].path, file.stat().st_size, hash_file(file), record.outputs[0].rows)
+    counts = {"passed": 5, "reasons": {"near_duplicate": 1}, "outputs": [output, *record.outputs[1:]]}
+    recommit(path, Record(**{**vars(record), **counts}))
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
+        (lose_a_fetch, "increments/0001-one/fetches: 1 links were never fetched"),
+        (lose_a_link, "increments/0001-one/fetches: 1 fetches are of no link"),
+        (count_a_page_too_many, "increments/0002-two/documents: 7 pages entered, but 6 were fetched"),
+        (write_what_was_dropped, "1 documents are in tars that were not kept"),
         (lose_scores, "increments/0001-one/scores/part-00000: 2 documents entered, but 3 were extracted"),
         (lose_a_tar, "6 kept documents are in no tar"),
         (lie_about_verdicts, "verdicts/0001: holds {'kept': 6}, but the record says"),
@@ -99,6 +147,15 @@ def test_a_count_that_does_not_add_up_between_stages_is_named(
     found = wrong(corpus)
     assert len(found) == 1
     assert message in found[0]
+
+
+def test_a_document_without_a_verdict_is_named(corpus: Corpus) -> None:
+    path = build_of(corpus).path / "verdicts" / "0001.json"
+    cut_table(corpus, path, count=True)
+    recommit(path, Record(**{**vars(load_record(path)), "entered": 5, "passed": 5}))
+    verdicts, tars = wrong(corpus)
+    assert "verdicts/0001: 5 verdicts of 6 documents" in verdicts
+    assert "1 documents are in tars that were not kept" in tars
 
 
 @pytest.mark.parametrize("damage", [b"{}", b"{", b"\xff", b"null"])

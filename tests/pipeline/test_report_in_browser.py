@@ -11,16 +11,11 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-import xxhash
 from PIL import Image
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep.corpus import Corpus
-from dataprep.crawl import stage as fetch
 from dataprep.ingest import extend
-from dataprep.store import Record, commit, publish_table
 from pipeline.report import gather, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -57,25 +52,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = "".join(scene.format(n=rng.randrange(10**6)) for _ in range(2 ** rng.randrange(1, 7)))
             again = n % 7 == 6 and pages
             pages.append((100 * month + n, f"http://a.test/{month}/{n}", pages[0][2] if again else text))
-        fetched(corpus, f"2013-0{month + 1}", pages)
-        add_pages(corpus, f"2013-0{month + 1}", pages)
+        add_pages(corpus, f"2013-0{month + 1}", pages, lost=LOST)
     extend(corpus, 1, no_progress)
     path = desk / "report.html"
     path.write_text(render(gather(corpus.root)).replace("</body>", MEASURE), encoding="utf-8")
     return path
-
-
-def fetched(corpus: Corpus, name: str, pages: list[Page]) -> None:
-    """What a crawl of the pages would have committed, that also met some links without one."""
-    urls = [url for _, url, _ in pages]
-    ended = [("ok", url) for url in urls] + [(outcome, f"{urls[0]}/{outcome}") for outcome in LOST]
-    rows = [{"outcome": outcome, "url_key": xxhash.xxh3_128_digest(url.encode())} for outcome, url in ended]
-    directory = corpus.increment(name).path / "fetches"
-    table = pa.Table.from_pylist(rows, schema=fetch.SCHEMA)
-    output = publish_table(corpus.root, directory, "part-00000", table)
-    reasons = dict.fromkeys(LOST, 1)
-    record = Record("fetches", "part-00000", {}, [output], len(rows), len(pages), reasons)
-    commit(directory / "part-00000.json", record)
 
 
 def browse(page: Path, *words: str, dark: bool = False) -> str:
