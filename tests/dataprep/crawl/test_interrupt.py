@@ -44,7 +44,15 @@ def test_a_crawl_that_is_interrupted_says_so_and_goes_on(
     site.on_hit = asked.set
 
     command = [sys.executable, "-m", "pipeline.cli.main", *map(str, words)]
-    child = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a suite in the background ignores it
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert asked.wait(60)
     for _ in range(presses):
         os.killpg(child.pid, signal.SIGINT)
