@@ -13,7 +13,7 @@ demo: $(VENV)/ready
 	$(BIN)/outbound demo
 
 test: $(VENV)/ready
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -1,0 +1,51 @@
+"""In which order the suite runs, and which tests one worker of two (`pytest -n 2`) takes together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+LONG = (
+    "e2e",
+    "pipeline/test_guards.py",
+    "realdata",
+    "pipeline/test_training.py",
+    "pipeline/test_preflight.py",
+    "pipeline/cli/test_two_at_once.py",
+    "pipeline/test_launch.py",
+    "pipeline/cli/test_damage.py",
+    "pipeline/test_nothing_is_executed.py",
+    "pipeline/test_stream.py",
+    "pipeline/plan/test_memory.py",
+    "dataprep/crawl/test_killed_ingest.py",
+    "pipeline/test_weights.py",
+    "pipeline/test_mixture.py",
+    "dataprep/crawl/test_disk_full.py",
+    "dataprep/crawl/test_restart.py",
+)
+"""What takes half a minute or more, the longest first: no worker ends far behind the other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests come first."""
+    items.sort(key=lambda item: LONG.index(part) if (part := _part(item.nodeid)) in LONG else -1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """The tests of a file, or of a directory in LONG, go to one worker: they share fixtures."""
+    config.option.loadscopereorder = False
+    return _Parts(config, log)
+
+
+class _Parts(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return _part(nodeid)
+
+
+def _part(nodeid: str) -> str:
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    directory = path.partition("/")[0]
+    return directory if directory in LONG else path
