@@ -157,6 +157,31 @@ def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: M
     assert not list((killed.dir / "checkpoints").glob("writing-*")), "what a dead attempt left is gone"
 
 
+@pytest.mark.parametrize(
+    "layout",
+    [["parallel.pipeline=1", "parallel.zero=3"], ["parallel.schedule=dualpipev", "model.n_layer=4"]],
+    ids=["zero 3", "dualpipev"],
+)
+def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digit(
+    tiny_run: MakeRun, layout: list[str]
+) -> None:
+    run = tiny_run(dropout=0.1)
+    settings = (*layout, "train.tokens=6400")
+    process = run.start(*settings)
+    run.wait_for_step(8, process)
+    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1, err
+    taken = run.losses()
+    assert max(taken) > 4
+    for path in run.dir.glob("checkpoints/*"):  # as if it had been killed before the second
+        if path.name != "step-00000004":
+            shutil.rmtree(path)
+    assert run.train(*settings)["resumes"] == [4]
+    again = run.losses()
+    assert {step: again[step] for step in taken} == taken
+
+
 def workers_of(launcher: int) -> list[int]:
     """The child processes of the launcher."""
     path = Path(f"/proc/{launcher}/task/{launcher}/children")
