@@ -48,7 +48,7 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
     command then continues. Raises RunError for what the user can mend.
     """
     check_layout(config, place.world)
-    device = find_device(place.local_rank, config.train.precision)
+    device = find_device(place.local_rank, config.train.precision, config.train.deterministic)
     with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
         with Watchdog(config.guards.stall_s, stacks) as watchdog:

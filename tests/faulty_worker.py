@@ -3,7 +3,8 @@
 FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of this rank not finite in those
 steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order;
 {"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.loop.save", "call": 2,
-"deed": "stall"} stalls, dies or raises at that call of a function.
+"deed": "stall"} stalls, dies or raises at that call of a function, or ("race") first writes two numbers to
+one place, of which either may stay.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline import engine, sources, worker
 
@@ -67,6 +69,9 @@ def fail(deed: str) -> None:
         time.sleep(1e6)
     elif deed == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif deed == "race":
+        torch.zeros(1).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+        return
     raise ValueError("a mistake of this rank")
 
 

@@ -156,6 +156,9 @@ class Train(Section):
     """Texts that each checkpoint continues, in a process of its own on a CPU, into samples.jsonl."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """What is computed in; auto: bf16 on GPUs, fp32 on CPUs. Masters and accumulation are always fp32."""
+    deterministic: bool = False
+    """Resume on GPUs to the last bit, as on CPUs, at the price of some speed; an operation that has no
+    deterministic form ends the run and is named."""
     flex_attention: bool = False
     """Banded layers by FlexAttention; dropped with a warning where it does not compute the same."""
 

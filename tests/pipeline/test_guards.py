@@ -82,6 +82,20 @@ def test_a_step_whose_gradient_is_not_finite_on_one_rank_is_skipped_by_all(
     assert run.losses()[25] < run.losses()[4] - 0.1, "it went on to learn"
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_deterministic_run_ends_at_an_operation_that_may_come_out_otherwise(
+    tiny_run: MakeRun, deterministic: bool
+) -> None:
+    fault = {"at": "pipeline.loop.save", "call": 1, "deed": "race"}
+    settings = ("parallel.pipeline=1", f"train.deterministic={deterministic}", "train.tokens=640")
+    code, said, err = train_with_faults(tiny_run(), *settings, faults=[fault])
+    if deterministic:
+        assert code == 1
+        assert "put_ does not have a deterministic implementation" in json.loads(said)["message"]
+    else:
+        assert code == 0, err
+
+
 def test_several_such_steps_in_a_row_end_the_run_and_its_checkpoint_stands(tiny_run: MakeRun) -> None:
     run = tiny_run("diverges")
     code, said, _ = train_with_faults(run, *STEADY, faults=[{}, {"nan_steps": [6, 7, 8]}])
