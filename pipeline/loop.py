@@ -36,6 +36,7 @@ from pipeline.spikes import z_score
 from pipeline.state import updates
 from pipeline.stop import StopRequest
 from pipeline.stream import Stream
+from pipeline.tokens import verify
 from pipeline.watchdog import Watchdog
 
 log = logging.getLogger("outbound")
@@ -56,6 +57,8 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
             watchdog.beat()
             try:
                 _agree_on(sources, device)
+                if config.data.verify:
+                    _verify(sources, place, device, watchdog)
                 trainer = _build(config, sources, place, device, watchdog)
                 watchdog.beat()
                 if config.guards.rehearse:
@@ -317,8 +320,8 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     if sources.stream:
         samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
     else:
-        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block, data.verify).rows
-    chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences, data.verify)
+        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block).rows
+    chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
     spread = config.batch.micro, engine.dp_rank, engine.dp_size
     feed, held_out = TrainFeed(samples, *spread, device=device.type), EvalFeed(chosen, *spread)
     peak = device.peak_flops or measured_flops(device)
@@ -333,6 +336,19 @@ def _agree_on(sources: Sources, device: Device) -> None:
             "the processes have found different generations "
             f"({'; '.join(_told(pins) for pins, _ in found)}): one was published as they started; run again"
         )
+
+
+def _verify(sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> None:
+    """Raise RunError on every rank when one of them finds a shard altered; each hashes its share."""
+    found = ""
+    for shard in sources.mapped[place.rank :: place.world]:
+        try:
+            verify(shard)
+        except RunError as error:
+            found = str(error)
+        watchdog.beat()
+    if told := [each for each in gather_json(found, device.type) if each]:
+        raise RunError(told[0])
 
 
 def _told(pins: dict[str, int]) -> str:

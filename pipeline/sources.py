@@ -15,7 +15,7 @@ from pipeline.errors import RunError
 from pipeline.mixture import Mixture, quantised
 from pipeline.order import Order
 from pipeline.stream import Streamed, expand
-from pipeline.tokens import Generation, TokenStream, load_generation
+from pipeline.tokens import Generation, Shard, TokenStream, load_generation
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ class Sources:
     def generations(self) -> list[Generation]:
         """In the order of the names."""
         return [source.generation for source in self.by_name.values()]
+
+    @property
+    def mapped(self) -> list[Shard]:
+        """The shards that are read from disk: of a stream, the held-out ones alone."""
+        splits = ("val",) if self.stream else ("train", "val")
+        return [shard for each in self.generations for split in splits for shard in each.splits[split].shards]
 
     @property
     def mixture(self) -> Mixture:
@@ -117,7 +123,7 @@ class Samples:
     n_ctx: int
 
     @staticmethod
-    def of(sources: Sources, n_ctx: int, seed: int, block: int, verify: bool = False) -> Samples:
+    def of(sources: Sources, n_ctx: int, seed: int, block: int) -> Samples:
         """Map the training splits; each source of a mixture is shuffled with a key of its own."""
         orders = [
             Order(
@@ -128,7 +134,7 @@ class Samples:
             )
             for name, source in sources.by_name.items()
         ]
-        streams = [TokenStream(generation, "train", verify) for generation in sources.generations]
+        streams = [TokenStream(generation, "train") for generation in sources.generations]
         return Samples(sources.mixture, streams, orders, n_ctx)
 
     def __call__(self, sample: int) -> npt.NDArray[Any]:
@@ -160,12 +166,12 @@ class HeldOut:
     n_ctx: int
 
     @staticmethod
-    def of(sources: Sources, n_ctx: int, sequences: int, verify: bool = False) -> HeldOut:
+    def of(sources: Sources, n_ctx: int, sequences: int) -> HeldOut:
         """Choose so many sequences in all."""
         places = []
         counts = sources.mixture.counts(sequences)
         for generation, count in zip(sources.generations, counts, strict=True):
-            stream = TokenStream(generation, "val", verify)
+            stream = TokenStream(generation, "val")
             held = generation.splits["val"].sequences(n_ctx)
             places += [(stream, index * held // count * n_ctx) for index in range(count)]
         return HeldOut(places, n_ctx)

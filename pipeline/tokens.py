@@ -19,6 +19,8 @@ from dataprep.store import hash_file
 from dataprep.tokens.generation import generations, load_manifest, origin
 from pipeline.errors import RunError
 
+CHANGED = "the run's data changed: restore the shard, or pin another generation in a new run"
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -111,11 +113,11 @@ def _split(directory: Path, body: dict[str, Any]) -> Split:
 class TokenStream:
     """Random access to one split of a generation at the speed of memory."""
 
-    def __init__(self, generation: Generation, split: str, verify: bool = False) -> None:
-        """Check that every shard is there and has its size, with `verify` also its hash; RunError if not."""
+    def __init__(self, generation: Generation, split: str) -> None:
+        """Check that every shard is there and has its size; RunError if not."""
         shards = generation.splits[split].shards
         for shard in shards:
-            _check(shard, verify)
+            _check(shard)
         self.tokens = generation.splits[split].tokens
         self.dtype = generation.dtype
         self._shards = shards
@@ -179,19 +181,23 @@ class TokenStream:
 
     def _map(self, index: int) -> npt.NDArray[Any]:
         if index not in self._maps:
-            _check(self._shards[index], verify=False)  # since the start it may have been removed or replaced
+            _check(self._shards[index])  # since the start it may have been removed or replaced
             # A plain array over the map: a slice of np.memmap itself takes ten times as long.
             self._maps[index] = np.asarray(np.memmap(self._shards[index].path, dtype=self.dtype, mode="r"))
         return self._maps[index]
 
 
-def _check(shard: Shard, verify: bool) -> None:
-    advice = "the run's data changed: restore the shard, or pin another generation in a new run"
+def verify(shard: Shard) -> None:
+    """Hash a shard; RunError when it is missing or was altered."""
+    _check(shard)
+    if (found := hash_file(shard.path)) != shard.xxh3_128:
+        raise RunError(f"{shard.path}: hash {found}, expected {shard.xxh3_128}; {CHANGED}")
+
+
+def _check(shard: Shard) -> None:
     try:
         size = shard.path.stat().st_size
     except FileNotFoundError:
-        raise RunError(f"{shard.path}: missing; {advice}") from None
+        raise RunError(f"{shard.path}: missing; {CHANGED}") from None
     if size != shard.bytes:
-        raise RunError(f"{shard.path}: {size} bytes, expected {shard.bytes}; {advice}")
-    if verify and (found := hash_file(shard.path)) != shard.xxh3_128:
-        raise RunError(f"{shard.path}: hash {found}, expected {shard.xxh3_128}; {advice}")
+        raise RunError(f"{shard.path}: {size} bytes, expected {shard.bytes}; {CHANGED}")

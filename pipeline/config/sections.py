@@ -52,8 +52,8 @@ class Data(Section):
     paths with {shard}, {00000..00010} or `*`. Manifest, tokenizer and held-out shards stay in `tokens`."""
     order_block: int = Field(default=64, ge=1)
     """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
-    verify: bool = False
-    """Hash every shard at start; sizes are always compared."""
+    verify: bool = True
+    """Hash every shard at start, each process its share of them; sizes are always compared."""
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Data:
@@ -65,8 +65,6 @@ class Data(Section):
             raise ValueError(
                 "a stream has no random access, without which no mixture: use tokens, not mixture"
             )
-        if self.stream and self.verify:
-            raise ValueError("a stream is not there to be hashed before it is read: leave out verify")
         return self
 
     def sources(self) -> dict[str, tuple[Path, int | None, float]]:

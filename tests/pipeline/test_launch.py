@@ -63,13 +63,18 @@ def test_a_run_does_not_go_on_with_other_tokens(tiny_run: MakeRun, write_tokens:
     assert "the content of data.tokens" in err
 
 
-def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun) -> None:
+@pytest.mark.parametrize("found", ["missing", "hash"])
+def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun, found: str) -> None:
     run = tiny_run()
-    (run.home / "tokens" / "train-0001-00001.tar").unlink()
+    shard = run.home / "tokens" / "train-0001-00001.tar"
+    altered = shard.read_bytes().replace(b"\x01", b"\x02")  # as long as it was
+    shard.unlink()
+    if found == "hash":
+        shard.write_bytes(altered)
     process = run.start()
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert err.count("train-0001-00001.tar: missing") == 1
+    assert err.count(f"train-0001-00001.tar: {found}") == 1
     assert "Traceback" not in err
 
 

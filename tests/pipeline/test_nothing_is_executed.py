@@ -40,7 +40,7 @@ from pipeline.config import load_config
 from pipeline.errors import RunError
 from pipeline.sources import HeldOut, Samples
 from pipeline.stream import Stream, expand
-from pipeline.tokens import load_generation
+from pipeline.tokens import load_generation, verify
 
 ROOT = Path(__file__).parents[2]
 COPIED = {
@@ -234,8 +234,10 @@ def said_by(read: Any, *arguments: Any) -> str:
 def read_tokens(tokens: Path) -> None:
     """As a run does that maps its shards, and verifies them."""
     config, sources = begin(tokens.parent)
-    Samples.of(sources, 16, config.run.seed, 4, verify=True)(0)
-    HeldOut.of(sources, 16, 4, verify=True)(0)
+    for shard in sources.mapped:
+        verify(shard)
+    Samples.of(sources, 16, config.run.seed, 4)(0)
+    HeldOut.of(sources, 16, 4)(0)
 
 
 def stream_tokens(tokens: Path) -> None:

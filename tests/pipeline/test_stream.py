@@ -125,7 +125,6 @@ def test_what_a_stream_cannot_do_is_refused(tiny_run: Callable[..., Any]) -> Non
     tokens = run.home / "tokens"
     one = f"data.stream={tokens}/train-0001-{{00000..00001}}.tar"
     for override, why in {
-        "data.verify=true": "is not there to be hashed",
         "guards.spike_z=5": "a stream cannot go back",
         "data={mixture: {a: {tokens: x, weight: 1}}, stream: y}": "without which no mixture",
     }.items():

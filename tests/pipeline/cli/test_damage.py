@@ -15,7 +15,7 @@ from command import Ended, run
 
 from dataprep.errors import DataError
 from pipeline.errors import RunError
-from pipeline.tokens import TokenStream, load_generation
+from pipeline.tokens import TokenStream, load_generation, verify
 
 REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "correct")
 
@@ -101,7 +101,9 @@ def train_would_begin(tokens: Path) -> Ended:
     try:
         generation = load_generation(tokens, None)
         for split in generation.splits:
-            TokenStream(generation, split, verify=True)
+            TokenStream(generation, split)
+            for shard in generation.splits[split].shards:
+                verify(shard)
     except (RunError, DataError) as error:
         return Ended(1, "", str(error))
     return Ended(0, "", "")
