@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from model import GPT, GPTConfig
 from model.block import Block
+from model.compiled import compile_blocks
 from model.flex import FlexKernel, adopt
 from model.init import initial_value
 from model.layers import Layer, layers
@@ -240,9 +241,6 @@ def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
     named = {canonical_name(name, config.model): value for name, value in module.named_parameters()}
     for name, parameter in named.items():
         fill(parameter, initial_value(name, shape(parameter), config.model, config.run.seed))
-    if config.parallel.activation_checkpointing:
-        for block in (each for each in module.modules() if isinstance(each, Block)):
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
     return named
 
 
@@ -287,9 +285,20 @@ def _initialise_deepspeed(
     if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
         # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
         engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
-    if config.train.flex_attention and (reason := adopt(module, config.model.n_ctx, FlexKernel())):
-        log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
+    _adapt(module, config)
     return engine
+
+
+def _adapt(module: nn.Module, config: RunConfig) -> None:
+    """Change how blocks compute, once their weights have the format and the device that they train in."""
+    n_ctx = config.model.n_ctx
+    if config.train.flex_attention and (reason := adopt(module, n_ctx, FlexKernel())):
+        log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
+    if config.train.compile and (reason := compile_blocks(module, config.batch.micro, n_ctx)):
+        log.warning("train.compile: not used, blocks run as they are written: %s", reason)
+    if config.parallel.activation_checkpointing:
+        for block in (each for each in module.modules() if isinstance(each, Block)):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
 
 def _settings(config: RunConfig, device: Device) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def _wrong_in_deepspeed(config: RunConfig) -> list[str]:
         )
     elif zero == 0 and config.train.precision == "bf16":
         found.append(f"parallel.zero: {BF16_WITHOUT_ZERO}")
+    if zero == 3 and config.train.compile:
+        found.append(
+            "train.compile: ZeRO-3 fetches each layer's weights in hooks, at which a compiled block falls "
+            "apart until torch gives up: use zero=2, or leave train.compile out"
+        )
     if schedule == "dualpipev" and stages == 1:
         found.append("parallel.schedule: dualpipev folds a pipeline's stages, and there is one: use 1f1b")
     return found

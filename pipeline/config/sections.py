@@ -157,6 +157,9 @@ class Train(Section):
     deterministic: bool = False
     """Resume on GPUs to the last bit, as on CPUs, at the price of some speed; an operation that has no
     deterministic form ends the run and is named."""
+    compile: bool = False
+    """Blocks by torch.compile, which takes its time at start; dropped with a warning where it does not
+    compute the same."""
     flex_attention: bool = False
     """Banded layers by FlexAttention; dropped with a warning where it does not compute the same."""
 

@@ -72,7 +72,7 @@ def no_compiler(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float = 0.0
     ("kernel", "said"),
     [
         (a_token_too_far, "its output differs by"),
-        (no_gradient_for_keys, "the key's differs by"),
+        (no_gradient_for_keys, "the key's gradient differs by"),
         (not_a_number, "its output differs by nan"),
         (no_compiler, "NotImplementedError: no backward on this device"),
     ],

@@ -33,6 +33,10 @@ def write(run: Any) -> Path:
             ["parallel.pipeline=1", "parallel.zero=0", "train.precision=bf16"],
             "parallel.zero: without ZeRO, DeepSpeed accumulates bf16 gradients in bf16",
         ),
+        (
+            ["parallel.pipeline=1", "parallel.zero=3", "train.compile=true"],
+            "train.compile: ZeRO-3 fetches each layer's weights in hooks",
+        ),
         (["parallel.pipeline=1", "parallel.schedule=dualpipev"], "parallel.schedule: dualpipev folds"),
         (
             ["model.n_layer=3", "parallel.pipeline=3", "parallel.schedule=dualpipev"],

@@ -16,12 +16,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 import wandb_files
+import yaml
 
 from model import GPT
 from model.init import initialise
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import RunConfig, load_config
+from pipeline.launch import launch
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.sources import HeldOut, Samples, Sources
 from pipeline.weights import open_weights
@@ -81,6 +83,35 @@ def test_a_checkpoint_of_two_stages_continues_in_another_layout(
     assert [row.get("stream_hash") for row in moved.metrics()] == [
         row.get("stream_hash") for row in finished_run.metrics()
     ]
+
+
+def test_stages_of_compiled_blocks_with_checkpointed_activations_train_the_same(
+    finished_run: Any, tiny_runs: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_runs(finished_run.home, "compiled")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    settings = ("train.compile=true", "parallel.activation_checkpointing=true")
+    launch([str(path), *settings], 2, "compiling_worker")
+    assert (tmp_path / "notes").read_text().split() == ["2", "2"], "one graph to train, one to evaluate"
+    assert run.losses() == pytest.approx(finished_run.losses(), abs=1e-5)
+
+
+def test_without_a_compiler_the_run_goes_on_as_if_it_had_not_been_asked_to_compile(
+    finished_run: Any, tiny_runs: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_runs(finished_run.home, "without-compiler")
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing from an earlier test
+    run.train("train.compile=true")
+    warnings = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
+    said = (
+        "train.compile: not used, blocks run as they are written: InvalidCxxCompiler: No working C++ compiler"
+    )
+    assert [said in line for line in warnings] == [True] * 2, "a line of each rank"
+    assert run.losses() == finished_run.losses()
 
 
 def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: MakeRun) -> None:
