@@ -252,7 +252,7 @@ class _Fetching:
         for record in self.increment.records(STAGE):
             table = read_table(self.corpus.root, record.outputs[:1])
             rows += table.filter(
-                (pc.field("outcome") == "ok") & pc.field("site").isin(list(sites))
+                (pc.field("outcome") == "ok") & pc.field("site").isin(pa.array(sorted(sites), pa.string()))
             ).to_pylist()
         return [
             Fetch(**row | {"warc_file": Path(row["warc_file"]).name})

@@ -113,6 +113,16 @@ def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     assert list(problems(corpus, lambda _: None)) == []
 
 
+def test_nothing_to_retry_is_no_mistake(site: Any, corpus: Corpus, add: Add) -> None:
+    for name in ("one", "two"):
+        add(name, site.html(f"http://{name}.test/", PAGE.format(PROSE.format(name=name))), retry_failed=True)
+    opened = site.html("http://three.test/", PAGE.format(PROSE.format(name="harbour")))
+    add("three", opened, until="fetch", retry_failed=True)
+    add("three", opened, retry_failed=True)
+    assert fetched(corpus) == {"ok": 3}
+    assert list(problems(corpus, lambda _: None)) == []
+
+
 def test_what_still_fails_is_queued_again_by_the_increment_after_that(
     site: Any, corpus: Corpus, add: Add
 ) -> None:
