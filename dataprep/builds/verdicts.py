@@ -7,7 +7,7 @@ is extended, not made again, when the corpus grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -128,11 +128,17 @@ def _table(
     return pa.table(columns, schema=SCHEMA)
 
 
+def forgettable(table: pa.Table, gone: Set[bytes]) -> pa.ChunkedArray:
+    """(rows,) which verdicts become `forgotten`: those that kept a document; others lost it before."""
+    going = pc.is_in(table["doc_id"], value_set=pa.array(sorted(gone), pa.binary(16)))
+    return pc.and_(going, pc.equal(table["verdict"], select.KEPT))
+
+
 def _forgotten(table: pa.Table, gone: frozenset[bytes]) -> pa.Table:
     """Verdicts with those on forgotten documents changed: they took part in all that was before."""
     if not gone:
         return table
-    going = pc.is_in(table["doc_id"], value_set=pa.array(sorted(gone), pa.binary(16)))
+    going = forgettable(table, gone)
     for name, value in (("verdict", tombstones.REASON), ("number", None), ("repeats", None)):
         field = SCHEMA.field(name)
         changed = pc.if_else(going, pa.scalar(value, field.type), table[name])

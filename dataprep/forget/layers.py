@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dataprep.builds import text_shards
 from dataprep.builds.select import KEPT
+from dataprep.builds.verdicts import forgettable
 from dataprep.corpus import Corpus
 from dataprep.forget import warcs
 from dataprep.forget.filler import filled
@@ -81,9 +82,9 @@ def documents(work: Work, path: Path, record: Record) -> Record:
 
 
 def verdicts(work: Work, path: Path, record: Record) -> Record:
-    """The verdict on a document that goes is `forgotten`; its keys and its place stay."""
+    """The verdict on a kept document that goes is `forgotten`; its keys and its place stay."""
     table = read_table(work.corpus.root, record.outputs[:1])
-    going = pa.compute.is_in(table["doc_id"], value_set=_doc_ids(work)).to_numpy().astype(np.bool_)
+    going = forgettable(table, work.scope.doc_ids).to_numpy().astype(np.bool_)
 
     def forgotten(row: Row) -> Row:
         return row | {"verdict": REASON, "number": None, "repeats": None}

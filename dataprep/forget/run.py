@@ -82,7 +82,7 @@ def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
 def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
     """Carry out the tombstone that is not done yet; None if there is none. `tick` is told of records.
 
-    The record counts the documents that went; its notes, the links.
+    The record counts the documents that went; its notes, the links, and those that a submission left.
     """
     number = unfinished(corpus.root)
     if number is None:
@@ -128,7 +128,7 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
             swap.contents[str(path.relative_to(corpus.root))] = sealed(changed).decode()
     swap.deletes += [old for old, new in moved.items() if new.path != old]
     memory = _remember(corpus, number, found)
-    gone, notes = len(found.documents), {"links": len(found.keys)}
+    gone, notes = len(found.documents), {"links": found.links, "lists": len(found.relisted)}
     versions = {"minhash": str(minhash.VERSION)}
     record = Record("forgotten", f"{number:04d}", {}, [memory], gone, gone, {}, versions, notes)
     return Plan(swap, record)

@@ -42,7 +42,7 @@ class Scope:
     links, be they kept or not; `relisted` are the links that stay without them.
     onward: addresses to which links that go had moved; staying: those of them to which others had, too, and
     kept: (WARC file, offset) of the pages of these others.
-    documents: their doc_ids and places.
+    documents: their doc_ids and places. links: how many links of the corpus go.
     """
 
     keys: frozenset[bytes]
@@ -53,6 +53,7 @@ class Scope:
     staying: frozenset[bytes] = frozenset()
     kept: frozenset[tuple[str, int]] = frozenset()
     documents: tuple[tuple[bytes, Place], ...] = ()
+    links: int = 0
 
     @property
     def doc_ids(self) -> frozenset[bytes]:
@@ -120,13 +121,14 @@ def scope(corpus: Corpus, tombstone: Tombstone) -> Scope:
         frozenset(tombstone.sites),
         frozenset(tombstone.submissions),
     )
-    keys, relisted = set(found.keys), set[bytes]()
+    there, relisted = set[bytes](), set[bytes]()
     for table in _tables(corpus, "links", "retries", "documents"):
-        keys.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
+        there.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
         if found.submissions and "submissions" in table.column_names:
             named = naming(table["submissions"], sorted(found.submissions))
             relisted.update(table.take(named)["url_key"].to_pylist())
-    found = replace(found, keys=frozenset(keys), relisted=frozenset(relisted - keys))
+    keys = found.keys | there
+    found = replace(found, keys=keys, relisted=frozenset(relisted - keys), links=len(there))
     found = _with_addresses(corpus, found)
     return replace(found, documents=tuple(_documents(corpus, found)))
 

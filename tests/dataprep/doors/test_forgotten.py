@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import command
 import pytest
 from everything import contents
 from pywb_server import write_warc
@@ -16,6 +17,7 @@ from dataprep.doors.rows import Fields
 from dataprep.forget import run
 from dataprep.forget.filler import member
 from dataprep.forget.scope import of_site, of_url
+from dataprep.funnel import funnel
 from dataprep.recipe import Recipe
 from dataprep.trace import trace
 from dataprep.verify import problems, unknown
@@ -61,6 +63,37 @@ def forget(corpus: Corpus, what: str) -> None:
     run.finish(corpus, lambda _: None)
     assert list(problems(corpus, lambda _: None)) == []
     assert unknown(corpus) == []
+
+
+def test_what_was_dropped_before_keeps_its_reason_so_that_every_count_stands(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate({"name": "doors", "select": {"min_words": 9}})
+    corpus = Corpus.create(tmp_path / "corpus", recipe)
+    texts = [{"text": "too short"}, {"text": "xyzzyp sailed the sea " * 9}]
+    (tmp_path / "books.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    bring(corpus, "books", "jsonl", tmp_path / "books.jsonl")
+
+    def counted(stage: str) -> tuple[int, dict[str, int]]:
+        (count,) = [count for count in funnel(corpus.root) if count.stage == stage]
+        return count.passed, count.reasons
+
+    dropped, kept = counted("select"), counted("dedup")
+    assert dropped == (1, {"min_words": 1})
+    for line in (1, 2):
+        forget(corpus, f"file:books.jsonl#{line}")
+        assert (counted("select"), counted("dedup")) == (dropped, kept)
+    assert counted("forget") == (0, {"forgotten": 1})
+
+
+def test_a_forget_tells_how_much_of_it_was_there(corpus: Corpus) -> None:
+    def told(option: str, value: str) -> str:
+        ended = command.run("corpus", "forget", corpus.root, option, value)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.splitlines()[0]
+
+    assert told("--site", "a.test") == "forgotten, and kept out: 1 links, 1 documents"
+    for option, value in {"--url": "http://c.test/", "--submission": "zzz", "--site": "c.test"}.items():
+        assert told(option, value) == "nothing of it is in this corpus; it is kept out from now on"
+    assert told("--site", "c.test") == "nothing new"
 
 
 def test_every_capture_of_a_url_goes_and_the_imported_file_is_left_alone(
