@@ -277,7 +277,11 @@ def _include_lists(document: Any, directory: Path) -> None:
         try:
             lines = (directory / str(file)).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{name}: {file}: cannot read the list: {error}") from None
+            why = getattr(error, "strerror", None) or error
+            raise DataError(
+                f"{directory / str(file)}: cannot be read ({why}); the recipe names it as its {name}: put "
+                "the list there, or name another"
+            ) from None
         entries = [entry for line in lines if (entry := line.partition("#")[0].strip())]
         del links[name]
         links[LISTS[name]] = [*(links.get(LISTS[name]) or []), *entries]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -75,6 +76,11 @@ def attempt_path(directory: Path, stem: str) -> Path:
     return _latest
 
 
+def told(error: OSError) -> DataError | None:
+    """What to tell of a failure that the user can mend, with path, reason and remedy; else None."""
+    return full(error) or _forbidden(error) or _misplaced(error)
+
+
 def full(error: OSError) -> DataError | None:
     """What to tell of a write that failed because the disk, or the user's share of it, is full; else None.
 
@@ -83,13 +89,48 @@ def full(error: OSError) -> DataError | None:
     """
     if error.errno not in NO_ROOM:
         return None
-    path = error.filename or _latest
+    name = error.filename or _latest
     if not error.filename and _latest:
         _latest.unlink(missing_ok=True)
     return DataError(
-        f"{path or 'a file'}: {os.strerror(error.errno)}; make room and run the same command again: what is "
-        "finished stands, and it goes on from there"
+        f"{_asked_for(name) if name else 'a file'}: {os.strerror(error.errno)}; make room and run "
+        "the same command again: what is finished stands, and it goes on from there"
     )
+
+
+def _forbidden(error: OSError) -> DataError | None:
+    """Of a place where the user may not read or write; Arrow does not name what it could not open."""
+    name = error.filename or (_latest if _latest and not os.access(_latest.parent, os.W_OK) else None)
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or not name:
+        return None
+    remedy = "choose a place where you may read and write, or change the permissions there"
+    return DataError(f"{_asked_for(name)}: {os.strerror(error.errno)}; {remedy}")
+
+
+def _misplaced(error: OSError) -> DataError | None:
+    """Of a path where no file stands, or something else than one."""
+    kinds = FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError
+    if not isinstance(error, kinds) or not (name := error.filename2 or error.filename):
+        return None
+    path = _asked_for(name)
+    remedy = "choose another path, or restore it from a copy"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        for place in (path, *path.parents):
+            if place.exists() and not place.is_dir():
+                return DataError(f"{place}: is a file; give a directory, or restore what stood there")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path}: is a directory, where a file is wanted; {remedy}")
+    return DataError(f"{path}: {error.strerror}; {remedy}")
+
+
+def _asked_for(name: str | Path) -> Path:
+    """The file that an attempt is to become, or the path itself: nobody knows the names of attempts."""
+    path = Path(os.fsdecode(name))
+    attempt = _ATTEMPT.fullmatch(path.name)
+    return path.with_name(attempt["stem"]) if attempt else path
+
+
+_ATTEMPT = re.compile(rf"\.(?P<stem>.+)\.{re.escape(socket.gethostname())}\.\d+\.part")
 
 
 def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) -> Output:
@@ -168,7 +209,11 @@ def replace(path: Path, content: bytes) -> None:
     attempt = attempt_path(path.parent, path.name)
     attempt.write_bytes(content)
     _sync(attempt)
-    os.replace(attempt, path)
+    try:
+        os.replace(attempt, path)
+    except OSError:
+        attempt.unlink()
+        raise
 
 
 def read_table(

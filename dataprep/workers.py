@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from dataprep.errors import DataError
-from dataprep.store import full
+from dataprep.store import told
 
 R = TypeVar("R")
 
@@ -76,12 +76,12 @@ def _call_here(function: Callable[..., R], part: tuple[Any, ...]) -> R:
 
 
 def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Callable[[int], None]) -> R:
-    """Call it; a full disk becomes a DataError here, where the file is known."""
+    """Call it; what the user can mend becomes a DataError here, where the file is known."""
     try:
         return function(*part, tick)
     except OSError as error:
-        if told := full(error):
-            raise told from None
+        if explained := told(error):
+            raise explained from None
         raise
 
 

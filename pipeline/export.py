@@ -31,7 +31,11 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
     beside = directory.with_name(f"writing-{directory.name}")
     if beside.exists():
         shutil.rmtree(beside)
-    beside.mkdir(parents=True)
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        error.filename = str(directory)  # what the user gave
+        raise
     hf.write(weights.config, weights.tensor, beside, spoken.eot if spoken else None)
     if spoken:
         _write_tokenizer(run / "tokenizer", spoken, weights.config.n_ctx, beside)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from dataprep.errors import DataError
-from dataprep.store import full
+from dataprep.store import told
 from pipeline.errors import RunError, UsageError
 from pipeline.stop import StopRequest
 
@@ -51,7 +51,7 @@ def attempt(work: Callable[[], None], report: TextIO) -> int:
         return _tell(report, str(error), usage=isinstance(error, UsageError))
     except OSError as error:  # a full disk, a directory that cannot be written
         logging.getLogger("outbound").info(traceback.format_exc())
-        return _tell(report, f"rank {rank}: {full(error) or error}")
+        return _tell(report, f"rank {rank}: {told(error) or error}")
     except Exception as error:
         logging.getLogger("outbound").info(traceback.format_exc())  # the terminal gets one line
         line = f"{type(error).__name__}: {error}".partition("\n")[0]

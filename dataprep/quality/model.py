@@ -69,7 +69,11 @@ def load(path: Path) -> Model:
             facts = json.loads(file.metadata()["outbound"])
             weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
     except OSError as error:
-        raise DataError(f"{path}: cannot read the quality model: {error}") from None
+        why = error.strerror or error
+        raise DataError(
+            f"{path}: cannot be read ({why}); name a model of `outbound corpus train-quality` by its path, "
+            "or restore this one from a copy"
+        ) from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: is no quality model ({error}); `outbound corpus train-quality` makes one"

@@ -9,8 +9,8 @@ import sys
 
 from rich.markup import escape
 
-from dataprep.errors import DataError, misplaced
-from dataprep.store import full
+from dataprep.errors import DataError
+from dataprep.store import told
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,
@@ -46,7 +46,7 @@ def main() -> None:
     except (DataError, RunError) as error:
         sys.exit(complain(error, FAILED))
     except OSError as error:
-        sys.exit(complain(full(error) or misplaced(error) or error, FAILED))
+        sys.exit(complain(told(error) or error, FAILED))
 
 
 def complain(error: Exception, code: int) -> int:

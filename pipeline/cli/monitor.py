@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, app, console, emit
+from pipeline.cli.places import refuse_file
 
 POLL_S = 1.0
 
@@ -30,6 +31,8 @@ def monitor(
     from dataprep import store
     from pipeline.run_page import render
 
+    directory = output or run / "monitor"
+    refuse_file(directory)
     if follow:
         from pipeline.measures import in_words
 
@@ -37,7 +40,6 @@ def monitor(
             if "batch" in row:
                 console.print(in_words(row), highlight=False)
     page, picture = render(run)
-    directory = output or run / "monitor"
     directory.mkdir(parents=True, exist_ok=True)
     store.replace(directory / "monitor.html", page.encode())
     store.replace(directory / "monitor.png", picture)

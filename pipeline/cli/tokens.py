@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.app import Json, app, emit, progress
 from pipeline.cli.corpus.app import CORES, reading
+from pipeline.cli.places import refuse_mixing
 
 tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer, or look at one.", no_args_is_help=True)
 app.add_typer(tokenizer)
@@ -34,6 +35,7 @@ def train(
     from dataprep.tokens.train import sample
     from dataprep.tokens.train import train as run
 
+    refuse_mixing(output, "a tokenizer")
     with reading(directory) as corpus:
         build = corpus.current_build()
         documents = sum(record.passed for record in build.records("text"))
@@ -119,6 +121,7 @@ def pack(
     from dataprep.tokens.pack import Layout
     from dataprep.tokens.pack import pack as run
 
+    refuse_mixing(output, "token shards")
     corpus = Corpus.open(directory)
     layout = Layout(block_tokens, shard_blocks, held_out)
     output.mkdir(parents=True, exist_ok=True)

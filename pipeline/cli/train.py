@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, app, emit
+from pipeline.cli.places import refuse_mixing
 
 
 @app.command()
@@ -34,6 +35,7 @@ def train(
 
     place = None if nproc else place_from_environment()
     settings, sources = load_config(config, overrides or [])
+    refuse_mixing(settings.run.dir, "a run")
     if place is None:
         from pipeline.config import check_layout, pinning
         from pipeline.launch import launch

@@ -66,7 +66,10 @@ def test_lists_in_files_are_frozen_into_the_corpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("links", "message"),
     [
-        ("    blocked_sites_file: gone.txt\n", "gone.txt: cannot read the list"),
+        (
+            "    blocked_sites_file: gone.txt\n",
+            r"gone.txt: cannot be read \(No such file or directory\); the recipe names it",
+        ),
         ("    blocked_sites: ['http://a.test/x']\n", "entry is a domain"),
         ("    blocked_sites: ['']\n", "entry is a domain"),
         ("    blocked_sits: [a.test]\n", "blocked_sits"),

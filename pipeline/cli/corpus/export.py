@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
+from pipeline.cli.places import refuse_mixing
 
 
 @corpus.command()
@@ -38,8 +39,7 @@ def export(
         raise UsageError(
             f"-o {output}: is in the corpus, where `forget` would not find it; give another place"
         )
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"-o {output}: is a file; give a directory")
+    refuse_mixing(output, "an export")
     try:
         shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
     except DataError as error:

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.app import Json, console, emit, progress
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, table
 from pipeline.cli.corpus.damage import damages_of, tell
+from pipeline.cli.places import refuse_strangers
 
 
 @corpus.command()
@@ -29,6 +30,7 @@ def init(
     from pipeline.configs import find
     from pipeline.errors import UsageError
 
+    refuse_strangers(directory, "a corpus", ("recipe.yaml", "quality-*.safetensors"))
     path = find("corpora", recipe)
     chosen = load_recipe(path)
     if quality is not None:

@@ -1,0 +1,42 @@
+"""Where a command may put a directory of its own: not where a file stands, or another kind of directory."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+from pipeline.errors import UsageError
+
+MARKS = {
+    "recipe.yaml": "a corpus",
+    "generation-1.json": "token shards",
+    "vocab.bpe": "a tokenizer",
+    "checkpoints": "a run",
+}
+"""What a directory is that holds a file of this name."""
+
+
+def refuse_file(directory: Path) -> None:
+    """Raise UsageError when a file stands where a directory is to be."""
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory}: is a file; give a directory")
+
+
+def refuse_mixing(directory: Path, kind: str) -> None:
+    """Raise UsageError when a file, or a directory of another kind of MARKS than this, stands there."""
+    refuse_file(directory)
+    for mark, other in MARKS.items():
+        if other != kind and (directory / mark).exists():
+            raise UsageError(f"{directory}: is {other} (it holds {mark}); give {kind} a directory of its own")
+
+
+def refuse_strangers(directory: Path, kind: str, own: tuple[str, ...]) -> None:
+    """Raise UsageError, as `refuse_mixing`, also when files stand there that are not this kind's.
+
+    own: patterns of names, one of which says that the directory is of this kind already, begun or whole.
+    """
+    refuse_mixing(directory, kind)
+    there = sorted(path.name for path in directory.glob("[!.]*"))
+    if there and not any(fnmatch(name, pattern) for name in there for pattern in own):
+        told = f"holds other files ({', '.join(there[:3])})"
+        raise UsageError(f"{directory}: {told}; give {kind} a directory of its own")
