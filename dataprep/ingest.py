@@ -56,14 +56,19 @@ def add(
 
     retry_failed: fetch again what failed for a temporary reason, here and in earlier increments.
 
-    Raises DataError for dumps that cannot be opened or differ from those the increment was made of, and while
-    another command makes its links.
+    Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
+    those the increment was made of, and while another command makes its links.
     """
     increment = corpus.increment(name)
     doors.refuse_dumps(corpus, increment)
     last = STAGES.index(until)
     with lock.alone(increment.path), progress("links", None, "submissions") as tick:
-        links.run(corpus, increment, dumps, tick)
+        try:
+            links.run(corpus, increment, dumps, tick)
+        except DataError:
+            if not corpus.index_record(increment).exists():
+                corpus.drop(increment.name)  # so that the right dumps can be added at once
+            raise
     if last >= 1 and (retry_failed or not increment.closed):
         fetch.run(corpus, increment, crawl, watching, retry_failed)
         _refuse_silence(corpus, increment)

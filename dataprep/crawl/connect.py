@@ -42,7 +42,9 @@ def parse_route(text: str) -> Route:
     """
     match = _ROUTE.fullmatch(text)
     if match is None:
-        raise DataError(f"connect_to: {text!r} is not HOST1:PORT1:HOST2:PORT2, for example ::127.0.0.1:8080")
+        raise DataError(
+            f"--connect-to {text!r}: is not HOST1:PORT1:HOST2:PORT2, for example ::127.0.0.1:8080"
+        )
     host, port, to_host, to_port = match.groups()
     return Route(host.lower(), int(port or 0), to_host.lower(), int(to_port or 0))
 
@@ -84,5 +86,7 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise DataError(f"{ca_file}: cannot read certificate authorities (PEM): {error}") from None
+            raise DataError(
+                f"--ca-file {ca_file}: cannot read certificate authorities (PEM): {error.strerror}"
+            ) from None
     return context

@@ -61,6 +61,19 @@ class Damage:
         if len(self.examples) < EXAMPLES:
             self.examples.append(f"line {self.lines:,}: {reason}")
 
+    def unusable(self, number: int, examples: list[str]) -> None:
+        """Count lines that could be read, but are no submissions all the same."""
+        self.bad_lines += number
+        self.examples = [*self.examples, *examples][:EXAMPLES]
+
+    @property
+    def why_nothing(self) -> str:
+        """Why a dump without any submission had none."""
+        if self.stopped:
+            return self.stopped
+        first = f", {self.examples[0]}" if self.examples else ""
+        return f"none of its {self.lines:,} lines is one{first}"
+
 
 def read_dump(path: Path, damage: Damage) -> Iterator[list[Submission]]:
     """Yield the submissions of one dump in file order, many at once, and note in `damage` what was bad.

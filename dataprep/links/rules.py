@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
+from dataprep.links.dumps import EXAMPLES, LARGEST_NUMBER, Submission, number, true
 from dataprep.recipe import Links
 from dataprep.tombstones import NOTHING, REASON, Forgotten
 from dataprep.urls import Canonical, canonical
@@ -54,6 +54,10 @@ class Judge:
             int(datetime.combine(rules.until, time(), UTC).timestamp()) if rules.until else LARGEST_NUMBER
         )
         self._hosts: dict[str, str] = {}
+        self.bad = 0
+        """How many were no submissions: `bad_record`."""
+        self.examples: list[str] = []
+        """The first of them."""
 
     def __call__(self, submissions: list[Submission]) -> tuple[list[Post], list[str]]:
         posts: list[Post] = []
@@ -66,7 +70,7 @@ class Judge:
             if type(score) is not int or type(created) is not int:
                 score, created = number(score), number(created)
             if score is None or created is None:
-                reasons.append("bad_record")
+                reasons.append(self._bad(submission))
             elif (is_self := submission.is_self) and true(is_self):
                 reasons.append("self_post")
             elif not over_18 and (mature := submission.over_18) and true(mature):
@@ -89,10 +93,19 @@ class Judge:
             elif submission.id in forgotten:
                 reasons.append(REASON)
             elif not (-LARGEST_NUMBER < score < LARGEST_NUMBER and created > -LARGEST_NUMBER):
-                reasons.append("bad_record")
+                reasons.append(self._bad(submission))
             else:
                 posts.append(Post(submission.id, submission.subreddit or "", created, score, link))
         return posts, reasons
+
+    def _bad(self, submission: Submission) -> str:
+        self.bad += 1
+        if len(self.examples) < EXAMPLES:
+            score, created = (repr(each)[:40] for each in (submission.score, submission.created_utc))
+            self.examples.append(
+                f"id {submission.id[:40]}: score {score} and created_utc {created} are not both numbers"
+            )
+        return "bad_record"
 
     def _link(self, url: str) -> Canonical | str:
         """The link that a URL gives, or the reason against it."""

@@ -77,14 +77,16 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[
     for stale in (increment.path / STAGE).glob("part-*.json"):
         stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
     damages = [Damage(str(dump)) for dump in dumps]
-    judge = Judge(corpus.recipe.collect.links, Forgotten.of(corpus.root))
+    forgotten = Forgotten.of(corpus.root)
     with Candidates(increment.path / STAGE) as candidates:
         for dump, damage in zip(dumps, damages, strict=True):
+            judge, before = Judge(corpus.recipe.collect.links, forgotten), candidates.entered
             candidates.collect(read_dump(dump, damage), judge, tick)
-            if damage.lines == damage.bad_lines:
-                raise DataError(f"{dump}: holds no submission ({damage.stopped or 'it ends at once'})")
             candidates.entered += damage.bad_lines
             candidates.reasons["bad_record"] += damage.bad_lines
+            damage.unusable(judge.bad, judge.examples)
+            if candidates.entered - before == damage.bad_lines:
+                raise DataError(f"{dump}: holds no submission ({damage.why_nothing})")
         left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons
         urls = attempt_path(path.parent, f"{increment.number:04d}-urls")
         submissions = attempt_path(path.parent, f"{increment.number:04d}-submissions")

@@ -23,7 +23,9 @@ Files = Annotated[Path, typer.Argument(help="The tokenizer's directory.", show_d
 def train(
     directory: Directory,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where its files go.", show_default=False)],
-    vocab_size: Annotated[int, typer.Option(help="Ids in all, with the bytes and <|endoftext|>.")] = 50257,
+    vocab_size: Annotated[
+        int, typer.Option(min=257, help="Ids in all, with the bytes and <|endoftext|>.")
+    ] = 50257,
     sample_mb: Annotated[
         float,
         typer.Option(min=0, help="About how much text to train on, in MB; documents are drawn by doc_id."),

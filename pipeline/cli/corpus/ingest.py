@@ -103,7 +103,9 @@ def add(
 
     from dataprep import ingest, lock
     from dataprep.corpus import Corpus
+    from dataprep.crawl.connect import parse_route, tls_context
     from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
+    from dataprep.errors import DataError
     from dataprep.funnel import funnel
     from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
@@ -113,10 +115,18 @@ def add(
     if until not in ingest.STAGES:
         raise UsageError(f"--until {until}: one of {', '.join(ingest.STAGES)}")
     for dump in dumps:
+        if dump.is_dir():
+            raise UsageError(f"{dump}: is a directory; name the dumps in it")
         if not dump.is_file():
             raise UsageError(f"{dump}: no such dump")
     if until != "links" and not allow_loopback and not ("@" in contact or contact.startswith("http")):
         raise UsageError(f"--contact {contact!r}: an e-mail address or a page, for webmasters to complain to")
+    try:
+        for route in connect_to or ():
+            parse_route(route)
+        tls_context(ca_file)
+    except DataError as error:  # now, not after the links are made
+        raise UsageError(str(error)) from None
     opened = Corpus.open(directory)
     limits = opened.recipe.collect.crawl
     try:

@@ -143,6 +143,44 @@ def test_a_dump_that_was_cut_short_is_told_and_can_be_replaced(tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "the file is empty"),
+        ("import json\n\nprint(json)\n", "none of its 3 lines is one, line 1: "),
+        (
+            '{"id": "zz"}\n{"id": "zy"}\n',
+            "none of its 2 lines is one, id zz: score None and created_utc None",
+        ),
+    ],
+)
+def test_a_file_without_submissions_is_refused_and_leaves_no_increment(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    corpus = tmp_path / "corpus"
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    strange = tmp_path / "0001.py"
+    strange.write_text(content)
+    refused = outbound("corpus", "add", corpus, strange, "--until", "links")
+    assert (refused.returncode, f"holds no submission ({why}" in refused.stderr) == (1, True), refused.stderr
+    right = outbound("corpus", "add", corpus, dump(tmp_path / "RS_2.json", "1"), "--until", "links")
+    assert right.returncode == 0, right.stderr
+    assert [path.name for path in (corpus / "increments").glob("[0-9]*")] == ["0001-2"]
+
+
+def test_a_submission_without_its_numbers_is_named_on_the_terminal(tmp_path: Path) -> None:
+    corpus, month = tmp_path / "corpus", dump(tmp_path / "RS_1.json", "1", "2")
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    month.write_text(month.read_text() + '\n{"id": "zz"}\nnone\n')
+    added = outbound("corpus", "add", corpus, month, "--until", "links", "--json")
+    told = json.loads(added.stdout)
+    assert (told["damage"][0]["bad_lines"], told["damage"][0]["lines"]) == (2, 4)
+    assert told["funnel"][0]["reasons"] == {"bad_record": 2}
+    assert "2 of 4 are damaged" in added.stderr
+    assert "id zz: score None and created_utc None are not both numbers" in added.stderr
+    assert "line 4: " in added.stderr
+
+
 def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, port: int) -> None:
     corpus = tmp_path / "corpus"
     outbound("corpus", "init", corpus, "--recipe", "demo")
@@ -164,6 +202,18 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
         (["corpus", "add"], 2, "Missing argument"),
         (["corpus", "add", "DIR", "pyproject.toml", "--until", "never"], 2, "one of links"),
         (["corpus", "add", "DIR", "pyproject.toml", "--contact", "me"], 2, "--contact 'me'"),
+        (["corpus", "add", "DIR", "configs"], 2, "configs: is a directory; name the dumps in it"),
+        (
+            ["corpus", "add", "DIR", "pyproject.toml", "--allow-loopback", "--connect-to", "foo"],
+            2,
+            "::127.0.0.1:8080",
+        ),
+        (
+            ["corpus", "add", "DIR", "pyproject.toml", "--allow-loopback", "--ca-file", "gone.pem"],
+            2,
+            "gone.pem",
+        ),
+        (["tokenizer", "train", "DIR", "-o", "y", "--vocab-size", "100"], 2, "is not in the range"),
         (["corpus", "frobnicate"], 2, "No such command"),
         (["pack", "DIR", "--tokenizer", "x", "-o", "y"], 1, "no corpus here"),
     ],
