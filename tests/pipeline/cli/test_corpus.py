@@ -213,7 +213,7 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
             2,
             "gone.pem",
         ),
-        (["tokenizer", "train", "DIR", "-o", "y", "--vocab-size", "100"], 2, "is not in the range"),
+        (["tokenizer", "train", "DIR", "-o", "y", "--vocab-size", "100"], 2, "Invalid value"),
         (["corpus", "frobnicate"], 2, "No such command"),
         (["pack", "DIR", "--tokenizer", "x", "-o", "y"], 1, "no corpus here"),
     ],
