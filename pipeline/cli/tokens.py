@@ -127,7 +127,7 @@ def pack(
     corpus = Corpus.open(directory)
     layout = Layout(block_tokens, shard_blocks, held_out)
     output.mkdir(parents=True, exist_ok=True)
-    with lock.shared(directory), lock.alone(output):
+    with lock.reading(directory), lock.alone(output):
         manifest = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
         keep_beside(output, manifest["generation"], funnel(directory))
     splits = manifest["splits"]

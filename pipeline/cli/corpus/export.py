@@ -44,7 +44,7 @@ def export(
         shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
     except DataError as error:
         raise UsageError(f"--{error}") from None
-    with lock.shared(directory):
+    with lock.reading(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
     masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())
     text = f"{output}: {manifest['documents']:,} documents in {len(manifest['files']):,} files"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import packed_corpus
@@ -14,6 +18,7 @@ from command import Ended, result, run
 from dataprep.store import attempt_path, told
 
 SMALL = ("model.n_ctx=16", "train.eval_sequences=4")
+UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 and shutil.which("unshare") else []
 MAKING = ("init", "export", "tokenizer", "pack", "monitor", "train")
 
 
@@ -101,6 +106,23 @@ def test_a_place_where_nobody_may_write_is_named_as_the_user_gave_it(home: Path)
     ended = run("corpus", "report", home / "corpus", "-o", "/sys/report.html")
     assert ended.returncode == 1
     assert "/sys/report.html: Permission denied; choose a place where you may" in complaint(ended)
+
+
+@pytest.mark.skipif(not UNSHARE, reason="only root binds a directory read-only here")
+def test_a_corpus_that_nobody_may_write_to_is_exported_and_packed(home: Path, tmp_path: Path) -> None:
+    out, tokens = tmp_path / "out", tmp_path / "tokens"
+    commands = [making("export", home, out), [*making("pack", home, tokens), "--held-out", 0.2]]
+    corpus = home / "corpus"
+    script = [f"mount --bind {corpus} {corpus}", f"mount -o remount,ro,bind {corpus}"]
+    script.append(f"! touch {corpus / 'probe'} 2>/dev/null")
+    outbound = [sys.executable, "-m", "pipeline.cli.main"]
+    script += [shlex.join([*outbound, *map(str, command)]) for command in commands]
+    ended = subprocess.run(
+        [*UNSHARE, "sh", "-ec", "\n".join(script)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (out / "manifest.json").is_file()
+    assert (tokens / "generation-1.json").is_file()
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
