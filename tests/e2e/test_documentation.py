@@ -90,6 +90,13 @@ def test_the_commands_of_a_page_work(page: str, desk: Path) -> None:
             assert ended.returncode == 0, f"{command}\n{ended.stderr[-3000:]}"
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    pages = [f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")]
+    assert [page for page in pages if f"({page})" not in readme] == []
+    assert set(pages) <= set(PAGES)
+
+
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE):
