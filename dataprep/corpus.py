@@ -215,10 +215,15 @@ class Corpus:
         pointer = self.root / "builds" / "current"
         name = pointer.read_bytes().decode(errors="replace").strip() if self.has_build else ""
         if not name.isalnum() or not (pointer.parent / name).is_dir():
-            raise DataError(
-                f"{pointer}: names no build; `outbound corpus select {self.root}` makes one current"
-            )
+            raise DataError(f"{pointer}: names no build; {self.way_to_a_build}")
         return self.named_build(name)
+
+    @property
+    def way_to_a_build(self) -> str:
+        """What makes the build of the recipe, in words for a person."""
+        if any(increment.closed for increment in self.increments()):
+            return f"`outbound corpus select {self.root}` makes one current"
+        return f"an increment has to be finished first (`outbound corpus status {self.root}` says how)"
 
     def make_current(self, build: Build) -> None:
         """Point `current` at a build."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -21,6 +22,8 @@ from dataprep.documents import extract
 from dataprep.documents.page import Unreadable, read_page
 from dataprep.errors import DataError
 from dataprep.funnel import judged
+from dataprep.links.candidates import submission_number
+from dataprep.links.index import LinkIndex, scattered
 from dataprep.store import Record, read_table
 from dataprep.tokens import places
 from dataprep.tokens.generation import ERASED, latest_generation
@@ -150,8 +153,32 @@ def _of_links(
             for document in _rows(corpus, increment.records("documents"), "url_key", key):
                 documents.append(_document(corpus, increment, document, tokens))
     if not (links or fetches or documents):
-        raise DataError(f"{what}: {corpus.root} knows no such {kind}")
+        raise DataError(f"{what}: {_why_unlisted(corpus, what, kind)}")
     return {kind: what, "links": links, "fetches": fetches, "documents": documents}
+
+
+def _why_unlisted(corpus: Corpus, what: str, kind: str) -> str:
+    """Why no link tells of a URL or a submission: the index may still know that it was counted."""
+    unknown = f"{corpus.root} knows no such {kind}; what a recipe's rules refuse is counted, not kept"
+    if not (records := corpus.index_records()):
+        return unknown
+    urls, submissions = (corpus.root / output.path for output in records[-1].outputs)
+    index = LinkIndex.load(urls, submissions)
+    if kind == "url":
+        high, low = (int(half) for half in np.frombuffer(key_of(what), ">u8"))
+        for row in index.urls_in(high, high + 1):
+            if int(row["key"][1]) == low and not row["entered"]:
+                return (
+                    f"has not entered {corpus.root}: its karma so far, {int(row['karma'])}, is below the bar"
+                )
+        return unknown
+    number = int(scattered(np.array([submission_number(what)], np.uint64))[0])
+    if not len(index.submissions_in(number, number + 1)):
+        return unknown
+    return (
+        f"was counted in {corpus.root}, but is in no link's list: its link is below the bar, had entered "
+        "before it, or is forgotten"
+    )
 
 
 def _links_to(corpus: Corpus, key: bytes) -> tuple[list[Found], set[bytes]]:

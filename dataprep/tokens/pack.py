@@ -150,7 +150,10 @@ def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
         if text_shards.complete(build, increment)
     }
     if not any(texts.values()):
-        raise DataError(f"{corpus.root}: its current build keeps no document; finish an increment first")
+        raise DataError(
+            f"{corpus.root}: its current build keeps no document; `outbound corpus status` says why: add more, "
+            "or select less strictly"
+        )
     return texts
 
 

@@ -63,7 +63,10 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
     model.train_from_iterator(texts, trainer)
     merges = [" ".join(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
     if not merges:
-        raise DataError("no text to train a tokenizer on; finish an increment of the corpus first")
+        raise DataError(
+            "no text to train a tokenizer on; `outbound corpus status` says what the build keeps: add more, "
+            "select less strictly, or draw a larger --sample-mb"
+        )
     tokenizer_json = gpt2_files.model_of(merges).to_str()
     gpt2_files.write(directory, merges)
     replace(directory / HUGGINGFACE, tokenizer_json.encode())

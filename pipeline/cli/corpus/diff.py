@@ -68,8 +68,7 @@ def _build(corpus: Corpus, name: str) -> Build:
         return corpus.find_build(name)
     build = build_of(corpus)
     if not build.path.is_dir():
-        made = f"`outbound corpus select {corpus.root}` makes it"
-        raise DataError(f"{build.path}: the recipe's own build is not there; {made}")
+        raise DataError(f"{build.path}: the recipe's own build is not there; {corpus.way_to_a_build}")
     return build
 
 

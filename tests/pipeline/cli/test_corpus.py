@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from ready_corpus import add_pages, make_corpus
 
 PROSE = (
     "Chapter {n}. The {n} ships of the northern fleet sailed at dawn with the tide and the {n} winds. " * 12
@@ -179,6 +180,44 @@ def test_a_submission_without_its_numbers_is_named_on_the_terminal(tmp_path: Pat
     assert "2 of 4 are damaged" in added.stderr
     assert "id zz: score None and created_utc None are not both numbers" in added.stderr
     assert "line 4: " in added.stderr
+
+
+def test_what_did_not_enter_is_told_apart_from_what_was_never_seen(tmp_path: Path) -> None:
+    corpus, month = tmp_path / "corpus", tmp_path / "RS_1.json"
+    outbound("corpus", "init", corpus, "--recipe", "webtext")
+    common = {"created_utc": 100, "subreddit": "x"}
+    posts = [
+        {"id": "a", "url": "http://site.test/high", "score": 9, **common},
+        {"id": "zzzzzz", "url": "http://site.test/low", "score": 2, **common},
+    ]
+    month.write_text("\n".join(map(json.dumps, posts)))
+    assert outbound("corpus", "add", corpus, month, "--until", "links").returncode == 0
+    assert outbound("corpus", "trace", corpus, "a").returncode == 0
+    for what, why in {
+        "zzzzzz": "was counted in",
+        "http://site.test/low": "its karma so far, 2, is below the bar",
+        "b": "knows no such submission",
+        "http://site.test/other": "knows no such url",
+    }.items():
+        told = outbound("corpus", "trace", corpus, what)
+        assert (told.returncode, why in told.stderr) == (1, True), told.stderr
+
+
+def test_an_empty_corpus_and_an_empty_build_name_the_way_on(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus", min_words=1000)
+    pack = ["pack", corpus.root, "--tokenizer", tmp_path / "bpe", "-o", tmp_path / "tokens"]
+    train = ["tokenizer", "train", corpus.root, "-o", tmp_path / "bpe"]
+    diff = ["corpus", "diff", corpus.root]
+    for command in (diff, pack, train):
+        told = outbound(*command)
+        assert (told.returncode, "an increment has to be finished first" in told.stderr) == (1, True), (
+            told.stderr
+        )
+    add_pages(corpus, "one", [(1, "http://a.test/1", "a text of few words")])
+    assert f"corpus select {corpus.root}" in outbound(*diff).stderr
+    assert outbound("corpus", "select", corpus.root).returncode == 0
+    for command in (pack, train):
+        assert "select less strictly" in " ".join(outbound(*command).stderr.split())
 
 
 def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, port: int) -> None:
