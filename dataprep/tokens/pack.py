@@ -151,8 +151,8 @@ def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
     }
     if not any(texts.values()):
         raise DataError(
-            f"{corpus.root}: its current build keeps no document; `outbound corpus status` says why: add more, "
-            "or select less strictly"
+            f"{corpus.root}: its current build keeps no document; `outbound corpus status` says why: "
+            "add more, or select less strictly"
         )
     return texts
 
