@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import torch
 import transformers
 import yaml
 
+from dataprep.store import told
 from dataprep.tokens import tokenizer
 from dataprep.tokens.train import train as train_tokenizer
 from model.generate import Sampling
@@ -105,6 +107,15 @@ def test_an_export_never_replaces_a_directory(speaking: Any, tmp_path: Path) -> 
     (tmp_path / "taken").mkdir()
     with pytest.raises(UsageError, match="taken: exists: choose another directory"):
         export(speaking.dir, tmp_path / "taken")
+
+
+def test_an_export_that_may_not_be_written_is_named_as_it_was_given(speaking: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place, why in {"/sys/out": "/sys/out: ", str(tmp_path / "file" / "out"): "is a file"}.items():
+        with pytest.raises(OSError, match=re.escape(place)) as raised:
+            export(speaking.dir, Path(place))
+        assert why in str(told(raised.value))
+        assert "writing-" not in str(told(raised.value))
 
 
 def test_a_model_that_transformers_cannot_compute_leaves_nothing_behind(
