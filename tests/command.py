@@ -1,10 +1,11 @@
-"""The `outbound` command inside the tests' own process, where starting one each time would take the time."""
+"""The `outbound` command in tests: in their own process, as starting one each time would take the time."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -40,3 +41,8 @@ def result(*words: object) -> Any:
     ended = run(*words, "--json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def heed_ctrl_c() -> None:
+    """Undo, in a child before it begins (`preexec_fn`), that a suite in the background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

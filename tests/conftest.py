@@ -25,7 +25,7 @@ LONG = (
     "dataprep/crawl/test_disk_full.py",
     "dataprep/crawl/test_restart.py",
 )
-"""What takes half a minute or more, the longest first: no worker ends far behind the other."""
+"""What takes longest, about in the order of its time: no worker ends far behind the other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import run
+from command import heed_ctrl_c, run
 
 from dataprep.corpus import Corpus
 from dataprep.recipe import Recipe
@@ -38,9 +38,7 @@ def test_a_crawl_that_is_interrupted_says_so_and_goes_on(
     child = subprocess.Popen(
         command,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a suite in the background ignores it
+        preexec_fn=heed_ctrl_c,
         stderr=subprocess.PIPE,
         text=True,
     )

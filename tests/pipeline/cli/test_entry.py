@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from command import heed_ctrl_c
 
 
 def test_ctrl_c_while_the_commands_are_imported_is_one_line(tmp_path: Path) -> None:
@@ -16,9 +17,7 @@ def test_ctrl_c_while_the_commands_are_imported_is_one_line(tmp_path: Path) -> N
     ended = subprocess.run(
         [Path(sys.executable).with_name("outbound"), "corpus", "--help"],
         env={"PYTHONPATH": str(tmp_path)},
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a suite in the background ignores it
+        preexec_fn=heed_ctrl_c,
         capture_output=True,
         text=True,
         check=False,
