@@ -105,11 +105,14 @@ def forget(
     done = [record for record in records if record]
     documents = sum(record.passed for record in done)
     links, lists = (sum(record.notes[name] for record in done) for name in ("links", "lists"))
-    lines = [f"forgotten, and kept out: {links:,} links, {documents:,} documents" if done else "nothing new"]
+    if not done:
+        lines = ["nothing new"]
+    elif links or lists:
+        lines = [f"forgotten, and kept out: {links:,} links, {documents:,} documents"]
+    else:
+        lines = ["nothing of it is in this corpus; it is kept out from now on"]
     if lists:
         lines.append(f"{lists:,} links stay without the submission")
-    elif done and not links:
-        lines = ["nothing of it is in this corpus; it is kept out from now on"]
     lines += [f"{name}: {number:,} documents are end-of-text" for name, number in erased.items()]
     if documents and not erased:
         lines.append("token shards that were packed before still hold it: give them as --tokens")
