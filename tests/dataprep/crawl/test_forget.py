@@ -161,7 +161,8 @@ def test_what_is_forgotten_stays_out(made: Path, shared_site: Any) -> None:
 def test_a_submission_leaves_the_list_of_a_link_that_stands_by_another(made: Path) -> None:
     before = result("corpus", "trace", made, "http://site-0.test/0")
     assert [each["id"] for each in before["links"][0]["submissions"]] == ["m0p0", "again"]
-    result("corpus", "forget", made, "--submission", "again")
+    told = run("corpus", "forget", made, "--submission", "again").stdout.splitlines()
+    assert told == ["forgotten, and kept out: 0 links, 0 documents", "1 links stay without the submission"]
     after = result("corpus", "trace", made, "http://site-0.test/0")
     assert [each["id"] for each in after["links"][0]["submissions"]] == ["m0p0"]
     assert after["documents"][0]["verdict"] == "kept"
