@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def place_from_environment() -> Place | None:
 
 
 def join(place: Place, backend: str, timeout_s: float) -> None:
-    """Meet the other processes; returns when all have come.
+    """Meet the other processes; returns when all have come. Raises RunError when they cannot meet.
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
@@ -51,11 +51,21 @@ def join(place: Place, backend: str, timeout_s: float) -> None:
     }
     import deepspeed
     import deepspeed.ops
+    from torch.distributed import DistError
 
     # Its shared-memory all-reduce would be compiled at start, for minutes and without a word.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout)
+    try:
+        deepspeed.init_distributed(
+            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
+        )
+    except DistError as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"rank {place.rank} cannot meet the others at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}"
+        ) from None
 
 
 def gather_int64(values: list[int], device: str) -> list[list[int]]:

@@ -122,6 +122,26 @@ def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
     assert second_err == ""
 
 
+def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
+    run = tiny_run("alone")
+    path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(other.getsockname()[1])}
+        ended = subprocess.run(
+            [sys.executable, "-c", COMMAND, "train", str(path)],
+            env=os.environ | {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"} | place,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{place['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): " in " ".join(ended.stderr.split())
+    assert "address already in use" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
 def test_torchrun_starts_the_ranks(tiny_run: MakeRun) -> None:
     run = tiny_run()
     path = run.home / "run.yaml"
