@@ -14,7 +14,8 @@ from slurm.profile import ClusterProfile
 RESUME_EXIT = 75
 """`outbound train` leaves with this (EX_TEMPFAIL of sysexits.h) when it was stopped early: to be continued.
 
-The first process that does so ends the others, so all must have saved by then: a barrier comes before it.
+The first process that does so makes srun end the others by SIGTERM: all have saved by then, since a barrier
+comes before it, and none heeds that signal any more. srun itself leaves with the highest code of all.
 """
 
 

@@ -15,6 +15,7 @@ LONG = (
     "pipeline/test_preflight.py",
     "pipeline/cli/test_two_at_once.py",
     "pipeline/test_launch.py",
+    "cluster",
     "pipeline/cli/test_damage.py",
     "pipeline/test_nothing_is_executed.py",
     "pipeline/test_stream.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,10 @@ def train(
     if place is not None and place.srun and summary["stopped"]:
         from slurm.submit import RESUME_EXIT
 
-        raise typer.Exit(RESUME_EXIT)  # the job's script queues it again
+        # The first task that leaves makes srun end the others, and srun's code is the highest of theirs: one
+        # that died of SIGTERM on its way out would hide the code on which the script queues the job again.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise typer.Exit(RESUME_EXIT)
 
 
 def _text(run: Path, summary: dict[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""`outbound submit train` on a real Slurm: a stop, a lost node, and the losses of an unbroken run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from slurm_cluster import MISSING, Cluster, running
+from tiny_run import TinyRun, make_shards
+
+LONGER = "train.tokens=12_800"
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Cluster]:
+    home = tmp_path / "slurm"
+    home.mkdir()
+    with running(home) as cluster:
+        yield cluster
+
+
+def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Cluster, tmp_path: Path) -> None:
+    make_shards(tmp_path / "tokens")
+    unbroken = TinyRun.make(tmp_path, "unbroken", dropout=0.1)
+    unbroken.train(LONGER)
+    run = TinyRun.make(tmp_path, "submitted", dropout=0.1)
+    job = submit(run, slurm)
+    wait_until(lambda: len(steps(run)) >= 8, slurm, job)
+    slurm.ask("scancel", "--signal=TERM", job)  # what Slurm itself sends `grace_s` before the time limit
+    wait_until(lambda: slurm.job(job)["Restarts"] == "1" and len(steps(run)) >= 16, slurm, job)
+    lost = slurm.job(job)["BatchHost"]
+    slurm.ask("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=lost")
+    wait_until(lambda: slurm.job(job)["JobState"] == "COMPLETED", slurm, job)
+
+    assert slurm.job(job)["Restarts"] == "2"
+    assert slurm.job(job)["BatchHost"] != lost
+    assert run.timeless() == unbroken.timeless()
+    log = (tmp_path / f"outbound-train-submitted-{job}.log").read_text()
+    assert [f"start {number}, on" in log for number in (1, 2, 3)] == [True] * 3
+    assert "stopped after" in log
+    assert f"trained {json.loads((run.dir / 'summary.json').read_text())['steps']} steps" in log
+
+
+def submit(run: TinyRun, slurm: Cluster) -> str:
+    """Submit a run as people do, one process on each of two nodes; return the job's id."""
+    path = run.home / f"{run.name}.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    profile = {
+        "nodes": 2,
+        "gpus_per_node": 0,
+        "tasks_per_node": 1,
+        "time": "10",
+        "setup": [f'PATH="{Path(sys.executable).parent}:$PATH"'],
+    }
+    cluster = run.home / "cluster.yaml"
+    cluster.write_text(yaml.safe_dump(profile))
+    outbound = Path(sys.executable).with_name("outbound")
+    words = ["submit", "train", path, LONGER, "--cluster", cluster, "--json"]
+    told = subprocess.run(
+        [outbound, *words], cwd=run.home, env=slurm.environment, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    job: str = json.loads(told.stdout)["job"]
+    return job
+
+
+def steps(run: TinyRun) -> dict[int, float]:
+    return run.losses() if (run.dir / "metrics.jsonl").exists() else {}
+
+
+def wait_until(came: Callable[[], bool], slurm: Cluster, job: str) -> None:
+    deadline = time.monotonic() + 180
+    while not came():
+        state = slurm.job(job)["JobState"]
+        assert state not in ("FAILED", "CANCELLED", "TIMEOUT"), slurm.job(job)
+        if time.monotonic() > deadline:
+            pytest.fail(f"still waiting: {slurm.job(job)}")
+        time.sleep(0.2)

@@ -1,0 +1,109 @@
+"""A real Slurm on this machine: a controller and three nodes, in a directory of their own, without munge."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+NODES = 3
+"""Of one processor each."""
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+MISSING = [name for name in ("slurmctld", "slurmd", "sbatch") if not shutil.which(name, path=PATH)]
+"""What is not installed; Debian has it in slurmctld, slurmd and slurm-client."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Slurm's own commands, asked of this cluster."""
+
+    environment: dict[str, str]
+
+    def ask(self, *command: str) -> str:
+        """What a command prints; it must end well."""
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def job(self, number: str) -> dict[str, str]:
+        """What the controller says of a job."""
+        words = self.ask("scontrol", "show", "job", number).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+@contextmanager
+def running(home: Path) -> Iterator[Cluster]:
+    """Start the daemons, whose files go to an empty directory; wait for the nodes; end the daemons."""
+    with ExitStack() as held:
+        controller, *ports = (_free_port(held) for _ in range(1 + NODES))
+    names = [f"node{number}" for number in range(NODES)]
+    (home / "slurm.conf").write_text(_configuration(home, controller, dict(zip(names, ports, strict=True))))
+    (home / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # it is loaded, and asked for nothing
+    for directory in (home / "state", *(home / "spool" / name for name in names)):
+        directory.mkdir(parents=True)
+    cluster = Cluster(os.environ | {"SLURM_CONF": str(home / "slurm.conf")})
+    daemons = [_start(home, "slurmctld"), *(_start(home, "slurmd", "-N", name) for name in names)]
+    try:
+        deadline = time.monotonic() + 30
+        while (idle := cluster.ask("sinfo", "-h", "-t", "idle", "-o", "%D").strip()) != str(NODES):
+            assert time.monotonic() < deadline, f"{idle or 0} of {NODES} nodes are idle: see {home}/*.log"
+            time.sleep(0.2)
+        yield cluster
+    finally:
+        cluster.ask("scancel", "--user", getpass.getuser())
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait(timeout=30)
+
+
+def _configuration(home: Path, controller: int, nodes: dict[str, int]) -> str:
+    host, user = socket.gethostname().partition(".")[0], getpass.getuser()
+    told = "".join(
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1\n"
+        for name, port in nodes.items()
+    )
+    return f"""ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/none
+CredType=cred/none
+AuthInfo=cred_expire=5
+StateSaveLocation={home}/state
+SlurmdSpoolDir={home}/spool/%n
+SlurmctldPidFile={home}/slurmctld.pid
+SlurmdPidFile={home}/slurmd-%n.pid
+SlurmctldLogFile={home}/slurmctld.log
+SlurmdLogFile={home}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+MailProg=/bin/true
+SelectType=select/linear
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
+SlurmdParameters=config_overrides
+KillWait=5
+{told}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def _start(home: Path, daemon: str, *options: str) -> subprocess.Popen[bytes]:
+    command = [shutil.which(daemon, path=PATH) or daemon, "-D", "-f", home / "slurm.conf", *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _free_port(held: ExitStack) -> int:
+    """Held until all have one."""
+    probe = held.enter_context(socket.socket())
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    return port
