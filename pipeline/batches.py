@@ -19,17 +19,16 @@ from pipeline.sources import HeldOut
 from pipeline.stream import Stream
 
 MicroBatch = tuple[Tensor, Tensor]
-"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1."""
-
+"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1, and in one memory with it."""
 
 Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 """Places in the order of the data, (n,) -> (n, n_ctx + 1) tokens."""
 
-Prepared = tuple[MicroBatch, int]
-"""A micro-batch, and the sum of its samples' hashes."""
+Prepared = tuple[Tensor, int]
+"""The tokens of a micro-batch, (micro, n_ctx + 1) int64, and the sum of its samples' hashes."""
 
-AT_ONCE = 128
-"""Samples at least that are read, made tensors and handed over in one go: they share what that costs."""
+AT_ONCE = 512
+"""Samples at least that are read and handed over in one go: they share what finding them costs."""
 DEPTH = 2
 """How many times so many are read before they are asked for."""
 
@@ -87,11 +86,12 @@ class TrainFeed:
                 self._ahead = ReadAhead(self._prepared(first), DEPTH)
                 self._coming = chain.from_iterable(self._ahead)
             before = self._ahead.waited_ns
-            tensors, read = next(self._coming)
+            tokens, read = next(self._coming)
             self._waited_ns += self._ahead.waited_ns - before
             self._hash = (self._hash + read) % 2**64
             self._next = first + self.micro * self._dp_size
-            yield tensors if self._device == "cpu" else _moved(tensors, self._device)
+            # From pinned memory to the device, while the host goes on; a CPU has it already.
+            yield _shifted(tokens.to(self._device, non_blocking=True))
 
     def take_hash(self) -> int:
         """Sum modulo 2^64 of the hashes of the samples that were yielded since the last time."""
@@ -112,27 +112,28 @@ class TrainFeed:
     def _prepared(self, consumed: int) -> Iterator[list[Prepared]]:
         """Endless micro-batches from sample `consumed` on, as many at once as AT_ONCE samples are."""
         for places, rows in self._rows(consumed, -(-AT_ONCE // self.micro)):
-            inputs, targets = _tensors(rows)
-            if self._device != "cpu":
-                inputs, targets = inputs.pin_memory(), targets.pin_memory()
-            hashes = np.array(sample_hashes(places, rows), np.uint64).reshape(-1, self.micro)
-            sums = hashes.sum(axis=1).tolist()  # modulo 2^64
-            micros = (each.view(-1, self.micro, each.shape[1]).unbind() for each in (inputs, targets))
-            yield list(zip(zip(*micros, strict=True), sums, strict=True))
+            micros = places.reshape(-1, self.micro).tolist(), rows.reshape(-1, self.micro, rows.shape[1])
+            yield [self._micro_batch(*each) for each in zip(*micros, strict=True)]
 
-    def _rows(self, consumed: int, micros: int) -> Iterator[tuple[list[int], npt.NDArray[Any]]]:
+    def _micro_batch(self, places: list[int], rows: npt.NDArray[Any]) -> Prepared:
+        tokens = torch.from_numpy(rows.astype(np.int64))
+        if self._device != "cpu":
+            tokens = tokens.pin_memory()
+        return tokens, sum(sample_hashes(places, rows))
+
+    def _rows(self, consumed: int, micros: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
         """Places in the order of the data, from `consumed` on, and their tokens: so many micro-batches."""
         if isinstance(self._samples, Stream):
             numbered = self._samples.numbered(consumed, self._dp_rank, self._dp_size)
             while True:
                 places, tokens = zip(*islice(numbered, micros * self.micro), strict=True)
-                yield list(places), np.stack(tokens)
+                yield np.array(places), np.stack(tokens)
         stride = self.micro * self._dp_size
         own = self._dp_rank * self.micro + np.arange(self.micro)
         ahead = np.arange(micros)[:, None] * stride + own
         for first in count(consumed, micros * stride):
             wanted = self._ledger.places(first + ahead).flatten()
-            yield wanted.tolist(), self._samples(wanted)
+            yield wanted, self._samples(wanted)
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,9 @@ class EvalFeed:
         """Yield this rank's micro-batches."""
         for first in range(self.dp_rank * self.micro, self.sequences, self.micro * self.dp_size):
             last = min(first + self.micro, self.sequences)
-            yield _tensors(np.stack([self.held_out(index) for index in range(first, last)]))
+            rows = np.stack([self.held_out(index) for index in range(first, last)])
+            yield _shifted(torch.from_numpy(rows.astype(np.int64)))
 
 
-def _moved(tensors: MicroBatch, device: str) -> MicroBatch:
-    """From pinned memory to the device, while the host goes on."""
-    inputs, targets = tensors
-    return inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
-
-
-def _tensors(rows: npt.NDArray[Any]) -> MicroBatch:
-    return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))
+def _shifted(tokens: Tensor) -> MicroBatch:
+    return tokens[:, :-1], tokens[:, 1:]

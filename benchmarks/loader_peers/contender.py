@@ -21,8 +21,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def tensors(rows: Any) -> Batch:
-    """Inputs and targets, (BATCH, CONTEXT) int64 each, of (BATCH, CONTEXT + 1) tokens."""
-    return torch.from_numpy(rows[:, :-1].astype(np.int64)), torch.from_numpy(rows[:, 1:].astype(np.int64))
+    """Inputs and targets, (BATCH, CONTEXT) int64 each, of (BATCH, CONTEXT + 1) tokens: two views of one."""
+    tokens = torch.from_numpy(rows.astype(np.int64))
+    return tokens[:, :-1], tokens[:, 1:]
 
 
 def time_it(contender: Callable[[Path, int, str], Iterator[Batch]]) -> None:
