@@ -76,7 +76,7 @@ class Monitor:
         self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
         if self._wandb is not None:
             # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
-            # take a step back: of those undone by a spike it keeps the first numbers, metrics.jsonl the last.
+            # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
             self._wandb.log(row, step=row["step"])
 
     def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
@@ -87,7 +87,8 @@ class Monitor:
 
             data = [[row["step"], row["prompt"], row["text"]] for row in rows]
             table = wandb.Table(columns=["step", "prompt", "text"], data=data)
-            self._wandb.log({"samples": table}, step=step)
+            # Its count is ahead when a spike was undone, and what is told of an earlier step it ignores.
+            self._wandb.log({"samples": table}, step=max(step, self._wandb.step))
 
 
 def truncate_metrics(path: Path, step: int) -> None:

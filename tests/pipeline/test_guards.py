@@ -15,6 +15,7 @@ from queue import Queue
 from typing import Any
 
 import pytest
+import wandb_files
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,24 +107,32 @@ def test_several_such_steps_in_a_row_end_the_run_and_its_checkpoint_stands(tiny_
 
 def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRun) -> None:
     guarded = (*STEADY, "guards.spike_z=4", "guards.spike_window=8", "train.tokens=3200")
-    noise = [80, 88]  # steps 21 and 22
+    noise = [88, 96]  # steps 23 and 24; the checkpoint before them is that of step 20
     run = tiny_run("spikes")
-    code, _, err = train_with_faults(run, *guarded, faults=[{"noise": noise}, {"noise": noise}])
+    faults = [{"noise": noise}, {"noise": noise}]
+    code, _, err = train_with_faults(run, *guarded, "wandb.mode=offline", faults=faults)
     assert code == 0, err
-    assert "at step 21 is a spike" in err
+    assert "at step 23 is a spike" in err
     assert "back to step 20" in err
     checkpoint = find(run.dir)
     assert checkpoint is not None
     assert checkpoint.state.spikes == 2, "the second half of the noise is another"
-    assert checkpoint.state.ledger == [noise]
+    assert checkpoint.state.ledger == [[80, 96]], "what was read since the checkpoint, and that half"
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 51))
 
     config, sources = load_config(run.dir / "config.yaml", [])
-    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4).rows, 4, 0, 1, Ledger(((80, 88),)))
+    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4).rows, 4, 0, 1, Ledger(((80, 96),)))
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     read.close()
     assert checkpoint.state.stream_hash == read.take_hash(), "of all that stands in the weights, no noise"
+
+    (path,) = (run.dir / "wandb").glob(f"offline-run-*/run-{checkpoint.state.wandb_id}.wandb")
+    told = {row["_step"]: row for row in wandb_files.history(path)}
+    assert list(told) == list(range(1, 51)), "each step once, in order"
+    assert [row["tokens"] for row in told.values()] == list(range(64, 3201, 64))
+    others = {row["step"] for row in run.metrics() if not row.items() <= told[row["step"]].items()}
+    assert others == {21}, "of the steps undone W&B keeps the first numbers, but of the last"
 
 
 def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:

@@ -12,12 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb
 import wandb_files
+import yaml
 from typer.testing import CliRunner
 
 from pipeline import measures, run_page
 from pipeline.cli.main import app
-from pipeline.monitor import keep_funnel
+from pipeline.config import load_config
+from pipeline.monitor import Monitor, keep_funnel, wandb_id
 from pipeline.stopwatch import Stopwatch
 
 
@@ -126,3 +129,24 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     (table,) = path.parent.rglob("*.table.json")
     assert json.loads(table.read_text())["data"] == [[s["step"], s["prompt"], s["text"]] for s in samples]
     assert [sample["prompt"] for sample in samples] == ["the", "a"]
+
+
+def test_samples_that_come_after_a_spike_was_undone_reach_weights_and_biases(tiny_run: Any) -> None:
+    """Its count of steps is ahead then, and it ignores what is told of an earlier one."""
+    run = tiny_run()
+    path = run.home / "run.yaml"
+    path.write_text(yaml.safe_dump(run.settings))
+    config, _ = load_config(path, ["wandb.mode=offline", "train.prompts=[the]"])
+    monitor = Monitor(config, 0, wandb_id(run.dir))
+    speed = {"tokens_per_s": 1.0, "mfu": 0.5, "data_wait": 0.0}
+    for step in (1, 2, 3, 4):
+        monitor.step({"step": step, "tokens": 64 * step, "loss": 3.0, **speed})
+    monitor.roll_back(2)
+    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
+    monitor.step({"step": 3, "tokens": 192, "loss": 2.0, **speed})
+    monitor.close(0)
+    wandb.teardown()  # its own process closes the file as it ends
+    (told,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    rows = wandb_files.history(told)
+    assert [row["_step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["_step"] for row in rows if any(name.startswith("samples") for name in row)] == [4]
