@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dataprep import store
 from pipeline.config import RunConfig
+from pipeline.errors import RunError
 from pipeline.measures import in_words
 from pipeline.run_files import read_json
 from pipeline.sampling import Sampler
@@ -142,21 +143,31 @@ def _funnel_row(run: Path) -> dict[str, int]:
 
 
 def _start_wandb(config: RunConfig, run_id: str) -> Any:
-    if config.wandb.mode == "disabled":
+    """W&B's run, or None; raises RunError when W&B refuses to begin one."""
+    mode = config.wandb.mode
+    if (other := os.environ.get("WANDB_MODE") or mode) != mode:
+        log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
+    if mode == "disabled":
         return None
     os.environ["WANDB_SILENT"] = "true"
     import wandb
 
-    run = wandb.init(
-        mode=config.wandb.mode,
-        project=config.wandb.project,
-        id=run_id,
-        name=config.run.dir.name,
-        dir=config.run.dir,
-        config=config.model_dump(mode="json"),
-        resume="allow" if config.wandb.mode == "online" else None,  # offline, W&B cannot look and warns
-        settings=wandb.Settings(console="off"),
-    )
+    try:
+        run = wandb.init(
+            mode=mode,
+            project=config.wandb.project,
+            id=run_id,
+            name=config.run.dir.name,
+            dir=config.run.dir,
+            config=config.model_dump(mode="json"),
+            resume="allow" if mode == "online" else None,  # offline, W&B cannot look and warns
+            settings=wandb.Settings(console="off"),
+        )
+    except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
+        said = " ".join(str(error).split())
+        raise RunError(
+            f"Weights & Biases does not start: {said}; wandb.mode=offline needs no account"
+        ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")
     run.summary.update(_funnel_row(config.run.dir))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from pipeline import measures, run_page
 from pipeline.cli.main import app
 from pipeline.config import load_config
+from pipeline.errors import RunError
 from pipeline.monitor import Monitor, keep_funnel, wandb_id
 from pipeline.stopwatch import Stopwatch
 
@@ -131,22 +133,49 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     assert [sample["prompt"] for sample in samples] == ["the", "a"]
 
 
-def test_samples_that_come_after_a_spike_was_undone_reach_weights_and_biases(tiny_run: Any) -> None:
-    """Its count of steps is ahead then, and it ignores what is told of an earlier one."""
-    run = tiny_run()
+def watched(run: Any, *overrides: str) -> Monitor:
+    """What a run begins with, or goes on with after its step 2."""
     path = run.home / "run.yaml"
     path.write_text(yaml.safe_dump(run.settings))
-    config, _ = load_config(path, ["wandb.mode=offline", "train.prompts=[the]"])
-    monitor = Monitor(config, 0, wandb_id(run.dir))
-    speed = {"tokens_per_s": 1.0, "mfu": 0.5, "data_wait": 0.0}
+    return Monitor(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
+
+
+def row(step: int) -> dict[str, float]:
+    return {"step": step, "tokens": 64 * step, "loss": 3.0, "tokens_per_s": 1.0, "mfu": 0.5, "data_wait": 0.0}
+
+
+def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_biases(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run = tiny_run()
+    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
     for step in (1, 2, 3, 4):
-        monitor.step({"step": step, "tokens": 64 * step, "loss": 3.0, **speed})
+        monitor.step(row(step))
     monitor.roll_back(2)
     (run.dir / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
-    monitor.step({"step": 3, "tokens": 192, "loss": 2.0, **speed})
+    monitor.step(row(3))  # W&B's own count stands at 4 and does not go back
     monitor.close(0)
     wandb.teardown()  # its own process closes the file as it ends
-    (told,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
-    rows = wandb_files.history(told)
-    assert [row["_step"] for row in rows] == [1, 2, 3, 4]
-    assert [row["_step"] for row in rows if any(name.startswith("samples") for name in row)] == [4]
+    (path,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    told = {row["_step"]: row for row in wandb_files.history(path)}
+    assert list(told) == [1, 2, 3, 4]
+    assert [step for step, row in told.items() if "samples/nrows" in row] == [4]
+    assert "WANDB_MODE=disabled is not heeded: wandb.mode says offline" in caplog.text
+
+    shutil.rmtree(run.dir / "wandb")
+    monitor = watched(run, "wandb.mode=offline")
+    monitor.step(row(3))
+    monitor.close(3)
+    wandb.teardown()
+    (again,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    assert again.name == path.name, "one run"
+    assert [row["_step"] for row in wandb_files.history(again)] == [3]
+
+
+def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RESUME", "perhaps")
+    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=offline"):
+        watched(tiny_run(), "wandb.mode=offline")
