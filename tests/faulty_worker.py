@@ -3,8 +3,8 @@
 FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of this rank not finite in those
 steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order;
 {"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.loop.save", "call": 2,
-"deed": "stall"} stalls, dies or raises at that call of a function, or ("race") first writes two numbers to
-one place, of which either may stay.
+"deed": "stall"} stalls, is stopped (SIGSTOP), dies or raises at that call of a function, or ("race") first
+writes two numbers to one place, of which either may stay. With {"rank": 1} it happens to that rank alone.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def fail(deed: str) -> None:
     """What happens to the rank."""
     if deed == "stall":
         time.sleep(1e6)
+    elif deed == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif deed == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif deed == "race":
@@ -93,6 +95,8 @@ def fail_at(function: str, call: int, deed: str) -> None:
 
 
 if __name__ == "__main__":
+    if FAULT.get("rank", int(os.environ["RANK"])) != int(os.environ["RANK"]):
+        FAULT = {}
     if "at" in FAULT:
         fail_at(FAULT["at"], FAULT["call"], FAULT["deed"])
     if "file_bytes" in FAULT:

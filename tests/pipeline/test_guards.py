@@ -25,6 +25,7 @@ from pipeline.batches import TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import load_config
 from pipeline.errors import RunError
+from pipeline.launch import launch
 from pipeline.ledger import Ledger
 from pipeline.sources import Samples
 from pipeline.watchdog import STALLED, Watchdog
@@ -164,20 +165,34 @@ def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_r
 
 
 @pytest.mark.parametrize(
-    ("at", "call", "where"), [("pipeline.loop.join", 1, "in join"), ("pipeline.loop.save", 2, "in save")]
+    ("at", "where"),
+    [("pipeline.engine.PipelineEngine.eval_loss", "in _evaluate"), ("pipeline.state.read", "in _save")],
 )
-def test_a_rank_that_stalls_outside_of_steps_is_found_too(
-    tiny_run: MakeRun, at: str, call: int, where: str
+def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
+    tiny_run: MakeRun, monkeypatch: pytest.MonkeyPatch, at: str, where: str
 ) -> None:
     run = tiny_run()
-    fault = {"at": at, "call": call, "deed": "stall"}
-    code, _, err = train_with_faults(run, "guards.stall_s=20", faults=[{}, fault])
-    assert code == STALLED, err
+    fault = {"rank": 1, "at": at, "call": 2 if "eval" in at else 60, "deed": "stop"}
+    monkeypatch.setenv("FAULT", json.dumps(fault))
+    monkeypatch.setenv("PYTHONPATH", str(WORKER.parent), prepend=os.pathsep)
+    with pytest.raises(RunError, match=r"stacks-rank-00000\.txt where it waited"):
+        launch([str(written(run)), "guards.stall_s=20"], 2, WORKER.stem)
     assert "no step in 20 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
-    stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
-    assert any(where in each or "in fail" in each for each in stacks)
+    assert where in (run.dir / "stacks-rank-00000.txt").read_text()
     checkpoint = find(run.dir)
-    assert (checkpoint and checkpoint.state.step) == (4 if "save" in at else None)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 4, "it was to be the second"
+
+
+def test_a_rank_that_stalls_as_they_meet_is_found_too(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    fault = {"at": "pipeline.loop.join", "call": 1, "deed": "stall"}
+    code, _, err = train_with_faults(run, "guards.stall_s=5", faults=[{}, fault])
+    assert code == STALLED, err
+    assert "no step in 5 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+    stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
+    assert any("in join" in each or "in fail" in each for each in stacks)
+    assert find(run.dir) is None
 
 
 @pytest.mark.parametrize("hang", [True, False])
