@@ -53,9 +53,7 @@ def attempt(work: Callable[[], None], report: TextIO) -> int:
         logging.getLogger("outbound").info(traceback.format_exc())
         return _tell(report, f"rank {rank}: {told(error) or error}")
     except Exception as error:
-        logging.getLogger("outbound").info(traceback.format_exc())  # the terminal gets one line
-        line = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return _tell(report, f"rank {rank}: {line} (see log.txt in the run)", bug=True)
+        return _tell(report, unexpected(error, rank), bug=True)
     return 0
 
 
@@ -79,6 +77,13 @@ def log_to(path: Path, rank: str) -> None:
         terminal = logging.StreamHandler()
         terminal.setLevel(logging.WARNING)
         logger.addHandler(terminal)
+
+
+def unexpected(error: Exception, rank: object) -> str:
+    """A bug, or the loss of another process: its traceback goes to the run's log, people get this line."""
+    logging.getLogger("outbound").info(traceback.format_exc())
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return f"rank {rank}: {line} (see log.txt in the run)"
 
 
 def _leave_with_launcher() -> None:

@@ -174,6 +174,19 @@ def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: Make
     assert list((run.dir / "checkpoints").glob("step-*"))
 
 
+def test_a_rank_that_loses_another_under_srun_says_so_in_one_line(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    ranks = start_as_srun_does(run, ["train.tokens=100_000"], ["train.tokens=100_000"])
+    run.wait_for_step(3, ranks[0])
+    ranks[1].kill()
+    _, err = ranks[0].communicate(timeout=120)
+    assert ranks[0].returncode == 1
+    assert "error: rank 0: " in err
+    assert "(see log.txt in the run)" in err
+    assert "Traceback" not in err
+    assert "Traceback" in (run.dir / "log.txt").read_text()
+
+
 def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> None:
     """Slurm sends it before the time limit to jobs that ask for it."""
     longer = "train.tokens=6400"
