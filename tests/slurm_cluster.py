@@ -70,6 +70,8 @@ def _configuration(home: Path, controller: int, nodes: dict[str, int]) -> str:
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1\n"
         for name, port in nodes.items()
     )
+    # A job that is queued again waits until its credentials expire (two minutes where nothing is said). That
+    # is longer than KillWait + 2 s, after which the srun of its last start ends the step of that number.
     return f"""ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
@@ -77,7 +79,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
-AuthInfo=cred_expire=5
+AuthInfo=cred_expire=10
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool/%n
 SlurmctldPidFile={home}/slurmctld.pid
