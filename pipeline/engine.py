@@ -35,6 +35,7 @@ from pipeline.cut import stage_bounds
 from pipeline.device import Device
 from pipeline.errors import UsageError
 from pipeline.partition import DECAY, NO_DECAY
+from pipeline.ranks import gather_json
 from pipeline.state import fill, optimizer_within, shape
 from pipeline.stopwatch import Stopwatch
 
@@ -285,20 +286,29 @@ def _initialise_deepspeed(
     if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
         # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
         engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
-    _adapt(module, config)
+    _adapt(module, config, device)
     return engine
 
 
-def _adapt(module: nn.Module, config: RunConfig) -> None:
+def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
     """Change how blocks compute, once their weights have the format and the device that they train in."""
     n_ctx = config.model.n_ctx
-    if config.train.flex_attention and (reason := adopt(module, n_ctx, FlexKernel())):
-        log.warning("train.flex_attention: not used, banded layers run block by block: %s", reason)
-    if config.train.compile and (reason := compile_blocks(module, config.batch.micro, n_ctx)):
-        log.warning("train.compile: not used, blocks run as they are written: %s", reason)
+    if config.train.flex_attention:
+        reason = adopt(module, n_ctx, FlexKernel())
+        _warn("train.flex_attention: not used, banded layers run block by block", reason, device)
+    if config.train.compile:
+        reason = compile_blocks(module, config.batch.micro, n_ctx)
+        _warn("train.compile: not used, blocks run as they are written", reason, device)
     if config.parallel.activation_checkpointing:
         for block in (each for each in module.modules() if isinstance(each, Block)):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+
+def _warn(what: str, reason: str | None, device: Device) -> None:
+    """Let the first rank, whose warnings people see, say what some ranks have found a reason against."""
+    reasons = [each for each in gather_json(reason, device.type) if each]
+    if reasons and dist.get_rank() == 0:
+        log.warning("%s, on %d of %d ranks: %s", what, len(reasons), dist.get_world_size(), reasons[0])
 
 
 def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
