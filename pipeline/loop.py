@@ -6,7 +6,6 @@ import fcntl
 import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -360,9 +359,9 @@ def _open_run(config: RunConfig, sources: Sources) -> str:
     run = config.run.dir
     (run / "summary.json").unlink(missing_ok=True)
     save_config(config, run / "config.yaml")
-    tokenizer = sources.tokenizer
-    if tokenizer.is_dir() and not (run / "tokenizer").exists():
-        shutil.copytree(tokenizer, run / "tokenizer")  # so that the run can speak by itself
+    if sources.tokenizer.is_dir():  # a copy, so that the run can speak by itself
+        for path in sources.tokenizer.iterdir():
+            store.write_once(run / "tokenizer" / path.name, path.read_bytes())
     keep_funnel(run, sources)
     return wandb_id(run)
 

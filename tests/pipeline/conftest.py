@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -64,6 +65,9 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"merged": 2}}]
     (home / "tokens" / "funnel-1.json").write_text(json.dumps(funnel))
     run = TinyRun.make(home, n_ctx=32)
+    half = run.dir / "tokenizer"  # as a first start leaves it that is killed while it copies
+    half.mkdir(parents=True)
+    shutil.copy(home / "tokens" / "tokenizer" / "vocab.bpe", half)
     told = ("wandb.mode=offline", "train.prompts=[the, a]")
     run.train("train.tokens=640", "schedule.warmup_tokens=0", *told)
     return run
