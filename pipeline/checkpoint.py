@@ -148,14 +148,27 @@ class Checkpoint:
             raise RunError(f"{self.path / MANIFEST}: lists no tensor {name}: is it of another model?")
         file = self.tensors[name]
         try:
+            tensor: Tensor = self._open(file).get_tensor(name)
+        except SafetensorError as error:
+            raise self._unreadable(file, error) from None
+        return tensor
+
+    def hold(self) -> Checkpoint:
+        """Open all files, so that tensors can be read even after a training has let go of the checkpoint."""
+        for file in self.files:
+            self._open(file)
+        return self
+
+    def _open(self, file: str) -> Any:
+        try:
             if file not in self._opened:
                 self._opened[file] = safe_open(self.path / file, framework="pt")
-            tensor: Tensor = self._opened[file].get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise RunError(
-                f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy"
-            ) from None
-        return tensor
+        except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: torch maps the file
+            raise self._unreadable(file, error) from None
+        return self._opened[file]
+
+    def _unreadable(self, file: str, error: Exception) -> RunError:
+        return RunError(f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy")
 
 
 def tidy(run: Path) -> None:
@@ -192,13 +205,26 @@ def find(
         if (reason := agree(reason)) is None:
             return checkpoint
         damaged.append(reason)
-        log.warning("checkpoint passed over: %s", reason)
+        if path.exists():  # else a training has let go of it
+            log.warning("checkpoint passed over: %s", reason)
     if damaged:
         raise RunError(
             f"{run / 'checkpoints'}: every checkpoint is damaged ({damaged[0]}): "
             "restore one, or remove them all to begin again"
         )
     return None
+
+
+def held(run: Path) -> Checkpoint | None:
+    """As `find`, of a run that may be training: at any moment it saves others, and lets go of this one."""
+    while True:
+        latest = next(newest(run), None)
+        try:
+            checkpoint = find(run)
+            return checkpoint and checkpoint.hold()
+        except (RunError, OSError):
+            if next(newest(run), None) == latest:
+                raise
 
 
 class Writer:

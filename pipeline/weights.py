@@ -19,7 +19,7 @@ from dataprep.tokens.tokenizer import HUGGINGFACE, Tokenizer
 from dataprep.tokens.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.names import padded
-from pipeline.checkpoint import find
+from pipeline.checkpoint import held
 from pipeline.errors import RunError, UsageError
 from pipeline.sources import Sources
 
@@ -57,7 +57,7 @@ def open_weights(where: Path) -> Weights:
         except ValueError as error:
             raise RunError(str(error)) from None
         return Weights(where, theirs.config, theirs.tensor, _tokenizer_of(where), None)
-    checkpoint = find(where)
+    checkpoint = held(where)
     if checkpoint is None:
         raise RunError(f"{where / 'checkpoints'}: no checkpoint yet: train first")
     tokenizer = _tokenizer_of(where)

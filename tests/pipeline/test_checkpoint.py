@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest
+from dataprep.store import told
+from pipeline.checkpoint import Checkpoint, RunState, Writer, find, held, newest
 from pipeline.errors import RunError
 from pipeline.tensorfile import Shapes, TensorFile
 
@@ -181,6 +182,45 @@ def kill_before(number: int) -> None:
 
     for name in ("mkdir", "fsync", "replace", "rename", "unlink", "rmdir"):
         setattr(os, name, killing(getattr(os, name)))
+
+
+def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = iter((10, 15))
+    verify = Checkpoint.damage
+
+    def late(checkpoint: Checkpoint, names: Any) -> str | None:
+        for step in steps:  # the first two that are looked at are gone before they have been
+            write_checkpoint(tmp_path, step, keep=1)
+            break
+        return verify(checkpoint, names)
+
+    monkeypatch.setattr(Checkpoint, "damage", late)
+    write_checkpoint(tmp_path, 5)
+    checkpoint = held(tmp_path)
+    write_checkpoint(tmp_path, 20, keep=1)
+    assert checkpoint is not None
+    assert not checkpoint.path.exists()
+    assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), 16.0)), "of step 15"
+    assert caplog.text == "", "nothing was damaged"
+
+
+def test_a_save_for_which_there_is_no_place_is_told_and_leaves_the_one_before(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    way = tmp_path / "checkpoints" / "writing-step-00000010"
+    way.write_text("a file")
+    with pytest.raises(OSError, match=way.name) as failure:
+        write_checkpoint(tmp_path, 10)
+    assert f"{way}: is a file; give a directory" in str(told(failure.value))
+    before = find(tmp_path)
+    assert before is not None
+    assert before.state.step == 5
+    way.unlink()
+    write_checkpoint(tmp_path, 10)
+    after = find(tmp_path)
+    assert after is not None
+    assert after.state.step == 10
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
