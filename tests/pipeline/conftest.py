@@ -48,8 +48,11 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
 
 @pytest.fixture(scope="session")
 def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """A short run over tokens with a tokenizer and a funnel, sampled and told to W&B. Leave it as it is."""
-    home = tmp_path_factory.mktemp("speaking")
+    """A short run over tokens with a tokenizer and a funnel, sampled and told to W&B. Leave it as it is.
+
+    Its path has spaces, and letters beyond ASCII.
+    """
+    home = tmp_path_factory.mktemp("speaking") / "zwei Läufe, ñ データ"
     make_shards(home / "tokens")
     text = "the links of the people that voted, and the pages that the links lead to. " * 20
     train_tokenizer([text], 300, home / "tokens" / "tokenizer")
