@@ -1,4 +1,4 @@
-"""Tiny token shards, and tiny runs over them through the command line."""
+"""Tiny token shards, and tiny runs over them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import xxhash
 import yaml
+from forked_ranks import Ranks
 
 from dataprep.tokens.generation import dump
 
@@ -118,24 +119,33 @@ class TinyRun:
         shutil.copytree(self.dir, other.dir)
         return other
 
-    def start(self, *overrides: str, nproc: int = 2) -> subprocess.Popen[str]:
+    def written(self) -> Path:
+        """The run's YAML, in a file."""
         path = self.home / f"{self.name}.yaml"
         path.write_text(yaml.safe_dump(self.settings))
+        return path
+
+    def start(self, *overrides: str, nproc: int = 2) -> subprocess.Popen[str]:
+        """Start the command that trains."""
         code = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
+        words = ["train", str(self.written()), *overrides, "--nproc", str(nproc), "--json"]
         return subprocess.Popen(
-            [sys.executable, "-c", code, "train", str(path), *overrides, "--nproc", str(nproc), "--json"],
+            [sys.executable, "-c", code, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
+    def fork(self, *overrides: str, nproc: int = 2, worker: str = "pipeline.worker") -> Ranks:
+        """Start ranks that train, without the command, which would start them no other way."""
+        return Ranks(self.home, [str(self.written()), *overrides], [{}] * nproc, worker)
+
     def train(self, *overrides: str, nproc: int = 2) -> dict[str, Any]:
-        """Train to the end of the command; return its JSON result."""
-        process = self.start(*overrides, nproc=nproc)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        result: dict[str, Any] = json.loads(out)
-        return result
+        """Train to the end; return the run's summary."""
+        ranks = self.fork(*overrides, nproc=nproc)
+        assert ranks.wait(timeout=300) == 0, ranks.reported() + ranks.told()
+        summary: dict[str, Any] = json.loads((self.dir / "summary.json").read_text())
+        return summary
 
     def metrics(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.dir / "metrics.jsonl").read_text().splitlines()]
@@ -149,11 +159,12 @@ class TinyRun:
         """Step -> training loss."""
         return {row["step"]: row["loss"] for row in self.metrics() if "loss" in row}
 
-    def wait_for_step(self, step: int, process: subprocess.Popen[str]) -> None:
-        """Return when so many steps have been taken by the running command."""
+    def wait_for_step(self, step: int, process: subprocess.Popen[str] | Ranks) -> None:
+        """Return when so many steps have been taken by what runs."""
         deadline = time.monotonic() + 120
         path = self.dir / "metrics.jsonl"
         while not path.exists() or len(path.read_bytes().splitlines()) < step:
-            assert process.poll() is None, process.communicate()[1]
+            if process.poll() is not None:
+                raise AssertionError(process.told() if isinstance(process, Ranks) else process.communicate())
             assert time.monotonic() < deadline, "no steps"
             time.sleep(0.01)

@@ -16,14 +16,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 import wandb_files
-import yaml
 
 from model import GPT
 from model.init import initialise
 from pipeline.batches import EvalFeed, TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import RunConfig, load_config
-from pipeline.launch import launch
 from pipeline.schedule import batch_size, learning_rate
 from pipeline.sources import HeldOut, Samples, Sources
 from pipeline.weights import open_weights
@@ -92,11 +90,9 @@ def test_stages_of_compiled_blocks_with_checkpointed_activations_train_the_same(
     """FlexAttention, which trains on no CPU, is dropped beside them and people are told."""
     run = tiny_run("compiled", attention=["dense", "banded:4"])
     monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
     settings = ("train.compile=true", "train.flex_attention=true", "parallel.activation_checkpointing=true")
-    launch([str(path), *settings], 2, "compiling_worker")
+    ranks = run.fork(*settings, worker="compiling_worker")
+    assert ranks.wait() == 0, ranks.told()
     assert (tmp_path / "notes").read_text().split() == ["2", "2"], "one graph to train, one to evaluate"
     said = "rank 0 WARNING train.flex_attention: not used, banded layers run block by block, on 1 of 2 ranks"
     (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
@@ -111,7 +107,9 @@ def test_without_a_compiler_the_run_goes_on_as_if_it_had_not_been_asked_to_compi
     run = tiny_runs(finished_run.home, "without-compiler")
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing from an earlier test
-    run.train("train.compile=true")
+    process = run.start("train.compile=true")  # torch reads CXX as it is imported
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
     (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
     assert "train.compile: not used, blocks run as they are written, on 2 of 2 ranks" in warning
     assert "InvalidCxxCompiler: No working C++ compiler" in warning
@@ -181,12 +179,11 @@ def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: M
     moments = random.Random(5)
     last = max(unbroken.losses())
     for kill in range(4):
-        process = killed.start(*settings)
-        killed.wait_for_step((kill + 1) * last // 6, process)
+        ranks = killed.fork(*settings)
+        killed.wait_for_step((kill + 1) * last // 6, ranks)
         time.sleep(moments.uniform(0, 0.1))
-        os.kill(workers_of(process.pid)[kill % 2], signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 1, err
+        ranks.processes[kill % 2].kill()
+        assert ranks.wait() == 1, ranks.told()
     assert killed.train(*settings)["resumes"], "at least once from a checkpoint"
     assert killed.losses() == unbroken.losses()
     assert not list((killed.dir / "checkpoints").glob("writing-*")), "what a dead attempt left is gone"
@@ -202,11 +199,10 @@ def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digi
 ) -> None:
     run = tiny_run(dropout=0.1)
     settings = (*layout, "train.tokens=6400")
-    process = run.start(*settings)
-    run.wait_for_step(8, process)
-    os.kill(workers_of(process.pid)[1], signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1, err
+    ranks = run.fork(*settings)
+    run.wait_for_step(8, ranks)
+    ranks.processes[1].kill()
+    assert ranks.wait() == 1, ranks.told()
     taken = run.losses()
     assert max(taken) > 4
     for path in run.dir.glob("checkpoints/*"):  # as if it had been killed before the second
@@ -217,15 +213,10 @@ def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digi
     assert {step: again[step] for step in taken} == taken
 
 
-def workers_of(launcher: int) -> list[int]:
-    """The child processes of the launcher."""
-    path = Path(f"/proc/{launcher}/task/{launcher}/children")
-    return [int(child) for child in path.read_text().split()] if path.exists() else []
-
-
 def worker_of(launcher: int) -> Any:
     """A child process of the launcher, or None."""
-    children = workers_of(launcher)
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    children = path.read_text().split() if path.exists() else []
     return int(children[-1]) if children else None
 
 
