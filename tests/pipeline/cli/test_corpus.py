@@ -14,17 +14,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from command import run as outbound
 from ready_corpus import add_pages, make_corpus
 
 PROSE = (
     "Chapter {n}. The {n} ships of the northern fleet sailed at dawn with the tide and the {n} winds. " * 12
 )
-Result = subprocess.CompletedProcess[str]
-
-
-def outbound(*arguments: object) -> Result:
-    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
