@@ -1,25 +1,20 @@
-"""One `outbound` command that is loaded, says so, and begins when it is told to: `at_once.py WORD...`."""
+"""One `outbound` command in a process of its own that waits for another before it begins."""
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
 
-LOADED = (
-    "pipeline.cli.main",
-    "pipeline.report",
-    "dataprep.ingest",
-    "dataprep.forget.run",
-    "dataprep.tokens.forget",
-    "dataprep.tokens.pack",
-    "dataprep.export",
-    "tiktoken",
-)
-"""What commands import when they run, which takes far longer than a small corpus."""
+from pipeline.cli.main import main
 
-if __name__ == "__main__":
-    for name in LOADED:
-        import_module(name)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    import_module("pipeline.cli.main").main()
+
+def begin(home: Path, words: list[str], told: Path, gate: Connection) -> None:
+    """Say that all is loaded, and run the command when it is told to; `told` gets what it tells people."""
+    os.chdir(home)
+    sys.argv = ["outbound", *words]
+    with told.open("w") as sys.stderr, open(os.devnull, "w") as sys.stdout:
+        gate.send("ready")
+        gate.recv()
+        main()

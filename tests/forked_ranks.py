@@ -6,19 +6,15 @@ To import them takes every process longer than a tiny run does. How ranks start 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import runpy
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
-from unittest.mock import patch
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pipeline.loop", "torch._dynamo"])
+from forking import forking
 
 
 class Ranks:
@@ -35,14 +31,13 @@ class Ranks:
         self.home = home
         common = {"WORLD_SIZE": str(len(environments)), "OMP_NUM_THREADS": "1"}
         common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
-        with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # read as torch is imported
-            forkserver.ensure_running()
-        lives, self._alive = CONTEXT.Pipe(duplex=False)  # a worker ends when it closes
+        context = forking()
+        lives, self._alive = context.Pipe(duplex=False)  # a worker ends when it closes
         self.processes = []
         for rank, own in enumerate(environments):
             environment = os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), **own}
             streams = (home / f"out-{rank}", home / f"err-{rank}")
-            process = CONTEXT.Process(
+            process = context.Process(
                 target=_become, args=(worker, list(arguments), environment, lives, streams), daemon=True
             )
             process.start()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import at_once
 import pytest
 import whole_corpus
 from command import result, run
+from forking import forking
 
-HERE = Path(__file__).parents[2]
 ONE = ["--workers", "1"]
 COMMANDS: dict[str, list[str]] = {
     "import": ["corpus", "import", "corpus", "more.jsonl", "--kind", "jsonl", *ONE],
@@ -49,12 +48,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def begin(home: Path, command: str) -> subprocess.Popen[str]:
-    words = [sys.executable, str(HERE / "at_once.py"), *COMMANDS[command]]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(words, cwd=home, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
-
-
 def files(home: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(home)): path.read_bytes()
@@ -81,26 +74,32 @@ def test_two_commands_at_once_end_as_one_after_the_other(
 ) -> None:
     first, second = pair
     orders = sorted({(first, second), (second, first)})
+    context = forking()
     ends = [end for order in orders for end in in_turn(whole, tmp_path / "-".join(order), order)]
     for number, (early, late, wait_s) in enumerate(
         [(first, second, 0), (first, second, 0.06), (second, first, 0.15)]
     ):
         home = tmp_path / str(number)
         shutil.copytree(whole, home)
-        both = [begin(home, command) for command in (early, late)]
+        said = [tmp_path / f"{number}-{each}.txt" for each in "ab"]
+        gates, theirs = zip(*(context.Pipe() for _ in said), strict=True)
+        both = [
+            context.Process(target=at_once.begin, args=(home, COMMANDS[command], told, gate))
+            for command, told, gate in zip((early, late), said, theirs, strict=True)
+        ]
         for process in both:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        for process, pause in zip(both, (0.0, wait_s), strict=True):
+            process.start()
+        assert [gate.recv() for gate in gates] == ["ready", "ready"]
+        for gate, pause in zip(gates, (0.0, wait_s), strict=True):
             time.sleep(pause)
-            assert process.stdin
-            process.stdin.write("\n")
-            process.stdin.flush()
-        said = [process.communicate(timeout=300)[1] for process in both]
+            gate.send("begin")
+        for process in both:
+            process.join(300)
         monkeypatch.chdir(home)
-        for command, process, error in zip((early, late), both, said, strict=True):
-            if process.returncode:
-                assert process.returncode == 1, error
+        for command, process, told in zip((early, late), both, said, strict=True):
+            error = told.read_text()
+            if process.exitcode:
+                assert process.exitcode == 1, error
                 assert any(words in error for words in WAITS), error
                 again = run(*COMMANDS[command])
                 assert again.returncode == 0, again.stderr

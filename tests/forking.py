@@ -1,0 +1,32 @@
+"""Processes forked from one that has imported what they need: to import takes longer than to run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+from unittest.mock import patch
+
+LOADED = (
+    "pipeline.loop",
+    "torch._dynamo",
+    "pipeline.cli.main",
+    "pipeline.report",
+    "dataprep.ingest",
+    "dataprep.forget.run",
+    "dataprep.tokens.forget",
+    "dataprep.tokens.pack",
+    "dataprep.export",
+    "tiktoken",
+)
+"""What ranks and commands import, some of it when they run."""
+
+
+def forking() -> ForkServerContext:
+    """A multiprocessing context whose processes have LOADED, and nothing else, of this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LOADED))
+    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # read as torch is imported
+        forkserver.ensure_running()
+    return context
