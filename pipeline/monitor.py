@@ -166,7 +166,7 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
     except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
         said = " ".join(str(error).split())
         raise RunError(
-            f"Weights & Biases does not start: {said}; wandb.mode=offline needs no account"
+            f"Weights & Biases does not start: {said}; wandb.mode=offline needs neither account nor network"
         ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")

@@ -135,11 +135,13 @@ def gather(
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's `metrics.jsonl`; a running run may be writing the last."""
+    """All whole lines of a run's `metrics.jsonl`, none before its first step; it may be writing the last."""
     path = run / "metrics.jsonl"
-    if not path.exists():
-        raise RunError(f"{path}: there is no such file; expected the directory of a training run")
-    return whole_lines(path)
+    if path.exists():
+        return whole_lines(path)
+    if (run / "lock").exists():  # it has begun: it builds its model, or hashes its data
+        return []
+    raise RunError(f"{path}: there is no such file; expected the directory of a training run")
 
 
 def read_curve(run: Path) -> Curve:

@@ -102,6 +102,13 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["monitor", str(tmp_path)], catch_exceptions=False)
 
 
+def test_a_run_before_its_first_step_is_drawn_empty(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    result = CliRunner().invoke(app, ["monitor", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "monitor" / "monitor.html").exists()
+
+
 def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_path: Path) -> None:
     def source(name: str) -> Any:
         return SimpleNamespace(generation=SimpleNamespace(directory=tmp_path / name, number=2))
