@@ -7,6 +7,8 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +72,13 @@ class Monitor:
         self._terminal.close()
         self._samples(step, self._sampler.finish())
         self._metrics.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        self._to_wandb(lambda run: run.finish())
 
     def _record(self, row: dict[str, Any]) -> None:
         self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
-        if self._wandb is not None:
-            # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
-            # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
-            self._wandb.log(row, step=row["step"])
+        # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
+        # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
+        self._to_wandb(lambda run: run.log(row, step=row["step"]))
 
     def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
         for row in rows:
@@ -89,7 +89,21 @@ class Monitor:
             data = [[row["step"], row["prompt"], row["text"]] for row in rows]
             table = wandb.Table(columns=["step", "prompt", "text"], data=data)
             # Its count is ahead when a spike was undone, and what is told of an earlier step it ignores.
-            self._wandb.log({"samples": table}, step=max(step, self._wandb.step))
+            self._to_wandb(lambda run: run.log({"samples": table}, step=max(step, run.step)))
+
+    def _to_wandb(self, tell: Callable[[Any], None]) -> None:
+        """W&B works in a process of its own: when that dies, the training goes on without it."""
+        if self._wandb is None:
+            return
+        try:
+            tell(self._wandb)
+        except OSError as error:
+            self._wandb = None
+            import wandb
+
+            with suppress(OSError):
+                wandb.teardown()  # or it would try, and complain, at the end
+            self.say(f"Weights & Biases is gone ({error}) until the next start; metrics.jsonl goes on")
 
 
 def truncate_metrics(path: Path, step: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +188,24 @@ def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
     monkeypatch.setenv("WANDB_RESUME", "perhaps")
     with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=offline"):
         watched(tiny_run(), "wandb.mode=offline")
+
+
+def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
+    tiny_run: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "outbound")
+    run = tiny_run()
+    monitor = watched(run, "wandb.mode=offline")
+    monitor.step(row(3))
+    children = [
+        each for path in Path("/proc/self/task").glob("*/children") for each in path.read_text().split()
+    ]
+    (core,) = [each for each in children if "wandb" in Path(f"/proc/{each}/comm").read_text()]
+    os.kill(int(core), signal.SIGKILL)
+    steps = range(4, 40)  # it is noticed when a message cannot be sent
+    for step in steps:
+        monitor.step(row(step))
+        time.sleep(0.01)
+    monitor.close(step)
+    assert [row["step"] for row in run.metrics()] == [3, *steps]
+    assert caplog.text.count("Weights & Biases is gone") == 1
