@@ -15,6 +15,8 @@ from pathlib import Path
 
 NODES = 3
 """Of one processor each."""
+KILL_WAIT_S = 5
+"""From the signal that ends a job until it is killed."""
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 MISSING = [name for name in ("slurmctld", "slurmd", "sbatch") if not shutil.which(name, path=PATH)]
@@ -37,6 +39,14 @@ class Cluster:
         """What the controller says of a job."""
         words = self.ask("scontrol", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def start_again(self, number: str) -> None:
+        """Begin a job that was queued again now: else it waits until its credentials expire, two minutes.
+
+        No sooner than the srun of its last start is gone, which would end the step of the same number.
+        """
+        time.sleep(KILL_WAIT_S + 3)
+        self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
 
 
 @contextmanager
@@ -70,8 +80,6 @@ def _configuration(home: Path, controller: int, nodes: dict[str, int]) -> str:
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1\n"
         for name, port in nodes.items()
     )
-    # A job that is queued again waits until its credentials expire (two minutes where nothing is said). That
-    # is longer than KillWait + 2 s, after which the srun of its last start ends the step of that number.
     return f"""ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
@@ -79,7 +87,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
-AuthInfo=cred_expire=10
+MessageTimeout=60
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool/%n
 SlurmctldPidFile={home}/slurmctld.pid
@@ -93,7 +101,7 @@ MailProg=/bin/true
 SelectType=select/linear
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 SlurmdParameters=config_overrides
-KillWait=5
+KillWait={KILL_WAIT_S}
 {told}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
