@@ -7,6 +7,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from forking import redirect
+
 from pipeline.cli.main import main
 
 
@@ -14,7 +16,8 @@ def begin(home: Path, words: list[str], told: Path, gate: Connection) -> None:
     """Say that all is loaded, and run the command when it is told to; `told` gets what it tells people."""
     os.chdir(home)
     sys.argv = ["outbound", *words]
-    with told.open("w") as sys.stderr, open(os.devnull, "w") as sys.stdout:
-        gate.send("ready")
-        gate.recv()
-        main()
+    redirect(1, Path(os.devnull))
+    redirect(2, told)
+    gate.send("ready")
+    gate.recv()
+    main()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from forking import forking
+from forking import forking, redirect
 
 
 class Ranks:
@@ -45,19 +45,17 @@ class Ranks:
         lives.close()
 
     def poll(self) -> int | None:
-        """None while all of them run, else how those that have ended did: see `wait`."""
-        codes = [process.exitcode for process in self.processes if process.exitcode is not None]
-        return max(codes, default=None)
+        """An exit code, once one of them has ended."""
+        return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
 
-    def wait(self, timeout: float = 120) -> int:
-        """Let all of them end; return the worst exit code, below 0 if a signal killed them all."""
-        try:
-            for process in self.processes:
-                process.join(timeout)
-                assert process.exitcode is not None, self.told()
-        finally:
-            self.kill()
-        return max(process.exitcode or 0 for process in self.processes)
+    def wait(self, timeout: float = 120) -> list[int]:
+        """Let all of them end; return their exit codes. Those that do not end in time are killed."""
+        for process in self.processes:
+            process.join(timeout)
+        codes = [process.exitcode for process in self.processes if process.exitcode is not None]
+        self.kill()
+        assert len(codes) == len(self.processes), self.told()
+        return codes
 
     def kill(self) -> None:
         for process in self.processes:
@@ -85,9 +83,7 @@ def _become(
     os.environ.update(environment)
     os.dup2(lives.fileno(), 0)
     for stream, path in enumerate(streams, 1):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, stream)
-        os.close(file)
+        redirect(stream, path)
     sys.argv[1:] = arguments
     runpy.run_module(worker, run_name="__main__")
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from unittest.mock import patch
 
 LOADED = (
@@ -30,3 +31,10 @@ def forking() -> ForkServerContext:
     with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # read as torch is imported
         forkserver.ensure_running()
     return context
+
+
+def redirect(stream: int, path: Path) -> None:
+    """Let what this process writes to standard output (1) or standard error (2) go to a file."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, stream)
+    os.close(file)

@@ -143,7 +143,7 @@ class TinyRun:
     def train(self, *overrides: str, nproc: int = 2) -> dict[str, Any]:
         """Train to the end; return the run's summary."""
         ranks = self.fork(*overrides, nproc=nproc)
-        assert ranks.wait(timeout=300) == 0, ranks.reported() + ranks.told()
+        assert ranks.wait(timeout=300) == [0] * nproc, ranks.reported() + ranks.told()
         summary: dict[str, Any] = json.loads((self.dir / "summary.json").read_text())
         return summary
 

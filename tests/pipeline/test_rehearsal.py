@@ -17,7 +17,7 @@ def test_the_rehearsal_takes_the_full_batch_that_the_ramp_only_reaches_later(
     monkeypatch.setenv("NOTES", str(notes))
     once = ("parallel.pipeline=1", "train.tokens=640", f"guards.rehearse={str(rehearse).lower()}")
     ranks = run.fork(*once, nproc=1, worker="noting_worker")
-    assert ranks.wait() == 0, ranks.told()
+    assert ranks.wait() == [0], ranks.told()
     taken = [json.loads(line) for line in notes.read_text().splitlines()]
     trained = [[row["batch"], row["lr"]] for row in run.metrics() if "batch" in row]
     assert taken == [*([[12, 0.0]] if rehearse else []), *trained]

@@ -84,7 +84,7 @@ def test_two_commands_at_once_end_as_one_after_the_other(
         said = [tmp_path / f"{number}-{each}.txt" for each in "ab"]
         gates, theirs = zip(*(context.Pipe() for _ in said), strict=True)
         both = [
-            context.Process(target=at_once.begin, args=(home, COMMANDS[command], told, gate))
+            context.Process(target=at_once.begin, args=(home, COMMANDS[command], told, gate), daemon=True)
             for command, told, gate in zip((early, late), said, theirs, strict=True)
         ]
         for process in both:
@@ -98,6 +98,7 @@ def test_two_commands_at_once_end_as_one_after_the_other(
         monkeypatch.chdir(home)
         for command, process, told in zip((early, late), both, said, strict=True):
             error = told.read_text()
+            assert process.exitcode is not None, "it hangs"
             if process.exitcode:
                 assert process.exitcode == 1, error
                 assert any(words in error for words in WAITS), error
