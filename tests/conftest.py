@@ -9,22 +9,22 @@ from xdist.scheduler import LoadScopeScheduling
 
 LONG = (
     "e2e",
-    "pipeline/test_guards.py",
-    "realdata",
-    "pipeline/test_training.py",
     "pipeline/test_preflight.py",
-    "pipeline/cli/test_two_at_once.py",
+    "pipeline/test_training.py",
+    "realdata",
+    "pipeline/test_guards.py",
     "pipeline/test_launch.py",
-    "cluster",
     "pipeline/cli/test_damage.py",
-    "pipeline/test_nothing_is_executed.py",
-    "pipeline/test_stream.py",
-    "pipeline/plan/test_memory.py",
+    "cluster",
     "dataprep/crawl/test_killed_ingest.py",
-    "pipeline/test_weights.py",
-    "pipeline/test_mixture.py",
+    "pipeline/cli/test_two_at_once.py",
+    "pipeline/test_nothing_is_executed.py",
+    "pipeline/plan/test_memory.py",
     "dataprep/crawl/test_disk_full.py",
     "dataprep/crawl/test_restart.py",
+    "pipeline/test_stream.py",
+    "pipeline/test_weights.py",
+    "pipeline/test_mixture.py",
 )
 """What takes longest, about in the order of its time: no worker ends far behind the other."""
 

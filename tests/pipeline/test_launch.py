@@ -34,13 +34,14 @@ def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> No
 
 def test_a_run_directory_belongs_to_one_training_at_a_time(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    first = run.start("train.tokens=100_000")
+    first = run.fork("train.tokens=100_000")
     run.wait_for_step(2, first)
     second = run.start("train.tokens=100_000")
     _, err = second.communicate(timeout=60)
     assert (second.returncode, "another process trains here" in err) == (1, True), err
-    first.terminate()
-    assert first.wait(timeout=60) == 0
+    for rank in first.processes:
+        rank.terminate()
+    assert first.wait(timeout=60) == [0, 0], first.told()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tiny_run: MakeRun) -> None:
