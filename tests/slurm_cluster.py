@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,9 +56,12 @@ def running(home: Path) -> Iterator[Cluster]:
     with ExitStack() as held:
         controller, *ports = (_free_port(held) for _ in range(1 + NODES))
     names = [f"node{number}" for number in range(NODES)]
-    (home / "slurm.conf").write_text(_configuration(home, controller, dict(zip(names, ports, strict=True))))
+    # Nodes make sockets in their spool, whose paths may have 108 letters: those of pytest are too long.
+    spool = Path(tempfile.mkdtemp(prefix="slurm-"))
+    told = _configuration(home, spool, controller, dict(zip(names, ports, strict=True)))
+    (home / "slurm.conf").write_text(told)
     (home / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # it is loaded, and asked for nothing
-    for directory in (home / "state", *(home / "spool" / name for name in names)):
+    for directory in (home / "state", *(spool / name for name in names)):
         directory.mkdir(parents=True)
     cluster = Cluster(os.environ | {"SLURM_CONF": str(home / "slurm.conf")})
     daemons = [_start(home, "slurmctld"), *(_start(home, "slurmd", "-N", name) for name in names)]
@@ -72,9 +76,10 @@ def running(home: Path) -> Iterator[Cluster]:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait(timeout=30)
+        shutil.rmtree(spool, ignore_errors=True)
 
 
-def _configuration(home: Path, controller: int, nodes: dict[str, int]) -> str:
+def _configuration(home: Path, spool: Path, controller: int, nodes: dict[str, int]) -> str:
     host, user = socket.gethostname().partition(".")[0], getpass.getuser()
     told = "".join(
         f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1\n"
@@ -87,9 +92,8 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
-MessageTimeout=60
 StateSaveLocation={home}/state
-SlurmdSpoolDir={home}/spool/%n
+SlurmdSpoolDir={spool}/%n
 SlurmctldPidFile={home}/slurmctld.pid
 SlurmdPidFile={home}/slurmd-%n.pid
 SlurmctldLogFile={home}/slurmctld.log
