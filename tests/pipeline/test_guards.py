@@ -123,7 +123,7 @@ def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
 def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_run: MakeRun) -> None:
     run = tiny_run("stalls")
     steps_only = ("train.eval_every=1000000", "train.checkpoint_every=1000000")
-    process = run.start("train.tokens=1600000", "guards.stall_s=12", *steps_only)
+    process = run.start("train.tokens=1600000", "guards.stall_s=20", *steps_only)
     run.wait_for_step(3, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     stalled = int(children[1])
@@ -134,7 +134,7 @@ def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_r
         if process.poll() is None:
             os.kill(stalled, signal.SIGKILL)
     assert process.returncode == 1
-    assert "no step in 12 s (guards.stall_s)" in err
+    assert "no step in 20 s (guards.stall_s)" in err
     assert "and stacks-rank-00000.txt where it waited if no step came (guards.stall_s)" in err
     stacks = (run.dir / "stacks-rank-00000.txt").read_text()
     assert "_advance" in stacks
@@ -153,8 +153,8 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
     monkeypatch.setenv("FAULT", json.dumps(fault))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     with pytest.raises(RunError, match=r"stacks-rank-00000\.txt where it waited"):
-        launch([str(run.written()), "guards.stall_s=12"], 2, "faulty_worker")
-    assert "no step in 12 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+        launch([str(run.written()), "guards.stall_s=20"], 2, "faulty_worker")
+    assert "no step in 20 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
     assert where in (run.dir / "stacks-rank-00000.txt").read_text()
     checkpoint = find(run.dir)
     assert checkpoint is not None
