@@ -97,13 +97,14 @@ class Monitor:
             return
         try:
             tell(self._wandb)
-        except OSError as error:
+        except Exception as error:  # W&B has several for it, most of them of its own
             self._wandb = None
             import wandb
 
-            with suppress(OSError):
+            with suppress(Exception):
                 wandb.teardown()  # or it would try, and complain, at the end
-            self.say(f"Weights & Biases is gone ({error}) until the next start; metrics.jsonl goes on")
+            reason = str(error) or type(error).__name__
+            self.say(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
 
 
 def truncate_metrics(path: Path, step: int) -> None:
@@ -159,7 +160,8 @@ def _funnel_row(run: Path) -> dict[str, int]:
 def _start_wandb(config: RunConfig, run_id: str) -> Any:
     """W&B's run, or None; raises RunError when W&B refuses to begin one."""
     mode = config.wandb.mode
-    if (other := os.environ.get("WANDB_MODE") or mode) != mode:
+    other = os.environ.get("WANDB_MODE")
+    if other and other != mode:
         log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
     if mode == "disabled":
         return None

@@ -190,22 +190,24 @@ def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
         watched(tiny_run(), "wandb.mode=offline")
 
 
+@pytest.mark.parametrize("steps", [range(4, 40), range(4, 4)], ids=["in mid-run", "at its end"])
 def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
-    tiny_run: Any, caplog: pytest.LogCaptureFixture
+    tiny_run: Any, caplog: pytest.LogCaptureFixture, steps: range
 ) -> None:
     caplog.set_level("INFO", "outbound")
     run = tiny_run()
-    monitor = watched(run, "wandb.mode=offline")
+    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
     monitor.step(row(3))
     children = [
         each for path in Path("/proc/self/task").glob("*/children") for each in path.read_text().split()
     ]
-    (core,) = [each for each in children if "wandb" in Path(f"/proc/{each}/comm").read_text()]
-    os.kill(int(core), signal.SIGKILL)
-    steps = range(4, 40)  # it is noticed when a message cannot be sent
-    for step in steps:
+    cores = [int(each) for each in children if "wandb" in Path(f"/proc/{each}/comm").read_text()]
+    os.kill(max(cores), signal.SIGKILL)  # another test's may be there, too
+    for step in steps:  # it is noticed when a message cannot be sent
         monitor.step(row(step))
         time.sleep(0.01)
-    monitor.close(step)
+    time.sleep(0.3)
+    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 3, "prompt": "the", "text": "re"}) + "\n")
+    monitor.close(3)
     assert [row["step"] for row in run.metrics()] == [3, *steps]
     assert caplog.text.count("Weights & Biases is gone") == 1
