@@ -216,15 +216,21 @@ def find(
 
 
 def held(run: Path) -> Checkpoint | None:
-    """As `find`, of a run that may be training: at any moment it saves others, and lets go of this one."""
+    """As `find`, of a run that may be training: at any moment it saves others, and lets go of this one.
+
+    It begins anew when the newest has gone, or it could take one that `keep_every` has kept for long.
+    """
     while True:
         latest = next(newest(run), None)
         try:
             checkpoint = find(run)
-            return checkpoint and checkpoint.hold()
+            chosen = checkpoint and checkpoint.hold()
         except (RunError, OSError):
-            if next(newest(run), None) == latest:
+            if latest is None or latest.exists():
                 raise
+            continue
+        if chosen is None or chosen.path == latest or (latest and latest.exists()):
+            return chosen
 
 
 class Writer:

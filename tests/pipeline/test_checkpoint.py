@@ -191,12 +191,12 @@ def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(
     verify = Checkpoint.damage
 
     def late(checkpoint: Checkpoint, names: Any) -> str | None:
-        for step in steps:  # the first two that are looked at are gone before they have been
-            write_checkpoint(tmp_path, step, keep=1)
-            break
+        if step := next(steps, None):  # the first two that are looked at are gone before they have been
+            write_checkpoint(tmp_path, step, keep=1, keep_every=4)
         return verify(checkpoint, names)
 
     monkeypatch.setattr(Checkpoint, "damage", late)
+    write_checkpoint(tmp_path, 4)  # which stays, and is not to be taken for that
     write_checkpoint(tmp_path, 5)
     checkpoint = held(tmp_path)
     write_checkpoint(tmp_path, 20, keep=1)
