@@ -114,7 +114,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw.setdefault(section, {}), dict):
             raise UsageError(f"{override!r}: {section} is a value, not a section")
         raw = raw[section]
-    if re.search(r"^[^'\"\[{]*\s#", value):
+    if not re.match(r"\s*['\"\[{]", value) and re.search(r"(^|\s)#", value):
         raise UsageError(
             f"{override!r}: YAML takes what begins with # for a comment: put the value in quotes"
         )

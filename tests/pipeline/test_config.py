@@ -64,6 +64,8 @@ def write(run: Any) -> Path:
         (["run.seed.x=1"], "'run.seed.x=1': seed is a value, not a section"),
         (["lr"], "'lr': an override looks like"),
         (["run.dir=runs/the second #2"], "begins with # for a comment: put the value in quotes"),
+        (["run.dir=runs/it's the #2"], "begins with # for a comment"),
+        (["batch.ramp_start=#4"], "begins with # for a comment"),
         (["train.tokens=["], "train.tokens: not YAML"),
         (["train.tokens=2025-02-31"], "train.tokens: not YAML: day is out of range"),
         (["model.preset=[1]"], "model.preset: [1] is unknown"),
