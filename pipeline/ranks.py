@@ -40,7 +40,9 @@ def place_from_environment() -> Place | None:
 
 
 def join(place: Place, backend: str, timeout_s: float) -> None:
-    """Meet the other processes; returns when all have come. Raises RunError when they cannot meet.
+    """Meet the other processes; returns when all have come. Raises RunError when there is no place to meet.
+
+    For one that does not come the watchdog waits.
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
@@ -64,7 +66,8 @@ def join(place: Place, backend: str, timeout_s: float) -> None:
         reason = str(error).partition("\n")[0]
         raise RunError(
             f"rank {place.rank} cannot meet the others at {os.environ['MASTER_ADDR']}:"
-            f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}"
+            f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}; "
+            "choose another MASTER_PORT, or end what listens there"
         ) from None
 
 

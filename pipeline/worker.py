@@ -47,13 +47,9 @@ def attempt(work: Callable[[], None], report: TextIO) -> int:
     rank = os.environ["RANK"]
     try:
         work()
-    except (RunError, DataError) as error:
-        return _tell(report, str(error), usage=isinstance(error, UsageError))
-    except OSError as error:  # a full disk, a directory that cannot be written
-        logging.getLogger("outbound").info(traceback.format_exc())
-        return _tell(report, f"rank {rank}: {told(error) or error}")
     except Exception as error:
-        return _tell(report, unexpected(error, rank), bug=True)
+        usage, bug = isinstance(error, UsageError), not isinstance(error, (RunError, DataError, OSError))
+        return _tell(report, str(explained(error, rank)), usage, bug)
     return 0
 
 
@@ -79,11 +75,15 @@ def log_to(path: Path, rank: str) -> None:
         logger.addHandler(terminal)
 
 
-def unexpected(error: Exception, rank: object) -> str:
-    """A bug, or the loss of another process: its traceback goes to the run's log, people get this line."""
+def explained(error: Exception, rank: object) -> Exception:
+    """What people are told of a failure, in one line; a traceback goes to the run's log."""
+    if isinstance(error, (RunError, DataError)):
+        return error
     logging.getLogger("outbound").info(traceback.format_exc())
-    line = f"{type(error).__name__}: {error}".partition("\n")[0]
-    return f"rank {rank}: {line} (see log.txt in the run)"
+    if isinstance(error, OSError):  # a full disk, a directory that cannot be written
+        return RunError(f"rank {rank}: {told(error) or error}")
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]  # a bug, or the loss of another process
+    return RunError(f"rank {rank}: {line} (see log.txt in the run)")
 
 
 def _leave_with_launcher() -> None:

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dataprep.errors import DataError
 from pipeline.cli.app import Json, app, emit
 from pipeline.cli.places import refuse_mixing
-from pipeline.errors import RunError
 
 
 @app.command()
@@ -51,15 +49,13 @@ def train(
     else:
         from pipeline.loop import train as train_rank
         from pipeline.stop import StopRequest
-        from pipeline.worker import log_to, unexpected
+        from pipeline.worker import explained, log_to
 
         log_to(settings.run.dir / "log.txt", str(place.rank))
         try:
             summary = train_rank(settings, sources, place, StopRequest())
-        except (RunError, DataError, OSError):
-            raise
         except Exception as error:
-            raise RunError(unexpected(error, place.rank)) from None
+            raise explained(error, place.rank) from None
     if place is None or place.rank == 0:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
     if place is not None and place.srun and summary["stopped"]:
