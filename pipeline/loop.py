@@ -360,7 +360,7 @@ def _open_run(config: RunConfig, sources: Sources) -> str:
     (run / "summary.json").unlink(missing_ok=True)
     save_config(config, run / "config.yaml")
     if sources.tokenizer.is_dir():  # a copy, so that the run can speak by itself
-        for path in sources.tokenizer.iterdir():
+        for path in sources.tokenizer.glob("[!.]*"):
             store.write_once(run / "tokenizer" / path.name, path.read_bytes())
     keep_funnel(run, sources)
     return wandb_id(run)
