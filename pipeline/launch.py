@@ -23,8 +23,8 @@ MALLOC = (
 )
 """What large tensors leave free is kept for those of the next step, in huge pages where the kernel has them.
 
-Else it clears new pages each time: steps on CPUs took up to a quarter longer, in as much memory. Huge pages
-alone, which are not kept, cost more than they save.
+Else it clears new pages each time: steps on CPUs took up to 18 % longer, in as much memory. Huge pages alone,
+which are not kept, cost more than they save.
 """
 REMEDY = "the others were ended; the same command resumes from the last checkpoint"
 
