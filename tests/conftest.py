@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from forked_ranks import STARTED
 from xdist.scheduler import LoadScopeScheduling
 
 LONG = (
@@ -27,6 +29,13 @@ LONG = (
     "pipeline/test_mixture.py",
 )
 """What takes longest, about in the order of its time: no worker ends far behind the other."""
+
+
+@pytest.fixture(autouse=True)
+def _no_rank_outlives_its_test() -> Iterator[None]:
+    yield
+    while STARTED:
+        STARTED.pop().kill()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

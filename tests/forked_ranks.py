@@ -16,6 +16,9 @@ from pathlib import Path
 
 from forking import forking, redirect
 
+STARTED: list[Ranks] = []
+"""Those whose test has not ended: tests/conftest.py ends what a test that failed has left."""
+
 
 class Ranks:
     """Processes that run a worker module, as `pipeline.launch` starts it."""
@@ -43,18 +46,19 @@ class Ranks:
             process.start()
             self.processes.append(process)
         lives.close()
+        STARTED.append(self)
 
     def poll(self) -> int | None:
         """An exit code, once one of them has ended."""
         return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
 
-    def wait(self, timeout: float = 120) -> list[int]:
+    def wait(self, timeout_s: float = 120) -> list[int]:
         """Let all of them end; return their exit codes. Those that do not end in time are killed."""
         for process in self.processes:
-            process.join(timeout)
+            process.join(timeout_s)
         codes = [process.exitcode for process in self.processes if process.exitcode is not None]
         self.kill()
-        assert len(codes) == len(self.processes), self.told()
+        assert len(codes) == len(self.processes), [self.told(rank) for rank in range(len(self.processes))]
         return codes
 
     def kill(self) -> None:

@@ -25,7 +25,11 @@ LOADED = (
 
 
 def forking() -> ForkServerContext:
-    """A multiprocessing context whose processes have LOADED, and nothing else, of this one."""
+    """A multiprocessing context whose processes have LOADED.
+
+    They share what a start from nothing makes anew, such as the hash seed of strings: that runs agree however
+    they were started, tests must show that start one of them from nothing.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(LOADED))
     with patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):  # read as torch is imported

@@ -32,9 +32,20 @@ class Cluster:
 
     def ask(self, *command: str) -> str:
         """What a command prints; it must end well."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        done = self._run(*command)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def idle_nodes(self) -> int:
+        """0 while the controller does not answer."""
+        return int(self._run("sinfo", "-h", "-t", "idle", "-o", "%D").stdout.strip() or 0)
+
+    def cancel_all(self) -> None:
+        """Returns when no job runs, or has had the time to end in."""
+        self._run("scancel", "--user", getpass.getuser())
+        deadline = time.monotonic() + KILL_WAIT_S + 5
+        while self._run("squeue", "-h").stdout and time.monotonic() < deadline:
+            time.sleep(0.2)
 
     def job(self, number: str) -> dict[str, str]:
         """What the controller says of a job."""
@@ -48,6 +59,11 @@ class Cluster:
         """
         time.sleep(KILL_WAIT_S + 3)
         self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        )
 
 
 @contextmanager
@@ -64,19 +80,16 @@ def running(home: Path) -> Iterator[Cluster]:
     for directory in (home / "state", *(spool / name for name in names)):
         directory.mkdir(parents=True)
     cluster = Cluster(os.environ | {"SLURM_CONF": str(home / "slurm.conf")})
-    daemons = [_start(home, "slurmctld"), *(_start(home, "slurmd", "-N", name) for name in names)]
-    try:
+    with ExitStack() as started:
+        started.callback(shutil.rmtree, spool, ignore_errors=True)
+        for daemon in (["slurmctld"], *(["slurmd", "-N", name] for name in names)):
+            started.callback(_end, _start(home, *daemon))
+        started.callback(cluster.cancel_all)
         deadline = time.monotonic() + 30
-        while (idle := cluster.ask("sinfo", "-h", "-t", "idle", "-o", "%D").strip()) != str(NODES):
-            assert time.monotonic() < deadline, f"{idle or 0} of {NODES} nodes are idle: see {home}/*.log"
+        while cluster.idle_nodes() != NODES:
+            assert time.monotonic() < deadline, f"not all of {NODES} nodes are idle: see {home}/*.log"
             time.sleep(0.2)
         yield cluster
-    finally:
-        cluster.ask("scancel", "--user", getpass.getuser())
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(timeout=30)
-        shutil.rmtree(spool, ignore_errors=True)
 
 
 def _configuration(home: Path, spool: Path, controller: int, nodes: dict[str, int]) -> str:
@@ -113,6 +126,14 @@ KillWait={KILL_WAIT_S}
 def _start(home: Path, daemon: str, *options: str) -> subprocess.Popen[bytes]:
     command = [shutil.which(daemon, path=PATH) or daemon, "-D", "-f", home / "slurm.conf", *options]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _end(daemon: subprocess.Popen[bytes]) -> None:
+    daemon.terminate()
+    try:
+        daemon.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        daemon.kill()
 
 
 def _free_port(held: ExitStack) -> int:

@@ -137,13 +137,13 @@ class TinyRun:
         )
 
     def fork(self, *overrides: str, nproc: int = 2, worker: str = "pipeline.worker") -> Ranks:
-        """Start ranks that train, without the command, which would start them no other way."""
+        """Start ranks that train, as the command would."""
         return Ranks(self.home, [str(self.written()), *overrides], [{}] * nproc, worker)
 
     def train(self, *overrides: str, nproc: int = 2) -> dict[str, Any]:
         """Train to the end; return the run's summary."""
         ranks = self.fork(*overrides, nproc=nproc)
-        assert ranks.wait(timeout=300) == [0] * nproc, ranks.reported() + ranks.told()
+        assert ranks.wait(300) == [0] * nproc, ranks.reported() + ranks.told()
         summary: dict[str, Any] = json.loads((self.dir / "summary.json").read_text())
         return summary
 

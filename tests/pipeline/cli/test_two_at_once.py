@@ -87,8 +87,9 @@ def test_two_commands_at_once_end_as_one_after_the_other(
             context.Process(target=at_once.begin, args=(home, COMMANDS[command], told, gate), daemon=True)
             for command, told, gate in zip((early, late), said, theirs, strict=True)
         ]
-        for process in both:
+        for process, their in zip(both, theirs, strict=True):
             process.start()
+            their.close()  # so that the end of one that fails at once is seen
         assert [gate.recv() for gate in gates] == ["ready", "ready"]
         for gate, pause in zip(gates, (0.0, wait_s), strict=True):
             time.sleep(pause)
