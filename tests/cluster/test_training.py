@@ -54,8 +54,7 @@ def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Clu
 
 def submit(run: TinyRun, slurm: Cluster) -> str:
     """Submit a run as people do, one process on each of two nodes; return the job's id."""
-    path = run.home / f"{run.name}.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     profile = {
         "nodes": 2,
         "gpus_per_node": 0,

@@ -17,12 +17,6 @@ from pipeline.errors import RunError, UsageError
 MakeRun = Callable[..., Any]
 
 
-def write(run: Any) -> Path:
-    path: Path = run.home / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
-    return path
-
-
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
@@ -76,13 +70,13 @@ def test_what_cannot_work_is_refused_with_its_path_and_reason(
     tiny_run: MakeRun, overrides: list[str], reason: str
 ) -> None:
     with pytest.raises(UsageError) as refused:
-        load_config(write(tiny_run()), overrides)
+        load_config(tiny_run().written(), overrides)
     assert reason in str(refused.value)
 
 
 def test_all_mistakes_are_told_at_once(tiny_run: MakeRun) -> None:
     with pytest.raises(UsageError, match="3 mistakes") as refused:
-        load_config(write(tiny_run()), ["optimizer.lr=-1", "train.keep=0", "wandb.mode=loud"])
+        load_config(tiny_run().written(), ["optimizer.lr=-1", "train.keep=0", "wandb.mode=loud"])
     for path in ("optimizer.lr: ", "train.keep: ", "wandb.mode: "):
         assert path in str(refused.value)
 
@@ -91,19 +85,19 @@ def test_all_mistakes_are_told_at_once(tiny_run: MakeRun) -> None:
     ("text", "value"), [("1e-4", 1e-4), ("1.5E-3", 1.5e-3), ("2e0", 2.0), ("0.5", 0.5), (".25", 0.25)]
 )
 def test_numbers_are_numbers_however_they_are_written(tiny_run: MakeRun, text: str, value: float) -> None:
-    config, _ = load_config(write(tiny_run()), [f"optimizer.lr={text}"])
+    config, _ = load_config(tiny_run().written(), [f"optimizer.lr={text}"])
     assert config.optimizer.lr == value
 
 
 def test_tokens_may_be_written_in_powers_of_ten(tiny_run: MakeRun) -> None:
-    config, _ = load_config(write(tiny_run()), ["train.tokens=3e5", "schedule.warmup_tokens=10_000"])
+    config, _ = load_config(tiny_run().written(), ["train.tokens=3e5", "schedule.warmup_tokens=10_000"])
     assert (config.train.tokens, config.schedule.warmup_tokens) == (300_000, 10_000)
 
 
 def test_a_preset_fills_the_model_and_the_tokenizer_its_vocabulary(tiny_run: MakeRun) -> None:
     run = tiny_run()
     run.settings["model"] = {"preset": "gpt3-small", "n_ctx": 32}
-    config, _ = load_config(write(run), [])
+    config, _ = load_config(run.written(), [])
     assert (config.model.n_layer, config.model.attention) == (12, ("dense", "banded:256"))
     assert (config.model.n_ctx, config.model.vocab_size) == (32, 61)
 
@@ -112,17 +106,17 @@ def test_a_run_keeps_its_generation_when_newer_ones_appear(
     tiny_run: MakeRun, write_tokens: Callable[..., Any]
 ) -> None:
     run = tiny_run()
-    config, _ = load_config(write(run), [])
+    config, _ = load_config(run.written(), [])
     run.dir.mkdir()
     save_config(config, run.dir / "config.yaml")
     write_tokens(run.home / "tokens", 2)
-    assert load_config(write(run), [])[1].pins == {"": 1}
-    assert load_config(write(run), ["run.dir=elsewhere"])[1].pins == {"": 2}
+    assert load_config(run.written(), [])[1].pins == {"": 1}
+    assert load_config(run.written(), ["run.dir=elsewhere"])[1].pins == {"": 2}
 
 
 def test_the_resolved_configuration_reads_back_the_same(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    config, _ = load_config(write(run), ["optimizer.lr=1e-4"])
+    config, _ = load_config(run.written(), ["optimizer.lr=1e-4"])
     save_config(config, run.home / "resolved.yaml")
     again, _ = load_config(run.home / "resolved.yaml", [])
     assert again == config
@@ -131,7 +125,7 @@ def test_the_resolved_configuration_reads_back_the_same(tiny_run: MakeRun) -> No
 
 def test_a_resolved_configuration_is_never_seen_half_written(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    config, _ = load_config(write(run), [])
+    config, _ = load_config(run.written(), [])
     save_config(config, run.home / "resolved.yaml")
     before = (run.home / "resolved.yaml").open()
     save_config(config.model_copy(update={"run": Run(dir=run.dir, seed=7)}), run.home / "resolved.yaml")
@@ -147,7 +141,7 @@ def test_a_resolved_configuration_is_never_seen_half_written(tiny_run: MakeRun) 
     ],
 )
 def test_a_layout_that_would_not_divide_is_refused(tiny_run: MakeRun, processes: int, reason: str) -> None:
-    config, _ = load_config(write(tiny_run()), [])
+    config, _ = load_config(tiny_run().written(), [])
     check_layout(config, 2)
     check_layout(config, 8)
     with pytest.raises(UsageError, match=reason):
@@ -156,7 +150,7 @@ def test_a_layout_that_would_not_divide_is_refused(tiny_run: MakeRun, processes:
 
 def test_dualpipev_needs_a_micro_batch_for_each_of_its_stages(tiny_run: MakeRun) -> None:
     folded = ["model.n_layer=4", "parallel.schedule=dualpipev"]
-    config, _ = load_config(write(tiny_run()), folded)
+    config, _ = load_config(tiny_run().written(), folded)
     check_layout(config, 2)
     with pytest.raises(UsageError, match=r"needs 4 micro-batches a step, and batch\.quantum 4 may leave 2"):
         check_layout(config, 4)
@@ -169,7 +163,7 @@ def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) 
     with pytest.raises(UsageError, match=r"torn\.yaml: not YAML"):
         load_config(tmp_path / "torn.yaml", [])
     with pytest.raises(RunError, match="no generation-N"):
-        load_config(write(tiny_run()), [f"data.tokens={tmp_path}"])
+        load_config(tiny_run().written(), [f"data.tokens={tmp_path}"])
 
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -230,13 +224,13 @@ def test_every_preset_has_the_recipe_of_its_paper(name: str) -> None:
 
 def test_a_configuration_is_read_before_its_tokens_are_packed(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    assert load_ahead(write(run), []).model.vocab_size == 61, "they are there, and say it"
+    assert load_ahead(run.written(), []).model.vocab_size == 61, "they are there, and say it"
     unpacked = [f"data.tokens={run.home / 'later'}"]
-    assert load_ahead(write(run), [*unpacked, "model.vocab_size=99"]).model.vocab_size == 99
+    assert load_ahead(run.written(), [*unpacked, "model.vocab_size=99"]).model.vocab_size == 99
     with pytest.raises(UsageError, match="the tokens, which would say it, are not packed yet"):
-        load_ahead(write(run), unpacked)
+        load_ahead(run.written(), unpacked)
     with pytest.raises(UsageError, match="3 does not divide"):
-        load_ahead(write(run), [*unpacked, "model.vocab_size=99", "batch.micro=3"])
+        load_ahead(run.written(), [*unpacked, "model.vocab_size=99", "batch.micro=3"])
 
 
 def test_gpt_3_s_mix_is_of_shipped_recipes_in_the_papers_weights() -> None:

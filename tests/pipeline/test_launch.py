@@ -84,8 +84,7 @@ def start_as_srun_does(run: Any, *overrides: Sequence[str]) -> list[subprocess.P
 
     `overrides` are those of each task, where there are any.
     """
-    path = run.home / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -125,8 +124,7 @@ def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
 
 def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
     run = tiny_run("alone")
-    path = run.home / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     with socket.create_server(("127.0.0.1", 0)) as other:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(other.getsockname()[1])}
         ended = subprocess.run(
@@ -145,8 +143,7 @@ def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
 
 def test_torchrun_starts_the_ranks(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    path = run.home / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -255,10 +252,9 @@ def test_a_folder_named_pipeline_where_the_user_stands_is_not_executed(
     run = tiny_run()
     (run.home / "pipeline").mkdir()
     (run.home / "pipeline" / "__init__.py").write_text("raise SystemExit('a stranger was executed')")
-    (run.home / "run.yaml").write_text(yaml.safe_dump(run.settings))
     monkeypatch.chdir(run.home)
     with pytest.raises(UsageError, match="ZeRO-3 cannot be combined"):
-        launch([str(run.home / "run.yaml"), "parallel.zero=3"], 1)
+        launch([str(run.written()), "parallel.zero=3"], 1)
 
 
 def test_all_processes_take_the_generation_that_the_launcher_has_found(

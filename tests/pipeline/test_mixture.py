@@ -99,8 +99,7 @@ def test_each_source_is_read_without_replacement_and_by_a_key_of_its_own(
     tiny_run: MakeRun, write_tokens: Any, tmp_path: Path
 ) -> None:
     run = mixed(tiny_run, write_tokens, "keys", a=1, b=1)
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     _, sources = load_config(path, [])
     samples = Samples.of(sources, n_ctx=16, seed=3, block=4)
     of = [source.generation.splits["train"].sequences(16) for source in sources.by_name.values()]
@@ -121,8 +120,7 @@ def test_each_source_is_read_without_replacement_and_by_a_key_of_its_own(
 
 def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, tmp_path: Path) -> None:
     run = mixed(tiny_run, write_tokens, "refused", a=1, b=1)
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     with pytest.raises(UsageError, match="give either tokens or mixture"):
         load_config(path, [f"data.tokens={run.home / 'a'}"])
     with pytest.raises(UsageError, match=r"data\.mixture\.a\.weight"):

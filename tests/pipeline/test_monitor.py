@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import wandb
 import wandb_files
-import yaml
 from typer.testing import CliRunner
 
 from pipeline import measures, run_page
@@ -144,8 +143,7 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
 
 def watched(run: Any, *overrides: str) -> Monitor:
     """What a run begins with, or goes on with after its step 2."""
-    path = run.home / "run.yaml"
-    path.write_text(yaml.safe_dump(run.settings))
+    path = run.written()
     return Monitor(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
 
 
