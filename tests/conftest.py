@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 from forked_ranks import STARTED
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# No test is about time: on a busy machine, any example may take long.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 LONG = (
     "e2e",

@@ -201,7 +201,7 @@ HOSTILE = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(HOSTILE)
 def test_canonical_is_idempotent_whatever_the_link(raw: str) -> None:
     try:
@@ -211,7 +211,7 @@ def test_canonical_is_idempotent_whatever_the_link(raw: str) -> None:
     assert canonical(once.url) == once
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.from_regex(r"\Ahttps?://([a-c0-9x-]{0,4}\.){1,3}(com|a|x)/([a-z.~!$'()*+,:=@/_-]|/\.){0,12}\Z"))
 def test_a_link_that_needs_no_parser_is_what_the_parser_makes_of_it(raw: str) -> None:
     def outcome() -> urls.Canonical | None:
@@ -230,7 +230,7 @@ NAMES = st.text(alphabet="abcdpqvxyz", min_size=1, max_size=3)  # none of them i
 QUERIES = st.lists(st.tuples(NAMES, st.text(alphabet="abAB019 &=+%#ä", max_size=4)), max_size=4)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(QUERIES, QUERIES)
 def test_pages_that_differ_in_a_parameter_stay_apart(
     one: list[tuple[str, str]], other: list[tuple[str, str]]

@@ -115,7 +115,7 @@ def test_damage_in_one_long_stream_keeps_what_was_inflated_before_it(
 
 
 @given(st.integers(0), st.binary(min_size=1, max_size=80))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_damage_gives_other_bytes_or_raises(at: int, noise: bytes) -> None:
     content = SHAPES["members"](RAW[:6])
     at %= len(content)

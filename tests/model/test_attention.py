@@ -23,7 +23,7 @@ def masked_attention(q: Tensor, k: Tensor, v: Tensor, band: int) -> Tensor:
 
 
 @given(time=st.integers(2, 40), band=st.integers(1, 39))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_banded_attention_and_its_gradients_equal_the_masked_reference(time: int, band: int) -> None:
     band = min(band, time - 1)
     q, k, v = (torch.randn(2, 3, time, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))

@@ -33,7 +33,7 @@ def case(tokens: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tenso
 
 
 @given(tokens=st.integers(1, 40), rows=st.integers(1, 90), ignored=st.integers(0, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_chunks_give_the_plain_loss_and_gradients(tokens: int, rows: int, ignored: int) -> None:
     hidden, weight, targets, vocab_size = case(tokens)
     targets.view(-1)[1 : 1 + ignored] = IGNORED  # the first always counts

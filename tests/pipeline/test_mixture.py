@@ -26,7 +26,7 @@ WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=9)
 
 
 @given(WEIGHTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_prefix_holds_each_source_within_one_sample_of_its_share(weights: list[float]) -> None:
     parts = quantised(weights)
     assert sum(parts) == PERIOD
@@ -42,7 +42,7 @@ def test_every_prefix_holds_each_source_within_one_sample_of_its_share(weights: 
 
 
 @given(WEIGHTS, st.integers(0, 10**15))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_counts_far_out_agree_with_the_schedule(weights: list[float], sample: int) -> None:
     schedule = Mixture(quantised(weights))
     source, index = schedule.source(sample)

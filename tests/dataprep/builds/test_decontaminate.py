@@ -174,7 +174,6 @@ TEXT = st.lists(st.sampled_from(["a", "b", "c", "d", "A", "b,"]), min_size=8, ma
 
 @settings(
     max_examples=12,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a build an example: shrinking takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -76,7 +76,7 @@ def built(corpus: Corpus) -> dict[str, bytes]:
     return {str(path.relative_to(builds)): path.read_bytes() for path in builds.rglob("*") if path.is_file()}
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from([0, 3, 6, 9, 12, 30])), min_size=2, max_size=16

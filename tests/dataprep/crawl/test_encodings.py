@@ -29,7 +29,7 @@ def decoded(encoding: str, chunks: list[bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", SENT)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(size=st.integers(1, 2000))
 def test_a_body_decodes_however_the_network_cuts_it(encoding: str, size: int) -> None:
     sent = SENT[encoding]

@@ -222,7 +222,7 @@ POSTS = st.lists(
 
 
 @pytest.mark.parametrize("rule", ["post", "sum"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posts=POSTS, cuts=st.sets(st.integers(0, 25), max_size=3))
 def test_any_chronological_split_enters_the_same_links(
     tmp_path_factory: pytest.TempPathFactory, rule: str, posts: list[dict[str, Any]], cuts: set[int]
