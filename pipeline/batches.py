@@ -19,7 +19,7 @@ from pipeline.sources import HeldOut
 from pipeline.stream import Stream
 
 MicroBatch = tuple[Tensor, Tensor]
-"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1, and in one memory with it."""
+"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1. Both are views of one tensor."""
 
 Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 """Places in the order of the data, (n,) -> (n, n_ctx + 1) tokens."""

@@ -41,7 +41,7 @@ def test_a_run_directory_belongs_to_one_training_at_a_time(tiny_run: MakeRun) ->
     assert (second.returncode, "another process trains here" in err) == (1, True), err
     for rank in first.processes:
         rank.terminate()
-    assert first.wait(timeout=60) == [0, 0], first.told()
+    assert first.wait(60) == [0, 0], first.told()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tiny_run: MakeRun) -> None:
