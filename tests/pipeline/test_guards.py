@@ -149,7 +149,8 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
     tiny_run: MakeRun, monkeypatch: pytest.MonkeyPatch, at: str, where: str
 ) -> None:
     run = tiny_run()
-    fault = {"rank": 1, "at": at, "call": 2 if "eval" in at else 60, "deed": "stop"}
+    call = 2 if "eval" in at else 60  # the second evaluation; a tensor of the second save
+    fault = {"rank": 1, "at": at, "call": call, "deed": "stop"}
     monkeypatch.setenv("FAULT", json.dumps(fault))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     with pytest.raises(RunError, match=r"stacks-rank-00000\.txt where it waited"):
