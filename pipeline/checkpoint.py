@@ -23,7 +23,7 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dataprep import store
+from dataprep.store.files import hash_file, replace
 from pipeline.errors import RunError
 
 FORMAT = "outbound-checkpoint/1"
@@ -135,7 +135,7 @@ class Checkpoint:
                 return f"{file} is missing"
             if file.stat().st_size != recorded["bytes"]:
                 return f"{file} has {file.stat().st_size} bytes, not {recorded['bytes']}"
-            if store.hash_file(file) != recorded["xxh3_128"]:
+            if hash_file(file) != recorded["xxh3_128"]:
                 return f"{file} was altered: its hash does not fit"
         return None
 
@@ -265,7 +265,7 @@ class Writer:
             "tensors": {name: s["file"] for s in shares for name in s["tensors"]},
         }
         envelope = {"xxh3_128": _hash_json(body), "checkpoint": body}
-        store.replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
+        replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
         _sync_directory(self.beside)
         self.beside.rename(self.path)
         _sync_directory(self.path.parent)

@@ -15,8 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dataprep.corpus import Increment
-from dataprep.crawl.watch import Look, SlowSite, View
+from dataprep.corpus.directory import Increment
+from dataprep.crawl.progress import Look, SlowSite, View
 from pipeline.monitor import wandb_id
 
 LINE_EVERY_S = 30.0

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dataprep.tokens.gpt2_files import MERGES, VOCABULARY
-from dataprep.tokens.tokenizer import HUGGINGFACE, Tokenizer
+from dataprep.tokenizer.gpt2_files import MERGES, VOCABULARY
+from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from model import hf
 from pipeline.errors import UsageError
 from pipeline.weights import open_weights

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from dataprep.funnel import StageCount
-from dataprep.portrait import Growth
+from dataprep.audit.funnel import StageCount
+from dataprep.audit.statistics import Growth
 
 INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "line", DOTS: "dots"}

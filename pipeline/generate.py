@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprep.tokens.tokenizer import Tokenizer
+from dataprep.tokenizer.tokenizer import Tokenizer
 from model.beam import beam_search
 from model.generate import Sampling, generate
 from pipeline.errors import RunError, UsageError

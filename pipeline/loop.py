@@ -15,7 +15,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from dataprep import store
+from dataprep.store import files
 from pipeline.batches import EvalFeed, Read, TrainFeed
 from pipeline.checkpoint import RunState
 from pipeline.config import RunConfig, check_layout, save_config
@@ -124,7 +124,7 @@ class _Trainer:
                 monitor.close(now.step)
         summary = self._summary(now)
         if first:
-            store.replace(
+            files.replace(
                 self.config.run.dir / "summary.json", json.dumps(summary, indent=1).encode() + b"\n"
             )
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
@@ -361,7 +361,7 @@ def _open_run(config: RunConfig, sources: Sources) -> str:
     save_config(config, run / "config.yaml")
     if sources.tokenizer.is_dir():  # a copy, so that the run can speak by itself
         for path in sources.tokenizer.glob("[!.]*"):
-            store.write_once(run / "tokenizer" / path.name, path.read_bytes())
+            files.write_once(run / "tokenizer" / path.name, path.read_bytes())
     keep_funnel(run, sources)
     return wandb_id(run)
 

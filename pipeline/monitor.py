@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from dataprep import store
+from dataprep.store import files
 from pipeline.config import RunConfig
 from pipeline.errors import RunError
 from pipeline.measures import in_words
@@ -119,13 +119,13 @@ def truncate_metrics(path: Path, step: int) -> None:
             break
         if row["step"] <= step:
             kept.append(line)
-    store.replace(path, "".join(f"{line}\n" for line in kept).encode())
+    files.replace(path, "".join(f"{line}\n" for line in kept).encode())
 
 
 def wandb_id(run: Path) -> str:
     """Return the run's one W&B id: made at its first start, the same after every requeue."""
     path = run / "wandb_id"
-    store.write_once(path, f"{secrets.token_hex(4)}\n".encode())
+    files.write_once(path, f"{secrets.token_hex(4)}\n".encode())
     return path.read_text().strip()
 
 
@@ -142,7 +142,7 @@ def keep_funnel(run: Path, sources: Sources) -> None:
         else:
             log.info("no corpus funnel is shown: %s is not there", path)
     if funnels:
-        store.replace(run / "funnel.json", json.dumps(funnels).encode())
+        files.replace(run / "funnel.json", json.dumps(funnels).encode())
 
 
 def _funnel_row(run: Path) -> dict[str, int]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dataprep.funnel import StageCount
-from dataprep.portrait import Portrait
+from dataprep.audit.funnel import StageCount
+from dataprep.audit.statistics import Portrait
 from pipeline.errors import RunError
 from pipeline.figures import (
     Curve,
@@ -119,9 +119,9 @@ def gather(
     corpus: Path, run: Path | None = None, sample: Sample | None = None, paths: Sequence[tuple[str, str]] = ()
 ) -> ReportData:
     """Read what a report of `corpus`, and of a run on it, needs."""
-    from dataprep.corpus import Corpus
-    from dataprep.funnel import funnel, top_sites
-    from dataprep.portrait import portrait
+    from dataprep.audit.funnel import funnel, top_sites
+    from dataprep.audit.statistics import portrait
+    from dataprep.corpus.directory import Corpus
 
     return ReportData(
         title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",

@@ -112,7 +112,7 @@ def last_samples(run: Path) -> list[dict[str, Any]]:
 
 
 def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
-    from dataprep.funnel import StageCount
+    from dataprep.audit.funnel import StageCount
 
     path = run / "funnel.json"
     for source, stages in read_json(path).items() if path.exists() else ():

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.store import hash_file
-from dataprep.tokens.generation import generations, load_manifest, origin
+from dataprep.pack.manifest import generations, load_manifest, origin
+from dataprep.store.files import hash_file
 from pipeline.errors import RunError
 
 CHANGED = "the run's data changed: restore the shard, or pin another generation in a new run"

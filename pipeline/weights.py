@@ -14,9 +14,9 @@ import yaml
 from torch import Tensor
 
 from dataprep.errors import DataError
-from dataprep.tokens import gpt1, gpt2_files
-from dataprep.tokens.tokenizer import HUGGINGFACE, Tokenizer
-from dataprep.tokens.tokenizer import load as load_tokenizer
+from dataprep.tokenizer import gpt1, gpt2_files
+from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
+from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.names import padded
 from pipeline.checkpoint import held

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from dataprep.errors import DataError
-from dataprep.store import told
+from dataprep.store.os_errors import told
 from pipeline.errors import RunError, UsageError
 from pipeline.stop import StopRequest
 

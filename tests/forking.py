@@ -16,9 +16,9 @@ LOADED = (
     "pipeline.report",
     "dataprep.ingest",
     "dataprep.forget.run",
-    "dataprep.tokens.forget",
-    "dataprep.tokens.pack",
-    "dataprep.export",
+    "dataprep.pack.forget",
+    "dataprep.pack.pack",
+    "dataprep.shards.export",
     "tiktoken",
 )
 """What ranks and commands import, some of it when they run."""

@@ -19,7 +19,7 @@ import xxhash
 import yaml
 from forked_ranks import Ranks
 
-from dataprep.tokens.generation import dump
+from dataprep.pack.manifest import dump
 
 VOCAB = 61
 

@@ -28,7 +28,7 @@ def monitor(
     json: Json = False,
 ) -> None:
     """Draw a run, without any account: monitor.html, self-contained, and monitor.png."""
-    from dataprep import store
+    from dataprep.store import files
     from pipeline.run_page import render
 
     directory = output or run / "monitor"
@@ -41,8 +41,8 @@ def monitor(
                 console.print(in_words(row), highlight=False)
     page, picture = render(run)
     directory.mkdir(parents=True, exist_ok=True)
-    store.replace(directory / "monitor.html", page.encode())
-    store.replace(directory / "monitor.png", picture)
+    files.replace(directory / "monitor.html", page.encode())
+    files.replace(directory / "monitor.png", picture)
     result = {"html": str(directory / "monitor.html"), "png": str(directory / "monitor.png")}
     emit(result, json, f"{result['html']}: open it in a browser\n{result['png']}")
 

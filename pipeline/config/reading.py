@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from dataprep import store
+from dataprep.store import files
 from model import PRESETS
 from pipeline.config.refusals import impossible, other_start, too_short
 from pipeline.config.sections import Data, Run, RunConfig
@@ -55,7 +55,7 @@ def load_ahead(path: Path, overrides: list[str]) -> RunConfig:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write the resolved configuration; `load_config` reads the same back."""
-    store.replace(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
+    files.replace(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
 class _Loader(yaml.SafeLoader):

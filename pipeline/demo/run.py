@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from dataprep.funnel import StageCount
+from dataprep.audit.funnel import StageCount
 from pipeline.configs import find
 from pipeline.demo.dumps import write_dumps
 from pipeline.demo.library import rendered

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dataprep.store import told
+from dataprep.store.os_errors import told
 from pipeline.checkpoint import Checkpoint, RunState, Writer, find, held, newest
 from pipeline.errors import RunError
 from pipeline.tensorfile import Shapes, TensorFile

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dataprep.corpus import Increment
-from dataprep.crawl.watch import SlowSite, View
+from dataprep.corpus.directory import Increment
+from dataprep.crawl.progress import SlowSite, View
 from pipeline import crawl_view
 from pipeline.crawl_view import watching
 
@@ -81,8 +81,8 @@ import io, sys
 from collections import Counter
 from pathlib import Path
 from rich.console import Console
-from dataprep.corpus import Increment
-from dataprep.crawl.watch import SlowSite, View
+from dataprep.corpus.directory import Increment
+from dataprep.crawl.progress import SlowSite, View
 from pipeline import crawl_view
 
 crawl_view.LOG_EVERY_S = 0.0

@@ -235,7 +235,7 @@ def test_showing_help_imports_neither_torch_nor_deepspeed() -> None:
 
 
 def test_a_run_does_not_speak_with_a_strangers_tokenizer(finished_run: Any, tmp_path: Path) -> None:
-    from dataprep.tokens.train import train
+    from dataprep.tokenizer.train import train
 
     run = finished_run.copy("speaking")
     train(["to be or not to be"] * 9, 300, run.dir / "tokenizer")

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.tokens.generation import dump, load_manifest
+from dataprep.pack.manifest import dump, load_manifest
 from pipeline import mixture
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError

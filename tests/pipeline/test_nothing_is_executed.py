@@ -33,8 +33,8 @@ import yaml
 from backports import zstd
 
 from dataprep.errors import DataError
-from dataprep.seal import sealed
-from dataprep.tokens.train import train as train_tokenizer
+from dataprep.store.checksummed_json import sealed
+from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline import sampling
 from pipeline.config import load_config
 from pipeline.errors import RunError

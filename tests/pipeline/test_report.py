@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dataprep.funnel import StageCount
+from dataprep.audit.funnel import StageCount
 from pipeline.errors import RunError
 from pipeline.figures import Curve
 from pipeline.report import ReportData, Sample, read_curve, render

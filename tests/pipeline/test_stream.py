@@ -14,7 +14,7 @@ import numpy as np
 import packed_corpus
 import pytest
 
-from dataprep.tokens.train import train
+from dataprep.tokenizer.train import train
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
 from pipeline.sources import Sources

@@ -16,9 +16,9 @@ import torch
 import transformers
 import yaml
 
-from dataprep.store import told
-from dataprep.tokens import tokenizer
-from dataprep.tokens.train import train as train_tokenizer
+from dataprep.store.os_errors import told
+from dataprep.tokenizer import tokenizer
+from dataprep.tokenizer.train import train as train_tokenizer
 from model.generate import Sampling
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
