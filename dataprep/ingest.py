@@ -35,7 +35,7 @@ from dataprep.selection.workspace import Work
 from dataprep.shards import stage as shards
 from dataprep.shards import text_shards
 from dataprep.store import locks
-from dataprep.store.checksummed_json import sealed
+from dataprep.store.checksummed_json import dump
 from dataprep.store.files import write_once
 from dataprep.store.pool import Progress, run_all
 from dataprep.store.records import Record
@@ -140,7 +140,7 @@ def summary(corpus: Corpus, increment: Increment) -> bytes:
         for stage in FACTS
     }
     facts = {"number": increment.number, "name": increment.name}
-    return sealed(facts | {"stages": stages})
+    return dump(facts | {"stages": stages})
 
 
 def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:

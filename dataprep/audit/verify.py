@@ -16,7 +16,7 @@ from dataprep.corpus.frozen import FROZEN
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.score.quality import model as quality
-from dataprep.store.checksummed_json import unsealed
+from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
 from dataprep.store.records import Record, load_record
 
@@ -103,7 +103,7 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
     """Records that a closed increment lists and that no longer stand, or say something else."""
     summary = increment.summary_path
     try:
-        stages = unsealed(summary, Summary).stages
+        stages = load(summary, Summary).stages
     except DataError as error:
         yield str(error)
         return

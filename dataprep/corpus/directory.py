@@ -6,31 +6,21 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from dataprep.corpus.frozen import FROZEN, freeze, refuse_edits
 from dataprep.corpus.recipe import Recipe, load_recipe
 from dataprep.corpus.tombstones import tombstone_path, unfinished
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import RESTORE, unsealed
-from dataprep.store.files import replace, write_once
-from dataprep.store.records import Record, load_record
+from dataprep.store.files import Output, replace, write_once
+from dataprep.store.records import Record, load_step, records_in, step_path
 
 RECIPE = "recipe.yaml"
 DRAWN = ("report.html", "overlap.jsonl")
 """What commands tell of a corpus beside its layers, and tell again when they are asked."""
-FACTS = ("links", "retries", "fetches", "documents", "scores")
-"""The folders of an increment, in the order in which they are made."""
+JOBS = "jobs"
+"""The plans of steps under way; nothing there is needed by what is finished."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class Summary(msgspec.Struct):
-    """What of `increment.json` can be held against the records: of each stage, the parts and their counts."""
-
-    stages: dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -42,32 +32,40 @@ class Increment:
     path: Path
 
     @property
+    def key(self) -> str:
+        """The number as names of files have it."""
+        return f"{self.number:04d}"
+
+    @property
     def closed(self) -> bool:
-        """Every stage is done, and builds may read it."""
+        """Every step is done, and builds may read it."""
         return self.summary_path.exists()
 
     @property
     def summary_path(self) -> Path:
-        """Written last, when every stage is done."""
+        """Written last, when every step is done."""
         return self.path / "increment.json"
 
-    def records(self, stage: str) -> list[Record]:
-        """The records of one stage's finished partitions, in partition order.
+    def parts(self, step: str) -> list[Record]:
+        """The finished parts of a step, in order, without their notes; of an unfinished step those so far.
 
-        Raises DataError when one that a closed increment lists is gone: its documents would be passed over.
+        Raises DataError when the step file of a closed increment is gone.
         """
-        records = records_in(self.path / stage)
-        if self.closed:
-            standing = {record.part for record in records}
-            for listed in unsealed(self.summary_path, Summary).stages.get(stage, []):
-                if listed["part"] not in standing:
-                    raise DataError(f"{self.path / stage / listed['part']}.json: is missing; {RESTORE}")
-        return records
+        path = step_path(self.path, step)
+        return load_step(path).parts if self.closed or path.exists() else self.records(step)
+
+    def records(self, step: str) -> list[Record]:
+        """The records of a step's finished parts, in order, with their notes."""
+        return records_in(self.path / step)
+
+    def outputs(self, step: str, name: str) -> list[Output]:
+        """The output of that name of each finished part that has one."""
+        return [part.outputs[name] for part in self.parts(step) if name in part.outputs]
 
     @property
-    def link_records(self) -> list[Record]:
-        """The records whose first table holds links of this increment: those that entered, those retried."""
-        return self.records("links") + self.records("retries")
+    def link_tables(self) -> list[Output]:
+        """The tables of links of this increment: those that entered, those retried."""
+        return self.outputs("links", "links") + self.outputs("retry", "links")
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,25 @@ class Build:
     name: str
     path: Path
 
-    def records(self, step: str) -> list[Record]:
-        """The records of one step (a folder), in increment and partition order."""
-        return records_in(self.path / step)
+    def of(self, increment: Increment) -> Path:
+        """The directory of the decisions on one increment."""
+        return self.path / increment.path.name
+
+    def parts(self, step: str, increment: Increment | None = None) -> list[Record]:
+        """The parts of a step that is done, in order: those of one increment, or of all in their order."""
+        directories = [self.of(increment)] if increment else sorted(self.path.glob(DECISIONS))
+        paths = [step_path(directory, step) for directory in directories]
+        return [part for path in paths if path.exists() for part in load_step(path).parts]
+
+    def has(self, step: str, increment: Increment) -> bool:
+        """Whether a step of an increment is done."""
+        return step_path(self.of(increment), step).exists()
+
+
+DECISIONS = "[0-9]*-*"
+"""The names of increments, and of the directories of a build's decisions on them."""
+INDEX = "index"
+"""The part of the step `links` that holds the index of all links."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ class Corpus:
     def increments(self) -> list[Increment]:
         """All increments in corpus order, finished or not."""
         found = []
-        for path in (self.root / "increments").glob("[0-9]*-*"):
+        for path in (self.root / "increments").glob(DECISIONS):
             digits, _, name = path.name.partition("-")
             found.append(Increment(int(digits), name, path))
         return sorted(found, key=lambda increment: increment.number)
@@ -166,15 +180,16 @@ class Corpus:
             if increment.name == name:
                 if increment.closed:
                     raise DataError(f"{increment.path}: is finished, and its facts stay")
-                index = self.index_record(increment)
-                index.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
-                for array in index.parent.glob(f"{index.stem}-*.npy"):
+                links = step_path(increment.path, "links")
+                links.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
+                for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
                     array.unlink()
                 increment.path.rename(increments / f".dropped-{increment.path.name}")
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:
             raise DataError(f"{self.root}: has no increment {name!r}; `outbound corpus status` lists them")
         for path in dropped:
+            shutil.rmtree(self.root / JOBS / "increments" / path.name.removeprefix(".dropped-"), ignore_errors=True)
             shutil.rmtree(path)
         return increments / dropped[0].name.removeprefix(".dropped-")
 
@@ -183,13 +198,10 @@ class Corpus:
         earlier = [other for other in self.increments() if other.number < increment.number]
         return earlier[-1] if earlier else None
 
-    def index_record(self, increment: Increment) -> Path:
-        """Where the record of the index stands that the links of an increment left."""
-        return self.root / "index" / f"{increment.number:04d}.json"
-
-    def index_records(self) -> list[Record]:
-        """The records of the index, in increment order."""
-        return records_in(self.root / "index")
+    def index(self, increment: Increment) -> Record | None:
+        """The index that the links of an increment left: the part `index` of its step `links`."""
+        found = [part for part in increment.parts("links") if part.part == INDEX]
+        return found[0] if found else None
 
     def named_build(self, name: str) -> Build:
         """The build of that name."""
@@ -231,6 +243,50 @@ class Corpus:
         replace(self.root / "builds" / "current", f"{build.name}\n".encode())
 
 
-def records_in(directory: Path) -> list[Record]:
-    """The records of a directory, by name."""
-    return [load_record(path) for path in sorted(directory.glob("*.json"))]
+@dataclass(frozen=True)
+class Facts:
+    """The scope of the steps that bring an increment to facts."""
+
+    corpus: Corpus
+    increment: Increment
+
+    @property
+    def root(self) -> Path:
+        return self.corpus.root
+
+    @property
+    def places(self) -> dict[str, Path]:
+        return {"facts": self.increment.path}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The scope of the steps of a selection over one increment, once the increments before it are decided."""
+
+    corpus: Corpus
+    build: Build
+    increment: Increment
+
+    @property
+    def root(self) -> Path:
+        return self.corpus.root
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """`work` is for what goes when the increment is decided."""
+        own = self.build.of(self.increment)
+        return {
+            "work": own / "work",
+            "decisions": own,
+            "build": self.build.path,
+            "facts": self.increment.path,
+        }
+
+
+PLACES = {
+    "facts": "increments/[0-9]*-*",
+    "work": "builds/*/[0-9]*-*/work",
+    "decisions": "builds/*/[0-9]*-*",
+    "build": "builds/*",
+}
+"""Patterns of all directories in which steps of a corpus stand, by `Step.at`."""

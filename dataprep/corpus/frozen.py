@@ -13,7 +13,7 @@ from typing import Any
 
 from dataprep.corpus.recipe import Collect, plain, validated
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
 
 FROZEN = "collect.json"
@@ -21,7 +21,7 @@ FROZEN = "collect.json"
 
 def freeze(root: Path, collect: Collect) -> None:
     """Write down what a corpus collects; nothing changes when that was done before."""
-    write_once(root / FROZEN, sealed(_section(collect)))
+    write_once(root / FROZEN, dump(_section(collect)))
 
 
 def refuse_edits(root: Path, collect: Collect) -> None:
@@ -29,7 +29,7 @@ def refuse_edits(root: Path, collect: Collect) -> None:
 
     A setting that an older version did not have counts as its default.
     """
-    frozen = unsealed(root / FROZEN, dict[str, Any])
+    frozen = load(root / FROZEN, dict[str, Any])
     then = _section(validated(Collect, frozen, str(root / FROZEN)))
     if changes := "; ".join(_changes("collect", then, _section(collect))):
         raise DataError(

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import RESTORE, unsealed
+from dataprep.store.checksummed_json import RESTORE, load
 from dataprep.store.files import Output, read_table
 from dataprep.store.records import load_record
 from dataprep.text import minhash
@@ -88,7 +88,7 @@ def tombstones(root: Path) -> dict[int, Tombstone]:
     found = {}
     for path in sorted((root / FOLDER).glob("[0-9]*.json")):
         if path.stem.isdigit():
-            found[int(path.stem)] = unsealed(path, Tombstone)
+            found[int(path.stem)] = load(path, Tombstone)
     for path in _done(root):
         if int(path.stem) not in found:
             raise DataError(f"{tombstone_path(root, int(path.stem))}: is missing; {RESTORE}")

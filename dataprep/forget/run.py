@@ -35,7 +35,7 @@ from dataprep.forget.layers import LAYERS, Work
 from dataprep.forget.scope import Scope, scope
 from dataprep.forget.swap import Swap, carry_out
 from dataprep.imports import warc
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import Output, publish_table, read_table, write_once
 from dataprep.store.records import Record, commit
 from dataprep.text import minhash
@@ -67,7 +67,7 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     if _stays_out(corpus, tombstone):
         return
     number = max(tombstones(corpus.root), default=0) + 1
-    write_once(tombstone_path(corpus.root, number), sealed(tombstone))
+    write_once(tombstone_path(corpus.root, number), dump(tombstone))
 
 
 def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
@@ -90,10 +90,10 @@ def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
         return None
     path = corpus.root / FOLDER / f"{number:04d}.swap"
     if path.exists():
-        plan = unsealed(path, Plan)
+        plan = load(path, Plan)
     else:
         plan = _prepare(corpus, number, tick)
-        write_once(path, sealed(plan))
+        write_once(path, dump(plan))
     carry_out(corpus.root, plan.swap)
     kept = {corpus.root / output.path for output in plan.record.outputs}
     leftovers = gc.find(corpus, quiet_s=0)  # of killed commands: they may hold what is forgotten
@@ -126,7 +126,7 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
     for path, record in all_records.records(corpus):
         changed = replace(after[path], inputs=_followed(record.inputs, moved))
         if changed != record:
-            swap.contents[str(path.relative_to(corpus.root))] = sealed(changed).decode()
+            swap.contents[str(path.relative_to(corpus.root))] = dump(changed).decode()
     swap.deletes += [old for old, new in moved.items() if new.path != old]
     memory = _remember(corpus, number, found)
     gone, notes = len(found.documents), {"links": found.links, "lists": len(found.relisted)}

@@ -11,7 +11,7 @@ import msgspec
 
 from dataprep.corpus.directory import Increment
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import hash_file, write_once
 
 _COMPRESSED = ("", ".gz", ".zst", ".bz2", ".xz")
@@ -99,9 +99,9 @@ def agree(increment: Increment, wanted: Import) -> None:
     changed since, or other options.
     """
     path = increment.path / "import.json"
-    if write_once(path, sealed(wanted)):
+    if write_once(path, dump(wanted)):
         return
-    begun = unsealed(path, Import)
+    begun = load(path, Import)
     if begun != wanted or list(begun.files) != list(wanted.files):
         changed = begun.files.items() ^ wanted.files.items() | begun.options.items() ^ wanted.options.items()
         names = sorted(dict(changed)) or ["--kind" if begun.kind != wanted.kind else "the order of the files"]
@@ -115,7 +115,7 @@ def agree(increment: Increment, wanted: Import) -> None:
 def kind_of(increment: Increment) -> str:
     """The kind of files that an increment was imported from, "" for dumps."""
     path = increment.path / "import.json"
-    return unsealed(path, Import).kind if path.exists() else ""
+    return load(path, Import).kind if path.exists() else ""
 
 
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:

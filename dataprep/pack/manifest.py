@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import Output, write_once
 
 FORMAT = "outbound-tokens/2"
@@ -39,7 +39,7 @@ def generations(tokens: Path) -> dict[int, Path]:
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest; raises DataError when it is damaged or of another format."""
-    manifest: Manifest = unsealed(path, dict[str, Any], REMEDY)
+    manifest: Manifest = load(path, dict[str, Any], REMEDY)
     if manifest.get("format") != FORMAT:
         raise DataError(
             f"{path}: format {manifest.get('format')!r}, not {FORMAT!r}; pack into another directory"
@@ -84,7 +84,7 @@ def publish(tokens: Path, manifest: Manifest) -> None:
 
 def dump(manifest: Manifest) -> bytes:
     """The bytes of a manifest."""
-    return sealed(manifest)
+    return dump(manifest)
 
 
 def origin(manifest: Manifest) -> str:

@@ -15,7 +15,7 @@ import xxhash
 from dataprep.corpus.directory import Build, Corpus, Increment
 from dataprep.corpus.recipe import select_hash
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
 from dataprep.store.records import Record
 
@@ -49,7 +49,7 @@ def begin(corpus: Corpus) -> Build:
     build = _named(corpus, pins)
     build.path.mkdir(parents=True, exist_ok=True)
     if pins:
-        write_once(build.path / PINS, sealed(Pins(pins)))
+        write_once(build.path / PINS, dump(Pins(pins)))
     return build
 
 
@@ -67,7 +67,7 @@ def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[str, Corpus
     Raises DataError when they are no longer what they were.
     """
     path = build.path / PINS
-    for pin in unsealed(path, Pins).corpora if path.exists() else []:
+    for pin in load(path, Pins).corpora if path.exists() else []:
         other = Corpus.open((corpus.root / pin.corpus).resolve())
         records = {record.part: record for record in other.named_build(pin.build).records("verdicts")}
         increments = {f"{each.number:04d}": each for each in other.increments()}

@@ -26,15 +26,20 @@ RESTORE = "restore it from a copy"
 _HEAD = re.compile(rb'\{\n "xxh3_128": "([0-9a-f]{32})",\n')
 
 
-def sealed(body: Any) -> bytes:
+def dump(body: Any) -> bytes:
     """The bytes of a file: an object of at least one member, with its hash."""
     _, _, rest = msgspec.json.format(msgspec.json.encode(body), indent=1).partition(b"\n")
     rest += b"\n"
     return b'{\n "xxh3_128": "%s",\n' % xxhash.xxh3_128_hexdigest(rest).encode() + rest
 
 
-def unsealed(path: Path, kind: type[T], remedy: str = RESTORE) -> T:
-    """Read what `sealed` wrote; raises DataError, with the remedy, for anything else."""
+def load(path: Path, kind: type[T], remedy: str = RESTORE) -> T:
+    """Read what `dump` wrote; raises DataError, with the remedy, for anything else."""
+    return load_with_hash(path, kind, remedy)[0]
+
+
+def load_with_hash(path: Path, kind: type[T], remedy: str = RESTORE) -> tuple[T, str]:
+    """The same, and the hash that stands in the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -48,6 +53,6 @@ def unsealed(path: Path, kind: type[T], remedy: str = RESTORE) -> T:
     if xxhash.xxh3_128_hexdigest(rest).encode() != head[1]:
         raise DataError(f"{path}: is damaged (it was altered: its hash does not fit); {remedy}")
     try:
-        return msgspec.json.decode(b"{" + rest, type=kind)
+        return msgspec.json.decode(b"{" + rest, type=kind), head[1].decode()
     except msgspec.DecodeError as error:
         raise DataError(f"{path}: is damaged ({error}); {remedy}") from None

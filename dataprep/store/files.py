@@ -12,10 +12,10 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -30,8 +30,7 @@ latest_attempt: Path | None = None
 """The file that this process began to write last."""
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One published file: its path relative to the corpus, its size and hash, and its rows if it has any."""
 
     path: str
@@ -74,7 +73,7 @@ def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) ->
     final = written.with_name(f"{stem}-{digest[:12]}{suffix}")
     _sync(written)
     os.replace(written, final)
-    return Output(str(final.relative_to(root)), final.stat().st_size, digest, rows)
+    return Output(path=str(final.relative_to(root)), bytes=final.stat().st_size, xxh3_128=digest, rows=rows)
 
 
 def publish_table(root: Path, directory: Path, stem: str, table: pa.Table) -> Output:

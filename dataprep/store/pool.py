@@ -21,7 +21,9 @@ from dataprep.store.os_errors import told
 
 R = TypeVar("R")
 
-Progress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+Tick = Callable[[int], None]
+"""tick(number) tells that so many units more are done."""
+Progress = Callable[[str, int | None, str], AbstractContextManager[Tick]]
 """progress(title, total, unit) draws a bar and gives the function that advances it."""
 
 _ticks: Queue[int | None]
@@ -31,7 +33,7 @@ def run_all(
     function: Callable[..., R],
     parts: Sequence[tuple[Any, ...]],
     workers: int,
-    tick: Callable[[int], None],
+    tick: Tick,
 ) -> list[R]:
     """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here.
 
@@ -75,7 +77,7 @@ def _call_here(function: Callable[..., R], part: tuple[Any, ...]) -> R:
     return _call(function, part, _ticks.put)
 
 
-def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Callable[[int], None]) -> R:
+def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Tick) -> R:
     """Call it; what the user can mend becomes a DataError here, where the file is known."""
     try:
         return function(*part, tick)
@@ -85,6 +87,6 @@ def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Callable[[int
         raise
 
 
-def _relay(ticks: Queue[int | None], tick: Callable[[int], None]) -> None:
+def _relay(ticks: Queue[int | None], tick: Tick) -> None:
     for count in iter(ticks.get, None):
         tick(count)

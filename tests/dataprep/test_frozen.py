@@ -12,7 +12,7 @@ from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.frozen import FROZEN
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 
 
 def edited(root: Path, old: str, new: str) -> Corpus:
@@ -52,7 +52,7 @@ def test_an_edit_is_refused_as_soon_as_the_corpus_is_made(tmp_path: Path) -> Non
 def test_a_setting_that_an_older_version_did_not_have_counts_as_its_default(tmp_path: Path) -> None:
     make_corpus(tmp_path)
     path = tmp_path / FROZEN
-    content = unsealed(path, dict[str, Any])
+    content = load(path, dict[str, Any])
     del content["partition_mb"]
-    path.write_bytes(sealed(content))
+    path.write_bytes(dump(content))
     Corpus.open(tmp_path)

@@ -17,7 +17,7 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
-from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.checksummed_json import dump, load
 
 
 @dataclass(frozen=True)
@@ -31,38 +31,38 @@ BODY = Fact("naïve", {"kept": 3, "dropped": 40})
 
 def test_what_is_sealed_reads_back_and_is_one_json_object_that_anybody_can_check(tmp_path: Path) -> None:
     path = tmp_path / "fact.json"
-    path.write_bytes(sealed(BODY))
-    assert unsealed(path, Fact) == BODY
+    path.write_bytes(dump(BODY))
+    assert load(path, Fact) == BODY
     seal, body = json.loads(path.read_text())["xxh3_128"], path.read_bytes().split(b"\n", 2)[2]
     assert xxhash.xxh3_128_hexdigest(body) == seal
     assert json.loads(path.read_text()) == {"xxh3_128": seal, **vars(BODY)}
 
 
-@given(at=st.integers(0, len(sealed(BODY)) - 1), byte=st.integers(0, 255))
+@given(at=st.integers(0, len(dump(BODY)) - 1), byte=st.integers(0, 255))
 def test_no_byte_of_it_can_change_unnoticed(
     tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "altered.json"
-    content = sealed(BODY)
+    content = dump(BODY)
     path.write_bytes(content[:at] + bytes([byte]) + content[at + 1 :])
     if content[at] == byte:
-        assert unsealed(path, Fact) == BODY
+        assert load(path, Fact) == BODY
     else:
         with pytest.raises(DataError, match=r"altered\.json: is damaged .*; restore it from a copy"):
-            unsealed(path, Fact)
+            load(path, Fact)
 
 
 def test_a_file_that_is_missing_or_of_another_kind_is_named(tmp_path: Path) -> None:
     path = tmp_path / "fact.json"
     with pytest.raises(DataError, match=r"fact\.json: cannot be read .*; make it anew"):
-        unsealed(path, Fact, "make it anew")
+        load(path, Fact, "make it anew")
     path.mkdir()
     with pytest.raises(DataError, match=r"fact\.json: cannot be read"):
-        unsealed(path, Fact)
+        load(path, Fact)
     path.rmdir()
-    path.write_bytes(sealed({"name": 1}))
+    path.write_bytes(dump({"name": 1}))
     with pytest.raises(DataError, match=r"fact\.json: is damaged"):
-        unsealed(path, Fact)
+        load(path, Fact)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,370 @@
+"""Steps: a chain of work as data, and the one function that does a step.
+
+A step plans its parts, makes each of them, and sums them up:
+
+    jobs/.../extract.plan.json         the plan: the list of parts, written once
+    .../extract/part-00000.json        the record of a part, written last, first wins
+    .../extract.step.json              the step file, when all parts are done
+
+A plan and a part are functions of files, so any process makes the same bytes, in any order: it needs the
+directory, the step and the name of the part. Who makes which part is the business of an executor, here a pool
+of processes. Nothing here knows what a corpus is: `dataprep/steps.py` and `dataprep/pack/steps.py` have the
+lists.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprep.errors import DataError
+from dataprep.store.checksummed_json import dump, load
+from dataprep.store.files import (
+    Output,
+    attempt_path,
+    publish,
+    publish_array,
+    publish_table,
+    replace,
+    write_once,
+)
+from dataprep.store.pool import Progress, Tick, run_all
+from dataprep.store.records import (
+    REMEDY,
+    Record,
+    StepFile,
+    commit,
+    load_record,
+    load_step,
+    made_from_others,
+    recommit,
+    records_in,
+    step_path,
+    sum_up,
+)
+
+
+class Scope(Protocol):
+    """What a chain of steps is about: one increment, say, or one pack. Workers get it pickled."""
+
+    @property
+    def root(self) -> Path:
+        """The directory to which paths in records are relative."""
+
+    @property
+    def places(self) -> Mapping[str, Path]:
+        """Where the folders of steps stand, by `Step.at`."""
+
+
+S = TypeVar("S", bound=Scope)
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One part of a plan. size: in the step's unit, 0 if nobody knows yet. spec: what the step made of it."""
+
+    name: str
+    size: int = 0
+    spec: dict[str, Any] = {}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a step, and what they are made from. outputs: tables of the plan, by name."""
+
+    step: str
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    parts: list[Part]
+    outputs: dict[str, Output]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a part gave; of it becomes its record. notes: a dataclass, or None."""
+
+    outputs: dict[str, Output]
+    entered: int
+    passed: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    notes: Any = None
+
+
+Save = Callable[[str, npt.NDArray[Any]], None]
+"""save(name, array) publishes an array of a plan."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[S]):
+    """One part of a step as the function that makes it is given it.
+
+    directory: where its outputs go. planned: the plan's arrays. earlier: the record that it replaces, of other
+    versions or inputs. processes: how many it may use itself.
+    """
+
+    scope: S
+    part: Part
+    directory: Path
+    planned: dict[str, Output]
+    earlier: Record | None
+    processes: int
+    tick: Tick
+
+    def attempt(self, name: str = "", directory: Path | None = None) -> Path:
+        """A path of our own for a file that is still being written."""
+        return attempt_path(directory or self.directory, self._stem(name))
+
+    def publish(self, written: Path, suffix: str, name: str = "", rows: int = 0) -> Output:
+        """Publish a file that was written at `attempt(name)`."""
+        return publish(self.scope.root, written, self._stem(name), suffix, rows)
+
+    def publish_array(self, array: npt.NDArray[Any], name: str = "") -> Output:
+        """Publish an array as .npy."""
+        return publish_array(self.scope.root, self.directory, self._stem(name), array)
+
+    def publish_table(self, table: pa.Table, name: str = "") -> Output:
+        """Publish a table as Parquet."""
+        return publish_table(self.scope.root, self.directory, self._stem(name), table)
+
+    def _stem(self, name: str) -> str:
+        return f"{self.part.name}-{name}" if name else self.part.name
+
+
+def _unversioned(scope: Any) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Generic[S]):
+    """A row of a list of steps. Its functions are a module's, so that it can be sent to workers.
+
+    name: the one word of the command line, the folder, the bar and the record. unit: of what its parts count.
+    at: the place of its folder (`Scope.places`). temporary: only the next step that is not needs its files.
+    reads: the steps that its parts read, by name; `inputs` gives what else they are made from, with hashes.
+    plan: the parts, from committed files alone. Without one, the step is led by its own module, which commits
+    its records, for what is to be done depends on what was done.
+    run: makes one part. divisible: it can use several processes itself.
+    versions: of the code that decides the bytes. remake: whether a part of other versions or inputs is made
+    again; without, it stays (other versions) or is refused (other inputs). Temporary ones are made again.
+    forget: the record without what is forgotten; `None` where nothing in the files could be read.
+    """
+
+    name: str
+    unit: str
+    at: str
+    temporary: bool = False
+    reads: tuple[str, ...] = ()
+    inputs: Callable[[S], dict[str, str]] = _unversioned
+    plan: Callable[[S, Save], list[Part]] | None = None
+    run: Callable[[Task[S]], Made] | None = None
+    divisible: bool = False
+    versions: Callable[[S], dict[str, str]] = _unversioned
+    remake: Callable[[S, Part], bool] | None = None
+    forget: Callable[[Any, Record], Record] | None = None
+
+    def directory(self, scope: S) -> Path:
+        """The folder of its records and files."""
+        return scope.places[self.at] / self.name
+
+    def file(self, scope: S) -> Path:
+        """Its step file."""
+        return step_path(scope.places[self.at], self.name)
+
+    def is_whole(self, scope: S) -> bool:
+        """Whether all its parts are done."""
+        return self.file(scope).exists()
+
+
+class Executor(Protocol):
+    """Gets parts made, however and wherever."""
+
+    def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
+        """Make these parts of a planned step; `tick` is told of units."""
+
+
+@dataclass(frozen=True)
+class LocalPool:
+    """Processes of this machine."""
+
+    workers: int
+
+    def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
+        """Few parts would leave workers idle: then each is made by all, one part after the other."""
+        few = step.divisible and len(parts) < 4 * self.workers
+        workers, processes = (1, self.workers) if few else (self.workers, 1)
+        run_all(make_part, [(step, scope, name, processes) for name in parts], workers, tick)
+
+
+def run_steps(steps: Sequence[Step[S]], scope: S, execute: Executor, progress: Progress) -> None:
+    """Do some steps in order; of temporary ones only those whose files are still needed.
+
+    Their files go when the step that needs them is whole.
+    """
+    chain: list[Step[S]] = []
+    for step in steps:
+        chain.append(step)
+        if step.temporary:
+            continue
+        for each in [step] if step.is_whole(scope) else chain:
+            run_step(each, scope, execute, progress)
+        for each in chain[:-1]:
+            remove_step(each, scope)
+        chain = []
+
+
+def run_step(step: Step[S], scope: S, execute: Executor, progress: Progress) -> StepFile:
+    """Do a step, or what is left of it; returns its step file.
+
+    Raises DataError when it was made from other inputs.
+    """
+    inputs, versions = inputs_of(step, scope), step.versions(scope)
+    whole = load_step(step.file(scope)) if step.is_whole(scope) else None
+    if whole and whole.inputs == inputs and not _outdated(step, scope, whole, versions):
+        return whole
+    if whole and whole.inputs != inputs and not (step.remake or step.temporary):
+        raise made_from_others(step.file(scope), whole.inputs, inputs)
+    plan = plan_step(step, scope)
+    size = sum(part.size for part in plan.parts)
+    with progress(step.name, size or None, step.unit) as tick:
+        left = [part for part in plan.parts if _standing(step, scope, plan, part) is None]
+        tick(size - sum(part.size for part in left))
+        execute(step, scope, [part.name for part in left], tick)
+    return finish_step(step, scope, plan)
+
+
+def plan_step(step: Step[S], scope: S) -> Plan:
+    """The plan of a step: that which stands, or a new one."""
+    assert step.plan, step.name
+    path = _plan_path(step, scope)
+    inputs, versions = inputs_of(step, scope), step.versions(scope)
+    if path.exists():
+        plan = load(path, Plan, REMEDY)
+        if plan.inputs == inputs and plan.versions == versions:
+            return plan
+        path.unlink()
+    outputs: dict[str, Output] = {}
+
+    def save(name: str, array: npt.NDArray[Any]) -> None:
+        outputs[name] = publish_array(scope.root, path.parent, f"{step.name}.{name}", array)
+
+    parts = step.plan(scope, save)
+    plan = Plan(step=step.name, inputs=inputs, versions=versions, parts=parts, outputs=outputs)
+    write_once(path, dump(plan))
+    return plan
+
+
+def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) -> Record:
+    """Make one part of a planned step, unless it is done."""
+    assert step.run, step.name
+    plan = load(_plan_path(step, scope), Plan, REMEDY)
+    part = next(part for part in plan.parts if part.name == name)
+    if record := _standing(step, scope, plan, part):
+        tick(part.size)
+        return record
+    directory = step.directory(scope)
+    path = directory / f"{name}.json"
+    before = load_record(path) if path.exists() else None
+    made = step.run(
+        Task(
+            scope=scope,
+            part=part,
+            directory=directory,
+            planned=plan.outputs,
+            earlier=before,
+            processes=processes,
+            tick=tick,
+        )
+    )
+    record = Record(
+        step=step.name,
+        part=name,
+        inputs=plan.inputs,
+        outputs=made.outputs,
+        entered=made.entered,
+        passed=made.passed,
+        reasons=made.reasons,
+        versions=plan.versions,
+        notes=msgspec.to_builtins(made.notes) if made.notes else {},
+    )
+    return recommit(path, record) if before else commit(path, record)
+
+
+def finish_step(step: Step[S], scope: S, plan: Plan | None = None) -> StepFile:
+    """Write the step file of a step all of whose parts are done; the plan goes.
+
+    Without a plan all records of the folder are its parts.
+    """
+    directory, path = step.directory(scope), step.file(scope)
+    if plan:
+        records = [load_record(directory / f"{part.name}.json") for part in plan.parts]
+        inputs, versions = plan.inputs, plan.versions
+    else:
+        records = records_in(directory)
+        inputs, versions = inputs_of(step, scope), step.versions(scope)
+    content = sum_up(step.name, inputs, versions, records)
+    if step.remake or step.temporary:
+        replace(path, content)
+    else:
+        write_once(path, content)
+    if plan:
+        _remove_plan(step, scope, plan)
+    return load_step(path)
+
+
+def remove_step(step: Step[S], scope: S) -> None:
+    """Remove all files of a step; of several in turn, the latest first."""
+    step.file(scope).unlink(missing_ok=True)
+    shutil.rmtree(step.directory(scope), ignore_errors=True)
+    _plan_path(step, scope).unlink(missing_ok=True)
+
+
+def read_step(scope: Scope, name: str) -> StepFile:
+    """The file of a step, wherever in the scope it stands. Raises DataError when it is not finished."""
+    for place in scope.places.values():
+        path = step_path(place, name)
+        if path.exists():
+            return load_step(path)
+    raise DataError(f"{scope.root}: the step {name} is not finished; run the command again")
+
+
+def inputs_of(step: Step[S], scope: S) -> dict[str, str]:
+    """What the parts of a step are made from, with hashes: steps by the origin of their files."""
+    return {name: read_step(scope, name).origin for name in step.reads} | step.inputs(scope)
+
+
+def _standing(step: Step[S], scope: S, plan: Plan, part: Part) -> Record | None:
+    """The record of a part that need not be made."""
+    path = step.directory(scope) / f"{part.name}.json"
+    if not path.exists():
+        return None
+    record = load_record(path)
+    same = record.inputs == plan.inputs
+    if same and (record.versions == plan.versions or not step.remake):
+        return record
+    if step.temporary or (step.remake and step.remake(scope, part)):
+        return None
+    if not same:
+        raise made_from_others(path, record.inputs, plan.inputs)
+    return record
+
+
+def _outdated(step: Step[S], scope: S, whole: StepFile, versions: dict[str, str]) -> bool:
+    return step.remake is not None and any(
+        part.versions != versions and step.remake(scope, Part(name=part.part)) for part in whole.parts
+    )
+
+
+def _plan_path(step: Step[S], scope: S) -> Path:
+    place = scope.places[step.at].relative_to(scope.root)
+    return scope.root / "jobs" / place / f"{step.name}.plan.json"
+
+
+def _remove_plan(step: Step[S], scope: S, plan: Plan) -> None:
+    for output in plan.outputs.values():
+        (scope.root / output.path).unlink(missing_ok=True)
+    _plan_path(step, scope).unlink(missing_ok=True)
