@@ -1,25 +1,24 @@
 """Read dumps of Reddit submissions in every form they have taken since 2005.
 
 NDJSON, compressed or not (`decompress`). Nothing ends silently: what cannot be read is counted and described
-in a `Damage`, and everything before it is delivered. Memory: a few chunks and the longest line, and the
+in a `FileDamage`, and everything before it is delivered. Memory: a few chunks and the longest line, and the
 decompressor's window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
+from dataprep.store.file_damage import FileDamage
 
 LONGEST_LINE_BYTES = 64 << 20
 LARGEST_NUMBER = 1 << 40
 """Beyond it nothing is a score or a time; sums of millions of them still fit 64 bits."""
-EXAMPLES = 10
 NEWLINE = ord("\n")
 
 Number = int | float | str | None
@@ -46,36 +45,7 @@ class Submission(msgspec.Struct, gc=False):
     url: str | None = None
 
 
-@dataclass
-class Damage:
-    """What was wrong with one dump: lines that are no submission, and where reading had to stop."""
-
-    path: str
-    lines: int = 0
-    bad_lines: int = 0
-    examples: list[str] = field(default_factory=list)
-    stopped: str | None = None
-
-    def bad(self, reason: object) -> None:
-        self.bad_lines += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(f"line {self.lines:,}: {reason}")
-
-    def unusable(self, number: int, examples: list[str]) -> None:
-        """Count lines that could be read, but are no submissions all the same."""
-        self.bad_lines += number
-        self.examples = [*self.examples, *examples][:EXAMPLES]
-
-    @property
-    def why_nothing(self) -> str:
-        """Why a dump without any submission had none."""
-        if self.stopped:
-            return self.stopped
-        first = f", {self.examples[0]}" if self.examples else ""
-        return f"none of its {self.lines:,} lines is one{first}"
-
-
-def read_dump(path: Path, damage: Damage) -> Iterator[list[Submission]]:
+def read_dump(path: Path, damage: FileDamage) -> Iterator[list[Submission]]:
     """Yield the submissions of one dump in file order, many at once, and note in `damage` what was bad.
 
     Raises OSError when the file cannot be opened at all.
@@ -114,7 +84,7 @@ def true(value: Flag) -> bool:
 
 
 def _line_by_line(
-    block: bytes, decoder: msgspec.json.Decoder[Submission], damage: Damage
+    block: bytes, decoder: msgspec.json.Decoder[Submission], damage: FileDamage
 ) -> Iterator[Submission]:
     for line in block.removesuffix(b"\n").split(b"\n"):
         damage.lines += 1
@@ -123,10 +93,10 @@ def _line_by_line(
         try:
             yield decoder.decode(line)
         except (ValueError, RecursionError) as error:
-            damage.bad(error)
+            damage.note(f"line {damage.lines:,}", error)
 
 
-def _blocks(path: Path, damage: Damage) -> Iterator[bytes]:
+def _blocks(path: Path, damage: FileDamage) -> Iterator[bytes]:
     """Cut a dump into runs of whole lines; on a read error say where it was, after what could be read."""
     rest: list[bytes] = []
     rest_bytes = text_bytes = 0

@@ -11,7 +11,7 @@ import msgspec
 from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
-from dataprep.links.dumps import EXAMPLES, LARGEST_NUMBER, Submission, number, true
+from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
 
 REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
 MEDIA = frozenset(

@@ -1,4 +1,4 @@
-"""Stage `links`: from dumps of submissions to the URLs that enter the corpus in this increment.
+"""Step `links`: from dumps of submissions to the URLs that enter the corpus in this increment.
 
 Each submission ends in exactly one count: it makes a URL enter, it is merged into one that enters, or there
 is a reason why not. A URL enters in the increment in which it first reaches the bar and never leaves; what is
@@ -12,29 +12,42 @@ about 150 bytes a post.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import INDEX, Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.corpus.urls import POLICY_VERSION
 from dataprep.errors import DataError
 from dataprep.links.candidates import Candidates
-from dataprep.links.dumps import Damage, read_dump
+from dataprep.links.dumps import read_dump
 from dataprep.links.entry import enter
 from dataprep.links.index import URL, LinkIndex
 from dataprep.links.rules import Judge
 from dataprep.store.external_sort import ranges
+from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish, publish_table
 from dataprep.store.npy import ArrayWriter
-from dataprep.store.records import Record, commit, done, load_record
+from dataprep.store.pool import Tick
+from dataprep.store.records import (
+    Record,
+    StepFile,
+    commit,
+    finish_led,
+    load_step,
+    made_from_others,
+    origin,
+    step_path,
+)
 
-STAGE = "links"
+STEP = "links"
+VERSIONS = {"url_policy": str(POLICY_VERSION)}
 POST_BYTES = 1024
 """What a post takes in memory while its range is sorted and written; a URL of the index takes a quarter."""
 
@@ -48,66 +61,67 @@ class Part:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Callable[[int], None]) -> list[Record]:
-    """Run the stage over `dumps`; `tick` is told of submissions as they are read. Returns the parts' records.
+def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> StepFile:
+    """Do the step over `dumps`; `tick` is told of submissions as they are read.
 
-    The record of the index, in the corpus's `index/`, is written last and says that the stage is done. The
-    first part's record also counts the submissions that gave no link, and tells what was wrong with dumps.
+    Beside the parts with links stands the part `index`: all links after this increment. The first part's
+    record also counts the submissions that gave no link, and its notes tell what was wrong with dumps.
 
     Raises DataError when the increment was already made from other dumps, or a dump holds no submission.
     """
-    path = corpus.index_record(increment)
-    previous, previous_outputs = previous_index(corpus, increment)
-    inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)}
-    inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
-    if done(path, inputs):
-        records = increment.records(STAGE)
-        tick(sum(record.entered for record in records))
-        return records
+    previous, inputs = previous_index(corpus, increment)
+    inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)} | inputs
+    path = step_path(increment.path, STEP)
+    if path.exists():
+        whole = load_step(path)
+        if whole.inputs != inputs:
+            raise made_from_others(path, whole.inputs, inputs)
+        tick(sum(part.entered for part in whole.parts))
+        return whole
 
-    for stale in (increment.path / STAGE).glob("part-*.json"):
-        stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
-    damages = [Damage(str(dump)) for dump in dumps]
+    directory = increment.path / STEP
+    for stale in directory.glob("*.json"):
+        stale.unlink()  # of a call that was killed: nothing was made from it yet
+    damages = [FileDamage(str(dump)) for dump in dumps]
     forgotten = Forgotten.of(corpus.root)
-    with Candidates(increment.path / STAGE) as candidates:
+    with Candidates(directory) as candidates:
         for dump, damage in zip(dumps, damages, strict=True):
             judge, before = Judge(corpus.recipe.collect.links, forgotten), candidates.entered
             candidates.collect(read_dump(dump, damage), judge, tick)
             candidates.entered += damage.bad_lines
             candidates.reasons["bad_record"] += damage.bad_lines
-            damage.unusable(judge.bad, judge.examples)
+            damage.count(judge.bad, judge.examples)
             if candidates.entered - before == damage.bad_lines:
                 raise DataError(f"{dump}: holds no submission ({damage.why_nothing})")
         left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons
-        urls = attempt_path(path.parent, f"{increment.number:04d}-urls")
-        submissions = attempt_path(path.parent, f"{increment.number:04d}-submissions")
-        records = []
+        notes = InputNotes(damage=[damage for damage in damages if damage.found])
+        urls, submissions = (index_attempt(corpus, increment, name) for name in ("urls", "submissions"))
         with ArrayWriter(urls, URL) as url_index, ArrayWriter(submissions, np.uint64) as submission_index:
-            for part in _parts(corpus, increment, candidates, previous, url_index, submission_index):
-                first = not records
-                name = f"part-{len(records):05d}"
-                table = publish_table(corpus.root, increment.path / STAGE, name, pa.concat_tables(part.links))
+            parts = _parts(corpus, increment, candidates, previous, url_index, submission_index)
+            for number, part in enumerate(parts):
+                first = not number
+                name = f"part-{number:05d}"
+                table = publish_table(corpus.root, directory, name, pa.concat_tables(part.links))
                 counted = part.reasons + (reasons if first else Counter())
                 record = Record(
-                    stage=STAGE,
+                    step=STEP,
                     part=name,
                     inputs=inputs,
-                    outputs=[table],
+                    outputs={"links": table},
                     entered=part.posts + (left if first else 0),
                     passed=table.rows,
                     reasons={reason: n for reason, n in sorted(counted.items()) if n},
-                    versions={"url_policy": str(POLICY_VERSION)},
-                    notes={"dumps": [vars(damage) for damage in damages]} if first else {},
+                    versions=VERSIONS,
+                    notes=msgspec.to_builtins(notes) if first else {},
                 )
-                records.append(commit(increment.path / STAGE / f"{name}.json", record))
-    outputs = [
-        publish(corpus.root, urls, f"{increment.number:04d}-urls", ".npy", url_index.rows),
-        publish(
-            corpus.root, submissions, f"{increment.number:04d}-submissions", ".npy", submission_index.rows
-        ),
-    ]
-    commit(path, Record("index", path.stem, inputs, outputs, url_index.rows, url_index.rows))
-    return records
+                commit(directory / f"{name}.json", record)
+    return finish(
+        corpus,
+        increment,
+        inputs,
+        urls=publish_index(corpus, increment, "urls", urls, url_index.rows),
+        submissions=publish_index(corpus, increment, "submissions", submissions, submission_index.rows),
+    )
 
 
 def _parts(
@@ -148,38 +162,58 @@ def _bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.uint64]) -> npt.ND
     return (found & 1).astype(np.bool_)
 
 
-def commit_index(
-    corpus: Corpus, increment: Increment, inputs: dict[str, str], urls: Output | None = None
-) -> Record:
-    """Commit the index of an increment without submissions: the one before it, with other URLs if given.
+def finish(
+    corpus: Corpus,
+    increment: Increment,
+    inputs: dict[str, str],
+    urls: Output | None = None,
+    submissions: Output | None = None,
+) -> StepFile:
+    """Commit the index of an increment, and with it finish the step.
 
-    So every later increment finds its links, whatever kind of increment stands before it.
+    What is not given is that of the increment before, whose submissions, say, an import leaves as they are: so
+    every later increment finds its links, whatever kind of increment stands before it.
     """
-    path = corpus.index_record(increment)
-    _, previous = previous_index(corpus, increment)
+    before = corpus.before(increment)
+    index = corpus.index(before) if before else None
 
-    def empty(name: str, dtype: npt.DTypeLike) -> Output:
-        stem = f"{path.stem}-{name}"
-        written = attempt_path(path.parent, stem)
+    def standing(name: str, dtype: npt.DTypeLike) -> Output:
+        if index:
+            return index.outputs[name]
+        written = index_attempt(corpus, increment, name)
         with ArrayWriter(written, dtype):
             pass
-        return publish(corpus.root, written, stem, ".npy")
+        return publish_index(corpus, increment, name, written, 0)
 
-    outputs = [
-        urls or (previous[0] if previous else empty("urls", URL)),
-        previous[1] if previous else empty("submissions", np.uint64),
-    ]
-    rows = outputs[0].rows
-    return commit(path, Record("index", path.stem, inputs, outputs, rows, rows))
+    outputs = {
+        "urls": urls or standing("urls", URL),
+        "submissions": submissions or standing("submissions", np.uint64),
+    }
+    directory = increment.path / STEP
+    commit(
+        directory / f"{INDEX}.json",
+        Record(step=STEP, part=INDEX, inputs=inputs, outputs=outputs, versions=VERSIONS),
+    )
+    return finish_led(increment.path, STEP, inputs, VERSIONS)
 
 
-def previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, list[Output]]:
-    """The index that the increment before this one left, and the files that hold it."""
+def index_attempt(corpus: Corpus, increment: Increment, name: str) -> Path:
+    """Where an array of the index of an increment is written: `urls` or `submissions`."""
+    return attempt_path(corpus.root / INDEX, f"{increment.key}-{name}")
+
+
+def publish_index(corpus: Corpus, increment: Increment, name: str, written: Path, rows: int) -> Output:
+    """Publish what was written there."""
+    return publish(corpus.root, written, f"{increment.key}-{name}", ".npy", rows)
+
+
+def previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, dict[str, str]]:
+    """The index that the increment before this one left, and what it is called among inputs."""
     before = corpus.before(increment)
     if before is None:
-        return LinkIndex.empty(), []
-    path = corpus.index_record(before)
-    if not path.exists():
+        return LinkIndex.empty(), {}
+    index = corpus.index(before)
+    if index is None:
         raise DataError(f"{before.path}: links are not finished; run its command again")
-    urls, submissions = load_record(path).outputs
-    return LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path), [urls, submissions]
+    paths = (corpus.root / index.outputs[name].path for name in ("urls", "submissions"))
+    return LinkIndex.load(*paths), {f"{before.path.name}/{STEP}": origin(before.path, STEP)}

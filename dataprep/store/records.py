@@ -141,6 +141,20 @@ def sum_up(
     return dump(StepFile(step=step, inputs=inputs, versions=versions, parts=parts, origin=origin))
 
 
+def finish_led(
+    place: Path, step: str, inputs: dict[str, str], versions: dict[str, str] | None = None
+) -> StepFile:
+    """Write the step file of a step that its own module led: all records of its folder are its parts."""
+    path = step_path(place, step)
+    write_once(path, sum_up(step, inputs, versions or {}, records_in(place / step)))
+    return load_step(path)
+
+
+def origin(place: Path, step: str) -> str:
+    """The origin of a finished step: by that the steps made from it name it."""
+    return load_step(step_path(place, step)).origin
+
+
 def load_step(path: Path) -> StepFile:
     """Read a step file; its parts get back what they share. Raises DataError when it is damaged."""
     whole, digest = load_with_hash(path, StepFile, REMEDY)

@@ -45,7 +45,6 @@ from dataprep.store.records import (
     load_step,
     made_from_others,
     recommit,
-    records_in,
     step_path,
     sum_up,
 )
@@ -294,25 +293,18 @@ def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) ->
     return recommit(path, record) if before else commit(path, record)
 
 
-def finish_step(step: Step[S], scope: S, plan: Plan | None = None) -> StepFile:
-    """Write the step file of a step all of whose parts are done; the plan goes.
-
-    Without a plan all records of the folder are its parts.
-    """
+def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
+    """Write the step file of a step all of whose parts are done; the plan goes."""
     directory, path = step.directory(scope), step.file(scope)
-    if plan:
-        records = [load_record(directory / f"{part.name}.json") for part in plan.parts]
-        inputs, versions = plan.inputs, plan.versions
-    else:
-        records = records_in(directory)
-        inputs, versions = inputs_of(step, scope), step.versions(scope)
-    content = sum_up(step.name, inputs, versions, records)
+    records = [load_record(directory / f"{part.name}.json") for part in plan.parts]
+    content = sum_up(step.name, plan.inputs, plan.versions, records)
     if step.remake or step.temporary:
         replace(path, content)
     else:
         write_once(path, content)
-    if plan:
-        _remove_plan(step, scope, plan)
+    for output in plan.outputs.values():
+        (scope.root / output.path).unlink(missing_ok=True)
+    _plan_path(step, scope).unlink(missing_ok=True)
     return load_step(path)
 
 
@@ -363,8 +355,3 @@ def _plan_path(step: Step[S], scope: S) -> Path:
     place = scope.places[step.at].relative_to(scope.root)
     return scope.root / "jobs" / place / f"{step.name}.plan.json"
 
-
-def _remove_plan(step: Step[S], scope: S, plan: Plan) -> None:
-    for output in plan.outputs.values():
-        (scope.root / output.path).unlink(missing_ok=True)
-    _plan_path(step, scope).unlink(missing_ok=True)
