@@ -99,7 +99,16 @@ def bring(
 
     Raises DataError for files that cannot be read or differ from those that the increment was made of.
     """
-    increment = imports.run(corpus, name, kind, paths, fields, archive, workers, progress)
+    increment = imports.run(
+        corpus,
+        name,
+        kind=kind,
+        paths=paths,
+        fields=fields,
+        archive=archive,
+        workers=workers,
+        progress=progress,
+    )
     if not increment.closed:
         _extract(corpus, increment, workers, progress)
         score_documents(corpus, increment, workers, progress)

@@ -24,7 +24,7 @@ _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)"
 _ROUTE = re.compile(rf"{_HOST}:(\d*):{_HOST}:(\d*)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Route:
     """Requests to `host`:`port` go to `to_host`:`to_port`; what is empty or 0 matches or stays as it is."""
 
@@ -46,7 +46,7 @@ def parse_route(text: str) -> Route:
             f"--connect-to {text!r}: is not HOST1:PORT1:HOST2:PORT2, for example ::127.0.0.1:8080"
         )
     host, port, to_host, to_port = match.groups()
-    return Route(host.lower(), int(port or 0), to_host.lower(), int(to_port or 0))
+    return Route(host=host.lower(), port=int(port or 0), to_host=to_host.lower(), to_port=int(to_port or 0))
 
 
 def destination(host: str, port: int, routes: Sequence[Route]) -> tuple[str, int]:

@@ -94,9 +94,6 @@ class Attempt:
             status=visit.status,
             final_url=visit.final_url,
             content_type=page.content_type if page else "",
-            warc_file="",
-            warc_offset=0,
-            warc_length=0,
             etag=page.header("etag") if page else "",
             last_modified=page.header("last-modified") if page else "",
             detail=visit.detail,
@@ -109,7 +106,7 @@ class Attempt:
             archived = records(visit.exchanges, visit.target.original, digest, referred)
             warc = self._current_warc()
             start = warc.append(archived.members)
-            line = Line(fetch, warc.path.name, warc.end)
+            line = Line(fetch, warc=warc.path.name, end=warc.end)
             if twin:
                 line.fetch = fetch = replace(
                     fetch,

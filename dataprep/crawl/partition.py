@@ -36,6 +36,7 @@ def fetch_part(
     pages: Path,
     settings: CrawlSettings,
     tick: Callable[[Fetch], None],
+    *,
     watch: Watch | None = None,
     earlier: Iterable[Fetch] = (),
 ) -> list[Fetch]:
@@ -61,7 +62,7 @@ def fetch_part(
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
-        return _crawl(attempt, owners, targets, settings, tls, tick, watch)
+        return _crawl(attempt, owners, targets, settings, tls=tls, tick=tick, watch=watch)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -73,6 +74,7 @@ def _crawl(
     owners: Owners,
     targets: Sequence[Target],
     settings: CrawlSettings,
+    *,
     tls: ssl.SSLContext,
     tick: Callable[[Fetch], None],
     watch: Watch | None,
@@ -97,7 +99,7 @@ def _crawl(
             Client(settings, tls) as client,
             watch.following(queue, client) if watch else nullcontext(),
         ):
-            await crawl(queue, client, owners, attempt.stored, settings, done)
+            await crawl(queue, client, settings, owners=owners, stored=attempt.stored, done=done)
 
     with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run())

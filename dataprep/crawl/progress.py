@@ -118,7 +118,11 @@ class Watch:
     def _view(self, queue: Queue, client: Client, pace: _Pace, now: float) -> View:
         slowest = sorted(
             (
-                SlowSite(site.name, len(site.targets), (now - site.began) / site.taken)
+                SlowSite(
+                    name=site.name,
+                    left=len(site.targets),
+                    seconds_per_url=(now - site.began) / site.taken,
+                )
                 for site in queue.owned
                 if site.taken
             ),

@@ -141,13 +141,16 @@ class _Fetching:
         inputs, live = links, list[Output]()
         first, last = self._archives(number)
         if first:
-            asked = self._ask(first, number, ARCHIVE_FIRST, wanted, inputs, {})
+            asked = self._ask(first, number, ARCHIVE_FIRST, links=wanted, inputs=inputs, live={})
             missed = self._last_rows(asked, lambda outcome: outcome != "ok")
             targets = [target for target in wanted if target.url_key in missed]
             inputs = [*links, *asked]
         for hop in HOPS:
             title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
-            inputs = self._hop(f"round-{number:03d}-{hop}", title, partitions, targets, inputs, {}, gone=gone)
+            name = f"round-{number:03d}-{hop}"
+            inputs = self._hop(
+                name, title=title, cut=partitions, targets=targets, inputs=inputs, live={}, gone=gone
+            )
             live += inputs
             gone = []
             targets = [target for output in inputs for target in _moved(self.corpus, output)]
@@ -156,7 +159,7 @@ class _Fetching:
         if last:
             missed = self._last_rows(live, GONE.__contains__)
             dead = [target for target in wanted if target.url_key in missed]
-            self._ask(last, number, ARCHIVE_LAST, dead, live, missed)
+            self._ask(last, number, ARCHIVE_LAST, links=dead, inputs=live, live=missed)
         return self._committed() > before
 
     def _archives(self, number: int) -> tuple[str, str]:
@@ -174,16 +177,24 @@ class _Fetching:
         return "", settings.archive
 
     def _ask(
-        self, address: str, number: int, hop: int, links: list[Target], inputs: list[Output], live: Rows
+        self, address: str, number: int, hop: int, *, links: list[Target], inputs: list[Output], live: Rows
     ) -> list[Output]:
         """Ask an archive for links; one partition after the other, since all are of one site."""
         captures = [archive.capture(address, link) for link in links]
-        notes = {"archive": address}
-        return self._hop(f"round-{number:03d}-{hop}", "archive", slices, captures, inputs, live, notes)
+        return self._hop(
+            f"round-{number:03d}-{hop}",
+            title="archive",
+            cut=slices,
+            targets=captures,
+            inputs=inputs,
+            live=live,
+            notes={"archive": address},
+        )
 
     def _hop(
         self,
         name: str,
+        *,
         title: str,
         cut: Callable[[list[Target]], Iterator[list[Target]]],
         targets: list[Target],
@@ -209,7 +220,16 @@ class _Fetching:
         husks = [key for key in gone if key not in settled]
         for part in list(cut(rest)) or ([[]] if husks else []):
             path = self._path(name, len(tables))
-            record = self._part(path, part, made_from, live, notes or {}, watch, earlier, husks)
+            record = self._part(
+                path,
+                part,
+                inputs=made_from,
+                live=live,
+                notes=notes or {},
+                watch=watch,
+                earlier=earlier,
+                gone=husks,
+            )
             tables.append(record.outputs[0])
             husks = []
         return tables
@@ -221,6 +241,7 @@ class _Fetching:
         self,
         path: Path,
         targets: list[Target],
+        *,
         inputs: dict[str, str],
         live: Rows,
         notes: dict[str, str],
@@ -230,12 +251,12 @@ class _Fetching:
     ) -> Record:
         """Crawl one partition and commit its rows and WARC files."""
         root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
-        fetched = [Fetch("", key, "", REASON, 0, "", "", "", 0, 0, "", "", "") for key in gone]
+        fetched = [Fetch(url="", url_key=key, site="", outcome=REASON) for key in gone]
         if targets:
             from dataprep.crawl.partition import fetch_part  # with aiohttp, which only a crawl needs
 
             settings = archive.admitted(self.budget.settings, targets[0])
-            fetched += fetch_part(name, targets, pages, settings, watch.count, watch, earlier)
+            fetched += fetch_part(name, targets, pages, settings, watch.count, watch=watch, earlier=earlier)
         stored = str(pages.relative_to(root))
         rows = [_settled(row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
         table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))

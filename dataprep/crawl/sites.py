@@ -71,9 +71,10 @@ def by_site(targets: Iterable[Target], earlier: Iterable[tuple[str, str]]) -> li
 async def crawl(
     queue: Queue,
     client: Client,
+    settings: CrawlSettings,
+    *,
     owners: Owners,
     stored: Stored,
-    settings: CrawlSettings,
     done: Callable[[Visit], None],
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
@@ -109,7 +110,7 @@ async def crawl(
                 await own(site, ownership, pace)
             else:
                 for target in site.targets:
-                    done(Visit(target, "deferred", 0, target.url, "another process is at the site"))
+                    done(Visit.deferred(target, "another process is at the site"))
 
     async def own(site: Site, ownership: Ownership, pace: Pace) -> None:
         site.began = now()
@@ -128,11 +129,18 @@ async def crawl(
             target = site.targets.popleft()
             site.taken += 1
             if over():
-                done(Visit(target, "deferred", 0, target.url, "the time budget was used up"))
+                done(Visit.deferred(target, "the time budget was used up"))
             elif site.failures >= settings.site_failures:
-                done(Visit(target, "deferred", 0, target.url, "the site kept failing"))
+                done(Visit.deferred(target, "the site kept failing"))
             else:
-                result = await visit(target, client, pace, robots, stored, settings.max_redirects)
+                result = await visit(
+                    target,
+                    client,
+                    pace=pace,
+                    robots=robots,
+                    stored=stored,
+                    max_redirects=settings.max_redirects,
+                )
                 site.note(result.outcome)
                 done(result)
 

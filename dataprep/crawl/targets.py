@@ -20,7 +20,7 @@ class Target:
     original: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
     """How a target ended; a row of fetches/*.parquet.
 
@@ -36,12 +36,12 @@ class Fetch:
     url_key: bytes
     site: str
     outcome: str
-    status: int
-    final_url: str
-    content_type: str
-    warc_file: str
-    warc_offset: int
-    warc_length: int
-    etag: str
-    last_modified: str
-    detail: str
+    status: int = 0
+    final_url: str = ""
+    content_type: str = ""
+    warc_file: str = ""
+    warc_offset: int = 0
+    warc_length: int = 0
+    etag: str = ""
+    last_modified: str = ""
+    detail: str = ""

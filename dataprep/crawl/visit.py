@@ -15,36 +15,42 @@ from dataprep.crawl.robots import Robots
 from dataprep.crawl.targets import Target
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Visit:
     """What became of a target: its exchanges in order, the last of them the page if `outcome` is "ok"."""
 
     target: Target
     outcome: str
-    status: int
     final_url: str
+    status: int = 0
     detail: str = ""
     exchanges: list[Exchange] = field(default_factory=list)
 
+    @staticmethod
+    def deferred(target: Target, why: str) -> Visit:
+        """A target that is left for a later crawl, unasked."""
+        return Visit(target=target, outcome="deferred", final_url=target.url, detail=why)
+
 
 async def visit(
-    target: Target, client: Client, pace: Pace, robots: Robots, stored: Stored, max_redirects: int
+    target: Target, client: Client, *, pace: Pace, robots: Robots, stored: Stored, max_redirects: int
 ) -> Visit:
     """Fetch a target. Every failure is an outcome; nothing that a server does is raised."""
     url, exchanges = target.url, list[Exchange]()
     seen, follow = {url}, following(target)
+    ended = partial(Visit, target=target, exchanges=exchanges)
     try:
         while True:
             await robots.check(url)
             exchange = await pace.ask(partial(client.page, url, stored.at(url)))
             exchanges.append(exchange)
             if not exchange.location:
-                return Visit(target, "ok", exchange.status, url, exchanges=exchanges)
+                return ended(outcome="ok", status=exchange.status, final_url=url)
             onward = follow(url, exchange.location)
             client.refuse_inward(onward)
             client.refuse_forgotten(onward)
             if site_of(onward) != target.site:
-                return Visit(target, "moved", exchange.status, onward, exchanges=exchanges)
+                return ended(outcome="moved", status=exchange.status, final_url=onward)
             if onward in seen:
                 raise NotFetched("redirect_loop", f"back to {onward[:200]}", status=exchange.status)
             if len(exchanges) > max_redirects:
@@ -52,4 +58,4 @@ async def visit(
             seen.add(onward)
             url = onward
     except NotFetched as failure:
-        return Visit(target, failure.outcome, failure.status, url, failure.detail, exchanges)
+        return ended(outcome=failure.outcome, status=failure.status, final_url=url, detail=failure.detail)

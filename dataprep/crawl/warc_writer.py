@@ -32,12 +32,18 @@ _CONTENT_TYPES = {
 }
 HEAD_BYTES = 1 << 16
 """More than a record's own header ever takes; URLs are the longest that stands in it."""
-REFERRED = ("WARC-Record-ID", "WARC-Target-URI", "WARC-Date", "WARC-Payload-Digest")
+REFERRED = {
+    "record_id": "WARC-Record-ID",
+    "url": "WARC-Target-URI",
+    "date": "WARC-Date",
+    "digest": "WARC-Payload-Digest",
+}
+"""The header of a response record that holds each field of a Reference."""
 
 _END = b"\r\n\r\n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Records:
     """Gzip members to append to a WARC file, and where in them the last response lies (in bytes)."""
 
@@ -46,7 +52,7 @@ class Records:
     response_length: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """How a revisit record names the response record that holds its payload."""
 
@@ -88,14 +94,14 @@ def records(
         }
         last = hop == len(exchanges) - 1
         request, response, metadata = _exchange_records(
-            exchange, fields, digest if last else "", stored if last else None
+            exchange, fields, digest=digest if last else "", stored=stored if last else None
         )
         members += request
         offset = len(members)
         members += response
         length = len(members) - offset
         members += metadata
-    return Records(bytes(members), offset, length)
+    return Records(members=bytes(members), response_offset=offset, response_length=length)
 
 
 def reference(warc: Path, offset: int) -> Reference:
@@ -110,7 +116,7 @@ def reference(warc: Path, offset: int) -> Reference:
             head = member.decompress(file.read(HEAD_BYTES), HEAD_BYTES)
         lines = head.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
         named = dict(line.split(": ", 1) for line in lines)
-        return Reference(*(named[name] for name in REFERRED))
+        return Reference(**{field: named[header] for field, header in REFERRED.items()})
     except (OSError, ValueError, KeyError, IsalError) as error:  # type: ignore[misc]  # stub: an instance
         raise DataError(f"{warc}: no response record at byte {offset}: {error!r}") from None
 
@@ -121,7 +127,7 @@ def payload_digest(body: bytes) -> str:
 
 
 def _exchange_records(
-    exchange: Exchange, fields: dict[str, str], digest: str, stored: Reference | None
+    exchange: Exchange, fields: dict[str, str], *, digest: str, stored: Reference | None
 ) -> tuple[bytes, bytes, bytes]:
     """Request, response (or revisit) and metadata; `fields` stand in the metadata, if they say anything."""
     url, date = exchange.url, _date(exchange.started)

@@ -127,6 +127,7 @@ def fetch_part(
     number: int,
     plan: list[Wanted],
     archive: Archive,
+    *,
     inputs: dict[str, str],
     notes: dict[str, Any],
     tick: Callable[[int], None],
@@ -318,7 +319,11 @@ class _Members:
 def _missing(wanted: Wanted) -> Fetch:
     """The row of a link that the archive does not have."""
     return Fetch(
-        wanted.url, wanted.url_key, wanted.site, "not_in_archive", 0, wanted.url, "", "", 0, 0, "", "", ""
+        url=wanted.url,
+        url_key=wanted.url_key,
+        site=wanted.site,
+        outcome="not_in_archive",
+        final_url=wanted.url,
     )
 
 

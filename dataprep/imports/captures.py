@@ -22,7 +22,7 @@ CRAWLER = CrawlSettings()
 """Whose types of pages and whose name, for opt-outs, hold for captures, too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Capture:
     """A page that an archive holds; `time` is when it was captured, in seconds since 1970."""
 
@@ -64,7 +64,12 @@ def judged(record: WarcRecord, rules: Collect, forgotten: Forgotten = NOTHING) -
         return "opted_out"
     named = response.headers
     return Capture(
-        link, seconds(record.date), record.url, kind, named.get("etag", ""), named.get("last-modified", "")
+        link=link,
+        time=seconds(record.date),
+        url=record.url,
+        content_type=kind,
+        etag=named.get("etag", ""),
+        last_modified=named.get("last-modified", ""),
     )
 
 

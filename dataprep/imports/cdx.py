@@ -64,7 +64,7 @@ class Entry(msgspec.Struct, gc=False):
     timestamp: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A line that may be the page of some link."""
 
@@ -75,7 +75,7 @@ class Candidate:
     length: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """A link, and the byte range of its page in the archive; filename "" if the archive has none."""
 
@@ -231,7 +231,7 @@ def _candidate(line: bytes, decoder: msgspec.json.Decoder[Entry]) -> Candidate |
     offset, length = int(entry.offset), int(entry.length)
     if offset < 0 or length <= 0:
         raise ValueError(f"no byte range: {offset}, {length}")
-    return Candidate(link, _seconds(stamp), entry.filename, offset, length)
+    return Candidate(link=link, time=_seconds(stamp), filename=entry.filename, offset=offset, length=length)
 
 
 def _seconds(stamp: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from datetime import date as day
 from typing import Any
 
@@ -36,7 +36,7 @@ BYTE_ORDER_MARK = "\ufeff"
 """Stands before texts that once were files of their own."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fields:
     """Which columns of a JSONL or Parquet file are read; "" for none."""
 
@@ -64,6 +64,7 @@ class Row:
     """
 
     number: int
+    _: KW_ONLY
     text: str = ""
     url: str = ""
     title: str | None = None
@@ -86,8 +87,13 @@ def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
             return value.isoformat()
         return value if isinstance(value, str) else ""
 
-    title, date = found(fields.title) or None, found(fields.date) or None
-    return Row(number, found(fields.text), found(fields.url), title, date)
+    return Row(
+        number,
+        text=found(fields.text),
+        url=found(fields.url),
+        title=found(fields.title) or None,
+        date=found(fields.date) or None,
+    )
 
 
 def run_task(

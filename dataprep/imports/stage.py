@@ -34,6 +34,7 @@ KINDS = ("warc", "cdx", *READERS)
 def run(
     corpus: Corpus,
     name: str,
+    *,
     kind: str,
     paths: list[Path],
     fields: Fields,
@@ -56,17 +57,17 @@ def run(
     hashes = {each.name: digest for each, digest in zip(inputs, digests, strict=True)}
     increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
     options = asdict(fields) if kind in ("jsonl", "parquet") else {}
-    agree(increment, Import(kind, options, hashes))
+    agree(increment, Import(kind=kind, options=options, files=hashes))
     with locks.alone(increment.path):
         try:
             if kind == "warc":
-                _warc(corpus, increment, inputs, hashes, workers, progress)
+                _warc(corpus, increment, inputs, hashes, workers=workers, progress=progress)
             elif kind == "cdx":
                 if archive is None:
                     raise DataError(
                         f"{corpus.root}: where are the files that the index names? --base says it"
                     )
-                _cdx(corpus, increment, inputs, hashes, archive, workers, progress)
+                _cdx(corpus, increment, inputs, hashes, archive, workers=workers, progress=progress)
             else:
                 links.commit_index(corpus, increment, {})
                 parts = [(corpus, increment, task, READERS[kind], fields, hashes) for task in tasks]
@@ -92,6 +93,7 @@ def _warc(
     increment: Increment,
     inputs: list[Input],
     hashes: dict[str, str],
+    *,
     workers: int,
     progress: Progress,
 ) -> None:
@@ -159,6 +161,7 @@ def _cdx(
     inputs: list[Input],
     hashes: dict[str, str],
     archive: Archive,
+    *,
     workers: int,
     progress: Progress,
 ) -> None:
@@ -176,7 +179,9 @@ def _cdx(
         with progress("fetch", total, "links") as tick:
             for number, plan in enumerate(cdx.plan(corpus, increment)):
                 notes = {} if number else cdx.notes(increment)
-                byte_ranges.fetch_part(corpus, increment, number, plan, archive, made_from, notes, tick)
+                byte_ranges.fetch_part(
+                    corpus, increment, number, plan, archive, inputs=made_from, notes=notes, tick=tick
+                )
     entry.tidy(increment)
 
 

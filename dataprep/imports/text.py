@@ -27,6 +27,6 @@ def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Ro
             yield Row(1, loss="bad_record", detail=str(error))
             return
     try:
-        yield Row(1, content.decode())
+        yield Row(1, text=content.decode())
     except UnicodeDecodeError as error:
         yield Row(1, loss="not_utf8", detail=str(error))

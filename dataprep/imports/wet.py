@@ -26,4 +26,4 @@ def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Ro
             except UnicodeDecodeError as error:
                 yield Row(number, loss="not_utf8", detail=str(error))
             else:
-                yield Row(number, text, found.url, first_seen=seconds(found.date))
+                yield Row(number, text=text, url=found.url, first_seen=seconds(found.date))

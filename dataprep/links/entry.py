@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 """A URL that entered. url and first_seen are those of the post with which it reached the bar."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entered:
     """What became of a range: `links` (SCHEMA, sorted by key) enter, `urls` is the index after it.
 
@@ -92,11 +92,13 @@ def enter(posts: pa.Table, known: npt.NDArray[np.void], rules: Links, increment:
     }
     best = np.maximum.reduceat(scores, start) if len(start) else scores
     karma = after["karma"][url] if rules.karma_rule == "sum" else best[url]
-    return Entered(_links(posts, url_of, url, bar, karma), merged(known, rows, after), reasons)
+    links = _links(posts, url_of=url_of, url=url, bar=bar, karma=karma)
+    return Entered(links=links, urls=merged(known, rows, after), reasons=reasons)
 
 
 def _links(
     posts: pa.Table,
+    *,
     url_of: npt.NDArray[np.int64],
     url: npt.NDArray[np.int64],
     bar: npt.NDArray[np.int64],

@@ -29,7 +29,7 @@ _PLAIN_START = re.compile(r"https?://[a-z0-9.-]+/")
 """Scheme and host, when the host depends on nothing that follows them in a URL."""
 
 
-class Post(msgspec.Struct, gc=False):
+class Post(msgspec.Struct, gc=False, kw_only=True):
     """A submission that gives a link."""
 
     id: str
@@ -95,7 +95,15 @@ class Judge:
             elif not (-LARGEST_NUMBER < score < LARGEST_NUMBER and created > -LARGEST_NUMBER):
                 reasons.append(self._bad(submission))
             else:
-                posts.append(Post(submission.id, submission.subreddit or "", created, score, link))
+                posts.append(
+                    Post(
+                        id=submission.id,
+                        subreddit=submission.subreddit or "",
+                        created_utc=created,
+                        score=score,
+                        link=link,
+                    )
+                )
         return posts, reasons
 
     def _bad(self, submission: Submission) -> str:

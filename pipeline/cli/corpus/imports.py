@@ -72,7 +72,7 @@ def import_(
             name or files[0].resolve().name.split(".")[0],
             kind,
             files,
-            Fields(text_field, url_field, title_field, date_field),
+            Fields(text=text_field, url=url_field, title=title_field, date=date_field),
             archive,
             workers,
             progress,

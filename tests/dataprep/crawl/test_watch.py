@@ -39,7 +39,7 @@ def test_a_view_shows_queue_outcomes_pace_and_the_slowest_site_while_the_crawl_r
     targets = as_targets(*slow, site.html("http://waits.test/"))
     watch = Watch(views.append, "fetch", len(targets))
     one_owner = settings.model_copy(update={"concurrency": 1})
-    fetch_part("part", targets, tmp_path, one_owner, watch.count, watch)
+    fetch_part("part", targets, tmp_path, one_owner, watch.count, watch=watch)
 
     assert (views[0].done, views[0].total, views[0].time_left_s) == (0, 4, None)
     (view,) = held
@@ -61,7 +61,7 @@ def test_the_time_left_is_at_most_that_of_the_budget_and_the_deferred_are_counte
     watch = Watch(views.append, "fetch", len(targets))
     budget_s = 0.4
     limits = settings.model_copy(update={"delay_s": 0.05, "hours": budget_s / 3600})
-    fetch_part("part", targets, tmp_path, limits, watch.count, watch)
+    fetch_part("part", targets, tmp_path, limits, watch.count, watch=watch)
     assert all(view.time_left_s <= budget_s for view in views if view.time_left_s is not None)
     assert views[-1].deferred == 200 - views[-1].outcomes["ok"] > 0
 
@@ -73,6 +73,6 @@ def test_rows_of_an_earlier_run_are_counted_but_do_not_quicken_the_pace(
     fetch_part("part", targets, tmp_path, settings, lambda _: None)
     views: list[View] = []
     watch = Watch(views.append, "fetch", len(targets))
-    fetch_part("part", targets, tmp_path, settings, watch.count, watch)
+    fetch_part("part", targets, tmp_path, settings, watch.count, watch=watch)
     assert {view.done for view in views} == {20}
     assert {view.urls_per_s for view in views} == {0.0}
