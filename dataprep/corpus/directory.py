@@ -189,7 +189,9 @@ class Corpus:
         if not dropped:
             raise DataError(f"{self.root}: has no increment {name!r}; `outbound corpus status` lists them")
         for path in dropped:
-            shutil.rmtree(self.root / JOBS / "increments" / path.name.removeprefix(".dropped-"), ignore_errors=True)
+            shutil.rmtree(
+                self.root / JOBS / "increments" / path.name.removeprefix(".dropped-"), ignore_errors=True
+            )
             shutil.rmtree(path)
         return increments / dropped[0].name.removeprefix(".dropped-")
 

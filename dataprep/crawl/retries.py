@@ -1,6 +1,6 @@
 """The queue of `--retry-failed`: links whose fetch failed for a temporary reason, to be fetched once more.
 
-A closed increment never changes. What failed in it is fetched again by a later increment, whose `retries/`
+A closed increment never changes. What failed in it is fetched again by a later increment, whose `retry/`
 lists the links as they entered, with url_key, karma and submissions; from there on they are pages of that
 increment like any other, in corpus order, too. An increment that is still open lists its own failures, too.
 """
@@ -14,9 +14,9 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl.outcomes import is_temporary
 from dataprep.links.entry import SCHEMA
 from dataprep.store.files import publish_table, read_table
-from dataprep.store.records import Record, commit
+from dataprep.store.records import Record, commit, origin
 
-STAGE = "retries"
+STEP = "retry"
 
 
 def queue(corpus: Corpus, increment: Increment) -> Record:
@@ -27,30 +27,32 @@ def queue(corpus: Corpus, increment: Increment) -> Record:
     increments = [other for other in corpus.increments() if other.number <= increment.number]
     keys = pa.array(sorted(failing(corpus, increments)), pa.binary(16))
     found = [SCHEMA.empty_table()]
-    for record in [record for each in increments for record in each.records("links")]:
-        links = read_table(corpus.root, record.outputs[:1])
+    for output in [output for each in increments for output in each.outputs("links", "links")]:
+        links = read_table(corpus.root, [output])
         entered = links.filter(pc.field("url") != "")  # what was forgotten is empty
         found.append(entered.filter(pc.is_in(entered["url_key"], value_set=keys)))
     table = pa.concat_tables(found).sort_by("url_key")
-    stem = f"queue-{len(increment.records(STAGE)) + 1:03d}"
-    inputs = {
-        output.path: output.xxh3_128
-        for each in increments
-        for record in each.records("fetches")
-        for output in record.outputs[:1]
-    }
-    output = publish_table(corpus.root, increment.path / STAGE, stem, table)
-    count = table.num_rows
-    return commit(
-        increment.path / STAGE / f"{stem}.json", Record(STAGE, stem, inputs, [output], count, count)
+    name = f"queue-{len(increment.records(STEP)) + 1:03d}"
+    inputs = {f"{each.path.name}/fetch": origin(each.path, "fetch") for each in increments if each.closed}
+    if not increment.closed:
+        inputs |= {f"fetch/{record.part}": record.origin for record in increment.records("fetch")}
+    output = publish_table(corpus.root, increment.path / STEP, name, table)
+    record = Record(
+        step=STEP,
+        part=name,
+        inputs=inputs,
+        outputs={"links": output},
+        entered=table.num_rows,
+        passed=table.num_rows,
     )
+    return commit(increment.path / STEP / f"{name}.json", record)
 
 
 def failing(corpus: Corpus, increments: list[Increment]) -> set[bytes]:
     """The url_keys whose last fetch ended in a way that may be different next time."""
     failed: set[bytes] = set()
-    for record in [record for each in increments for record in each.records("fetches")]:
-        table = read_table(corpus.root, record.outputs[:1], ["url_key", "outcome"])
+    for output in [output for increment in increments for output in increment.outputs("fetch", "fetches")]:
+        table = read_table(corpus.root, [output], ["url_key", "outcome"])
         for key, outcome in zip(table["url_key"].to_pylist(), table["outcome"].to_pylist(), strict=True):
             (failed.add if is_temporary(outcome) else failed.discard)(key)
     return failed

@@ -1,4 +1,4 @@
-"""Stage `fetch`: the links of an increment, crawled to WARC, one partition of whole sites after the other.
+"""Step `fetch`: the links of an increment, crawled to WARC, one partition of whole sites after the other.
 
 A round takes a table of links: the increment's own, or a queue of what failed (`retries.py`). A redirect that
 leaves its site ends as `moved`; the new address is fetched in the next hop of the round, by the owner of the
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -31,9 +32,9 @@ from dataprep.crawl.targets import Fetch, Target
 from dataprep.errors import DataError
 from dataprep.links.rules import refused
 from dataprep.store.files import Output, hash_file, publish_table, read_table
-from dataprep.store.records import Record, commit, done
+from dataprep.store.records import Record, commit, done, finish_led, origin, step_path
 
-STAGE = "fetches"
+STEP = "fetch"
 PART_LINKS = 50_000
 """Links of a partition, about; a site is never split."""
 HOPS = range(1, 5)
@@ -63,6 +64,13 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArchiveNotes:
+    """Notes of a part whose pages were asked of an archive: its address."""
+
+    archive: str = ""
+
+
 Watching = Callable[[Increment], AbstractContextManager[Look]]
 """watching(increment) opens what shows a crawl, and gives the function that is handed each view of it."""
 
@@ -77,24 +85,33 @@ def run(
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
-    begun = increment.records(retries.STAGE)
-    closed = increment.closed or bool(increment.records("documents"))
+    begun = increment.parts(retries.STEP)
+    closed = step_path(increment.path, STEP).exists()
     if retry_failed and closed and not begun:
         raise DataError(
             f"{increment.path}: its pages are already extracted, so no more are fetched; what failed here is "
             "fetched again by the next increment: give --retry-failed when you add that"
         )
+    if closed:
+        return
     settings = settings.model_copy(update={"forgotten": Forgotten.of(corpus.root)})
     budget = _Budget(settings)
     with watching(increment) as look:
-        fetching = _Fetching(corpus, increment, budget, look, closed)
-        if not any(record.part.startswith("cdx-") for record in increment.records(STAGE)):  # by that door
-            fetching.round(0, [record.outputs[0] for record in increment.records("links")])
+        fetching = _Fetching(corpus, increment, budget, look)
+        if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # by that door
+            inputs = {"links": origin(increment.path, "links")}
+            fetching.round(0, increment.outputs("links", "links"), inputs)
         went_on = False
-        for number, record in enumerate(begun, start=1):
-            went_on = fetching.round(number, record.outputs[:1])
-        if retry_failed and not closed and not went_on and not budget.used_up:
-            fetching.round(len(begun) + 1, retries.queue(corpus, increment).outputs[:1])
+        for number, queue in enumerate(begun, start=1):
+            went_on = fetching.retry(number, queue)
+        if retry_failed and not went_on and not budget.used_up:
+            fetching.retry(len(begun) + 1, retries.queue(corpus, increment))
+
+
+def finish(increment: Increment) -> None:
+    """Finish the step, and `retry` with it: from now on the increment takes no more pages."""
+    for step in (retries.STEP, STEP):
+        finish_led(increment.path, step, {"links": origin(increment.path, "links")})
 
 
 class _Budget:
@@ -126,40 +143,43 @@ class _Fetching:
     increment: Increment
     budget: _Budget
     look: Look
-    closed: bool
 
-    def round(self, number: int, links: list[Output]) -> bool:
+    def retry(self, number: int, queue: Record) -> bool:
+        """Fetch the links of a queue, as `round` does."""
+        return self.round(number, [queue.outputs["links"]], {f"{retries.STEP}/{queue.part}": queue.origin})
+
+    def round(self, number: int, links: list[Output], inputs: dict[str, str]) -> bool:
         """Fetch tables of links and follow those that moved; False if all of that was done before.
 
-        An archive is asked for what the live sites did not give, or before them.
+        inputs: what the tables are called in records. An archive is asked for what the live sites did not
+        give, or before them.
         """
         before = self._committed()
         table = read_table(self.corpus.root, links, ["url", "url_key", "site", "first_seen"])
         everything = [Target(**row) for row in table.to_pylist()]
         gone = [target.url_key for target in everything if not target.url]
         wanted = targets = [target for target in everything if target.url]
-        inputs, live = links, list[Output]()
+        live = list[Output]()
         first, last = self._archives(number)
         if first:
             asked = self._ask(first, number, ARCHIVE_FIRST, links=wanted, inputs=inputs, live={})
             missed = self._last_rows(asked, lambda outcome: outcome != "ok")
             targets = [target for target in wanted if target.url_key in missed]
-            inputs = [*links, *asked]
         for hop in HOPS:
             title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
             name = f"round-{number:03d}-{hop}"
-            inputs = self._hop(
+            tables = self._hop(
                 name, title=title, cut=partitions, targets=targets, inputs=inputs, live={}, gone=gone
             )
-            live += inputs
+            live += tables
             gone = []
-            targets = [target for output in inputs for target in _moved(self.corpus, output)]
+            targets = [target for output in tables for target in _moved(self.corpus, output)]
             if not targets:
                 break
         if last:
             missed = self._last_rows(live, GONE.__contains__)
             dead = [target for target in wanted if target.url_key in missed]
-            self._ask(last, number, ARCHIVE_LAST, links=dead, inputs=live, live=missed)
+            self._ask(last, number, ARCHIVE_LAST, links=dead, inputs=inputs, live=missed)
         return self._committed() > before
 
     def _archives(self, number: int) -> tuple[str, str]:
@@ -169,15 +189,13 @@ class _Fetching:
         """
         settings = self.budget.settings
         if begun := self._records(number, ARCHIVE_FIRST):
-            return begun[0].notes["archive"], ""
-        if self.closed:
-            return "", ""
+            return begun[0].noted(ArchiveNotes).archive, ""
         if settings.archive_first and not self._records(number, HOPS.start):
             return settings.archive, ""
         return "", settings.archive
 
     def _ask(
-        self, address: str, number: int, hop: int, *, links: list[Target], inputs: list[Output], live: Rows
+        self, address: str, number: int, hop: int, *, links: list[Target], inputs: dict[str, str], live: Rows
     ) -> list[Output]:
         """Ask an archive for links; one partition after the other, since all are of one site."""
         captures = [archive.capture(address, link) for link in links]
@@ -188,7 +206,7 @@ class _Fetching:
             targets=captures,
             inputs=inputs,
             live=live,
-            notes={"archive": address},
+            notes=ArchiveNotes(archive=address),
         )
 
     def _hop(
@@ -198,9 +216,9 @@ class _Fetching:
         title: str,
         cut: Callable[[list[Target]], Iterator[list[Target]]],
         targets: list[Target],
-        inputs: list[Output],
+        inputs: dict[str, str],
         live: Rows,
-        notes: dict[str, str] | None = None,
+        notes: ArchiveNotes | None = None,
         gone: Sequence[bytes] = (),
     ) -> list[Output]:
         """Crawl the partitions of a hop that are not done; gives the tables of all of them.
@@ -209,12 +227,11 @@ class _Fetching:
         These (`gone`: their keys) get their rows with the first partition.
         """
         watch = Watch(self.look, title, len(targets))
-        made_from = {output.path: output.xxh3_128 for output in inputs}
         earlier = self._stored({target.site for target in targets})
         tables, settled = list[Output](), set[bytes]()
-        while record := done(self._path(name, len(tables)), made_from):
+        while record := done(self._path(name, len(tables)), inputs):
             watch.skip(Counter({"ok": record.passed, **record.reasons}))
-            tables.append(record.outputs[0])
+            tables.append(record.outputs["fetches"])
             settled.update(read_table(self.corpus.root, tables[-1:], ["url_key"])["url_key"].to_pylist())
         rest = [target for target in targets if target.url_key not in settled]
         husks = [key for key in gone if key not in settled]
@@ -223,19 +240,19 @@ class _Fetching:
             record = self._part(
                 path,
                 part,
-                inputs=made_from,
+                inputs=inputs,
                 live=live,
-                notes=notes or {},
+                notes=notes,
                 watch=watch,
                 earlier=earlier,
                 gone=husks,
             )
-            tables.append(record.outputs[0])
+            tables.append(record.outputs["fetches"])
             husks = []
         return tables
 
     def _path(self, name: str, place: int) -> Path:
-        return self.increment.path / STAGE / f"{name}-{place:05d}.json"
+        return self.increment.path / STEP / f"{name}-{place:05d}.json"
 
     def _part(
         self,
@@ -244,7 +261,7 @@ class _Fetching:
         *,
         inputs: dict[str, str],
         live: Rows,
-        notes: dict[str, str],
+        notes: ArchiveNotes | None,
         watch: Watch,
         earlier: list[Fetch],
         gone: list[bytes],
@@ -260,19 +277,29 @@ class _Fetching:
         stored = str(pages.relative_to(root))
         rows = [_settled(row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
         table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))
-        warcs = [_output(self.corpus, path) for path in sorted(pages.glob(f"{name}-*.warc.gz"))]
+        warcs = {
+            f"warc/{path.name}": _output(self.corpus, path)
+            for path in sorted(pages.glob(f"{name}-*.warc.gz"))
+        }
         reasons = Counter(each["outcome"] for each in rows)
         passed = reasons.pop("ok", 0)
         record = Record(
-            STAGE, name, inputs, [table, *warcs], len(rows), passed, dict(reasons), notes=dict(notes)
+            step=STEP,
+            part=name,
+            inputs=inputs,
+            outputs={"fetches": table, **warcs},
+            entered=len(rows),
+            passed=passed,
+            reasons=dict(reasons),
+            notes=msgspec.to_builtins(notes) if notes else {},
         )
         return commit(path, record)
 
     def _stored(self, sites: set[str]) -> list[Fetch]:
         """Pages of some sites that this increment has stored, and that came with a validator."""
         rows = []
-        for record in self.increment.records(STAGE):
-            table = read_table(self.corpus.root, record.outputs[:1])
+        for output in self.increment.outputs(STEP, "fetches"):
+            table = read_table(self.corpus.root, [output])
             rows += table.filter(
                 (pc.field("outcome") == "ok") & pc.field("site").isin(pa.array(sorted(sites), pa.string()))
             ).to_pylist()
@@ -295,10 +322,10 @@ class _Fetching:
     def _records(self, number: int, hop: int) -> list[Record]:
         """The partitions of a hop that are done."""
         prefix = f"round-{number:03d}-{hop}-"
-        return [record for record in self.increment.records(STAGE) if record.part.startswith(prefix)]
+        return [record for record in self.increment.records(STEP) if record.part.startswith(prefix)]
 
     def _committed(self) -> int:
-        return len(self.increment.records(STAGE))
+        return len(self.increment.records(STEP))
 
 
 def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
@@ -308,8 +335,8 @@ def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     unsettled: dict[bytes, str] = {}
-    for record in [record for each in increments for record in each.records(STAGE)]:
-        table = read_table(corpus.root, record.outputs[:1], ["url_key", "outcome"])
+    for output in [output for increment in increments for output in increment.outputs(STEP, "fetches")]:
+        table = read_table(corpus.root, [output], ["url_key", "outcome"])
         for key, outcome in zip(table["url_key"].to_pylist(), table["outcome"].to_pylist(), strict=True):
             counts[outcome] += 1
             if earlier := unsettled.pop(key, None):
@@ -355,7 +382,8 @@ def _settled(row: dict[str, Any], live: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _output(corpus: Corpus, file: Path) -> Output:
-    return Output(str(file.relative_to(corpus.root)), file.stat().st_size, hash_file(file))
+    name = str(file.relative_to(corpus.root))
+    return Output(path=name, bytes=file.stat().st_size, xxh3_128=hash_file(file))
 
 
 def _moved(corpus: Corpus, fetched: Output) -> Iterator[Target]:

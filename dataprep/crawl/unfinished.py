@@ -19,7 +19,7 @@ def journals(increment: Increment) -> dict[Path, list[Line]]:
 
     They and their WARC files are cut to these, as the next attempt would: nobody may crawl meanwhile.
     """
-    done = {record.part for record in increment.records(rounds.STAGE)}
+    done = {record.part for record in increment.parts(rounds.STEP)}
     return {
         path: adopted(path.parent, match["part"], int(match["attempt"]))
         for path in sorted((increment.path / "pages").glob("*.journal"))
@@ -28,7 +28,7 @@ def journals(increment: Increment) -> dict[Path, list[Line]]:
 
 
 def fetches(increment: Increment, root: Path) -> tuple[list[str], pa.Table]:
-    """The WARC files of these partitions, relative to the corpus, and their rows as in `fetches`."""
+    """The WARC files of these partitions, relative to the corpus, and their rows as in `fetch`."""
     lines = [line for each in journals(increment).values() for line in each]
     pages = str((increment.path / "pages").relative_to(root))
     files = sorted({f"{pages}/{line.warc}" for line in lines if line.warc})

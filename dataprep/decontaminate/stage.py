@@ -6,15 +6,15 @@ documents that it occurs in, in corpus order, and is ignored from the one on tha
 them. (The paper ignores such n-grams everywhere, which would let later increments change earlier ones.) So
 only the past decides, and an incremental build keeps what a one-shot build keeps.
 
-The n-grams are derived from the sets once a build, and stay in it. Each increment then takes two passes: the
-occurrences in its partitions are found in parallel, then counted in corpus order. Memory of finding: the
-n-grams (about 45 bytes each, of which 25 are mapped) and a batch of documents; of counting: 40 bytes an
-occurrence in the increment and 4 an n-gram.
+Step `ngrams` derives the n-grams from the sets once a build, and they stay in it. Each increment then takes
+two passes: `occurrences` finds those in its partitions in parallel, `decontaminate` counts them in corpus
+order. Memory of finding: the n-grams (about 45 bytes each, of which 25 are mapped) and a batch of documents;
+of counting: 40 bytes an occurrence in the increment and 4 an n-gram.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.corpus import evalsets
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Build, Corpus, Decisions, Increment
 from dataprep.corpus.recipe import Decontaminate
 from dataprep.errors import DataError
 from dataprep.selection import kept
 from dataprep.selection.thresholds import KEPT
-from dataprep.store.files import Output, publish_array, publish_table, read_table
+from dataprep.store.files import Output, read_table
 from dataprep.store.npy import mapped
-from dataprep.store.records import Record, commit, done, load_record
+from dataprep.store.records import load_step, origin, step_path
+from dataprep.store.step import Made, Part, Save, Task, read_step
 from dataprep.text import ngrams
 from dataprep.text.ngrams import Grams
 
-SETS, HITS, STEP = "evals", "hits", "clean"
+NGRAMS, STEP = "ngrams", "decontaminate"
 CONTAMINATED = "contaminated"
 
 OCCURRENCES = pa.schema([(name, pa.int64()) for name in ("order", "gram", "start", "end", "characters")])
@@ -74,35 +75,43 @@ def cut(hits: list[Span], characters: int, rules: Decontaminate) -> list[Span]:
     return pieces if end >= characters else [*pieces, (end, characters)]
 
 
-def prepare(corpus: Corpus, build: Build) -> Record:
-    """Derive the n-grams of the recipe's evaluation sets, once a build; later the sets may be gone.
+def evaluation_sets(scope: Decisions) -> dict[str, str]:
+    """The files of the recipe's evaluation sets, with their hashes. Later the sets may be gone.
 
-    Raises DataError when the sets are not, or no longer, those that the recipe was made with.
+    Raises DataError when they are not, or no longer, those that the recipe was made with.
     """
-    rules = _rules(corpus)
+    rules = _rules(scope.corpus)
     sets = Path(rules.sets)
-    path = _derived(build)
-    record = load_record(path) if path.exists() else None
-    if record is None or sets.is_dir():
-        hashes = evalsets.hashes(sets)
-        if evalsets.content(hashes) != rules.content:
-            raise _changed(corpus, sets, record, hashes)
-    return record or commit(path, _derive(corpus, build, hashes))
+    path = step_path(scope.build.path, NGRAMS)
+    derived = load_step(path).inputs if path.exists() else None
+    if derived is not None and not sets.is_dir():
+        return derived
+    hashes = evalsets.hashes(sets)
+    if evalsets.content(hashes) != rules.content:
+        raise _changed(scope.corpus, sets, derived, hashes)
+    return hashes
 
 
-def _changed(corpus: Corpus, sets: Path, record: Record | None, hashes: dict[str, str]) -> DataError:
-    before = record.inputs if record else {}
-    names = sorted(dict(before.items() ^ hashes.items())) if record else []
+def _changed(
+    corpus: Corpus, sets: Path, before: dict[str, str] | None, hashes: dict[str, str]
+) -> DataError:
+    names = sorted(dict(before.items() ^ hashes.items())) if before else []
     return DataError(
         f"{sets}: the evaluation sets have changed since the recipe was made ({', '.join(names[:5])}); "
         f"put them back, or make a build with these by `outbound corpus select {corpus.root} "
         f"decontaminate.sets={sets}`"
-        + ("; or move them away, as the build holds its own n-grams" if record else "")
+        + ("; or move them away, as the build holds its own n-grams" if before else "")
     )
 
 
-def _derive(corpus: Corpus, build: Build, hashes: dict[str, str]) -> Record:
-    rules = _rules(corpus)
+def plan_ngrams(scope: Decisions, save: Save) -> list[Part]:
+    """One part, for the whole build."""
+    return [Part(name="all")]
+
+
+def run_ngrams(task: Task[Decisions]) -> Made:
+    """Derive the n-grams of the evaluation sets."""
+    rules = _rules(task.scope.corpus)
     texts: list[str] = []
     set_of_text: list[int] = []
     for number, path in enumerate(evalsets.files(Path(rules.sets)).values()):
@@ -120,38 +129,44 @@ def _derive(corpus: Corpus, build: Build, hashes: dict[str, str]) -> Record:
         "bounds": found.bounds,
         "sets": set_of_gram,
     }
-    outputs = [publish_array(corpus.root, build.path / SETS, stem, array) for stem, array in arrays.items()]
-    return Record(
-        stage=SETS,
-        part="grams",
-        inputs=hashes,
-        outputs=outputs,
+    task.tick(len(texts))
+    return Made(
+        outputs={name: task.publish_array(array, name) for name, array in arrays.items()},
         entered=len(texts),
         passed=long,
         reasons={"too_short": len(texts) - long} if long < len(texts) else {},
-        versions={"grams": ngrams.VERSION},
     )
 
 
-def find_part(
-    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
-) -> Record:
+def versions(scope: Decisions) -> dict[str, str]:
+    """What decides which n-grams a text has."""
+    return {"ngrams": ngrams.VERSION}
+
+
+def counts_before(scope: Decisions) -> dict[str, str]:
+    """What the increments before this one left, as an input."""
+    before = _before(scope)
+    if before is None:
+        return {}
+    return {f"{before.path.name}/{STEP}": origin(scope.build.of(before), STEP)}
+
+
+def plan_occurrences(scope: Decisions, save: Save) -> list[Part]:
+    """A part for each partition of documents, of its name."""
+    return [Part(name=part.part) for part in scope.increment.parts("extract")]
+
+
+def run_occurrences(task: Task[Decisions]) -> Made:
     """Find the n-grams in the kept documents of one partition, but for those that are common already."""
-    part = f"{increment.number:04d}-{number:05d}"
-    path = build.path / HITS / f"{part}.json"
-    documents = increment.records("documents")[number]
-    derived, before = load_record(_derived(build)), _counts_before(build, increment)
-    sources = [*documents.outputs[:1], kept.verdicts(build, increment).outputs[0], *derived.outputs, *before]
-    inputs = {output.path: output.xxh3_128 for output in sources}
-    if record := done(path, inputs):
-        tick(record.passed)
-        return record
+    scope, corpus = task.scope, task.scope.corpus
+    parts = scope.increment.parts("extract")
+    number = [part.part for part in parts].index(task.part.name)
     rules = _rules(corpus)
-    table = _load(corpus, derived, rules.ngram)
-    uncommon = _load_counts(corpus, before, len(table)) < rules.common
-    rows = kept.kept_rows(corpus, build, increment)
+    table = _load(scope, rules.ngram)
+    uncommon = _load_counts(scope, len(table)) < rules.common
+    rows = kept.kept_rows(scope)
     rows = rows[rows["part"] == number]
-    texts = kept.chosen(corpus.root / documents.outputs[0].path, rows["row"], ["text"])
+    texts = kept.chosen(corpus.root / parts[number].outputs["documents"].path, rows["row"], ["text"])
     found = []
     for first, batch in ngrams.batches(chain.from_iterable(each["text"].to_pylist() for each in texts)):
         words = ngrams.words(batch)
@@ -172,35 +187,41 @@ def find_part(
                 schema=OCCURRENCES,
             )
         )
-        tick(len(batch))
+        task.tick(len(batch))
     hits = pa.concat_tables([OCCURRENCES.empty_table(), *found])
-    output = publish_table(corpus.root, build.path / HITS, part, hits)
-    return commit(path, Record(HITS, part, inputs, [output], len(rows), len(rows)))
+    return Made(outputs={"occurrences": task.publish_table(hits)}, entered=len(rows), passed=len(rows))
 
 
-def clean_increment(corpus: Corpus, build: Build, increment: Increment) -> Record:
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Notes of an increment: how many documents were cut and kept, and how many met each evaluation set."""
+
+    cut: int = 0
+    documents_by_set: dict[str, int] = field(default_factory=dict)
+
+
+def plan(scope: Decisions, save: Save) -> list[Part]:
+    """One part."""
+    return [Part(name="all", size=sum(part.entered for part in read_step(scope, "occurrences").parts))]
+
+
+def run(task: Task[Decisions]) -> Made:
     """Count the occurrences of an increment in corpus order, and cut the documents."""
-    part = f"{increment.number:04d}"
-    path = build.path / STEP / f"{part}.json"
-    verdicts = kept.verdicts(build, increment)
-    hits = [record for record in build.records(HITS) if record.part.startswith(f"{part}-")]
-    derived, before = load_record(_derived(build)), _counts_before(build, increment)
-    sources = [verdicts.outputs[0], *before, *(output for record in hits for output in record.outputs)]
-    inputs = {output.path: output.xxh3_128 for output in sources}
-    if record := done(path, inputs):
-        return record
+    scope, corpus = task.scope, task.scope.corpus
+    found, derived = read_step(scope, "occurrences"), read_step(scope, NGRAMS)
     rules = _rules(corpus)
-    sets = mapped(corpus.root / derived.outputs[4].path)
-    counts = np.array(_load_counts(corpus, before, len(sets)))
-    table = read_table(corpus.root, [o for r in hits for o in r.outputs], OCCURRENCES.names).cast(OCCURRENCES)
+    sets = mapped(corpus.root / derived.parts[0].outputs["sets"].path)
+    counts = np.array(_load_counts(scope, len(sets)))
+    table = read_table(corpus.root, found.outputs("occurrences"), OCCURRENCES.names).cast(OCCURRENCES)
     order, gram, start, end, characters = (table[name].to_numpy() for name in OCCURRENCES.names)
     removed = count(order, gram, counts, rules.common)
 
     places = np.flatnonzero(removed)
     places = places[np.lexsort((start[places], order[places]))]
     touched, first = np.unique(order[places], return_index=True)
-    documents = read_table(corpus.root, verdicts.outputs[:1], ["doc_id", "part", "row"]).take(touched)
-    rows, entered = [], sum(record.passed for record in hits)
+    verdicts = read_table(corpus.root, [kept.verdicts_of(scope)], ["doc_id", "part", "row"])
+    documents = verdicts.take(touched)
+    rows, entered = [], sum(part.passed for part in found.parts)
     for row, of_document in zip(documents.to_pylist(), np.split(places, first[1:]), strict=False):
         spans = list(zip(start[of_document].tolist(), end[of_document].tolist(), strict=True))
         pieces = cut(spans, int(characters[of_document[0]]), rules)
@@ -215,45 +236,36 @@ def clean_increment(corpus: Corpus, build: Build, increment: Increment) -> Recor
             }
         )
     contaminated = sum(row["verdict"] == CONTAMINATED for row in rows)
-    directory = build.path / STEP
-    outputs = [
-        publish_table(corpus.root, directory, part, pa.Table.from_pylist(rows, schema=SCHEMA)),
-        publish_array(corpus.root, directory, f"{part}-counts", counts),
-    ]
     named = dict(enumerate(derived.inputs))
     by_set = np.unique(np.stack([sets[gram[places]], order[places]]), axis=1)[0]
-    return commit(
-        path,
-        Record(
-            stage=STEP,
-            part=part,
-            inputs=inputs,
-            outputs=outputs,
-            entered=entered,
-            passed=entered - contaminated,
-            reasons={CONTAMINATED: contaminated} if contaminated else {},
-            versions={"grams": ngrams.VERSION},
-            notes={
-                "cut": len(rows) - contaminated,
-                "documents_by_set": {
-                    named[int(number)]: int(n)
-                    for number, n in zip(*np.unique(by_set, return_counts=True), strict=True)
-                },
+    task.tick(entered)
+    return Made(
+        outputs={
+            "cut": task.publish_table(pa.Table.from_pylist(rows, schema=SCHEMA)),
+            "counts": task.publish_array(counts, "counts"),
+        },
+        entered=entered,
+        passed=entered - contaminated,
+        reasons={CONTAMINATED: contaminated} if contaminated else {},
+        notes=Cut(
+            cut=len(rows) - contaminated,
+            documents_by_set={
+                named[int(number)]: int(n)
+                for number, n in zip(*np.unique(by_set, return_counts=True), strict=True)
             },
         ),
     )
 
 
-def outputs(build: Build, increment: Increment) -> list[Output]:
+def tables(build: Build, increment: Increment) -> list[Output]:
     """The table of an increment's cut documents (SCHEMA); none in a build that is not decontaminated."""
-    part = f"{increment.number:04d}"
-    return [record.outputs[0] for record in build.records(STEP) if record.part == part]
+    return [part.outputs["cut"] for part in build.parts(STEP, increment)]
 
 
-def pieces(corpus: Corpus, build: Build, increment: Increment) -> dict[tuple[int, int], list[Span]]:
+def pieces(scope: Decisions) -> dict[tuple[int, int], list[Span]]:
     """What is left of the documents that were cut, by (part, row); of contaminated ones nothing."""
     columns = ["part", "row", "pieces"]
-    rows = read_table(corpus.root, outputs(build, increment), columns).to_pylist()
+    rows = read_table(scope.root, tables(scope.build, scope.increment), columns).to_pylist()
     return {(row["part"], row["row"]): [(start, end) for start, end in row["pieces"]] for row in rows}
 
 
@@ -278,10 +290,6 @@ def count(
     return removed
 
 
-def _derived(build: Build) -> Path:
-    return build.path / SETS / "grams.json"
-
-
 def _rules(corpus: Corpus) -> Decontaminate:
     rules = corpus.recipe.select.decontaminate
     if rules is None:
@@ -289,17 +297,19 @@ def _rules(corpus: Corpus) -> Decontaminate:
     return rules
 
 
-def _load(corpus: Corpus, derived: Record, n: int) -> Grams:
-    return Grams(n, *(mapped(corpus.root / output.path) for output in derived.outputs[:4]))
+def _load(scope: Decisions, n: int) -> Grams:
+    outputs = read_step(scope, NGRAMS).parts[0].outputs
+    names = ("hashes", "first", "letters", "bounds")
+    return Grams(n, *(mapped(scope.root / outputs[name].path) for name in names))
 
 
-def _counts_before(build: Build, increment: Increment) -> list[Output]:
-    """The counts that the increment before this one left, if there is one."""
-    earlier = [record for record in build.records(STEP) if record.part < f"{increment.number:04d}"]
-    return [earlier[-1].outputs[1]] if earlier else []
+def _before(scope: Decisions) -> Increment | None:
+    return scope.corpus.before(scope.increment)
 
 
-def _load_counts(corpus: Corpus, outputs: list[Output], number: int) -> npt.NDArray[np.uint32]:
-    for output in outputs:
-        return mapped(corpus.root / output.path)
-    return np.zeros(number, np.uint32)
+def _load_counts(scope: Decisions, number: int) -> npt.NDArray[np.uint32]:
+    """The counts that the increment before this one left."""
+    before = _before(scope)
+    if before is None:
+        return np.zeros(number, np.uint32)
+    return mapped(scope.root / scope.build.parts(STEP, before)[0].outputs["counts"].path)

@@ -1,4 +1,4 @@
-"""Stage `extract`: from fetched pages to documents with text.
+"""Step `extract`: from fetched pages to documents with text.
 
 A partition is a run of fetched pages, in the order of the WARC files, of about the recipe's `partition_mb`.
 Each page becomes a document or one counted reason, under which the record's notes name it by its url_key.
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 from unicodedata import unidata_version
@@ -22,14 +23,13 @@ import pyarrow as pa
 import xxhash
 
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.extract.sandbox import Limits, Misbehaved, Sandboxes
-from dataprep.score import stage as score
-from dataprep.store.files import publish_table, read_table
-from dataprep.store.npy import fixed_width
-from dataprep.store.records import Record, commit, done, recommit
+from dataprep.store.files import read_table
+from dataprep.store.npy import fixed_width, mapped
+from dataprep.store.step import Made, Part, Save, Task
 
-STAGE = "documents"
+STEP = "extract"
 VERSION = 1
 """Raised by every change of ours to what a page's text is."""
 
@@ -64,19 +64,19 @@ sandboxes = Sandboxes("dataprep.extract.page_text:in_sandbox")
 
 
 PLACE = np.dtype([("record", "<u4"), ("row", "<u4")])
-"""Where a fetched page stands: which of the records of `fetches`, which row of its table."""
+"""Where a fetched page stands: which of the parts of `fetch`, which row of its table."""
 PAGE = np.dtype([("key", ">u8", 2), ("file", "<u4"), ("offset", "<i8"), ("length", "<i8"), ("place", PLACE)])
 
 Places = npt.NDArray[np.void]
 
 
-def plan(corpus: Corpus, increment: Increment) -> list[Places]:
-    """The PLACEs of each partition's pages: in WARC order, cut where `partition_mb` is full.
+def plan(scope: Facts, save: Save) -> list[Part]:
+    """The runs of pages: in WARC order, cut where `partition_mb` is full. `places` holds the PLACE of each.
 
     A link that was fetched twice has the page of the last time. Links that share a record of a WARC file
     stand in the order in which they were first fetched.
     """
-    pages = _fetched(corpus, increment)
+    pages = _fetched(scope.corpus, scope.increment)
     if not len(pages):
         return []
     by_key = np.lexsort((pages["key"][:, 1], pages["key"][:, 0]))  # stable: those of a key in their order
@@ -84,23 +84,25 @@ def plan(corpus: Corpus, increment: Increment) -> list[Places]:
     changes = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1))
     first, last = by_key[np.append(0, changes + 1)], by_key[np.append(changes, len(pages) - 1)]
     order = last[np.lexsort((first, pages["offset"][last], pages["file"][last]))]
-    places, ends = pages["place"][order], np.cumsum(pages["length"][order])
-    limit = math.ceil(corpus.recipe.collect.partition_mb * 1e6)
-    parts: list[Places] = []
+    save("places", pages["place"][order])
+    ends = np.cumsum(pages["length"][order])
+    limit = math.ceil(scope.corpus.recipe.collect.partition_mb * 1e6)
+    parts: list[Part] = []
     start = before = 0
-    while start < len(places):
+    while start < len(order):
         end = int(np.searchsorted(ends, before + limit)) + 1
-        parts.append(places[start:end])
+        run = {"start": start, "end": min(end, len(order))}
+        parts.append(Part(name=f"part-{len(parts):05d}", size=run["end"] - start, spec=run))
         start, before = end, int(ends[min(end, len(ends)) - 1])
     return parts
 
 
 def _fetched(corpus: Corpus, increment: Increment) -> npt.NDArray[np.void]:
-    """All rows of `fetches` that brought a page, as PAGEs; `file` is the rank of the file's name."""
+    """All rows of `fetch` that brought a page, as PAGEs; `file` is the rank of the file's name."""
     files: dict[str, int] = {}
     found = [np.empty(0, PAGE)]
-    for number, record in enumerate(increment.records("fetches")):
-        table = read_table(corpus.root, record.outputs[:1], FETCHED)
+    for number, output in enumerate(increment.outputs("fetch", "fetches")):
+        table = read_table(corpus.root, [output], FETCHED)
         rows = np.flatnonzero(pa.compute.equal(table["outcome"], "ok").to_numpy())
         table = table.take(pa.array(rows))
         pages = np.empty(len(rows), PAGE)
@@ -117,78 +119,68 @@ def _fetched(corpus: Corpus, increment: Increment) -> npt.NDArray[np.void]:
     return whole
 
 
-def run_part(
-    corpus: Corpus,
-    increment: Increment,
-    number: int,
-    places: Places,
-    children: int,
-    tick: Callable[[int], None],
-) -> Record:
-    """Extract one partition of `plan` by so many children at once; `tick` is told of pages.
-
-    What other versions extracted is replaced, and its scores go with it. So none but an unfinished increment
-    is given here: a closed one keeps the documents of its time.
-    """
-    part = f"part-{number:05d}"
-    path = increment.path / STAGE / f"{part}.json"
-    inputs = {
-        output.path: output.xxh3_128
-        for stage in ("links", "retries", "fetches")
-        for record in increment.records(stage)
-        for output in record.outputs
-        if output.path.endswith(".parquet")
-    }
-    earlier, now = done(path, inputs), versions()
-    # what was forgotten is remembered by its row, so the rows of such a partition stay as they are
-    if earlier and (earlier.versions == now or tombstones.shingles(corpus.root, increment.number, number)):
-        tick(earlier.entered)
-        return earlier
-    pages = _pages(corpus, increment, places)
+def run(task: Task[Facts]) -> Made:
+    """Extract one run of pages, by `task.processes` children at once."""
+    corpus, increment = task.scope.corpus, task.scope.increment
+    places = mapped(corpus.root / task.planned["places"].path)
+    pages = _pages(corpus, increment, places[task.part.spec["start"] : task.part.spec["end"]])
     links = _links(corpus, increment, {page["url_key"] for page in pages})
     rows, lost = [], defaultdict[str, list[str]](list)
-    for page, found in zip(pages, _extracted(corpus, pages, links, children), strict=True):
-        tick(1)
+    for page, found in zip(pages, _extracted(corpus, pages, links, task.processes), strict=True):
+        task.tick(1)
         if reason := str(found) if isinstance(found, Misbehaved) else found.get("reason"):
             lost[reason].append(page["url_key"].hex())
         else:
             rows.append(_document(page, links[page["url_key"]], found))
-    output = publish_table(
-        corpus.root, increment.path / STAGE, part, pa.Table.from_pylist(rows, schema=SCHEMA)
+    return Made(
+        outputs={"documents": task.publish_table(pa.Table.from_pylist(rows, schema=SCHEMA))},
+        entered=len(pages),
+        passed=len(rows),
+        reasons={reason: len(keys) for reason, keys in lost.items()},
+        notes=Lost(lost=dict(lost)) if lost else None,
     )
-    reasons = {reason: len(keys) for reason, keys in lost.items()}
-    notes = {"lost": dict(lost)} if lost else {}
-    record = Record(STAGE, part, inputs, [output], len(pages), len(rows), reasons, now, notes)
-    if not earlier:
-        return commit(path, record)
-    if earlier.outputs != record.outputs:  # first, so that a kill leaves no scores of other documents
-        (increment.path / score.STAGE / path.name).unlink(missing_ok=True)
-    return recommit(path, record)
+
+
+def remake(scope: Facts, part: Part) -> bool:
+    """Whether documents that another version extracted may be replaced.
+
+    A closed increment keeps the documents of its time. And what was forgotten is remembered by its row, so
+    the rows of such a partition stay as they are.
+    """
+    number = int(part.name.rpartition("-")[2])
+    return not scope.increment.closed and not tombstones.shingles(scope.root, scope.increment.number, number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """Notes of a partition: the url_keys (hex) of its pages that gave no document, by reason."""
+
+    lost: dict[str, list[str]] = field(default_factory=dict)
 
 
 def why_lost(increment: Increment, url_key: bytes) -> str | None:
     """The reason why a page of a link became no document; None if it did, or was never here."""
     key = url_key.hex()
-    for record in increment.records(STAGE):
-        for reason, keys in record.notes.get("lost", {}).items():
+    for record in increment.records(STEP):
+        for reason, keys in record.noted(Lost).lost.items():
             if key in keys:
-                return str(reason)
+                return reason
     return None
 
 
-def versions() -> dict[str, str]:
-    """What decides the documents, as it stands in every record of this stage."""
+def versions(scope: Facts | None = None) -> dict[str, str]:
+    """What decides the documents."""
     ours = {"extract": str(VERSION), "unicode": unidata_version}
     return ours | {library: version(library) for library in LIBRARIES}
 
 
 def _pages(corpus: Corpus, increment: Increment, places: Places) -> list[dict[str, Any]]:
-    """The rows of `fetches` at some places, in their order. Memory: these and one table."""
-    records = increment.records("fetches")
+    """The rows of `fetch` at some places, in their order. Memory: these and one table."""
+    outputs = increment.outputs("fetch", "fetches")
     found: dict[int, dict[str, Any]] = {}
     for number in np.unique(places["record"]).tolist():
         here = np.flatnonzero(places["record"] == number)
-        table = read_table(corpus.root, records[number].outputs[:1], FETCHED)
+        table = read_table(corpus.root, [outputs[number]], FETCHED)
         rows = table.take(pa.array(places["row"][here])).to_pylist()
         found |= dict(zip(here.tolist(), rows, strict=True))
     return [found[place] for place in range(len(places))]
@@ -235,8 +227,8 @@ def _document(page: dict[str, Any], link: dict[str, Any], found: dict[str, Any])
 def _links(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, dict[str, Any]]:
     """The link rows of some URL keys, of links that entered here and of those that are retried here."""
     links: dict[bytes, dict[str, Any]] = {}
-    for record in increment.link_records:
-        table = read_table(corpus.root, record.outputs[:1], LINK)
+    for output in increment.link_tables:
+        table = read_table(corpus.root, [output], LINK)
         chosen = pa.compute.is_in(table["url_key"], value_set=pa.array(keys, pa.binary(16)))
         links |= {row["url_key"]: row for row in table.filter(chosen).to_pylist()}
     return links

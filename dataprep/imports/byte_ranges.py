@@ -35,7 +35,7 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
 from dataprep.errors import DataError
 from dataprep.imports.captures import judged
-from dataprep.imports.cdx import Wanted
+from dataprep.imports.cdx import IndexNotes, Wanted
 from dataprep.ip_addresses import is_loopback_host
 from dataprep.store.files import publish, publish_table
 from dataprep.store.locks import NO_LOCKS_HERE
@@ -129,7 +129,7 @@ def fetch_part(
     archive: Archive,
     *,
     inputs: dict[str, str],
-    notes: dict[str, Any],
+    notes: IndexNotes | None,
     tick: Callable[[int], None],
 ) -> Record:
     """Fetch one partition of `cdx.plan`; `tick` is told of links. notes: for its record.
@@ -137,7 +137,7 @@ def fetch_part(
     Raises DataError when the archive does not answer any more, or another process is at the partition.
     """
     name = f"cdx-{number:05d}"
-    path = increment.path / rounds.STAGE / f"{name}.json"
+    path = increment.path / rounds.STEP / f"{name}.json"
     if record := done(path, inputs):
         tick(record.entered)
         return record
@@ -156,8 +156,17 @@ def fetch_part(
         )
         outcomes = Counter(table["outcome"].to_pylist())
         passed = outcomes.pop("ok", 0)
-        outputs = [publish_table(corpus.root, path.parent, name, table), *warcs]
-        record = Record(rounds.STAGE, name, inputs, outputs, len(plan), passed, dict(outcomes), notes=notes)
+        outputs = {"fetches": publish_table(corpus.root, path.parent, name, table)}
+        record = Record(
+            step=rounds.STEP,
+            part=name,
+            inputs=inputs,
+            outputs=outputs | {f"warc/{Path(warc.path).name}": warc for warc in warcs},
+            entered=len(plan),
+            passed=passed,
+            reasons=dict(outcomes),
+            notes=msgspec.to_builtins(notes) if notes else {},
+        )
         record = commit(path, record)
         members.forget()
     return record

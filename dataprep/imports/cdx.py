@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -24,11 +24,11 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.crawl.rounds import PART_LINKS
 from dataprep.imports.captures import CRAWLER
-from dataprep.imports.damage import Losses
 from dataprep.imports.inputs import Input
 from dataprep.imports.warc import WORK
 from dataprep.store.decompress import Unreadable, lines
 from dataprep.store.external_sort import Spill
+from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.records import Record, commit, done
 
@@ -105,8 +105,8 @@ def search(
     links = Links.of(corpus, increment)
     best: dict[bytes, tuple[bool, int, str, int, int]] = {}
     reasons: Counter[str] = Counter()
-    losses = Losses(each.name)
-    read = _candidates(each, losses, reasons, tick)
+    damage = FileDamage(each.name)
+    read = _candidates(each, damage, reasons, tick)
     while batch := list(islice(read, BATCH)):
         for candidate, first_seen in links.those_of(batch, reasons):
             before = candidate.time < first_seen
@@ -118,10 +118,17 @@ def search(
                 best[candidate.link.key] = rank
     rows = [dict(zip(FOUND.names, (*_halves(key), *rank), strict=True)) for key, rank in sorted(best.items())]
     table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=FOUND))
-    notes = {"losses": [asdict(losses)] if losses.bad or losses.stopped else []}
-    return commit(
-        path, Record(WORK, part, inputs, [table], losses.rows, len(rows), dict(+reasons), notes=notes)
+    record = Record(
+        step=WORK,
+        part=part,
+        inputs=inputs,
+        outputs={"captures": table},
+        entered=damage.lines,
+        passed=len(rows),
+        reasons=dict(+reasons),
+        notes=msgspec.to_builtins(InputNotes(damage=[damage] if damage.found else [])),
     )
+    return commit(path, record)
 
 
 def plan(corpus: Corpus, increment: Increment) -> Iterator[list[Wanted]]:
@@ -129,11 +136,11 @@ def plan(corpus: Corpus, increment: Increment) -> Iterator[list[Wanted]]:
     limit = corpus.recipe.collect.partition_mb * 1e6
     with Spill(increment.path / WORK, FOUND) as found:
         for record in increment.records(WORK):
-            found.add(read_table(corpus.root, record.outputs))
+            found.add(read_table(corpus.root, [record.outputs["captures"]]))
         part: list[Wanted] = []
         size = 0
-        for record in increment.records("links"):
-            links = read_table(corpus.root, record.outputs[:1], ["url", "url_key", "site"]).to_pylist()
+        for output in increment.outputs("links", "links"):
+            links = read_table(corpus.root, [output], ["url", "url_key", "site"]).to_pylist()
             if not links:
                 continue
             ends = (_halves(links[0]["url_key"])[0], _halves(links[-1]["url_key"])[0] + 1)
@@ -148,13 +155,20 @@ def plan(corpus: Corpus, increment: Increment) -> Iterator[list[Wanted]]:
         yield part
 
 
-def notes(increment: Increment) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class IndexNotes:
     """What the search counted, for a record that stays: lines of the index, and what was damaged in it."""
-    records = increment.records(WORK)
-    return {
-        "index_lines": sum(record.entered for record in records),
-        "losses": [loss for record in records for loss in record.notes["losses"]],
-    }
+
+    index_lines: int = 0
+    damage: list[FileDamage] = field(default_factory=list)
+
+    @staticmethod
+    def of(increment: Increment) -> IndexNotes:
+        records = increment.records(WORK)
+        return IndexNotes(
+            index_lines=sum(record.entered for record in records),
+            damage=[each for record in records for each in record.noted(InputNotes).damage],
+        )
 
 
 class Links:
@@ -168,8 +182,7 @@ class Links:
 
     @staticmethod
     def of(corpus: Corpus, increment: Increment) -> Links:
-        tables = [record.outputs[0] for record in increment.records("links")]
-        table = read_table(corpus.root, tables, ["url_key", "first_seen"])
+        table = read_table(corpus.root, increment.outputs("links", "links"), ["url_key", "first_seen"])
         keys = np.frombuffer(b"".join(table["url_key"].to_pylist()), ">u8").astype(np.uint64).reshape(-1, 2)
         return Links(keys[:, 0], keys[:, 1], table["first_seen"].to_numpy())
 
@@ -189,20 +202,20 @@ class Links:
 
 
 def _candidates(
-    each: Input, losses: Losses, reasons: Counter[str], tick: Callable[[int], None]
+    each: Input, damage: FileDamage, reasons: Counter[str], tick: Callable[[int], None]
 ) -> Iterator[Candidate]:
     """The lines of an index file that are pages."""
     decoder = msgspec.json.Decoder(Entry)
     with each.path.open("rb") as file:
         try:
             for number, line in enumerate(lines(file, LONGEST_LINE_BYTES), start=1):
-                losses.rows += 1
-                if losses.rows % BATCH == 0:
+                damage.lines += 1
+                if damage.lines % BATCH == 0:
                     tick(BATCH)
                 try:
                     found = _candidate(line, decoder)
                 except ValueError as error:
-                    losses.note(f"line {number:,}", error)
+                    damage.note(f"line {number:,}", error)
                     reasons["bad_record"] += 1
                     continue
                 if found is None:
@@ -210,8 +223,8 @@ def _candidates(
                 else:
                     yield found
         except (Unreadable, OSError) as error:
-            losses.stopped = str(error)
-    tick(losses.rows % BATCH)
+            damage.stopped = str(error)
+    tick(damage.lines % BATCH)
 
 
 def _candidate(line: bytes, decoder: msgspec.json.Decoder[Entry]) -> Candidate | None:

@@ -11,21 +11,21 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.corpus.urls import POLICY_VERSION
 from dataprep.crawl import rounds
 from dataprep.imports.warc import CAPTURES, WORK
 from dataprep.links import entry
 from dataprep.links import stage as links
 from dataprep.links.index import URL, LinkIndex, find, merged
 from dataprep.store.external_sort import Spill, ranges
-from dataprep.store.files import Output, attempt_path, publish, publish_table, read_table
+from dataprep.store.file_damage import FileDamage, InputNotes
+from dataprep.store.files import Output, publish_table, read_table
 from dataprep.store.npy import ArrayWriter
 from dataprep.store.records import Record, commit
 
@@ -43,28 +43,28 @@ class Part:
 
 
 def enter(corpus: Corpus, increment: Increment) -> None:
-    """Make links and fetches from what `warc.scan` listed; the record of the index says that it is done.
+    """Make links and fetches from what `warc.scan` listed; the step file of the links says that it is done.
 
     The first partition's records also count the captures that are no pages, name what was damaged, and list
     the WARC files.
     """
-    previous, previous_outputs = links.previous_index(corpus, increment)
+    previous, previous_inputs = links.previous_index(corpus, increment)
     scanned = increment.records(WORK)
-    inputs = {name: digest for record in scanned for name, digest in record.inputs.items()}
-    inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
-    for stage in (links.STAGE, rounds.STAGE):
-        for stale in (increment.path / stage).glob("*.json"):
-            stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
+    inputs = {name: digest for record in scanned for name, digest in record.inputs.items()} | previous_inputs
+    for step in (links.STEP, rounds.STEP):
+        for stale in (increment.path / step).glob("*.json"):
+            stale.unlink()  # of a call that was killed: nothing was made from it yet
     beside = Beside.of(scanned)
-    stem = f"{increment.number:04d}-urls"
-    urls = attempt_path(corpus.index_record(increment).parent, stem)
+    urls = links.index_attempt(corpus, increment, "urls")
     with Spill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
         for record in scanned:
-            spill.add(read_table(corpus.root, record.outputs[:1]))
+            spill.add(read_table(corpus.root, [record.outputs["captures"]]))
         for number, part in enumerate(_parts(corpus, increment, spill, previous, index)):
             _commit(corpus, increment, number, part, inputs, beside)
             beside = Beside()
-    links.commit_index(corpus, increment, inputs, publish(corpus.root, urls, stem, ".npy", index.rows))
+    links.finish(
+        corpus, increment, inputs, urls=links.publish_index(corpus, increment, "urls", urls, index.rows)
+    )
 
 
 def tidy(increment: Increment) -> None:
@@ -76,17 +76,19 @@ def tidy(increment: Increment) -> None:
 class Beside:
     """What the scan found beside pages; it stands in the first partition's records."""
 
-    warcs: list[Output] = field(default_factory=list)
+    warcs: dict[str, Output] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
-    losses: list[dict[str, Any]] = field(default_factory=list)
+    damage: list[FileDamage] = field(default_factory=list)
 
     @staticmethod
     def of(scanned: list[Record]) -> Beside:
         beside = Beside()
         for record in scanned:
-            beside.warcs += record.outputs[1:]
+            beside.warcs |= {
+                name: output for name, output in record.outputs.items() if name.startswith("warc/")
+            }
             beside.reasons.update(record.reasons)
-            beside.losses += record.notes["losses"]
+            beside.damage += record.noted(InputNotes).damage
         return beside
 
 
@@ -138,29 +140,36 @@ def _commit(
     """Write the links and the fetches of a partition."""
     captures = pa.concat_tables(part.captures)
     name = f"part-{number:05d}"
-    directory = increment.path / links.STAGE
+    directory = increment.path / links.STEP
     entered = _columns(captures, entry.SCHEMA, {"time": "first_seen"}, submissions=[])
     table = publish_table(corpus.root, directory, name, entered)
     reasons = {reason: n for reason, n in sorted((part.reasons + beside.reasons).items()) if n}
     record = Record(
-        stage=links.STAGE,
+        step=links.STEP,
         part=name,
         inputs=inputs,
-        outputs=[table],
+        outputs={"links": table},
         entered=part.entered + beside.reasons.total(),
         passed=table.rows,
         reasons=reasons,
-        versions={"url_policy": str(POLICY_VERSION)},
-        notes={"losses": beside.losses} if beside.losses else {},
+        versions=links.VERSIONS,
+        notes=msgspec.to_builtins(InputNotes(damage=beside.damage)) if beside.damage else {},
     )
     commit(directory / f"{name}.json", record)
 
     name = f"warc-{number:05d}"
-    directory = increment.path / rounds.STAGE
+    directory = increment.path / rounds.STEP
     renamed = {"captured_url": "final_url", "offset": "warc_offset", "length": "warc_length"}
     found = _columns(captures, rounds.SCHEMA, renamed, outcome="ok", status=200, detail="")
     output = publish_table(corpus.root, directory, name, found)
-    record = Record(rounds.STAGE, name, inputs, [output, *beside.warcs], found.num_rows, found.num_rows)
+    record = Record(
+        step=rounds.STEP,
+        part=name,
+        inputs=inputs,
+        outputs={"fetches": output, **beside.warcs},
+        entered=found.num_rows,
+        passed=found.num_rows,
+    )
     commit(directory / f"{name}.json", record)
 
 

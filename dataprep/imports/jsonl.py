@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from dataprep.imports.damage import Losses
 from dataprep.imports.inputs import Input
 from dataprep.imports.rows import Fields, Row, Task, of_columns
 from dataprep.store.decompress import Unreadable, lines
+from dataprep.store.file_damage import FileDamage
 
 LONGEST_LINE_BYTES = 256 << 20
 
 
-def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Row]:
+def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The rows of a JSONL file. A row's number is that of its line; an empty line is none."""
     decoder = msgspec.json.Decoder(dict[str, Any])
     with each.path.open("rb") as file:
@@ -24,7 +24,7 @@ def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Ro
                 if line.strip():
                     yield _row(number, line, decoder, fields)
         except (Unreadable, OSError) as error:
-            losses.stopped = str(error)
+            damage.stopped = str(error)
 
 
 def _row(number: int, line: bytes, decoder: msgspec.json.Decoder[dict[str, Any]], fields: Fields) -> Row:

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.errors import DataError
-from dataprep.imports.damage import Losses
 from dataprep.imports.inputs import Input
 from dataprep.imports.rows import Fields, Row, Task, of_columns
+from dataprep.store.file_damage import FileDamage
 
 BATCH_ROWS = 256
 """Rows that are held at once, beside the decompressed pages of their columns."""
@@ -44,7 +44,7 @@ def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Tas
                 number, low, size = number + 1, group + 1, 0
 
 
-def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Row]:
+def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The rows of a task's row groups; those of a damaged group that cannot be read are bad."""
     with pq.ParquetFile(each.path) as file:
         about = file.metadata

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import date as day
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
@@ -22,9 +23,9 @@ from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.extract import stage as extract
-from dataprep.imports.damage import Losses
 from dataprep.imports.inputs import Input
 from dataprep.links.rules import refused
+from dataprep.store.file_damage import FileDamage
 from dataprep.store.files import attempt_path, publish
 from dataprep.store.records import Record, commit, done
 
@@ -74,8 +75,18 @@ class Row:
     detail: str = ""
 
 
-Reader = Callable[[Task, Input, Fields, Losses], Iterator[Row]]
-"""Reads one input of a task; where it cannot go on, it says so in the losses and ends."""
+@dataclass(frozen=True, kw_only=True)
+class RowNotes:
+    """Notes of a partition: how many events of its task are in it, whether it is the task's last, and what of
+    the inputs so far is damaged."""
+
+    read: int = 0
+    last: bool = False
+    damage: list[FileDamage] = field(default_factory=list)
+
+
+Reader = Callable[[Task, Input, Fields, FileDamage], Iterator[Row]]
+"""Reads one input of a task; where it cannot go on, it says so in the damage and ends."""
 
 
 def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
@@ -112,36 +123,36 @@ def run_task(
     def name() -> str:
         return f"part-{task.number:05d}-{len(records):05d}"
 
-    while found := done(increment.path / extract.STAGE / f"{name()}.json", inputs):
+    while found := done(increment.path / extract.STEP / f"{name()}.json", inputs):
         records.append(found)
         tick(found.entered)
-        if found.notes["last"]:
+        if found.noted(RowNotes).last:
             return records
-    begun = sum(record.notes["read"] for record in records)
+    begun = sum(record.noted(RowNotes).read for record in records)
     part = _Part(corpus, increment, name())
     limit = corpus.recipe.collect.partition_mb * 1e6
-    for event, (each, row, losses) in enumerate(_rows(task, read, fields)):
+    for event, (each, row, damage) in enumerate(_rows(task, read, fields)):
         if event < begun:
             continue
         if row and (part.text_bytes >= limit or part.documents >= PARTITION):
             records.append(part.commit(inputs, last=False))
             part = _Part(corpus, increment, name())
-        part.add(each, row, losses)
+        part.add(each, row, damage)
         tick(1 if row else 0)
     records.append(part.commit(inputs, last=True))
     return records
 
 
-def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, Losses]]:
-    """The rows of all inputs, each with its input and its losses up to here; None after an input's last."""
+def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, FileDamage]]:
+    """The rows of all inputs, each with its input and its damage up to here; None after an input's last."""
     for each in task.inputs:
-        losses = Losses(each.name)
-        for row in read(task, each, fields, losses):
-            losses.rows += 1
+        damage = FileDamage(each.name)
+        for row in read(task, each, fields, damage):
+            damage.lines += 1
             if row.loss:
-                losses.note(f"row {row.number:,}", row.detail or row.loss)
-            yield each, row, losses
-        yield each, None, losses
+                damage.note(f"row {row.number:,}", row.detail or row.loss)
+            yield each, row, damage
+        yield each, None, damage
 
 
 class _Part:
@@ -150,7 +161,7 @@ class _Part:
     def __init__(self, corpus: Corpus, increment: Increment, name: str) -> None:
         self.documents = self.text_bytes = 0
         self._name = name
-        self._directory = increment.path / extract.STAGE
+        self._directory = increment.path / extract.STEP
         self._corpus = corpus
         self._forgotten = Forgotten.of(corpus.root)
         self._read = 0
@@ -159,12 +170,12 @@ class _Part:
         self._written = attempt_path(self._directory, name)
         self._file = pq.ParquetWriter(self._written, extract.SCHEMA, compression="zstd")
         self._reasons: Counter[str] = Counter()
-        self._losses: dict[str, Losses] = {}
+        self._damage: dict[str, FileDamage] = {}
 
-    def add(self, each: Input, row: Row | None, losses: Losses) -> None:
+    def add(self, each: Input, row: Row | None, damage: FileDamage) -> None:
         """Take a row in, or note that an input has ended (None)."""
         self._read += 1
-        self._losses[each.name] = losses
+        self._damage[each.name] = damage
         if row is None:
             return
         self._rows += 1
@@ -187,16 +198,16 @@ class _Part:
         self._write()
         self._file.close()
         output = publish(self._corpus.root, self._written, self._name, ".parquet", rows=self.documents)
-        losses = [asdict(each) for each in self._losses.values() if each.bad or each.stopped]
+        damage = [damage for damage in self._damage.values() if damage.found]
         record = Record(
-            stage=extract.STAGE,
+            step=extract.STEP,
             part=self._name,
             inputs=inputs,
-            outputs=[output],
+            outputs={"documents": output},
             entered=self._rows,
             passed=self.documents,
             reasons=dict(self._reasons),
-            notes={"read": self._read, "last": last, "losses": losses},
+            notes=msgspec.to_builtins(RowNotes(read=self._read, last=last, damage=damage)),
         )
         return commit(self._directory / f"{self._name}.json", record)
 

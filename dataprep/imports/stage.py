@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprep.corpus.directory import FACTS, Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
@@ -20,6 +20,7 @@ from dataprep.imports.rows import Fields, Reader, Task, run_task
 from dataprep.links import stage as links
 from dataprep.store import locks
 from dataprep.store.pool import Progress, run_all
+from dataprep.store.records import finish_led, origin, step_path
 
 READERS: dict[str, Reader] = {
     "text": text.read,
@@ -69,13 +70,16 @@ def run(
                     )
                 _cdx(corpus, increment, inputs, hashes, archive, workers=workers, progress=progress)
             else:
-                links.commit_index(corpus, increment, {})
+                if not step_path(increment.path, links.STEP).exists():
+                    links.finish(corpus, increment, {})
                 parts = [(corpus, increment, task, READERS[kind], fields, hashes) for task in tasks]
                 with progress("read", None, "rows") as tick:
                     run_all(run_task, parts, workers, tick)
+                finish_led(increment.path, extract.STEP, hashes)
             _refuse_nothing(corpus, increment)
         except DataError:
-            found = (record.passed for stage in (warc.WORK, *FACTS) for record in increment.records(stage))
+            steps = (warc.WORK, links.STEP, rounds.STEP, extract.STEP)
+            found = (part.passed for step in steps for part in increment.parts(step))
             if kind != "cdx" and not any(found):
                 corpus.drop(increment.name)  # so that what is right can be imported at once
             raise
@@ -97,7 +101,7 @@ def _warc(
     workers: int,
     progress: Progress,
 ) -> None:
-    if not corpus.index_record(increment).exists():
+    if not step_path(increment.path, links.STEP).exists():
         place = {each.name: number for number, each in enumerate(inputs)}
         parts = [
             (corpus, increment, number, [(place[each.name], each) for each in pack], hashes)
@@ -123,13 +127,13 @@ def _with_links(corpus: Corpus, name: str) -> Increment:
     if (
         increment is None
         or kind_of(increment) not in ("", "cdx")
-        or not corpus.index_record(increment).exists()
+        or not step_path(increment.path, links.STEP).exists()
     ):
         raise DataError(
             f"{corpus.root}: has no links under the name {name!r}; make them with "
             "`outbound corpus add --until links`"
         )
-    if kind_of(increment) == "" and increment.records(rounds.STAGE):
+    if kind_of(increment) == "" and increment.parts(rounds.STEP):
         raise DataError(
             f"{increment.path}: its links are crawled already; to take them from an archive, begin "
             f"anew after `outbound corpus drop {corpus.root} {name}`"
@@ -151,8 +155,8 @@ def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
 
 def _filled(increment: Increment) -> bool:
     """Whether every link was looked for in the archive."""
-    looked = sum(each.entered for each in increment.records(rounds.STAGE) if each.part.startswith("cdx-"))
-    return looked == sum(record.passed for record in increment.records(links.STAGE))
+    looked = sum(each.entered for each in increment.parts(rounds.STEP) if each.part.startswith("cdx-"))
+    return looked == sum(part.passed for part in increment.parts(links.STEP))
 
 
 def _cdx(
@@ -170,15 +174,11 @@ def _cdx(
         parts = [(corpus, increment, number, each, hashes) for number, each in enumerate(inputs)]
         with progress("search", None, "lines") as tick:
             run_all(cdx.search, parts, workers, tick)
-        made_from = hashes | {
-            output.path: output.xxh3_128
-            for record in increment.records(links.STAGE)
-            for output in record.outputs
-        }
-        total = sum(record.passed for record in increment.records(links.STAGE))
+        made_from = hashes | {links.STEP: origin(increment.path, links.STEP)}
+        total = sum(part.passed for part in increment.parts(links.STEP))
         with progress("fetch", total, "links") as tick:
             for number, plan in enumerate(cdx.plan(corpus, increment)):
-                notes = {} if number else cdx.notes(increment)
+                notes = None if number else cdx.IndexNotes.of(increment)
                 byte_ranges.fetch_part(
                     corpus, increment, number, plan, archive, inputs=made_from, notes=notes, tick=tick
                 )
@@ -187,17 +187,17 @@ def _cdx(
 
 def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
     """Raise DataError when no row or capture was of use: the kind or a column's name is likely wrong."""
-    stage = {"warc": links.STAGE, "cdx": rounds.STAGE}.get(kind_of(increment), extract.STAGE)
-    records = increment.records(stage)
-    if increment.closed or any(record.passed for record in records):
+    step: str = {"warc": links.STEP, "cdx": rounds.STEP}.get(kind_of(increment), extract.STEP)
+    parts = increment.parts(step)
+    if increment.closed or any(part.passed for part in parts):
         return
     reasons: dict[str, int] = {}
-    for record in records:
+    for record in parts:
         for reason, number in record.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + number
     found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
     nothing = f"{increment.path}: no document is in these files ({found}); is the --kind right"
-    if stage == rounds.STAGE:
+    if step == rounds.STEP:
         again = f"`outbound corpus drop {corpus.root} {increment.name}`, then begin anew"
         raise DataError(f"{nothing}, and the --base? {again}")
     raise DataError(f"{nothing}, for jsonl and parquet the --text-field? Nothing of it is kept: import again")

@@ -13,11 +13,11 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -25,8 +25,8 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.errors import DataError
 from dataprep.imports.captures import Capture, judged
-from dataprep.imports.damage import Losses
 from dataprep.imports.inputs import Input
+from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
 from dataprep.store.records import Record, commit, done
 from dataprep.warc.filler import filled
@@ -81,13 +81,13 @@ def scan(
         return record
     rows: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
-    warcs: list[Output] = []
-    losses: list[Losses] = []
+    warcs: dict[str, Output] = {}
+    damage: list[FileDamage] = []
     forgotten = Forgotten.of(corpus.root)
     for place, each in files:
         warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
         name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
-        lost = Losses(each.name)
+        lost = FileDamage(each.name)
         for found in chain(read_warc(warc), unkept):
             verdict = _judged(found, corpus, forgotten, lost)
             if isinstance(found, WarcRecord) and forgotten.names(found.url):
@@ -97,23 +97,29 @@ def scan(
             elif verdict:
                 reasons[verdict] += 1
             if verdict:
-                lost.rows += 1
+                lost.lines += 1
                 tick(1)
         if gone:  # in the corpus's copy: what was forgotten does not come in by this door
             copy = attempt_path(warc.parent, warc.name)
             filled(warc, gone, copy)
             os.replace(copy, warc)
-        warcs.append(Output(name, warc.stat().st_size, hash_file(warc)))
-        losses.append(lost)
+        warcs[f"warc/{warc.name}"] = Output(path=name, bytes=warc.stat().st_size, xxh3_128=hash_file(warc))
+        damage.append(lost)
     table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=CAPTURES))
-    entered = len(rows) + reasons.total()
-    notes = {"losses": [asdict(lost) for lost in losses if lost.bad]}
-    return commit(
-        path, Record(WORK, part, inputs, [table, *warcs], entered, len(rows), dict(reasons), notes=notes)
+    record = Record(
+        step=WORK,
+        part=part,
+        inputs=inputs,
+        outputs={"captures": table, **warcs},
+        entered=len(rows) + reasons.total(),
+        passed=len(rows),
+        reasons=dict(reasons),
+        notes=msgspec.to_builtins(InputNotes(damage=[lost for lost in damage if lost.found])),
     )
+    return commit(path, record)
 
 
-def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: Losses) -> Capture | str:
+def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: FileDamage) -> Capture | str:
     """The page, the reason why there is none, or "" for a record that is no capture at all."""
     if isinstance(found, Gap):
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)

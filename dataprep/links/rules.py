@@ -12,6 +12,7 @@ from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
+from dataprep.store.file_damage import EXAMPLES
 
 REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
 MEDIA = frozenset(

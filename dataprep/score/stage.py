@@ -1,4 +1,4 @@
-"""Stage `score`: measurements beside the documents, never decisions.
+"""Step `score`: measurements beside the documents, never decisions.
 
 Language, what the published heuristics measure (Gopher, C4, FineWeb), quality by the recipe's classifier and
 the MinHash signature, one row a document in the order of its partition, so that thresholds can change without
@@ -7,8 +7,8 @@ reading a page again. Memory: 4,096 documents at once, whatever the partition's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 from unicodedata import unidata_version
 
@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Facts
 from dataprep.errors import DataError
 from dataprep.score.quality.model import Model, load
-from dataprep.store.files import attempt_path, publish, read_batches
-from dataprep.store.records import Record, commit, done, recommit
+from dataprep.store.files import read_batches
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import c4, fineweb, gopher, language, minhash
 
-STAGE = "scores"
+STEP = "score"
 VERSION = 2
 """Raised by every change of what a measurement means."""
 
@@ -47,33 +47,38 @@ SCHEMA = pa.schema(
 )
 
 
-def run_part(corpus: Corpus, increment: Increment, documents: Record, tick: Callable[[int], None]) -> Record:
-    """Measure one partition of documents; what other versions measured is replaced.
+def plan(scope: Facts, save: Save) -> list[Part]:
+    """A part for each partition of documents, of its name."""
+    return [Part(name=part.part, size=part.passed) for part in scope.increment.parts("extract")]
+
+
+def run(task: Task[Facts]) -> Made:
+    """Measure one partition of documents.
 
     A document whose text was forgotten since keeps the measurements that it had; its signature is made of the
     shingles that are left of it, so that its copies stay dropped.
     """
-    path = increment.path / STAGE / f"{documents.part}.json"
-    inputs = {output.path: output.xxh3_128 for output in documents.outputs}
-    classifier, now = _classifier(corpus), versions(corpus)
-    earlier = done(path, inputs)
-    if earlier and earlier.versions == now:
-        tick(earlier.entered)
-        return earlier
-    had = read_batches(corpus.root, earlier.outputs, ROWS) if earlier else repeat(None)
-    texts = read_batches(corpus.root, documents.outputs, ROWS, ["doc_id", "text"])
-    part = [record.part for record in increment.records(documents.stage)].index(documents.part)
-    left = tombstones.shingles(corpus.root, increment.number, part)
-    written, number = attempt_path(path.parent, documents.part), 0
+    corpus, increment = task.scope.corpus, task.scope.increment
+    parts = increment.parts("extract")
+    number = [part.part for part in parts].index(task.part.name)
+    classifier = _classifier(corpus)
+    texts = read_batches(corpus.root, [parts[number].outputs["documents"]], ROWS, ["doc_id", "text"])
+    had = read_batches(corpus.root, [task.earlier.outputs["scores"]], ROWS) if task.earlier else repeat(None)
+    left = tombstones.shingles(corpus.root, increment.number, number)
+    written, rows = task.attempt(), 0
     with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
-        for batch, before in zip(texts, had, strict=False):
-            here = {row - number: left[row] for row in left if number <= row < number + len(batch)}
+        for batch, before in zip(texts, chain(had, repeat(None)), strict=False):
+            here = {row - rows: left[row] for row in left if rows <= row < rows + len(batch)}
             file.write_table(_measured(batch, before, classifier, here))
-            number += len(batch)
-            tick(len(batch))
-    output = publish(corpus.root, written, documents.part, ".parquet", rows=number)
-    record = Record(STAGE, documents.part, inputs, [output], number, number, {}, now)
-    return recommit(path, record) if earlier else commit(path, record)
+            rows += len(batch)
+            task.tick(len(batch))
+    scores = task.publish(written, ".parquet", rows=rows)
+    return Made(outputs={"scores": scores}, entered=rows, passed=rows)
+
+
+def remake(scope: Facts, part: Part) -> bool:
+    """What other versions measured is always replaced."""
+    return True
 
 
 def _measured(
@@ -84,18 +89,23 @@ def _measured(
 ) -> pa.Table:
     """The measurements of some documents; `before` has the same documents' own, where they were measured, and
     `left` the shingles of those that were forgotten, by row."""
-    had = before.to_pylist() if before else []
+    had = {row["doc_id"]: row for row in before.to_pylist()} if before else {}
     doc_ids, texts = batch["doc_id"].to_pylist(), [text or "" for text in batch["text"].to_pylist()]
     rows = []
     for place, measured in enumerate(measurements(texts, classifier)):
-        row = measured if texts[place] or not had else had[place]
+        row = measured if texts[place] else had.get(doc_ids[place], measured)
         signed = _signed(len(left[place]), minhash.signature(left[place])) if place in left else {}
         rows.append({**row, "doc_id": doc_ids[place], **signed})
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
+def versions_of(scope: Facts) -> dict[str, str]:
+    """What decides the measurements of an increment."""
+    return versions(scope.corpus)
+
+
 def versions(corpus: Corpus) -> dict[str, str]:
-    """What decides the measurements, as it stands in every record of this stage."""
+    """What decides the measurements."""
     classifier = _classifier(corpus)
     return {
         "score": str(VERSION),
@@ -111,12 +121,11 @@ def outdated(corpus: Corpus) -> dict[str, str]:
     now = versions(corpus)
     found = {}
     for increment in corpus.increments():
-        for record in increment.records(STAGE):
-            if record.versions != now:
-                differ = sorted(dict(record.versions.items() ^ now.items()))
+        for then in (part.versions for part in increment.parts(STEP)):
+            if then != now:
+                differ = sorted(dict(then.items() ^ now.items()))
                 found[increment.path.name] = ", ".join(
-                    f"{name} {record.versions.get(name, 'none')}, now {now.get(name, 'none')}"
-                    for name in differ
+                    f"{name} {then.get(name, 'none')}, now {now.get(name, 'none')}" for name in differ
                 )
     return found
 

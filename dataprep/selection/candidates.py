@@ -1,4 +1,4 @@
-"""Step `bands` of one range of keys: which documents share a bucket with earlier ones.
+"""Step `candidates` of one range of keys: which documents share a bucket with earlier ones.
 
 The partitions' buckets in the range become the increment's index file, and meet the files of the increments
 before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
@@ -10,22 +10,20 @@ them. Older files are mapped and touched only where keys meet.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.corpus.directory import Build, Corpus, Increment
-from dataprep.selection import corpus_order, partition
+from dataprep.corpus.directory import INDEX, Decisions
 from dataprep.selection.bands import EMPTY, HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
-from dataprep.selection.workspace import ENTRY, PLACE_BITS, Work
+from dataprep.selection.workspace import ENTRY, PLACE_BITS, Workspace
 from dataprep.store.files import attempt_path, publish
 from dataprep.store.npy import changes, distinct
-from dataprep.store.records import Record, commit, done
+from dataprep.store.step import Made, Part, Save, Task
 
-STEP = "bands"
 EARLIEST = 64
 """Candidates that one bucket gives; keeps a bucket of boilerplate linear."""
 
@@ -46,36 +44,33 @@ class Cut(NamedTuple):
     last: int
 
 
-def plan(work: Work) -> list[Cut]:
+def plan(scope: Decisions, save: Save) -> list[Part]:
     """The ranges of keys, in order: by how many there are, never by the number of workers."""
-    documents = work.records(corpus_order.STEP)[0].entered
-    passed = sum(record.passed for record in work.records(partition.STEP))
+    work = Workspace(scope)
+    documents = work.parts("order")[0].entered
+    passed = sum(part.passed for part in work.parts("select"))
     tasks = max(1, -(-passed * (work.scheme.bands + 1) // KEYS_PER_TASK))
     parts = list(_partitions(work))
-    return [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, Cut(*keys, 0, documents))]
+    cuts = [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, Cut(*keys, 0, documents))]
+    return [
+        Part(name=f"{number:05d}", size=sum(part.number(cut) for part in parts), spec=cut._asdict())
+        for number, cut in enumerate(cuts)
+    ]
 
 
-def run_part(
-    corpus: Corpus, build: Build, increment: Increment, number: int, cut: Cut, tick: Callable[[int], None]
-) -> Record:
-    """Join one of `plan`'s ranges of keys, the one of that number."""
-    work = Work.of(corpus, build, increment)
-    path = work.directory / STEP / f"{number:05d}.json"
-    inputs = work.inputs | work.made(partition.STEP, corpus_order.STEP)
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
+def run(task: Task[Decisions]) -> Made:
+    """Join one of `plan`'s ranges of keys."""
+    work, cut = Workspace(task.scope), Cut(**task.part.spec)
     low, high = cut.low, cut.high
     parts = list(_partitions(work))
-    own = ordered([each.within(cut) for each in parts])
-    ahead = ordered([each.ahead(cut) for each in parts])
-    written = attempt_path(build.path / "index", f"{work.part}-{number:05d}")
+    own = ordered([part.within(cut) for part in parts])
+    ahead = ordered([part.ahead(cut) for part in parts])
+    stem = f"{task.scope.increment.key}-{task.part.name}"
+    written = attempt_path(task.scope.build.of(task.scope.increment) / INDEX, stem)
     save(written, own, work.scheme)
-    index = publish(corpus.root, written, f"{work.part}-{number:05d}", ".bands", rows=len(own.keys))
 
     before = [source.buckets(low, high, work.scheme) for source in work.earlier]
-    catalogues = [source.catalogue() for source in work.earlier]
-    catalogues.append(work.array(work.records(corpus_order.STEP)[0].outputs[0]))
+    catalogues = [*(source.catalogue() for source in work.earlier), *work.arrays("order", "catalogue")]
     near = 1 << HASH_BITS
     text_lists, text_queries = candidates(
         _within(before, 0, near), own.within(0, near), ahead.within(0, near)
@@ -87,9 +82,14 @@ def run_part(
         "queries": queries[np.argsort(queries["document"], kind="stable")],
         "needed": _needed(lists, queries, catalogues),
     }
-    outputs = [work.publish_array(STEP, f"{number:05d}-{name}", array) for name, array in found.items()]
-    return commit(
-        path, Record(STEP, f"{number:05d}", inputs, [index, *outputs], len(own.keys), len(own.keys))
+    task.tick(len(own.keys))
+    return Made(
+        outputs={
+            "bands": publish(task.scope.root, written, stem, ".bands", rows=len(own.keys)),
+            **{name: task.publish_array(array, name) for name, array in found.items()},
+        },
+        entered=len(own.keys),
+        passed=len(own.keys),
     )
 
 
@@ -206,11 +206,11 @@ class _Partition:
         return found.keys[start:end], found.documents[start:end]
 
 
-def _partitions(work: Work) -> Iterator[_Partition]:
-    ranks = work.array(work.records(corpus_order.STEP)[0].outputs[2])
+def _partitions(work: Workspace) -> Iterator[_Partition]:
+    (ranks,) = work.arrays("order", "ranks")
     start = 0
-    for record in work.records(partition.STEP):
-        rows, path = record.outputs[0].rows, work.corpus.root / record.outputs[1].path
+    for part in work.parts("select"):
+        rows, path = part.entered, work.scope.root / part.outputs["bands"].path
         yield _Partition(load(path, work.scheme), ranks[start : start + rows])
         start += rows
 

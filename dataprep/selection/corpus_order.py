@@ -8,19 +8,18 @@ size, for it goes from range to range of the order.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import INDEX, Decisions
 from dataprep.selection import partition
-from dataprep.selection.workspace import ENTRY, Work
+from dataprep.selection.workspace import ENTRY, Workspace
 from dataprep.store.files import attempt_path, publish
 from dataprep.store.npy import ArrayWriter, mapped_anew
-from dataprep.store.records import Record, commit, done
+from dataprep.store.step import Made, Part, Save, Task, read_step
 
-STEP = "order"
 JUDGED = np.dtype(
     [(name, partition.DOCUMENT[name]) for name in ("first_seen", "url_key", "verdict", "number")]
 )
@@ -32,17 +31,17 @@ Documents = npt.NDArray[np.void]
 Key = tuple[int, int, int]
 
 
-def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int], None]) -> Record:
+def plan(scope: Decisions, save: Save) -> list[Part]:
+    """One part."""
+    return [Part(name="all", size=sum(part.entered for part in read_step(scope, "select").parts))]
+
+
+def run(task: Task[Decisions]) -> Made:
     """Put the judged partitions of an increment in order."""
-    work = Work.of(corpus, build, increment)
-    path = work.directory / STEP / f"{work.part}.json"
-    inputs = work.made(partition.STEP)
-    if record := done(path, inputs):
-        return record
-    parts = [work.array(record.outputs[0]) for record in work.records(partition.STEP)]
-    catalogue = attempt_path(build.path / "index", f"{work.part}-catalogue")
-    judged = attempt_path(path.parent, "judged")
-    ranks = attempt_path(path.parent, "ranks")
+    key = task.scope.increment.key
+    parts = Workspace(task.scope).arrays("select", "documents")
+    catalogue = attempt_path(task.scope.build.of(task.scope.increment) / INDEX, f"{key}-catalogue")
+    judged, ranks = task.attempt("judged"), task.attempt("ranks")
     *starts, total = np.cumsum([0, *map(len, parts)]).tolist()
     rank_of = mapped_anew(ranks, np.uint32, total)
     rank = 0
@@ -59,14 +58,17 @@ def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int]
             entries.write(entry)
             verdicts.write(rows[list(JUDGED.names or ())].astype(JUDGED))
             rank += len(rows)
-            tick(len(rows))
+            task.tick(len(rows))
     del rank_of  # and with it the map
-    outputs = [
-        publish(corpus.root, catalogue, f"{work.part}-catalogue", ".npy", rows=total),
-        publish(corpus.root, judged, "judged", ".npy", rows=total),
-        publish(corpus.root, ranks, "ranks", ".npy", rows=total),
-    ]
-    return commit(path, Record(STEP, work.part, inputs, outputs, total, total))
+    return Made(
+        outputs={
+            "catalogue": publish(task.scope.root, catalogue, f"{key}-catalogue", ".npy", rows=total),
+            "judged": task.publish(judged, ".npy", "judged", rows=total),
+            "ranks": task.publish(ranks, ".npy", "ranks", rows=total),
+        },
+        entered=total,
+        passed=total,
+    )
 
 
 def _ranges(

@@ -10,21 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-import xxhash
-
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import DECISIONS, Build, Corpus, Increment
 from dataprep.corpus.recipe import select_hash
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
-from dataprep.store.records import Record
+from dataprep.store.records import Record, origin, step_path
 
 PINS = "excluded.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pin:
-    """One corpus as the recipe spells it, its build, and the hash of each increment's verdicts in that."""
+    """One corpus as the recipe spells it, its build, and the origin of each increment's verdicts in that."""
 
     corpus: str
     build: str
@@ -61,23 +59,24 @@ def _named(corpus: Corpus, pins: list[Pin]) -> Build:
     return corpus.named_build(select_hash(corpus.recipe.select, [asdict(pin) for pin in pins]))
 
 
-def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[str, Corpus, Increment, Record]]:
-    """All increments that a build was made against: the corpus, as spelt and open, and the verdicts.
+def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[Corpus, Increment, Record]]:
+    """All increments that a build was made against: their corpus, and the verdicts on them.
 
     Raises DataError when they are no longer what they were.
     """
     path = build.path / PINS
     for pin in load(path, Pins).corpora if path.exists() else []:
         other = Corpus.open((corpus.root / pin.corpus).resolve())
-        records = {record.part: record for record in other.named_build(pin.build).records("verdicts")}
-        increments = {f"{each.number:04d}": each for each in other.increments()}
-        for part, digest in pin.verdicts.items():
-            if part not in records or _digest(records[part]) != digest:
+        there = other.named_build(pin.build)
+        now = _verdicts(there)
+        increments = {increment.path.name: increment for increment in other.increments()}
+        for name, verdicts in pin.verdicts.items():
+            if now.get(name) != verdicts:
                 raise DataError(
-                    f"{other.root}: increment {part} of its build {pin.build} is not what {build.path} was "
+                    f"{other.root}: increment {name} of its build {pin.build} is not what {build.path} was "
                     "begun against; run the command again for a build against what it is now"
                 )
-            yield pin.corpus, other, increments[part], records[part]
+            yield other, increments[name], there.parts("verdicts", increments[name])[0]
 
 
 def _pin(corpus: Corpus, path: str) -> Pin:
@@ -86,15 +85,17 @@ def _pin(corpus: Corpus, path: str) -> Pin:
         raise DataError(f"select.exclude: {path}: is the corpus itself")
     other = Corpus.open(root)
     build = other.current_build()
-    records = {record.part: record for record in build.records("verdicts")}
+    verdicts = _verdicts(build)
     for increment in other.increments():
-        if increment.closed and f"{increment.number:04d}" not in records:
+        if increment.closed and increment.path.name not in verdicts:
             raise DataError(
                 f"{increment.path}: is not in the current build of {root}, which is to be excluded; run "
                 f"`outbound corpus select {root}` first"
             )
-    return Pin(path, build.name, {part: _digest(record) for part, record in sorted(records.items())})
+    return Pin(corpus=path, build=build.name, verdicts=verdicts)
 
 
-def _digest(verdicts: Record) -> str:
-    return xxhash.xxh3_128_hexdigest("".join(output.xxh3_128 for output in verdicts.outputs).encode())
+def _verdicts(build: Build) -> dict[str, str]:
+    """The origin of the verdicts on each increment that a build covers, by the increment's directory."""
+    directories = sorted(path for path in build.path.glob(DECISIONS) if step_path(path, "verdicts").exists())
+    return {path.name: origin(path, "verdicts") for path in directories}

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Decisions
 from dataprep.errors import unreadable
 from dataprep.selection.thresholds import KEPT
-from dataprep.store.files import read_table
-from dataprep.store.records import Record
+from dataprep.store.files import Output, read_table
+from dataprep.store.step import read_step
 
 BATCH_ROWS = 256
 
@@ -23,17 +23,17 @@ KEPT_ROW = np.dtype([("part", "<i4"), ("row", "<i4"), ("order", "<i4")])
 """Where a kept document stands: its partition, its row there, and its row in the verdicts: corpus order."""
 
 
-def verdicts(build: Build, increment: Increment) -> Record:
-    """The record of an increment's verdicts, which must be there."""
-    return next(r for r in build.records("verdicts") if r.part == f"{increment.number:04d}")
+def verdicts_of(scope: Decisions) -> Output:
+    """The table of the verdicts on an increment, which must be there."""
+    return read_step(scope, "verdicts").outputs("verdicts")[0]
 
 
-def kept_rows(corpus: Corpus, build: Build, increment: Increment) -> npt.NDArray[np.void]:
+def kept_rows(scope: Decisions) -> npt.NDArray[np.void]:
     """(k,) of KEPT_ROW, the kept documents of an increment by part and row.
 
     Memory: about 50 bytes a document of the increment.
     """
-    table = read_table(corpus.root, verdicts(build, increment).outputs[:1], ["part", "row", "verdict"])
+    table = read_table(scope.root, [verdicts_of(scope)], ["part", "row", "verdict"])
     order = np.flatnonzero(pa.compute.equal(table["verdict"], KEPT).to_numpy())
     kept = np.empty(len(order), KEPT_ROW)
     kept["order"] = order

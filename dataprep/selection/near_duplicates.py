@@ -1,25 +1,26 @@
-"""Step `compare` of one range of documents: the exact similarity to their candidates, the earliest first.
+"""Step `near_duplicates` of one range of documents: the exact similarity to their candidates, the earliest first.
 
 Memory: about 200 MB, of which 64 MB are sets, mapped; how much of a corpus repeats itself changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.corpus.directory import Build, Corpus, Increment
-from dataprep.selection import candidates, corpus_order, exact_duplicates, shingles
-from dataprep.selection.workspace import PLACE_BITS, Work
-from dataprep.store.npy import between, distinct
-from dataprep.store.records import Record, commit, done, load_record
+from dataprep.corpus.directory import Decisions
+from dataprep.selection import candidates, exact_duplicates
+from dataprep.selection.shingles import part_name
+from dataprep.selection.workspace import PLACE_BITS, Workspace
+from dataprep.store.npy import between, distinct, mapped
+from dataprep.store.step import Made, Part, Save, Task, read_step
 from dataprep.text import minhash
 
-STEP = "compare"
 RANGE = 1 << 16
 """Documents of one task."""
 PAIRS = 1 << 18
@@ -32,26 +33,29 @@ REPEAT = np.dtype([("document", "<u4"), ("place", "<u8"), ("similarity", "<f8")]
 U64 = npt.NDArray[np.uint64]
 
 
-def plan(work: Work) -> list[tuple[int, int]]:
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Notes of a part: how many pairs were compared."""
+
+    compared: int = 0
+
+
+def plan(scope: Decisions, save: Save) -> list[Part]:
     """The ranges of documents."""
-    total = work.records(corpus_order.STEP)[0].entered
-    return [(start, min(start + RANGE, total)) for start in range(0, total, RANGE)]
+    total = read_step(scope, "order").parts[0].entered
+    ranges = [(start, min(start + RANGE, total)) for start in range(0, total, RANGE)]
+    return [
+        Part(name=f"{number:05d}", size=end - start, spec={"start": start, "end": end})
+        for number, (start, end) in enumerate(ranges)
+    ]
 
 
-def run_part(
-    corpus: Corpus, build: Build, increment: Increment, start: int, end: int, tick: Callable[[int], None]
-) -> Record:
+def run(task: Task[Decisions]) -> Made:
     """Compare the documents of one of `plan`'s ranges."""
-    work = Work.of(corpus, build, increment)
-    part = f"{start // RANGE:05d}"
-    path = work.directory / STEP / f"{part}.json"
-    inputs = work.inputs | work.made(candidates.STEP, exact_duplicates.STEP, shingles.STEP)
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
-    rules = corpus.recipe.select.near_duplicates
+    work, start, end = Workspace(task.scope), task.part.spec["start"], task.part.spec["end"]
+    rules = task.scope.corpus.recipe.select.near_duplicates
     threshold = rules.threshold if rules else 1.0
-    catalogues = [source.catalogue() for source in [*work.earlier, work.itself()]]
+    catalogues = [source.catalogue() for source in [*work.earlier, work.itself]]
     found, compared = [], 0
     for documents, places in _pairs(work, catalogues, start, end, threshold):
         sets = Sets(work, catalogues)  # anew, so that what was mapped for the pairs before is let go
@@ -65,17 +69,21 @@ def run_part(
                 if hits := np.flatnonzero(likeness >= threshold)[:1].tolist():
                     found.append((documents[first], places[begin + hits[0]], likeness[hits[0]]))
                     break
-    tick(end - start)
-    output = work.publish_array(STEP, part, np.array(found, REPEAT))
-    notes = {"compared": compared}
-    return commit(path, Record(STEP, part, inputs, [output], end - start, end - start, notes=notes))
+    task.tick(end - start)
+    return Made(
+        outputs={"repeats": task.publish_array(np.array(found, REPEAT))},
+        entered=end - start,
+        passed=end - start,
+        notes=Compared(compared=compared),
+    )
 
 
 class Sets:
     """The shingles of documents by their places, mapped."""
 
-    def __init__(self, work: Work, catalogues: list[npt.NDArray[np.void]]) -> None:
-        self._work = work
+    def __init__(self, work: Workspace, catalogues: list[npt.NDArray[np.void]]) -> None:
+        self._root = work.scope.root
+        self._parts = work.shingles
         self._catalogues = catalogues
         self._files: dict[int, list[npt.NDArray[Any]]] = {}
 
@@ -97,23 +105,22 @@ class Sets:
     def _mapped(self, destination: int) -> list[npt.NDArray[Any]]:
         """The index and the shingles of one partition."""
         if destination not in self._files:
-            record = load_record(shingles.record_path(self._work, destination))
-            self._files[destination] = [self._work.array(output) for output in record.outputs]
+            outputs = self._parts[part_name(destination)].outputs
+            self._files[destination] = [mapped(self._root / outputs[name].path) for name in ("index", "sets")]
         return self._files[destination]
 
 
 def _pairs(
-    work: Work, catalogues: list[npt.NDArray[np.void]], start: int, end: int, threshold: float
+    work: Workspace, catalogues: list[npt.NDArray[np.void]], start: int, end: int, threshold: float
 ) -> Iterator[tuple[npt.NDArray[np.uint32], U64]]:
     """Documents in a range and the places of their candidates, by document and then the earliest first.
 
     What cannot decide is left out: exact copies, of which the original is a candidate, too, and candidates of
     too different a size, since J <= smaller / larger.
     """
-    slices, lists = [], []
-    for number, record in enumerate(work.records(candidates.STEP)):
-        lists.append(work.array(record.outputs[2]))
-        found = between(work.array(record.outputs[3]), "document", start, end)
+    slices, lists = [], work.arrays("candidates", "lists")
+    for number, queries in enumerate(work.arrays("candidates", "queries")):
+        found = between(queries, "document", start, end)
         slices.append((np.full(len(found), number), found))
     task = np.concatenate([number for number, _ in slices])
     queries = np.concatenate([each for _, each in slices])
@@ -167,7 +174,7 @@ def _expanded(
 
 
 def _deciding(
-    work: Work,
+    work: Workspace,
     catalogues: list[npt.NDArray[np.void]],
     documents: npt.NDArray[np.uint32],
     places: U64,

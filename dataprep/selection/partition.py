@@ -7,22 +7,20 @@ at 131,072.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Corpus, Decisions
 from dataprep.selection import bands, thresholds
 from dataprep.selection.bands import Buckets, Scheme
-from dataprep.selection.workspace import Work
-from dataprep.store.files import attempt_path, publish, read_batches, read_table
+from dataprep.selection.workspace import Workspace
+from dataprep.store.files import Output, read_batches, read_table
 from dataprep.store.npy import fixed_width
-from dataprep.store.records import Record, commit, done
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import minhash
 
-STEP = "select"
 ROWS = 1 << 14
 """Documents that are judged at once."""
 
@@ -43,42 +41,44 @@ DOCUMENT = np.dtype(
 IDENTITY = ["doc_id", "url_key", "text_key", "first_seen"]
 
 
-def run_part(
-    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
-) -> Record:
-    """Judge one document partition of an increment."""
-    work = Work.of(corpus, build, increment)
-    part = f"{number:05d}"
-    path = work.directory / STEP / f"{part}.json"
-    facts = [increment.records(stage)[number] for stage in ("documents", "scores")]
-    inputs = {output.path: output.xxh3_128 for record in facts for output in record.outputs}
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
+def plan(scope: Decisions, save: Save) -> list[Part]:
+    """A part for each partition of documents, of its name."""
+    return [Part(name=part.part, size=part.passed) for part in scope.increment.parts("extract")]
 
-    rows = _identities(corpus, facts[0])
-    found = _judged(corpus, facts[1], rows, work.scheme)
-    tick(len(rows))
+
+def run(task: Task[Decisions]) -> Made:
+    """Judge one partition of documents of an increment."""
+    corpus, scheme = task.scope.corpus, Workspace(task.scope).scheme
+    documents, scores = (
+        next(part for part in task.scope.increment.parts(step) if part.part == task.part.name).outputs[name]
+        for step, name in (("extract", "documents"), ("score", "scores"))
+    )
+    rows = _identities(corpus, documents)
+    found = _judged(corpus, scores, rows, scheme)
+    task.tick(len(rows))
     order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
     place_of = np.empty(len(rows), np.uint32)
     place_of[order] = np.arange(len(rows))
-    rows, passed = rows[order], int((rows["verdict"] == thresholds.KEPT.encode()).sum())
+    rows = rows[order]
     buckets = bands.ordered([Buckets(each.keys, place_of[each.documents]) for each in found])
-    written = attempt_path(path.parent, f"{part}-bands")
-    bands.save(written, buckets, work.scheme)
-    outputs = [
-        work.publish_array(STEP, part, rows),
-        publish(corpus.root, written, part, ".bands", rows=passed),
-    ]
+    written = task.attempt("bands")
+    bands.save(written, buckets, scheme)
     reasons = Counter(rows["verdict"].tolist())
     kept = reasons.pop(thresholds.KEPT.encode(), 0)
-    counts = {reason.decode(): count for reason, count in sorted(reasons.items())}
-    return commit(path, Record(STEP, part, inputs, outputs, len(rows), kept, counts))
+    return Made(
+        outputs={
+            "documents": task.publish_array(rows),
+            "bands": task.publish(written, ".bands", "bands", rows=kept),
+        },
+        entered=len(rows),
+        passed=kept,
+        reasons={reason.decode(): count for reason, count in sorted(reasons.items())},
+    )
 
 
-def _identities(corpus: Corpus, documents: Record) -> npt.NDArray[np.void]:
+def _identities(corpus: Corpus, documents: Output) -> npt.NDArray[np.void]:
     """(n,) of DOCUMENT, in the order of the partition; without what measurements say."""
-    identity = read_table(corpus.root, documents.outputs, IDENTITY)
+    identity = read_table(corpus.root, [documents], IDENTITY)
     rows = np.zeros(len(identity), DOCUMENT)
     rows["row"] = np.arange(len(rows))
     rows["first_seen"] = identity["first_seen"].to_numpy()
@@ -88,10 +88,10 @@ def _identities(corpus: Corpus, documents: Record) -> npt.NDArray[np.void]:
     return rows
 
 
-def _judged(corpus: Corpus, scores: Record, rows: npt.NDArray[np.void], scheme: Scheme) -> list[Buckets]:
+def _judged(corpus: Corpus, scores: Output, rows: npt.NDArray[np.void], scheme: Scheme) -> list[Buckets]:
     """Fill in the verdict on each of `_identities`; returns the buckets of those that passed, by row."""
     found, start = [], 0
-    for batch in read_batches(corpus.root, scores.outputs, ROWS):
+    for batch in read_batches(corpus.root, [scores], ROWS):
         measured = pa.Table.from_batches([batch])
         here = rows[start : start + len(batch)]
         here["shingles"] = measured["shingles"].to_numpy()

@@ -6,7 +6,7 @@ candidate of one partition; the sets go to the file as they are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,60 +15,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Decisions, Increment
 from dataprep.errors import unreadable
-from dataprep.selection import candidates, exact_duplicates
-from dataprep.selection.workspace import PLACE_BITS, Work
-from dataprep.store.files import attempt_path, publish
+from dataprep.selection import exact_duplicates
+from dataprep.selection.workspace import PLACE_BITS, Workspace
 from dataprep.store.npy import ArrayWriter, between, changes, distinct
-from dataprep.store.records import Record, commit, done
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import minhash
 
-STEP = "shingles"
 TEXTS = 1 << 12
 """Texts that are read at once."""
 SET = np.dtype([("document", "<u4"), ("length", "<u4"), ("start", "<u8")])
 """Where the shingles of a document stand in the file beside."""
 
 
-def plan(work: Work) -> list[int]:
+def plan(scope: Decisions, save: Save) -> list[Part]:
     """The partitions that hold candidates, as destinations: source << 32 | partition."""
-    found = [distinct(_needed(work, record)["destination"]) for record in work.records(candidates.STEP)]
+    work = Workspace(scope)
+    found = [distinct(needed["destination"]) for needed in work.arrays("candidates", "needed")]
     destinations: list[int] = distinct(np.concatenate(found)).tolist()
-    return destinations
+    return [Part(name=part_name(each), spec={"destination": each}) for each in destinations]
 
 
-def run_part(
-    corpus: Corpus, build: Build, increment: Increment, destination: int, tick: Callable[[int], None]
-) -> Record:
+def run(task: Task[Decisions]) -> Made:
     """Make the sets of one of `plan`'s partitions."""
-    work = Work.of(corpus, build, increment)
+    work, destination = Workspace(task.scope), task.part.spec["destination"]
     source, part = destination >> PLACE_BITS, destination & 0xFFFFFFFF
-    path = record_path(work, destination)
-    stem = path.stem
-    inputs = work.inputs | work.made(candidates.STEP, exact_duplicates.STEP)
-    if record := done(path, inputs):
-        tick(record.entered)
-        return record
     rows, documents = _rows(work, destination)
-    origin = work.earlier[source] if source < len(work.earlier) else work.itself()
-    index, written = np.empty(len(rows), SET), attempt_path(path.parent, f"{stem}-sets")
+    increment = work.earlier[source] if source < len(work.earlier) else work.itself
+    index, written = np.empty(len(rows), SET), task.attempt("sets")
     with ArrayWriter(written, np.uint64) as sets:
-        for place, found in enumerate(shingles(origin.root, origin.increment, part, rows)):
+        for place, found in enumerate(shingles(increment.root, increment.increment, part, rows)):
             index[place] = documents[place], len(found), sets.rows
             sets.write(found)
-    outputs = [
-        work.publish_array(STEP, stem, index[np.argsort(documents)]),
-        publish(corpus.root, written, f"{stem}-sets", ".npy", rows=sets.rows),
-    ]
-    tick(len(rows))
-    return commit(path, Record(STEP, stem, inputs, outputs, len(rows), len(rows)))
+    task.tick(len(rows))
+    return Made(
+        outputs={
+            "index": task.publish_array(index[np.argsort(documents)]),
+            "sets": task.publish(written, ".npy", "sets", rows=sets.rows),
+        },
+        entered=len(rows),
+        passed=len(rows),
+    )
 
 
-def record_path(work: Work, destination: int) -> Path:
-    """Where the record of one of `plan`'s partitions stands; its outputs are an index of SET and the sets."""
-    stem = f"{destination >> PLACE_BITS:05d}-{destination & 0xFFFFFFFF:05d}"
-    return work.directory / STEP / f"{stem}.json"
+def part_name(destination: int) -> str:
+    """The name of one of `plan`'s partitions."""
+    return f"{destination >> PLACE_BITS:05d}-{destination & 0xFFFFFFFF:05d}"
 
 
 def shingles(
@@ -76,7 +69,7 @@ def shingles(
 ) -> Iterator[minhash.U64]:
     """The shingles of some documents of a partition, forgotten ones too; rows ascending."""
     gone = tombstones.shingles(root, increment.number, part)
-    path = root / increment.records("documents")[part].outputs[0].path
+    path = root / increment.parts("extract")[part].outputs["documents"].path
     try:
         with pq.ParquetFile(path) as file:
             texts = (text for batch in _texts(file, rows) for text in batch.to_pylist())
@@ -99,11 +92,11 @@ def _texts(file: pq.ParquetFile, rows: npt.NDArray[np.uint32]) -> Iterator[pa.St
         start = end
 
 
-def _rows(work: Work, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+def _rows(work: Workspace, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Rows of a partition that are needed, ascending, and their documents; exact copies are not compared."""
     found = [
-        between(_needed(work, record), "destination", destination, destination + 1)
-        for record in work.records(candidates.STEP)
+        between(needed, "destination", destination, destination + 1)
+        for needed in work.arrays("candidates", "needed")
     ]
     needed = np.concatenate(found)
     needed = needed[np.argsort(needed["row"])]
@@ -113,7 +106,3 @@ def _rows(work: Work, destination: int) -> tuple[npt.NDArray[np.uint32], npt.NDA
         compared = ~exact_duplicates.marked(work)[documents]
         rows, documents = rows[compared], documents[compared]
     return rows, documents
-
-
-def _needed(work: Work, record: Record) -> npt.NDArray[np.void]:
-    return work.array(record.outputs[4])

@@ -7,7 +7,7 @@ is extended, not made again, when the corpus grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Set
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Build, Corpus, Increment
-from dataprep.selection import candidates, corpus_order, exact_duplicates, near_duplicates, thresholds
-from dataprep.selection.workspace import PLACE_BITS, Work
-from dataprep.store.files import attempt_path, publish
+from dataprep.corpus.directory import Decisions
+from dataprep.selection import candidates, exact_duplicates, near_duplicates, thresholds
+from dataprep.selection.near_duplicates import Compared
+from dataprep.selection.workspace import PLACE_BITS, Workspace
 from dataprep.store.npy import between, fixed_width_column
-from dataprep.store.records import Record, commit, done
+from dataprep.store.records import records_in
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import minhash
 
-STEP = "verdicts"
 REPEAT_REASONS = ("exact_duplicate", "near_duplicate", "excluded")
 """Why a repeated document is dropped; the last: it repeats one of another corpus, exactly or nearly."""
 ROWS = 1 << 14
@@ -47,55 +47,62 @@ SCHEMA = pa.schema(
 """One row a document of the increment, in corpus order: (first_seen, url_key)."""
 
 
-def finished(work: Work) -> Record | None:
-    """The record of an increment's verdicts, once they stand."""
-    return done(work.build.path / STEP / f"{work.part}.json", work.inputs)
+def plan(scope: Decisions, save: Save) -> list[Part]:
+    """One part."""
+    return [Part(name="all", size=sum(part.passed for part in scope.increment.parts("extract")))]
 
 
-def run(corpus: Corpus, build: Build, increment: Increment, tick: Callable[[int], None]) -> Record:
-    """Write down what the steps before found: every document gets its verdict. Then their files go.
+def run(task: Task[Decisions]) -> Made:
+    """Write down what the steps before found: every document gets its verdict.
 
-    Memory: 16,384 rows; tombstones.documents.
+    What later increments need stays: the catalogue and the band files. Memory: 16,384 rows;
+    tombstones.documents.
     """
-    work = Work.of(corpus, build, increment)
-    ordered = work.records(corpus_order.STEP)[0]
-    catalogue, judged = (work.array(output) for output in ordered.outputs[:2])
+    work = Workspace(task.scope)
+    (ordered,) = work.parts("order")
+    (catalogue,), (judged,) = work.arrays("order", "catalogue"), work.arrays("order", "judged")
     catalogues = [*(source.catalogue() for source in work.earlier), catalogue]
-    counts, gone = Counter[str](), tombstones.documents(corpus.root)
-    written = attempt_path(build.path / STEP, work.part)
+    counts, gone = Counter[str](), tombstones.documents(task.scope.root)
+    written = task.attempt()
     with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
         for start in range(0, len(judged), ROWS):
             rows = judged[start : start + ROWS]
             entries = catalogue[start : start + ROWS]
             repeats = _repeats(work, start, start + len(rows))
-            table = _table(rows, entries, repeats, start, catalogues, work.excluded)
+            table = _table(rows, entries, repeats, start, catalogues, len(work.excluded))
             table = _forgotten(table, gone)
             counts.update(table["verdict"].to_pylist())
             file.write_table(table, row_group_size=ROWS)
-            tick(len(rows))
-    output = publish(corpus.root, written, work.part, ".parquet", rows=len(judged))
-    outputs = [output, ordered.outputs[0], *work.itself().band_files]
+            task.tick(len(rows))
     kept = counts.pop(thresholds.KEPT, 0)
-    versions = {"minhash": str(minhash.VERSION)}
-    reasons = dict(sorted(counts.items()))
-    notes = {"compared": sum(record.notes["compared"] for record in work.records(near_duplicates.STEP))}
-    record = commit(
-        build.path / STEP / f"{work.part}.json",
-        Record(STEP, work.part, work.inputs, outputs, len(judged), kept, reasons, versions, notes),
+    compared = records_in(task.scope.places["work"] / "near_duplicates")
+    return Made(
+        outputs={
+            "verdicts": task.publish(written, ".parquet", rows=len(judged)),
+            "catalogue": ordered.outputs["catalogue"],
+            **{f"bands/{part.part}": part.outputs["bands"] for part in work.parts("candidates")},
+        },
+        entered=len(judged),
+        passed=kept,
+        reasons=dict(sorted(counts.items())),
+        notes=Compared(compared=sum(record.noted(Compared).compared for record in compared)),
     )
-    work.clear()
-    return record
 
 
-def _repeats(work: Work, start: int, end: int) -> npt.NDArray[np.void]:
+def versions(scope: Decisions) -> dict[str, str]:
+    """What decides which documents are alike."""
+    return {"minhash": str(minhash.VERSION)}
+
+
+def _repeats(work: Workspace, start: int, end: int) -> npt.NDArray[np.void]:
     """(n,) of near_duplicates.REPEAT, by document: what the documents in [start, end) repeat."""
     copies = between(exact_duplicates.listed(work), "document", start, end)
     exact = np.empty(len(copies), near_duplicates.REPEAT)
     exact["document"], exact["place"], exact["similarity"] = copies["document"], copies["place"], EXACT
-    records = work.records(near_duplicates.STEP)[
+    parts = work.arrays("near_duplicates", "repeats")[
         start // near_duplicates.RANGE : -(-end // near_duplicates.RANGE)
     ]
-    near = [between(work.array(record.outputs[0]), "document", start, end) for record in records]
+    near = [between(repeats, "document", start, end) for repeats in parts]
     found = np.concatenate([exact, *near])
     return found[np.argsort(found["document"])]
 

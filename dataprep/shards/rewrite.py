@@ -8,32 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dataprep.corpus.directory import Corpus
-from dataprep.shards.text_shards import TextShard, content_of, damaged, publish_index, write_sample
-from dataprep.store.files import Output, attempt_path, publish
+from dataprep.shards.text_shards import TextShard, content_of, damaged, publish_shard, write_sample
+from dataprep.store.files import Output, attempt_path
 from dataprep.store.tars import open_tar
 
 
-def rewritten(
-    corpus: Corpus, shard: TextShard, change: Callable[[dict[str, Any]], dict[str, Any] | None]
-) -> list[Output]:
+def rewrite(
+    root: Path, shard: TextShard, change: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> dict[str, Output]:
     """Publish a shard again with what `change` makes of each KEY.json; None takes the sample out.
 
     Gives the shard's own outputs when nothing changes, and none when no sample is left. Memory: one sample.
     Raises DataError when the tar is damaged.
     """
-    path = corpus.root / shard.tar.path
+    path = root / shard.tar.path
     stem = path.name.rpartition("-")[0]
     written = attempt_path(path.parent, stem)
     try:
         members, changed = _rewrite(path, written, change)
     except (tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from None
-    if not changed or not members:
+    if not changed:
         written.unlink()
-        return [] if changed else [shard.tar, shard.index]
-    tar = publish(corpus.root, written, stem, ".tar", rows=len(members))
-    return [tar, publish_index(corpus, path.parent, stem, members)]
+        return {"tar": shard.tar, "index": shard.index}
+    return publish_shard(root, written, stem, members)
 
 
 def _rewrite(

@@ -1,4 +1,4 @@
-"""Stage `shard`: the kept documents of an increment as webdataset tars of KEY.txt and KEY.json.
+"""Step `shard`: the kept documents of an increment as webdataset tars of KEY.txt and KEY.json.
 
 A shard is a run of kept documents, by partition and row, of about the recipe's `shard_mb` million characters;
 where shards are cut depends on the facts and the recipe alone. A document that was cut gives a sample for
@@ -11,8 +11,7 @@ documents, the compressed text of a row group, the shard's submissions, and 300 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -21,12 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Decisions
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.selection import kept
-from dataprep.shards.text_shards import STEP, Span, publish_index, write_sample
-from dataprep.store.files import Output, attempt_path, publish, read_table
-from dataprep.store.records import Record, commit, done
+from dataprep.shards.text_shards import Span, publish_shard, write_sample
+from dataprep.store.files import attempt_path, read_table
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.store.tars import open_tar
 from dataprep.text import masking
 
@@ -36,83 +35,55 @@ ABOUT = ("url", "site", "title", "author", "date", "karma", "first_seen", "langu
 LINK_ROWS = 4096
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One of `of` shards of an increment: its rows [low, high) of some document partitions."""
-
-    number: int
-    of: int
-    ranges: list[tuple[int, int, int]]
+Range = tuple[int, int, int]
+"""The rows [low, high) of a partition of documents."""
 
 
-def plan(corpus: Corpus, build: Build, increment: Increment) -> list[Shard]:
-    """Cut the kept documents of an increment, and what decontamination left of them, into shards.
-
-    An increment that keeps nothing has one shard without rows, whose record says that it is done.
-    """
-    rows, _ = _written(corpus, build, increment)
+def plan(scope: Decisions, save: Save) -> list[Part]:
+    """Cut the kept documents of an increment, and what decontamination left of them, into shards."""
+    rows, _ = _written(scope)
     sizes = np.empty(0, np.int64)
-    scores = increment.records("scores")
+    scores = scope.increment.outputs("score", "scores")
     bounds = np.searchsorted(rows["part"], np.arange(len(scores) + 1))
-    for record, (first, last) in zip(scores, pairwise(bounds), strict=True):
-        characters = read_table(corpus.root, record.outputs[:1], ["characters"])["characters"].to_numpy()
+    for output, (first, last) in zip(scores, pairwise(bounds), strict=True):
+        characters = read_table(scope.root, [output], ["characters"])["characters"].to_numpy()
         sizes = np.append(sizes, characters[rows["row"][first:last]])
-    numbers = (np.cumsum(sizes) - sizes) // int(corpus.recipe.select.shard_mb * 1e6)
+    numbers = (np.cumsum(sizes) - sizes) // int(scope.corpus.recipe.select.shard_mb * 1e6)
     _, starts = np.unique(numbers, return_index=True)
-    if not len(rows):
-        return [Shard(0, 1, [])]
     shards = []
-    for number, documents in enumerate(np.split(rows, starts[1:])):
+    for number, documents in enumerate(np.split(rows, starts[1:]) if len(rows) else []):
         parts = np.unique(documents["part"])
         inside = [documents["row"][documents["part"] == part] for part in parts]
         ranges = [
             (int(part), int(here[0]), int(here[-1]) + 1) for part, here in zip(parts, inside, strict=True)
         ]
-        shards.append(Shard(number, len(starts), ranges))
+        shards.append(Part(name=f"{number:05d}", size=len(documents), spec={"ranges": ranges}))
     return shards
 
 
-def run_part(
-    corpus: Corpus, build: Build, increment: Increment, shard: Shard, tick: Callable[[int], None]
-) -> Record:
-    """Write one shard of `plan`; `tick` is told of documents."""
-    part = f"{increment.number:04d}-{shard.number:05d}"
-    path = build.path / STEP / f"{part}.json"
-    documents, scores = increment.records("documents"), increment.records("scores")
-    sources = [
-        kept.verdicts(build, increment).outputs[0],
-        *decontaminate.outputs(build, increment),
-        *(stage[number].outputs[0] for number, _, _ in shard.ranges for stage in (documents, scores)),
-    ]
-    inputs = {output.path: output.xxh3_128 for output in sources}
-    if record := done(path, inputs):
-        tick(record.passed)
-        return record
-    stem = f"{corpus.recipe.name}-{part}"
-    written = attempt_path(path.parent, stem)
-    entered, members, outputs = 0, list[tuple[bytes, list[int]]](), list[Output]()
+def run(task: Task[Decisions]) -> Made:
+    """Write one shard of `plan`."""
+    scope, corpus = task.scope, task.scope.corpus
+    stem = f"{corpus.recipe.name}-{scope.increment.key}-{task.part.name}"
+    written = attempt_path(task.directory, stem)
+    entered, members = 0, list[tuple[bytes, list[int]]]()
     with written.open("wb") as file, open_tar(file) as tar:
-        for row, pieces in _documents(corpus, build, increment, shard):
+        for row, pieces in _documents(scope, task.part.spec["ranges"]):
             entered += 1
             for sample in _samples(row, pieces, corpus.recipe.select.mask):
                 members.append((row["doc_id"], write_sample(tar, *sample)))
-            tick(1)
-    if members:
-        outputs = [
-            publish(corpus.root, written, stem, ".tar", rows=len(members)),
-            publish_index(corpus, path.parent, stem, members),
-        ]
-    else:
-        written.unlink()  # readers take a tar without members for an error
-    return commit(path, Record(STEP, part, inputs, outputs, entered, entered, notes={"shards": shard.of}))
+            task.tick(1)
+    return Made(
+        outputs=publish_shard(scope.root, written, stem, members),
+        entered=entered,
+        passed=entered,
+    )
 
 
-def _written(
-    corpus: Corpus, build: Build, increment: Increment
-) -> tuple[npt.NDArray[np.void], dict[tuple[int, int], list[Span]]]:
+def _written(scope: Decisions) -> tuple[npt.NDArray[np.void], dict[tuple[int, int], list[Span]]]:
     """The kept rows that are not contaminated (kept.KEPT_ROW), and the pieces of those that were cut."""
-    rows = kept.kept_rows(corpus, build, increment)
-    pieces = decontaminate.pieces(corpus, build, increment)
+    rows = kept.kept_rows(scope)
+    pieces = decontaminate.pieces(scope)
     if not pieces:
         return rows, pieces
     stays = [
@@ -122,26 +93,25 @@ def _written(
     return rows[np.array(stays, np.bool_)], pieces
 
 
-def _documents(
-    corpus: Corpus, build: Build, increment: Increment, shard: Shard
-) -> Iterator[tuple[dict[str, Any], list[Span] | None]]:
+def _documents(scope: Decisions, ranges: list[Range]) -> Iterator[tuple[dict[str, Any], list[Span] | None]]:
     """Each document of a shard with what KEY.json says of it, and its pieces if it was cut."""
-    rows, pieces = _written(corpus, build, increment)
+    rows, pieces = _written(scope)
     here = {
         part: rows["row"][(rows["part"] == part) & (rows["row"] >= low) & (rows["row"] < high)]
-        for part, low, high in shard.ranges
+        for part, low, high in ranges
     }
-    documents, scores = increment.records("documents"), increment.records("scores")
-    paths = {part: corpus.root / documents[part].outputs[0].path for part in here}
+    documents = scope.increment.outputs("extract", "documents")
+    scores = scope.increment.outputs("score", "scores")
+    paths = {part: scope.root / documents[part].path for part in here}
     keys = {
         key
         for part, chosen_rows in here.items()
         for batch in kept.chosen(paths[part], chosen_rows, ["url_key"])
         for key in batch["url_key"].to_pylist()
     }
-    submissions = _submissions(corpus, increment, keys)
+    submissions = _submissions(scope, keys)
     for part, chosen_rows in here.items():
-        languages = read_table(corpus.root, scores[part].outputs[:1], ["language"])["language"]
+        languages = read_table(scope.root, [scores[part]], ["language"])["language"]
         places = iter(chosen_rows.tolist())
         for batch in kept.chosen(paths[part], chosen_rows):
             for document in batch.to_pylist():
@@ -171,12 +141,12 @@ def _samples(
         yield key if piece is None else f"{key}-{number:02d}", content, text.encode()
 
 
-def _submissions(corpus: Corpus, increment: Increment, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
+def _submissions(scope: Decisions, keys: set[bytes]) -> dict[bytes, list[dict[str, Any]]]:
     """The submissions of some URLs."""
     wanted = pa.array(keys, pa.binary(16))
     found: dict[bytes, list[dict[str, Any]]] = {}
-    for record in increment.link_records:
-        with pq.ParquetFile(corpus.root / record.outputs[0].path) as file:
+    for output in scope.increment.link_tables:
+        with pq.ParquetFile(scope.root / output.path) as file:
             for batch in file.iter_batches(LINK_ROWS, columns=["url_key", "submissions"]):
                 rows = batch.filter(pa.compute.is_in(batch["url_key"], value_set=wanted)).to_pylist()
                 found |= {row["url_key"]: row["submissions"] for row in rows}

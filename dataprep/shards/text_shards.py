@@ -18,14 +18,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Build, Increment
 from dataprep.errors import DataError
-from dataprep.store.files import Output, publish_array
+from dataprep.store.files import Output, publish, publish_array
 from dataprep.store.npy import mapped
-from dataprep.store.records import Record
 from dataprep.store.tars import append
 
-STEP = "text"
+STEP = "shard"
 
 MEMBER = np.dtype(
     [
@@ -58,8 +57,7 @@ class TextShard:
 
 def complete(build: Build, increment: Increment) -> bool:
     """Whether every shard of an increment is written."""
-    records = _records(build, increment)
-    return bool(records) and len(records) == records[0].notes["shards"]
+    return build.has(STEP, increment)
 
 
 def outputs(build: Build, increment: Increment) -> list[Output]:
@@ -68,13 +66,9 @@ def outputs(build: Build, increment: Increment) -> list[Output]:
 
 
 def shards(build: Build, increment: Increment | None = None) -> list[TextShard]:
-    """The shards of an increment, or of the whole build, in order."""
-    records = _records(build, increment) if increment else build.records(STEP)
-    return [TextShard(*record.outputs) for record in records if record.outputs]
-
-
-def _records(build: Build, increment: Increment) -> list[Record]:
-    return [record for record in build.records(STEP) if record.part.startswith(f"{increment.number:04d}-")]
+    """The shards of an increment, or of the whole build, in order; one of which nothing is left has none."""
+    parts = build.parts(STEP, increment)
+    return [TextShard(part.outputs["tar"], part.outputs["index"]) for part in parts if part.outputs]
 
 
 def read_documents(tar: Path) -> Iterator[dict[str, Any]]:
@@ -153,12 +147,22 @@ def write_sample(tar: tarfile.TarFile, key: str, about: bytes, text: bytes) -> l
     return [append(tar, f"{key}.json", about), len(about), append(tar, f"{key}.txt", text), len(text)]
 
 
-def publish_index(
-    corpus: Corpus, directory: Path, stem: str, members: list[tuple[bytes, list[int]]]
-) -> Output:
+def publish_shard(
+    root: Path, written: Path, stem: str, members: list[tuple[bytes, list[int]]]
+) -> dict[str, Output]:
+    """Publish a tar that was written, and its index; members: doc_id and places of each sample.
+
+    One without any goes: readers take a tar without members for an error.
+    """
+    if not members:
+        written.unlink()
+        return {}
     index = np.array([(_numbers(doc_id), *places) for doc_id, places in members], MEMBER)
     order = np.lexsort((index["json"], index["doc_id"][:, 1], index["doc_id"][:, 0]))
-    return publish_array(corpus.root, directory, f"{stem}-index", index[order])
+    return {
+        "tar": publish(root, written, stem, ".tar", rows=len(members)),
+        "index": publish_array(root, written.parent, f"{stem}-index", index[order]),
+    }
 
 
 def _numbers(doc_id: bytes) -> tuple[int, int]:

@@ -69,14 +69,15 @@ class StepFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def commit(path: Path, record: Record) -> Record:
-    """Make a part done. If another attempt was first, its record stands and is returned."""
-    return record if write_once(path, dump(record)) else load_record(path)
+    """Make a part done; returns the record that stands: another attempt may have been first."""
+    write_once(path, dump(record))
+    return load_record(path)
 
 
 def recommit(path: Path, record: Record) -> Record:
     """Put a record in the place of one that another version made."""
     replace(path, dump(record))
-    return record
+    return load_record(path)
 
 
 def load_record(path: Path) -> Record:
@@ -146,7 +147,8 @@ def finish_led(
 ) -> StepFile:
     """Write the step file of a step that its own module led: all records of its folder are its parts."""
     path = step_path(place, step)
-    write_once(path, sum_up(step, inputs, versions or {}, records_in(place / step)))
+    if not path.exists():
+        write_once(path, sum_up(step, inputs, versions or {}, records_in(place / step)))
     return load_step(path)
 
 

@@ -354,4 +354,3 @@ def _outdated(step: Step[S], scope: S, whole: StepFile, versions: dict[str, str]
 def _plan_path(step: Step[S], scope: S) -> Path:
     place = scope.places[step.at].relative_to(scope.root)
     return scope.root / "jobs" / place / f"{step.name}.plan.json"
-
