@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import shutil
 
+from dataprep import steps
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Corpus, Increment
-from dataprep.ingest import score_documents, summary
+from dataprep.corpus.directory import Corpus, Facts, Increment
+from dataprep.ingest import summary
 from dataprep.score import stage as score
 from dataprep.store.files import replace
 from dataprep.store.pool import Progress
+from dataprep.store.step import LocalPool, run_step
 
 
 def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]:
@@ -28,8 +30,8 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
     if chosen:
         shutil.rmtree(corpus.root / "builds", ignore_errors=True)
     for increment in chosen:
-        score_documents(corpus, increment, workers, progress)
+        run_step(steps.BY_NAME[score.STEP], Facts(corpus, increment), LocalPool(workers), progress)
     for increment in corpus.increments():
         if increment.closed:
-            replace(increment.summary_path, summary(corpus, increment))
+            replace(increment.summary_path, summary(increment))
     return chosen

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from dataprep.audit.funnel import judged
-from dataprep.corpus.directory import RECIPE, Corpus
+from dataprep.audit.funnel import increments_in
+from dataprep.corpus.directory import RECIPE, Corpus, Decisions
 from dataprep.errors import DataError
 from dataprep.score.quality.training import Sample, sample
 from dataprep.selection import kept
@@ -55,19 +55,17 @@ def _texts(path: Path, good: bool) -> Iterator[str]:
 
 def _all(corpus: Corpus) -> Iterator[str]:
     for increment in corpus.increments():
-        for record in increment.records("documents"):
-            yield from (
-                text.as_py() or "" for text in read_table(corpus.root, record.outputs, ["text"])["text"]
-            )
+        for output in increment.outputs("extract", "documents"):
+            yield from (text.as_py() or "" for text in read_table(corpus.root, [output], ["text"])["text"])
 
 
 def _kept(corpus: Corpus) -> Iterator[str]:
     build = corpus.current_build()
-    for increment, _ in judged(corpus, build):
-        rows = kept.kept_rows(corpus, build, increment)
-        for part, record in enumerate(increment.records("documents")):
+    for increment, _ in increments_in(corpus):
+        rows = kept.kept_rows(Decisions(corpus, build, increment))
+        for part, output in enumerate(increment.outputs("extract", "documents")):
             here = rows["row"][rows["part"] == part]
-            for batch in kept.chosen(corpus.root / record.outputs[0].path, here, ["text"]):
+            for batch in kept.chosen(corpus.root / output.path, here, ["text"]):
                 yield from batch["text"].to_pylist()
 
 

@@ -60,16 +60,13 @@ def compare(corpus: Corpus, first: Build, second: Build, examples: int) -> Diffe
 
 def _verdicts(corpus: Corpus, build: Build, increment: Increment) -> pa.Table | None:
     """Keys, places, last verdicts and numbers of an increment's documents, in corpus order."""
-    name = f"{increment.number:04d}"
-    record = next((record for record in build.records("verdicts") if record.part == name), None)
-    if record is None:
+    if not build.has("verdicts", increment):
         return None
-    table = read_table(corpus.root, record.outputs[:1], ["doc_id", "part", "row", "verdict", "number"])
-    for cleaned in build.records(decontaminate.STEP):
-        if cleaned.part == name:
-            table = _cleaned(
-                table, read_table(corpus.root, cleaned.outputs[:1], ["doc_id", "verdict", "number"])
-            )
+    (record,) = build.parts("verdicts", increment)
+    columns = ["doc_id", "part", "row", "verdict", "number"]
+    table = read_table(corpus.root, [record.outputs["verdicts"]], columns)
+    for output in decontaminate.tables(build, increment):
+        table = _cleaned(table, read_table(corpus.root, [output], ["doc_id", "verdict", "number"]))
     return table
 
 
@@ -91,7 +88,7 @@ def _column(table: pa.Table | None, judged: pa.Table, name: str, missing: Any) -
 
 
 def _urls(corpus: Corpus, increment: Increment, judged: pa.Table, places: list[int]) -> Iterator[str]:
-    documents = increment.records("documents")
+    documents = increment.outputs("extract", "documents")
     for place in places:
         part, row = judged["part"][place].as_py(), judged["row"][place].as_py()
-        yield read_table(corpus.root, documents[part].outputs, ["url"])["url"][row].as_py()
+        yield read_table(corpus.root, [documents[part]], ["url"])["url"][row].as_py()

@@ -15,6 +15,7 @@ from dataprep.decontaminate import stage as decontaminate
 from dataprep.imports.inputs import kind_of
 from dataprep.selection import thresholds
 from dataprep.selection.verdicts import REPEAT_REASONS
+from dataprep.steps import BY_NAME
 from dataprep.store import files
 from dataprep.store.files import read_table
 from dataprep.store.records import Record
@@ -32,29 +33,37 @@ class StageCount:
 
 
 def funnel(directory: Path) -> list[StageCount]:
-    """The stages of a corpus in order, over all increments; the decisions are the current build's."""
+    """The steps of a corpus that take documents or links away, in order, over all increments.
+
+    The decisions are the current build's.
+    """
     corpus = Corpus.open(directory)
     increments = corpus.increments()
+    links, extracted = (_parts(increments, step) for step in ("links", "extract"))
     return [
-        _sum("links", _entries(increments), _records(increments, "links")),
+        _sum("links", _entries(increments), links),
         _fetched(corpus, increments),
-        _sum("extract", "pages", _records(increments, "documents")),
+        _sum("extract", BY_NAME["extract"].unit, extracted),
         *decisions(corpus.current_build() if corpus.has_build else None),
     ]
 
 
 def decisions(build: Build | None) -> list[StageCount]:
-    """The stages of a build over all increments that it covers; of none, empty ones."""
-    verdicts = build.records("verdicts") if build else []
-    cleaned = build.records(decontaminate.STEP) if build else []
-    chosen = _sum("select", "documents", verdicts, thresholds.REASONS)
-    unrepeated = _sum("dedup", "documents", verdicts, REPEAT_REASONS, entered=chosen.passed)
-    left = _sum("forget", "documents", verdicts, [REASON], entered=unrepeated.passed)
+    """The steps of a build over all increments that it covers; of none, empty ones.
+
+    The verdicts are counted by who decided: the thresholds (`select`), repetition (`dedup`), and `forget`.
+    """
+    verdicts = build.parts("verdicts") if build else []
+    cleaned = build.parts(decontaminate.STEP) if build else []
+    unit = BY_NAME["verdicts"].unit
+    chosen = _sum("select", unit, verdicts, thresholds.REASONS)
+    unrepeated = _sum("dedup", unit, verdicts, REPEAT_REASONS, entered=chosen.passed)
+    left = _sum("forget", unit, verdicts, [REASON], entered=unrepeated.passed)
     return [
         chosen,
         unrepeated,
         *([left] if left.reasons else []),
-        *([_sum("decontaminate", "documents", cleaned)] if cleaned else []),
+        *([_sum(decontaminate.STEP, unit, cleaned)] if cleaned else []),
     ]
 
 
@@ -70,38 +79,37 @@ def keep_beside(tokens: Path, generation: int, stages: list[StageCount]) -> None
 def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
     """The sites with the most kept documents of the current build, and how many; none without a build."""
     corpus = Corpus.open(directory)
-    if not corpus.has_build:
-        return []
     counts: Counter[str] = Counter()
-    for increment, verdicts in judged(corpus, corpus.current_build()):
-        sites = read_table(
-            corpus.root, [o for r in increment.records("documents") for o in r.outputs], ["doc_id", "site"]
-        )
+    for increment, verdicts in increments_in(corpus):
+        sites = read_table(corpus.root, increment.outputs("extract", "documents"), ["doc_id", "site"])
         site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
-        table = read_table(corpus.root, verdicts.outputs[:1], ["doc_id", "verdict"])
+        table = read_table(corpus.root, [verdicts.outputs["verdicts"]], ["doc_id", "verdict"])
         for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True):
             if verdict == thresholds.KEPT:
                 counts[site_of[doc_id]] += 1
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
 
 
-def judged(corpus: Corpus, build: Build) -> list[tuple[Increment, Record]]:
-    """The increments that a build covers, each with the record of its verdicts."""
-    records = {record.part: record for record in build.records("verdicts")}
+def increments_in(corpus: Corpus) -> list[tuple[Increment, Record]]:
+    """The increments that the current build covers, each with the verdicts on it; none without a build."""
+    if not corpus.has_build:
+        return []
+    build = corpus.current_build()
     return [
-        (increment, records[part])
+        (increment, build.parts("verdicts", increment)[0])
         for increment in corpus.increments()
-        if (part := f"{increment.number:04d}") in records
+        if build.has("verdicts", increment)
     ]
 
 
-def _records(increments: Iterable[Increment], stage: str) -> list[Record]:
-    return [record for increment in increments for record in increment.records(stage)]
+def _parts(increments: Iterable[Increment], step: str) -> list[Record]:
+    return [part for increment in increments for part in increment.parts(step)]
 
 
 def _entries(increments: Iterable[Increment]) -> str:
     """What links are made of: submissions of dumps, captures of an archive, or both."""
-    archived = {kind_of(increment) == "warc" for increment in increments if increment.records("links")}
+    linked = [increment for increment in increments if increment.outputs("links", "links")]
+    archived = {kind_of(increment) == "warc" for increment in linked}
     if archived == {True}:
         return "captures"
     return "submissions and captures" if True in archived else "submissions"

@@ -18,7 +18,8 @@ from dataprep.corpus.directory import Build, Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.selection.thresholds import KEPT
-from dataprep.store.files import read_table
+from dataprep.shards import text_shards
+from dataprep.store.files import Output, read_table
 from dataprep.store.records import Record
 
 Keys = npt.NDArray[np.bytes_]
@@ -36,33 +37,33 @@ def unbalanced(corpus: Corpus) -> Iterator[str]:
 
 
 def _every_link_ended(corpus: Corpus, increment: Increment) -> Iterator[str]:
-    fetches = increment.records("fetches")
+    fetches = increment.outputs("fetch", "fetches")
     if not fetches:  # what came by another door was fetched by nobody
         return
-    links = _keys(corpus, increment.link_records, "url_key")
+    links = _keys(corpus, increment.link_tables, "url_key")
     ended = _keys(corpus, fetches, "url_key")
     for number, what in (
         (len(np.setdiff1d(links, ended)), "links were never fetched"),
         (len(np.setdiff1d(ended, links)), "fetches are of no link"),
     ):
         if number:
-            yield f"{_name(increment)}/fetches: {number:,} {what}"
+            yield f"{_name(increment)}/fetch: {number:,} {what}"
 
 
 def _every_page_was_extracted(corpus: Corpus, increment: Increment) -> Iterator[str]:
     pages = rounds.outcomes(corpus, [increment])["ok"]
-    entered = sum(record.entered for record in increment.records("documents"))
-    if increment.records("fetches") and pages != entered:
-        yield f"{_name(increment)}/documents: {entered:,} pages entered, but {pages:,} were fetched"
+    entered = sum(part.entered for part in increment.parts("extract"))
+    if increment.parts("fetch") and pages != entered:
+        yield f"{_name(increment)}/extract: {entered:,} pages entered, but {pages:,} were fetched"
 
 
 def _every_document_was_scored(corpus: Corpus, increment: Increment) -> Iterator[str]:
-    documents = {record.part: record.passed for record in increment.records("documents")}
-    scores = {record.part: record.entered for record in increment.records("scores")}
+    documents = {part.part: part.passed for part in increment.parts("extract")}
+    scores = {part.part: part.entered for part in increment.parts("score")}
     for part in sorted(documents.keys() | scores.keys()):
         if documents.get(part) != scores.get(part):
             yield (
-                f"{_name(increment)}/scores/{part}: {scores.get(part, 0):,} documents entered, "
+                f"{_name(increment)}/score/{part}: {scores.get(part, 0):,} documents entered, "
                 f"but {documents.get(part, 0):,} were extracted"
             )
 
@@ -76,64 +77,59 @@ FACTS: list[Callable[[Corpus, Increment], Iterator[str]]] = [
 
 def _decisions(corpus: Corpus, build: Build) -> Iterator[str]:
     """Documents = verdicts, and kept = samples, in each increment that a build has judged."""
-    records = {record.part: record for record in build.records("verdicts")}
     for increment in corpus.increments():
-        part = f"{increment.number:04d}"
-        if part not in records:
+        if not build.has("verdicts", increment):
             continue
-        where = f"{build.path.relative_to(corpus.root)}"
-        documents = sum(record.passed for record in increment.records("documents"))
-        if records[part].entered != documents:
-            yield f"{where}/verdicts/{part}: {records[part].entered:,} verdicts of {documents:,} documents"
-        yield from _every_verdict_is_counted(corpus, where, records[part])
-        yield from _every_kept_document_is_written(corpus, build, where, records[part])
+        (verdicts,) = build.parts("verdicts", increment)
+        where = str(build.of(increment).relative_to(corpus.root))
+        documents = sum(part.passed for part in increment.parts("extract"))
+        if verdicts.entered != documents:
+            yield f"{where}/verdicts: {verdicts.entered:,} verdicts of {documents:,} documents"
+        yield from _every_verdict_is_counted(corpus, where, verdicts)
+        if build.has("shard", increment):  # else judged, and not yet written
+            yield from _every_kept_document_is_written(corpus, build, increment, where, verdicts)
 
 
 def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Iterator[str]:
-    table = read_table(corpus.root, record.outputs[:1], ["verdict"])
+    table = read_table(corpus.root, [record.outputs["verdicts"]], ["verdict"])
     counted = Counter(table["verdict"].to_pylist())
-    told = Counter({KEPT: record.passed, **record.reasons})
-    if counted != +told:
-        yield f"{where}/verdicts/{record.part}: holds {dict(counted)}, but the record says {dict(+told)}"
+    recorded = Counter({KEPT: record.passed, **record.reasons})
+    if counted != +recorded:
+        yield f"{where}/verdicts: holds {dict(counted)}, but the record says {dict(+recorded)}"
 
 
 def _every_kept_document_is_written(
-    corpus: Corpus, build: Build, where: str, record: Record
+    corpus: Corpus, build: Build, increment: Increment, where: str, record: Record
 ) -> Iterator[str]:
-    texts = [text for text in build.records("text") if text.part.startswith(f"{record.part}-")]
-    if not texts:  # judged, and not yet written
-        return
-    table = read_table(corpus.root, record.outputs[:1], ["doc_id", "verdict"])
+    table = read_table(corpus.root, [record.outputs["verdicts"]], ["doc_id", "verdict"])
     verdicts = zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True)
     kept = {doc_id.hex() for doc_id, verdict in verdicts if verdict == KEPT}
-    cut = [each.outputs[0] for each in build.records(decontaminate.STEP) if each.part == record.part]
-    table = read_table(corpus.root, cut, ["doc_id", "verdict"])
+    table = read_table(corpus.root, decontaminate.tables(build, increment), ["doc_id", "verdict"])
     kept -= {
         doc_id.hex()
         for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True)
         if verdict == decontaminate.CONTAMINATED
     }
-    written = {key for text in texts for output in text.outputs for key in samples(corpus.root / output.path)}
+    tars = text_shards.outputs(build, increment)
+    written = {key for tar in tars for key in samples(corpus.root / tar.path)}
     for number, what in (
         (len(kept - written), "kept documents are in no tar"),
         (len(written - kept), "documents are in tars that were not kept"),
     ):
         if number:
-            yield f"{where}/text/{record.part}-*: {number:,} {what}"
+            yield f"{where}/shard: {number:,} {what}"
 
 
 def samples(tar: Path) -> set[str]:
-    """The doc_ids of the samples of a text shard, none of any other file."""
-    if tar.suffix != ".tar":
-        return set()
+    """The doc_ids of the samples of a text shard."""
     with tarfile.open(tar) as archive:
         return {name[:32] for name in archive.getnames() if name.endswith(".txt")}
 
 
-def _keys(corpus: Corpus, records: list[Record], column: str) -> Keys:
-    """(n,) distinct keys in the first table of each record, sorted."""
-    tables = [read_table(corpus.root, record.outputs[:1], [column])[column] for record in records]
-    joined = b"".join(key for table in tables for key in table.to_pylist())
+def _keys(corpus: Corpus, tables: list[Output], column: str) -> Keys:
+    """(n,) distinct keys in some tables, sorted."""
+    columns = [read_table(corpus.root, [output], [column])[column] for output in tables]
+    joined = b"".join(key for found in columns for key in found.to_pylist())
     return np.unique(np.frombuffer(joined, "S16"))
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.audit.funnel import judged
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.audit.funnel import increments_in
+from dataprep.corpus.directory import Corpus, Decisions, Increment
 from dataprep.crawl import rounds
 from dataprep.selection import kept
 from dataprep.selection.thresholds import KEPT
 from dataprep.selection.verdicts import REPEAT_REASONS
-from dataprep.store.files import read_table
+from dataprep.store.files import Output, read_table
 from dataprep.store.records import Record
 
 Bins = list[tuple[int, int]]
@@ -53,15 +53,15 @@ def portrait(corpus: Corpus) -> Portrait:
     """Measure a corpus. Memory: some numbers for each document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
-    build = corpus.current_build() if corpus.has_build else None
-    for increment, verdicts in judged(corpus, build) if build else []:
-        rows = kept.kept_rows(corpus, build, increment) if build else np.empty(0, kept.KEPT_ROW)
-        scores = _taken(corpus, increment.records("scores"), rows, ["language", "words", "characters"])
-        about = _taken(corpus, increment.records("documents"), rows, ["karma"])
-        languages.update(code or "unknown" for code in scores["language"].to_pylist())
-        words += _binned(scores["words"])
+    for increment, verdicts in increments_in(corpus):
+        rows = kept.kept_rows(Decisions(corpus, corpus.current_build(), increment))
+        scores = increment.outputs("score", "scores")
+        measured = _taken(corpus, scores, rows, ["language", "words", "characters"])
+        about = _taken(corpus, increment.outputs("extract", "documents"), rows, ["karma"])
+        languages.update(code or "unknown" for code in measured["language"].to_pylist())
+        words += _binned(measured["words"])
         karma += _binned(about["karma"].drop_null())
-        characters = int(pa.compute.sum(scores["characters"]).as_py() or 0)
+        characters = int(pa.compute.sum(measured["characters"]).as_py() or 0)
         growth.append(_growth(increment, verdicts, characters))
     outcomes = rounds.outcomes(corpus, corpus.increments())
     return Portrait(
@@ -74,11 +74,11 @@ def _growth(increment: Increment, verdicts: Record, characters: int) -> Growth:
     return Growth(increment.path.name, verdicts.entered, verdicts.passed, characters, losses)
 
 
-def _taken(corpus: Corpus, records: list[Record], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:
-    """Columns of the first table of each record, in the rows of that partition."""
+def _taken(corpus: Corpus, outputs: list[Output], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:
+    """Columns of the table of each partition, in the rows of that partition."""
     tables = [
-        read_table(corpus.root, record.outputs[:1], columns).take(pa.array(rows["row"][rows["part"] == part]))
-        for part, record in enumerate(records)
+        read_table(corpus.root, [output], columns).take(pa.array(rows["row"][rows["part"] == part]))
+        for part, output in enumerate(outputs)
     ]
     return pa.concat_tables(tables) if tables else pa.table({name: pa.array([]) for name in columns})
 

@@ -12,24 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import xxhash
 
-from dataprep.audit.funnel import judged
+from dataprep.audit.funnel import increments_in
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.corpus.urls import canonical
+from dataprep.corpus.urls import key_of
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
 from dataprep.extract.page import Unreadable, read_page
 from dataprep.links.candidates import submission_number
+from dataprep.links.entry import naming
 from dataprep.links.index import LinkIndex, scattered
 from dataprep.pack import positions
-from dataprep.pack.manifest import ERASED, latest_generation
+from dataprep.pack.manifest import ERASED, Generation, latest_generation
 from dataprep.shards import text_shards
-from dataprep.store.files import read_table
-from dataprep.store.records import Record
+from dataprep.store.files import Output, read_table
 
 Found = dict[str, Any]
 
@@ -63,31 +60,23 @@ def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:
 def of_document(corpus: Corpus, doc_id: bytes, tokens: Path | None = None) -> Found:
     """A document: its verdict, its text's places, its WARC record, its URL and its submissions."""
     for increment in corpus.increments():
-        document = _row(corpus, increment.records("documents"), "doc_id", doc_id)
+        document = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id)
         if document:
             return _document(corpus, increment, document, tokens)
     raise DataError(f"{doc_id.hex()}: no such document in {corpus.root}")
 
 
-def key_of(url: str) -> bytes:
-    """The url_key of a URL as a user writes it, `file:NAME#ROW` of imported files included."""
-    try:
-        return canonical(url).key
-    except ValueError:
-        return xxhash.xxh3_128_digest(url.encode())
-
-
-def generation(tokens: Path) -> dict[str, Any]:
+def generation(tokens: Path) -> Generation:
     """The newest generation of a directory of token shards; raises DataError when there is none."""
-    manifest = latest_generation(tokens)
-    if manifest is None:
+    found = latest_generation(tokens)
+    if found is None:
         raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
-    return manifest
+    return found
 
 
 def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Path | None) -> Found:
     doc_id = document["doc_id"]
-    link = _row(corpus, increment.link_records, "url_key", document["url_key"]) or {}
+    link = _row(corpus, increment.link_tables, "url_key", document["url_key"]) or {}
     found = {
         "doc_id": doc_id.hex(),
         "increment": increment.path.name,
@@ -105,17 +94,13 @@ def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Pat
 
 def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     """What the current build decided, None where it has not judged the increment."""
-    records = (
-        [
-            record
-            for other, record in judged(corpus, corpus.current_build())
-            if other.number == increment.number
-        ]
-        if corpus.has_build
-        else []
-    )
-    row = _row(corpus, records, "doc_id", doc_id) or {}
-    if records and (cut := _cut(corpus, increment, doc_id)):
+    tables = [
+        verdicts.outputs["verdicts"]
+        for other, verdicts in increments_in(corpus)
+        if other.number == increment.number
+    ]
+    row = _row(corpus, tables, "doc_id", doc_id) or {}
+    if tables and (cut := _cut(corpus, increment, doc_id)):
         return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}
     repeats = row.get("repeats")
     return {
@@ -127,10 +112,7 @@ def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
 
 def _cut(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found | None:
     """What decontamination cut out of a document of the current build, if it did."""
-    build = corpus.current_build()
-    part = f"{increment.number:04d}"
-    records = [record for record in build.records(decontaminate.STEP) if record.part == part]
-    return _row(corpus, records, "doc_id", doc_id)
+    return _row(corpus, decontaminate.tables(corpus.current_build(), increment), "doc_id", doc_id)
 
 
 def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
@@ -148,11 +130,11 @@ def _of_links(
     fetches, documents = list[Found](), list[Found]()
     for increment in corpus.increments():
         for key in sorted(keys):
-            fetched = _rows(corpus, increment.records("fetches"), "url_key", key)
+            fetched = _rows(corpus, increment.outputs("fetch", "fetches"), "url_key", key)
             names = ("outcome", "status", "final_url", "warc_file", "warc_offset", "warc_length", "detail")
             why = {"no_document": extract.why_lost(increment, key)}
             fetches += [{name: row[name] for name in names} | why for row in fetched[-1:]]
-            for document in _rows(corpus, increment.records("documents"), "url_key", key):
+            for document in _rows(corpus, increment.outputs("extract", "documents"), "url_key", key):
                 documents.append(_document(corpus, increment, document, tokens))
     if not (links or fetches or documents):
         raise DataError(f"{what}: {_why_unlisted(corpus, what, kind)}")
@@ -162,20 +144,21 @@ def _of_links(
 def _why_unlisted(corpus: Corpus, what: str, kind: str) -> str:
     """Why no link tells of a URL or a submission: the index may still know that it was counted."""
     unknown = f"{corpus.root} knows no such {kind}; what a recipe's rules refuse is counted, not kept"
-    if not (records := corpus.index_records()):
+    indexes = [index for increment in corpus.increments() if (index := corpus.index(increment))]
+    if not indexes:
         return unknown
-    urls, submissions = (corpus.root / output.path for output in records[-1].outputs)
-    index = LinkIndex.load(urls, submissions)
+    urls, submissions = (corpus.root / indexes[-1].outputs[name].path for name in ("urls", "submissions"))
+    known = LinkIndex.load(urls, submissions)
     if kind == "url":
         high, low = (int(half) for half in np.frombuffer(key_of(what), ">u8"))
-        for row in index.urls_in(high, high + 1):
+        for row in known.urls_in(high, high + 1):
             if int(row["key"][1]) == low and not row["entered"]:
                 return (
                     f"has not entered {corpus.root}: its karma so far, {int(row['karma'])}, is below the bar"
                 )
         return unknown
     number = int(scattered(np.array([submission_number(what)], np.uint64))[0])
-    if not len(index.submissions_in(number, number + 1)):
+    if not len(known.submissions_in(number, number + 1)):
         return unknown
     return (
         f"was counted in {corpus.root}, but is in no link's list: its link is below the bar, had entered "
@@ -187,7 +170,7 @@ def _links_to(corpus: Corpus, key: bytes) -> tuple[list[Found], set[bytes]]:
     links = [
         _link(increment, row)
         for increment in corpus.increments()
-        for row in _rows(corpus, increment.records("links"), "url_key", key)
+        for row in _rows(corpus, increment.outputs("links", "links"), "url_key", key)
     ]
     return links, {key}
 
@@ -196,19 +179,12 @@ def _links_by(corpus: Corpus, identifier: str) -> tuple[list[Found], set[bytes]]
     """The links that a submission gave. (What stayed below the bar left only its karma in the index.)"""
     links, keys = list[Found](), set[bytes]()
     for increment in corpus.increments():
-        for record in increment.records("links"):
-            table = read_table(corpus.root, record.outputs[:1])
+        for output in increment.outputs("links", "links"):
+            table = read_table(corpus.root, [output])
             for row in table.take(naming(table["submissions"], [identifier])).to_pylist():
                 links.append(_link(increment, row))
                 keys.add(row["url_key"])
     return links, keys
-
-
-def naming(submissions: pa.ChunkedArray, identifiers: list[str]) -> pa.Array:
-    """The rows of a `submissions` column that list one of the ids."""
-    ids = pc.struct_field(pc.list_flatten(submissions), "id")
-    listed = pc.is_in(ids, value_set=pa.array(identifiers, pa.string()))
-    return pc.unique(pc.list_parent_indices(submissions).filter(listed))
 
 
 def _link(increment: Increment, row: Found) -> Found:
@@ -216,18 +192,18 @@ def _link(increment: Increment, row: Found) -> Found:
     return {"increment": increment.path.name, **{name: row[name] for name in names}}
 
 
-def _rows(corpus: Corpus, records: list[Record], column: str, key: bytes) -> list[Found]:
-    """The rows of some records' first tables whose `column` is `key`."""
+def _rows(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> list[Found]:
+    """The rows of some tables whose `column` is `key`."""
     return [
         row
-        for record in records
-        for row in read_table(corpus.root, record.outputs[:1], filters=[(column, "=", key)]).to_pylist()
+        for output in tables
+        for row in read_table(corpus.root, [output], filters=[(column, "=", key)]).to_pylist()
     ]
 
 
-def _row(corpus: Corpus, records: list[Record], column: str, key: bytes) -> Found | None:
-    for record in records:
-        if found := _rows(corpus, [record], column, key):
+def _row(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> Found | None:
+    for output in tables:
+        if found := _rows(corpus, [output], column, key):
             return found[0]
     return None
 
@@ -236,7 +212,7 @@ def text_of(corpus: Corpus, found: Found) -> str:
     """The text of a traced document; raises DataError when it was forgotten."""
     doc_id = bytes.fromhex(found["doc_id"])
     increment = next(each for each in corpus.increments() if each.path.name == found["increment"])
-    row = _row(corpus, increment.records("documents"), "doc_id", doc_id) or {}
+    row = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id) or {}
     if not row.get("text"):
         raise DataError(f"{found['doc_id']}: its text was forgotten")
     return str(row["text"])

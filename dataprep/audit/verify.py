@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataprep import all_records
+from dataprep.audit import gc
 from dataprep.audit.reconcile import unbalanced
-from dataprep.corpus import all_records, gc
-from dataprep.corpus.directory import DRAWN, RECIPE, Corpus, Increment, Summary
+from dataprep.corpus.directory import DRAWN, JOBS, RECIPE, Corpus, Increment
 from dataprep.corpus.frozen import FROZEN
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.score.quality import model as quality
+from dataprep.steps import STEPS
 from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
-from dataprep.store.records import Record, load_record
+from dataprep.store.records import Record, load_record, load_step, step_path
 
-TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
+TOP = frozenset(
+    [RECIPE, FROZEN, "increments", "builds", "index", "forgotten", JOBS, "wandb", ".lock", *DRAWN]
+)
 """What a corpus's directory holds."""
 
 
@@ -59,9 +65,11 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
         accounted = record.passed + sum(record.reasons.values())
         if record.entered != accounted:
             yield f"{path}: {record.entered:,} entered, but {accounted:,} passed or have a reason"
-        for output in record.outputs:
+        for output in record.outputs.values():
             tick(1)
             yield from _check(corpus, output)
+    for _, path in all_records.step_files(corpus):
+        yield from _step(corpus, path)
     for increment in corpus.increments():
         try:
             kind_of(increment)
@@ -99,31 +107,62 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
                 yield f"{output.path}: {rows:,} rows, {output.rows:,} were recorded"
 
 
-def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
-    """Records that a closed increment lists and that no longer stand, or say something else."""
-    summary = increment.summary_path
+def _step(corpus: Corpus, path: Path) -> Iterator[str]:
+    """A step file, and the records of its parts where they differ from what it says of them."""
     try:
-        stages = load(summary, Summary).stages
+        whole = load_step(path)
     except DataError as error:
         yield str(error)
         return
-    for stage, listed in stages.items():
-        for each in listed:
-            path = increment.path / stage / f"{each['part']}.json"
-            where = path.relative_to(corpus.root)
-            if not path.exists():
-                yield f"{where}: missing; restore it from a copy"
-                continue
-            with suppress(DataError):  # one that is damaged was told of
-                record = load_record(path)
-                differ = [name for name in ("reasons", "versions") if getattr(record, name) != each.get(name)]
-                if differ:
-                    yield f"{where}: says other {', '.join(differ)} than {summary.relative_to(corpus.root)}"
+    folder = path.parent / whole.step
+    records = {record.stem: record for record in folder.glob("*.json")}
+    for part in whole.parts:
+        where = (folder / f"{part.part}.json").relative_to(corpus.root)
+        if part.part not in records:
+            yield f"{where}: missing; restore it from a copy"
+            continue
+        with suppress(DataError):  # one that is damaged was told of
+            record = load_record(records[part.part])
+            names = ("outputs", "entered", "passed", "reasons", "versions")
+            if differ := [name for name in names if getattr(record, name) != getattr(part, name)]:
+                yield f"{where}: has other {', '.join(differ)} than {path.relative_to(corpus.root)}"
+    for name in sorted(records.keys() - {part.part for part in whole.parts}):
+        where = (folder / f"{name}.json").relative_to(corpus.root)
+        yield f"{where}: {path.relative_to(corpus.root)} does not list it"
+
+
+class Summary(msgspec.Struct):
+    """What of `increment.json` is held against the step files."""
+
+    steps: dict[str, dict[str, Any]]
+
+
+def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
+    """Step files that a closed increment lists and that no longer stand, or are of another origin."""
+    summary = increment.summary_path
+    try:
+        listed = load(summary, Summary).steps
+    except DataError as error:
+        yield str(error)
+        return
+    for step in STEPS:
+        if step.at != "facts" or step.temporary:
+            continue
+        path = step_path(increment.path, step.name)
+        where, there = path.relative_to(corpus.root), summary.relative_to(corpus.root)
+        if not path.exists():
+            yield f"{where}: missing; restore it from a copy"
+        elif step.name not in listed:
+            yield f"{there}: says nothing of {step.name}; restore it from a copy"
+        else:
+            with suppress(DataError):
+                if load_step(path).origin != listed[step.name]["origin"]:
+                    yield f"{where}: is not the one that {there} names; restore it from a copy"
 
 
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
     """Every record with its path, or what is wrong with it."""
-    for path in all_records.record_paths(corpus):
+    for _, path in all_records.record_paths(corpus):
         try:
             yield path.relative_to(corpus.root), load_record(path)
         except DataError as error:

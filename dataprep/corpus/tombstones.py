@@ -102,7 +102,12 @@ def tombstone_path(root: Path, number: int) -> Path:
 
 def done_path(root: Path, number: int) -> Path:
     """Where the record stands that says that a forget is finished."""
-    return root / FOLDER / "done" / f"{number:04d}.json"
+    return done_folder(root) / f"{number:04d}.json"
+
+
+def done_folder(root: Path) -> Path:
+    """Where the records of tombstones that were carried out stand."""
+    return root / FOLDER / "done"
 
 
 def unfinished(root: Path) -> int | None:
@@ -141,8 +146,8 @@ def shingles(root: Path, increment: int, part: int) -> dict[int, npt.NDArray[np.
 
 
 def _tables(root: Path) -> list[Output]:
-    return [output for path in _done(root) for output in load_record(path).outputs]
+    return [load_record(path).outputs["documents"] for path in _done(root)]
 
 
 def _done(root: Path) -> list[Path]:
-    return sorted((root / FOLDER / "done").glob("*.json"))
+    return sorted(done_folder(root).glob("*.json"))

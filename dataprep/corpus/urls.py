@@ -185,3 +185,11 @@ def _percent(text: str) -> str:
     while "%" in text and text != (once := _PERCENT.sub(spelt, text)):
         text = once
     return text
+
+
+def key_of(url: str) -> bytes:
+    """The url_key of a URL as a user writes it, `file:NAME#ROW` of imported files included."""
+    try:
+        return canonical(url).key
+    except ValueError:
+        return xxhash.xxh3_128_digest(url.encode())

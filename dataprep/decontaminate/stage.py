@@ -92,9 +92,7 @@ def evaluation_sets(scope: Decisions) -> dict[str, str]:
     return hashes
 
 
-def _changed(
-    corpus: Corpus, sets: Path, before: dict[str, str] | None, hashes: dict[str, str]
-) -> DataError:
+def _changed(corpus: Corpus, sets: Path, before: dict[str, str] | None, hashes: dict[str, str]) -> DataError:
     names = sorted(dict(before.items() ^ hashes.items())) if before else []
     return DataError(
         f"{sets}: the evaluation sets have changed since the recipe was made ({', '.join(names[:5])}); "
@@ -260,6 +258,12 @@ def run(task: Task[Decisions]) -> Made:
 def tables(build: Build, increment: Increment) -> list[Output]:
     """The table of an increment's cut documents (SCHEMA); none in a build that is not decontaminated."""
     return [part.outputs["cut"] for part in build.parts(STEP, increment)]
+
+
+def of_increment(scope: Decisions) -> dict[str, str]:
+    """What was cut, as an input of what is made of the rest; nothing where nothing is decontaminated."""
+    whole = step_path(scope.build.of(scope.increment), STEP).exists()
+    return {STEP: origin(scope.build.of(scope.increment), STEP)} if whole else {}
 
 
 def pieces(scope: Decisions) -> dict[tuple[int, int], list[Span]]:

@@ -13,12 +13,12 @@ import msgspec
 from dataprep.corpus.directory import Increment
 from dataprep.crawl.journal import Line
 from dataprep.crawl.unfinished import fetches, journals
-from dataprep.forget import warcs
-from dataprep.forget.scope import Scope
+from dataprep.redact import warcs
+from dataprep.redact.scope import ForgetScope
 from dataprep.warc.filler import filled
 
 
-def without(increment: Increment, root: Path, scope: Scope) -> tuple[dict[str, str], list[str]]:
+def without(increment: Increment, root: Path, scope: ForgetScope) -> tuple[dict[str, str], list[str]]:
     """Write what takes the place of journals and WARC files in which something goes.
 
     Returns new name -> the name that stands, and what goes; all relative to the corpus.
@@ -39,7 +39,7 @@ def without(increment: Increment, root: Path, scope: Scope) -> tuple[dict[str, s
     return renames, sorted(str(path.relative_to(root)) for path in useless)
 
 
-def _goes(line: Line, scope: Scope) -> bool:
+def _goes(line: Line, scope: ForgetScope) -> bool:
     return line.fetch.url_key in scope.keys or line.fetch.site in scope.sites
 
 

@@ -3,27 +3,29 @@
     tombstone -> replacements beside what stands -> swap -> the old are deleted -> done
 
 Before the swap is written down nothing has changed, and a kill costs the work only; after that the next call
-carries it out. Until then every other command refuses the corpus. Replaced records name the new files, as
-outputs and as inputs, so that every stage is done as it was. Memory: the largest partition of a stage.
+carries it out. Until then every other command refuses the corpus. Records and step files name the new files
+and keep their origin, so that nothing that was made from them changes. Memory: the largest part of a step.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
-from dataprep.corpus import all_records, gc
-from dataprep.corpus.directory import DRAWN, Corpus
+from dataprep import all_records
+from dataprep.audit import gc
+from dataprep.corpus.directory import DRAWN, JOBS, Corpus
 from dataprep.corpus.tombstones import (
     FOLDER,
     SCHEMA,
     Forgotten,
     Tombstone,
+    done_folder,
     done_path,
     tombstone_path,
     tombstones,
@@ -31,13 +33,15 @@ from dataprep.corpus.tombstones import (
 )
 from dataprep.errors import DataError
 from dataprep.forget import open_crawl
-from dataprep.forget.layers import LAYERS, Work
-from dataprep.forget.scope import Scope, scope
+from dataprep.forget.scope import find_scope
 from dataprep.forget.swap import Swap, carry_out
 from dataprep.imports import warc
+from dataprep.redact.records import Erasure
+from dataprep.redact.scope import ForgetScope
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import Output, publish_table, read_table, write_once
-from dataprep.store.records import Record, commit
+from dataprep.store.pool import Tick
+from dataprep.store.records import Record, commit, load_step, step_path, sum_up
 from dataprep.text import minhash
 
 
@@ -47,6 +51,14 @@ class Plan:
 
     swap: Swap
     record: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """Notes of a tombstone that was carried out: links that went, and lists that a submission left."""
+
+    links: int = 0
+    lists: int = 0
 
 
 def begin(corpus: Corpus, tombstone: Tombstone) -> None:
@@ -61,9 +73,9 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
                 f"{increment.path}: its archive is being read; run its `outbound corpus import` to the end "
                 f"first, or `outbound corpus drop {corpus.root} {increment.name}`"
             )
-    for work in corpus.root.glob("builds/*/work"):  # of selections that were stopped; it is made again
-        shutil.rmtree(work)
-    _refuse_unknown_layers(corpus)
+    for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
+        shutil.rmtree(stopped, ignore_errors=True)
+    all_records.refuse_unknown_steps(corpus)
     if _stays_out(corpus, tombstone):
         return
     number = max(tombstones(corpus.root), default=0) + 1
@@ -80,7 +92,7 @@ def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
     )
 
 
-def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
+def finish(corpus: Corpus, tick: Tick) -> Record | None:
     """Carry out the tombstone that is not done yet; None if there is none. `tick` is told of records.
 
     The record counts the documents that went; its notes, the links, and those that a submission left.
@@ -95,7 +107,7 @@ def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
         plan = _prepare(corpus, number, tick)
         write_once(path, dump(plan))
     carry_out(corpus.root, plan.swap)
-    kept = {corpus.root / output.path for output in plan.record.outputs}
+    kept = {corpus.root / output.path for output in plan.record.outputs.values()}
     leftovers = gc.find(corpus, quiet_s=0)  # of killed commands: they may hold what is forgotten
     gc.remove([each for each in leftovers if each.path not in kept])
     record = commit(done_path(corpus.root, number), plan.record)
@@ -103,66 +115,62 @@ def finish(corpus: Corpus, tick: Callable[[int], None]) -> Record | None:
     return record
 
 
-def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
+def _prepare(corpus: Corpus, number: int, tick: Tick) -> Plan:
     """Publish what takes the place of every file that changes, and say how it is swapped in."""
-    found = scope(corpus, tombstones(corpus.root)[number])
-    work = Work(corpus, found)
-    after, moved = dict[Path, Record](), dict[str, Output]()
-    deletes = [name for name in DRAWN if (corpus.root / name).exists()]
-    for path, record in all_records.records(corpus):
-        after[path] = LAYERS[path.parent.name](work, path, record)
-        if after[path].outputs:
-            pairs = zip(record.outputs, after[path].outputs, strict=True)
-            moved |= {old.path: new for old, new in pairs if new != old}
-        else:  # a shard of which nothing is left
-            deletes += [output.path for output in record.outputs]
+    found = find_scope(corpus, tombstones(corpus.root)[number])
+    erasure = Erasure(corpus.root, found)
+    swap = Swap(erasure.renames, deletes=[name for name in DRAWN if (corpus.root / name).exists()])
+    changed: dict[Path, dict[str, Record]] = {}
+    for step, path, before in all_records.records(corpus):
+        after = step.forget(erasure, path, before) if step and step.forget else before
         tick(1)
+        if after == before:
+            continue
+        swap.contents[str(path.relative_to(corpus.root))] = dump(after).decode()
+        swap.deletes += [
+            old.path
+            for name, old in before.outputs.items()
+            if name not in after.outputs or after.outputs[name].path != old.path
+        ]
+        changed.setdefault(step_path(path.parent.parent, path.parent.name), {})[after.part] = after
+    for path, records in changed.items():
+        if path.exists():  # else the step is under way
+            swap.contents[str(path.relative_to(corpus.root))] = _summed_up(path, records).decode()
     for increment in corpus.increments():
         if not increment.closed:
             renames, useless = open_crawl.without(increment, corpus.root, found)
-            work.renames |= renames
-            deletes += useless
-    swap = Swap(work.renames, deletes=deletes)
-    for path, record in all_records.records(corpus):
-        changed = replace(after[path], inputs=_followed(record.inputs, moved))
-        if changed != record:
-            swap.contents[str(path.relative_to(corpus.root))] = dump(changed).decode()
-    swap.deletes += [old for old, new in moved.items() if new.path != old]
-    memory = _remember(corpus, number, found)
-    gone, notes = len(found.documents), {"links": found.links, "lists": len(found.relisted)}
-    versions = {"minhash": str(minhash.VERSION)}
-    record = Record("forgotten", f"{number:04d}", {}, [memory], gone, gone, {}, versions, notes)
+            swap.renames |= renames
+            swap.deletes += useless
+    record = Record(
+        step="forgotten",
+        part=f"{number:04d}",
+        outputs={"documents": _remember(corpus, number, found)},
+        entered=len(found.documents),
+        passed=len(found.documents),
+        versions={"minhash": str(minhash.VERSION)},
+        notes=msgspec.to_builtins(Gone(links=found.links, lists=len(found.relisted))),
+    )
     return Plan(swap, record)
 
 
-def _followed(inputs: dict[str, str], moved: dict[str, Output]) -> dict[str, str]:
-    """Inputs by the names and hashes of the files that take their place."""
-    return {
-        moved[name].path if name in moved else name: moved[name].xxh3_128 if name in moved else digest
-        for name, digest in inputs.items()
-    }
+def _summed_up(path: Path, changed: dict[str, Record]) -> bytes:
+    """A step file with other records for some of its parts; it keeps its origin, by which others name it."""
+    whole = load_step(path)
+    parts = [changed.get(part.part, part) for part in whole.parts]
+    return sum_up(whole.step, whole.inputs, whole.versions, parts, origin=whole.origin)
 
 
-def _remember(corpus: Corpus, number: int, found: Scope) -> Output:
+def _remember(corpus: Corpus, number: int, found: ForgetScope) -> Output:
     """What stays of the documents: their places and the hashes of their shingles."""
     rows = []
     increments = {increment.number: increment for increment in corpus.increments()}
     for (increment, part), places in groupby(found.documents, lambda item: item[1][:2]):
-        record = increments[increment].records("documents")[part]
-        texts = read_table(corpus.root, record.outputs[:1], ["text"])["text"]
+        output = increments[increment].outputs("extract", "documents")[part]
+        texts = read_table(corpus.root, [output], ["text"])["text"]
         for doc_id, (*_, row) in places:
             hashes = minhash.shingles(texts[row].as_py())
             rows.append((doc_id, increment, part, row, hashes))
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in SCHEMA]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=SCHEMA)
-    return publish_table(corpus.root, corpus.root / FOLDER / "done", f"{number:04d}", table)
-
-
-def _refuse_unknown_layers(corpus: Corpus) -> None:
-    for path in all_records.record_paths(corpus):
-        if path.parent.name not in LAYERS:
-            raise DataError(
-                f"{path}: a layer that this version of outbound does not know, so it cannot forget in it; "
-                "use the version that made it"
-            )
+    return publish_table(corpus.root, done_folder(corpus.root), f"{number:04d}", table)

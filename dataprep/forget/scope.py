@@ -10,72 +10,22 @@ that would differ between one increment and two of the same posts.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.audit.trace import key_of, naming
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import Tombstone
-from dataprep.corpus.urls import canonical, site_of, site_of_host
+from dataprep.corpus.urls import key_of, site_of, site_of_host
 from dataprep.crawl import unfinished
 from dataprep.errors import DataError
+from dataprep.links.entry import naming
+from dataprep.redact.scope import ForgetScope, Place
 from dataprep.store.files import read_table
-
-Mask = npt.NDArray[np.bool_]
-
-
-Place = tuple[int, int, int]
-"""Where the row of a document stands: increment, partition, row."""
-
-
-@dataclass(frozen=True)
-class Scope:
-    """All that goes, by url_key.
-
-    keys: links that go. sites: so does all that is of these. submissions: entries that leave the lists of
-    links, be they kept or not; `relisted` are the links that stay without them.
-    onward: addresses to which links that go had moved; staying: those of them to which others had, too, and
-    kept: (WARC file, offset) of the pages of these others.
-    documents: their doc_ids and places. links: how many links of the corpus go.
-    """
-
-    keys: frozenset[bytes]
-    sites: frozenset[str]
-    submissions: frozenset[str]
-    relisted: frozenset[bytes] = frozenset()
-    onward: frozenset[bytes] = frozenset()
-    staying: frozenset[bytes] = frozenset()
-    kept: frozenset[tuple[str, int]] = frozenset()
-    documents: tuple[tuple[bytes, Place], ...] = ()
-    links: int = 0
-
-    @property
-    def doc_ids(self) -> frozenset[bytes]:
-        """The documents that go."""
-        return frozenset(doc_id for doc_id, _ in self.documents)
-
-    def rows(self, table: pa.Table) -> Mask:
-        """(rows,) which rows of a table with url_key, and perhaps site, go."""
-        going = pc.is_in(table["url_key"], value_set=pa.array(sorted(self.keys), pa.binary(16)))
-        mask: Mask = going.to_numpy().astype(np.bool_)
-        if self.sites and "site" in table.column_names:
-            of_site = pc.is_in(table["site"], value_set=pa.array(sorted(self.sites), pa.string()))
-            mask |= of_site.to_numpy().astype(np.bool_)
-        return mask
-
-    def url(self, url: str) -> bool:
-        """Whether an address is of a link or a site that goes."""
-        try:
-            link = canonical(url)
-        except ValueError:
-            return key_of(url) in self.keys
-        return link.key in self.keys or link.site in self.sites
 
 
 def of_url(corpus: Corpus, url: str) -> Tombstone:
@@ -97,7 +47,7 @@ def of_submission(corpus: Corpus, identifier: str) -> Tombstone:
     rules = corpus.recipe.collect.links
     keys = {
         row["url_key"]
-        for table in _tables(corpus, "links")
+        for table in _link_tables(corpus)
         for row in table.take(naming(table["submissions"], [identifier])).to_pylist()
         if stands_by(row, rules) == identifier
     }
@@ -114,15 +64,15 @@ def stands_by(link: dict[str, Any], rules: Links) -> str | None:
     return None
 
 
-def scope(corpus: Corpus, tombstone: Tombstone) -> Scope:
+def find_scope(corpus: Corpus, tombstone: Tombstone) -> ForgetScope:
     """What a tombstone covers. Memory: the keys, addresses and pages of the links that go or were moved."""
-    found = Scope(
-        frozenset(bytes.fromhex(key) for key in tombstone.url_keys),
-        frozenset(tombstone.sites),
-        frozenset(tombstone.submissions),
+    found = ForgetScope(
+        keys=frozenset(bytes.fromhex(key) for key in tombstone.url_keys),
+        sites=frozenset(tombstone.sites),
+        submissions=frozenset(tombstone.submissions),
     )
     there, relisted = set[bytes](), set[bytes]()
-    for table in _tables(corpus, "links", "retries", "documents"):
+    for table in (*_link_tables(corpus), *_document_keys(corpus)):
         there.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
         if found.submissions and "submissions" in table.column_names:
             named = naming(table["submissions"], sorted(found.submissions))
@@ -152,7 +102,7 @@ def _led_to(corpus: Corpus, chosen: Callable[[str], bool]) -> set[bytes]:
     return keys
 
 
-def _with_addresses(corpus: Corpus, found: Scope) -> Scope:
+def _with_addresses(corpus: Corpus, found: ForgetScope) -> ForgetScope:
     """The addresses to which links had moved; where two did to one, also which pages are whose."""
     onward, staying, files = set[bytes](), set[bytes](), set[str]()
     for warcs, table in _all_fetches(corpus):
@@ -181,17 +131,17 @@ def _all_fetches(corpus: Corpus) -> Iterator[tuple[list[str], pa.Table]]:
 def _fetches(corpus: Corpus, increment: Increment) -> Iterator[tuple[list[str], pa.Table]]:
     """The fetches of each partition, be it committed or not, with its WARC files."""
     columns = ["url_key", "site", "outcome", "final_url", "warc_file", "warc_offset"]
-    for record in increment.records("fetches"):
-        warcs = [output.path for output in record.outputs[1:]]
-        yield warcs, read_table(corpus.root, record.outputs[:1], columns)
+    for part in increment.parts("fetch"):
+        warcs = [output.path for output in part.group("warc")]
+        yield warcs, read_table(corpus.root, [part.outputs["fetches"]], columns)
     if not increment.closed:
         yield unfinished.fetches(increment, corpus.root)
 
 
-def _documents(corpus: Corpus, found: Scope) -> Iterator[tuple[bytes, Place]]:
+def _documents(corpus: Corpus, found: ForgetScope) -> Iterator[tuple[bytes, Place]]:
     for increment in corpus.increments():
-        for part, record in enumerate(increment.records("documents")):
-            table = read_table(corpus.root, record.outputs, ["doc_id", "url_key", "site", "url"])
+        for part, output in enumerate(increment.outputs("extract", "documents")):
+            table = read_table(corpus.root, [output], ["doc_id", "url_key", "site", "url"])
             there = pc.not_equal(table["url"], "").to_numpy().astype(np.bool_)  # what is empty went before
             rows = np.flatnonzero(found.rows(table) & there)
             for row, doc_id in zip(
@@ -200,13 +150,16 @@ def _documents(corpus: Corpus, found: Scope) -> Iterator[tuple[bytes, Place]]:
                 yield doc_id, (increment.number, part, row)
 
 
-def _tables(corpus: Corpus, *stages: str) -> Iterator[pa.Table]:
-    """The first tables of some stages' records, without texts."""
+def _link_tables(corpus: Corpus) -> Iterator[pa.Table]:
     for increment in corpus.increments():
-        for stage in stages:
-            for record in increment.records(stage):
-                columns = ["url_key", "site"] if stage == "documents" else None
-                yield read_table(corpus.root, record.outputs[:1], columns)
+        for output in increment.link_tables:
+            yield read_table(corpus.root, [output])
+
+
+def _document_keys(corpus: Corpus) -> Iterator[pa.Table]:
+    for increment in corpus.increments():
+        for output in increment.outputs("extract", "documents"):
+            yield read_table(corpus.root, [output], ["url_key", "site"])
 
 
 def _hex(keys: set[bytes]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataprep.corpus.recipe import Links
 from dataprep.links.index import URL, find, merged
@@ -123,3 +124,10 @@ def _links(
         pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), submissions),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def naming(submissions: pa.ChunkedArray, identifiers: list[str]) -> pa.Array:
+    """The rows of a `submissions` column that list one of the ids."""
+    ids = pc.struct_field(pc.list_flatten(submissions), "id")
+    listed = pc.is_in(ids, value_set=pa.array(identifiers, pa.string()))
+    return pc.unique(pc.list_parent_indices(submissions).filter(listed))

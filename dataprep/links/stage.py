@@ -171,7 +171,7 @@ def finish(
 ) -> StepFile:
     """Commit the index of an increment, and with it finish the step.
 
-    What is not given is that of the increment before, whose submissions, say, an import leaves as they are: so
+    What is not given is that of the increment before: an import, say, leaves its submissions as they are. So
     every later increment finds its links, whatever kind of increment stands before it.
     """
     before = corpus.before(increment)

@@ -13,25 +13,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
-from dataprep.pack.manifest import (
-    ERASED,
-    Manifest,
-    add_up,
-    dump,
-    entry,
-    generations,
-    load_manifest,
-    origin,
-    read_table,
-    unnamed,
-)
-from dataprep.store.files import attempt_path, publish, publish_array, replace
+from dataprep.pack import manifest
+from dataprep.pack.manifest import ERASED, Generation, Shard, load_generation
+from dataprep.pack.shards import publish_shard
+from dataprep.store import files
+from dataprep.store.checksummed_json import dump
+from dataprep.store.files import attempt_path
 
-Shard = dict[str, Any]
 Range = tuple[int, int]
 
 
@@ -40,26 +32,30 @@ def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str])
 
     sources: increment to `manifest.identity` of its text shards as they are now, where they changed.
     """
-    manifests = {path: load_manifest(path) for path in generations(tokens).values()}
-    entries: dict[str, Shard] = {}
+    standing = {path: load_generation(path) for path in manifest.generations(tokens).values()}
+    rewritten: dict[str, Shard] = {}
     erased = 0
-    for manifest in manifests.values():
-        for split in manifest["splits"].values():
-            for shard, documents, ranges in _touched(tokens, split["shards"], doc_ids):
-                if shard["path"] not in entries:
-                    entries[shard["path"]] = _rewritten(tokens, manifest, shard, documents, ranges)
+    for generation in standing.values():
+        for split in generation.splits.values():
+            for shard, documents, ranges in _touched(tokens, split.shards, doc_ids):
+                if shard.tar.path not in rewritten:
+                    rewritten[shard.tar.path] = _rewritten(tokens, generation, shard, documents, ranges)
                     erased += len(documents)
-    for path, manifest in manifests.items():
-        before, first = dump(manifest), origin(manifest)
-        manifest["increments"] |= {name: sources[name] for name in manifest["increments"] if name in sources}
-        for split in manifest["splits"].values():
-            split["shards"] = [entries.get(shard["path"], shard) for shard in split["shards"]]
-        add_up(tokens, manifest)
-        if dump(manifest) != before:
-            manifest["origin"] = first
-            replace(path, dump(manifest))
+    for path, generation in standing.items():
+        known = {name: sources[name] for name in generation.increments if name in sources}
+        splits = {
+            name: manifest.split_of(
+                tokens,
+                [rewritten.get(shard.tar.path, shard) for shard in split.shards],
+                generation.tokenizer.vocab_size,
+            )
+            for name, split in generation.splits.items()
+        }
+        changed = replace(generation, increments=generation.increments | known, splits=splits)
+        if changed != generation:
+            files.replace(path, dump(changed))
     shutil.rmtree(tokens / "runs", ignore_errors=True)
-    for path in unnamed(tokens):
+    for path in manifest.unnamed(tokens):
         path.unlink()
     return erased
 
@@ -71,8 +67,8 @@ def _touched(
     their tokens stand, those of one that started in an earlier shard included."""
     goes_on = False
     for shard in shards:
-        table = read_table(tokens, shard)
-        starts = [*table["start"].tolist(), shard["tokens"]]
+        table = manifest.read_table(tokens, shard)
+        starts = [*table["start"].tolist(), shard.tokens]
         ranges = [(0, starts[0])] if goes_on and starts[0] else []
         rows = [row for row, doc_id in enumerate(table["doc_id"]) if bytes(doc_id) in doc_ids]
         ranges += [(starts[row], starts[row + 1]) for row in rows]
@@ -82,31 +78,30 @@ def _touched(
             goes_on = len(table) - 1 in rows
 
 
-def _rewritten(tokens: Path, manifest: Manifest, shard: Shard, rows: list[int], ranges: list[Range]) -> Shard:
+def _rewritten(
+    tokens: Path, generation: Generation, shard: Shard, rows: list[int], ranges: list[Range]
+) -> Shard:
     """A shard whose tokens in some ranges are end-of-text, published with its tables; its new entry."""
-    stem = "-".join(shard["path"].split("-")[:3])
-    dtype, eot = np.dtype(manifest["dtype"]), manifest["tokenizer"]["eot"]
+    stem = "-".join(shard.tar.path.split("-")[:3])
+    dtype, eot = np.dtype(generation.dtype), generation.tokenizer.eot
     written = attempt_path(tokens, stem)
-    shutil.copyfile(tokens / shard["path"], written)
-    counts = np.zeros(manifest["tokenizer"]["vocab_size"], np.int64)
+    shutil.copyfile(tokens / shard.tar.path, written)
+    counts = np.zeros(generation.tokenizer.vocab_size, np.int64)
     with written.open("rb+") as file:
         first = 0
-        for offset, length in shard["blocks"]:
-            block = np.fromfile(tokens / shard["path"], dtype, length, offset=offset)
+        for offset, length in shard.blocks:
+            block = np.fromfile(tokens / shard.tar.path, dtype, length, offset=offset)
             for start, end in ranges:
                 block[max(0, start - first) : max(0, end - first)] = eot
             file.seek(offset)
             file.write(block.tobytes())
             counts += np.bincount(block, minlength=len(counts))
             first += length
-    tar = publish(tokens, written, stem, ".tar")
-    table = read_table(tokens, shard)
+    table = manifest.read_table(tokens, shard)
     table["doc_id"][rows] = np.void(ERASED)
-    return entry(
-        tar,
-        publish_array(tokens, tokens, f"{stem}.docs", table),
-        publish_array(tokens, tokens, f"{stem}.counts", counts),
-        tokens=shard["tokens"],
+    return Shard(
+        **publish_shard(tokens, written, stem, table, counts),
+        tokens=shard.tokens,
         documents=int((table["doc_id"] != np.void(ERASED)).sum()),
-        blocks=shard["blocks"],
+        blocks=shard.blocks,
     )

@@ -1,7 +1,8 @@
 """Generations: `generation-N.json` lists every shard of a token directory as it was at one pack.
 
 One is immutable and holds its predecessor's shards; a training run pins one. Only `corpus forget` ever
-changes any, all of them at once (see `erase`).
+changes any, all of them at once (see `erase`). This is the one description of the format, for those who write
+it and for those who train on it.
 """
 
 from __future__ import annotations
@@ -10,48 +11,114 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from msgspec.structs import replace
 
 from dataprep.errors import DataError
-from dataprep.store.checksummed_json import dump, load
+from dataprep.store.checksummed_json import dump, load_with_hash
 from dataprep.store.files import Output, write_once
+from dataprep.store.npy import loaded
 
-FORMAT = "outbound-tokens/2"
+FORMAT = "outbound-tokens/3"
 SPLITS = ("train", "val")
-FILES = ("path", "documents_path", "counts_path")
-"""Where a manifest names the files of a shard."""
 DOCUMENT = np.dtype([("start", "<u8"), ("doc_id", "V16")])
 """Where a document starts, in tokens from the start of its shard. Pieces of one share its doc_id."""
 ERASED = bytes(16)
 """The doc_id of what was forgotten."""
-
-Manifest = dict[str, Any]
 REMEDY = "restore it from a copy, or, if it is the newest, remove it and pack again"
 
 
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One tar of token blocks, and the arrays beside it.
+
+    table: the documents that start in it, in order, (documents,) of DOCUMENT. counts: how often each id is in
+    it, (vocab_size,) int64. blocks: the byte offset in the tar and the length in tokens of each.
+    """
+
+    tar: Output
+    table: Output
+    counts: Output
+    tokens: int
+    documents: int
+    blocks: list[tuple[int, int]]
+
+    @property
+    def files(self) -> tuple[Output, Output, Output]:
+        """All that it consists of."""
+        return self.tar, self.table, self.counts
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """One token stream: the blocks of its shards, one after another.
+
+    unigram_entropy_nats: the loss of the best model that ignores context, which training must get below.
+    """
+
+    tokens: int = 0
+    documents: int = 0
+    unigram_entropy_nats: float = 0.0
+    shards: list[Shard] = []
+
+    def sequences(self, n_ctx: int) -> int:
+        """Count whole sequences of n_ctx inputs, each with the token that follows it as its last target."""
+        return max(0, (self.tokens - 1) // n_ctx)
+
+
+class TokenizerIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells a tokenizer from any other's, and what training must know of it."""
+
+    fingerprint: str
+    vocab_size: int
+    eot: int
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A state of a token directory.
+
+    increments: `identity` of the text shards of each, by number. origin: the hash of the file as it was first
+    published, by which the runs that pinned it know it: forgetting changes the file, and they go on.
+    """
+
+    format: str
+    number: int
+    build: str
+    tokenizer: TokenizerIdentity
+    dtype: str
+    block_tokens: int
+    held_out: float
+    increments: dict[str, str]
+    splits: dict[str, Split]
+    origin: str = ""
+
+
+def generation_path(tokens: Path, number: int) -> Path:
+    """Where a generation stands."""
+    return tokens / f"generation-{number}.json"
+
+
 def generations(tokens: Path) -> dict[int, Path]:
-    """The manifests of a token directory by number, the newest last."""
+    """The generations of a token directory by number, the newest last."""
     numbers = {path: path.stem.removeprefix("generation-") for path in tokens.glob("generation-*.json")}
     return dict(sorted((int(number), path) for path, number in numbers.items() if number.isdecimal()))
 
 
-def load_manifest(path: Path) -> Manifest:
-    """Read a manifest; raises DataError when it is damaged or of another format."""
-    manifest: Manifest = load(path, dict[str, Any], REMEDY)
-    if manifest.get("format") != FORMAT:
-        raise DataError(
-            f"{path}: format {manifest.get('format')!r}, not {FORMAT!r}; pack into another directory"
-        )
+def load_generation(path: Path) -> Generation:
+    """Read a generation; raises DataError when it is damaged or of another format."""
+    body, digest = load_with_hash(path, dict[str, Any], REMEDY)
+    if body.get("format") != FORMAT:
+        raise DataError(f"{path}: format {body.get('format')!r}, not {FORMAT!r}; pack into another directory")
     try:
-        for split in manifest["splits"].values():
-            for shard in split["shards"]:
-                for key in shard.keys() & set(FILES):
-                    plain(shard[key])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: is damaged ({error!r}); {REMEDY}") from None
-    return manifest
+        generation = msgspec.convert(body, Generation)
+        for split in generation.splits.values():
+            for shard in split.shards:
+                for output in shard.files:
+                    plain(output.path)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise DataError(f"{path}: is damaged ({error}); {REMEDY}") from None
+    return replace(generation, origin=generation.origin or digest)
 
 
 def plain(name: str) -> str:
@@ -64,10 +131,10 @@ def plain(name: str) -> str:
     return name
 
 
-def latest_generation(tokens: Path) -> Manifest | None:
-    """The manifest of the newest generation, or None."""
+def latest_generation(tokens: Path) -> Generation | None:
+    """The newest generation, or None."""
     found = generations(tokens)
-    return load_manifest(found[max(found)]) if found else None
+    return load_generation(found[max(found)]) if found else None
 
 
 def identity(tars: list[Output]) -> str:
@@ -75,89 +142,54 @@ def identity(tars: list[Output]) -> str:
     return xxhash.xxh3_128_hexdigest("".join(tar.xxh3_128 for tar in tars).encode())
 
 
-def publish(tokens: Path, manifest: Manifest) -> None:
+def publish(tokens: Path, generation: Generation) -> None:
     """Write a new generation. Raises DataError when another process was first."""
-    path = tokens / f"generation-{manifest['generation']}.json"
-    if not write_once(path, dump(manifest)):
+    path = generation_path(tokens, generation.number)
+    if not write_once(path, dump(generation)):
         raise DataError(f"{path}: another pack published it meanwhile; run this one again")
 
 
-def dump(manifest: Manifest) -> bytes:
-    """The bytes of a manifest."""
-    return dump(manifest)
-
-
-def origin(manifest: Manifest) -> str:
-    """xxh3_128 of a generation as it was first published: what the runs that pinned it know it by."""
-    return manifest.get("origin") or xxhash.xxh3_128_hexdigest(dump(manifest))
-
-
-def add_up(tokens: Path, manifest: Manifest) -> None:
-    """Set the sums of each split from its shards."""
-    for split in manifest["splits"].values():
-        split["tokens"] = sum(shard["tokens"] for shard in split["shards"])
-        split["documents"] = sum(shard["documents"] for shard in split["shards"])
-        counts = np.zeros(manifest["tokenizer"]["vocab_size"], np.int64)
-        for shard in split["shards"]:
-            counts += read_counts(tokens, shard)
-        split["unigram_entropy_nats"] = entropy(counts)
+def split_of(tokens: Path, shards: list[Shard], vocab_size: int) -> Split:
+    """A split of these shards, with its sums."""
+    counts = np.zeros(vocab_size, np.int64)
+    for shard in shards:
+        counts += read_counts(tokens, shard)
+    return Split(
+        tokens=sum(shard.tokens for shard in shards),
+        documents=sum(shard.documents for shard in shards),
+        unigram_entropy_nats=entropy(counts),
+        shards=shards,
+    )
 
 
 def entropy(counts: npt.NDArray[np.int64]) -> float:
     """Entropy in nats of frequencies: the loss of a model that knows nothing but them.
 
-    >>> round(entropy(np.array([1, 1, 0, 2])) / np.log(2), 3)
+    >>> round(float(entropy(np.array([1, 1, 0, 2])) / np.log(2)), 3)
     1.5
     """
     share = counts[counts > 0] / max(counts.sum(), 1)
     return float(-(share * np.log(share)).sum())
 
 
-def read_counts(tokens: Path, shard: dict[str, Any]) -> npt.NDArray[np.int64]:
+def read_counts(tokens: Path, shard: Shard) -> npt.NDArray[np.int64]:
     """How often each id stands in a shard, (vocab_size,) int64."""
-    counts: npt.NDArray[np.int64] = _load(tokens / shard["counts_path"], None)
-    return counts
+    return loaded(tokens / shard.counts.path)
 
 
-def read_table(tokens: Path, shard: dict[str, Any], mapped: bool = False) -> npt.NDArray[np.void]:
+def read_table(tokens: Path, shard: Shard, mapped: bool = False) -> npt.NDArray[np.void]:
     """The documents that start in a shard, in order, (documents,) DOCUMENT."""
-    return _load(tokens / shard["documents_path"], "r" if mapped else None)
-
-
-def entry(
-    tar: Output, documents_table: Output, counts: Output, tokens: int, documents: int, blocks: list[list[int]]
-) -> dict[str, Any]:
-    """A shard as generations list it; a block is its byte offset in the tar and its length in tokens."""
-    return {
-        "path": tar.path,
-        "bytes": tar.bytes,
-        "xxh3_128": tar.xxh3_128,
-        "tokens": tokens,
-        "documents": documents,
-        "blocks": blocks,
-        "documents_path": documents_table.path,
-        "documents_xxh3_128": documents_table.xxh3_128,
-        "counts_path": counts.path,
-        "counts_xxh3_128": counts.xxh3_128,
-    }
+    return loaded(tokens / shard.table.path, "r" if mapped else None)
 
 
 def unnamed(tokens: Path) -> list[Path]:
     """Files of shards that no generation names: what killed packs and erased documents left."""
     named = {
-        shard[key]
+        output.path
         for path in generations(tokens).values()
-        for split in load_manifest(path)["splits"].values()
-        for shard in split["shards"]
-        for key in FILES
+        for split in load_generation(path).splits.values()
+        for shard in split.shards
+        for output in shard.files
     }
     files = (path for split in SPLITS for path in tokens.glob(f"{split}-*"))
     return sorted([*(path for path in files if path.name not in named), *tokens.rglob(".*.part")])
-
-
-def _load(path: Path, mode: Any) -> npt.NDArray[Any]:
-    try:
-        loaded: npt.NDArray[Any] = np.load(path, mode, allow_pickle=False)
-        return loaded
-    except (ValueError, EOFError, FileNotFoundError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); restore it from a copy, or pack again") from None

@@ -13,44 +13,26 @@ Two steps, both of independent tasks that leave a record each: text shards becom
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
-from dataprep.corpus.directory import RECIPE, Build, Corpus
+from dataprep.corpus.directory import JOBS, RECIPE, Build, Corpus
 from dataprep.errors import DataError
-from dataprep.pack import runs, shards
-from dataprep.pack.manifest import (
-    FORMAT,
-    SPLITS,
-    Manifest,
-    add_up,
-    identity,
-    latest_generation,
-    publish,
-    unnamed,
-)
-from dataprep.pack.runs import Job
-from dataprep.pack.shards import Plan
+from dataprep.pack import manifest, shards
+from dataprep.pack.manifest import FORMAT, SPLITS, Generation, Split, TokenizerIdentity, latest_generation
+from dataprep.pack.packing import Layout, Packing
+from dataprep.pack.steps import STEPS
 from dataprep.shards import text_shards
 from dataprep.shards.text_shards import TextShard
-from dataprep.store.pool import Progress, run_all
-from dataprep.store.records import Record
+from dataprep.store.pool import Progress
+from dataprep.store.records import records_in
+from dataprep.store.step import LocalPool, run_steps
 from dataprep.tokenizer import tokenizer
 
 WORTH_A_PROCESS = 8 << 20
 """Bytes of text that take longer to tokenise than a process to start."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How tokens are cut into files; `held_out` is the share of URLs in the `val` split."""
-
-    block_tokens: int = 1 << 20
-    shard_blocks: int = 256
-    held_out: float = 0.005
 
 
 def pack(
@@ -61,101 +43,75 @@ def pack(
     layout: Layout,
     workers: int,
     progress: Progress,
-) -> Manifest:
+) -> Generation:
     """Pack what is new in a build with the tokenizer at `source`, publish the next generation, return it.
 
-    The caller holds the lock of `tokens` (`locks.alone`). Raises DataError when it holds another
-    build, tokenizer or layout.
+    The caller holds the lock of `tokens` (`store.locks.alone`). Raises DataError when it holds another build,
+    tokenizer or layout.
     """
     if (tokens / RECIPE).exists():
         raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
     texts = _texts(corpus, build)
-    sources = {name: identity([text.tar for text in found]) for name, found in texts.items()}
+    sources = {name: manifest.identity([text.tar for text in found]) for name, found in texts.items()}
     last = latest_generation(tokens)
-    job = _job(tokens, source, layout)
-    manifest = _next(job, build, last)
+    generation = _next(build, source, layout, last)
     if last:
-        _same(last, manifest, tokens)
-    for name, packed in manifest["increments"].items():
+        _refuse_others(last, generation, tokens)
+    for name, packed in generation.increments.items():
         if sources.get(name) != packed:
             raise DataError(
                 f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory, or, "
                 f"if text was forgotten there, run `outbound corpus forget {corpus.root} --tokens {tokens}`"
             )
-    new = {name: found for name, found in texts.items() if name not in manifest["increments"]}
+    new = {name: found for name, found in texts.items() if name not in generation.increments}
     if last and not new:
         _tidy(tokens)
         return last
 
+    packing = Packing(
+        tokens=tokens,
+        corpus=corpus.root.resolve(),
+        build=build.name,
+        increments={name: sources[name] for name in new},
+        identity=generation.tokenizer,
+        dtype=generation.dtype,
+        held_out=layout.held_out,
+        block_tokens=layout.block_tokens,
+        shard_blocks=layout.shard_blocks,
+    )
+    packing.save()
+    tokenizer.copy(source, packing.tokenizer)
     worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
-    workers = max(1, min(workers, worth))
-    tokenizer.copy(source, job.tokenizer)
-    plans = _tokenise(corpus, job, new, sources, workers, progress)
-    for split, record in _merge(job, plans, workers, progress):
-        manifest["splits"][split]["shards"].append(shards.entry(record))
-    manifest["increments"] |= {name: sources[name] for name in new}
-    add_up(tokens, manifest)
-    publish(tokens, manifest)
+    run_steps(STEPS, packing, LocalPool(max(1, min(workers, worth))), progress)
+    generation = _with(generation, packing)
+    manifest.publish(tokens, generation)
     _tidy(tokens)
-    return manifest
+    return generation
 
 
-def _tokenise(
-    corpus: Corpus,
-    job: Job,
-    new: dict[str, list[TextShard]],
-    sources: dict[str, str],
-    workers: int,
-    progress: Progress,
-) -> list[tuple[str, Path, Plan]]:
-    """Make the runs of new increments; returns split, directory and plan of each stream to merge."""
-    directories = {name: job.directory(name, sources[name]) for name in new}
-    parts = [
-        (job, directories[name], corpus.root, number, text)
-        for name, found in new.items()
-        for number, text in enumerate(found)
-    ]
-    documents = sum(text.tar.rows for found in new.values() for text in found)
-    with progress("tokenise", documents, "documents") as tick:
-        made = iter(run_all(runs.run_part, parts, workers, tick))
-    records = {name: [next(made) for _ in found] for name, found in new.items()}
-    return [
-        (
-            split,
-            directories[name],
-            shards.plan(job, f"{split}-{name}", runs.runs_of(job, records[name], split)),
-        )
-        for name in new
-        for split in SPLITS
-    ]
-
-
-def _merge(
-    job: Job, plans: list[tuple[str, Path, Plan]], workers: int, progress: Progress
-) -> Iterator[tuple[str, Record]]:
-    """Write the shards of all plans; gives the split and record of each, in order."""
-    cuts = [
-        (split, (job, directory, plan, number))
-        for split, directory, plan in plans
-        for number in range(-(-plan.tokens // job.shard_tokens))
-    ]
-    blocks = sum(-(-plan.tokens // job.block_tokens) for _, _, plan in plans)
-    with progress("shards", blocks, "blocks") as tick:
-        records = run_all(shards.run_part, [part for _, part in cuts], workers, tick)
-    return zip((split for split, _ in cuts), records, strict=True)
+def _with(generation: Generation, packing: Packing) -> Generation:
+    """A generation with the shards that a pack has made."""
+    made = [(record.part, shards.entry(record)) for record in records_in(packing.places["pack"] / "merge")]
+    splits = {}
+    for split in SPLITS:
+        added = [shard for name, shard in made if name.startswith(f"{split}-")]
+        listed = [*generation.splits[split].shards, *added]
+        splits[split] = manifest.split_of(packing.tokens, listed, generation.tokenizer.vocab_size)
+    return replace(generation, splits=splits, increments=generation.increments | packing.increments)
 
 
 def _tidy(tokens: Path) -> None:
     """Remove what only an unfinished pack needs."""
-    shutil.rmtree(tokens / "runs", ignore_errors=True)
-    for garbage in unnamed(tokens):
+    for directory in ("runs", JOBS):
+        shutil.rmtree(tokens / directory, ignore_errors=True)
+    for garbage in manifest.unnamed(tokens):
         garbage.unlink()
 
 
 def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
     """The text shards of each increment that is whole. Raises DataError when they hold no document."""
     texts = {
-        f"{increment.number:04d}": text_shards.shards(build, increment)
+        increment.key: text_shards.shards(build, increment)
         for increment in corpus.increments()
         if text_shards.complete(build, increment)
     }
@@ -167,49 +123,37 @@ def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
     return texts
 
 
-def _job(tokens: Path, source: Path, layout: Layout) -> Job:
+def _next(build: Build, source: Path, layout: Layout, last: Generation | None) -> Generation:
+    """The generation after `last`, with nothing added yet."""
     encoder = tokenizer.load(source)
-    return Job(
-        tokens=tokens,
-        tokenizer=tokens / "tokenizer",
-        fingerprint=encoder.fingerprint,
+    return Generation(
+        format=FORMAT,
+        number=1 + (last.number if last else 0),
+        build=build.name,
+        tokenizer=TokenizerIdentity(
+            fingerprint=encoder.fingerprint, vocab_size=encoder.vocab_size, eot=encoder.eot
+        ),
         dtype=np.dtype("<u2" if encoder.vocab_size <= 1 << 16 else "<u4").str,
-        eot=encoder.eot,
-        vocab_size=encoder.vocab_size,
-        held_out=layout.held_out,
         block_tokens=layout.block_tokens,
-        shard_blocks=layout.shard_blocks,
+        held_out=layout.held_out,
+        increments=last.increments if last else {},
+        splits=last.splits if last else {split: Split() for split in SPLITS},
     )
 
 
-def _next(job: Job, build: Build, last: Manifest | None) -> Manifest:
-    """The manifest after `last`, with nothing added yet."""
-    return {
-        "format": FORMAT,
-        "generation": 1 + (last["generation"] if last else 0),
-        "build": build.name,
-        "tokenizer": {"fingerprint": job.fingerprint, "vocab_size": job.vocab_size, "eot": job.eot},
-        "dtype": job.dtype,
-        "block_tokens": job.block_tokens,
-        "held_out": job.held_out,
-        "increments": dict(last["increments"]) if last else {},
-        "splits": {
-            split: {"shards": list(last["splits"][split]["shards"]) if last else []} for split in SPLITS
-        },
-    }
-
-
-def _same(last: Manifest, manifest: Manifest, tokens: Path) -> None:
+def _refuse_others(last: Generation, next_: Generation, tokens: Path) -> None:
+    """Raise DataError when what a directory holds was made from or with other things."""
     for key in ("build", "tokenizer", "dtype", "block_tokens", "held_out"):
-        if last[key] != manifest[key]:
+        if getattr(last, key) != getattr(next_, key):
             raise DataError(
-                f"{tokens}: holds {_told(key, last)}, not {_told(key, manifest)}; choose another directory"
+                f"{tokens}: holds {_described(key, last)}, not {_described(key, next_)}; choose another "
+                "directory"
             )
 
 
-def _told(key: str, manifest: Manifest) -> str:
+def _described(key: str, generation: Generation) -> str:
     """A setting in words; a tokenizer by what `outbound tokenizer info` says of it."""
     if key != "tokenizer":
-        return f"{key} {manifest[key]!r}"
-    tokenizer = manifest[key]
-    return f"the tokenizer {tokenizer['fingerprint']} of {tokenizer['vocab_size']:,} ids"
+        return f"{key} {getattr(generation, key)!r}"
+    identity = generation.tokenizer
+    return f"the tokenizer {identity.fingerprint} of {identity.vocab_size:,} ids"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprep.errors import DataError
-from dataprep.pack.manifest import Manifest, read_table
+from dataprep.pack.manifest import Generation, read_table
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Span:
     doc_id: bytes
 
 
-def document_at(tokens: Path, manifest: Manifest, split: str, position: int) -> Span:
+def document_at(tokens: Path, generation: Generation, split: str, position: int) -> Span:
     """The document that a token belongs to; raises DataError when the split does not reach so far.
 
     Reads the table of the token's shard, and of neighbours if the document begins or ends there.
     """
-    if split not in manifest["splits"]:
-        raise DataError(f"--split {split}: {tokens} has {', '.join(manifest['splits'])}")
-    shards = manifest["splits"][split]["shards"]
-    firsts = np.cumsum([0, *(shard["tokens"] for shard in shards)])
+    if split not in generation.splits:
+        raise DataError(f"--split {split}: {tokens} has {', '.join(generation.splits)}")
+    shards = generation.splits[split].shards
+    firsts = np.cumsum([0, *(shard.tokens for shard in shards)])
     if not 0 <= position < firsts[-1]:
         raise DataError(f"--position {position}: {split} in {tokens} has {firsts[-1]:,} tokens, from 0 on")
     at = int(np.searchsorted(firsts, position, "right")) - 1
@@ -54,14 +54,14 @@ def document_at(tokens: Path, manifest: Manifest, split: str, position: int) -> 
     return Span(split, int(firsts[shard]) + start, end, bytes(doc_id))
 
 
-def places_of(tokens: Path, manifest: Manifest, doc_id: bytes) -> list[Span]:
+def places_of(tokens: Path, generation: Generation, doc_id: bytes) -> list[Span]:
     """Where a document lies: once, or once for each of its pieces. Memory: the table of one shard."""
     found = []
-    for split, body in manifest["splits"].items():
+    for split, body in generation.splits.items():
         first = 0
-        for shard in body["shards"]:
+        for shard in body.shards:
             table = read_table(tokens, shard)
             starts = table["start"][table["doc_id"] == np.void(doc_id)]
-            found += [document_at(tokens, manifest, split, first + start) for start in starts.tolist()]
-            first += shard["tokens"]
+            found += [document_at(tokens, generation, split, first + start) for start in starts.tolist()]
+            first += shard.tokens
     return found

@@ -1,4 +1,4 @@
-"""The second step of a pack: the sorted runs of an increment merged into token shards.
+"""Step `merge`: the sorted runs of an increment merged into token shards.
 
 The order of an increment's documents is that of a keyed hash of their doc_ids. Hashes are even, so the merge
 goes by buckets, ranges of hashes that hold some million tokens over all runs: a bucket is a contiguous range
@@ -13,22 +13,23 @@ bucket.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.pack import manifest
-from dataprep.pack.manifest import DOCUMENT
-from dataprep.pack.runs import ROW, Job, Run
-from dataprep.store.files import attempt_path, publish, publish_array
-from dataprep.store.records import Record, commit, done
+from dataprep.pack.manifest import DOCUMENT, SPLITS, Shard
+from dataprep.pack.packing import Packing
+from dataprep.pack.runs import ROW
+from dataprep.store.files import Output, attempt_path, publish, publish_array
+from dataprep.store.npy import loaded
+from dataprep.store.records import Record
+from dataprep.store.step import Made, Part, Save, Task, read_step
 from dataprep.store.tars import append, open_tar
 
-STAGE = "pack"
 BUCKET_TOKENS = 4 << 20
 
 
@@ -36,14 +37,23 @@ SOURCE = np.dtype([*ROW.descr, ("tokens", "<i8"), ("run", "<i4")])
 """A document and where its tokens come from."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Where the buckets of one split of an increment start."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One split of a tokenised text shard."""
 
-    stem: str
+    tokens: Path
+    table: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One split of an increment: its runs, and where its buckets start.
+
+    bucket_starts: (buckets + 1,): in tokens from the start of the stream; the last is its length.
+    """
+
     runs: list[Run]
     bucket_starts: npt.NDArray[np.int64]
-    """(buckets + 1,): in tokens from the start of the stream; the last is its length."""
 
     @property
     def tokens(self) -> int:
@@ -61,67 +71,111 @@ class Plan:
         return int(low), int(high)
 
 
-def plan(job: Job, stem: str, runs: list[Run]) -> Plan:
+@dataclass(frozen=True, kw_only=True)
+class ShardNotes:
+    """Notes of a shard: its tokens, and the byte offset and tokens of each block."""
+
+    tokens: int = 0
+    blocks: list[tuple[int, int]] = field(default_factory=list)
+
+
+def plan(scope: Packing, save: Save) -> list[Part]:
+    """The shards of each split of each new increment. Saves where the buckets of each start."""
+    parts = []
+    for increment in scope.increments:
+        for split in SPLITS:
+            name = f"{split}-{increment}"
+            starts = _bucket_starts(scope, _runs(scope, increment, split))
+            save(name, starts)
+            tokens = int(starts[-1])
+            for number, first in enumerate(range(0, tokens, scope.shard_tokens)):
+                blocks = -(-min(scope.shard_tokens, tokens - first) // scope.block_tokens)
+                spec = {"split": split, "increment": increment, "number": number}
+                parts.append(Part(name=f"{name}-{number:05d}", size=blocks, spec=spec))
+    return parts
+
+
+def run(task: Task[Packing]) -> Made:
+    """Write one shard of a split, with its tables of documents and counts."""
+    scope, spec, stem = task.scope, task.part.spec, task.part.name
+    starts = task.planned[f"{spec['split']}-{spec['increment']}"]
+    stream = Stream(
+        runs=_runs(scope, spec["increment"], spec["split"]), bucket_starts=loaded(scope.root / starts.path)
+    )
+    first = spec["number"] * scope.shard_tokens
+    length = min(scope.shard_tokens, stream.tokens - first)
+    low, high = stream.buckets_of(first, first + length)
+    documents = _documents(scope, stream, low, high)
+    skipped = first - int(stream.bucket_starts[low])
+
+    counts, blocks = np.zeros(scope.identity.vocab_size, np.int64), list[tuple[int, int]]()
+    written = attempt_path(scope.tokens, stem)
+    with written.open("wb") as file, open_tar(file) as tar:
+        pieces = _gathered(scope, stream, documents)
+        for place, block in enumerate(_cut(pieces, skipped, length, scope.block_tokens)):
+            blocks.append((append(tar, f"{stem}-{place:05d}.bin", block.tobytes()), len(block)))
+            counts += np.bincount(block, minlength=scope.identity.vocab_size)
+            task.tick(1)
+
+    starts_of = np.cumsum(documents["tokens"]) - documents["tokens"] - skipped
+    inside = (starts_of >= 0) & (starts_of < length)
+    table = np.empty(int(inside.sum()), DOCUMENT)
+    table["start"], table["doc_id"] = starts_of[inside], documents["doc_id"][inside]
+    return Made(
+        outputs=publish_shard(scope.tokens, written, stem, table, counts),
+        entered=len(table),
+        passed=len(table),
+        notes=ShardNotes(tokens=length, blocks=blocks),
+    )
+
+
+def publish_shard(
+    tokens: Path, written: Path, stem: str, table: npt.NDArray[np.void], counts: npt.NDArray[np.int64]
+) -> dict[str, Output]:
+    """Publish a tar that was written, and the arrays beside it."""
+    return {
+        "tar": publish(tokens, written, stem, ".tar"),
+        "table": publish_array(tokens, tokens, f"{stem}.docs", table),
+        "counts": publish_array(tokens, tokens, f"{stem}.counts", counts),
+    }
+
+
+def entry(record: Record) -> Shard:
+    """A shard as generations list it."""
+    notes = record.noted(ShardNotes)
+    return Shard(**record.outputs, tokens=notes.tokens, documents=record.passed, blocks=notes.blocks)
+
+
+def _runs(scope: Packing, increment: str, split: str) -> list[Run]:
+    """The runs of one split of an increment, in the order of its text shards."""
+    return [
+        Run(
+            tokens=scope.root / part.outputs[f"{split}/tokens"].path,
+            table=scope.root / part.outputs[f"{split}/table"].path,
+        )
+        for part in read_step(scope, "tokenize").parts
+        if part.part.startswith(f"{increment}-")
+    ]
+
+
+def _bucket_starts(scope: Packing, runs: list[Run]) -> npt.NDArray[np.int64]:
     """Count the tokens of each bucket of an increment's split."""
-    sizes = [run.tokens.stat().st_size // np.dtype(job.dtype).itemsize for run in runs]
+    sizes = [run.tokens.stat().st_size // np.dtype(scope.dtype).itemsize for run in runs]
     buckets = 1 << (sum(sizes) // BUCKET_TOKENS).bit_length()
     counts = np.zeros(buckets, np.int64)
     for run, size in zip(runs, sizes, strict=True):
         table = np.load(run.table)
         np.add.at(counts, _bucket(table["key"], buckets), _lengths(table, size))
-    return Plan(stem, runs, np.concatenate([[0], np.cumsum(counts)]))
+    return np.concatenate([[0], np.cumsum(counts)])
 
 
-def run_part(job: Job, directory: Path, plan: Plan, number: int, tick: Callable[[int], None]) -> Record:
-    """Write shard `number` of a split, with its tables of documents and counts; tick(1) a block."""
-    stem = f"{plan.stem}-{number:05d}"
-    path = directory / f"{stem}.json"
-    # the name of the directory stands for all inputs: text shards, tokenizer, layout
-    if record := done(path, {}):
-        tick(len(record.notes["blocks"]))
-        return record
-    first = number * job.shard_tokens
-    length = min(job.shard_tokens, plan.tokens - first)
-    low, high = plan.buckets_of(first, first + length)
-    documents = _documents(job, plan, low, high)
-    skipped = first - int(plan.bucket_starts[low])
-
-    counts, blocks = np.zeros(job.vocab_size, np.int64), []
-    written = attempt_path(job.tokens, stem)
-    with written.open("wb") as file, open_tar(file) as tar:
-        pieces = _gathered(job, plan, documents)
-        for place, block in enumerate(_cut(pieces, skipped, length, job.block_tokens)):
-            blocks.append([append(tar, f"{stem}-{place:05d}.bin", block.tobytes()), len(block)])
-            counts += np.bincount(block, minlength=job.vocab_size)
-            tick(1)
-
-    starts = np.cumsum(documents["tokens"]) - documents["tokens"] - skipped
-    inside = (starts >= 0) & (starts < length)
-    table = np.empty(int(inside.sum()), DOCUMENT)
-    table["start"], table["doc_id"] = starts[inside], documents["doc_id"][inside]
-    outputs = [
-        publish(job.tokens, written, stem, ".tar"),
-        publish_array(job.tokens, job.tokens, f"{stem}.docs", table),
-        publish_array(job.tokens, job.tokens, f"{stem}.counts", counts),
-    ]
-    notes = {"tokens": length, "blocks": blocks}
-    return commit(path, Record(STAGE, stem, {}, outputs, len(table), len(table), notes=notes))
-
-
-def entry(record: Record) -> dict[str, Any]:
-    """A shard as generations list it."""
-    tar, documents, counts = record.outputs
-    notes = record.notes
-    return manifest.entry(tar, documents, counts, notes["tokens"], record.passed, notes["blocks"])
-
-
-def _documents(job: Job, plan: Plan, low: int, high: int) -> npt.NDArray[np.void]:
+def _documents(scope: Packing, stream: Stream, low: int, high: int) -> npt.NDArray[np.void]:
     """The documents of buckets `low` to `high` in the order of the stream, (documents,) SOURCE."""
-    width = (1 << 64) // plan.buckets
+    width = (1 << 64) // stream.buckets
     found = []
-    for number, run in enumerate(plan.runs):
+    for number, run in enumerate(stream.runs):
         table = np.load(run.table, mmap_mode="r")  # of which a search touches few pages
-        size = run.tokens.stat().st_size // np.dtype(job.dtype).itemsize
+        size = run.tokens.stat().st_size // np.dtype(scope.dtype).itemsize
         begin = bisect_left(table["key"], low * width)
         end = bisect_left(table["key"], (high + 1) * width)
         rows = table[begin:end]
@@ -136,19 +190,19 @@ def _documents(job: Job, plan: Plan, low: int, high: int) -> npt.NDArray[np.void
     return documents[np.lexsort((halves[1], halves[0], documents["key"]))]
 
 
-def _gathered(job: Job, plan: Plan, documents: npt.NDArray[np.void]) -> Iterator[npt.NDArray[Any]]:
+def _gathered(scope: Packing, stream: Stream, documents: npt.NDArray[np.void]) -> Iterator[npt.NDArray[Any]]:
     """The tokens of documents in their order, a bucket at a time."""
-    itemsize = np.dtype(job.dtype).itemsize
-    edges = np.flatnonzero(np.diff(_bucket(documents["key"], plan.buckets))) + 1
+    itemsize = np.dtype(scope.dtype).itemsize
+    edges = np.flatnonzero(np.diff(_bucket(documents["key"], stream.buckets))) + 1
     for bucket in np.split(documents, edges):
-        stream = np.empty(int(bucket["tokens"].sum()), job.dtype)
+        gathered = np.empty(int(bucket["tokens"].sum()), scope.dtype)
         bucket_ends = np.cumsum(bucket["tokens"])
         by_run = np.argsort(bucket["run"], kind="stable")
         for places in np.split(by_run, np.flatnonzero(np.diff(bucket["run"][by_run])) + 1):
             rows = bucket[places]  # neighbours in their run
             tokens = np.fromfile(
-                plan.runs[rows["run"][0]].tokens,
-                job.dtype,
+                stream.runs[rows["run"][0]].tokens,
+                scope.dtype,
                 int(rows["tokens"].sum()),
                 offset=int(rows["start"][0]) * itemsize,
             )
@@ -156,8 +210,8 @@ def _gathered(job: Job, plan: Plan, documents: npt.NDArray[np.void]) -> Iterator
             for end, taken, length in zip(
                 bucket_ends[places].tolist(), np.cumsum(lengths).tolist(), lengths, strict=True
             ):
-                stream[end - length : end] = tokens[taken - length : taken]
-        yield stream
+                gathered[end - length : end] = tokens[taken - length : taken]
+        yield gathered
 
 
 def _cut(

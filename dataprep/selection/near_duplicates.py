@@ -1,4 +1,4 @@
-"""Step `near_duplicates` of one range of documents: the exact similarity to their candidates, the earliest first.
+"""Step `near_duplicates` of a range of documents: the exact similarity to their candidates, earliest first.
 
 Memory: about 200 MB, of which 64 MB are sets, mapped; how much of a corpus repeats itself changes nothing.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,13 @@ class Shape:
         return pa.schema([SCHEMA.field(name) for name in self.columns])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Masked:
+    """Notes of a part: how many addresses of each kind were masked."""
+
+    masked: dict[str, int] = field(default_factory=dict)
+
+
 def export(
     corpus: Corpus, build: Build, out: Path, shape: Shape, workers: int, progress: Progress
 ) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def export(
         records = run_all(run_part, parts, workers, tick)
     masked: Counter[str] = Counter()
     for record in records:
-        masked.update(record.notes["masked"])
+        masked.update(record.noted(Masked).masked)
     manifest = {
         "corpus": corpus.recipe.name,
         "build": build.name,
@@ -108,7 +115,7 @@ def export(
         "mask": list(shape.mask),
         "documents": sum(record.passed for record in records),
         "masked": dict(masked),
-        "files": [vars(output) for record in records for output in record.outputs],
+        "files": [msgspec.structs.asdict(output) for record in records for output in record.outputs.values()],
     }
     out.mkdir(parents=True, exist_ok=True)
     replace(out / "manifest.json", msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
@@ -133,7 +140,16 @@ def run_part(
     documents = _shaped(text_shards.read_documents(corpus.root / tar.path), shape, masked, tick)
     rows = (_write_parquet if shape.format == "parquet" else _write_jsonl)(written, documents, shape.schema)
     output = publish(out, written, part, f".{shape.format}", rows)
-    return commit(path, Record("export", part, inputs, [output], rows, rows, notes={"masked": dict(masked)}))
+    record = Record(
+        step="export",
+        part=part,
+        inputs=inputs,
+        outputs={"documents": output},
+        entered=rows,
+        passed=rows,
+        notes=msgspec.to_builtins(Masked(masked=dict(masked))),
+    )
+    return commit(path, record)
 
 
 def _shaped(

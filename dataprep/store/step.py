@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -102,8 +103,8 @@ Save = Callable[[str, npt.NDArray[Any]], None]
 class Task(Generic[S]):
     """One part of a step as the function that makes it is given it.
 
-    directory: where its outputs go. planned: the plan's arrays. earlier: the record that it replaces, of other
-    versions or inputs. processes: how many it may use itself.
+    directory: where its outputs go. planned: the plan's arrays. earlier: the record that it replaces, of
+    other versions or inputs. processes: how many it may use itself.
     """
 
     scope: S
@@ -144,19 +145,21 @@ class Step(Generic[S]):
 
     name: the one word of the command line, the folder, the bar and the record. unit: of what its parts count.
     at: the place of its folder (`Scope.places`). temporary: only the next step that is not needs its files.
+    aside: not every increment has it.
     reads: the steps that its parts read, by name; `inputs` gives what else they are made from, with hashes.
     plan: the parts, from committed files alone. Without one, the step is led by its own module, which commits
     its records, for what is to be done depends on what was done.
     run: makes one part. divisible: it can use several processes itself.
     versions: of the code that decides the bytes. remake: whether a part of other versions or inputs is made
     again; without, it stays (other versions) or is refused (other inputs). Temporary ones are made again.
-    forget: the record without what is forgotten; `None` where nothing in the files could be read.
+    forget: the record without what is forgotten; None where nothing in its files could be read.
     """
 
     name: str
     unit: str
     at: str
     temporary: bool = False
+    aside: bool = False
     reads: tuple[str, ...] = ()
     inputs: Callable[[S], dict[str, str]] = _unversioned
     plan: Callable[[S, Save], list[Part]] | None = None
@@ -164,7 +167,7 @@ class Step(Generic[S]):
     divisible: bool = False
     versions: Callable[[S], dict[str, str]] = _unversioned
     remake: Callable[[S, Part], bool] | None = None
-    forget: Callable[[Any, Record], Record] | None = None
+    forget: Callable[[Any, Path, Record], Record] | None = None
 
     def directory(self, scope: S) -> Path:
         """The folder of its records and files."""
@@ -304,7 +307,9 @@ def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
         write_once(path, content)
     for output in plan.outputs.values():
         (scope.root / output.path).unlink(missing_ok=True)
-    _plan_path(step, scope).unlink(missing_ok=True)
+    planned = _plan_path(step, scope)
+    planned.unlink(missing_ok=True)
+    _remove_empty(planned.parent, scope.root)
     return load_step(path)
 
 
@@ -312,7 +317,7 @@ def remove_step(step: Step[S], scope: S) -> None:
     """Remove all files of a step; of several in turn, the latest first."""
     step.file(scope).unlink(missing_ok=True)
     shutil.rmtree(step.directory(scope), ignore_errors=True)
-    _plan_path(step, scope).unlink(missing_ok=True)
+    _remove_empty(scope.places[step.at], scope.root)
 
 
 def read_step(scope: Scope, name: str) -> StepFile:
@@ -349,6 +354,15 @@ def _outdated(step: Step[S], scope: S, whole: StepFile, versions: dict[str, str]
     return step.remake is not None and any(
         part.versions != versions and step.remake(scope, Part(name=part.part)) for part in whole.parts
     )
+
+
+def _remove_empty(directory: Path, root: Path) -> None:
+    """Remove a directory below `root`, and those that held nothing else."""
+    with suppress(OSError):
+        for path in (directory, *directory.parents):
+            if path == root:
+                return
+            path.rmdir()
 
 
 def _plan_path(step: Step[S], scope: S) -> Path:

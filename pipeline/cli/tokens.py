@@ -40,7 +40,7 @@ def train(
     refuse_mixing(output, "a tokenizer")
     with reading(directory) as corpus:
         build = corpus.current_build()
-        documents = sum(record.passed for record in build.records("text"))
+        documents = sum(part.passed for part in build.parts("shard"))
         with progress("tokenizer", documents, "documents") as tick:
             size = run(sample(corpus, build, int(sample_mb * 1e6), tick), vocab_size, output)
     fingerprint = load(output).fingerprint

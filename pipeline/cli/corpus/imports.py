@@ -81,7 +81,7 @@ def import_(
     for damage in damages:
         tell(damage)
     counts = funnel(directory)
-    result = {"increment": increment.path.name, "kind": kind, "damage": damages}
+    result = {"increment": increment.path.name, "kind": kind, "damage": [vars(each) for each in damages]}
     emit(
         result | {"funnel": [vars(count) for count in counts]},
         json,

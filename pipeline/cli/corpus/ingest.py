@@ -53,7 +53,7 @@ def add(
     workers: Workers = CORES,
     until: Annotated[
         str, typer.Option(help="Stop after this stage: links, fetch, extract, score or select.")
-    ] = "select",
+    ] = "shard",
     contact: Annotated[
         str, typer.Option(help="An e-mail address or page for webmasters; public hosts need it.")
     ] = "",
@@ -107,14 +107,15 @@ def add(
     from dataprep.crawl.connect import parse_route, tls_context
     from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
     from dataprep.errors import DataError
+    from dataprep.steps import UNTIL
     from dataprep.store import locks
     from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
 
     if archive_first and not archive:
         raise UsageError("--archive-first: which archive? give --archive URL, too")
-    if until not in ingest.STAGES:
-        raise UsageError(f"--until {until}: one of {', '.join(ingest.STAGES)}")
+    if until not in UNTIL:
+        raise UsageError(f"--until {until}: one of {', '.join(UNTIL)}")
     for dump in dumps:
         if dump.is_dir():
             raise UsageError(f"{dump}: is a directory; name the dumps in it")
@@ -167,8 +168,8 @@ def add(
     for damage in damages:
         tell(damage)
     counts = funnel(directory)
-    result = {"increment": increment.path.name, "until": until, "damage": damages}
-    end = "is in" if until == "select" else f"is done until {until}"
+    result = {"increment": increment.path.name, "until": until, "damage": [vars(each) for each in damages]}
+    end = "is in" if until == UNTIL[-1] else f"is done until {until}"
     emit(
         result | {"funnel": [vars(count) for count in counts]},
         json,

@@ -22,15 +22,16 @@ def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.audit.funnel import funnel
     from dataprep.audit.status import next_step, sizes
-    from dataprep.corpus.directory import FACTS
+    from dataprep.steps import STEPS
 
+    facts = [step.name for step in STEPS if step.at == "facts" and not step.temporary]
     with reading(directory) as opened:
         increments = [
             {
                 "increment": increment.path.name,
                 "closed": increment.closed,
-                "parts": {stage: len(increment.records(stage)) for stage in FACTS},
-                "damage": damages_of(increment),
+                "parts": {step: len(increment.parts(step)) for step in facts},
+                "damage": [vars(damage) for damage in damages_of(increment)],
             }
             for increment in opened.increments()
         ]
@@ -38,7 +39,7 @@ def status(directory: Directory, json: Json = False) -> None:
         counts = funnel(directory)
         lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
         for each, increment in zip(increments, opened.increments(), strict=True):
-            done = ", ".join(stage for stage in FACTS if increment.records(stage))
+            done = ", ".join(step for step in facts if increment.parts(step))
             lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
         result: dict[str, Any] = {
             "recipe": opened.recipe.name,

@@ -39,7 +39,7 @@ def gc(
     json: Json = False,
 ) -> None:
     """Remove what no record names: leftovers of killed commands and, on request, old builds."""
-    from dataprep.corpus import gc as garbage
+    from dataprep.audit import gc as garbage
     from dataprep.corpus.directory import Corpus
     from dataprep.store import locks
     from pipeline.errors import UsageError
@@ -104,7 +104,8 @@ def forget(
                 erased[str(each)] = packed.forget(opened, each)
     done = [record for record in records if record]
     documents = sum(record.passed for record in done)
-    links, lists = (sum(record.notes[name] for record in done) for name in ("links", "lists"))
+    gone = [record.noted(run.Gone) for record in done]
+    links, lists = sum(each.links for each in gone), sum(each.lists for each in gone)
     if not done:
         lines = ["nothing new"]
     elif links or lists:
@@ -120,7 +121,7 @@ def forget(
 
 
 def _carried_out(opened: Corpus) -> Record | None:
-    from dataprep.corpus.all_records import record_paths
+    from dataprep.all_records import record_paths
     from dataprep.corpus.tombstones import unfinished
     from dataprep.forget import run
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataprep.corpus import all_records
-from dataprep.corpus.directory import Build, Corpus
+from dataprep import all_records
+from dataprep.corpus.directory import JOBS, Build, Corpus
 
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
@@ -78,10 +78,10 @@ def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
 
 
 def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
-    """Files that no record names, in the folders of stages and steps."""
+    """Files that no record names, in the folders of steps."""
     known = all_records.accounted(corpus)
     open_pages = {each.path / "pages" for each in corpus.increments() if not each.closed}
-    for folder in all_records.folders(corpus, all_records.FOLDERS):
+    for folder in all_records.folders(corpus):
         if folder in open_pages:  # a crawl goes on from its journals and WARC files
             continue
         for path in sorted(folder.iterdir()):
@@ -92,8 +92,8 @@ def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
 
 
 def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
-    """Files of attempts at what stands outside the folders of stages: `increment.json`, `current` ..."""
-    folders = {*all_records.folders(corpus), *(each.path / "pages" for each in corpus.increments())}
+    """Files of attempts at what stands outside the folders of steps: `increment.json`, `current` ..."""
+    folders = {*all_records.folders(corpus), *(folder for _, folder in all_records.step_folders(corpus))}
     for path in sorted(corpus.root.rglob(".*.part")):
         if path.parent not in folders and _ATTEMPT.fullmatch(path.name) and not is_running(path, quiet_s):
             yield _garbage(path, "a killed attempt's file")
@@ -101,10 +101,12 @@ def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
 
 def _dropped(corpus: Corpus) -> Iterator[Garbage]:
     for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
-        if not any(path.glob("*/*.json")):
+        if not any(path.glob("*/*.step.json")):
             yield _garbage(path, "a build that was begun and decided nothing")
-    for path in sorted((corpus.root / "builds").glob("*/work")):
+    for path in sorted((corpus.root / "builds").glob("*/*/work")):
         yield _garbage(path, "steps of a selection that was stopped")
+    if (corpus.root / JOBS).exists():
+        yield _garbage(corpus.root / JOBS, "plans of steps that were stopped")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataprep.audit.trace import key_of
-from dataprep.forget.scope import Scope
+from dataprep.corpus.urls import key_of
+from dataprep.redact.scope import ForgetScope
 from dataprep.warc.reader import WarcRecord, read_warc
 
 
@@ -27,7 +27,7 @@ class Visit:
     records: list[WarcRecord] = field(default_factory=list)
 
 
-def going(path: Path, name: str, scope: Scope) -> list[tuple[int, int]]:
+def going(path: Path, name: str, scope: ForgetScope) -> list[tuple[int, int]]:
     """(offset, length) of the records of a WARC file that go; `name` is its path in the corpus."""
     found = []
     for visit in visits(path):
@@ -78,7 +78,7 @@ def _notes(record: WarcRecord) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
 
-def _goes(visit: Visit, name: str, scope: Scope) -> bool:
+def _goes(visit: Visit, name: str, scope: ForgetScope) -> bool:
     if scope.url(visit.owner):
         return True
     owner = key_of(visit.owner)

@@ -1,0 +1,1 @@
+"""Redaction: what takes the place of forgotten content, in WARC files and in the records of every step."""
