@@ -10,10 +10,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 LOADED = (
-    "pipeline.loop",
+    "pipeline.train.loop",
     "torch._dynamo",
     "pipeline.cli.main",
-    "pipeline.report",
+    "pipeline.monitor.report",
     "dataprep.ingest",
     "dataprep.forget.run",
     "dataprep.pack.forget",

@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from dataprep.store.os_errors import told
-from pipeline.checkpoint import Checkpoint, RunState, Writer, find, held, newest
+from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, held, newest
+from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
 from pipeline.errors import RunError
-from pipeline.tensorfile import Shapes, TensorFile
 
 
 def state(step: int) -> RunState:

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from dataprep.corpus.directory import Increment
 from dataprep.crawl.progress import SlowSite, View
-from pipeline import crawl_view
-from pipeline.crawl_view import watching
+from pipeline.monitor import crawl_view
+from pipeline.monitor.crawl_view import watching
 
 VIEW = View(
     "fetch",
@@ -83,7 +83,7 @@ from pathlib import Path
 from rich.console import Console
 from dataprep.corpus.directory import Increment
 from dataprep.crawl.progress import SlowSite, View
-from pipeline import crawl_view
+from pipeline.monitor import crawl_view
 
 crawl_view.LOG_EVERY_S = 0.0
 path = Path(sys.argv[1])

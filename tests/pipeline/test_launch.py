@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.distributed.launch import launch
+from pipeline.distributed.ranks import Place, place_from_environment
 from pipeline.errors import UsageError
-from pipeline.launch import launch
-from pipeline.ranks import Place, place_from_environment
 from slurm.submit import RESUME_EXIT
 
 MakeRun = Callable[..., Any]

@@ -24,7 +24,7 @@ from dataprep.pack.pack import Layout
 from dataprep.pack.verify import problems
 from dataprep.store.files import read_table
 from dataprep.tokenizer import tokenizer
-from pipeline.tokens import TokenStream, load_generation, verify
+from pipeline.data.token_stream import TokenStream, load_generation, verify
 
 LONG = Layout(block_tokens=150, shard_blocks=1, held_out=0.2)
 """Shards that are shorter than documents, so that some hold no beginning."""

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig, load_ahead
-from pipeline.device import Device, find_device
-from pipeline.engine import build_engine
-from pipeline.ranks import join, place_from_environment
+from pipeline.data.loader import MicroBatch
+from pipeline.distributed.device import Device, find_device
+from pipeline.distributed.engine import build_engine
+from pipeline.distributed.ranks import join, place_from_environment
 
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")
@@ -33,7 +33,7 @@ def measure(config: RunConfig, device: Device) -> dict[str, int]:
 
     "kept" are those of weights that the backward pass holds fast.
     """
-    from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
+    from deepspeed.utils import groups  # after pipeline.distributed.engine, which tells DeepSpeed its device
 
     groups.mpu = None  # a plain engine would take the groups of the last pipeline
     engine: Any = build_engine(config, device)

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import RunError
-from pipeline.run_files import whole_lines
+from pipeline.monitor.run_files import whole_lines
 
 TOKENS = 64
 LAST_S = 120.0
@@ -43,7 +43,7 @@ class Sampler:
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         with (self._run / "samples.log").open("wb") as said:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.sampling", str(self._run)],
+                [sys.executable, "-P", "-m", "pipeline.monitor.samples", str(self._run)],
                 env=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -80,7 +80,7 @@ def read(run: Path) -> list[dict[str, Any]]:
 def write(run: Path) -> None:
     """Let the newest checkpoint continue the run's prompts; append to samples.jsonl."""
     from model.generate import Sampling
-    from pipeline.generate import generate_texts
+    from pipeline.inference.generate import generate_texts
 
     prompts = yaml.safe_load((run / "config.yaml").read_text())["train"]["prompts"]
     how = Sampling(temperature=0.8, top_k=None, top_p=None, seed=0)

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from dataprep.store import files
 from model import PRESETS
-from pipeline.config.refusals import impossible, other_start, too_short
 from pipeline.config.sections import Data, Run, RunConfig
+from pipeline.config.validate import impossible, other_start, too_short
+from pipeline.data.sources import Sources
 from pipeline.errors import UsageError
-from pipeline.sources import Sources
 
 
 def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
@@ -175,7 +175,9 @@ def _complete_model(raw: dict[str, Any], sources: Sources | None) -> None:
             raise UsageError(f"model.preset: {preset!r} is unknown; choose from {', '.join(PRESETS)}")
         base = dataclasses.asdict(PRESETS[preset])
     elif start := _start(raw):
-        from pipeline.weights import shape_of  # with torch, which few configurations need to be read
+        from pipeline.checkpoint.weights import (
+            shape_of,  # with torch, which few configurations need to be read
+        )
 
         base = dataclasses.asdict(shape_of(start))
     if sources is not None:

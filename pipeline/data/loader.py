@@ -13,10 +13,10 @@ import torch
 import xxhash
 from torch import Tensor
 
-from pipeline.ahead import ReadAhead
-from pipeline.ledger import Ledger
-from pipeline.sources import HeldOut
-from pipeline.stream import Stream
+from pipeline.data.prefetch import ReadAhead
+from pipeline.data.skipped import Ledger
+from pipeline.data.sources import HeldOut
+from pipeline.data.streaming import Stream
 
 MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1. Both are views of one tensor."""

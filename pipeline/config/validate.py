@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.config.sections import RunConfig
+from pipeline.costs.layers import layer_costs, partition, whole_blocks
+from pipeline.data.sources import Sources
 from pipeline.errors import UsageError
-from pipeline.partition import layer_costs, partition, whole_blocks
-from pipeline.sources import Sources
 
 BF16_WITHOUT_ZERO = (
     "without ZeRO, DeepSpeed accumulates bf16 gradients in bf16, where those of many micro-batches vanish: "
@@ -106,7 +106,7 @@ def other_start(config: RunConfig, sources: Sources) -> list[str]:
     """Where `run.init_from` does not fit a run that has not begun."""
     if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
         return []
-    from pipeline.weights import misfits
+    from pipeline.checkpoint.weights import misfits
 
     return misfits(config.run.init_from, config.model, sources)
 

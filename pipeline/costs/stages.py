@@ -11,12 +11,11 @@ from functools import cache
 from itertools import pairwise
 
 from model import GPTConfig
-from pipeline.config import RunConfig
-from pipeline.partition import LayerCost, layer_costs, partition, whole_blocks
-from pipeline.plan.hardware import FITTED, GPUS, Rates
-from pipeline.plan.layout import Layout
-from pipeline.plan.memory import stage_parameters
-from pipeline.plan.time import stage_work
+from pipeline.costs.hardware import FITTED, GPUS, Rates
+from pipeline.costs.layers import LayerCost, layer_costs, partition, whole_blocks
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import stage_parameters
+from pipeline.costs.time import stage_work
 
 SPEEDS = {
     "cpu": Rates(115e9, 32e9, 8e9, link_bytes=1e9, network_bytes=1e9, gpus_per_node=1, shapes_measured=True),
@@ -25,16 +24,6 @@ SPEEDS = {
 """An AVX2 core, by what single layers took on it, and an A100. Only their ratios count."""
 WIDTHS = {"cpu": 4, "cuda": 2}
 """Bytes of an activation."""
-
-
-def stage_bounds(config: RunConfig, device: str) -> list[int]:
-    """Bounds of the run's parts in the model's list of layers, from 0 on; device: "cpu" or "cuda"."""
-    parallel = config.parallel
-    if parallel.cut is not None:
-        return whole_blocks(layer_costs(config.model), parallel.cut)
-    return balanced(
-        config.model, parallel.parts, config.batch.micro, parallel.activation_checkpointing, device
-    )
 
 
 def stages_of(model: GPTConfig, layout: Layout, device: str = "cuda") -> list[list[LayerCost]]:

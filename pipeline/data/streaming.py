@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.token_stream import Generation, Shard
 from pipeline.errors import RunError, UsageError
-from pipeline.tokens import Generation, Shard
 
 HASH = re.compile(r"-[0-9a-f]{12}\.tar$")
 """How `outbound pack` ends the name of a shard."""

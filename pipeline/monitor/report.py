@@ -13,7 +13,7 @@ from typing import Any
 from dataprep.audit.funnel import StageCount
 from dataprep.audit.statistics import Portrait
 from pipeline.errors import RunError
-from pipeline.figures import (
+from pipeline.monitor.charts import (
     Curve,
     counts_picture,
     duplicates_picture,
@@ -23,7 +23,7 @@ from pipeline.figures import (
     loss_picture,
     sites_picture,
 )
-from pipeline.run_files import read_json, whole_lines
+from pipeline.monitor.run_files import read_json, whole_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15

@@ -10,8 +10,8 @@ from typing import Any
 from dataprep.tokenizer.gpt2_files import MERGES, VOCABULARY
 from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from model import hf
+from pipeline.checkpoint.weights import open_weights
 from pipeline.errors import UsageError
-from pipeline.weights import open_weights
 
 
 def export(run: Path, directory: Path) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline import sampling
-from pipeline.figures import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
-from pipeline.report import TEMPLATES, read_curve, read_metrics
-from pipeline.run_files import read_json
+from pipeline.monitor import samples
+from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
+from pipeline.monitor.report import TEMPLATES, read_curve, read_metrics
+from pipeline.monitor.run_files import read_json
 
 PANELS = (
     ("lr", "Learning rate", "At each step.", "rate", ("lr",)),
@@ -107,7 +107,7 @@ def figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def last_samples(run: Path) -> list[dict[str, Any]]:
     """What the newest sampled checkpoint has written: {"step", "prompt", "text"} a prompt."""
-    rows = sampling.read(run)
+    rows = samples.read(run)
     return [row for row in rows if row["step"] == rows[-1]["step"]]
 
 

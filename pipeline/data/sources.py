@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pipeline.data.mixture import Mixture, quantised
+from pipeline.data.order import Order
+from pipeline.data.streaming import Streamed, expand
+from pipeline.data.token_stream import Generation, Shard, TokenStream, load_generation
 from pipeline.errors import RunError
-from pipeline.mixture import Mixture, quantised
-from pipeline.order import Order
-from pipeline.stream import Streamed, expand
-from pipeline.tokens import Generation, Shard, TokenStream, load_generation
 
 
 @dataclass(frozen=True)

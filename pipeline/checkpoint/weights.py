@@ -19,9 +19,9 @@ from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.names import padded
-from pipeline.checkpoint import held
+from pipeline.checkpoint.format import held
+from pipeline.data.sources import Sources
 from pipeline.errors import RunError, UsageError
-from pipeline.sources import Sources
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import torch.distributed as dist
 import xxhash
 
 from model.names import padded, unpadded
-from pipeline import state
-from pipeline.checkpoint import Checkpoint, RunState, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
+from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.config import RunConfig
-from pipeline.engine import Engine
+from pipeline.data.sources import Sources
+from pipeline.distributed import zero_state
+from pipeline.distributed.engine import Engine
+from pipeline.distributed.ranks import Place, gather_json
 from pipeline.errors import RunError, UsageError
-from pipeline.ranks import Place, gather_json
-from pipeline.sources import Sources
-from pipeline.tensorfile import Shapes, TensorFile
-from pipeline.weights import Weights, open_weights
 
 PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
 """What a run keeps to its end, besides its model."""
@@ -41,17 +41,19 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     mine = engine.owned[engine.dp_rank :: engine.dp_size]
     shapes: Shapes = {}
     for name in mine:
-        whole = torch.empty(state.shape(engine.parameters[name]), device="meta")
+        whole = torch.empty(zero_state.shape(engine.parameters[name]), device="meta")
         shape = tuple(unpadded(name, whole, config.model).shape)
-        shapes |= {f"{kind}/{name}": (torch.float32, shape) for kind in state.KINDS}
+        shapes |= {f"{kind}/{name}": (torch.float32, shape) for kind in zero_state.KINDS}
     generators = _generator_states()
     shapes |= {
         f"rng/{place.rank}/{name}": (value.dtype, tuple(value.shape)) for name, value in generators.items()
     }
     with TensorFile(writer.share(place.rank), shapes) as file:
         for name in engine.owned:
-            for kind in state.KINDS:
-                whole = state.read(engine.parameters[name], kind, engine.optimizer)  # all ranks of the stage
+            for kind in zero_state.KINDS:
+                whole = zero_state.read(
+                    engine.parameters[name], kind, engine.optimizer
+                )  # all ranks of the stage
                 if name in mine:
                     file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
         for name, value in generators.items():
@@ -78,7 +80,7 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
     """
     checkpoint = _find_together(config.run.dir, place, _device(engine))
     if checkpoint is None:
-        state.set_updates(engine.optimizer, 0)
+        zero_state.set_updates(engine.optimizer, 0)
         seed_generators(config.run.seed, 0, place.rank)
         if config.run.init_from is not None:
             _begin_with(open_weights(config.run.init_from), engine)
@@ -103,18 +105,18 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
 
 def load(checkpoint: Checkpoint, engine: Engine, config: RunConfig) -> None:
     """Put a checkpoint's weights and optimizer state into this layout; each rank takes what it holds."""
-    state.set_updates(engine.optimizer, checkpoint.state.updates)
+    zero_state.set_updates(engine.optimizer, checkpoint.state.updates)
     for name, parameter in engine.parameters.items():
-        for kind in state.KINDS:
+        for kind in zero_state.KINDS:
             whole = padded(name, checkpoint.tensor(f"{kind}/{name}"), config.model)
-            state.write(parameter, kind, whole, engine.optimizer)
+            zero_state.write(parameter, kind, whole, engine.optimizer)
 
 
 def _begin_with(weights: Weights, engine: Engine) -> None:
     """Put another model's weights in place of the initial ones; Adam begins anew."""
     for name, parameter in engine.parameters.items():
         whole = padded(name, weights.tensor(name), weights.config)
-        state.write(parameter, state.WEIGHT, whole, engine.optimizer)
+        zero_state.write(parameter, zero_state.WEIGHT, whole, engine.optimizer)
 
 
 def diverged(run: Path, what: str) -> RunError:

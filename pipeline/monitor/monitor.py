@@ -17,11 +17,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dataprep.store import files
 from pipeline.config import RunConfig
+from pipeline.data.sources import Sources
 from pipeline.errors import RunError
-from pipeline.measures import in_words
-from pipeline.run_files import read_json
-from pipeline.sampling import Sampler
-from pipeline.sources import Sources
+from pipeline.monitor.run_files import read_json
+from pipeline.monitor.samples import Sampler
+from pipeline.monitor.step_metrics import in_words
 
 QUIET_S = 15.0
 """Where there is no terminal, a line of progress appears at most this often."""

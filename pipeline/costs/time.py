@@ -2,7 +2,7 @@
 
 A GPU's time for a micro-batch is the sum of three: matrix products at a share of the fastest, attention at
 a share of the fastest, and all that is read and written, by the products and by everything between them, at
-a share of the memory bandwidth. The shares are fitted (`pipeline.plan.hardware`) or the rates measured
+a share of the memory bandwidth. The shares are fitted (`pipeline.costs.hardware`) or the rates measured
 (`pipeline.plan.calibrate`).
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model import GPTConfig
-from pipeline.partition import LayerCost
-from pipeline.plan.hardware import HOST_S_PER_BLOCK, Rates
-from pipeline.plan.layout import Layout
-from pipeline.plan.memory import stage_parameters
+from pipeline.costs.hardware import HOST_S_PER_BLOCK, Rates
+from pipeline.costs.layers import LayerCost
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import stage_parameters
 
 
 @dataclass(frozen=True)

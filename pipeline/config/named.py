@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pipeline.errors import UsageError
 
-_INSTALLED = Path(__file__).parent / "configs"
-ROOT = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[1] / "configs"
+_INSTALLED = Path(__file__).parents[1] / "configs"
+ROOT = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "configs"
 
 
 def find(kind: str, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""One process of a local run, as `pipeline.launch` starts it: trains, and leaves word when it fails.
+"""One process of a local run, as `distributed.launch` starts it: trains, and leaves word when it fails.
 
 Its standard input is a pipe that closes when the launcher dies, so nobody is left behind; its standard
 output carries one JSON line, and only after a failure.
@@ -18,8 +18,8 @@ from typing import TextIO
 
 from dataprep.errors import DataError
 from dataprep.store.os_errors import told
+from pipeline.distributed.stop import StopRequest
 from pipeline.errors import RunError, UsageError
-from pipeline.stop import StopRequest
 
 
 def main(argv: list[str], report: TextIO) -> int:
@@ -28,11 +28,11 @@ def main(argv: list[str], report: TextIO) -> int:
 
     def work() -> None:
         from pipeline.config import load_config
-        from pipeline.ranks import place_from_environment
+        from pipeline.distributed.ranks import place_from_environment
 
         config, sources = load_config(Path(argv[0]), argv[1:])
         log_to(config.run.dir / "log.txt", os.environ["RANK"])
-        from pipeline.loop import train
+        from pipeline.train.loop import train
 
         place = place_from_environment()
         assert place is not None

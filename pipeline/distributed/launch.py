@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pipeline.distributed.stop import SIGNALS
+from pipeline.distributed.watchdog import STALLED
 from pipeline.errors import RunError, UsageError
-from pipeline.stop import SIGNALS
-from pipeline.watchdog import STALLED
 
 POLL_S = 0.05
 MALLOC = (
@@ -29,7 +29,7 @@ which are not kept, cost more than they save.
 REMEDY = "the others were ended; the same command resumes from the last checkpoint"
 
 
-def launch(arguments: list[str], processes: int, worker: str = "pipeline.worker") -> None:
+def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.worker") -> None:
     """Run a worker module in so many processes of this machine; return when all have ended well.
 
     To train, the arguments are the configuration's path and its overrides.

@@ -29,15 +29,15 @@ from model.flex import FlexKernel, adopt
 from model.init import initial_value
 from model.layers import Layer, layers
 from model.names import canonical_name
-from pipeline.batches import MicroBatch
 from pipeline.config import BF16_WITHOUT_ZERO, RunConfig
-from pipeline.cut import stage_bounds
-from pipeline.device import Device
+from pipeline.costs.layers import DECAY, NO_DECAY
+from pipeline.data.loader import MicroBatch
+from pipeline.distributed.device import Device
+from pipeline.distributed.ranks import gather_json
+from pipeline.distributed.stage_bounds import stage_bounds
+from pipeline.distributed.timers import Stopwatch
+from pipeline.distributed.zero_state import fill, optimizer_within, shape
 from pipeline.errors import UsageError
-from pipeline.partition import DECAY, NO_DECAY
-from pipeline.ranks import gather_json
-from pipeline.state import fill, optimizer_within, shape
-from pipeline.stopwatch import Stopwatch
 
 # Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
@@ -206,7 +206,7 @@ class PlainEngine:
 
 
 class _Stages(PipelineModule):  # type: ignore[misc]
-    """DeepSpeed's pipeline with the cut of `pipeline.cut`; its own methods can make a stage hang."""
+    """DeepSpeed's pipeline with the cut of `pipeline.costs.stages`; its own methods can make a stage hang."""
 
     def __init__(self, config: GPTConfig, stages: int, bounds: list[int]) -> None:
         self._bounds = bounds

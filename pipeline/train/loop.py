@@ -16,27 +16,27 @@ from typing import Any
 import torch.distributed as dist
 
 from dataprep.store import files
-from pipeline.batches import EvalFeed, Read, TrainFeed
-from pipeline.checkpoint import RunState
+from pipeline.checkpoint.format import RunState
 from pipeline.config import RunConfig, check_layout, save_config
-from pipeline.cut import stage_bounds
-from pipeline.device import Device, find_device, measured_flops, peak_memory_bytes
-from pipeline.engine import Engine, build_engine
+from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
+from pipeline.data.loader import EvalFeed, Read, TrainFeed
+from pipeline.data.skipped import Ledger
+from pipeline.data.sources import HeldOut, Samples, Sources
+from pipeline.data.streaming import Stream
+from pipeline.data.token_stream import verify
+from pipeline.distributed.device import Device, find_device, measured_flops, peak_memory_bytes
+from pipeline.distributed.engine import Engine, build_engine
+from pipeline.distributed.ranks import Place, gather_int64, gather_json, join
+from pipeline.distributed.stage_bounds import stage_bounds
+from pipeline.distributed.stop import StopRequest
+from pipeline.distributed.watchdog import Watchdog
+from pipeline.distributed.zero_state import updates
 from pipeline.errors import RunError
-from pipeline.ledger import Ledger
-from pipeline.measures import Report, over_ranks, stream_hash
-from pipeline.monitor import Monitor, keep_funnel, wandb_id
-from pipeline.partition import describe, layer_costs, training_flops_per_token
-from pipeline.ranks import Place, gather_int64, gather_json, join
-from pipeline.resume import diverged, restore, save
-from pipeline.schedule import batch_size, learning_rate
-from pipeline.sources import HeldOut, Samples, Sources
-from pipeline.spikes import z_score
-from pipeline.state import updates
-from pipeline.stop import StopRequest
-from pipeline.stream import Stream
-from pipeline.tokens import verify
-from pipeline.watchdog import Watchdog
+from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
+from pipeline.monitor.step_metrics import Report, over_ranks, stream_hash
+from pipeline.train.guards import z_score
+from pipeline.train.resume import diverged, restore, save
+from pipeline.train.schedule import batch_size, learning_rate
 
 log = logging.getLogger("outbound")
 

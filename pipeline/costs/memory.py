@@ -6,8 +6,8 @@ from dataclasses import astuple, dataclass
 
 from model import GPTConfig
 from model.loss import LARGEST_CHUNK
-from pipeline.partition import LayerCost
-from pipeline.plan.layout import Layout
+from pipeline.costs.layers import LayerCost
+from pipeline.costs.layout import Layout
 
 BUCKET = 5 * 10**8
 """Elements that DeepSpeed reduces at once, in a copy (its reduce_bucket_size and allreduce_bucket_size)."""

@@ -10,8 +10,8 @@ from typing import Any
 from dataprep.tokenizer.tokenizer import Tokenizer
 from model.beam import beam_search
 from model.generate import Sampling, generate
+from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.errors import RunError, UsageError
-from pipeline.weights import Weights, open_weights
 
 
 @dataclass(frozen=True)
