@@ -29,12 +29,12 @@ def monitor(
 ) -> None:
     """Draw a run, without any account: monitor.html, self-contained, and monitor.png."""
     from dataprep.store import files
-    from pipeline.run_page import render
+    from pipeline.monitor.run_page import render
 
     directory = output or run / "monitor"
     refuse_file(directory)
     if follow:
-        from pipeline.measures import in_words
+        from pipeline.monitor.step_metrics import in_words
 
         for row in _rows_as_they_come(run):
             if "batch" in row:
@@ -49,7 +49,7 @@ def monitor(
 
 def _rows_as_they_come(run: Path) -> Iterator[dict[str, Any]]:
     """Every row of the metrics, then new ones until the run has ended or Ctrl-C."""
-    from pipeline.report import read_metrics
+    from pipeline.monitor.report import read_metrics
 
     shown = 0
     try:

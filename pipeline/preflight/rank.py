@@ -1,6 +1,6 @@
 """One process of the parity suite: takes the steps of each case, and its first rank notes the numbers.
 
-Started as `python -m pipeline.preflight.rank DIRECTORY CASE...` by `pipeline.launch`.
+Started as `python -m pipeline.preflight.rank DIRECTORY CASE...` by `pipeline.distributed.launch`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import TextIO
 
 import torch.distributed as dist
 
-from pipeline import worker
-from pipeline.batches import TrainFeed
-from pipeline.checkpoint import Checkpoint, RunState
+from pipeline.checkpoint.format import Checkpoint, RunState
 from pipeline.config import RunConfig, check_layout
-from pipeline.device import find_device
-from pipeline.engine import Engine, build_engine
+from pipeline.data.loader import TrainFeed
+from pipeline.distributed.device import find_device
+from pipeline.distributed.engine import Engine, build_engine
+from pipeline.distributed.ranks import Place, join, place_from_environment
+from pipeline.distributed.watchdog import Watchdog
+from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
     BATCHES,
     CASES,
@@ -30,10 +32,8 @@ from pipeline.preflight.cases import (
     first_sample,
     samples,
 )
-from pipeline.ranks import Place, join, place_from_environment
-from pipeline.resume import load, save, seed_generators
-from pipeline.state import updates
-from pipeline.watchdog import Watchdog
+from pipeline.train import worker
+from pipeline.train.resume import load, save, seed_generators
 
 STALL_S = 300.0
 """Longer than any case should take."""
@@ -64,7 +64,7 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
     check_layout(config, place.world)
-    from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
+    from deepspeed.utils import groups  # after pipeline.distributed.engine, which tells DeepSpeed its device
 
     groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
     device = find_device(place.local_rank, case.precision)

@@ -27,7 +27,7 @@ def init(
     from dataprep.corpus.directory import Corpus
     from dataprep.corpus.recipe import load_recipe, select_hash
     from dataprep.score.quality.model import embed
-    from pipeline.configs import find
+    from pipeline.config.named import find
     from pipeline.errors import UsageError
 
     refuse_strangers(directory, "a corpus", ("recipe.yaml", "quality-*.safetensors"))
@@ -109,8 +109,8 @@ def add(
     from dataprep.errors import DataError
     from dataprep.steps import UNTIL
     from dataprep.store import locks
-    from pipeline.crawl_view import watching
     from pipeline.errors import UsageError
+    from pipeline.monitor.crawl_view import watching
 
     if archive_first and not archive:
         raise UsageError("--archive-first: which archive? give --archive URL, too")

@@ -93,7 +93,7 @@ def report(
 ) -> None:
     """Draw the corpus on one self-contained HTML page."""
     from dataprep.store.files import replace
-    from pipeline.report import gather, render
+    from pipeline.monitor.report import gather, render
 
     page = output or directory / "report.html"
     with reading(directory):

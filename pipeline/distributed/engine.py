@@ -1,0 +1,344 @@
+"""DeepSpeed behind one small interface: the same loop drives pipeline stages and the plain engine.
+
+With pipeline stages, `PipelineModule` under ZeRO-1; with one stage, the plain engine under ZeRO-0 to 3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Protocol
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from model import GPT, GPTConfig
+from model.block import Block
+from model.compiled import compile_blocks
+from model.flex import FlexKernel, adopt
+from model.init import initial_value
+from model.layers import Layer, layers
+from model.names import canonical_name
+from pipeline.config import BF16_WITHOUT_ZERO, RunConfig
+from pipeline.costs.layers import DECAY, NO_DECAY
+from pipeline.data.loader import MicroBatch
+from pipeline.distributed.device import Device
+from pipeline.distributed.ranks import gather_json
+from pipeline.distributed.stage_bounds import stage_bounds
+from pipeline.distributed.timers import Stopwatch
+from pipeline.distributed.zero_state import fill, optimizer_within, shape
+from pipeline.errors import UsageError
+
+# Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+import deepspeed
+from deepspeed.pipe import DualPipeVModule, LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.zero.linear import LinearFunctionForZeroStage3
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
+from deepspeed.utils import logger
+
+log = logging.getLogger("outbound")
+
+# ZeRO-3 calls them for every parameter, and torch would say so every time.
+warnings.filterwarnings("ignore", r"`torch\.distributed\..*` is deprecated", FutureWarning)
+
+
+class Engine(Protocol):
+    """What the loop and the checkpoints need of either engine."""
+
+    parameters: dict[str, nn.Parameter]
+    """Of this process, by canonical name; a tied one stands on two stages."""
+    owned: list[str]
+    """Those that this stage saves: of a tied one, the first copy."""
+    optimizer: Any
+    """DeepSpeed's ZeRO optimizer, or torch's own under ZeRO-0."""
+    stage: int
+    dp_rank: int
+    dp_size: int
+    stopwatch: Stopwatch
+    """Of the last step."""
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Return the mean loss over so many sequences in all, without dropout; weights stay as they are."""
+
+    def grad_norm(self) -> float:
+        """Return the norm of the last step's whole gradient, before clipping."""
+
+
+def build_engine(config: RunConfig, device: Device) -> Engine:
+    """Build the model over the processes that have met, with its initial weights and optimizer.
+
+    Raises UsageError when the device's number format needs another layout.
+    """
+    if "bf16" in device.precision and config.parallel.zero == 0:
+        raise UsageError(f"parallel.zero: {BF16_WITHOUT_ZERO}")
+    for handler in logger.handlers:  # standard output belongs to the command's result
+        handler.setStream(sys.stderr)
+    with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed prints its layers
+        return PipelineEngine(config, device) if config.parallel.pipeline > 1 else PlainEngine(config, device)
+
+
+class PipelineEngine:
+    """A model cut into stages: micro-batches flow through, one forward and one backward in turn (1F1B).
+
+    Under DualPipeV each rank holds a stage of the way out and one of the way back.
+    """
+
+    def __init__(self, config: RunConfig, device: Device) -> None:
+        kind = _FoldedStages if config.parallel.schedule == "dualpipev" else _Stages
+        with torch.no_grad():  # it broadcasts tied weights, which autograd would remember and warn of
+            module = kind(config.model, config.parallel.pipeline, stage_bounds(config, device.type))
+        self.parameters = _prepare(module, config)
+        self._engine = _initialise_deepspeed(module, self.parameters, config, device)
+        self.optimizer = self._engine.optimizer
+        self.owned = [
+            name for name, p in self.parameters.items() if not getattr(p, "ds_pipe_replicated", False)
+        ]
+        self.stage: int = self._engine.stage_id
+        self.stopwatch = Stopwatch(device.type)
+        self.stopwatch.watch(self._engine)
+        self.dp_rank: int = self._engine.grid.get_data_parallel_rank()
+        self.dp_size: int = self._engine.grid.get_data_parallel_world_size()
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one step; every stage learns the loss."""
+        _set_lr(self._engine, lr)
+        self._engine.set_train_batch_size(sequences)
+        self.stopwatch.start()
+        return float(self._engine.train_batch(batches))
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Compute the loss; every stage learns it."""
+        # Left to itself, DeepSpeed would take as many micro-batches as the last training step; and told
+        # eval_batch's own num_micro_batches, DualPipeV looks for them in the buffers of that step.
+        self._engine.set_train_batch_size(sequences)
+        return float(self._engine.eval_batch(batches))
+
+    def grad_norm(self) -> float:
+        """Norm of the last gradient over all stages."""
+        return _norm_told(self._engine)
+
+
+class PlainEngine:
+    """The whole model in every process; micro-batches accumulate, data-parallel ranks average."""
+
+    stage = 0
+
+    def __init__(self, config: RunConfig, device: Device) -> None:
+        # Under ZeRO-3 no rank ever holds more than its share of all weights and one layer's whole ones.
+        shares = config.parallel.zero == 3
+        with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=shares):
+            module = GPT(config.model)
+        if shares:
+            _let_go_of_weights(module)
+        self.parameters = _prepare(module, config)
+        self._micro = config.batch.micro
+        self._engine = _initialise_deepspeed(module, self.parameters, config, device)
+        self.optimizer = self._engine.optimizer
+        # Torch's own optimizer, ZeRO-0 in fp32: DeepSpeed clips, but does not tell the norm.
+        self._bare = self.optimizer is optimizer_within(self.optimizer)
+        self._norm = math.nan
+        self.owned = list(self.parameters)
+        self.stopwatch = Stopwatch(device.type)
+        # From ZeRO-2 on, every pass waits for the other ranks: none is this rank's own time.
+        self._timed = config.parallel.zero < 2
+        self.dp_rank = dist.get_rank()
+        self.dp_size = dist.get_world_size()
+
+    def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
+        """Take one step; every rank learns the mean loss."""
+        _set_lr(self._engine, lr)
+        self._engine.set_train_batch_size(sequences)
+        self._engine.train()
+        self.stopwatch.start()
+        count = sequences // (self._micro * self.dp_size)
+        total = torch.zeros((), device=self._engine.device)
+        for index, (inputs, targets) in enumerate(batches):
+            # DeepSpeed's own boundary counts micro-batches since the start of the run: after a change of
+            # batch size it would step in mid-batch.
+            last = index == count - 1
+            self._engine.set_gradient_accumulation_boundary(last)
+            with self.stopwatch.computing() if self._timed else contextlib.nullcontext():
+                loss = self._loss(inputs, targets)
+            with self.stopwatch.computing() if self._timed and not last else contextlib.nullcontext():
+                self._engine.backward(loss)
+            total += loss.detach()
+            if last and self._bare:
+                self._norm = float(_norm(self.parameters))
+                if not math.isfinite(self._norm):  # DeepSpeed's own optimizers skip such a step themselves
+                    self._engine.zero_grad()
+                    break
+            self._engine.step()
+        return self._mean(total / count)
+
+    def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
+        """Compute the loss; every rank learns it."""
+        self._engine.eval()
+        with torch.no_grad():
+            losses = [self._loss(inputs, targets) for inputs, targets in batches]
+        return self._mean(torch.stack(losses).mean())
+
+    def grad_norm(self) -> float:
+        """Norm of the last gradient."""
+        return self._norm if self._bare else _norm_told(self._engine)
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        device = self._engine.device
+        return self._engine(inputs.to(device), targets.to(device))  # type: ignore[no-any-return]
+
+    def _mean(self, value: torch.Tensor) -> float:
+        dist.all_reduce(value)
+        return float(value) / self.dp_size
+
+
+class _Stages(PipelineModule):  # type: ignore[misc]
+    """DeepSpeed's pipeline with the cut of `pipeline.costs.stages`; its own methods can make a stage hang."""
+
+    def __init__(self, config: GPTConfig, stages: int, bounds: list[int]) -> None:
+        self._bounds = bounds
+        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
+        if (last := self._last_functions()) is not None:
+            # The head is the loss: given the targets too, it keeps the logits from ever standing whole.
+            self.loss_fn = last.pop()
+
+    def _last_functions(self) -> list[Any] | None:
+        """The functions of the last stage, if it is here."""
+        return self.forward_funcs if self.stage_id == self.num_stages - 1 else None
+
+    def _partition_layers(self, method: str) -> None:
+        self.parts = self._bounds
+        self._set_bounds(*self._bounds[self.stage_id : self.stage_id + 2])
+
+
+class _FoldedStages(DualPipeVModule, _Stages):  # type: ignore[misc]
+    """Twice as many stages, out over the ranks and back: the first rank holds the first and the last."""
+
+    def _last_functions(self) -> list[Any] | None:
+        return self.phase_funcs[1] if self.stage_id == 0 else None
+
+
+def _spec(layer: Layer) -> LayerSpec:
+    if layer.tied_to is None:
+        return LayerSpec(layer.module, *layer.args)
+    return TiedLayerSpec(layer.tied_to, layer.module, *layer.args, forward_fn=layer.forward)
+
+
+def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
+    """Fill a module with the run's initial weights; return its parameters by canonical name."""
+    named = {canonical_name(name, config.model): value for name, value in module.named_parameters()}
+    for name, parameter in named.items():
+        fill(parameter, initial_value(name, shape(parameter), config.model, config.run.seed))
+    return named
+
+
+def _let_go_of_weights(module: nn.Module) -> None:
+    """Let linear layers keep a reference for the backward pass, where torch's keep the gathered weight alive.
+
+    DeepSpeed's own remedy takes torch's place in the whole process, and as its rows are not flat, it rounds a
+    bf16 product once more before it adds the bias.
+    """
+
+    def flat(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        rows: torch.Tensor = LinearFunctionForZeroStage3.apply(x.flatten(0, -2), layer.weight, layer.bias)
+        return rows.view(*x.shape[:-1], -1)
+
+    for layer in (each for each in module.modules() if isinstance(each, nn.Linear)):
+        layer.forward = partial(flat, layer)  # type: ignore[method-assign]
+
+
+def _initialise_deepspeed(
+    module: nn.Module, parameters: dict[str, nn.Parameter], config: RunConfig, device: Device
+) -> Any:
+    groups: dict[str, list[nn.Parameter]] = {DECAY: [], NO_DECAY: []}
+    for value in parameters.values():
+        groups[DECAY if len(shape(value)) >= 2 else NO_DECAY].append(value)
+    wanted = config.optimizer
+    # Given torch's optimizer, DeepSpeed compiles none of its own; fused is five times as fast on a CPU.
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": groups[DECAY], "weight_decay": wanted.weight_decay},
+            {"params": groups[NO_DECAY], "weight_decay": 0.0},
+        ],
+        lr=wanted.lr,
+        betas=wanted.betas,
+        eps=wanted.eps,
+        fused=True,
+    )
+    # It compiles its Muon, which we do not use, as it is imported: to load the compiler takes a second.
+    with mock.patch("torch.compile", lambda function: function):
+        engine, *_ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
+        )
+    if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
+        # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
+        engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
+    _adapt(module, config, device)
+    return engine
+
+
+def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
+    """Change how blocks compute, once their weights have the format and the device that they train in."""
+    n_ctx = config.model.n_ctx
+    if config.train.flex_attention:
+        reason = adopt(module, n_ctx, FlexKernel())
+        _warn("train.flex_attention: not used, banded layers run block by block", reason, device)
+    if config.train.compile:
+        reason = compile_blocks(module, config.batch.micro, n_ctx)
+        _warn("train.compile: not used, blocks run as they are written", reason, device)
+    if config.parallel.activation_checkpointing:
+        for block in (each for each in module.modules() if isinstance(each, Block)):
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
+
+
+def _warn(what: str, reason: str | None, device: Device) -> None:
+    """Let the first rank, whose warnings people see, say what some ranks have found a reason against."""
+    reasons = [each for each in gather_json(reason, device.type) if each]
+    if reasons and dist.get_rank() == 0:
+        log.warning("%s, on %d of %d ranks: %s", what, len(reasons), dist.get_world_size(), reasons[0])
+
+
+def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
+    """DeepSpeed's configuration."""
+    return {
+        "train_micro_batch_size_per_gpu": config.batch.micro,
+        # Every step says its own number; dualpipev wants so many from the start.
+        "gradient_accumulation_steps": config.parallel.parts,
+        "gradient_clipping": config.optimizer.clip,  # always said: the default has changed between versions
+        "zero_optimization": {
+            "stage": config.parallel.zero,
+            # Else ZeRO-1 in fp32 copies gradients into a buffer of 5e8 elements that it allocates every step.
+            "contiguous_gradients": config.parallel.zero > 1,
+            "memory_efficient_linear": False,  # ZeRO-3's linear layer, see _let_go_of_weights
+        },
+        "steps_per_print": None,
+        **device.precision,
+    }
+
+
+def _norm(parameters: dict[str, nn.Parameter]) -> float:
+    return float(torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None]))
+
+
+def _norm_told(engine: Any) -> float:
+    """DeepSpeed's norm of the last gradient; in bf16 it says -1 of one that is not finite."""
+    norm = float(engine.get_global_grad_norm())
+    return norm if norm >= 0 else math.nan
+
+
+def _set_lr(engine: Any, lr: float) -> None:
+    for group in engine.optimizer.param_groups:
+        group["lr"] = lr

@@ -1,0 +1,245 @@
+"""Checkpoints appear whole, are verified before they are used, and are let go of in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dataprep.store.os_errors import told
+from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, held, newest
+from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
+from pipeline.errors import RunError
+
+
+def state(step: int) -> RunState:
+    return RunState(
+        step=step,
+        samples=4 * step,
+        tokens=64 * step,
+        updates=step,
+        stream_hash=2**64 - 1,
+        seconds=1.5,
+        loss=2.5,
+        val_loss=None,
+        config={"run": {"seed": 0}},
+        generations={"": 1},
+        sources_fingerprint="f",
+        tokenizer_fingerprint="f",
+        wandb_id="w",
+        resumes=[3],
+        processes=2,
+        stages=2,
+        skipped=1,
+        skipped_in_a_row=0,
+        recent=[2.5],
+        ledger=[[3, 4]],
+        spikes=1,
+    )
+
+
+def write_checkpoint(run: Path, step: int, keep: int = 3, keep_every: int | None = None) -> Path:
+    """Two ranks' shares, one tensor each."""
+    writer = Writer(run, step)
+    writer.prepare()
+    shares: list[dict[str, Any]] = []
+    for rank in range(2):
+        value = torch.full((3, 2), float(step + rank))
+        name = f"weight/{rank}"
+        with TensorFile(writer.share(rank), {name: (value.dtype, tuple(value.shape))}) as file:
+            file.write(name, value)
+        shares.append({**file.receipt(), "tensors": [name]})
+    writer.publish(state(step), shares, keep, keep_every)
+    return writer.path
+
+
+def test_a_checkpoint_reads_back_what_was_written(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 7)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state == state(7)
+    assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), 8.0))
+
+
+def test_the_files_are_plain_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    tensors = {"a": torch.randn(2, 3), "b": torch.arange(5, dtype=torch.uint8), "empty": torch.zeros(0)}
+    with TensorFile(
+        path, {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
+    ) as file:
+        for name, value in tensors.items():
+            file.write(name, value)
+    read = load_file(path)
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+    assert file.receipt()["bytes"] == path.stat().st_size
+
+
+def test_a_tensor_out_of_turn_is_refused(tmp_path: Path) -> None:
+    shapes: Shapes = {"a": (torch.float32, (1,)), "b": (torch.float32, (1,))}
+    with TensorFile(tmp_path / "file", shapes) as file, pytest.raises(ValueError, match="out of turn"):
+        file.write("b", torch.zeros(1))
+
+
+def test_the_last_ones_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        write_checkpoint(tmp_path, step, keep=2)
+    assert [path.name for path in newest(tmp_path)] == ["step-00000020", "step-00000015"]
+
+
+def test_those_of_every_so_many_steps_are_kept_too(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20, 25):
+        write_checkpoint(tmp_path, step, keep=1, keep_every=10)
+    assert [path.name for path in newest(tmp_path)] == ["step-00000025", "step-00000020", "step-00000010"]
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "a flipped bit": lambda share: share.write_bytes(share.read_bytes().replace(b"\x41", b"\x40")),
+    "a cut share": lambda share: share.write_bytes(share.read_bytes()[:-1]),
+    "a missing share": lambda share: share.unlink(),
+    "an altered number": lambda share: rewrite(share.with_name("checkpoint.json"), "2.5", "2.4"),
+    "a torn manifest": lambda share: rewrite(share.with_name("checkpoint.json"), "}", ""),
+    "a missing manifest": lambda share: share.with_name("checkpoint.json").unlink(),
+}
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, harm: str) -> None:
+    write_checkpoint(tmp_path, 5)
+    HARM[harm](write_checkpoint(tmp_path, 10) / "rank-00001.safetensors")
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 5
+
+
+def test_when_all_are_damaged_nothing_is_begun_anew_by_itself(tmp_path: Path) -> None:
+    (write_checkpoint(tmp_path, 5) / "rank-00000.safetensors").unlink()
+    with pytest.raises(RunError, match="every checkpoint is damaged"):
+        find(tmp_path)
+
+
+def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    dead = Writer(tmp_path, 10)
+    dead.prepare()
+    dead.share(0).write_bytes(b"half")
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.state.step == 5
+    write_checkpoint(tmp_path, 10)
+    assert not list((tmp_path / "checkpoints").glob("writing-*"))
+
+
+def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
+    """Before each of its changes to the disk in turn, until one comes to its end."""
+    found = []
+    for killed_before in count(1):
+        run = tmp_path / str(killed_before)
+        write_checkpoint(run, 5, keep=1)
+        if not (child := os.fork()):
+            kill_before(killed_before)
+            write_checkpoint(run, 10, keep=1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        checkpoint = find(run)
+        assert checkpoint is not None
+        step = checkpoint.state.step
+        assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), float(step + 1)))
+        found.append(step)
+        write_checkpoint(run, 15, keep=1)
+        assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000015"]
+        if status == 0:
+            break
+    assert found == sorted(found)
+    assert set(found) == {5, 10}
+    assert len(found) > 10
+
+
+def kill_before(number: int) -> None:
+    """End this process (SIGKILL) just before its change of that number to the disk."""
+    left = number
+
+    def killing(change: Any) -> Any:
+        def changed(*arguments: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change(*arguments, **named)
+
+        return changed
+
+    for name in ("mkdir", "fsync", "replace", "rename", "unlink", "rmdir"):
+        setattr(os, name, killing(getattr(os, name)))
+
+
+def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps = iter((10, 15))
+    verify = Checkpoint.damage
+
+    def late(checkpoint: Checkpoint, names: Any) -> str | None:
+        if step := next(steps, None):  # the first two that are looked at are gone before they have been
+            write_checkpoint(tmp_path, step, keep=1, keep_every=4)
+        return verify(checkpoint, names)
+
+    monkeypatch.setattr(Checkpoint, "damage", late)
+    write_checkpoint(tmp_path, 4)  # which stays, and is not to be taken for that
+    write_checkpoint(tmp_path, 5)
+    checkpoint = held(tmp_path)
+    write_checkpoint(tmp_path, 20, keep=1)
+    assert checkpoint is not None
+    assert not checkpoint.path.exists()
+    assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), 16.0)), "of step 15"
+    assert caplog.text == "", "nothing was damaged"
+
+
+def test_a_save_for_which_there_is_no_place_is_told_and_leaves_the_one_before(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    way = tmp_path / "checkpoints" / "writing-step-00000010"
+    way.write_text("a file")
+    with pytest.raises(OSError, match=way.name) as failure:
+        write_checkpoint(tmp_path, 10)
+    assert f"{way}: is a file; give a directory" in str(told(failure.value))
+    before = find(tmp_path)
+    assert before is not None
+    assert before.state.step == 5
+    way.unlink()
+    write_checkpoint(tmp_path, 10)
+    after = find(tmp_path)
+    assert after is not None
+    assert after.state.step == 10
+
+
+def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
+    assert find(tmp_path) is None
+
+
+def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, 5)
+    body = json.loads((path / "checkpoint.json").read_text())["checkpoint"]
+    assert body["state"]["tokens"] == 320
+    assert body["tensors"] == {"weight/0": "rank-00000.safetensors", "weight/1": "rank-00001.safetensors"}
+    assert Checkpoint.open(path).damage(body["files"]) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value: float) -> None:
+    tensors = {"a": torch.zeros(2), "b": torch.tensor([0.0, value]), "c": torch.tensor([value])}
+    shapes: Shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    with TensorFile(tmp_path / "file", shapes) as file:
+        for name, tensor in tensors.items():
+            file.write(name, tensor)
+    assert file.not_finite == "b"

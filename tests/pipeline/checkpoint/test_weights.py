@@ -1,0 +1,177 @@
+"""A trained model writes, goes to transformers and comes back, and another run begins with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+import yaml
+
+from dataprep.store.os_errors import told
+from dataprep.tokenizer import tokenizer
+from dataprep.tokenizer.train import train as train_tokenizer
+from model.generate import Sampling
+from pipeline.checkpoint.weights import open_weights
+from pipeline.config import load_config
+from pipeline.errors import RunError, UsageError
+from pipeline.inference.export import export
+from pipeline.inference.generate import Beam, generate_texts
+
+GREEDY = Sampling(temperature=0)
+PROMPTS = ["the links", "a", "of the people that voted, the"]
+
+
+def test_texts_for_several_prompts_are_those_that_each_gets_alone(speaking: Any) -> None:
+    together = generate_texts(speaking.dir, PROMPTS, 20, Sampling(seed=3))
+    alone = [
+        generate_texts(speaking.dir, [prompt], 20, Sampling(seed=3 + row))
+        for row, prompt in enumerate(PROMPTS)
+    ]
+    assert together["texts"] == [result["texts"][0] for result in alone]
+    assert together["step"] == open_weights(speaking.dir).step
+
+
+@pytest.mark.parametrize("how", [GREEDY, Beam(3, 0.6)])
+def test_a_text_ends_before_the_first_stop_string(speaking: Any, how: Any) -> None:
+    (free,) = generate_texts(speaking.dir, ["the"], 30, how)["texts"]
+    middle = free["text"][4:7]
+    (stopped,) = generate_texts(speaking.dir, ["the"], 30, how, ["\x00never", middle])["texts"]
+    assert stopped["text"] == free["text"][: free["text"].index(middle)]
+    if how is GREEDY:
+        assert stopped["tokens"] < free["tokens"]
+
+
+def test_the_command_takes_every_option(speaking: Any) -> None:
+    def run(*options: str) -> Any:
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli.main",
+            "generate",
+            str(speaking.dir),
+            "--json",
+            *options,
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    options = "--prompt the --prompt a --max-tokens 5 --temperature .7 --top-k 9 --top-p .9 --seed 4"
+    drawn = run(*options.split(), "--stop", "\n")
+    assert drawn.returncode == 0, drawn.stderr
+    expected = generate_texts(speaking.dir, ["the", "a"], 5, Sampling(0.7, 9, 0.9, 4), ["\n"])
+    assert json.loads(drawn.stdout) == {"run": str(speaking.dir), **expected}
+    searched = run("--beams", "2", "--length-penalty", "0", "--max-tokens", "5")
+    assert json.loads(searched.stdout)["texts"] == generate_texts(speaking.dir, [""], 5, Beam(2, 0))["texts"]
+    refused = run("--top-p", "7")
+    assert (refused.returncode, "top_p is 7.0" in refused.stderr) == (2, True)
+    assert "Traceback" not in refused.stderr
+
+
+def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) -> None:
+    result = export(speaking.dir, tmp_path / "out")
+    assert result["class"] == "GPT2LMHeadModel"
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    spoken = tokenizer.load(speaking.dir / "tokenizer")
+    for kind in (transformers.AutoTokenizer, transformers.GPT2Tokenizer):
+        theirs = kind.from_pretrained(tmp_path / "out")
+        for text in (*PROMPTS, "élan 😀\n\n  x", "<|endoftext"):
+            assert theirs(text)["input_ids"] == spoken.encode(text), (kind, text)
+        assert theirs.eos_token_id == spoken.eot
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    asked = theirs(PROMPTS[0], return_tensors="pt")
+    with torch.no_grad():
+        written = model.generate(**asked, max_new_tokens=15, do_sample=False, pad_token_id=0)
+    (ours,) = generate_texts(speaking.dir, PROMPTS[:1], 15, GREEDY)["texts"]
+    assert theirs.decode(written[0, asked["input_ids"].size(1) :], skip_special_tokens=True) == ours["text"]
+
+
+@pytest.mark.parametrize("without", [[], ["vocab.json", "merges.txt"], ["tokenizer.json"]])
+def test_an_export_writes_the_same_as_its_run(speaking: Any, tmp_path: Path, without: list[str]) -> None:
+    export(speaking.dir, tmp_path / "out")
+    for name in without:
+        (tmp_path / "out" / name).unlink()
+    ours, theirs = (generate_texts(where, PROMPTS, 15, GREEDY) for where in (speaking.dir, tmp_path / "out"))
+    assert theirs["texts"] == ours["texts"]
+    assert theirs["step"] is None
+
+
+def test_an_export_never_replaces_a_directory(speaking: Any, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UsageError, match="taken: exists: choose another directory"):
+        export(speaking.dir, tmp_path / "taken")
+
+
+def test_an_export_that_may_not_be_written_is_named_as_it_was_given(speaking: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place, why in {"/sys/out": "/sys/out: ", str(tmp_path / "file" / "out"): "is a file"}.items():
+        with pytest.raises(OSError, match=re.escape(place)) as raised:
+            export(speaking.dir, Path(place))
+        assert why in str(told(raised.value))
+        assert "writing-" not in str(told(raised.value))
+
+
+def test_a_model_that_transformers_cannot_compute_leaves_nothing_behind(
+    speaking: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_weights(speaking.dir)
+    banded = replace(opened, config=replace(opened.config, attention=("dense", "banded:4")))
+    monkeypatch.setattr("pipeline.inference.export.open_weights", lambda where: banded)
+    with pytest.raises(UsageError, match=r"layer 1 has banded attention \(4 tokens\)"):
+        export(speaking.dir, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_begins_with_another_models_weights_and_takes_its_shape(speaking: Any, tmp_path: Path) -> None:
+    export(speaking.dir, tmp_path / "out")
+    run = type(speaking).make(speaking.home, "continued")
+    run.settings["model"] = {"dropout": 0.0}
+    # Without a learning rate to speak of, the held-out loss stays that of the weights it began with.
+    slow = ("optimizer.lr=1e-12", "train.tokens=128", "schedule.warmup_tokens=0")
+    run.train(f"run.init_from={tmp_path / 'out'}", *slow)
+    summary, began = (json.loads((r.dir / "summary.json").read_text()) for r in (run, speaking))
+    assert summary["val_loss"] == pytest.approx(began["val_loss"], abs=1e-5)
+    assert summary["steps"] == 1
+    shutil.rmtree(tmp_path / "out")
+    config, _ = load_config(run.home / "continued.yaml", [f"run.init_from={tmp_path / 'out'}", *slow])
+    assert config.model.n_ctx == 32, "a run that has begun needs its start no more"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.n_layer=3", "model.n_layer: 3 is not 2, which .*run has: it is another model"),
+        (
+            "run.init_from=nowhere",
+            "nowhere: no model to begin with: expected a run, or a directory with config",
+        ),
+        ("run.init_from=OTHER", "OTHER learned with another tokenizer than .*: pack the text again"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_anything_starts(
+    speaking: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    export(speaking.dir, tmp_path / "OTHER")
+    train_tokenizer(["some other text for some other merges, over and over again. " * 30], 300, Path("other"))
+    for ours, theirs in (("vocab.bpe", "merges.txt"), ("encoder.json", "vocab.json")):
+        shutil.copyfile(tmp_path / "other" / ours, tmp_path / "OTHER" / theirs)
+    settings = {**speaking.settings, "model": {}, "run": {"dir": "new", "init_from": str(speaking.dir)}}
+    Path("run.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(UsageError, match=said):
+        load_config(Path("run.yaml"), [override])
+
+
+def test_a_model_without_a_tokenizer_is_not_asked_to_speak(speaking: Any, tmp_path: Path) -> None:
+    export(speaking.dir, tmp_path / "out")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (tmp_path / "out" / name).unlink()
+    with pytest.raises(RunError, match="has no tokenizer: copy"):
+        generate_texts(tmp_path / "out", ["a"], 3, GREEDY)

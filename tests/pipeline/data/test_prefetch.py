@@ -1,0 +1,102 @@
+"""What is read ahead comes in order, counts only once it is used, and never outlives its reader."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.data.loader import TrainFeed
+from pipeline.data.prefetch import ReadAhead
+from pipeline.data.skipped import Ledger
+from pipeline.data.sources import Samples, Sources
+
+
+def broken_after(items: int) -> Iterator[int]:
+    yield from range(items)
+    raise OSError("the disk is gone")
+
+
+def test_items_come_in_order_and_an_error_comes_where_it_happened() -> None:
+    ahead = ReadAhead(broken_after(20), depth=3)
+    assert [next(ahead) for _ in range(20)] == list(range(20))
+    for _ in range(2):
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(ahead)
+
+
+def test_closing_ends_the_thread_wherever_it_is() -> None:
+    before = threading.active_count()
+    for taken in (0, 1, 50):
+        ahead = ReadAhead(count(), depth=2)
+        assert [next(ahead) for _ in range(taken)] == list(range(taken))
+        ahead.close()
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def samples(tmp_path: Path, write_tokens: Callable[..., Any]) -> Samples:
+    write_tokens(tmp_path)
+    return Samples.of(Sources.load({"": (tmp_path, None, 1.0)}), n_ctx=16, seed=1, block=4)
+
+
+def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(samples: Samples) -> None:
+    ahead, fresh = TrainFeed(samples.rows, 2, 1, 2), TrainFeed(samples.rows, 2, 1, 2)
+    consumed = 0
+    for batch in (4, 8, 4):  # the ramp does not disturb what is read ahead
+        for (inputs, targets), first in zip(
+            ahead.batches(consumed, batch), range(consumed, consumed + batch, 4), strict=True
+        ):
+            rows = np.stack([samples(first + 2), samples(first + 3)])  # those of the second of two ranks
+            assert inputs.tolist() == rows[:, :-1].tolist()
+            assert targets.tolist() == rows[:, 1:].tolist()
+        list(fresh.batches(consumed, batch))
+        fresh.close()
+        assert ahead.take_hash() == fresh.take_hash()
+        consumed += batch
+    ahead.close()
+
+
+def test_another_place_or_ledger_is_read_from_there_at_once(samples: Samples) -> None:
+    feed = TrainFeed(samples.rows, 1, 0, 1)
+
+    def read(consumed: int, batch: int) -> list[list[int]]:
+        return [inputs[0].tolist() for inputs, _ in feed.batches(consumed, batch)]
+
+    assert read(0, 4) == [samples(k)[:-1].tolist() for k in range(4)]
+    assert read(2, 2) == [samples(k)[:-1].tolist() for k in (2, 3)]
+    next(feed.batches(4, 4))  # broken off in mid-batch
+    assert read(8, 1) == [samples(8)[:-1].tolist()]
+    feed.ledger = Ledger(((9, 12),))
+    assert read(9, 2) == [samples(k)[:-1].tolist() for k in (12, 13)]
+    feed.close()
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+@pytest.mark.parametrize("dp_size", [1, 2, 3])
+def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
+    samples: Samples, dp_size: int, micro: int
+) -> None:
+    """Past the end of an epoch, with a stretch that is left out; every layout divides the quantum of 24."""
+
+    def hashes(micro: int, dp_size: int) -> list[int]:
+        ledger = Ledger(((30, 41),))
+        feeds = [TrainFeed(samples.rows, micro, rank, dp_size, ledger) for rank in range(dp_size)]
+        found, consumed = [], 0
+        for batch in (24, 48, 72, 120, 24):
+            for feed in feeds:
+                list(feed.batches(consumed, batch))
+            consumed += batch
+            found.append(sum(feed.take_hash() for feed in feeds) % 2**64)
+        for feed in feeds:
+            feed.close()
+        return found
+
+    one = hashes(1, 1)
+    assert hashes(micro, dp_size) == one
+    assert len(set(one)) == len(one)

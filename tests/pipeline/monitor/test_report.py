@@ -1,0 +1,124 @@
+"""The report shows every number and reason, stands alone, and is the same for the same data."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from dataprep.audit.funnel import StageCount
+from pipeline.errors import RunError
+from pipeline.monitor.charts import Curve
+from pipeline.monitor.report import ReportData, Sample, read_curve, render
+
+FUNNEL = (
+    StageCount("links", "submissions", 71040, 1080, {"self_post": 60000, "below_karma": 9960}),
+    StageCount("fetch", "URLs", 1080, 1061, {"not_found": 14, "moved": 5}),
+    StageCount("dedup", "documents", 1061, 1000, {"near_duplicate": 40, "exact_duplicate": 21}),
+)
+CURVE = Curve(
+    train=[(1000 * n, 8.0 - n / 20) for n in range(1, 80)],
+    val=[(40_000, 6.1), (79_000, 4.2)],
+    unigram_entropy=6.53,
+    resumes=(40_000,),
+)
+WHOLE = ReportData(
+    title="From links to a GPT: <demo>",
+    funnel=FUNNEL,
+    sites=(("stdlib.test", 700), ("numpy.test", 300)),
+    curve=CURVE,
+    sample=Sample("Returns the", " <b>sum</b> & more"),
+    paths=(("Corpus", "demo/corpus"), ("Run", "demo/run")),
+)
+
+
+@pytest.fixture(scope="module")
+def report() -> str:
+    return render(WHOLE)
+
+
+def pictures(report: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", report, flags=re.S)
+
+
+def test_every_stage_reason_site_and_path_is_shown(report: str) -> None:
+    for stage in FUNNEL:
+        assert f">{stage.stage}<" in report
+        assert f"{stage.passed:,} of {stage.entered:,} {stage.unit}" in pictures(report)[0]
+        for reason, count in stage.reasons.items():
+            assert reason.replace("_", " ") in pictures(report)[0]
+            assert f"{reason} <span>{count:,}</span>" in report
+    for text in ("stdlib.test", "numpy.test", "demo/corpus", "demo/run", "Returns the"):
+        assert text in report
+
+
+def test_the_loss_picture_has_both_losses_the_entropy_and_the_resume(report: str) -> None:
+    loss = pictures(report)[2]
+    for label in (
+        "training",
+        "validation",
+        "unigram entropy",
+        "stopped and resumed",
+        "tokens",
+        "nats per token",
+    ):
+        assert label in loss
+    assert "validation loss ends at 4.20" in loss
+
+
+def test_nothing_is_loaded_from_anywhere(report: str) -> None:
+    assert not re.search(r"<(?:script|link|img|iframe|object)\b", report)
+    for target in re.findall(r"(?:src|href)\s*=\s*[\"']([^\"']*)", report):
+        assert target.startswith("#"), target
+    assert not re.search(r"@import|url\((?!#)", report)
+
+
+def test_pictures_are_well_formed_named_and_follow_the_page_s_colours(report: str) -> None:
+    assert len(pictures(report)) == 3
+    ids = re.findall(r'\bid="([^"]+)"', report)
+    assert len(ids) == len(set(ids))
+    for svg in pictures(report):
+        root = ElementTree.fromstring(svg)
+        assert root.get("role") == "img"
+        assert root[0].tag.endswith("title")
+        assert root[0].get("id") == root.get("aria-labelledby")
+        assert "var(--ink)" in svg
+        assert not re.search(r"#0[1-6]0[1-6]0[1-6]", svg)
+        for used in re.findall(r"(?:href=\"|url\()#([^\")]+)", svg):
+            assert used in ids
+    assert "prefers-color-scheme: dark" in report
+
+
+def test_what_comes_from_outside_is_escaped(report: str) -> None:
+    assert "<b>sum</b>" not in report
+    assert "&lt;b&gt;sum&lt;/b&gt; &amp; more" in report
+    assert "<title>From links to a GPT: &lt;demo&gt;</title>" in report
+
+
+def test_a_corpus_without_a_run_has_a_report(report: str) -> None:
+    alone = render(ReportData("Corpus", FUNNEL, WHOLE.sites))
+    assert len(pictures(alone)) == 2
+    assert "What the model" not in alone
+    assert "near duplicate" in alone
+
+
+def test_the_same_data_give_the_same_report(report: str) -> None:
+    assert render(WHOLE) == report
+
+
+def test_a_curve_is_read_from_a_run_s_directory(tmp_path: Path) -> None:
+    rows = [
+        {"step": 1, "tokens": 100, "loss": 7.0},
+        {"step": 2, "tokens": 200, "loss": 6.5},
+        {"step": 2, "tokens": 200, "val_loss": 6.6},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], resumes=[])
+    (tmp_path / "summary.json").write_text(json.dumps({"unigram_entropy_nats": 6.9, "resumes": [1]}))
+    assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], 6.9, [100])
+
+
+def test_a_directory_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"metrics\.jsonl: there is no such file"):
+        read_curve(tmp_path)
