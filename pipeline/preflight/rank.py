@@ -16,6 +16,7 @@ from pipeline import worker
 from pipeline.batches import TrainFeed
 from pipeline.checkpoint import Checkpoint, RunState
 from pipeline.config import RunConfig, check_layout
+from pipeline.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.device import find_device
 from pipeline.engine import Engine, build_engine
 from pipeline.preflight.cases import (
@@ -64,9 +65,7 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
     check_layout(config, place.world)
-    from deepspeed.utils import groups  # after pipeline.engine, which tells DeepSpeed its device
-
-    groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
+    forget_pipeline_groups()
     device = find_device(place.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
