@@ -3,10 +3,10 @@
     python benchmarks/checkpoint.py
 
 GPT-2 small's weights and both moments, 1.5 GB in fp32, in one process with DeepSpeed's plain engine. Ours is
-what training does: `pipeline.resume.save` (hashed while written, searched for NaN, synced, renamed), then
-`find`, which verifies the hash, and `load` into the engine. Theirs is a dictionary of the same tensors, and
-after `torch.load` (weights_only, not mapped) a copy of each into place. In turn in one process, one thread;
-the files are in the page cache when they are read.
+what training does: `pipeline.train.resume.save` (hashed while written, searched for NaN, synced, renamed),
+then `find`, which verifies the hash, and `load` into the engine. Theirs is a dictionary of the same tensors,
+and after `torch.load` (weights_only, not mapped) a copy of each into place. In turn in one process, one
+thread; the files are in the page cache when they are read.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import torch
 
 from model.names import unpadded
 from model.presets import PRESETS
-from pipeline import state
-from pipeline.checkpoint import RunState, find
+from pipeline.checkpoint.format import RunState, find
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
-from pipeline.device import find_device
-from pipeline.engine import Engine, build_engine
-from pipeline.ranks import Place, join
-from pipeline.resume import load, save
+from pipeline.distributed import zero_state
+from pipeline.distributed.device import find_device
+from pipeline.distributed.engine import Engine, build_engine
+from pipeline.distributed.ranks import Place, join
+from pipeline.train.resume import load, save
 
 GOAL = 1.3
 WARM_BYTES = 4 << 30
@@ -64,7 +64,7 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
     device = find_device(0)
     join(place, device.backend, 600)
     engine = build_engine(config, device)
-    state.set_updates(engine.optimizer, 1)
+    zero_state.set_updates(engine.optimizer, 1)
     everything = tensors(engine)
     for name, tensor in everything.items():  # rows that pad the vocabulary stay zero: files do not hold them
         unpadded(name.partition("/")[2], tensor, config.model).normal_(std=0.02)
@@ -122,9 +122,9 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
 def tensors(engine: Engine) -> dict[str, torch.Tensor]:
     """What a checkpoint holds, as it lies in the engine's own memory."""
     return {
-        f"{kind}/{name}": state.read(parameter, kind, engine.optimizer)
+        f"{kind}/{name}": zero_state.read(parameter, kind, engine.optimizer)
         for name, parameter in engine.parameters.items()
-        for kind in state.KINDS
+        for kind in zero_state.KINDS
     }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from measure import middle, peer_python, run
 
-from dataprep import evalsets
+from dataprep.corpus import evalsets
 
 HERE = Path(__file__).parent / "decontaminate_peers"
 PEER = ["datatrove[io,processing]==0.10.0", "spacy"]

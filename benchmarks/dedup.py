@@ -27,10 +27,11 @@ import xxhash
 from measure import peer_python, run
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
-from dataprep.documents import extract
-from dataprep.recipe import NearDuplicates, Recipe, Select
-from dataprep.store import Record, commit, publish_table
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
+from dataprep.extract import stage as extract
+from dataprep.store.files import publish_table
+from dataprep.store.records import Record, commit
 
 PEERS = Path(__file__).parent / "dedup_peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.11"]

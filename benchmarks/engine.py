@@ -22,16 +22,16 @@ import torch.distributed as dist
 
 from model import GPT, GPTConfig
 from model.init import initialise
-from pipeline import worker
-from pipeline.batches import MicroBatch
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
-from pipeline.cut import stage_bounds
-from pipeline.device import find_device, measured_flops
-from pipeline.engine import build_engine
+from pipeline.costs.layers import training_flops_per_token
+from pipeline.data.loader import MicroBatch
+from pipeline.distributed.device import find_device, measured_flops
+from pipeline.distributed.engine import build_engine
+from pipeline.distributed.launch import launch
+from pipeline.distributed.ranks import gather_json, join, place_from_environment
+from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.errors import RunError
-from pipeline.launch import launch
-from pipeline.partition import training_flops_per_token
-from pipeline.ranks import gather_json, join, place_from_environment
+from pipeline.train import worker
 
 BARE, ENGINE = "bare torch loop", "our engine"
 ALONE, BUSY, STAGES = "one process alone", "two at once, each its own batch", "two stages, one batch"

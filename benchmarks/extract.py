@@ -23,13 +23,14 @@ import pyarrow as pa
 import xxhash
 from measure import Run, middle, peer_python, run
 
-from dataprep.corpus import Corpus
-from dataprep.crawl import stage as fetch
-from dataprep.documents import extract
-from dataprep.links import entering
-from dataprep.recipe import Recipe
-from dataprep.store import Record, commit, publish_table
-from dataprep.warc_reader import WarcRecord, read_warc
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Recipe
+from dataprep.crawl import rounds
+from dataprep.extract import stage as extract
+from dataprep.links import entry
+from dataprep.store.files import publish_table
+from dataprep.store.records import Record, commit
+from dataprep.warc.reader import WarcRecord, read_warc
 
 PEERS = Path(__file__).parent / "extract_peers"
 DATATROVE = ("datatrove[io,processing]==0.10.0", "orjson", "lxml_html_clean")
@@ -142,7 +143,7 @@ def crawled(warc: Path, records: list[WarcRecord], root: Path) -> Corpus:
             file.write(source.read(record.length))
             link = {"url": record.url, "url_key": xxhash.xxh3_128_digest(record.url.encode()), "karma": 3}
             rows.append({**link, **place, "outcome": "ok", "warc_length": record.length})
-    for stage, schema in (("links", entering.SCHEMA), ("fetches", fetch.SCHEMA)):
+    for stage, schema in (("links", entry.SCHEMA), ("fetches", rounds.SCHEMA)):
         table = pa.Table.from_pylist(rows, schema=schema)
         output = publish_table(root, increment.path / stage, "part-00000", table)
         commit(

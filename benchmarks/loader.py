@@ -24,9 +24,9 @@ import numpy as np
 import webdataset
 from measure import peer_python, run
 
-from dataprep.store import hash_file
-from dataprep.tokens.generation import dump
-from dataprep.tokens.pack import Layout
+from dataprep.pack.manifest import dump
+from dataprep.pack.pack import Layout
+from dataprep.store.files import hash_file
 
 PEERS = Path(__file__).parent / "loader_peers"
 TORCH = "torch==2.13.0"

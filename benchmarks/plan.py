@@ -17,11 +17,11 @@ from statistics import median
 import numpy as np
 
 from model import GPTConfig
-from pipeline.cut import stages_of
-from pipeline.partition import layer_costs
-from pipeline.plan.hardware import GPUS, Rates, Shares
-from pipeline.plan.layout import Layout
-from pipeline.plan.time import OURS, Program, Work, stage_work, step_time
+from pipeline.costs.hardware import GPUS, Rates, Shares
+from pipeline.costs.layers import layer_costs
+from pipeline.costs.layout import Layout
+from pipeline.costs.stages import stages_of
+from pipeline.costs.time import OURS, Program, Work, stage_work, step_time
 
 ROWS = Path(__file__).parent / "plan_rows.csv"
 ROUNDS = 20

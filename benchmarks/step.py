@@ -23,7 +23,7 @@ from model import GPT, GPTConfig, hf
 from model.init import initialise
 from model.loss import IGNORED
 from model.names import unpadded
-from pipeline.partition import training_flops_per_token
+from pipeline.costs.layers import training_flops_per_token
 
 SIZES = {
     "L4 D256 T128 V8192, batch 4": (GPTConfig(4, 4, 256, 128, 8192), 4),
@@ -49,7 +49,7 @@ Step = Callable[[Tensor], float]
 
 
 def ours(config: GPTConfig, directory: Path) -> Step:
-    """The dense model and the optimizer as `pipeline.engine` sets it up, without an engine."""
+    """The dense model and the optimizer as `pipeline.distributed.engine` sets it up, without an engine."""
     model = GPT(config)
     initialise(model.named_parameters(), config, SEED)
 

@@ -27,8 +27,8 @@ sys.path += [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parent
 from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.recipe import NearDuplicates
-from dataprep.tokens import tokenizer
+from dataprep.corpus.recipe import NearDuplicates
+from dataprep.tokenizer import tokenizer
 
 PEERS = Path(__file__).parent / "tokens_peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0"]

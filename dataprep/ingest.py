@@ -9,33 +9,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dataprep import lock
-from dataprep.builds import (
-    compare,
-    copied,
-    decontaminate,
-    join,
-    order,
-    selected,
-    shingled,
-    text_shards,
-    verdicts,
-)
-from dataprep.builds.excluded import begin
-from dataprep.builds.work import Work
-from dataprep.corpus import FACTS, Build, Corpus, Increment
-from dataprep.crawl import stage as fetch
+from dataprep.corpus.directory import FACTS, Build, Corpus, Increment
+from dataprep.crawl import rounds
 from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.documents import extract, score
-from dataprep.doors import stage as doors
-from dataprep.doors.ranges import Archive
-from dataprep.doors.rows import Fields
+from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import DataError
+from dataprep.extract import stage as extract
+from dataprep.imports import stage as imports
+from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
-from dataprep.seal import sealed
-from dataprep.store import Record, write_once
-from dataprep.workers import Progress, run_all
+from dataprep.score import stage as score
+from dataprep.selection import (
+    candidates,
+    corpus_order,
+    exact_duplicates,
+    near_duplicates,
+    partition,
+    shingles,
+    verdicts,
+)
+from dataprep.selection.exclude import begin
+from dataprep.selection.workspace import Work
+from dataprep.shards import stage as shards
+from dataprep.shards import text_shards
+from dataprep.store import locks
+from dataprep.store.checksummed_json import sealed
+from dataprep.store.files import write_once
+from dataprep.store.pool import Progress, run_all
+from dataprep.store.records import Record
 
 STAGES = ("links", "fetch", "extract", "score", "select")
 """Where `--until` can stop; `select` stands for all steps of the build."""
@@ -49,7 +52,7 @@ def add(
     workers: int,
     until: str,
     progress: Progress,
-    watching: fetch.Watching,
+    watching: rounds.Watching,
     retry_failed: bool = False,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
@@ -60,9 +63,9 @@ def add(
     those the increment was made of, and while another command makes its links.
     """
     increment = corpus.increment(name)
-    doors.refuse_dumps(corpus, increment)
+    imports.refuse_dumps(corpus, increment)
     last = STAGES.index(until)
-    with lock.alone(increment.path), progress("links", None, "submissions") as tick:
+    with locks.alone(increment.path), progress("links", None, "submissions") as tick:
         try:
             links.run(corpus, increment, dumps, tick)
         except DataError:
@@ -70,7 +73,7 @@ def add(
                 corpus.drop(increment.name)  # so that the right dumps can be added at once
             raise
     if last >= 1 and (retry_failed or not increment.closed):
-        fetch.run(corpus, increment, crawl, watching, retry_failed)
+        rounds.run(corpus, increment, crawl, watching, retry_failed)
         _refuse_silence(corpus, increment)
     if last >= 2 and not increment.closed:
         _extract(corpus, increment, workers, progress)
@@ -96,7 +99,7 @@ def bring(
 
     Raises DataError for files that cannot be read or differ from those that the increment was made of.
     """
-    increment = doors.run(corpus, name, kind, paths, fields, archive, workers, progress)
+    increment = imports.run(corpus, name, kind, paths, fields, archive, workers, progress)
     if not increment.closed:
         _extract(corpus, increment, workers, progress)
         score_documents(corpus, increment, workers, progress)
@@ -107,7 +110,7 @@ def bring(
 
 def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
     """Raise DataError when a crawl reached nobody at all: it is this machine that is cut off, not the web."""
-    ended = fetch.outcomes(corpus, [increment])
+    ended = rounds.outcomes(corpus, [increment])
     if not increment.closed and UNREACHED & ended.keys() and not ended.keys() - UNREACHED - {"deferred"}:
         how = ", ".join(f"{number:,} {outcome}" for outcome, number in ended.most_common())
         raise DataError(
@@ -153,7 +156,7 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     build = begin(corpus)
     if corpus.recipe.select.decontaminate:
         decontaminate.prepare(corpus, build)
-    with lock.alone(build.path):
+    with locks.alone(build.path):
         decided = list[Increment]()
         while closed := [each for each in corpus.increments() if each.closed and each not in decided]:
             for increment in closed:  # and those that another command has closed meanwhile
@@ -170,9 +173,8 @@ def _decide(corpus: Corpus, build: Build, increment: Increment, workers: int, pr
     if corpus.recipe.select.decontaminate:
         _decontaminate(corpus, build, increment, workers, progress)
     with progress("shard", judged.passed, "documents") as tick:
-        shards = text_shards.plan(corpus, build, increment)
-        parts = [(corpus, build, increment, shard) for shard in shards]
-        run_all(text_shards.run_part, parts, workers, tick)
+        parts = [(corpus, build, increment, shard) for shard in shards.plan(corpus, build, increment)]
+        run_all(shards.run_part, parts, workers, tick)
 
 
 def _decontaminate(
@@ -210,16 +212,20 @@ def judge(corpus: Corpus, build: Build, increment: Increment, workers: int, prog
     documents = sum(record.passed for record in increment.records("documents"))
     with progress("select", documents, "documents") as tick:
         parts = [(*this, number) for number in range(len(increment.records("documents")))]
-        run_all(selected.run_part, parts, workers, tick)
+        run_all(partition.run_part, parts, workers, tick)
     with progress("order", documents, "documents") as tick:
-        order.run(*this, tick)
+        corpus_order.run(*this, tick)
     with progress("bands", None, "keys") as tick:
-        run_all(join.run_part, [(*this, *each) for each in enumerate(join.plan(work))], workers, tick)
+        run_all(
+            candidates.run_part, [(*this, *each) for each in enumerate(candidates.plan(work))], workers, tick
+        )
     with progress("copies", documents, "documents") as tick:
-        copied.run(*this, tick)
+        exact_duplicates.run(*this, tick)
     with progress("shingles", None, "documents") as tick:
-        run_all(shingled.run_part, [(*this, place) for place in shingled.plan(work)], workers, tick)
+        run_all(shingles.run_part, [(*this, place) for place in shingles.plan(work)], workers, tick)
     with progress("compare", documents, "documents") as tick:
-        run_all(compare.run_part, [(*this, *each) for each in compare.plan(work)], workers, tick)
+        run_all(
+            near_duplicates.run_part, [(*this, *each) for each in near_duplicates.plan(work)], workers, tick
+        )
     with progress("verdicts", documents, "documents") as tick:
         return verdicts.run(*this, tick)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import shutil
 
-from dataprep import tombstones
-from dataprep.corpus import Corpus, Increment
-from dataprep.documents import score
+from dataprep.corpus import tombstones
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.ingest import score_documents, summary
-from dataprep.store import replace
-from dataprep.workers import Progress
+from dataprep.score import stage as score
+from dataprep.store.files import replace
+from dataprep.store.pool import Progress
 
 
 def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from pipeline import engine, worker
+from pipeline.distributed import engine
+from pipeline.train import worker
 
 if __name__ == "__main__":
     counted = CompileCounterWithBackend("aot_eager")

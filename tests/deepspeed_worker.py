@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import deepspeed_workarounds as workarounds
+from pipeline.distributed import deepspeed_workarounds as workarounds
 
 if sys.argv[2:] == ["left out"]:
 
@@ -36,12 +36,12 @@ if sys.argv[2:] == ["left out"]:
     workarounds.set_stage_bounds = partition_as_deepspeed
     workarounds.skip_reduction_of_one_rank = lambda engine: None
 
-from pipeline import engine as engines
 from pipeline.config import Parallel
-from pipeline.device import find_device
+from pipeline.distributed import engine as engines
+from pipeline.distributed.device import find_device
+from pipeline.distributed.ranks import join, place_from_environment
 from pipeline.preflight.cases import MODEL, Case
 from pipeline.preflight.plain import whole_batch
-from pipeline.ranks import join, place_from_environment
 
 
 def main(directory: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from dataprep.tokens import tokenizer
-from dataprep.warc_reader import WarcRecord, read_warc
+from dataprep.tokenizer import tokenizer
+from dataprep.warc.reader import WarcRecord, read_warc
 
 
 def contents(root: Path) -> Iterator[tuple[Path, bytes]]:

@@ -1,9 +1,9 @@
-"""A rank of a training run to which something happens: started as pipeline.worker is.
+"""A rank of a training run to which something happens: started as pipeline.train.worker is.
 
 FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of this rank not finite in those
 steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order;
-{"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.loop.save", "call": 2,
-"deed": "stall"} stalls, is stopped (SIGSTOP), dies or raises at that call of a function, or ("race") first
+{"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.train.loop.save", "call":
+2, "deed": "stall"} stalls, is stopped (SIGSTOP), dies or raises at that call of a function, or ("race") first
 writes two numbers to one place, of which either may stay. With {"rank": 1} it happens to that rank alone.
 """
 
@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import engine, sources, worker
+from pipeline.data import sources
+from pipeline.distributed import engine
+from pipeline.train import worker
 
 FAULT = json.loads(os.environ["FAULT"])
 

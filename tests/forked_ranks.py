@@ -21,14 +21,14 @@ STARTED: list[Ranks] = []
 
 
 class Ranks:
-    """Processes that run a worker module, as `pipeline.launch` starts it."""
+    """Processes that run a worker module, as `pipeline.distributed.launch` starts it."""
 
     def __init__(
         self,
         home: Path,
         arguments: Sequence[str],
         environments: Sequence[Mapping[str, str]],
-        worker: str = "pipeline.worker",
+        worker: str = "pipeline.train.worker",
     ) -> None:
         """Start a process with each of `environments`; what they print goes to files in `home`."""
         self.home = home

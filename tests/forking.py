@@ -10,15 +10,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 LOADED = (
-    "pipeline.loop",
+    "pipeline.train.loop",
     "torch._dynamo",
     "pipeline.cli.main",
-    "pipeline.report",
+    "pipeline.monitor.report",
     "dataprep.ingest",
     "dataprep.forget.run",
-    "dataprep.tokens.forget",
-    "dataprep.tokens.pack",
-    "dataprep.export",
+    "dataprep.pack.forget",
+    "dataprep.pack.pack",
+    "dataprep.shards.export",
     "tiktoken",
 )
 """What ranks and commands import, some of it when they run."""

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from dataprep.crawl.journal import Attempt
-from dataprep.documents import extract
+from dataprep.extract import stage as extract
 
 PLACES: dict[str, tuple[Any, str]] = {"pages": (Attempt, "finish"), "part": (extract, "publish_table")}
 

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pipeline import engine, worker
+from pipeline.distributed import engine
+from pipeline.train import worker
 
 take = engine.PlainEngine.train_batch
 

@@ -9,8 +9,8 @@ import numpy as np
 from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
-from dataprep.tokens.pack import Layout, pack
+from dataprep.corpus.directory import Corpus
+from dataprep.pack.pack import Layout, pack
 
 TEXTS = [
     "\n\n".join(f"Page {n}, part {m}: café number {n * m} isn't far; 漢字, emoji 🎈." for m in range(20))

@@ -1,4 +1,4 @@
-"""What the tests of `dataprep.workers` run; a spawned worker imports it from here."""
+"""What the tests of `dataprep.store.pool` run; a spawned worker imports it from here."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pipeline import device, engine, worker
+from pipeline.distributed import device, engine
 from pipeline.preflight import rank
+from pipeline.train import worker
 
 FAULT = os.environ["FAULT"]
 

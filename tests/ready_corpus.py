@@ -12,12 +12,15 @@ import pyarrow as pa
 import xxhash
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
-from dataprep.crawl import stage as fetch
-from dataprep.documents import extract, minhash, score
-from dataprep.links import entering
-from dataprep.recipe import NearDuplicates, Recipe, Select
-from dataprep.store import Record, commit, publish_table
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
+from dataprep.crawl import rounds
+from dataprep.extract import stage as extract
+from dataprep.links import entry
+from dataprep.score import stage as score
+from dataprep.store.files import publish_table
+from dataprep.store.records import Record, commit
+from dataprep.text import minhash
 
 Page = tuple[int, str, str]
 """(first_seen, url, text)"""
@@ -57,8 +60,8 @@ def add_pages(
     if lost is not None:
         ended = ["ok"] * len(rows) + [*lost]
         fetches = [{**link, "outcome": outcome} for link, outcome in zip(links, ended, strict=True)]
-        _commit(corpus, increment.path / "fetches", 0, fetches, fetch.SCHEMA, Counter(lost))
-    _commit(corpus, increment.path / "links", 0, links, entering.SCHEMA)
+        _commit(corpus, increment.path / "fetches", 0, fetches, rounds.SCHEMA, Counter(lost))
+    _commit(corpus, increment.path / "links", 0, links, entry.SCHEMA)
     ingest.close(corpus, increment)
 
 

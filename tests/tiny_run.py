@@ -19,7 +19,7 @@ import xxhash
 import yaml
 from forked_ranks import Ranks
 
-from dataprep.tokens.generation import dump
+from dataprep.pack.manifest import dump
 
 VOCAB = 61
 
@@ -136,7 +136,7 @@ class TinyRun:
             text=True,
         )
 
-    def fork(self, *overrides: str, nproc: int = 2, worker: str = "pipeline.worker") -> Ranks:
+    def fork(self, *overrides: str, nproc: int = 2, worker: str = "pipeline.train.worker") -> Ranks:
         """Start ranks that train, as the command would."""
         return Ranks(self.home, [str(self.written()), *overrides], [{}] * nproc, worker)
 

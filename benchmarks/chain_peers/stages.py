@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Recipe
+from dataprep.crawl.progress import Look
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.watch import Look
-from dataprep.documents import extract
-from dataprep.doors.rows import Fields
-from dataprep.recipe import Recipe
-from dataprep.tokens import pack, train
+from dataprep.extract import stage as extract
+from dataprep.imports.rows import Fields
+from dataprep.pack import pack
+from dataprep.tokenizer import train
 
 DEDUP = {"order", "bands", "copies", "shingles", "compare", "verdicts"}
 SAMPLE_BYTES = 4 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xxhash
 
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 
 
 def main(job: Path, out: Path) -> None:

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from dataprep.http_response import parse
-from dataprep.warc_reader import WarcRecord, read_warc
+from dataprep.warc.http_response import parse
+from dataprep.warc.reader import WarcRecord, read_warc
 
 HEADERS = (
     b"Date: Thu, 01 Aug 2013 12:00:00 GMT\r\n"

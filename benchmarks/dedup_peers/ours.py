@@ -21,11 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import ingest
-from dataprep.arrays import fixed_width_column
-from dataprep.builds.excluded import build_of
-from dataprep.corpus import Corpus, Increment
-from dataprep.documents import minhash, score
-from dataprep.store import Record, commit, publish_table, read_table
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.score import stage as score
+from dataprep.selection.exclude import build_of
+from dataprep.store.files import publish_table, read_table
+from dataprep.store.npy import fixed_width_column
+from dataprep.store.records import Record, commit
+from dataprep.text import minhash
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import sys
 import trafilatura
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.recipe import Extraction
+from dataprep.corpus.recipe import Extraction
 
 settings = Extraction()
 dates = {"max_date": "2100-01-01", "extensive_search": False, "original_date": True}

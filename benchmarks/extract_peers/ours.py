@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from dataprep.corpus import Corpus
-from dataprep.documents import extract
+from dataprep.corpus.directory import Corpus
+from dataprep.extract import stage as extract
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ class OurWords:
         return text.split()
 
     def span_tokenize(self, line: str) -> list[tuple[int, int]]:
-        from dataprep.documents import c4
+        from dataprep.text import c4
 
         return [(0, len(line))] * c4.sentences(line)
 
@@ -44,7 +44,7 @@ def main(what: str, texts: Path, output: Path) -> None:
     lines = [json.loads(line)["text"] for line in texts.read_text().splitlines()]
     fineweb = FineWebQualityFilter()
     if what == "ours":
-        from dataprep.documents.fineweb import TERMINAL
+        from dataprep.text.fineweb import TERMINAL
 
         words = OurWords()
         word_tokenizers.load_word_tokenizer = lambda language: words

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataprep.builds import select
-from dataprep.documents import c4, fineweb, gopher, score
-from dataprep.recipe import C4, FineWeb, Gopher, Select
+from dataprep.corpus.recipe import C4, FineWeb, Gopher, Select
+from dataprep.score import stage as score
+from dataprep.selection import thresholds
+from dataprep.text import c4, fineweb, gopher
 
 BATCH = 1000
-RULES = select.SECTIONS["gopher"].model_fields
+RULES = thresholds.SECTIONS["gopher"].model_fields
 FIRST_OF_QUALITY = list(RULES).index("min_words")
 REPETITION, QUALITY = (
     dict.fromkeys(list(RULES)[part]) for part in (slice(FIRST_OF_QUALITY), slice(FIRST_OF_QUALITY, None))
@@ -46,7 +47,7 @@ def main(what: str, texts: Path, output: Path) -> None:
     for start in range(0, len(lines), BATCH):
         table = pa.Table.from_pylist([measure(text) for text in lines[start : start + BATCH]], schema=schema)
         for name, selection in FILTERS.items():
-            verdicts[name] += select.judge(table, selection)[0]
+            verdicts[name] += thresholds.judge(table, selection)[0]
     print(json.dumps({"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - wall}))
     with output.open("w") as file:
         for row in zip(*verdicts.values(), strict=True):

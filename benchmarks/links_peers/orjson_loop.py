@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
 
-from dataprep.links.entering import SCHEMA
+from dataprep.corpus.recipe import Links
+from dataprep.corpus.urls import canonical
+from dataprep.links.entry import SCHEMA
 from dataprep.links.rules import MEDIA, REDDIT, extension
-from dataprep.recipe import Links
-from dataprep.urls import canonical
 
 BLOCKED = REDDIT | MEDIA | {"wikipedia.org"}
 BAR = 3

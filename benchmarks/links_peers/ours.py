@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.links import stage as links
-from dataprep.recipe import Collect, Links, Recipe
 
 RECIPE = Recipe(name="benchmark", collect=Collect(links=Links(blocked_sites=frozenset(["wikipedia.org"]))))
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from contender import BATCH, CONTEXT, Batch, time_it
 
-from pipeline import batches
-from pipeline.sources import Samples, Sources
+from pipeline.data import loader
+from pipeline.data.sources import Samples, Sources
 
 
 def read(directory: Path, sample: int, setting: str) -> Iterator[Batch]:
     """The setting is the order's block, and "unhashed" when the stream hash is to be left out."""
     block, _, unhashed = setting.partition(" ")
     if unhashed:
-        batches.sample_hashes = lambda places, rows: [0] * len(rows)
+        loader.sample_hashes = lambda places, rows: [0] * len(rows)
     samples = Samples.of(Sources.load({"": (directory / "ours", None, 1.0)}), CONTEXT, 0, int(block))
-    feed = batches.TrainFeed(samples.rows, BATCH, 0, 1)
+    feed = loader.TrainFeed(samples.rows, BATCH, 0, 1)
     while True:
         yield from feed.batches(sample, BATCH)
         sample += BATCH

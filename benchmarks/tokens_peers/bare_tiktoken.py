@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from dataprep.tokens import tokenizer
+from dataprep.tokenizer import tokenizer
 
 source, directory = map(Path, sys.argv[1:])
 with source.open() as file:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from dataprep.corpus.urls import site_of
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.redirects import followed
-from dataprep.crawl.rows import Target
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.urls import site_of
+from dataprep.crawl.targets import Target
 
 LAST_SECOND = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 """A timestamp of an archive has fourteen digits; a damaged dump may claim a later time."""

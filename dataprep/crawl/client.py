@@ -20,15 +20,15 @@ import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
-from dataprep.crawl.addresses import Guard, RefusedAddress, numeric
 from dataprep.crawl.connect import destination, guarded_connector, parse_route, proxy_connector
 from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
-from dataprep.crawl.encodings import ACCEPT_ENCODING, BadEncoding, decoder
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
-from dataprep.crawl.rows import Fetch
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.targets import Fetch
+from dataprep.ip_addresses import Guard, RefusedAddress, numeric
+from dataprep.warc.content_encoding import ACCEPT_ENCODING, BadEncoding, decoder
 
 PAGE_STATUSES = frozenset([200, 203])
 REDIRECT_BODY_BYTES = 1 << 16

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from aiohttp import AddrInfoType, TCPConnector
 
-from dataprep.crawl.addresses import Guard
 from dataprep.crawl.dns import GuardedResolver
 from dataprep.errors import DataError
+from dataprep.ip_addresses import Guard
 
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)"
 _ROUTE = re.compile(rf"{_HOST}:(\d*):{_HOST}:(\d*)")

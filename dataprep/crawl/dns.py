@@ -16,7 +16,7 @@ from math import inf
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from dataprep.crawl.addresses import Guard, RefusedAddress
+from dataprep.ip_addresses import Guard, RefusedAddress
 
 NAMES_KEPT = 10_000
 NO_SUCH_HOST = frozenset([socket.EAI_NONAME, socket.EAI_NODATA])

@@ -19,10 +19,10 @@ import msgspec
 from isal import isal_zlib
 from isal.igzip_lib import IsalError
 
-from dataprep.crawl.rows import Fetch
-from dataprep.crawl.stored import Stored
+from dataprep.crawl.revisits import Stored
+from dataprep.crawl.targets import Fetch
 from dataprep.crawl.visit import Visit
-from dataprep.crawl.warc import payload_digest, records, reference, warcinfo
+from dataprep.crawl.warc_writer import payload_digest, records, reference, warcinfo
 from dataprep.errors import DataError
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import xxhash
 
 from dataprep.errors import DataError
-from dataprep.lock import NO_LOCKS_HERE
+from dataprep.store.locks import NO_LOCKS_HERE
 
 
 class Owners:

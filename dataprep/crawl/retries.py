@@ -10,10 +10,11 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl.outcomes import is_temporary
-from dataprep.links.entering import SCHEMA
-from dataprep.store import Record, commit, publish_table, read_table
+from dataprep.links.entry import SCHEMA
+from dataprep.store.files import publish_table, read_table
+from dataprep.store.records import Record, commit
 
 STAGE = "retries"
 

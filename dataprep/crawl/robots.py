@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from protego import Protego
 
 from dataprep.crawl.client import Client
-from dataprep.crawl.hostfile import host_file
+from dataprep.crawl.host_files import host_file
 from dataprep.crawl.optout import Reservations
 from dataprep.crawl.outcomes import NOBODY_THERE, NotFetched
-from dataprep.crawl.pace import Pace
+from dataprep.crawl.rate_limit import Pace
 
 
 @dataclass(frozen=True)

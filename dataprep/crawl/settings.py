@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dataprep.recipe import Crawl
-from dataprep.tombstones import NOTHING, Forgotten
+from dataprep.corpus.recipe import Crawl
+from dataprep.corpus.tombstones import NOTHING, Forgotten
 
 WEB_PORTS = frozenset([80, 443, 8000, 8008, 8080, 8081, 8443, 8888])
 """Where web servers are; behind other ports are services that a link must not make us poke."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from dataprep.crawl.client import Client
 from dataprep.crawl.outcomes import is_temporary
 from dataprep.crawl.ownership import Owners, Ownership
-from dataprep.crawl.pace import Pace
+from dataprep.crawl.rate_limit import Pace
+from dataprep.crawl.revisits import Stored
 from dataprep.crawl.robots import Robots
-from dataprep.crawl.rows import Target
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.stored import Stored
+from dataprep.crawl.targets import Target
 from dataprep.crawl.visit import Visit, visit
 
 LOOK_AGAIN_S = 0.5

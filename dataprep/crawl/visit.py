@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
+from dataprep.corpus.urls import site_of
 from dataprep.crawl.archive import following
 from dataprep.crawl.client import Client, Exchange
 from dataprep.crawl.outcomes import NotFetched
-from dataprep.crawl.pace import Pace
+from dataprep.crawl.rate_limit import Pace
+from dataprep.crawl.revisits import Stored
 from dataprep.crawl.robots import Robots
-from dataprep.crawl.rows import Target
-from dataprep.crawl.stored import Stored
-from dataprep.urls import site_of
+from dataprep.crawl.targets import Target
 
 
 @dataclass

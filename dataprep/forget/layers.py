@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataprep.builds import text_shards
-from dataprep.builds.select import KEPT
-from dataprep.builds.verdicts import forgettable
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.tombstones import REASON
 from dataprep.forget import warcs
-from dataprep.forget.filler import filled
 from dataprep.forget.scope import Scope
-from dataprep.store import Output, Record, hash_file, load_record, publish_table, read_table
-from dataprep.tombstones import REASON
+from dataprep.selection.thresholds import KEPT
+from dataprep.selection.verdicts import forgettable
+from dataprep.shards.rewrite import rewritten
+from dataprep.shards.text_shards import TextShard
+from dataprep.store.files import Output, hash_file, publish_table, read_table
+from dataprep.store.records import Record, load_record
+from dataprep.warc.filler import filled
 
 HUSK = frozenset("url_key doc_id text_key first_seen outcome status".split())
 """What is left in a row that goes: hashes, and numbers and words that say nothing of the page."""
@@ -136,7 +138,7 @@ def text(work: Work, path: Path, record: Record) -> Record:
         return about
 
     doc_ids = work.scope.doc_ids
-    outputs = text_shards.rewritten(work.corpus, text_shards.TextShard(*record.outputs), changed)
+    outputs = rewritten(work.corpus, TextShard(*record.outputs), changed)
     left = record.entered - len(gone)
     return replace(record, outputs=outputs, entered=left, passed=left)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from dataprep.corpus import Increment
+from dataprep.corpus.directory import Increment
 from dataprep.crawl.journal import Line
-from dataprep.crawl.open_part import fetches, journals
+from dataprep.crawl.unfinished import fetches, journals
 from dataprep.forget import warcs
-from dataprep.forget.filler import filled
 from dataprep.forget.scope import Scope
+from dataprep.warc.filler import filled
 
 
 def without(increment: Increment, root: Path, scope: Scope) -> tuple[dict[str, str], list[str]]:

@@ -17,18 +17,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataprep import gc, ledger
-from dataprep.corpus import DRAWN, Corpus
-from dataprep.documents import minhash
-from dataprep.doors import warc as doors
-from dataprep.errors import DataError
-from dataprep.forget import open_crawl
-from dataprep.forget.layers import LAYERS, Work
-from dataprep.forget.scope import Scope, scope
-from dataprep.forget.swap import Swap, carry_out
-from dataprep.seal import sealed, unsealed
-from dataprep.store import Output, Record, commit, publish_table, read_table, write_once
-from dataprep.tombstones import (
+from dataprep.corpus import all_records, gc
+from dataprep.corpus.directory import DRAWN, Corpus
+from dataprep.corpus.tombstones import (
     FOLDER,
     SCHEMA,
     Forgotten,
@@ -38,6 +29,16 @@ from dataprep.tombstones import (
     tombstones,
     unfinished,
 )
+from dataprep.errors import DataError
+from dataprep.forget import open_crawl
+from dataprep.forget.layers import LAYERS, Work
+from dataprep.forget.scope import Scope, scope
+from dataprep.forget.swap import Swap, carry_out
+from dataprep.imports import warc
+from dataprep.store.checksummed_json import sealed, unsealed
+from dataprep.store.files import Output, publish_table, read_table, write_once
+from dataprep.store.records import Record, commit
+from dataprep.text import minhash
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     are being read: the command that goes on would do so with what it has listed.
     """
     for increment in corpus.increments():
-        if not increment.closed and increment.records(doors.WORK):
+        if not increment.closed and increment.records(warc.WORK):
             raise DataError(
                 f"{increment.path}: its archive is being read; run its `outbound corpus import` to the end "
                 f"first, or `outbound corpus drop {corpus.root} {increment.name}`"
@@ -108,7 +109,7 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
     work = Work(corpus, found)
     after, moved = dict[Path, Record](), dict[str, Output]()
     deletes = [name for name in DRAWN if (corpus.root / name).exists()]
-    for path, record in ledger.records(corpus):
+    for path, record in all_records.records(corpus):
         after[path] = LAYERS[path.parent.name](work, path, record)
         if after[path].outputs:
             pairs = zip(record.outputs, after[path].outputs, strict=True)
@@ -122,7 +123,7 @@ def _prepare(corpus: Corpus, number: int, tick: Callable[[int], None]) -> Plan:
             work.renames |= renames
             deletes += useless
     swap = Swap(work.renames, deletes=deletes)
-    for path, record in ledger.records(corpus):
+    for path, record in all_records.records(corpus):
         changed = replace(after[path], inputs=_followed(record.inputs, moved))
         if changed != record:
             swap.contents[str(path.relative_to(corpus.root))] = sealed(changed).decode()
@@ -159,7 +160,7 @@ def _remember(corpus: Corpus, number: int, found: Scope) -> Output:
 
 
 def _refuse_unknown_layers(corpus: Corpus) -> None:
-    for path in ledger.record_paths(corpus):
+    for path in all_records.record_paths(corpus):
         if path.parent.name not in LAYERS:
             raise DataError(
                 f"{path}: a layer that this version of outbound does not know, so it cannot forget in it; "

@@ -18,14 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus import Corpus, Increment
-from dataprep.crawl import open_part
+from dataprep.audit.trace import key_of, naming
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Links
+from dataprep.corpus.tombstones import Tombstone
+from dataprep.corpus.urls import canonical, site_of, site_of_host
+from dataprep.crawl import unfinished
 from dataprep.errors import DataError
-from dataprep.recipe import Links
-from dataprep.store import read_table
-from dataprep.tombstones import Tombstone
-from dataprep.trace import key_of, naming
-from dataprep.urls import canonical, site_of, site_of_host
+from dataprep.store.files import read_table
 
 Mask = npt.NDArray[np.bool_]
 
@@ -185,7 +185,7 @@ def _fetches(corpus: Corpus, increment: Increment) -> Iterator[tuple[list[str], 
         warcs = [output.path for output in record.outputs[1:]]
         yield warcs, read_table(corpus.root, record.outputs[:1], columns)
     if not increment.closed:
-        yield open_part.fetches(increment, corpus.root)
+        yield unfinished.fetches(increment, corpus.root)
 
 
 def _documents(corpus: Corpus, found: Scope) -> Iterator[tuple[bytes, Place]]:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataprep.store import replace
+from dataprep.store.files import replace
 
 
 @dataclass

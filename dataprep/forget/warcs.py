@@ -4,7 +4,7 @@ The crawler appends request, response and metadata of each exchange; the metadat
 goes on with a visit that the one before it began. The address that a visit began with, or the `originalUri`
 of an archive's copy, says whose it is. In files of other makers every exchange is a visit of its own.
 
-A page of the same bytes is stored once, and other links refer to it (`stored.py`). It goes with the link
+A page of the same bytes is stored once, and other links refer to it (`revisits.py`). It goes with the link
 whose address its record names; the other links keep their text and lose the bytes that it was taken from.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataprep.audit.trace import key_of
 from dataprep.forget.scope import Scope
-from dataprep.trace import key_of
-from dataprep.warc_reader import WarcRecord, read_warc
+from dataprep.warc.reader import WarcRecord, read_warc
 
 
 @dataclass

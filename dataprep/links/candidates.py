@@ -17,11 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from dataprep.arrays import ArrayWriter
 from dataprep.links.dumps import Submission
 from dataprep.links.index import LinkIndex, scattered
 from dataprep.links.rules import Judge, Post
-from dataprep.spill import Spill
+from dataprep.store.external_sort import Spill
+from dataprep.store.npy import ArrayWriter
 
 BATCH = 8192
 """Posts that are held as Python objects."""

@@ -1,7 +1,7 @@
 """Read dumps of Reddit submissions in every form they have taken since 2005.
 
-NDJSON, compressed or not (`streams`). Nothing ends silently: what cannot be read is counted and described in
-a `Damage`, and everything before it is delivered. Memory: a few chunks and the longest line, and the
+NDJSON, compressed or not (`decompress`). Nothing ends silently: what cannot be read is counted and described
+in a `Damage`, and everything before it is delivered. Memory: a few chunks and the longest line, and the
 decompressor's window.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dataprep.streams import TOO_LONG, Unreadable, decompressed
+from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
 
 LONGEST_LINE_BYTES = 64 << 20
 LARGEST_NUMBER = 1 << 40

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.arrays import loaded
+from dataprep.store.npy import loaded
 
 URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 """url_key as two numbers, the running karma, and the number of the increment it entered in (0: not yet)."""

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dataprep.corpus.recipe import Links
+from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
+from dataprep.corpus.urls import Canonical, canonical
 from dataprep.links.dumps import EXAMPLES, LARGEST_NUMBER, Submission, number, true
-from dataprep.recipe import Links
-from dataprep.tombstones import NOTHING, REASON, Forgotten
-from dataprep.urls import Canonical, canonical
 
 REDDIT = frozenset(["reddit.com", "redd.it", "redditmedia.com", "redditstatic.com"])
 MEDIA = frozenset(

@@ -20,28 +20,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.arrays import ArrayWriter
-from dataprep.corpus import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.tombstones import Forgotten
+from dataprep.corpus.urls import POLICY_VERSION
 from dataprep.errors import DataError
 from dataprep.links.candidates import Candidates
 from dataprep.links.dumps import Damage, read_dump
-from dataprep.links.entering import enter
+from dataprep.links.entry import enter
 from dataprep.links.index import URL, LinkIndex
 from dataprep.links.rules import Judge
-from dataprep.spill import ranges
-from dataprep.store import (
-    Output,
-    Record,
-    attempt_path,
-    commit,
-    done,
-    hash_file,
-    load_record,
-    publish,
-    publish_table,
-)
-from dataprep.tombstones import Forgotten
-from dataprep.urls import POLICY_VERSION
+from dataprep.store.external_sort import ranges
+from dataprep.store.files import Output, attempt_path, hash_file, publish, publish_table
+from dataprep.store.npy import ArrayWriter
+from dataprep.store.records import Record, commit, done, load_record
 
 STAGE = "links"
 POST_BYTES = 1024

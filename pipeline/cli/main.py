@@ -10,7 +10,7 @@ import sys
 from rich.markup import escape
 
 from dataprep.errors import DataError
-from dataprep.store import told
+from dataprep.store.os_errors import told
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,

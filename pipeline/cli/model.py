@@ -40,7 +40,7 @@ def generate(
     """Write text with a run's newest checkpoint."""
     from model.generate import Sampling
     from pipeline.errors import UsageError
-    from pipeline.generate import Beam, generate_texts
+    from pipeline.inference.generate import Beam, generate_texts
 
     try:
         sampling = Sampling(temperature, top_k, top_p, seed)
@@ -58,7 +58,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a run's newest checkpoint as a directory that Hugging Face's transformers loads."""
-    from pipeline.export import export as export_run
+    from pipeline.inference.export import export as export_run
 
     result = export_run(run, out)
     emit(result, json, f"{out}: {result['class']} of step {result['step']}")

@@ -28,28 +28,28 @@ def monitor(
     json: Json = False,
 ) -> None:
     """Draw a run, without any account: monitor.html, self-contained, and monitor.png."""
-    from dataprep import store
-    from pipeline.run_page import render
+    from dataprep.store import files
+    from pipeline.monitor.run_page import render
 
     directory = output or run / "monitor"
     refuse_file(directory)
     if follow:
-        from pipeline.measures import in_words
+        from pipeline.monitor.step_metrics import in_words
 
         for row in _rows_as_they_come(run):
             if "batch" in row:
                 console.print(in_words(row), highlight=False)
     page, picture = render(run)
     directory.mkdir(parents=True, exist_ok=True)
-    store.replace(directory / "monitor.html", page.encode())
-    store.replace(directory / "monitor.png", picture)
+    files.replace(directory / "monitor.html", page.encode())
+    files.replace(directory / "monitor.png", picture)
     result = {"html": str(directory / "monitor.html"), "png": str(directory / "monitor.png")}
     emit(result, json, f"{result['html']}: open it in a browser\n{result['png']}")
 
 
 def _rows_as_they_come(run: Path) -> Iterator[dict[str, Any]]:
     """Every row of the metrics, then new ones until the run has ended or Ctrl-C."""
-    from pipeline.report import read_metrics
+    from pipeline.monitor.report import read_metrics
 
     shown = 0
     try:

@@ -62,8 +62,8 @@ def _cluster(
 ) -> Cluster:
     from dataclasses import replace
 
+    from pipeline.costs.hardware import CPU, FITTED, GPUS, Rates
     from pipeline.errors import UsageError
-    from pipeline.plan.hardware import CPU, FITTED, GPUS, Rates
     from pipeline.plan.predict import Cluster
 
     if gpu is None and not calibrate:

@@ -33,9 +33,9 @@ def train(
     json: Json = False,
 ) -> None:
     """Train byte-level BPE on the current build, in GPT-2's file format."""
-    from dataprep.tokens.tokenizer import load
-    from dataprep.tokens.train import sample
-    from dataprep.tokens.train import train as run
+    from dataprep.tokenizer.tokenizer import load
+    from dataprep.tokenizer.train import sample
+    from dataprep.tokenizer.train import train as run
 
     refuse_mixing(output, "a tokenizer")
     with reading(directory) as corpus:
@@ -54,7 +54,7 @@ def train(
 @tokenizer.command()
 def info(directory: Files, json: Json = False) -> None:
     """Say what a tokenizer is, and that its files agree."""
-    from dataprep.tokens.tokenizer import load
+    from dataprep.tokenizer.tokenizer import load
 
     loaded = load(directory)
     loaded.huggingface()
@@ -76,7 +76,7 @@ def encode(
     json: Json = False,
 ) -> None:
     """Print the ids of a text."""
-    from dataprep.tokens.tokenizer import load
+    from dataprep.tokenizer.tokenizer import load
 
     ids = load(directory).encode(text or sys.stdin.read())
     emit({"ids": ids}, json, " ".join(map(str, ids)))
@@ -89,7 +89,7 @@ def decode(
     json: Json = False,
 ) -> None:
     """Print the text of ids."""
-    from dataprep.tokens.tokenizer import load
+    from dataprep.tokenizer.tokenizer import load
     from pipeline.errors import UsageError
 
     loaded = load(directory)
@@ -117,17 +117,17 @@ def pack(
     json: Json = False,
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack."""
-    from dataprep import lock
-    from dataprep.corpus import Corpus
-    from dataprep.funnel import funnel, keep_beside
-    from dataprep.tokens.pack import Layout
-    from dataprep.tokens.pack import pack as run
+    from dataprep.audit.funnel import funnel, keep_beside
+    from dataprep.corpus.directory import Corpus
+    from dataprep.pack.pack import Layout
+    from dataprep.pack.pack import pack as run
+    from dataprep.store import locks
 
     refuse_mixing(output, "token shards")
     corpus = Corpus.open(directory)
     layout = Layout(block_tokens, shard_blocks, held_out)
     output.mkdir(parents=True, exist_ok=True)
-    with lock.reading(directory), lock.alone(output):
+    with locks.reading(directory), locks.alone(output):
         manifest = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
         keep_beside(output, manifest["generation"], funnel(directory))
     splits = manifest["splits"]

@@ -32,14 +32,14 @@ def train(
     code 75, on which the job's script queues it again.
     """
     from pipeline.config import load_config
-    from pipeline.ranks import place_from_environment
+    from pipeline.distributed.ranks import place_from_environment
 
     place = None if nproc else place_from_environment()
     settings, sources = load_config(config, overrides or [])
     refuse_mixing(settings.run.dir, "a run")
     if place is None:
         from pipeline.config import check_layout, pinning
-        from pipeline.launch import launch
+        from pipeline.distributed.launch import launch
 
         processes = nproc or settings.parallel.pipeline
         check_layout(settings, processes)
@@ -47,9 +47,9 @@ def train(
         launch([str(config), *(overrides or []), *pinning(sources)], processes)
         summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
     else:
-        from pipeline.loop import train as train_rank
-        from pipeline.stop import StopRequest
-        from pipeline.worker import explained, log_to
+        from pipeline.distributed.stop import StopRequest
+        from pipeline.train.loop import train as train_rank
+        from pipeline.train.worker import explained, log_to
 
         log_to(settings.run.dir / "log.txt", str(place.rank))
         try:

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from dataprep.funnel import StageCount
-from pipeline.configs import find
+from dataprep.audit.funnel import StageCount
+from pipeline.config.named import find
 from pipeline.demo.dumps import write_dumps
 from pipeline.demo.library import rendered
 from pipeline.demo.promises import Seam, broken_by_crawl, broken_by_training, find_seam
@@ -25,7 +25,7 @@ from pipeline.demo.sites import Sites, build
 from pipeline.demo.teller import Teller
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
-from pipeline.report import Sample, gather, render
+from pipeline.monitor.report import Sample, gather, render
 
 INCREMENTS = ("2013-08", "2013-09")
 PROMPT = "Returns the"

@@ -71,7 +71,7 @@ def calibrate(model: GPTConfig, processes: int) -> Measured:
 
 
 def _between(x: Tensor, wide: Tensor) -> Tensor:
-    """What stands between the products of half a block, as `pipeline.plan.time` counts it: 5 d and 2 d_ff."""
+    """What stands between the products of half a block, as `costs.time` counts it: 5 d and 2 d_ff."""
     normed = x + F.layer_norm(x, x.shape[-1:])
     return normed.sum() + F.gelu(wide, approximate="tanh").sum()
 

@@ -8,13 +8,13 @@ from functools import cache
 
 from model import GPTConfig
 from pipeline.config import RunConfig
-from pipeline.cut import stages_of
-from pipeline.partition import LayerCost, layer_costs, training_flops_per_token
-from pipeline.plan.hardware import GIB, Rates, usable_bytes
-from pipeline.plan.layout import Layout
-from pipeline.plan.memory import Bytes, in_flight, stage_bytes, stage_parameters
-from pipeline.plan.time import StepTime, step_time
-from pipeline.schedule import batch_size
+from pipeline.costs.hardware import GIB, Rates, usable_bytes
+from pipeline.costs.layers import LayerCost, layer_costs, training_flops_per_token
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import Bytes, in_flight, stage_bytes, stage_parameters
+from pipeline.costs.stages import stages_of
+from pipeline.costs.time import StepTime, step_time
+from pipeline.train.schedule import batch_size
 
 
 @dataclass(frozen=True)

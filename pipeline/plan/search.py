@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.config import BF16_WITHOUT_ZERO, RunConfig, check_layout
+from pipeline.costs.layout import Layout
 from pipeline.errors import UsageError
-from pipeline.plan.layout import Layout
 from pipeline.plan.predict import Cluster, Prediction, predict
 
 TELLS_APART = 0.03

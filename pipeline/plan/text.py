@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.plan.hardware import GIB, usable_bytes
-from pipeline.plan.layout import Layout
+from pipeline.costs.hardware import GIB, usable_bytes
+from pipeline.costs.layout import Layout
 from pipeline.plan.predict import Cluster, Prediction, parameters, steps
 from pipeline.plan.search import TELLS_APART
 

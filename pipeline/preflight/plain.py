@@ -8,8 +8,8 @@ import torch
 
 from model import GPT
 from model.init import initialise
-from pipeline.batches import MicroBatch, TrainFeed
 from pipeline.config import Optimizer
+from pipeline.data.loader import MicroBatch, TrainFeed
 from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, samples
 
 

@@ -1,6 +1,6 @@
 """One process of the parity suite: takes the steps of each case, and its first rank notes the numbers.
 
-Started as `python -m pipeline.preflight.rank DIRECTORY CASE...` by `pipeline.launch`.
+Started as `python -m pipeline.preflight.rank DIRECTORY CASE...` by `pipeline.distributed.launch`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import TextIO
 
 import torch.distributed as dist
 
-from pipeline import worker
-from pipeline.batches import TrainFeed
-from pipeline.checkpoint import Checkpoint, RunState
+from pipeline.checkpoint.format import Checkpoint, RunState
 from pipeline.config import RunConfig, check_layout
-from pipeline.deepspeed_workarounds import forget_pipeline_groups
-from pipeline.device import find_device
-from pipeline.engine import Engine, build_engine
+from pipeline.data.loader import TrainFeed
+from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
+from pipeline.distributed.device import find_device
+from pipeline.distributed.engine import Engine, build_engine
+from pipeline.distributed.ranks import Place, join, place_from_environment
+from pipeline.distributed.watchdog import Watchdog
+from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
     BATCHES,
     CASES,
@@ -31,10 +33,8 @@ from pipeline.preflight.cases import (
     first_sample,
     samples,
 )
-from pipeline.ranks import Place, join, place_from_environment
-from pipeline.resume import load, save, seed_generators
-from pipeline.state import updates
-from pipeline.watchdog import Watchdog
+from pipeline.train import worker
+from pipeline.train.resume import load, save, seed_generators
 
 STALL_S = 300.0
 """Longer than any case should take."""

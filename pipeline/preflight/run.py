@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.checkpoint import Checkpoint
+from pipeline.checkpoint.format import Checkpoint
+from pipeline.distributed.launch import launch
 from pipeline.errors import RunError
-from pipeline.launch import launch
 from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, Case, Steps, Taken
 from pipeline.preflight.plain import plain_torch
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from dataprep.corpus import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Recipe
 from dataprep.errors import DataError
-from dataprep.recipe import Recipe
 
 
 def test_increments_that_begin_at_the_same_instant_never_share_a_number(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dataprep import evalsets
+from dataprep.corpus import evalsets
 from dataprep.errors import DataError
 
 

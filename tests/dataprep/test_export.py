@@ -12,12 +12,12 @@ from ready_corpus import add_pages, make_corpus, no_progress
 from typer.testing import CliRunner
 
 from dataprep import ingest
-from dataprep.builds.text_shards import read_documents
-from dataprep.corpus import Corpus
-from dataprep.doors.rows import Fields
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.export import SCHEMA, Shape, export
-from dataprep.store import hash_file
+from dataprep.imports.rows import Fields
+from dataprep.shards.export import SCHEMA, Shape, export
+from dataprep.shards.text_shards import read_documents
+from dataprep.store.files import hash_file
 from pipeline.cli.main import app
 from pipeline.errors import UsageError
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import xxhash
 from ready_corpus import Page, add_pages, no_progress
 
-from dataprep import evalsets
-from dataprep.corpus import Corpus
+from dataprep.audit.funnel import funnel
+from dataprep.audit.verify import problems, unknown
+from dataprep.corpus import evalsets
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Decontaminate, Recipe, Select
+from dataprep.corpus.tombstones import Tombstone
 from dataprep.forget import run
-from dataprep.funnel import funnel
 from dataprep.ingest import extend
-from dataprep.recipe import Decontaminate, Recipe, Select
-from dataprep.tombstones import Tombstone
-from dataprep.verify import problems, unknown
 
 WORDS = [f"w{number}" for number in range(3000)]
 

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep.builds import selected
-from dataprep.builds.excluded import build_of
-from dataprep.corpus import DRAWN, Corpus
+from dataprep.audit.funnel import judged
+from dataprep.audit.verify import problems, unknown
+from dataprep.corpus.directory import DRAWN, Corpus
+from dataprep.corpus.recipe import Links, NearDuplicates
+from dataprep.corpus.tombstones import Tombstone
 from dataprep.forget import run
 from dataprep.forget.scope import stands_by
-from dataprep.funnel import judged
 from dataprep.ingest import extend
-from dataprep.recipe import Links, NearDuplicates
-from dataprep.store import read_table
-from dataprep.tombstones import Tombstone
-from dataprep.verify import problems, unknown
+from dataprep.selection import partition
+from dataprep.selection.exclude import build_of
+from dataprep.store.files import read_table
 
 STEM = "the ships of the northern fleet sailed at dawn with the tide and the winds of the sea".split()
 
@@ -85,7 +85,7 @@ def test_a_selection_that_was_killed_does_not_stand_in_the_way(tmp_path: Path) -
     corpus = make_corpus(tmp_path)
     page = (1, "http://a.test/1", " ".join(STEM))
     add_pages(corpus, "one", [page])
-    selected.run_part(corpus, build_of(corpus), corpus.increments()[0], 0, lambda _: None)
+    partition.run_part(corpus, build_of(corpus), corpus.increments()[0], 0, lambda _: None)
     told = [tmp_path / name for name in DRAWN]
     for path in told:
         path.write_text(page[2])

@@ -9,10 +9,10 @@ import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.frozen import FROZEN
 from dataprep.errors import DataError
-from dataprep.frozen import FROZEN
-from dataprep.seal import sealed, unsealed
+from dataprep.store.checksummed_json import sealed, unsealed
 
 
 def edited(root: Path, old: str, new: str) -> Corpus:

@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import gc, ingest, lock
-from dataprep.corpus import Corpus
+from dataprep import ingest
+from dataprep.audit.verify import problems, unknown
+from dataprep.corpus import gc
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
 from dataprep.links import stage as links
-from dataprep.store import attempt_path
-from dataprep.verify import problems, unknown
+from dataprep.store import locks
+from dataprep.store.files import attempt_path
 
 DEAD = 4_194_304 + 1  # above the kernel's largest pid_max
 
@@ -105,9 +107,9 @@ def test_files_of_yours_are_told_and_kept(corpus: Corpus) -> None:
 
 def test_nothing_is_removed_while_a_command_is_at_work(corpus: Corpus) -> None:
     busy = pytest.raises(DataError, match="another command is at work")
-    with lock.shared(corpus.root), lock.shared(corpus.root), busy, lock.alone(corpus.root):
+    with locks.shared(corpus.root), locks.shared(corpus.root), busy, locks.alone(corpus.root):
         pass
-    with lock.alone(corpus.root), pytest.raises(DataError, match="removes"), lock.shared(corpus.root):
+    with locks.alone(corpus.root), pytest.raises(DataError, match="removes"), locks.shared(corpus.root):
         pass
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprep import grams
-from dataprep.grams import Grams, words
+from dataprep.text import ngrams
+from dataprep.text.ngrams import Grams, words
 
 TEXTS = st.lists(
     st.text(st.sampled_from("aAbB éÉ.,'-\n\t\u00a0ß漢字ไ𝒳\u00ad\u0301"), max_size=60), max_size=6
@@ -40,7 +40,7 @@ def plainly(text: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def spelled(found: grams.Words) -> list[str]:
+def spelled(found: ngrams.Words) -> list[str]:
     return ["".join(map(chr, found.letters[a:b])) for a, b in pairwise(found.bounds)]
 
 
@@ -72,7 +72,7 @@ def test_occurrences_are_those_of_a_loop(collection: list[str], texts: list[str]
 def test_a_long_text_is_cut_into_slices_between_words(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = space.join(f"Word{n}" for n in range(2000)) + "x" * 500
     whole = words([text])
-    monkeypatch.setattr(grams, "SLICE", 100)
+    monkeypatch.setattr(ngrams, "SLICE", 100)
     sliced = words([text])
     for name in ("letters", "bounds", "hashes", "texts", "starts", "ends"):
         assert np.array_equal(getattr(whole, name), getattr(sliced, name)), name
@@ -100,7 +100,7 @@ def test_grams_that_share_a_hash_are_told_apart_by_their_letters() -> None:
 
 def test_a_stream_of_texts_comes_in_lists_of_bounded_size() -> None:
     texts = ["a" * 30_000, "b" * 40_000, "", "c" * 200_000, "d"]
-    lists = list(grams.batches(texts))
+    lists = list(ngrams.batches(texts))
     assert [text for _, batch in lists for text in batch] == texts
     assert [first for first, _ in lists] == [0, 1, 3, 4]
 

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from dataprep.crawl.encodings import BadEncoding
-from dataprep.http_response import HttpResponse, TooLarge, parse
+from dataprep.warc.content_encoding import BadEncoding
+from dataprep.warc.http_response import HttpResponse, TooLarge, parse
 
 TEXT = b"<p>The harbour is quiet.</p>" * 50
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprep.masking import EMAIL, IPV4, IPV6, KINDS, mask
+from dataprep.text.masking import EMAIL, IPV4, IPV6, KINDS, mask
 
 
 @pytest.mark.parametrize(

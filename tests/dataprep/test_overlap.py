@@ -12,9 +12,9 @@ from ready_corpus import add_pages, make_corpus, no_progress
 from typer.testing import CliRunner
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
+from dataprep.audit.overlap import n_of
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.overlap import n_of
 from pipeline.cli.main import app
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep.doors.inputs import Import, agree
-from dataprep.funnel import funnel
+from dataprep.audit.funnel import funnel
+from dataprep.audit.statistics import portrait
+from dataprep.audit.status import next_step, sizes
+from dataprep.imports.inputs import Import, agree
 from dataprep.ingest import extend
 from dataprep.links import stage as links
-from dataprep.portrait import portrait
-from dataprep.progress import next_step, sizes
 
 POST = '{"id": "1", "url": "http://b.test/", "score": 9, "created_utc": 1, "subreddit": "x"}'
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea " * 2**n) for n in range(4)]

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dataprep import grams, masking
-from dataprep.corpus import Corpus
-from dataprep.errors import DataError
-from dataprep.recipe import (
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import (
     C4,
     Decontaminate,
     FineWeb,
@@ -21,6 +19,8 @@ from dataprep.recipe import (
     overridden,
     select_hash,
 )
+from dataprep.errors import DataError
+from dataprep.text import masking, ngrams
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs" / "corpora").glob("*.yaml"))
 
@@ -99,7 +99,7 @@ def test_a_build_has_another_name_when_what_cuts_or_masks_its_text_changes(
     rules.append(plain.model_copy(update={"decontaminate": Decontaminate(sets="x", content="y")}))
     before = [select_hash(each) for each in (plain, *rules)]
     monkeypatch.setattr(masking, "VERSION", 99)
-    monkeypatch.setattr(grams, "VERSION", "another")
+    monkeypatch.setattr(ngrams, "VERSION", "another")
     after = [select_hash(each) for each in (plain, *rules)]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False, False]
 

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import ingest, verify
-from dataprep.corpus import Corpus
-from dataprep.documents import fineweb, minhash, score
+from dataprep import ingest
+from dataprep.audit import verify
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.tombstones import Tombstone
 from dataprep.errors import DataError
 from dataprep.forget import run as forgetting
 from dataprep.rescore import rescore
-from dataprep.store import publish_table, read_table, recommit
-from dataprep.tombstones import Tombstone
+from dataprep.score import stage as score
+from dataprep.store.files import publish_table, read_table
+from dataprep.store.records import recommit
+from dataprep.text import fineweb, minhash
 
 PAGES = [(n, f"u{n}", f"page {n} is not like the others, it says {n * 37} times {n * 91}") for n in range(6)]
 

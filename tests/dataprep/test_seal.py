@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep.corpus import Corpus
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
-from dataprep.seal import sealed, unsealed
-from dataprep.verify import problems
+from dataprep.store.checksummed_json import sealed, unsealed
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Recipe, Select, load_recipe, overridden, select_hash
 from dataprep.errors import DataError
-from dataprep.recipe import Recipe, Select, load_recipe, overridden, select_hash
-from dataprep.store import Record, attempt_path, commit, done, load_record, publish
+from dataprep.store.files import attempt_path, publish
+from dataprep.store.records import Record, commit, done, load_record
 
 
 def record(part: str = "p", **inputs: str) -> Record:

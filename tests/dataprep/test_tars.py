@@ -6,7 +6,7 @@ import io
 
 import webdataset
 
-from dataprep.tars import append, open_tar
+from dataprep.store.tars import append, open_tar
 
 SAMPLES = {"a-00000": b"", "a-00001": b"x" * 511, "a-00002": b"y" * 10_241}
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep import urls
-from dataprep.urls import canonical, site_of_host
+from dataprep.corpus import urls
+from dataprep.corpus.urls import canonical, site_of_host
 
 SAME = [
     ("http://example.com", "http://example.com/"),

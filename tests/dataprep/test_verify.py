@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep.arrays import loaded
-from dataprep.builds.excluded import build_of
-from dataprep.corpus import Corpus
+from dataprep.audit.trace import of_document
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend, summary
-from dataprep.store import Output, Record, hash_file, load_record, recommit, replace
-from dataprep.trace import of_document
-from dataprep.verify import problems
+from dataprep.selection.exclude import build_of
+from dataprep.store.files import Output, hash_file, replace
+from dataprep.store.npy import loaded
+from dataprep.store.records import Record, load_record, recommit
 
 PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
 

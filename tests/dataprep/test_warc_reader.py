@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.crawl.members import deflated, partly_stored
 from dataprep.errors import DataError
-from dataprep.warc_reader import Damaged, Gap, WarcRecord, read_warc, record_in
+from dataprep.warc.gzip_members import deflated, partly_stored
+from dataprep.warc.reader import Damaged, Gap, WarcRecord, read_warc, record_in
 
 HTTP = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
 

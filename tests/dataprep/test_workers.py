@@ -6,7 +6,7 @@ import pytest
 from pool_parts import doubled, killed
 
 from dataprep.errors import DataError
-from dataprep.workers import run_all
+from dataprep.store.pool import run_all
 
 
 @pytest.mark.parametrize("workers", [1, 2])

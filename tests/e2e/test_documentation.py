@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pywb_server import index_warcs
 
-from dataprep.builds.text_shards import read_documents
+from dataprep.shards.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tiny_run import TinyRun, make_shards
 
-from dataprep.tokens import tokenizer
-from dataprep.tokens.generation import dump, load_manifest
-from dataprep.tokens.train import train as train_tokenizer
+from dataprep.pack.manifest import dump, load_manifest
+from dataprep.tokenizer import tokenizer
+from dataprep.tokenizer.train import train as train_tokenizer
 
 
 @pytest.fixture(name="write_tokens", scope="session")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.ahead import ReadAhead
-from pipeline.batches import TrainFeed
-from pipeline.ledger import Ledger
-from pipeline.sources import Samples, Sources
+from pipeline.data.loader import TrainFeed
+from pipeline.data.prefetch import ReadAhead
+from pipeline.data.skipped import Ledger
+from pipeline.data.sources import Samples, Sources
 
 
 def broken_after(items: int) -> Iterator[int]:

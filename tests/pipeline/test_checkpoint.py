@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dataprep.store import told
-from pipeline.checkpoint import Checkpoint, RunState, Writer, find, held, newest
+from dataprep.store.os_errors import told
+from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, held, newest
+from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
 from pipeline.errors import RunError
-from pipeline.tensorfile import Shapes, TensorFile
 
 
 def state(step: int) -> RunState:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dataprep.corpus import Increment
-from dataprep.crawl.watch import SlowSite, View
-from pipeline import crawl_view
-from pipeline.crawl_view import watching
+from dataprep.corpus.directory import Increment
+from dataprep.crawl.progress import SlowSite, View
+from pipeline.monitor import crawl_view
+from pipeline.monitor.crawl_view import watching
 
 VIEW = View(
     "fetch",
@@ -81,9 +81,9 @@ import io, sys
 from collections import Counter
 from pathlib import Path
 from rich.console import Console
-from dataprep.corpus import Increment
-from dataprep.crawl.watch import SlowSite, View
-from pipeline import crawl_view
+from dataprep.corpus.directory import Increment
+from dataprep.crawl.progress import SlowSite, View
+from pipeline.monitor import crawl_view
 
 crawl_view.LOG_EVERY_S = 0.0
 path = Path(sys.argv[1])

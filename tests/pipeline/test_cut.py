@@ -9,9 +9,10 @@ import pytest
 
 from model import PRESETS, GPTConfig
 from pipeline.config import Parallel
-from pipeline.cut import SPEEDS, WIDTHS, balanced, layer_seconds, stage_bounds
-from pipeline.partition import layer_costs, whole_blocks
-from pipeline.plan.time import stage_work
+from pipeline.costs.layers import layer_costs, whole_blocks
+from pipeline.costs.stages import SPEEDS, WIDTHS, balanced, layer_seconds
+from pipeline.costs.time import stage_work
+from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.preflight.cases import CASES
 
 

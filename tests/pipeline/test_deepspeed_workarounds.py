@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import deepspeed_workarounds
+from pipeline.distributed import deepspeed_workarounds
 
 TESTS = Path(__file__).parents[1]
 

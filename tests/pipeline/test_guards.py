@@ -17,15 +17,16 @@ from forked_ranks import Ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ledger, spikes
-from pipeline.batches import TrainFeed
-from pipeline.checkpoint import find
+from pipeline.checkpoint.format import find
 from pipeline.config import load_config
+from pipeline.data import skipped
+from pipeline.data.loader import TrainFeed
+from pipeline.data.skipped import Ledger
+from pipeline.data.sources import Samples
+from pipeline.distributed.launch import launch
+from pipeline.distributed.watchdog import STALLED, Watchdog
 from pipeline.errors import RunError
-from pipeline.launch import launch
-from pipeline.ledger import Ledger
-from pipeline.sources import Samples
-from pipeline.watchdog import STALLED, Watchdog
+from pipeline.train import guards
 
 MakeRun = Callable[..., Any]
 STEADY = ("batch.ramp_start=4", "batch.sequences=4", "batch.ramp_tokens=0", "optimizer.lr=0.005")
@@ -64,7 +65,7 @@ def test_a_step_whose_gradient_is_not_finite_on_one_rank_is_skipped_by_all(
 def test_a_deterministic_run_ends_at_an_operation_that_may_come_out_otherwise(
     tiny_run: MakeRun, deterministic: bool
 ) -> None:
-    fault = {"at": "pipeline.loop.save", "call": 1, "deed": "race"}
+    fault = {"at": "pipeline.train.loop.save", "call": 1, "deed": "race"}
     settings = ("parallel.pipeline=1", f"train.deterministic={deterministic}", "train.tokens=640")
     code, said, err = train_with_faults(tiny_run(), *settings, faults=[fault])
     if deterministic:
@@ -143,7 +144,10 @@ def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_r
 
 @pytest.mark.parametrize(
     ("at", "where"),
-    [("pipeline.engine.PipelineEngine.eval_loss", "in _evaluate"), ("pipeline.state.read", "in _save")],
+    [
+        ("pipeline.distributed.engine.PipelineEngine.eval_loss", "in _evaluate"),
+        ("pipeline.distributed.zero_state.read", "in _save"),
+    ],
 )
 def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
     tiny_run: MakeRun, monkeypatch: pytest.MonkeyPatch, at: str, where: str
@@ -164,7 +168,7 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
 
 def test_a_rank_that_stalls_as_they_meet_is_found_too(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    fault = {"at": "pipeline.loop.join", "call": 1, "deed": "stall"}
+    fault = {"at": "pipeline.train.loop.join", "call": 1, "deed": "stall"}
     code, _, err = train_with_faults(run, "guards.stall_s=5", faults=[{}, fault])
     assert code == STALLED, err
     assert "no step in 5 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
@@ -188,9 +192,9 @@ def test_a_filesystem_that_hangs_or_fails_does_not_keep_a_stalled_process(tmp_pa
 @pytest.mark.parametrize(
     ("at", "call", "deed"),
     [
-        ("pipeline.state.read", 50, "die"),
-        ("pipeline.resume.gather_json", 2, "die"),
-        ("pipeline.checkpoint.Writer.publish", 2, "raise"),
+        ("pipeline.distributed.zero_state.read", 50, "die"),
+        ("pipeline.train.resume.gather_json", 2, "die"),
+        ("pipeline.checkpoint.format.Writer.publish", 2, "raise"),
     ],
 )
 def test_a_rank_that_ends_in_the_middle_of_a_save_costs_that_save_only(
@@ -238,7 +242,7 @@ def test_the_ledger_skips_what_it_was_told_and_nothing_else(skips: list[tuple[in
     assert all(one[1] < other[0] for one, other in zip(book.ranges, book.ranges[1:], strict=False))
 
 
-@pytest.mark.parametrize("module", [ledger, spikes], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [skipped, guards], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 

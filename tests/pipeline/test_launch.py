@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.distributed.launch import launch
+from pipeline.distributed.ranks import Place, place_from_environment
 from pipeline.errors import UsageError
-from pipeline.launch import launch
-from pipeline.ranks import Place, place_from_environment
 from slurm.submit import RESUME_EXIT
 
 MakeRun = Callable[..., Any]
@@ -235,7 +235,7 @@ def test_showing_help_imports_neither_torch_nor_deepspeed() -> None:
 
 
 def test_a_run_does_not_speak_with_a_strangers_tokenizer(finished_run: Any, tmp_path: Path) -> None:
-    from dataprep.tokens.train import train
+    from dataprep.tokenizer.train import train
 
     run = finished_run.copy("speaking")
     train(["to be or not to be"] * 9, 300, run.dir / "tokenizer")

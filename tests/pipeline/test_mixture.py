@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.tokens.generation import dump, load_manifest
-from pipeline import mixture
+from dataprep.pack.manifest import dump, load_manifest
 from pipeline.config import load_config
+from pipeline.data import mixture
+from pipeline.data.mixture import PERIOD, Mixture, quantised
+from pipeline.data.sources import Samples
 from pipeline.errors import RunError, UsageError
-from pipeline.mixture import PERIOD, Mixture, quantised
-from pipeline.sources import Samples
 
 MakeRun = Callable[..., Any]
 WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=9)

@@ -19,15 +19,15 @@ import wandb
 import wandb_files
 from typer.testing import CliRunner
 
-from pipeline import measures, run_page
 from pipeline.cli.main import app
 from pipeline.config import load_config
+from pipeline.distributed.timers import Stopwatch
 from pipeline.errors import RunError
-from pipeline.monitor import Monitor, keep_funnel, wandb_id
-from pipeline.stopwatch import Stopwatch
+from pipeline.monitor import run_page, step_metrics
+from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
 
 
-@pytest.mark.parametrize("module", [measures, run_page], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [step_metrics, run_page], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 

@@ -33,14 +33,14 @@ import yaml
 from backports import zstd
 
 from dataprep.errors import DataError
-from dataprep.seal import sealed
-from dataprep.tokens.train import train as train_tokenizer
-from pipeline import sampling
+from dataprep.store.checksummed_json import sealed
+from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.config import load_config
+from pipeline.data.sources import HeldOut, Samples
+from pipeline.data.streaming import Stream, expand
+from pipeline.data.token_stream import load_generation, verify
 from pipeline.errors import RunError
-from pipeline.sources import HeldOut, Samples
-from pipeline.stream import Stream, expand
-from pipeline.tokens import load_generation, verify
+from pipeline.monitor import samples
 
 ROOT = Path(__file__).parents[2]
 COPIED = {
@@ -210,7 +210,7 @@ def told(home: Path, tree: str, planted: Path) -> Iterator[str]:
         yield from complaints("export", run, "-o", home / "exported")
         if planted.parent == run:  # it reads no others, and drawing takes its time
             yield from complaints("monitor", run)
-        yield said_by(sampling.write, run)
+        yield said_by(samples.write, run)
         yield said_by(begin_from, home, run)
     if tree == "hf":
         yield from complaints("generate", home / "hf", "--max-tokens", 2)

@@ -10,7 +10,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.order import Order, Permutation
+from pipeline.data.order import Order, Permutation
 
 sizes = st.integers(1, 300)
 keys = st.integers(0, 2**64 - 1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from model import PRESETS, GPTConfig
 from model.layers import layers
-from pipeline.partition import LayerCost, layer_costs, partition, training_flops_per_token
+from pipeline.costs.layers import LayerCost, layer_costs, partition, training_flops_per_token
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dataprep.funnel import StageCount
+from dataprep.audit.funnel import StageCount
 from pipeline.errors import RunError
-from pipeline.figures import Curve
-from pipeline.report import ReportData, Sample, read_curve, render
+from pipeline.monitor.charts import Curve
+from pipeline.monitor.report import ReportData, Sample, read_curve, render
 
 FUNNEL = (
     StageCount("links", "submissions", 71040, 1080, {"self_post": 60000, "below_karma": 9960}),

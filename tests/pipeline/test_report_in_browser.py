@@ -16,7 +16,7 @@ from PIL import Image
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep.ingest import extend
-from pipeline.report import gather, render
+from pipeline.monitor.report import gather, render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PICTURES = {"funnel", "sites", "growth", "duplicates", "outcomes", "languages", "lengths", "karma"}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import order, schedule
-from pipeline.schedule import batch_size, learning_rate
+from pipeline.data import order
+from pipeline.train import schedule
+from pipeline.train.schedule import batch_size, learning_rate
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ import numpy as np
 import packed_corpus
 import pytest
 
-from dataprep.tokens.train import train
+from dataprep.tokenizer.train import train
 from pipeline.config import load_config
+from pipeline.data.sources import Sources
+from pipeline.data.streaming import Stream, expand
+from pipeline.data.token_stream import Generation, load_generation
 from pipeline.errors import RunError, UsageError
-from pipeline.sources import Sources
-from pipeline.stream import Stream, expand
-from pipeline.tokens import Generation, load_generation
 
 
 @pytest.fixture(scope="module")

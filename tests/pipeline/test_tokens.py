@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataprep.tokens.generation import dump, load_manifest
+from dataprep.pack.manifest import dump, load_manifest
+from pipeline.data.token_stream import TokenStream, load_generation, verify
 from pipeline.errors import RunError
-from pipeline.tokens import TokenStream, load_generation, verify
 
 Writer = Callable[..., dict[str, np.ndarray[Any, Any]]]
 

@@ -19,12 +19,12 @@ import wandb_files
 
 from model import GPT
 from model.init import initialise
-from pipeline.batches import EvalFeed, TrainFeed
-from pipeline.checkpoint import find
+from pipeline.checkpoint.format import find
+from pipeline.checkpoint.weights import open_weights
 from pipeline.config import RunConfig, load_config
-from pipeline.schedule import batch_size, learning_rate
-from pipeline.sources import HeldOut, Samples, Sources
-from pipeline.weights import open_weights
+from pipeline.data.loader import EvalFeed, TrainFeed
+from pipeline.data.sources import HeldOut, Samples, Sources
+from pipeline.train.schedule import batch_size, learning_rate
 
 MakeRun = Callable[..., Any]
 

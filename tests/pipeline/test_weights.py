@@ -16,15 +16,15 @@ import torch
 import transformers
 import yaml
 
-from dataprep.store import told
-from dataprep.tokens import tokenizer
-from dataprep.tokens.train import train as train_tokenizer
+from dataprep.store.os_errors import told
+from dataprep.tokenizer import tokenizer
+from dataprep.tokenizer.train import train as train_tokenizer
 from model.generate import Sampling
+from pipeline.checkpoint.weights import open_weights
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
-from pipeline.export import export
-from pipeline.generate import Beam, generate_texts
-from pipeline.weights import open_weights
+from pipeline.inference.export import export
+from pipeline.inference.generate import Beam, generate_texts
 
 GREEDY = Sampling(temperature=0)
 PROMPTS = ["the links", "a", "of the people that voted, the"]
@@ -123,7 +123,7 @@ def test_a_model_that_transformers_cannot_compute_leaves_nothing_behind(
 ) -> None:
     opened = open_weights(speaking.dir)
     banded = replace(opened, config=replace(opened.config, attention=("dense", "banded:4")))
-    monkeypatch.setattr("pipeline.export.open_weights", lambda where: banded)
+    monkeypatch.setattr("pipeline.inference.export.open_weights", lambda where: banded)
     with pytest.raises(UsageError, match=r"layer 1 has banded attention \(4 tokens\)"):
         export(speaking.dir, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import trustme
 from aiohttp import web as http
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.urls import canonical
+from dataprep.corpus.urls import canonical
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

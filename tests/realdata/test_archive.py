@@ -10,9 +10,9 @@ import pytest
 from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
+from dataprep.corpus.urls import canonical
 from dataprep.crawl.archive import admitted, capture
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
-from dataprep.urls import canonical
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 
 SAMPLE = 150
 """Pages that are asked for; pywb answers some fifty a second."""

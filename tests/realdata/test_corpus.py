@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dataprep.builds.text_shards import read_documents
+from dataprep.shards.text_shards import read_documents
 
 
 def outbound(*arguments: object) -> dict[str, Any]:

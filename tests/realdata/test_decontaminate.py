@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep import evalsets, grams, ingest
-from dataprep.builds import text_shards
-from dataprep.overlap import overlap
-from dataprep.recipe import Decontaminate
+from dataprep import ingest
+from dataprep.audit.overlap import overlap
+from dataprep.corpus import evalsets
+from dataprep.corpus.recipe import Decontaminate
+from dataprep.shards import text_shards
+from dataprep.text import ngrams
 
 CHARACTERS = 6000
 PLANTED = 3
@@ -34,7 +36,7 @@ def examples(data: Path) -> dict[str, list[tuple[int, str]]]:
     found = {}
     for name, path in evalsets.files(data / "evals").items():
         longest = [(each.line, max(each.texts, key=len)) for each in evalsets.examples(path)]
-        long = [each for each in longest if len(grams.words([each[1]]).hashes) >= 13]
+        long = [each for each in longest if len(ngrams.words([each[1]]).hashes) >= 13]
         found[name] = [long[at] for at in np.linspace(0, len(long) - 1, PLANTED, dtype=int)] if long else []
     assert sum(map(len, found.values())) >= 30
     return found
@@ -76,9 +78,9 @@ def test_every_planted_example_is_found_and_cut_and_nothing_else(
         if before[name].n == 13:
             assert line not in [each.line for each in after[name].dirty]
     whole = {url: text for _, url, text in pages}
-    table = grams.Grams.of(grams.words(list(planted.values())), 13)
-    assert len(table.find(grams.words(list(whole.values())))[0]) >= len(table)
-    assert len(table.find(grams.words([each["text"] for each in left[1]]))[0]) == 0
+    table = ngrams.Grams.of(ngrams.words(list(planted.values())), 13)
+    assert len(table.find(ngrams.words(list(whole.values())))[0]) >= len(table)
+    assert len(table.find(ngrams.words([each["text"] for each in left[1]]))[0]) == 0
     for sample in left[1]:
         assert sample["text"] == whole[sample["url"]][slice(*sample.get("piece", [None]))]
     untouched = {each["url"] for each in left[1] if "piece" not in each}

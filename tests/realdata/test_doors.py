@@ -16,8 +16,8 @@ from pywb_server import index_warcs
 from range_server import serving
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.corpus import Corpus
-from dataprep.store import read_table
+from dataprep.corpus.directory import Corpus
+from dataprep.store.files import read_table
 
 PAGES = 60
 NOVELS = ("Barclay_Postern_1911", "Bennet_Helen_1910", "Stevenson_Treasure_1883")

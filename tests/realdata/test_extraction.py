@@ -11,12 +11,12 @@ from random import Random
 import pytest
 import trafilatura
 
-from dataprep.documents.encoding import decoded
-from dataprep.documents.page import Unreadable, read_page
-from dataprep.documents.page_text import extracted
-from dataprep.http_response import parse
-from dataprep.recipe import Extraction
-from dataprep.warc_reader import Gap, WarcRecord, read_warc
+from dataprep.corpus.recipe import Extraction
+from dataprep.extract.encoding import decoded
+from dataprep.extract.page import Unreadable, read_page
+from dataprep.extract.page_text import extracted
+from dataprep.warc.http_response import parse
+from dataprep.warc.reader import Gap, WarcRecord, read_warc
 
 
 @pytest.fixture(scope="module")

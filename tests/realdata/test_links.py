@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.ingest import close
 from dataprep.links import stage as links
 from dataprep.links.index import LinkIndex
-from dataprep.recipe import Collect, Links, Recipe
-from dataprep.store import load_record, read_table
+from dataprep.store.files import read_table
+from dataprep.store.records import load_record
 
 MONTHS = ("RS_web_2014a.zst", "RS_web_2014b.zst")
 

@@ -11,12 +11,13 @@ import pytest
 import trafilatura
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.builds import select
-from dataprep.documents import language, score
-from dataprep.quality import model
-from dataprep.quality.samples import gather
-from dataprep.quality.training import train
-from dataprep.recipe import C4, FineWeb, Gopher, Select
+from dataprep.corpus.recipe import C4, FineWeb, Gopher, Select
+from dataprep.score import stage as score
+from dataprep.score.quality import model
+from dataprep.score.quality.training import train
+from dataprep.selection import thresholds
+from dataprep.text import language
+from dataprep.train_quality import gather
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,6 @@ def test_the_papers_rules_drop_some_real_pages_and_say_by_which_number(pages: li
     rows = [{"doc_id": b"0" * 16, **score.measure(text)} for text, _ in pages]
     table = pa.Table.from_pylist(rows, schema=score.SCHEMA)
     for rules in (Select(gopher=Gopher()), Select(c4=C4()), Select(fineweb=FineWeb())):
-        verdicts, numbers = select.judge(table, rules)
+        verdicts, numbers = thresholds.judge(table, rules)
         assert 0.05 < sum(verdict != "kept" for verdict in verdicts) / len(verdicts) < 0.9
         assert all((verdict == "kept") == (n is None) for verdict, n in zip(verdicts, numbers, strict=True))

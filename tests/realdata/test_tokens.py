@@ -10,8 +10,8 @@ from packed_corpus import run, stream
 from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.tokens import tokenizer
-from dataprep.tokens.pack import Layout
+from dataprep.pack.pack import Layout
+from dataprep.tokenizer import tokenizer
 
 
 @pytest.fixture(scope="module")

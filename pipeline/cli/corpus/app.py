@@ -13,8 +13,8 @@ import typer
 from pipeline.cli.app import app
 
 if TYPE_CHECKING:
-    from dataprep.corpus import Corpus
-    from dataprep.funnel import StageCount
+    from dataprep.audit.funnel import StageCount
+    from dataprep.corpus.directory import Corpus
 
 corpus = typer.Typer(name="corpus", help="Build a corpus, increment by increment.", no_args_is_help=True)
 app.add_typer(corpus)
@@ -27,11 +27,11 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 @contextmanager
 def reading(directory: Path) -> Iterator[Corpus]:
     """Open a corpus to read it, while nothing is removed from it."""
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus.directory import Corpus
+    from dataprep.store import locks
 
     opened = Corpus.open(directory)
-    with lock.reading(directory):
+    with locks.reading(directory):
         yield opened
 
 

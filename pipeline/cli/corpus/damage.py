@@ -9,12 +9,12 @@ from rich.markup import escape
 from pipeline.cli.app import console
 
 if TYPE_CHECKING:
-    from dataprep.corpus import Increment
+    from dataprep.corpus.directory import Increment
 
 
 def damages_of(increment: Increment) -> list[dict[str, Any]]:
     """What was wrong with the dumps of an increment, or with the files that it was imported from."""
-    from dataprep.corpus import FACTS
+    from dataprep.corpus.directory import FACTS
 
     dumps = [
         damage

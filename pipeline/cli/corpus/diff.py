@@ -10,8 +10,8 @@ from pipeline.cli.app import Json, emit
 from pipeline.cli.corpus.app import Directory, corpus, reading
 
 if TYPE_CHECKING:
-    from dataprep.corpus import Build, Corpus
-    from dataprep.funnel import StageCount
+    from dataprep.audit.funnel import StageCount
+    from dataprep.corpus.directory import Build, Corpus
 
 
 @corpus.command()
@@ -25,8 +25,8 @@ def diff(
     json: Json = False,
 ) -> None:
     """Tell two builds apart: which documents have another verdict, and both funnels."""
-    from dataprep.builds.diff import compare
-    from dataprep.funnel import decisions
+    from dataprep.audit.diff import compare
+    from dataprep.audit.funnel import decisions
 
     with reading(directory) as opened:
         builds = [_build(opened, name) for name in (first, second)]
@@ -61,8 +61,8 @@ def diff(
 
 
 def _build(corpus: Corpus, name: str) -> Build:
-    from dataprep.builds.excluded import build_of
     from dataprep.errors import DataError
+    from dataprep.selection.exclude import build_of
 
     if name != "recipe":
         return corpus.find_build(name)

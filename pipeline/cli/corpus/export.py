@@ -26,11 +26,11 @@ def export(
     json: Json = False,
 ) -> None:
     """Write the kept documents of a build as Parquet or JSON lines; run again to go on where it stopped."""
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus.directory import Corpus
     from dataprep.errors import DataError
-    from dataprep.export import SCHEMA, Shape
-    from dataprep.export import export as write
+    from dataprep.shards.export import SCHEMA, Shape
+    from dataprep.shards.export import export as write
+    from dataprep.store import locks
     from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
@@ -44,7 +44,7 @@ def export(
         shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
     except DataError as error:
         raise UsageError(f"--{error}") from None
-    with lock.reading(directory):
+    with locks.reading(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
     masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())
     text = f"{output}: {manifest['documents']:,} documents in {len(manifest['files']):,} files"

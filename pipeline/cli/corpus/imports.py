@@ -41,13 +41,14 @@ def import_(
     json: Json = False,
 ) -> None:
     """Import files of pages or texts as an increment; run again to go on where it stopped."""
-    from dataprep import ingest, lock
-    from dataprep.corpus import Corpus
+    from dataprep import ingest
+    from dataprep.audit.funnel import funnel
+    from dataprep.corpus.directory import Corpus
     from dataprep.crawl.settings import CrawlSettings
-    from dataprep.doors.ranges import Archive
-    from dataprep.doors.rows import Fields
-    from dataprep.doors.stage import KINDS
-    from dataprep.funnel import funnel
+    from dataprep.imports.byte_ranges import Archive
+    from dataprep.imports.rows import Fields
+    from dataprep.imports.stage import KINDS
+    from dataprep.store import locks
     from pipeline.errors import UsageError
 
     if kind not in KINDS:
@@ -65,7 +66,7 @@ def import_(
         polite = CrawlSettings(contact=contact, site_concurrency=concurrency, delay_s=delay, retries=2)
         archive = Archive(base, polite)
         name = name or next((each.name for each in opened.increments() if not each.closed), None)
-    with lock.shared(directory):
+    with locks.shared(directory):
         increment = ingest.bring(
             opened,
             name or files[0].resolve().name.split(".")[0],

@@ -24,10 +24,10 @@ def init(
     json: Json = False,
 ) -> None:
     """Make an empty corpus with a recipe."""
-    from dataprep.corpus import Corpus
-    from dataprep.quality.model import embed
-    from dataprep.recipe import load_recipe, select_hash
-    from pipeline.configs import find
+    from dataprep.corpus.directory import Corpus
+    from dataprep.corpus.recipe import load_recipe, select_hash
+    from dataprep.score.quality.model import embed
+    from pipeline.config.named import find
     from pipeline.errors import UsageError
 
     refuse_strangers(directory, "a corpus", ("recipe.yaml", "quality-*.safetensors"))
@@ -101,14 +101,15 @@ def add(
     """Ingest dumps as an increment; run again to go on where it stopped."""
     from pydantic import ValidationError
 
-    from dataprep import ingest, lock
-    from dataprep.corpus import Corpus
+    from dataprep import ingest
+    from dataprep.audit.funnel import funnel
+    from dataprep.corpus.directory import Corpus
     from dataprep.crawl.connect import parse_route, tls_context
     from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
     from dataprep.errors import DataError
-    from dataprep.funnel import funnel
-    from pipeline.crawl_view import watching
+    from dataprep.store import locks
     from pipeline.errors import UsageError
+    from pipeline.monitor.crawl_view import watching
 
     if archive_first and not archive:
         raise UsageError("--archive-first: which archive? give --archive URL, too")
@@ -150,7 +151,7 @@ def add(
     except ValidationError as error:
         wrong = "; ".join(f"{item['loc'][0]} {item['input']!r}: {item['msg']}" for item in error.errors())
         raise UsageError(f"the crawl cannot work like this: {wrong}") from None
-    with lock.shared(directory):
+    with locks.shared(directory):
         increment = ingest.add(
             opened,
             name or dumps[0].name.removeprefix("RS_").removeprefix("v2_").split(".")[0],

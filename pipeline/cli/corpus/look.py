@@ -20,9 +20,9 @@ SHOWN = 10
 @corpus.command()
 def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
-    from dataprep.corpus import FACTS
-    from dataprep.funnel import funnel
-    from dataprep.progress import next_step, sizes
+    from dataprep.audit.funnel import funnel
+    from dataprep.audit.status import next_step, sizes
+    from dataprep.corpus.directory import FACTS
 
     with reading(directory) as opened:
         increments = [
@@ -62,8 +62,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check every hash and that all counts add up, also between stages; exits 1 when something is wrong."""
-    from dataprep.tokens import verify as packed
-    from dataprep.verify import files, problems, unknown
+    from dataprep.audit.verify import files, problems, unknown
+    from dataprep.pack import verify as packed
 
     with reading(directory) as opened:
         number = files(opened) + sum(packed.files(each) for each in tokens or [])
@@ -91,8 +91,8 @@ def report(
     json: Json = False,
 ) -> None:
     """Draw the corpus on one self-contained HTML page."""
-    from dataprep.store import replace
-    from pipeline.report import gather, render
+    from dataprep.store.files import replace
+    from pipeline.monitor.report import gather, render
 
     page = output or directory / "report.html"
     with reading(directory):
@@ -121,7 +121,7 @@ def trace(
     json: Json = False,
 ) -> None:
     """Follow a document or a token back to its WARC record, URL and submissions, or one of these forth."""
-    from dataprep import trace as follow
+    from dataprep.audit import trace as follow
     from pipeline.errors import UsageError
 
     if (what is None) == (position is None):

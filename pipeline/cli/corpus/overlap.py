@@ -13,7 +13,7 @@ from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, reading
 
 if TYPE_CHECKING:
-    from dataprep.overlap import SetOverlap
+    from dataprep.audit.overlap import SetOverlap
 
 
 @corpus.command()
@@ -32,8 +32,8 @@ def overlap(
     json: Json = False,
 ) -> None:
     """Count the examples of evaluation sets that share an N-gram with a kept document."""
-    from dataprep.overlap import overlap as report
-    from dataprep.store import replace
+    from dataprep.audit.overlap import overlap as report
+    from dataprep.store.files import replace
 
     with reading(directory) as opened:
         build = opened.current_build()

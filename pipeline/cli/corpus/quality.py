@@ -29,9 +29,9 @@ def train_quality(
     Of a good corpus it takes what the current build keeps, of a bad one every document. The model goes into a
     corpus with `corpus init --quality`.
     """
-    from dataprep.quality import model
-    from dataprep.quality.samples import gather
-    from dataprep.quality.training import EPOCHS, train
+    from dataprep.score.quality import model
+    from dataprep.score.quality.training import EPOCHS, train
+    from dataprep.train_quality import gather
 
     with progress("read", None, "texts") as tick:
         liked, raw = gather(good, True, samples, tick), gather(bad, False, samples, tick)

@@ -11,8 +11,8 @@ from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus
 
 if TYPE_CHECKING:
-    from dataprep.corpus import Corpus
-    from dataprep.store import Record
+    from dataprep.corpus.directory import Corpus
+    from dataprep.store.records import Record
 
 
 @corpus.command()
@@ -22,11 +22,11 @@ def drop(
     json: Json = False,
 ) -> None:
     """Remove an unfinished increment, so that it can begin anew."""
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus.directory import Corpus
+    from dataprep.store import locks
 
     opened = Corpus.open(directory)
-    with lock.alone(directory):
+    with locks.alone(directory):
         path = opened.drop(name)
     emit({"dropped": path.name}, json, f"{path}: dropped")
 
@@ -39,15 +39,15 @@ def gc(
     json: Json = False,
 ) -> None:
     """Remove what no record names: leftovers of killed commands and, on request, old builds."""
-    from dataprep import gc as garbage
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus import gc as garbage
+    from dataprep.corpus.directory import Corpus
+    from dataprep.store import locks
     from pipeline.errors import UsageError
 
     if builds not in ("all", "current"):
         raise UsageError(f"--builds {builds}: all or current")
     opened = Corpus.open(directory)
-    with lock.alone(directory):
+    with locks.alone(directory):
         found = garbage.find(opened, builds == "current")
         if not dry_run:
             garbage.remove(found)
@@ -76,18 +76,18 @@ def forget(
     Killed, it is finished by the same command, or by one without anything to forget; until then all other
     commands refuse the corpus. Exports, tokenizers and models that were made of it lie outside.
     """
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus.directory import Corpus
+    from dataprep.corpus.tombstones import unfinished
     from dataprep.forget import run
     from dataprep.forget import scope as asked
-    from dataprep.tokens import forget as packed
-    from dataprep.tombstones import unfinished
+    from dataprep.pack import forget as packed
+    from dataprep.store import locks
     from pipeline.errors import UsageError
 
     if sum(each is not None for each in (url, site, submission)) > 1:
         raise UsageError("one of --url, --site and --submission at a time")
     opened = Corpus.open(directory, forgetting=True)
-    with lock.alone(directory):
+    with locks.alone(directory):
         if not (url or site or submission or tokens) and unfinished(directory) is None:
             raise UsageError("what? give --url, --site or --submission; nothing is left of an earlier call")
         records = [_carried_out(opened)]
@@ -100,7 +100,7 @@ def forget(
         records.append(_carried_out(opened))
         erased = {}
         for each in tokens or []:
-            with lock.alone(each):
+            with locks.alone(each):
                 erased[str(each)] = packed.forget(opened, each)
     done = [record for record in records if record]
     documents = sum(record.passed for record in done)
@@ -120,9 +120,9 @@ def forget(
 
 
 def _carried_out(opened: Corpus) -> Record | None:
+    from dataprep.corpus.all_records import record_paths
+    from dataprep.corpus.tombstones import unfinished
     from dataprep.forget import run
-    from dataprep.ledger import record_paths
-    from dataprep.tombstones import unfinished
 
     if unfinished(opened.root) is None:
         return None

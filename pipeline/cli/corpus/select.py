@@ -20,11 +20,12 @@ def select(
     json: Json = False,
 ) -> None:
     """Make another build from the same facts; no page is extracted again."""
-    from dataprep import ingest, lock
-    from dataprep.corpus import Corpus
+    from dataprep import ingest
+    from dataprep.audit.funnel import funnel
+    from dataprep.corpus.directory import Corpus
+    from dataprep.corpus.recipe import overridden
     from dataprep.errors import DataError
-    from dataprep.funnel import funnel
-    from dataprep.recipe import overridden
+    from dataprep.store import locks
     from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
@@ -33,7 +34,7 @@ def select(
     except DataError as error:  # the words of the command are wrong, and nothing was begun
         raise UsageError(str(error)) from None
     recipe = opened.recipe.model_copy(update={"select": chosen})
-    with lock.shared(directory):
+    with locks.shared(directory):
         build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
     counts = funnel(directory)
     result = {"build": build.name, "funnel": [vars(count) for count in counts]}
@@ -43,12 +44,12 @@ def select(
 @corpus.command()
 def score(directory: Directory, workers: Workers = CORES, json: Json = False) -> None:
     """Measure documents anew that another version of outbound scored; removes the builds that judged them."""
-    from dataprep import lock
-    from dataprep.corpus import Corpus
+    from dataprep.corpus.directory import Corpus
     from dataprep.rescore import rescore
+    from dataprep.store import locks
 
     opened = Corpus.open(directory)
-    with lock.alone(directory):
+    with locks.alone(directory):
         measured = [increment.path.name for increment in rescore(opened, workers, progress)]
     told = f"measured anew: {', '.join(measured)}; now run `outbound corpus select {directory}`"
     emit({"measured": measured}, json, told if measured else "all scores are of this version")

@@ -18,15 +18,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
-from dataprep import evalsets, ingest
-from dataprep.builds import decontaminate, text_shards
-from dataprep.corpus import Corpus
+from dataprep import ingest
+from dataprep.audit.funnel import funnel
+from dataprep.audit.trace import trace
+from dataprep.audit.verify import problems
+from dataprep.corpus import evalsets
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Decontaminate, NearDuplicates, load_recipe, overridden, select_hash
+from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import DataError
-from dataprep.funnel import funnel
-from dataprep.recipe import Decontaminate, NearDuplicates, load_recipe, overridden, select_hash
-from dataprep.store import read_table
-from dataprep.trace import trace
-from dataprep.verify import problems
+from dataprep.shards import text_shards
+from dataprep.store.files import read_table
 
 EXAMPLE = "When the seven old clocks of Miller's tower strike twice, who (if anybody) winds them again?"
 QUESTION = json.dumps({"question": EXAMPLE, "label": 3})

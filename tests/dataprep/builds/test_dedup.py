@@ -17,29 +17,30 @@ from hypothesis import strategies as st
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import compare, copied, join, order, shingled
-from dataprep.builds.bands import Buckets, Scheme, load
-from dataprep.builds.work import ENTRY
-from dataprep.corpus import Corpus
-from dataprep.documents import minhash
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import NearDuplicates
 from dataprep.errors import DataError
-from dataprep.recipe import NearDuplicates
+from dataprep.selection import candidates, corpus_order, exact_duplicates, near_duplicates, shingles
+from dataprep.selection.bands import Buckets, Scheme, load
+from dataprep.selection.workspace import ENTRY
+from dataprep.text import minhash
 
 REPOSITORY = Path(__file__).parents[3]
 KILLED_AND_BEGUN_AGAIN = """
 import os, signal, sys
 from pathlib import Path
 from ready_corpus import no_progress
-from dataprep import ingest, store
-from dataprep.corpus import Corpus
+from dataprep import ingest
+from dataprep.corpus.directory import Corpus
+from dataprep.store import records
 
-write_once = store.write_once
+write_once = records.write_once
 
 def write_once_and_die(path, content):
     write_once(path, content)
     os.kill(os.getpid(), signal.SIGKILL)
 
-store.write_once = write_once_and_die  # a record has just been committed
+records.write_once = write_once_and_die  # a record has just been committed
 kills = 0
 while not (child := os.fork()) or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
     if not child:
@@ -112,14 +113,14 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
     plain = verdicts_of("plain", 1)
     assert verdicts_of("pool", 2) == plain
     for module, name, size in [
-        (join, "KEYS_PER_TASK", 600),
-        (compare, "RANGE", 32),
-        (compare, "PAIRS", 20),
-        (compare, "SHINGLES", 2000),
-        (copied, "RANGE", 8),
-        (shingled, "TEXTS", 8),
-        (order, "RANGE", 8),
-        (order, "SAMPLE", 2),
+        (candidates, "KEYS_PER_TASK", 600),
+        (near_duplicates, "RANGE", 32),
+        (near_duplicates, "PAIRS", 20),
+        (near_duplicates, "SHINGLES", 2000),
+        (exact_duplicates, "RANGE", 8),
+        (shingles, "TEXTS", 8),
+        (corpus_order, "RANGE", 8),
+        (corpus_order, "SAMPLE", 2),
     ]:
         monkeypatch.setattr(module, name, size)
     assert verdicts_of("small", 1) == plain
@@ -138,7 +139,7 @@ def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
         return [(corpus.root / r.outputs[0].path).read_bytes() for r in build.records("verdicts")]
 
     plain = verdicts_of("plain")
-    monkeypatch.setattr(join, "KEYS_PER_TASK", 24)
+    monkeypatch.setattr(candidates, "KEYS_PER_TASK", 24)
     assert verdicts_of("cut") == plain
     sizes = [len(load(path, Scheme(minhash.VERSION, 20, 7)).keys) for path in tmp_path.glob("cut/**/*.bands")]
     assert max(sizes) <= 36
@@ -216,7 +217,7 @@ def test_a_bucket_gives_its_64_earliest_of_all_increments() -> None:
     def bucket(documents: int) -> Buckets:
         return Buckets(np.zeros(documents, np.uint64), np.arange(documents, dtype=np.uint32))
 
-    lists, queries = join.candidates([[bucket(50)]], bucket(1000))
+    lists, queries = candidates.candidates([[bucket(50)]], bucket(1000))
     assert lists.tolist() == [*range(50), *(1 << 32 | row for row in range(14))]
     assert queries["count"].tolist() == [*range(50, 64), *[64] * 986]
 
@@ -226,7 +227,9 @@ def test_a_source_of_many_files_is_met_as_one_file_would_be() -> None:
     whole = Buckets(keys, np.arange(400, dtype=np.uint32))
     files = [whole.within(low, low + 20) for low in range(0, 120, 20)]  # the last is empty
     own = Buckets(np.arange(0, 120, 3, dtype=np.uint64), np.arange(40, dtype=np.uint32))
-    for one, other in zip(join.candidates([[whole]], own), join.candidates([files], own), strict=True):
+    for one, other in zip(
+        candidates.candidates([[whole]], own), candidates.candidates([files], own), strict=True
+    ):
         assert one.tolist() == other.tolist()
 
 
@@ -234,12 +237,12 @@ def test_texts_whose_keys_collide_in_part_are_no_copies() -> None:
     catalogue = np.zeros(4, ENTRY)
     catalogue["text_key"] = [bytes([n] * 16) for n in (1, 2, 2, 1)]
     own = Buckets(np.zeros(4, np.uint64), np.arange(4, dtype=np.uint32))
-    lists, queries = join.candidates([], own)
-    found = join.copies(lists, queries, [catalogue])
+    lists, queries = candidates.candidates([], own)
+    found = candidates.copies(lists, queries, [catalogue])
     assert found.tolist() == [(2, 1), (3, 0)]
 
 
-@pytest.mark.parametrize(("threshold", "most"), [(0.8, 2), (0.99, join.EARLIEST)])
+@pytest.mark.parametrize(("threshold", "most"), [(0.8, 2), (0.99, candidates.EARLIEST)])
 def test_boilerplate_costs_a_bounded_number_of_comparisons_a_document(
     tmp_path: Path, threshold: float, most: int
 ) -> None:

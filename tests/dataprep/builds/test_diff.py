@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import evalsets, ingest
-from dataprep.builds.diff import NOT_JUDGED, compare
-from dataprep.builds.excluded import build_of
-from dataprep.corpus import Build, Corpus
+from dataprep import ingest
+from dataprep.audit.diff import NOT_JUDGED, compare
+from dataprep.audit.funnel import decisions
+from dataprep.corpus import evalsets
+from dataprep.corpus.directory import Build, Corpus
+from dataprep.corpus.recipe import Decontaminate, overridden
 from dataprep.errors import DataError
-from dataprep.funnel import decisions
-from dataprep.recipe import Decontaminate, overridden
+from dataprep.selection.exclude import build_of
 
 SHORT = "only five words of text"
 MIDDLE = "it takes some more of them to be kept by one of both"

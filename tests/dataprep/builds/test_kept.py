@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dataprep.builds import kept
 from dataprep.errors import DataError
+from dataprep.selection import kept
 
 
 @pytest.mark.parametrize("rows", [[], [0], [999], [0, 1, 2], [3, 250, 255, 256, 300, 511, 512, 998]])
@@ -38,7 +38,7 @@ def test_memory_is_a_batch_not_a_partition(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts}), path, compression="zstd", row_group_size=16384)
     program = (
         "import resource, sys; from pathlib import Path\n"
-        "import numpy as np; from dataprep.builds import kept\n"
+        "import numpy as np; from dataprep.selection import kept\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         "read = sum(batch['text'].nbytes for batch in "

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataprep.builds import select
-from dataprep.documents import score
-from dataprep.recipe import Select, overridden
+from dataprep.corpus.recipe import Select, overridden
+from dataprep.score import stage as score
+from dataprep.selection import thresholds
 
 PROSE = (
     "The keeper of the light came down to the shore with a lamp that he had lit at dusk. Nobody was there. "
@@ -22,13 +22,13 @@ WORDS = " ".join(f"word{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(200
 
 def judged(text: str, **rules: Any) -> tuple[str, float | None]:
     table = pa.Table.from_pylist([{"doc_id": b"0" * 16, **score.measure(text)}], schema=score.SCHEMA)
-    (verdict,), (number,) = select.judge(table, Select.model_validate(rules))
+    (verdict,), (number,) = thresholds.judge(table, Select.model_validate(rules))
     return verdict, number
 
 
 def only(section: str, rule: str) -> dict[str, Any]:
     """A selection by one rule of a section, at the paper's number."""
-    kind = select.SECTIONS[section]
+    kind = thresholds.SECTIONS[section]
     return {
         section: {
             name: None for name in kind.model_fields if name.startswith(("min", "max")) and name != rule
@@ -36,7 +36,7 @@ def only(section: str, rule: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("section", select.SECTIONS)
+@pytest.mark.parametrize("section", thresholds.SECTIONS)
 def test_plain_prose_passes_every_rule(section: str) -> None:
     assert judged(PROSE, **{section: {}}) == ("kept", None)
 

@@ -14,10 +14,10 @@ import pytest
 from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds import text_shards
-from dataprep.corpus import Corpus
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.verify import problems
+from dataprep.shards import text_shards
 
 
 def page(number: int, characters: int = 1000) -> Page:

@@ -10,16 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from ready_corpus import add_pages, make_corpus, no_progress
 
-from dataprep import ingest, lock
-from dataprep.builds import text_shards
-from dataprep.builds.excluded import build_of
-from dataprep.builds.text_shards import read_documents
-from dataprep.corpus import Corpus
-from dataprep.documents import minhash
+from dataprep import ingest
+from dataprep.audit.funnel import funnel, top_sites
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import NearDuplicates
 from dataprep.errors import DataError
-from dataprep.funnel import funnel, top_sites
-from dataprep.recipe import NearDuplicates
-from dataprep.verify import problems
+from dataprep.selection.exclude import build_of
+from dataprep.shards import text_shards
+from dataprep.shards.text_shards import read_documents
+from dataprep.store import locks
+from dataprep.text import minhash
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ade", "ile", "ose", "une", "art", "ing", "orn")]
 
@@ -149,7 +150,7 @@ def test_two_commands_never_extend_one_build_at_once(tmp_path: Path) -> None:
     add_pages(corpus, "one", [(1, "a", variant(1, 0))])
     build = build_of(corpus)
     build.path.mkdir(parents=True)
-    with lock.alone(build.path), pytest.raises(DataError, match="another command is at work here"):
+    with locks.alone(build.path), pytest.raises(DataError, match="another command is at work here"):
         ingest.extend(corpus, 1, no_progress)
     ingest.extend(corpus, 1, no_progress)
     assert not list(problems(corpus, lambda n: None))

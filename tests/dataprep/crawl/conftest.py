@@ -15,8 +15,8 @@ import pytest
 import xxhash
 from aiohttp import web
 
-from dataprep.crawl.fetch import CrawlSettings, Fetch, Target, fetch_part
-from dataprep.urls import site_of
+from dataprep.corpus.urls import site_of
+from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

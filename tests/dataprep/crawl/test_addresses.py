@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataprep.crawl.addresses import Guard, is_loopback_host
+from dataprep.ip_addresses import Guard, is_loopback_host
 
 PUBLIC = ["93.184.216.34", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1"]
 LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "64:ff9b::127.0.0.1"]

@@ -14,11 +14,11 @@ from pywb_server import replaying, write_warc
 from ready_corpus import make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds.text_shards import read_documents
-from dataprep.corpus import Corpus, Increment
-from dataprep.crawl.stage import outcomes
-from dataprep.store import read_table
-from dataprep.verify import problems
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.crawl.rounds import outcomes
+from dataprep.shards.text_shards import read_documents
+from dataprep.store.files import read_table
 
 HTML = {"Content-Type": "text/html"}
 POSTED = 1_375_315_200  # 2013-08-01

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from command import result
 
-from dataprep.corpus import Corpus
-from dataprep.crawl.stage import outcomes
-from dataprep.recipe import Collect, Recipe, Select
-from dataprep.verify import problems
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Recipe, Select
+from dataprep.crawl.rounds import outcomes
 
 REPOSITORY = Path(__file__).parents[3]
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]

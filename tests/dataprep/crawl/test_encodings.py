@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.crawl.encodings import PIECE_BYTES, BadEncoding, decoder
+from dataprep.warc.content_encoding import PIECE_BYTES, BadEncoding, decoder
 
 RAW = zlib.compressobj(wbits=-15)
 TEXT = b"the same words again and again, " * 5000

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from dataprep.crawl.fetch import Fetch, Target, fetch_part
 from dataprep.crawl.outcomes import OUTCOMES
+from dataprep.crawl.partition import Fetch, Target, fetch_part
 from dataprep.errors import DataError
 
 HTML = {"Content-Type": "text/html"}

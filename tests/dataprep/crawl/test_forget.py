@@ -13,13 +13,13 @@ from command import result, run
 from everything import contents
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.corpus import Corpus
+from dataprep.audit.verify import problems, unknown
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
+from dataprep.corpus.tombstones import Forgotten
 from dataprep.forget.run import begin
 from dataprep.forget.scope import of_site
-from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
-from dataprep.tombstones import Forgotten
-from dataprep.verify import problems, unknown
-from dataprep.warc_reader import record_in
+from dataprep.warc.reader import record_in
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()

@@ -16,9 +16,9 @@ import pytest
 from command import Ended, result, run
 from everything import contents
 
-from dataprep.corpus import Corpus
-from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
-from dataprep.store import read_table
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
+from dataprep.store.files import read_table
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()

@@ -23,7 +23,7 @@ CHILD = """
 import json, sys, time
 from pathlib import Path
 import xxhash
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 
 job = json.load(sys.stdin)
 settings = CrawlSettings.model_validate(job["settings"])

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from command import heed_ctrl_c, run
 
-from dataprep.corpus import Corpus
-from dataprep.recipe import Recipe
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Recipe
 
 PAGES = 12
 

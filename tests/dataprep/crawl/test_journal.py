@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dataprep.crawl.fetch import Fetch, fetch_part
 from dataprep.crawl.journal import Attempt, Superseded
+from dataprep.crawl.partition import Fetch, fetch_part
 
 
 @pytest.fixture

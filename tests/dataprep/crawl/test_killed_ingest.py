@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from dataprep.corpus import Corpus
-from dataprep.crawl.stage import outcomes
-from dataprep.recipe import Collect, NearDuplicates, Recipe, Select
-from dataprep.verify import problems
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
+from dataprep.crawl.rounds import outcomes
 
 REPOSITORY = Path(__file__).parents[3]
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dataprep.crawl.fetch import Fetch
 from dataprep.crawl.optout import Reservations, header_opt_out, matches, page_opt_out
+from dataprep.crawl.partition import Fetch
 
 PAGE = "<html><head><title>T</title>{}</head><body><p>Hello.</p></body></html>"
 

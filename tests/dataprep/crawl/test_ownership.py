@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[3]
 WORKER = """
 import json, sys
 from pathlib import Path
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 job = json.load(sys.stdin)
 targets = [Target(url, bytes.fromhex(key), site) for url, key, site in job["targets"]]
 settings = CrawlSettings.model_validate_json(job["settings"])

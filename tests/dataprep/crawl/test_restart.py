@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.crawl.fetch import Fetch, fetch_part
+from dataprep.crawl.partition import Fetch, fetch_part
 
 REPOSITORY = Path(__file__).parents[3]
 AT_ONCE = 4
@@ -27,7 +27,7 @@ VISIT_REQUESTS = 2
 CHILD = """
 import json, sys
 from pathlib import Path
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 job = json.load(sys.stdin)
 targets = [Target(url, bytes.fromhex(key), site) for url, key, site in job["targets"]]
 settings = CrawlSettings.model_validate_json(job["settings"])

@@ -13,14 +13,14 @@ from aiohttp import web
 from ready_corpus import make_corpus, no_progress
 
 from dataprep import ingest
-from dataprep.builds.text_shards import read_documents
-from dataprep.corpus import Corpus, Increment
+from dataprep.audit.funnel import funnel
+from dataprep.audit.trace import trace
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import retries
 from dataprep.errors import DataError
-from dataprep.funnel import funnel
-from dataprep.store import read_table
-from dataprep.trace import trace
-from dataprep.verify import problems
+from dataprep.shards.text_shards import read_documents
+from dataprep.store.files import read_table
 
 PROSE = "The {name} of the old town is quiet in winter, and the boats lie still under the snow. " * 8
 PAGE = "<html><head><title>T</title></head><body><article><p>{}</p></article></body></html>"

@@ -15,8 +15,8 @@ from aiohttp import web
 from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.crawl.fetch import Fetch
-from dataprep.documents.page import Page, read_page
+from dataprep.crawl.partition import Fetch
+from dataprep.extract.page import Page, read_page
 
 BODY = b"<html><body><p>" + b"The same bytes. " * 500 + b"</p></body></html>"
 IDENTICAL = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from warcio.archiveiterator import ArchiveIterator
 
-from dataprep.crawl.fetch import Fetch
+from dataprep.crawl.partition import Fetch
 
 PAGE = b"<html><body>" + bytes(range(256)) * 50 + b"</body></html>"
 

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from dataprep.crawl import watch as watching
-from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
-from dataprep.crawl.watch import View, Watch
+from dataprep.crawl import progress
+from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
+from dataprep.crawl.progress import View, Watch
 
 AsTargets = Callable[..., list[Target]]
 
 
 @pytest.fixture(autouse=True)
 def looks_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "LOOK_EVERY_S", 0.02)
 
 
 def test_a_view_shows_queue_outcomes_pace_and_the_slowest_site_while_the_crawl_runs(

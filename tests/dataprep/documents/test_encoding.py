@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprep.documents.encoding import decoded
+from dataprep.extract.encoding import decoded
 
 TEXTS = {
     "windows-1252": "Über die Wälder zog der Föhn – „schön“, dachte sie; größer wäre müßig.",

@@ -14,16 +14,18 @@ import xxhash
 from ready_corpus import no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
-from dataprep.crawl import stage as fetch
-from dataprep.crawl.members import deflated
-from dataprep.documents import extract, score
-from dataprep.doors.rows import Fields
-from dataprep.links import entering
-from dataprep.recipe import Collect, Extraction, Recipe
-from dataprep.store import Record, commit, publish_table, read_table, recommit
-from dataprep.trace import trace
-from dataprep.urls import canonical
+from dataprep.audit.trace import trace
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Collect, Extraction, Recipe
+from dataprep.corpus.urls import canonical
+from dataprep.crawl import rounds
+from dataprep.extract import stage as extract
+from dataprep.imports.rows import Fields
+from dataprep.links import entry
+from dataprep.score import stage as score
+from dataprep.store.files import publish_table, read_table
+from dataprep.store.records import Record, commit, recommit
+from dataprep.warc.gzip_members import deflated
 
 P = "<p>Page {0}: the harbour of the old town is quiet in winter, and the boats lie still. {0}</p>"
 SLOW = f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>x</p>"
@@ -73,8 +75,8 @@ def increment(tmp_path: Path) -> tuple[Corpus, Increment]:
     warc.write_bytes(content)
     lost = {**rows[0], "url_key": bytes(16), "outcome": "dns_error", "warc_file": "", "warc_length": 0}
     for name, schema, table in (
-        ("links", entering.SCHEMA, [{**row, "submissions": []} for row in rows]),
-        ("fetches", fetch.SCHEMA, [*rows, lost]),
+        ("links", entry.SCHEMA, [{**row, "submissions": []} for row in rows]),
+        ("fetches", rounds.SCHEMA, [*rows, lost]),
     ):
         output = publish_table(
             tmp_path, increment.path / name, "part-00000", pa.Table.from_pylist(table, schema=schema)
@@ -156,7 +158,7 @@ def test_partitions_are_in_warc_order_and_full(tmp_path: Path) -> None:
         ]
         last |= {row["url_key"]: row for row in rows if row["outcome"] == "ok"}
         part, directory = f"part-{number:05d}", increment.path / "fetches"
-        output = publish_table(tmp_path, directory, part, pa.Table.from_pylist(rows, schema=fetch.SCHEMA))
+        output = publish_table(tmp_path, directory, part, pa.Table.from_pylist(rows, schema=rounds.SCHEMA))
         commit(directory / f"{part}.json", Record("fetches", part, {}, [output], len(rows), len(rows)))
     plan = extract.plan(corpus, increment)
     parts = [extract._pages(corpus, increment, places) for places in plan]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataprep.documents import c4, fineweb, gopher
+from dataprep.text import c4, fineweb, gopher
 
 TEXTS = st.one_of(
     st.lists(st.sampled_from(["a", "bc", "the", "x.", "#", "-"]), max_size=60).map(" ".join),

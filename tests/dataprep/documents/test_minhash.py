@@ -11,7 +11,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataprep.documents import minhash
+from dataprep.text import minhash
 
 minhash.shingles("é")  # makes the table of letters, which is no example's time
 RANDOM = np.random.default_rng(7)

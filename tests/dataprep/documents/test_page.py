@@ -13,10 +13,10 @@ import pytest
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
-from dataprep.documents.page import Unreadable, read_page
-from dataprep.documents.page_text import extracted
+from dataprep.corpus.recipe import Extraction
 from dataprep.errors import DataError
-from dataprep.recipe import Extraction
+from dataprep.extract.page import Unreadable, read_page
+from dataprep.extract.page_text import extracted
 
 PROSE = "The harbour of the old town is quiet in winter, and the boats lie still under the snow. " * 8
 META = '<meta name="author" content="Ada Lovelace"><meta name="date" content="2011-05-06">'

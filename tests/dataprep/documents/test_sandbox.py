@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from dataprep.crawl.members import deflated
-from dataprep.documents.sandbox import Limits, Misbehaved, Sandbox, Sandboxes
+from dataprep.corpus.recipe import Extraction
 from dataprep.errors import DataError
-from dataprep.recipe import Extraction
+from dataprep.extract.sandbox import Limits, Misbehaved, Sandbox, Sandboxes
+from dataprep.warc.gzip_members import deflated
 
 LIMITS = Limits(cpu_s=0.3, memory_bytes=256 << 20)
 
@@ -83,8 +83,8 @@ def test_children_leave_with_their_parent(tmp_path: Path) -> None:
     code = """
 import sys
 from threading import Thread
-from dataprep.crawl.members import deflated
-from dataprep.documents.sandbox import *
+from dataprep.warc.gzip_members import deflated
+from dataprep.extract.sandbox import *
 idle, busy = Sandbox("sandboxed_calls:call"), Sandbox("sandboxed_calls:call")
 print(*[each.call(Limits(1, 1 << 30), "x")[1] for each in (idle, busy)], flush=True)
 busy.call(Limits(0.5, 1 << 30), "compute")
@@ -147,7 +147,7 @@ def test_hostile_pages_end_as_one_reason_each(tmp_path: Path, name: str) -> None
     member = deflated(fields + block + b"\r\n\r\n")
     (tmp_path / "a.warc.gz").write_bytes(member)
     extraction = Extraction(**settings)
-    sandbox = Sandbox("dataprep.documents.page_text:in_sandbox")
+    sandbox = Sandbox("dataprep.extract.page_text:in_sandbox")
     place = str(tmp_path / "a.warc.gz"), 0, len(member)
     limits = Limits(extraction.cpu_seconds, extraction.memory_mb << 20)
     try:

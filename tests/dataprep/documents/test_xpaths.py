@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml.etree import Element, SubElement, XPath
 
-from dataprep.documents.xpaths import REMEMBERED_CHARACTERS, quicker
+from dataprep.extract.xpaths import REMEMBERED_CHARACTERS, quicker
 
 EXPRESSIONS = [
     ".//*[re:test(@class, '^nav|menu')]",
@@ -52,7 +52,7 @@ def test_every_expression_of_trafilatura_that_asks_a_pattern_is_replaced_once() 
     code = """
 import sys
 import trafilatura
-from dataprep.documents.xpaths import hasten
+from dataprep.extract.xpaths import hasten
 from lxml.etree import XPath
 from trafilatura import xpaths
 

@@ -15,16 +15,16 @@ from ready_corpus import no_progress
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Collect, Recipe
+from dataprep.crawl.rounds import outcomes
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.stage import outcomes
-from dataprep.doors.ranges import Archive
-from dataprep.doors.rows import Fields
 from dataprep.errors import DataError
+from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
-from dataprep.recipe import Collect, Recipe
-from dataprep.store import read_table
-from dataprep.verify import problems
+from dataprep.store.files import read_table
 
 HTML = {"Content-Type": "text/html"}
 SEEN = int(datetime(2013, 8, 1, tzinfo=UTC).timestamp())

@@ -12,16 +12,16 @@ from pywb_server import write_warc
 from ready_corpus import no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
-from dataprep.doors.rows import Fields
+from dataprep.audit.funnel import funnel
+from dataprep.audit.trace import trace
+from dataprep.audit.verify import problems, unknown
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Recipe
 from dataprep.forget import run
-from dataprep.forget.filler import member
 from dataprep.forget.scope import of_site, of_url
-from dataprep.funnel import funnel
-from dataprep.recipe import Recipe
-from dataprep.trace import trace
-from dataprep.verify import problems, unknown
-from dataprep.warc_reader import WarcRecord, read_warc, record_in
+from dataprep.imports.rows import Fields
+from dataprep.warc.filler import member
+from dataprep.warc.reader import WarcRecord, read_warc, record_in
 
 
 def page(mark: str) -> bytes:

@@ -19,13 +19,13 @@ from range_server import serving
 from ready_corpus import no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Recipe
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.doors.ranges import Archive
-from dataprep.doors.rows import Fields
+from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
-from dataprep.recipe import Collect, Recipe
-from dataprep.verify import problems
 
 REPOSITORY = Path(__file__).parents[3]
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()

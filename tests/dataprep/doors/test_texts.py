@@ -19,13 +19,14 @@ from backports import zstd
 from ready_corpus import no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
-from dataprep.doors.rows import Fields
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Collect, Links, Recipe
+from dataprep.corpus.urls import canonical
 from dataprep.errors import DataError
-from dataprep.recipe import Collect, Links, Recipe
-from dataprep.store import Record, read_table
-from dataprep.urls import canonical
-from dataprep.verify import problems
+from dataprep.imports.rows import Fields
+from dataprep.store.files import read_table
+from dataprep.store.records import Record
 
 TEXTS = [
     f"Chapter {number}. " + f"It was a quiet evening by the harbour, number {number}. " * 9

@@ -16,15 +16,16 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from dataprep import ingest
-from dataprep.corpus import Corpus, Increment
-from dataprep.doors.rows import Fields
+from dataprep.audit.trace import trace
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Collect, Crawl, Links, Recipe
+from dataprep.corpus.urls import canonical
 from dataprep.errors import DataError
+from dataprep.imports.rows import Fields
 from dataprep.links.index import LinkIndex
-from dataprep.recipe import Collect, Crawl, Links, Recipe
-from dataprep.store import load_record, read_table
-from dataprep.trace import trace
-from dataprep.urls import canonical
-from dataprep.verify import problems
+from dataprep.store.files import read_table
+from dataprep.store.records import load_record
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 

@@ -18,13 +18,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataprep import ingest, spill
-from dataprep.corpus import Corpus
+from dataprep import ingest
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.errors import DataError
 from dataprep.links import stage as links
-from dataprep.recipe import Collect, Links, Recipe
-from dataprep.store import Record, read_table
-from dataprep.verify import problems
+from dataprep.store import external_sort
+from dataprep.store.files import read_table
+from dataprep.store.records import Record
 
 
 def post(
@@ -162,7 +164,7 @@ def test_neither_partitions_nor_runs_change_what_enters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(make(tmp_path / "whole"), "one", many(2000))
-    monkeypatch.setattr(spill, "RUN_BYTES", 20_000)
+    monkeypatch.setattr(external_sort, "RUN_BYTES", 20_000)
     monkeypatch.setattr("dataprep.links.candidates.BATCH", 50)
     corpus = make(tmp_path / "cut", partition_mb=0.05)
     cut = run(corpus, "one", many(2000))
@@ -192,7 +194,7 @@ def test_killed_at_any_moment_the_stage_is_run_again_to_the_same_bytes(tmp_path:
     chance = random.Random(1)
     script = (
         "import sys; from pathlib import Path\n"
-        "from dataprep import links; from dataprep.corpus import Corpus\n"
+        "from dataprep.links import stage as links; from dataprep.corpus.directory import Corpus\n"
         "corpus = Corpus.open(Path(sys.argv[1])); print('begun', flush=True)\n"
         "links.run(corpus, corpus.increment('one'), [Path(sys.argv[2])], lambda _: None)"
     )

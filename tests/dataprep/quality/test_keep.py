@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataprep.quality.keep import keeps, pareto
+from dataprep.selection.pareto import keeps, pareto
 
 IDS = [number.to_bytes(16, "little") for number in range(100_000)]
 

@@ -13,15 +13,15 @@ from ready_corpus import add_pages, make_corpus, no_progress
 from safetensors.numpy import save as serialised
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
-from dataprep.documents import score
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Quality, Recipe, Select
 from dataprep.errors import DataError
-from dataprep.quality import model
-from dataprep.quality.features import BUCKETS, features
-from dataprep.quality.samples import gather
-from dataprep.quality.training import Sample, Trained, sample, train
-from dataprep.recipe import Collect, Quality, Recipe, Select
-from dataprep.store import read_table
+from dataprep.score import stage as score
+from dataprep.score.quality import model
+from dataprep.score.quality.features import BUCKETS, features
+from dataprep.score.quality.training import Sample, Trained, sample, train
+from dataprep.store.files import read_table
+from dataprep.train_quality import gather
 
 
 def texts(theme: list[str], seed: int, count: int, words: int = 40) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packed_corpus import TEXTS
 
-from dataprep.tokens.train import train
+from dataprep.tokenizer.train import train
 
 
 @pytest.fixture(scope="session")

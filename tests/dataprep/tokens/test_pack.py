@@ -16,11 +16,13 @@ from packed_corpus import TEXTS, built, run, stream
 from ready_corpus import add_pages, no_progress
 
 from dataprep import ingest
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.store import full
-from dataprep.tokens import generation, gpt2_files, pack, runs, shards, tokenizer
-from dataprep.tokens.pack import Layout
+from dataprep.pack import pack, runs, shards
+from dataprep.pack.manifest import latest_generation, read_table
+from dataprep.pack.pack import Layout
+from dataprep.store.os_errors import full
+from dataprep.tokenizer import gpt2_files, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def packed(corpus: Corpus, bpe: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def manifest_of(tokens: Path) -> dict[str, Any]:
-    manifest = generation.latest_generation(tokens)
+    manifest = latest_generation(tokens)
     assert manifest
     return manifest
 
@@ -82,7 +84,7 @@ def test_document_starts_point_at_documents(packed: Path) -> None:
         ids = np.concatenate(
             [np.fromfile(packed / shard["path"], "<u2", n, offset=o) for o, n in shard["blocks"]]
         )
-        starts = generation.read_table(packed, shard)["start"]
+        starts = read_table(packed, shard)["start"]
         ends = np.flatnonzero(ids == manifest["tokenizer"]["eot"]) + 1
         inside = ends[ends < len(ids)]
         assert set(inside.tolist()) <= set(starts.tolist())

@@ -14,15 +14,17 @@ from packed_corpus import TEXTS, built, run, stream
 from ready_corpus import add_pages, no_progress
 
 from dataprep import ingest
+from dataprep.corpus.tombstones import Tombstone
 from dataprep.errors import DataError
 from dataprep.forget import run as forget_in_corpus
-from dataprep.store import read_table
-from dataprep.tokens import erase, generation, places, tokenizer
-from dataprep.tokens.forget import forget
-from dataprep.tokens.pack import Layout
-from dataprep.tokens.verify import problems
-from dataprep.tombstones import Tombstone
-from pipeline.tokens import TokenStream, load_generation, verify
+from dataprep.pack import erase, positions
+from dataprep.pack.forget import forget
+from dataprep.pack.manifest import dump, entropy, latest_generation, unnamed
+from dataprep.pack.pack import Layout
+from dataprep.pack.verify import problems
+from dataprep.store.files import read_table
+from dataprep.tokenizer import tokenizer
+from pipeline.data.token_stream import TokenStream, load_generation, verify
 
 LONG = Layout(block_tokens=150, shard_blocks=1, held_out=0.2)
 """Shards that are shorter than documents, so that some hold no beginning."""
@@ -41,7 +43,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, bpe: Path) -> Path:
 
 
 def ids_of(tokens: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    manifest = generation.latest_generation(tokens)
+    manifest = latest_generation(tokens)
     assert manifest
     return manifest, {split: stream(tokens, manifest, split) for split in manifest["splits"]}
 
@@ -53,12 +55,12 @@ def test_every_token_knows_its_document_and_every_document_its_tokens(packed: Pa
     for split, ids in streams.items():
         position = 0
         while position < len(ids):
-            span = places.document_at(packed, manifest, split, position)
+            span = positions.document_at(packed, manifest, split, position)
             assert span.start == position
             assert ids.index(loaded.eot, position) == span.end - 1
             for inside in (position + 1, (span.start + span.end) // 2, span.end - 1):
-                assert places.document_at(packed, manifest, split, inside) == span
-            assert places.places_of(packed, manifest, span.doc_id) == [span]
+                assert positions.document_at(packed, manifest, split, inside) == span
+            assert positions.places_of(packed, manifest, span.doc_id) == [span]
             found.append(loaded.decode(ids[span.start : span.end - 1]))
             position = span.end
     assert sorted(found) == sorted(TEXTS[:40])
@@ -68,9 +70,9 @@ def test_every_token_knows_its_document_and_every_document_its_tokens(packed: Pa
 def test_a_position_outside_the_stream_is_refused(packed: Path, position: int) -> None:
     manifest, _ = ids_of(packed)
     with pytest.raises(DataError, match=f"--position {position}: train in"):
-        places.document_at(packed, manifest, "train", position)
+        positions.document_at(packed, manifest, "train", position)
     with pytest.raises(DataError, match="--split test"):
-        places.document_at(packed, manifest, "test", 0)
+        positions.document_at(packed, manifest, "test", 0)
 
 
 @pytest.fixture
@@ -82,8 +84,10 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
     manifest, before = ids_of(copy)
     pins = {number: load_generation(copy, number).fingerprint for number in (1, 2)}
     eot = manifest["tokenizer"]["eot"]
-    spans = [places.document_at(copy, manifest, split, at) for split, at in (("train", 0), ("train", 4000))]
-    spans.append(places.document_at(copy, manifest, "val", len(before["val"]) - 1))
+    spans = [
+        positions.document_at(copy, manifest, split, at) for split, at in (("train", 0), ("train", 4000))
+    ]
+    spans.append(positions.document_at(copy, manifest, "val", len(before["val"]) - 1))
     doc_ids = {span.doc_id for span in spans}
     assert erase.erase(copy, doc_ids, {"0001": "new"}) == 3
 
@@ -95,7 +99,7 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
     assert sum(split["documents"] for split in after_manifest["splits"].values()) == 37
     for split, ids in after.items():
         counts = np.bincount(ids, minlength=400)
-        assert after_manifest["splits"][split]["unigram_entropy_nats"] == generation.entropy(counts)
+        assert after_manifest["splits"][split]["unigram_entropy_nats"] == entropy(counts)
     for number, fingerprint in pins.items():
         pinned = load_generation(copy, number)
         assert pinned.fingerprint == fingerprint
@@ -105,9 +109,9 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
                 verify(shard)
             assert TokenStream(pinned, split).slice(0, length).tolist() == after[split][:length]
     for doc_id in doc_ids:
-        assert places.places_of(copy, after_manifest, doc_id) == []
+        assert positions.places_of(copy, after_manifest, doc_id) == []
         assert not [path for path in copy.iterdir() if path.is_file() and doc_id in path.read_bytes()]
-    assert generation.unnamed(copy) == []
+    assert unnamed(copy) == []
     state = {path: path.read_bytes() for path in copy.iterdir() if path.is_file()}
     assert erase.erase(copy, doc_ids, {}) == 0
     assert {path: path.read_bytes() for path in copy.iterdir() if path.is_file()} == state
@@ -115,7 +119,7 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
 
 def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, tmp_path: Path) -> None:
     manifest, _ = ids_of(copy)
-    doc_ids = {places.document_at(copy, manifest, "train", at).doc_id for at in (0, 2000, 5000)}
+    doc_ids = {positions.document_at(copy, manifest, "train", at).doc_id for at in (0, 2000, 5000)}
     whole = shutil.copytree(copy, tmp_path / "whole")
     erase.erase(whole, doc_ids, {})
     expected = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
@@ -158,10 +162,10 @@ def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
     path = copy / manifest["splits"]["train"]["shards"][0]["documents_path"]
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(DataError, match=path.name):
-        places.document_at(copy, manifest, "train", 0)
-    (copy / "generation-2.json").write_bytes(generation.dump({"format": "outbound-tokens/1"}))
+        positions.document_at(copy, manifest, "train", 0)
+    (copy / "generation-2.json").write_bytes(dump({"format": "outbound-tokens/1"}))
     with pytest.raises(DataError, match="format 'outbound-tokens/1'"):
-        generation.latest_generation(copy)
+        latest_generation(copy)
 
 
 @pytest.mark.parametrize("build_is_gone", [False, True])

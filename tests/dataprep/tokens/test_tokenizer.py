@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from packed_corpus import TEXTS, built
 
 from dataprep.errors import DataError
-from dataprep.tokens import byte_level, gpt1, gpt2_files, tokenizer, train
+from dataprep.tokenizer import byte_level, gpt1, gpt2_files, tokenizer, train
 
 NASTY = [
     "",
@@ -139,7 +139,7 @@ def test_a_page_of_white_space_alone_has_the_ids_that_hf_gives(bpe: Path, after:
 
 
 def test_the_same_sample_trains_to_the_same_bytes(tmp_path: Path) -> None:
-    code = "import sys, json; from pathlib import Path; from dataprep.tokens.train import train\n"
+    code = "import sys, json; from pathlib import Path; from dataprep.tokenizer.train import train\n"
     code += "train(json.load(sys.stdin), 500, Path(sys.argv[1]))"
     for seed, threads in (("1", "1"), ("2", "3")):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads}

@@ -14,8 +14,8 @@ import whole_corpus
 from command import Ended, run
 
 from dataprep.errors import DataError
+from pipeline.data.token_stream import TokenStream, load_generation, verify
 from pipeline.errors import RunError
-from pipeline.tokens import TokenStream, load_generation, verify
 
 REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "correct")
 

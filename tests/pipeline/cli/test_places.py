@@ -15,7 +15,8 @@ import packed_corpus
 import pytest
 from command import Ended, result, run
 
-from dataprep.store import attempt_path, told
+from dataprep.store.files import attempt_path
+from dataprep.store.os_errors import told
 
 SMALL = ("model.n_ctx=16", "train.eval_sequences=4")
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 and shutil.which("unshare") else []

@@ -13,7 +13,7 @@ import pytest
 from command import run as outbound
 from ready_corpus import add_pages, make_corpus
 
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus
 from pipeline.cli import main
 
 

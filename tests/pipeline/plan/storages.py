@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import MicroBatch
 from pipeline.config import RunConfig, load_ahead
-from pipeline.deepspeed_workarounds import forget_pipeline_groups
-from pipeline.device import Device, find_device
-from pipeline.engine import build_engine
-from pipeline.ranks import join, place_from_environment
+from pipeline.data.loader import MicroBatch
+from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
+from pipeline.distributed.device import Device, find_device
+from pipeline.distributed.engine import build_engine
+from pipeline.distributed.ranks import join, place_from_environment
 
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")

@@ -18,11 +18,11 @@ import yaml
 from model import GPT, PRESETS, GPTConfig
 from model.block import Block
 from pipeline.config import load_ahead
-from pipeline.cut import stages_of
-from pipeline.partition import layer_costs
-from pipeline.plan.hardware import Rates
-from pipeline.plan.layout import Layout
-from pipeline.plan.memory import block_activation_bytes, layer_tensors, stage_bytes, stage_parameters
+from pipeline.costs.hardware import Rates
+from pipeline.costs.layers import layer_costs
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import block_activation_bytes, layer_tensors, stage_bytes, stage_parameters
+from pipeline.costs.stages import stages_of
 from pipeline.plan.predict import Cluster, parameters
 from pipeline.plan.search import configured
 

@@ -16,14 +16,14 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, check_layout, load_ahead
-from pipeline.cut import stages_of
-from pipeline.partition import layer_costs
-from pipeline.plan.hardware import FITTED, GPUS, Rates, usable_bytes
-from pipeline.plan.layout import Layout
-from pipeline.plan.memory import in_flight, stage_bytes
+from pipeline.costs.hardware import FITTED, GPUS, Rates, usable_bytes
+from pipeline.costs.layers import layer_costs
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import in_flight, stage_bytes
+from pipeline.costs.stages import stages_of
 from pipeline.plan.predict import Cluster, predict, steps
 from pipeline.plan.search import configured, layouts, ranked
-from pipeline.schedule import batch_size
+from pipeline.train.schedule import batch_size
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -1,0 +1,97 @@
+"""`corpus diff`: two builds of one corpus told apart, document by document."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.decontaminate import stage as decontaminate
+from dataprep.selection.thresholds import KEPT
+from dataprep.store.files import read_table
+
+NOT_JUDGED = "not judged"
+"""The verdict of a build that has not come to an increment."""
+CUT = "cut"
+"""The verdict on a document that is kept, but for what evaluation sets hold of it."""
+
+Change = tuple[str, str]
+"""A verdict of the first build, and what became of it in the second."""
+
+
+@dataclass
+class Difference:
+    """How many documents went from one verdict to another, `same` included; some of those that changed."""
+
+    counts: Counter[Change] = field(default_factory=Counter)
+    examples: dict[Change, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def compare(corpus: Corpus, first: Build, second: Build, examples: int) -> Difference:
+    """Compare the verdicts of two builds; gives up to `examples` documents of each change, in corpus order.
+
+    Memory: the verdicts of one increment, about 100 bytes a document.
+    """
+    found = Difference()
+    for increment in corpus.increments():
+        tables = [_verdicts(corpus, build, increment) for build in (first, second)]
+        judged = next((table for table in tables if table is not None), None)
+        if judged is None:
+            continue
+        verdicts = [_column(table, judged, "verdict", NOT_JUDGED) for table in tables]
+        numbers = [_column(table, judged, "number", None) for table in tables]
+        wanted = []
+        for place, change in enumerate(zip(*verdicts, strict=True)):
+            found.counts[change] += 1
+            if change[0] != change[1] and found.counts[change] <= examples:
+                wanted.append((place, change))
+        urls = _urls(corpus, increment, judged, [place for place, _ in wanted])
+        for (place, change), url in zip(wanted, urls, strict=True):
+            example = {"doc_id": judged["doc_id"][place].as_py().hex(), "url": url}
+            example["numbers"] = [column[place] for column in numbers]
+            found.examples.setdefault(change, []).append(example)
+    return found
+
+
+def _verdicts(corpus: Corpus, build: Build, increment: Increment) -> pa.Table | None:
+    """Keys, places, last verdicts and numbers of an increment's documents, in corpus order."""
+    name = f"{increment.number:04d}"
+    record = next((record for record in build.records("verdicts") if record.part == name), None)
+    if record is None:
+        return None
+    table = read_table(corpus.root, record.outputs[:1], ["doc_id", "part", "row", "verdict", "number"])
+    for cleaned in build.records(decontaminate.STEP):
+        if cleaned.part == name:
+            table = _cleaned(
+                table, read_table(corpus.root, cleaned.outputs[:1], ["doc_id", "verdict", "number"])
+            )
+    return table
+
+
+def _cleaned(table: pa.Table, cleaned: pa.Table) -> pa.Table:
+    """The table with the verdicts and numbers of the step that cuts documents, where it has some."""
+    places = pc.index_in(table["doc_id"], value_set=cleaned["doc_id"].combine_chunks())
+    verdicts = pc.replace_substring_regex(cleaned["verdict"], f"^{KEPT}$", CUT).take(places)
+    numbers = cleaned["number"].cast(pa.float64()).take(places)
+    table = table.set_column(
+        table.column_names.index("verdict"), "verdict", pc.coalesce(verdicts, table["verdict"])
+    )
+    return table.set_column(
+        table.column_names.index("number"), "number", pc.coalesce(numbers, table["number"])
+    )
+
+
+def _column(table: pa.Table | None, judged: pa.Table, name: str, missing: Any) -> list[Any]:
+    return [missing] * len(judged) if table is None else table[name].to_pylist()
+
+
+def _urls(corpus: Corpus, increment: Increment, judged: pa.Table, places: list[int]) -> Iterator[str]:
+    documents = increment.records("documents")
+    for place in places:
+        part, row = judged["part"][place].as_py(), judged["row"][place].as_py()
+        yield read_table(corpus.root, documents[part].outputs, ["url"])["url"][row].as_py()

@@ -1,0 +1,94 @@
+"""What a corpus looks like: counts for the pictures of its report, over the documents that were kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprep.audit.funnel import judged
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.crawl import rounds
+from dataprep.selection import kept
+from dataprep.selection.thresholds import KEPT
+from dataprep.selection.verdicts import REPEAT_REASONS
+from dataprep.store.files import read_table
+from dataprep.store.records import Record
+
+Bins = list[tuple[int, int]]
+"""(smallest value, how many) of bins that double: 0, 1, 2 to 3, 4 to 7 ..."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What one increment brought. losses: verdicts other than kept; duplicates are those of dedup."""
+
+    increment: str
+    documents: int
+    kept: int
+    characters: int
+    losses: dict[str, int]
+
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """The losses by repetition."""
+        return {reason: self.losses[reason] for reason in REPEAT_REASONS if reason in self.losses}
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Counts of kept documents of the current build; outcomes are those of all links."""
+
+    languages: dict[str, int] = field(default_factory=dict)
+    words: Bins = field(default_factory=list)
+    karma: Bins = field(default_factory=list)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    growth: list[Growth] = field(default_factory=list)
+
+
+def portrait(corpus: Corpus) -> Portrait:
+    """Measure a corpus. Memory: some numbers for each document of one increment."""
+    languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
+    growth = []
+    build = corpus.current_build() if corpus.has_build else None
+    for increment, verdicts in judged(corpus, build) if build else []:
+        rows = kept.kept_rows(corpus, build, increment) if build else np.empty(0, kept.KEPT_ROW)
+        scores = _taken(corpus, increment.records("scores"), rows, ["language", "words", "characters"])
+        about = _taken(corpus, increment.records("documents"), rows, ["karma"])
+        languages.update(code or "unknown" for code in scores["language"].to_pylist())
+        words += _binned(scores["words"])
+        karma += _binned(about["karma"].drop_null())
+        characters = int(pa.compute.sum(scores["characters"]).as_py() or 0)
+        growth.append(_growth(increment, verdicts, characters))
+    outcomes = rounds.outcomes(corpus, corpus.increments())
+    return Portrait(
+        dict(languages.most_common()), sorted(words.items()), sorted(karma.items()), dict(outcomes), growth
+    )
+
+
+def _growth(increment: Increment, verdicts: Record, characters: int) -> Growth:
+    losses = {reason: number for reason, number in verdicts.reasons.items() if reason != KEPT}
+    return Growth(increment.path.name, verdicts.entered, verdicts.passed, characters, losses)
+
+
+def _taken(corpus: Corpus, records: list[Record], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:
+    """Columns of the first table of each record, in the rows of that partition."""
+    tables = [
+        read_table(corpus.root, record.outputs[:1], columns).take(pa.array(rows["row"][rows["part"] == part]))
+        for part, record in enumerate(records)
+    ]
+    return pa.concat_tables(tables) if tables else pa.table({name: pa.array([]) for name in columns})
+
+
+def _binned(values: pa.ChunkedArray) -> Counter[int]:
+    """Numbers by the power of two below them; what is below 1 is 0.
+
+    >>> sorted(_binned(pa.chunked_array([[0, 1, 2, 3, 4, 7, 8]])).items())
+    [(0, 1), (1, 1), (2, 2), (4, 2), (8, 1)]
+    """
+    numbers = np.maximum(np.asarray(values.to_numpy(), np.int64), 0)
+    floors = np.where(numbers > 0, 1 << np.log2(np.maximum(numbers, 1)).astype(np.int64), 0)
+    return Counter(dict(zip(*(each.tolist() for each in np.unique(floors, return_counts=True)), strict=True)))

@@ -1,0 +1,53 @@
+"""How far a corpus is: what each part takes on disk, and the command that brings it further."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from dataprep.corpus import gc
+from dataprep.corpus.directory import FACTS, Corpus, Increment
+from dataprep.imports.inputs import kind_of
+from dataprep.shards import text_shards
+
+
+def sizes(corpus: Corpus) -> dict[str, int]:
+    """Bytes on disk by folder: those of the increments together, `index`, `builds`; and what is garbage."""
+    found: Counter[str] = Counter()
+    for path in corpus.root.rglob("*"):
+        if path.is_file():
+            place = path.relative_to(corpus.root).parts
+            folder = place[2] if place[0] == "increments" and len(place) > 3 else place[0]
+            found[folder] += path.stat().st_size
+    shown = ("links", "pages", "fetches", "documents", "scores", "index", "builds", "forgotten")
+    garbage = sum(each.bytes for each in gc.find(corpus))
+    return {name: found[name] for name in shown if found[name]} | {"garbage": garbage}
+
+
+def next_step(corpus: Corpus) -> str:
+    """The command that brings a corpus further, in words for a person."""
+    root, increments = corpus.root, corpus.increments()
+    if not increments:
+        return f"`outbound corpus add {root} DUMP`, or `outbound corpus import {root} FILES --kind KIND`"
+    for increment in increments:
+        if not increment.closed:
+            return f"{_again(root, increment)}, or `outbound corpus drop {root} {increment.name}`"
+    build = corpus.current_build() if corpus.has_build else None
+    if build is None or not all(text_shards.complete(build, increment) for increment in increments):
+        return f"`outbound corpus select {root}`: the current build does not hold all increments"
+    return f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root} DUMP`"
+
+
+def _again(root: Path, increment: Increment) -> str:
+    """How an open increment goes on: by the door that it came through."""
+    kind = kind_of(increment)
+    if kind and not increment.records("links"):  # texts, of which nothing stands before documents
+        return f"`outbound corpus import {root} ... --kind {kind}` again for {increment.name}"
+    command = f"import {root} ... --kind {kind}" if kind else f"add {root} ..."
+    return f"`outbound corpus {command}` again for {increment.name}: {_waiting(increment)} is next"
+
+
+def _waiting(increment: Increment) -> str:
+    """The first stage that has left nothing yet."""
+    made = [stage for stage in FACTS if stage != "retries" and not increment.records(stage)]
+    return made[0] if made else "closing it"

@@ -1,0 +1,259 @@
+"""`corpus trace`: provenance both ways.
+
+Back from a document, or from a token, to its WARC record, its URL and its submissions; forth from a URL or a
+submission to what became of it: how it was fetched, its documents, their verdicts, and where their text lies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from dataprep.audit.funnel import judged
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.urls import canonical
+from dataprep.decontaminate import stage as decontaminate
+from dataprep.errors import DataError
+from dataprep.extract import stage as extract
+from dataprep.extract.page import Unreadable, read_page
+from dataprep.links.candidates import submission_number
+from dataprep.links.index import LinkIndex, scattered
+from dataprep.pack import positions
+from dataprep.pack.manifest import ERASED, latest_generation
+from dataprep.shards import text_shards
+from dataprep.store.files import read_table
+from dataprep.store.records import Record
+
+Found = dict[str, Any]
+
+_DOC_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"[0-9a-z_]{1,20}", re.IGNORECASE)
+
+
+def trace(corpus: Corpus, what: str, tokens: Path | None = None) -> Found:
+    """All that the corpus knows of a doc_id (32 hex digits), a URL or a submission's id.
+
+    tokens: also say where in these token shards the documents lie. Raises DataError when nothing is known.
+    """
+    if _DOC_ID.fullmatch(what):
+        return of_document(corpus, bytes.fromhex(what), tokens)
+    if ":" in what:
+        return _of_links(corpus, what, "url", *_links_to(corpus, key_of(what)), tokens)
+    if _IDENTIFIER.fullmatch(what):
+        return _of_links(corpus, what, "submission", *_links_by(corpus, what), tokens)
+    raise DataError(f"{what!r}: is no doc_id (32 hex digits), no URL and no submission's id")
+
+
+def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:
+    """The document that a token of a split's stream belongs to."""
+    span = positions.document_at(tokens, generation(tokens), split, position)
+    if span.doc_id == ERASED:
+        raise DataError(f"--position {position}: the document that was there is forgotten")
+    place = {"split": split, "position": position, "in_document": position - span.start}
+    return {"token": place, **of_document(corpus, span.doc_id, tokens)}
+
+
+def of_document(corpus: Corpus, doc_id: bytes, tokens: Path | None = None) -> Found:
+    """A document: its verdict, its text's places, its WARC record, its URL and its submissions."""
+    for increment in corpus.increments():
+        document = _row(corpus, increment.records("documents"), "doc_id", doc_id)
+        if document:
+            return _document(corpus, increment, document, tokens)
+    raise DataError(f"{doc_id.hex()}: no such document in {corpus.root}")
+
+
+def key_of(url: str) -> bytes:
+    """The url_key of a URL as a user writes it, `file:NAME#ROW` of imported files included."""
+    try:
+        return canonical(url).key
+    except ValueError:
+        return xxhash.xxh3_128_digest(url.encode())
+
+
+def generation(tokens: Path) -> dict[str, Any]:
+    """The newest generation of a directory of token shards; raises DataError when there is none."""
+    manifest = latest_generation(tokens)
+    if manifest is None:
+        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
+    return manifest
+
+
+def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Path | None) -> Found:
+    doc_id = document["doc_id"]
+    link = _row(corpus, increment.link_records, "url_key", document["url_key"]) or {}
+    found = {
+        "doc_id": doc_id.hex(),
+        "increment": increment.path.name,
+        **_verdict(corpus, increment, doc_id),
+        **{name: document.get(name) for name in ("url", "title", "author", "date", "karma")},
+        **{name: document.get(name) for name in ("warc_file", "warc_offset", "warc_length")},
+        "submissions": link.get("submissions"),
+        "text": list(_tars(corpus, increment, doc_id)),
+    }
+    if tokens:
+        spans = positions.places_of(tokens, generation(tokens), doc_id)
+        found["tokens"] = [{"split": span.split, "start": span.start, "end": span.end} for span in spans]
+    return found
+
+
+def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
+    """What the current build decided, None where it has not judged the increment."""
+    records = (
+        [
+            record
+            for other, record in judged(corpus, corpus.current_build())
+            if other.number == increment.number
+        ]
+        if corpus.has_build
+        else []
+    )
+    row = _row(corpus, records, "doc_id", doc_id) or {}
+    if records and (cut := _cut(corpus, increment, doc_id)):
+        return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}
+    repeats = row.get("repeats")
+    return {
+        "verdict": row.get("verdict"),
+        "number": row.get("number"),
+        "repeats": repeats.hex() if repeats else None,
+    }
+
+
+def _cut(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found | None:
+    """What decontamination cut out of a document of the current build, if it did."""
+    build = corpus.current_build()
+    part = f"{increment.number:04d}"
+    records = [record for record in build.records(decontaminate.STEP) if record.part == part]
+    return _row(corpus, records, "doc_id", doc_id)
+
+
+def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
+    """The text shards of the current build that hold a document."""
+    if corpus.has_build:
+        for shard in text_shards.shards(corpus.current_build(), increment):
+            if text_shards.read_document(corpus.root, shard, doc_id):
+                yield shard.tar.path
+
+
+def _of_links(
+    corpus: Corpus, what: str, kind: str, links: list[Found], keys: set[bytes], tokens: Path | None
+) -> Found:
+    """What became of links: how the last fetch of each ended, why it gave no document, and its documents."""
+    fetches, documents = list[Found](), list[Found]()
+    for increment in corpus.increments():
+        for key in sorted(keys):
+            fetched = _rows(corpus, increment.records("fetches"), "url_key", key)
+            names = ("outcome", "status", "final_url", "warc_file", "warc_offset", "warc_length", "detail")
+            why = {"no_document": extract.why_lost(increment, key)}
+            fetches += [{name: row[name] for name in names} | why for row in fetched[-1:]]
+            for document in _rows(corpus, increment.records("documents"), "url_key", key):
+                documents.append(_document(corpus, increment, document, tokens))
+    if not (links or fetches or documents):
+        raise DataError(f"{what}: {_why_unlisted(corpus, what, kind)}")
+    return {kind: what, "links": links, "fetches": fetches, "documents": documents}
+
+
+def _why_unlisted(corpus: Corpus, what: str, kind: str) -> str:
+    """Why no link tells of a URL or a submission: the index may still know that it was counted."""
+    unknown = f"{corpus.root} knows no such {kind}; what a recipe's rules refuse is counted, not kept"
+    if not (records := corpus.index_records()):
+        return unknown
+    urls, submissions = (corpus.root / output.path for output in records[-1].outputs)
+    index = LinkIndex.load(urls, submissions)
+    if kind == "url":
+        high, low = (int(half) for half in np.frombuffer(key_of(what), ">u8"))
+        for row in index.urls_in(high, high + 1):
+            if int(row["key"][1]) == low and not row["entered"]:
+                return (
+                    f"has not entered {corpus.root}: its karma so far, {int(row['karma'])}, is below the bar"
+                )
+        return unknown
+    number = int(scattered(np.array([submission_number(what)], np.uint64))[0])
+    if not len(index.submissions_in(number, number + 1)):
+        return unknown
+    return (
+        f"was counted in {corpus.root}, but is in no link's list: its link is below the bar, had entered "
+        "before it, or is forgotten"
+    )
+
+
+def _links_to(corpus: Corpus, key: bytes) -> tuple[list[Found], set[bytes]]:
+    links = [
+        _link(increment, row)
+        for increment in corpus.increments()
+        for row in _rows(corpus, increment.records("links"), "url_key", key)
+    ]
+    return links, {key}
+
+
+def _links_by(corpus: Corpus, identifier: str) -> tuple[list[Found], set[bytes]]:
+    """The links that a submission gave. (What stayed below the bar left only its karma in the index.)"""
+    links, keys = list[Found](), set[bytes]()
+    for increment in corpus.increments():
+        for record in increment.records("links"):
+            table = read_table(corpus.root, record.outputs[:1])
+            for row in table.take(naming(table["submissions"], [identifier])).to_pylist():
+                links.append(_link(increment, row))
+                keys.add(row["url_key"])
+    return links, keys
+
+
+def naming(submissions: pa.ChunkedArray, identifiers: list[str]) -> pa.Array:
+    """The rows of a `submissions` column that list one of the ids."""
+    ids = pc.struct_field(pc.list_flatten(submissions), "id")
+    listed = pc.is_in(ids, value_set=pa.array(identifiers, pa.string()))
+    return pc.unique(pc.list_parent_indices(submissions).filter(listed))
+
+
+def _link(increment: Increment, row: Found) -> Found:
+    names = ("url", "site", "karma", "first_seen", "submissions")
+    return {"increment": increment.path.name, **{name: row[name] for name in names}}
+
+
+def _rows(corpus: Corpus, records: list[Record], column: str, key: bytes) -> list[Found]:
+    """The rows of some records' first tables whose `column` is `key`."""
+    return [
+        row
+        for record in records
+        for row in read_table(corpus.root, record.outputs[:1], filters=[(column, "=", key)]).to_pylist()
+    ]
+
+
+def _row(corpus: Corpus, records: list[Record], column: str, key: bytes) -> Found | None:
+    for record in records:
+        if found := _rows(corpus, [record], column, key):
+            return found[0]
+    return None
+
+
+def text_of(corpus: Corpus, found: Found) -> str:
+    """The text of a traced document; raises DataError when it was forgotten."""
+    doc_id = bytes.fromhex(found["doc_id"])
+    increment = next(each for each in corpus.increments() if each.path.name == found["increment"])
+    row = _row(corpus, increment.records("documents"), "doc_id", doc_id) or {}
+    if not row.get("text"):
+        raise DataError(f"{found['doc_id']}: its text was forgotten")
+    return str(row["text"])
+
+
+def page_of(corpus: Corpus, found: Found) -> bytes:
+    """The decoded body of a traced document's page, from its WARC record.
+
+    Raises DataError when it has none: by its door, by `forget`, or by damage.
+    """
+    if not found["warc_file"]:
+        raise DataError(f"{found['doc_id']}: has no WARC record; it was forgotten, or came without one")
+    try:
+        place = corpus.root / found["warc_file"], found["warc_offset"], found["warc_length"]
+        return read_page(*place, corpus.recipe.collect.extraction.max_bytes).body
+    except Unreadable:
+        raise DataError(
+            f"{found['warc_file']}: byte {found['warc_offset']:,} holds no response; it was forgotten with "
+            "another link that led to the same page, or is damaged (`outbound corpus verify` tells)"
+        ) from None

@@ -1,0 +1,131 @@
+"""`corpus verify`: every record stands, every file it names has its size and hash, every count adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataprep.audit.reconcile import unbalanced
+from dataprep.corpus import all_records, gc
+from dataprep.corpus.directory import DRAWN, RECIPE, Corpus, Increment, Summary
+from dataprep.corpus.frozen import FROZEN
+from dataprep.errors import DataError
+from dataprep.imports.inputs import kind_of
+from dataprep.score.quality import model as quality
+from dataprep.store.checksummed_json import unsealed
+from dataprep.store.files import Output, hash_file
+from dataprep.store.records import Record, load_record
+
+TOP = frozenset([RECIPE, FROZEN, "increments", "builds", "index", "forgotten", "wandb", ".lock", *DRAWN])
+"""What a corpus's directory holds."""
+
+
+def files(corpus: Corpus) -> int:
+    """How many files the readable records of the corpus name: what `problems` ticks."""
+    return sum(len(record.outputs) for _, record in _records(corpus) if isinstance(record, Record))
+
+
+def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
+    """What is wrong, one line each; `tick` is told of files.
+
+    Counts between stages are compared when every file is right: else they only say the same once more.
+    """
+    sound = True
+    for problem in _damage(corpus, tick):
+        sound = False
+        yield problem
+    if sound:
+        yield from unbalanced(corpus)
+
+
+def unknown(corpus: Corpus) -> list[str]:
+    """Files that belong to nothing, relative to the corpus: garbage that `gc` removes, or files of yours."""
+    strangers = [
+        path for path in corpus.root.iterdir() if path.name not in TOP | {corpus.recipe.collect.quality}
+    ]
+    found = {*strangers, *(each.path for each in gc.find(corpus))}
+    return sorted(str(path.relative_to(corpus.root)) for path in found)
+
+
+def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
+    for path, record in _records(corpus):
+        if isinstance(record, str):
+            yield record
+            continue
+        accounted = record.passed + sum(record.reasons.values())
+        if record.entered != accounted:
+            yield f"{path}: {record.entered:,} entered, but {accounted:,} passed or have a reason"
+        for output in record.outputs:
+            tick(1)
+            yield from _check(corpus, output)
+    for increment in corpus.increments():
+        try:
+            kind_of(increment)
+        except DataError as error:
+            yield str(error)
+        if increment.closed:
+            yield from _lost(corpus, increment)
+    if corpus.has_build:
+        try:
+            corpus.current_build()
+        except DataError as error:
+            yield str(error)
+    if corpus.recipe.collect.quality:
+        try:
+            quality.load(corpus.root / corpus.recipe.collect.quality)
+        except DataError as error:
+            yield str(error)
+
+
+def _check(corpus: Corpus, output: Output) -> Iterator[str]:
+    path = corpus.root / output.path
+    if not path.is_file():
+        yield f"{output.path}: missing"
+    elif path.stat().st_size != output.bytes:
+        yield f"{output.path}: {path.stat().st_size:,} bytes, {output.bytes:,} were recorded"
+    elif hash_file(path) != output.xxh3_128:
+        yield f"{output.path}: its content has changed"
+    elif path.suffix == ".parquet":
+        try:
+            rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            yield f"{output.path}: cannot be read ({error})"
+        else:
+            if rows != output.rows:
+                yield f"{output.path}: {rows:,} rows, {output.rows:,} were recorded"
+
+
+def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
+    """Records that a closed increment lists and that no longer stand, or say something else."""
+    summary = increment.summary_path
+    try:
+        stages = unsealed(summary, Summary).stages
+    except DataError as error:
+        yield str(error)
+        return
+    for stage, listed in stages.items():
+        for each in listed:
+            path = increment.path / stage / f"{each['part']}.json"
+            where = path.relative_to(corpus.root)
+            if not path.exists():
+                yield f"{where}: missing; restore it from a copy"
+                continue
+            with suppress(DataError):  # one that is damaged was told of
+                record = load_record(path)
+                differ = [name for name in ("reasons", "versions") if getattr(record, name) != each.get(name)]
+                if differ:
+                    yield f"{where}: says other {', '.join(differ)} than {summary.relative_to(corpus.root)}"
+
+
+def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
+    """Every record with its path, or what is wrong with it."""
+    for path in all_records.record_paths(corpus):
+        try:
+            yield path.relative_to(corpus.root), load_record(path)
+        except DataError as error:
+            if path.exists():  # else a command that runs has just removed it, as steps are when they are done
+                yield path, str(error)

@@ -1,1 +1,0 @@
-"""Builds: verdicts on the documents of a corpus, and the text that they keep."""

@@ -1,0 +1,120 @@
+"""`corpus gc`: find what no record names, and remove it.
+
+Garbage is what killed commands left: files of attempts, files that were published when their record was not
+yet written, journals of crawls whose increment is closed, indexes and directories of dropped increments. It
+is looked for in the corpus's own folders only; a file of yours beside them is never touched.
+
+A command that runs is safe twice. `gc` works while no other command holds the corpus's lock (`locks.py`). And
+where a filesystem keeps no locks over nodes, the file of an attempt says its host and process: it stays while
+that process lives, or, if it is another host's, until nobody has written to it for a day.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataprep.corpus import all_records
+from dataprep.corpus.directory import Build, Corpus
+
+QUIET_S = 24 * 3600
+"""How long an attempt of another host must have written nothing to be dead."""
+
+_ATTEMPT = re.compile(r"\..*\.(?P<host>[^/]+)\.(?P<pid>\d+)\.part")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file or directory to remove; `bytes` is what that frees."""
+
+    path: Path
+    why: str
+    bytes: int
+
+
+def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIET_S) -> list[Garbage]:
+    """All garbage of a corpus, in the order of paths.
+
+    only_current_build: count builds that are not current as garbage, too. Their facts stay, so
+    `corpus select` makes them again.
+    """
+    found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus)]
+    if only_current_build and corpus.has_build:
+        current = corpus.current_build()
+        found += [_garbage(path, "a build that is not current") for path in _builds(corpus, current)]
+    whole = {each.path for each in found}
+    return sorted((each for each in found if whole.isdisjoint(each.path.parents)), key=lambda each: each.path)
+
+
+def remove(garbage: list[Garbage]) -> None:
+    """Remove garbage. Killed, it is done by running it again."""
+    for each in garbage:
+        if each.path.is_dir():
+            shutil.rmtree(each.path)
+        else:
+            each.path.unlink(missing_ok=True)
+
+
+def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
+    """Whether the command that writes a file of an attempt may still be at work."""
+    match = _ATTEMPT.fullmatch(attempt.name)
+    if not match:
+        return False
+    if match["host"] != socket.gethostname():
+        return time.time() - attempt.stat().st_mtime < quiet_s
+    try:
+        os.kill(int(match["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
+    """Files that no record names, in the folders of stages and steps."""
+    known = all_records.accounted(corpus)
+    open_pages = {each.path / "pages" for each in corpus.increments() if not each.closed}
+    for folder in all_records.folders(corpus, all_records.FOLDERS):
+        if folder in open_pages:  # a crawl goes on from its journals and WARC files
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() or path in known or is_running(path, quiet_s):
+                continue
+            kind = "a killed attempt's file" if _ATTEMPT.fullmatch(path.name) else "no record names it"
+            yield _garbage(path, kind)
+
+
+def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
+    """Files of attempts at what stands outside the folders of stages: `increment.json`, `current` ..."""
+    folders = {*all_records.folders(corpus), *(each.path / "pages" for each in corpus.increments())}
+    for path in sorted(corpus.root.rglob(".*.part")):
+        if path.parent not in folders and _ATTEMPT.fullmatch(path.name) and not is_running(path, quiet_s):
+            yield _garbage(path, "a killed attempt's file")
+
+
+def _dropped(corpus: Corpus) -> Iterator[Garbage]:
+    for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
+        if not any(path.glob("*/*.json")):
+            yield _garbage(path, "a build that was begun and decided nothing")
+    for path in sorted((corpus.root / "builds").glob("*/work")):
+        yield _garbage(path, "steps of a selection that was stopped")
+    for path in sorted((corpus.root / "increments").glob(".dropped-*")):
+        yield _garbage(path, "a dropped increment")
+
+
+def _builds(corpus: Corpus, current: Build | None) -> list[Path]:
+    """The directories of all builds but the current one."""
+    found = sorted(path for path in (corpus.root / "builds").glob("*") if path.is_dir())
+    return [path for path in found if current is None or path != current.path]
+
+
+def _garbage(path: Path, why: str) -> Garbage:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return Garbage(path, why, sum(file.stat().st_size for file in files))

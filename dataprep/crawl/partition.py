@@ -1,0 +1,161 @@
+"""One partition of stage `fetch`: targets in, one row for each out, pages in WARC files beside a journal."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dataprep.crawl.client import Client
+from dataprep.crawl.connect import Route, destination, parse_route, tls_context
+from dataprep.crawl.journal import Attempt
+from dataprep.crawl.ownership import Owners
+from dataprep.crawl.progress import Watch
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.sites import Queue, by_site, crawl
+from dataprep.crawl.targets import Fetch, Target
+from dataprep.crawl.visit import Visit
+from dataprep.errors import DataError
+from dataprep.ip_addresses import is_loopback_host
+
+__all__ = ["CrawlSettings", "Fetch", "Target", "fetch_part"]
+
+COLLECT_EVERY = 20_000
+"""New objects after which cycles are looked for; with Python's 700 this takes 4 % of a crawl's time."""
+
+
+def fetch_part(
+    name: str,
+    targets: Sequence[Target],
+    pages: Path,
+    settings: CrawlSettings,
+    tick: Callable[[Fetch], None],
+    watch: Watch | None = None,
+    earlier: Iterable[Fetch] = (),
+) -> list[Fetch]:
+    """Crawl targets into `pages/NAME-*.warc.gz` and return one row for each, in their order.
+
+    Called again after a crash, it adopts what earlier attempts finished and fetches the rest; an attempt that
+    still runs elsewhere is made to stop. `tick` is called once for each row: first for the adopted ones, then
+    as targets end; `watch` shows the queue. `earlier` are pages that other parts have stored in `pages`:
+    what has not changed since is not fetched again. Memory: the targets and rows of the part, and one page
+    for each request under way.
+
+    Raises DataError for settings that cannot work, a disk that cannot be written, and (as Superseded) when a
+    newer attempt has taken over the part.
+    """
+    _refuse_without_contact(targets, settings)
+    tls = tls_context(settings.ca_file)
+    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    try:
+        pages.mkdir(parents=True, exist_ok=True)
+        owners = Owners(pages / ".owners")
+        attempt = Attempt(pages, name, settings.user_agent, settings.warc_bytes)
+        attempt.stored.note(earlier)
+    except OSError as error:
+        raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
+    try:
+        return _crawl(attempt, owners, targets, settings, tls, tick, watch)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+    finally:
+        attempt.close()
+
+
+def _crawl(
+    attempt: Attempt,
+    owners: Owners,
+    targets: Sequence[Target],
+    settings: CrawlSettings,
+    tls: ssl.SSLContext,
+    tick: Callable[[Fetch], None],
+    watch: Watch | None,
+) -> list[Fetch]:
+    wanted = {target.url_key: target for target in targets}
+    rows: dict[bytes, Fetch] = {}
+    for row in attempt.adopt():
+        if row.url_key in wanted and row.url_key not in rows:
+            rows[row.url_key] = row
+            tick(row)
+    rest = [target for key, target in wanted.items() if key not in rows]
+    sites = by_site(rest, [(row.site, row.outcome) for row in rows.values()])
+
+    def done(visit: Visit) -> None:
+        row = attempt.finish(visit)
+        rows[row.url_key] = row
+        tick(row)
+
+    async def run() -> None:
+        queue = Queue(deque(sites))
+        async with (
+            Client(settings, tls) as client,
+            watch.following(queue, client) if watch else nullcontext(),
+        ):
+            await crawl(queue, client, owners, attempt.stored, settings, done)
+
+    with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run())
+    return [rows[target.url_key] for target in targets]
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Let the collector of cycles look seldom: nearly all that a page leaves behind goes without it."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+
+
+def _refuse_without_contact(targets: Sequence[Target], settings: CrawlSettings) -> None:
+    """A crawler that webmasters cannot reach has no business on public servers."""
+    routes: list[Route] = [parse_route(text) for text in settings.connect_to]
+    if settings.contact:
+        return
+    for target in targets:
+        parts = urlsplit(target.url)
+        host, _ = destination(parts.hostname or "", parts.port or 0, routes)
+        if not is_loopback_host(host):
+            raise DataError(
+                f"{target.url}: public hosts are crawled only with a contact address in the user agent; "
+                "set `contact` to an e-mail address or a page that says who crawls and why"
+            )
+
+
+def _allow_sockets(requests: int) -> None:
+    """Let every request have its socket, another that is kept alive, and its site's lock.
+
+    Raises DataError if it cannot be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 3 * requests + 128
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise DataError(
+            f"concurrency: {requests} requests at once need {needed} open files, but the limit is {hard}; "
+            "lower it, or raise the limit (ulimit -Hn)"
+        )
+    if soft != resource.RLIM_INFINITY and needed > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed, the standard loop elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first; the tasks beside it were only cancelled."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

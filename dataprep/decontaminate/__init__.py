@@ -1,0 +1,1 @@
+"""Stage `decontaminate`: kept documents lose what they share with evaluation sets."""

@@ -1,1 +1,0 @@
-"""Stages `extract` and `score`: from pages to documents and their measurements."""

@@ -1,0 +1,1 @@
+"""`outbound corpus import`: WARC, WET, Parquet, JSON lines and text files, and pages of a CDX index."""

@@ -1,0 +1,88 @@
+"""Which captures of an archive are pages of ours: the crawler's own rules, put to a WARC record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dataprep.corpus.recipe import Collect
+from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
+from dataprep.corpus.urls import Canonical, canonical
+from dataprep.crawl.client import media_type
+from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
+from dataprep.crawl.outcomes import outcome_of_status
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.links.rules import refused
+from dataprep.warc.content_encoding import BadEncoding
+from dataprep.warc.http_response import TooLarge, parse
+from dataprep.warc.reader import WarcRecord
+
+CRAWLER = CrawlSettings()
+"""Whose types of pages and whose name, for opt-outs, hold for captures, too."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A page that an archive holds; `time` is when it was captured, in seconds since 1970."""
+
+    link: Canonical
+    time: int
+    url: str
+    content_type: str
+    etag: str
+    last_modified: str
+
+
+def judged(record: WarcRecord, rules: Collect, forgotten: Forgotten = NOTHING) -> Capture | str:
+    """The page of a response record, or the reason why it is none."""
+    try:
+        link = canonical(record.url)
+    except ValueError:
+        return "no_link"
+    if reason := refused(link, rules.links) or (REASON if forgotten.covers(link) else ""):
+        return reason
+    response = parse(record.block)
+    if not response.status:
+        return "bad_http"
+    if 300 <= response.status < 400:
+        return "redirect"
+    if response.status != 200:
+        return outcome_of_status(response.status)
+    kind = media_type(response.content_type)
+    if kind not in CRAWLER.content_types:
+        return "wrong_type"
+    if header_opt_out(_headers(record.block), CRAWLER.agent):
+        return "opted_out"
+    try:
+        page = response.page(rules.crawl.max_bytes)
+    except TooLarge:
+        return "too_large"
+    except BadEncoding:
+        return "bad_encoding"
+    if kind != "text/plain" and page_opt_out(page[:HEAD_BYTES], CRAWLER.agent):
+        return "opted_out"
+    named = response.headers
+    return Capture(
+        link, seconds(record.date), record.url, kind, named.get("etag", ""), named.get("last-modified", "")
+    )
+
+
+def seconds(date: str) -> int:
+    """A WARC-Date (ISO 8601; UTC unless it says otherwise) in seconds since 1970; 0 if it is none.
+
+    >>> seconds("2013-08-01T00:00:00Z"), seconds("2013-08-01T00:00:00.123456Z"), seconds("soon")
+    (1375315200, 1375315200, 0)
+    """
+    try:
+        moment = datetime.fromisoformat(date)
+    except ValueError:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _headers(block: bytes) -> Iterator[tuple[str, str]]:
+    """The header lines of a response, each by itself: opt-outs may stand in several of one name."""
+    for line in block.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").splitlines()[1:]:
+        name, _, value = line.partition(":")
+        yield name.strip(), value.strip()

@@ -1,0 +1,179 @@
+"""Which captures enter: the pages of imported WARC files against the links that the corpus has already.
+
+A URL enters with its earliest capture, by time and then by the order of the inputs, unless it has entered
+before. The captures are spilled by URL key and taken back range by range, as `links.stage` does with posts.
+Memory: about the recipe's `partition_mb`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.urls import POLICY_VERSION
+from dataprep.crawl import rounds
+from dataprep.imports.warc import CAPTURES, WORK
+from dataprep.links import entry
+from dataprep.links import stage as links
+from dataprep.links.index import URL, LinkIndex, find, merged
+from dataprep.store.external_sort import Spill, ranges
+from dataprep.store.files import Output, attempt_path, publish, publish_table, read_table
+from dataprep.store.npy import ArrayWriter
+from dataprep.store.records import Record, commit
+
+CAPTURE_BYTES = 2048
+"""What a capture takes in memory while its range is sorted and written; a URL of the index an eighth."""
+
+
+@dataclass
+class Part:
+    """Ranges of URL keys that make one partition: what enters, and what was counted."""
+
+    captures: list[pa.Table] = field(default_factory=list)
+    entered: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def enter(corpus: Corpus, increment: Increment) -> None:
+    """Make links and fetches from what `warc.scan` listed; the record of the index says that it is done.
+
+    The first partition's records also count the captures that are no pages, name what was damaged, and list
+    the WARC files.
+    """
+    previous, previous_outputs = links.previous_index(corpus, increment)
+    scanned = increment.records(WORK)
+    inputs = {name: digest for record in scanned for name, digest in record.inputs.items()}
+    inputs |= {output.path: output.xxh3_128 for output in previous_outputs}
+    for stage in (links.STAGE, rounds.STAGE):
+        for stale in (increment.path / stage).glob("*.json"):
+            stale.unlink()  # of a call that ended before the index was written: nothing was made from it yet
+    beside = Beside.of(scanned)
+    stem = f"{increment.number:04d}-urls"
+    urls = attempt_path(corpus.index_record(increment).parent, stem)
+    with Spill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
+        for record in scanned:
+            spill.add(read_table(corpus.root, record.outputs[:1]))
+        for number, part in enumerate(_parts(corpus, increment, spill, previous, index)):
+            _commit(corpus, increment, number, part, inputs, beside)
+            beside = Beside()
+    links.commit_index(corpus, increment, inputs, publish(corpus.root, urls, stem, ".npy", index.rows))
+
+
+def tidy(increment: Increment) -> None:
+    """Remove what the scan left, when the links are in."""
+    shutil.rmtree(increment.path / WORK, ignore_errors=True)
+
+
+@dataclass
+class Beside:
+    """What the scan found beside pages; it stands in the first partition's records."""
+
+    warcs: list[Output] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    losses: list[dict[str, Any]] = field(default_factory=list)
+
+    @staticmethod
+    def of(scanned: list[Record]) -> Beside:
+        beside = Beside()
+        for record in scanned:
+            beside.warcs += record.outputs[1:]
+            beside.reasons.update(record.reasons)
+            beside.losses += record.notes["losses"]
+        return beside
+
+
+def _parts(
+    corpus: Corpus, increment: Increment, spill: Spill, previous: LinkIndex, index: ArrayWriter
+) -> Iterator[Part]:
+    """Take the captures back range by range; where ranges are cut depends on counts and recipe alone."""
+    limit = corpus.recipe.collect.partition_mb * 1e6 / CAPTURE_BYTES
+    part = Part()
+    for low, high in ranges(int((spill.rows + len(previous.urls) / 8) / limit) + 1):
+        if part.entered >= limit / 2:
+            yield part
+            part = Part()
+        captures = spill.read(low, high)
+        chosen, urls, reasons = earliest(captures, previous.urls_in(low, high), increment.number)
+        part.captures.append(chosen)
+        part.entered += captures.num_rows
+        part.reasons.update(reasons)
+        index.write(urls)
+    yield part
+
+
+def earliest(
+    captures: pa.Table, known: npt.NDArray[np.void], increment: int
+) -> tuple[pa.Table, npt.NDArray[np.void], dict[str, int]]:
+    """The captures (CAPTURES, sorted by key) whose URLs enter, the index after them, and why others do not.
+
+    known: the index's URLs of the same range. captures = those that enter + sum(reasons).
+    """
+    order = [captures[name].to_numpy() for name in ("offset", "file", "time", "key_low", "key_high")]
+    captures = captures.take(np.lexsort(order))
+    keys = np.column_stack([captures["key_high"].to_numpy(), captures["key_low"].to_numpy()])
+    new = np.ones(len(keys), np.bool_)
+    new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    first = np.flatnonzero(new)  # (URLs,) the earliest capture of each
+    rows = find(known, keys[first])
+    after = np.zeros(len(first), URL)
+    after[rows >= 0] = known[rows[rows >= 0]]
+    after["key"] = keys[first]
+    fresh = after["entered"] == 0
+    after["entered"][fresh] = increment
+    reasons = {"repeated_capture": len(keys) - len(first), "already_entered": int((~fresh).sum())}
+    return captures.take(first[fresh]), merged(known, rows, after), reasons
+
+
+def _commit(
+    corpus: Corpus, increment: Increment, number: int, part: Part, inputs: dict[str, str], beside: Beside
+) -> None:
+    """Write the links and the fetches of a partition."""
+    captures = pa.concat_tables(part.captures)
+    name = f"part-{number:05d}"
+    directory = increment.path / links.STAGE
+    entered = _columns(captures, entry.SCHEMA, {"time": "first_seen"}, submissions=[])
+    table = publish_table(corpus.root, directory, name, entered)
+    reasons = {reason: n for reason, n in sorted((part.reasons + beside.reasons).items()) if n}
+    record = Record(
+        stage=links.STAGE,
+        part=name,
+        inputs=inputs,
+        outputs=[table],
+        entered=part.entered + beside.reasons.total(),
+        passed=table.rows,
+        reasons=reasons,
+        versions={"url_policy": str(POLICY_VERSION)},
+        notes={"losses": beside.losses} if beside.losses else {},
+    )
+    commit(directory / f"{name}.json", record)
+
+    name = f"warc-{number:05d}"
+    directory = increment.path / rounds.STAGE
+    renamed = {"captured_url": "final_url", "offset": "warc_offset", "length": "warc_length"}
+    found = _columns(captures, rounds.SCHEMA, renamed, outcome="ok", status=200, detail="")
+    output = publish_table(corpus.root, directory, name, found)
+    record = Record(rounds.STAGE, name, inputs, [output, *beside.warcs], found.num_rows, found.num_rows)
+    commit(directory / f"{name}.json", record)
+
+
+def _columns(captures: pa.Table, schema: pa.Schema, renamed: dict[str, str], **constant: object) -> pa.Table:
+    """Captures as a table of another schema: columns of its names, constants, and nulls for the rest."""
+    keys = np.column_stack([captures["key_high"].to_numpy(), captures["key_low"].to_numpy()]).astype(">u8")
+    rows = captures.num_rows
+    key = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), rows, [None, pa.py_buffer(keys.tobytes())])
+    columns = {renamed.get(name, name): captures[name] for name in captures.column_names} | {"url_key": key}
+    arrays = [
+        columns[each.name].cast(each.type)
+        if each.name in columns
+        else pa.array([constant.get(each.name)] * rows, each.type)
+        for each in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,38 @@
+"""Door `jsonl`: every line is an object, and one of its fields the text; compressed or not, as dumps are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from dataprep.imports.damage import Losses
+from dataprep.imports.inputs import Input
+from dataprep.imports.rows import Fields, Row, Task, of_columns
+from dataprep.store.decompress import Unreadable, lines
+
+LONGEST_LINE_BYTES = 256 << 20
+
+
+def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Row]:
+    """The rows of a JSONL file. A row's number is that of its line; an empty line is none."""
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    with each.path.open("rb") as file:
+        try:
+            for number, line in enumerate(lines(file, LONGEST_LINE_BYTES), start=1):
+                if line.strip():
+                    yield _row(number, line, decoder, fields)
+        except (Unreadable, OSError) as error:
+            losses.stopped = str(error)
+
+
+def _row(number: int, line: bytes, decoder: msgspec.json.Decoder[dict[str, Any]], fields: Fields) -> Row:
+    try:
+        return of_columns(number, decoder.decode(line), fields)
+    except (ValueError, RecursionError) as error:
+        try:
+            line.decode()
+        except UnicodeDecodeError as undecodable:
+            return Row(number, loss="not_utf8", detail=str(undecodable))
+        return Row(number, loss="bad_record", detail=str(error))

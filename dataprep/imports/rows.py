@@ -1,0 +1,231 @@
+"""Rows of imported files as documents, in partitions as `extract` leaves them.
+
+A task is a run of inputs, or of a Parquet file's row groups, of about the recipe's `partition_mb`. It reads
+them as a stream and commits a partition whenever that much text has come together, so that compressed files
+of any size need no more memory than others. Memory: 4,096 documents.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date as day
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.recipe import Links
+from dataprep.corpus.tombstones import REASON, Forgotten
+from dataprep.corpus.urls import Canonical, canonical
+from dataprep.extract import stage as extract
+from dataprep.imports.damage import Losses
+from dataprep.imports.inputs import Input
+from dataprep.links.rules import refused
+from dataprep.store.files import attempt_path, publish
+from dataprep.store.records import Record, commit, done
+
+ROWS = 1 << 12
+"""Documents that are written at once."""
+PARTITION = 1 << 17
+"""Documents of a partition at most, however short: later stages hold its measurements, 1 KB each."""
+BYTE_ORDER_MARK = "\ufeff"
+"""Stands before texts that once were files of their own."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which columns of a JSONL or Parquet file are read; "" for none."""
+
+    text: str = "text"
+    url: str = "url"
+    title: str = "title"
+    date: str = "date"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one worker reads: inputs one after the other, or the row groups [low, high) of a Parquet file."""
+
+    number: int
+    inputs: list[Input]
+    groups: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of an input as it stands there; `number` counts them from 1.
+
+    text: "" if there is none. first_seen: when it was captured, in seconds since 1970, 0 where nothing says.
+    loss: the reason to count if the row is damaged, else ""; detail says more about it.
+    """
+
+    number: int
+    text: str = ""
+    url: str = ""
+    title: str | None = None
+    date: str | None = None
+    first_seen: int = 0
+    loss: str = ""
+    detail: str = ""
+
+
+Reader = Callable[[Task, Input, Fields, Losses], Iterator[Row]]
+"""Reads one input of a task; where it cannot go on, it says so in the losses and ends."""
+
+
+def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
+    """A row from the columns of its file; a value that is no text says nothing."""
+
+    def found(column: str) -> str:
+        value = columns.get(column) if column else None
+        if isinstance(value, day):  # as Parquet has them; a datetime is one, too
+            return value.isoformat()
+        return value if isinstance(value, str) else ""
+
+    title, date = found(fields.title) or None, found(fields.date) or None
+    return Row(number, found(fields.text), found(fields.url), title, date)
+
+
+def run_task(
+    corpus: Corpus,
+    increment: Increment,
+    task: Task,
+    read: Reader,
+    fields: Fields,
+    hashes: dict[str, str],
+    tick: Callable[[int], None],
+) -> list[Record]:
+    """Make the documents of a task; `tick` is told of rows. What is committed stays as it is."""
+    inputs = {each.name: hashes[each.name] for each in task.inputs}
+    records: list[Record] = []
+
+    def name() -> str:
+        return f"part-{task.number:05d}-{len(records):05d}"
+
+    while found := done(increment.path / extract.STAGE / f"{name()}.json", inputs):
+        records.append(found)
+        tick(found.entered)
+        if found.notes["last"]:
+            return records
+    begun = sum(record.notes["read"] for record in records)
+    part = _Part(corpus, increment, name())
+    limit = corpus.recipe.collect.partition_mb * 1e6
+    for event, (each, row, losses) in enumerate(_rows(task, read, fields)):
+        if event < begun:
+            continue
+        if row and (part.text_bytes >= limit or part.documents >= PARTITION):
+            records.append(part.commit(inputs, last=False))
+            part = _Part(corpus, increment, name())
+        part.add(each, row, losses)
+        tick(1 if row else 0)
+    records.append(part.commit(inputs, last=True))
+    return records
+
+
+def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, Losses]]:
+    """The rows of all inputs, each with its input and its losses up to here; None after an input's last."""
+    for each in task.inputs:
+        losses = Losses(each.name)
+        for row in read(task, each, fields, losses):
+            losses.rows += 1
+            if row.loss:
+                losses.note(f"row {row.number:,}", row.detail or row.loss)
+            yield each, row, losses
+        yield each, None, losses
+
+
+class _Part:
+    """The documents of one partition that is being made."""
+
+    def __init__(self, corpus: Corpus, increment: Increment, name: str) -> None:
+        self.documents = self.text_bytes = 0
+        self._name = name
+        self._directory = increment.path / extract.STAGE
+        self._corpus = corpus
+        self._forgotten = Forgotten.of(corpus.root)
+        self._read = 0
+        self._rows = 0
+        self._gathered: list[dict[str, Any]] = []
+        self._written = attempt_path(self._directory, name)
+        self._file = pq.ParquetWriter(self._written, extract.SCHEMA, compression="zstd")
+        self._reasons: Counter[str] = Counter()
+        self._losses: dict[str, Losses] = {}
+
+    def add(self, each: Input, row: Row | None, losses: Losses) -> None:
+        """Take a row in, or note that an input has ended (None)."""
+        self._read += 1
+        self._losses[each.name] = losses
+        if row is None:
+            return
+        self._rows += 1
+        made = document(each, row, self._corpus.recipe.collect.links, self._forgotten)
+        if isinstance(made, str):
+            self._reasons[made] += 1
+        else:
+            self._gathered.append(made)
+            self.documents += 1
+            self.text_bytes += len(made["text"].encode())
+            if len(self._gathered) == ROWS:
+                self._write()
+
+    def _write(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._gathered, schema=extract.SCHEMA))
+        self._gathered = []
+
+    def commit(self, inputs: dict[str, str], *, last: bool) -> Record:
+        """Publish the documents and their record. `notes` say where the next partition goes on."""
+        self._write()
+        self._file.close()
+        output = publish(self._corpus.root, self._written, self._name, ".parquet", rows=self.documents)
+        losses = [asdict(each) for each in self._losses.values() if each.bad or each.stopped]
+        record = Record(
+            stage=extract.STAGE,
+            part=self._name,
+            inputs=inputs,
+            outputs=[output],
+            entered=self._rows,
+            passed=self.documents,
+            reasons=dict(self._reasons),
+            notes={"read": self._read, "last": last, "losses": losses},
+        )
+        return commit(self._directory / f"{self._name}.json", record)
+
+
+def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[str, Any] | str:
+    """A row of `documents`, or the reason why there is none.
+
+    A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
+    nothing from is not let in at this door, either.
+    """
+    if row.loss:
+        return row.loss
+    content = row.text.removeprefix(BYTE_ORDER_MARK).strip().encode("utf-8", "replace")
+    if not content:
+        return "no_text"
+    url, site = each.url(row.number), ""
+    key = xxhash.xxh3_128_digest(url.encode())
+    try:
+        link = canonical(row.url)
+    except ValueError:
+        pass
+    else:
+        if reason := refused(link, rules):
+            return reason
+        url, key, site = link.url, link.key, link.site
+    if forgotten.covers(Canonical(url, key, site)):
+        return REASON
+    return {
+        "doc_id": xxhash.xxh3_128_digest(key + content),
+        "url_key": key,
+        "url": url,
+        "site": site,
+        "title": row.title,
+        "date": row.date,
+        "text": content.decode(),
+        "first_seen": row.first_seen,
+        "text_key": xxhash.xxh3_128_digest(content),
+    }

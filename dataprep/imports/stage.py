@@ -1,0 +1,198 @@
+"""`corpus import`: files of other kinds become an increment like any other.
+
+WARC files give links, fetches and pages, which are extracted as a crawl's are. The index of an archive (CDX)
+gives the pages of links that an increment has already. Files that hold texts give documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from dataprep.corpus.directory import FACTS, Corpus, Increment
+from dataprep.crawl import rounds
+from dataprep.errors import DataError
+from dataprep.extract import stage as extract
+from dataprep.imports import byte_ranges, cdx, entry, jsonl, parquet, text, warc, wet
+from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.inputs import Import, Input, agree, expand, hash_input, kind_of, packs
+from dataprep.imports.rows import Fields, Reader, Task, run_task
+from dataprep.links import stage as links
+from dataprep.store import locks
+from dataprep.store.pool import Progress, run_all
+
+READERS: dict[str, Reader] = {
+    "text": text.read,
+    "jsonl": jsonl.read,
+    "parquet": parquet.read,
+    "wet": wet.read,
+}
+"""How the kinds whose rows are documents are read."""
+KINDS = ("warc", "cdx", *READERS)
+
+
+def run(
+    corpus: Corpus,
+    name: str,
+    kind: str,
+    paths: list[Path],
+    fields: Fields,
+    archive: Archive | None,
+    workers: int,
+    progress: Progress,
+) -> Increment:
+    """Import files as an increment, up to its documents or pages, or go on where an earlier call stopped.
+
+    archive: where the files of an index are, for `cdx`.
+
+    Raises DataError for files that cannot be read at all or differ from those of an earlier call, and when
+    nothing in them is of use: then nothing of the increment stays, but for links that came from dumps. So it
+    does while another command is at this increment.
+    """
+    inputs = expand(paths, kind)
+    tasks = _tasks(kind, inputs, fields, corpus.recipe.collect.partition_mb * 1e6)
+    with progress("hash", len(inputs), "files") as tick:
+        digests = run_all(hash_input, [(each.path,) for each in inputs], workers, tick)
+    hashes = {each.name: digest for each, digest in zip(inputs, digests, strict=True)}
+    increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
+    options = asdict(fields) if kind in ("jsonl", "parquet") else {}
+    agree(increment, Import(kind, options, hashes))
+    with locks.alone(increment.path):
+        try:
+            if kind == "warc":
+                _warc(corpus, increment, inputs, hashes, workers, progress)
+            elif kind == "cdx":
+                if archive is None:
+                    raise DataError(
+                        f"{corpus.root}: where are the files that the index names? --base says it"
+                    )
+                _cdx(corpus, increment, inputs, hashes, archive, workers, progress)
+            else:
+                links.commit_index(corpus, increment, {})
+                parts = [(corpus, increment, task, READERS[kind], fields, hashes) for task in tasks]
+                with progress("read", None, "rows") as tick:
+                    run_all(run_task, parts, workers, tick)
+            _refuse_nothing(corpus, increment)
+        except DataError:
+            found = (record.passed for stage in (warc.WORK, *FACTS) for record in increment.records(stage))
+            if kind != "cdx" and not any(found):
+                corpus.drop(increment.name)  # so that what is right can be imported at once
+            raise
+    return increment
+
+
+def _tasks(kind: str, inputs: list[Input], fields: Fields, limit: float) -> list[Task]:
+    if kind == "parquet":
+        return list(parquet.tasks(inputs, fields, limit))
+    return [Task(number, pack) for number, pack in enumerate(packs(inputs, limit))]
+
+
+def _warc(
+    corpus: Corpus,
+    increment: Increment,
+    inputs: list[Input],
+    hashes: dict[str, str],
+    workers: int,
+    progress: Progress,
+) -> None:
+    if not corpus.index_record(increment).exists():
+        place = {each.name: number for number, each in enumerate(inputs)}
+        parts = [
+            (corpus, increment, number, [(place[each.name], each) for each in pack], hashes)
+            for number, pack in enumerate(packs(inputs, corpus.recipe.collect.partition_mb * 1e6))
+        ]
+        with progress("scan", None, "captures") as tick:
+            run_all(warc.scan, parts, workers, tick)
+        entry.enter(corpus, increment)
+    entry.tidy(increment)
+
+
+def _of_its_own(corpus: Corpus, name: str) -> Increment:
+    increment = corpus.increment(name)
+    begun = (path for path in increment.path.iterdir() if not path.name.startswith("."))  # but by a kill
+    if kind_of(increment) in ("", "cdx") and any(begun):
+        raise DataError(f"{increment.path}: was made from dumps; choose another --name")
+    return increment
+
+
+def _with_links(corpus: Corpus, name: str) -> Increment:
+    """The increment of that name; raises DataError unless its links are done and not crawled."""
+    increment = next((each for each in corpus.increments() if each.name == name), None)
+    if (
+        increment is None
+        or kind_of(increment) not in ("", "cdx")
+        or not corpus.index_record(increment).exists()
+    ):
+        raise DataError(
+            f"{corpus.root}: has no links under the name {name!r}; make them with "
+            "`outbound corpus add --until links`"
+        )
+    if kind_of(increment) == "" and increment.records(rounds.STAGE):
+        raise DataError(
+            f"{increment.path}: its links are crawled already; to take them from an archive, begin "
+            f"anew after `outbound corpus drop {corpus.root} {name}`"
+        )
+    return increment
+
+
+def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
+    """Raise DataError when `corpus add` cannot go on with an increment, because it is an import."""
+    kind = kind_of(increment)
+    if kind not in ("", "cdx"):
+        raise DataError(f"{increment.path}: was imported from {kind} files; choose another --name")
+    if kind and not _filled(increment):
+        raise DataError(
+            f"{increment.path}: is being filled from an archive; run `outbound corpus import` to its end "
+            "first"
+        )
+
+
+def _filled(increment: Increment) -> bool:
+    """Whether every link was looked for in the archive."""
+    looked = sum(each.entered for each in increment.records(rounds.STAGE) if each.part.startswith("cdx-"))
+    return looked == sum(record.passed for record in increment.records(links.STAGE))
+
+
+def _cdx(
+    corpus: Corpus,
+    increment: Increment,
+    inputs: list[Input],
+    hashes: dict[str, str],
+    archive: Archive,
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Find the links in the index files, one a worker; then fetch their pages from the one archive."""
+    if not _filled(increment):
+        parts = [(corpus, increment, number, each, hashes) for number, each in enumerate(inputs)]
+        with progress("search", None, "lines") as tick:
+            run_all(cdx.search, parts, workers, tick)
+        made_from = hashes | {
+            output.path: output.xxh3_128
+            for record in increment.records(links.STAGE)
+            for output in record.outputs
+        }
+        total = sum(record.passed for record in increment.records(links.STAGE))
+        with progress("fetch", total, "links") as tick:
+            for number, plan in enumerate(cdx.plan(corpus, increment)):
+                notes = {} if number else cdx.notes(increment)
+                byte_ranges.fetch_part(corpus, increment, number, plan, archive, made_from, notes, tick)
+    entry.tidy(increment)
+
+
+def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
+    """Raise DataError when no row or capture was of use: the kind or a column's name is likely wrong."""
+    stage = {"warc": links.STAGE, "cdx": rounds.STAGE}.get(kind_of(increment), extract.STAGE)
+    records = increment.records(stage)
+    if increment.closed or any(record.passed for record in records):
+        return
+    reasons: dict[str, int] = {}
+    for record in records:
+        for reason, number in record.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + number
+    found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
+    nothing = f"{increment.path}: no document is in these files ({found}); is the --kind right"
+    if stage == rounds.STAGE:
+        again = f"`outbound corpus drop {corpus.root} {increment.name}`, then begin anew"
+        raise DataError(f"{nothing}, and the --base? {again}")
+    raise DataError(f"{nothing}, for jsonl and parquet the --text-field? Nothing of it is kept: import again")

@@ -1,0 +1,186 @@
+"""Door `warc`: existing WARC files become the pages of an increment; this is the scan of what they hold.
+
+The files become the increment's own, so that extraction, `verify` and `forget` find them as a crawl leaves
+them: as another name of the same bytes where the filesystem can, else as a copy. A file that is one long gzip
+stream is packed anew, a member for each record, since pages are read by their offsets. Files are scanned by
+themselves; `entry` then decides which captures count. Memory: the captures of `partition_mb` of files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.tombstones import Forgotten
+from dataprep.errors import DataError
+from dataprep.imports.captures import Capture, judged
+from dataprep.imports.damage import Losses
+from dataprep.imports.inputs import Input
+from dataprep.store.files import Output, attempt_path, hash_file, publish_table
+from dataprep.store.records import Record, commit, done
+from dataprep.warc.filler import filled
+from dataprep.warc.gzip_members import deflated
+from dataprep.warc.reader import Gap, WarcRecord, read_warc
+
+WORK = "captures"
+"""What the scan leaves for `entry`; removed when the links are in."""
+
+CAPTURES = pa.schema(
+    [
+        ("key_high", pa.uint64()),
+        ("key_low", pa.uint64()),
+        ("time", pa.int64()),
+        ("file", pa.int32()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("url", pa.string()),
+        ("site", pa.string()),
+        ("captured_url", pa.string()),
+        ("content_type", pa.string()),
+        ("etag", pa.string()),
+        ("last_modified", pa.string()),
+        ("warc_file", pa.string()),
+    ]
+)
+"""A page of a WARC file. key_high, key_low: halves of url_key. file: the number of the input."""
+
+_NO_LINKS = frozenset(
+    [errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
+)
+"""Why a filesystem refuses a second name for a file."""
+
+
+def scan(
+    corpus: Corpus,
+    increment: Increment,
+    number: int,
+    files: list[tuple[int, Input]],
+    hashes: dict[str, str],
+    tick: Callable[[int], None],
+) -> Record:
+    """Take files in, each with its number among all inputs, and list their pages; `tick` is told of captures.
+
+    A damaged range of a file counts as one capture, of which it was at least one.
+    """
+    part = f"part-{number:05d}"
+    path = increment.path / WORK / f"{part}.json"
+    inputs = {each.name: hashes[each.name] for _, each in files}
+    if record := done(path, inputs):
+        tick(record.entered)
+        return record
+    rows: list[dict[str, Any]] = []
+    reasons: Counter[str] = Counter()
+    warcs: list[Output] = []
+    losses: list[Losses] = []
+    forgotten = Forgotten.of(corpus.root)
+    for place, each in files:
+        warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
+        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
+        lost = Losses(each.name)
+        for found in chain(read_warc(warc), unkept):
+            verdict = _judged(found, corpus, forgotten, lost)
+            if isinstance(found, WarcRecord) and forgotten.names(found.url):
+                gone.append((found.offset, found.length))
+            if isinstance(verdict, Capture):
+                rows.append(_row(verdict, place, found, name))
+            elif verdict:
+                reasons[verdict] += 1
+            if verdict:
+                lost.rows += 1
+                tick(1)
+        if gone:  # in the corpus's copy: what was forgotten does not come in by this door
+            copy = attempt_path(warc.parent, warc.name)
+            filled(warc, gone, copy)
+            os.replace(copy, warc)
+        warcs.append(Output(name, warc.stat().st_size, hash_file(warc)))
+        losses.append(lost)
+    table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=CAPTURES))
+    entered = len(rows) + reasons.total()
+    notes = {"losses": [asdict(lost) for lost in losses if lost.bad]}
+    return commit(
+        path, Record(WORK, part, inputs, [table, *warcs], entered, len(rows), dict(reasons), notes=notes)
+    )
+
+
+def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: Losses) -> Capture | str:
+    """The page, the reason why there is none, or "" for a record that is no capture at all."""
+    if isinstance(found, Gap):
+        lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
+        return found.reason
+    if found.kind == "response":
+        return judged(found, corpus.recipe.collect, forgotten)
+    return "revisit" if found.kind == "revisit" else ""
+
+
+def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> dict[str, Any]:
+    high, low = np.frombuffer(capture.link.key, ">u8").tolist()
+    return {
+        "key_high": high,
+        "key_low": low,
+        "time": capture.time,
+        "file": place,
+        "offset": found.offset,
+        "length": found.length,
+        "url": capture.link.url,
+        "site": capture.link.site,
+        "captured_url": capture.url,
+        "content_type": capture.content_type,
+        "etag": capture.etag,
+        "last_modified": capture.last_modified,
+        "warc_file": warc,
+    }
+
+
+def _taken_in(each: Input, pages: Path, place: int, digest: str) -> tuple[Path, list[Gap]]:
+    """The increment's own WARC file of an input, and the damage that it does not hold any more.
+
+    Raises DataError when the input has changed since it was hashed.
+    """
+    pages.mkdir(parents=True, exist_ok=True)
+    first = next((found for found in read_warc(each.path) if isinstance(found, WarcRecord)), None)
+    if first and not first.alone:
+        return _packed(each, pages / f"{place:05d}-{each.path.name.removesuffix('.gz')}.gz")
+    warc = pages / f"{place:05d}-{each.path.name}"
+    source = each.path.resolve()
+    if warc.exists() and warc.samefile(source):
+        return warc, []
+    warc.unlink(missing_ok=True)  # a copy by a call that was killed
+    try:
+        os.link(source, warc)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        attempt = attempt_path(pages, warc.name)
+        shutil.copyfile(source, attempt)
+        os.replace(attempt, warc)
+    if hash_file(warc) != digest:
+        raise DataError(f"{each.path}: changed while it was imported; run the command again")
+    return warc, []
+
+
+def _packed(each: Input, warc: Path) -> tuple[Path, list[Gap]]:
+    """A WARC file of the same records, each a gzip member of its own; and what could not be read."""
+    attempt = attempt_path(warc.parent, warc.name)
+    gaps = []
+    with attempt.open("wb") as file:
+        for found in read_warc(each.path):
+            if isinstance(found, Gap):
+                gaps.append(found)
+            else:
+                head = "".join(f"{name}: {value}\r\n" for name, value in found.fields.items())
+                file.write(
+                    deflated(b"".join([b"WARC/1.0\r\n", head.encode(), b"\r\n", found.block, b"\r\n\r\n"]))
+                )
+    os.replace(attempt, warc)
+    return warc, gaps

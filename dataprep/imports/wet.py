@@ -1,0 +1,29 @@
+"""Door `wet`: Common Crawl's texts of pages, conversion records of WARC files, straight to documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataprep.imports.captures import seconds
+from dataprep.imports.damage import Losses
+from dataprep.imports.inputs import Input
+from dataprep.imports.rows import Fields, Row, Task
+from dataprep.warc.reader import Gap, read_warc
+
+
+def read(task: Task, each: Input, fields: Fields, losses: Losses) -> Iterator[Row]:
+    """The conversion records of a file; damaged ranges are counted as rows, since each was at least one."""
+    number = 0
+    for found in read_warc(each.path):
+        if isinstance(found, Gap):
+            number += 1
+            where = f"bytes {found.offset:,} to {found.offset + found.length:,}"
+            yield Row(number, loss=found.reason, detail=where)
+        elif found.kind == "conversion":
+            number += 1
+            try:
+                text = found.block.decode()
+            except UnicodeDecodeError as error:
+                yield Row(number, loss="not_utf8", detail=str(error))
+            else:
+                yield Row(number, text, found.url, first_seen=seconds(found.date))

@@ -1,0 +1,1 @@
+"""`outbound pack`: text shards to token shards, and where each token comes from."""

@@ -1,0 +1,1 @@
+"""GPT-3's quality classifier: hashed words, logistic regression, one number a document."""

@@ -1,0 +1,247 @@
+"""Step `bands` of one range of keys: which documents share a bucket with earlier ones.
+
+The partitions' buckets in the range become the increment's index file, and meet the files of the increments
+before it and of other corpora. A bucket gives its 64 earliest documents and no more, so boilerplate, of which
+a bucket may hold millions, costs a list of 64 and one line a document. Memory: the keys of the range, about
+200 bytes each: some 2 million, and at most half as many more, for a bucket of more documents is cut between
+them. Older files are mapped and touched only where keys meet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.selection import corpus_order, partition
+from dataprep.selection.bands import EMPTY, HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
+from dataprep.selection.workspace import ENTRY, PLACE_BITS, Work
+from dataprep.store.files import attempt_path, publish
+from dataprep.store.npy import changes, distinct
+from dataprep.store.records import Record, commit, done
+
+STEP = "bands"
+EARLIEST = 64
+"""Candidates that one bucket gives; keeps a bucket of boilerplate linear."""
+
+QUERY = np.dtype([("document", "<u4"), ("count", "<u4"), ("start", "<u8")])
+"""The candidates of a document in one bucket: `count` places from `start` on in the task's lists."""
+COPY = np.dtype([("document", "<u4"), ("place", "<u8")])
+"""A document whose text is that of an earlier one, and the place of the earliest."""
+NEEDED = np.dtype([("destination", "<u8"), ("row", "<u4"), ("document", "<u4")])
+"""A document whose shingles will be compared; destination is source << 32 | partition."""
+
+
+class Cut(NamedTuple):
+    """The keys in [low, high), and if that is one, of the documents whose rank is in [first, last)."""
+
+    low: int
+    high: int
+    first: int
+    last: int
+
+
+def plan(work: Work) -> list[Cut]:
+    """The ranges of keys, in order: by how many there are, never by the number of workers."""
+    documents = work.records(corpus_order.STEP)[0].entered
+    passed = sum(record.passed for record in work.records(partition.STEP))
+    tasks = max(1, -(-passed * (work.scheme.bands + 1) // KEYS_PER_TASK))
+    parts = list(_partitions(work))
+    return [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, Cut(*keys, 0, documents))]
+
+
+def run_part(
+    corpus: Corpus, build: Build, increment: Increment, number: int, cut: Cut, tick: Callable[[int], None]
+) -> Record:
+    """Join one of `plan`'s ranges of keys, the one of that number."""
+    work = Work.of(corpus, build, increment)
+    path = work.directory / STEP / f"{number:05d}.json"
+    inputs = work.inputs | work.made(partition.STEP, corpus_order.STEP)
+    if record := done(path, inputs):
+        tick(record.entered)
+        return record
+    low, high = cut.low, cut.high
+    parts = list(_partitions(work))
+    own = ordered([each.within(cut) for each in parts])
+    ahead = ordered([each.ahead(cut) for each in parts])
+    written = attempt_path(build.path / "index", f"{work.part}-{number:05d}")
+    save(written, own, work.scheme)
+    index = publish(corpus.root, written, f"{work.part}-{number:05d}", ".bands", rows=len(own.keys))
+
+    before = [source.buckets(low, high, work.scheme) for source in work.earlier]
+    catalogues = [source.catalogue() for source in work.earlier]
+    catalogues.append(work.array(work.records(corpus_order.STEP)[0].outputs[0]))
+    near = 1 << HASH_BITS
+    text_lists, text_queries = candidates(
+        _within(before, 0, near), own.within(0, near), ahead.within(0, near)
+    )
+    lists, queries = candidates(_within(before, near, high), own.within(near, high), ahead.within(near, high))
+    found = {
+        "copies": copies(text_lists, text_queries, catalogues),
+        "lists": lists,
+        "queries": queries[np.argsort(queries["document"], kind="stable")],
+        "needed": _needed(lists, queries, catalogues),
+    }
+    outputs = [work.publish_array(STEP, f"{number:05d}-{name}", array) for name, array in found.items()]
+    return commit(
+        path, Record(STEP, f"{number:05d}", inputs, [index, *outputs], len(own.keys), len(own.keys))
+    )
+
+
+def candidates(
+    before: Sequence[Sequence[Buckets]], own: Buckets, ahead: Buckets = EMPTY
+) -> tuple[U64, npt.NDArray[np.void]]:
+    """The earlier documents that each document shares a bucket with, among the bucket's 64 earliest.
+
+    before: the files of each source, the earliest first; they may hold many more keys than `own` and are read
+    where keys meet. ahead: documents of the same source as `own`, earlier than its.
+
+    Returns the lists of all buckets (places, earliest first), one after the other, and (n,) of QUERY.
+    """
+    first = changes(own.keys)
+    keys, counts = own.keys[first], np.diff(first, append=len(own.keys))
+    room = np.full(len(keys), EARLIEST, np.int64)
+    bucket_of, places = [], []
+    for source, each in ((source, each) for source, files in enumerate([*before, [ahead]]) for each in files):
+        if not len(each.keys):
+            continue
+        low, high = np.searchsorted(keys, each.keys[0]), np.searchsorted(keys, each.keys[-1], "right")
+        left = np.searchsorted(each.keys, keys[low:high], "left")
+        taken = np.minimum(np.searchsorted(each.keys, keys[low:high], "right") - left, room[low:high])
+        room[low:high] -= taken
+        bucket_of.append(np.repeat(np.arange(low, high), taken))
+        rows = each.documents[runs(left, taken)]
+        places.append(np.uint64(source << PLACE_BITS) | rows.astype(np.uint64))
+    earlier = EARLIEST - room
+    shared = (counts > 1) | (earlier > 0)
+    taken = np.where(shared, np.minimum(counts, room), 0)
+    bucket_of.append(np.repeat(np.arange(len(keys)), taken))
+    rows = own.documents[runs(first, taken)]
+    places.append(np.uint64(len(before) << PLACE_BITS) | rows.astype(np.uint64))
+    flat = np.concatenate(bucket_of)
+    lists = np.concatenate(places)[np.argsort(flat, kind="stable")]
+    starts = np.searchsorted(np.sort(flat), np.arange(len(keys)))
+
+    members = np.where(shared, counts, 0)
+    bucket = np.repeat(np.arange(len(keys)), members)
+    queries = np.empty(len(bucket), QUERY)
+    queries["document"] = own.documents[runs(first, members)]
+    nth = np.arange(len(bucket)) - np.repeat(np.cumsum(members) - members, members)
+    queries["count"] = np.minimum(earlier[bucket] + nth, EARLIEST)
+    queries["start"] = starts[bucket]
+    return lists, queries[queries["count"] > 0]
+
+
+def copies(
+    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
+) -> npt.NDArray[np.void]:
+    """(n,) of COPY, by document: whose whole text_key, not only its bucket, is that of an earlier one."""
+    found = []
+    own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
+    keys = look_up(catalogues, own | queries["document"].astype(np.uint64))["text_key"]
+    nth = 0
+    while len(queries):  # once, unless 59-bit halves collide
+        place = lists[queries["start"].astype(np.int64) + nth]
+        same = look_up(catalogues, place)["text_key"] == keys
+        copy = np.empty(int(same.sum()), COPY)
+        copy["document"], copy["place"] = queries["document"][same], place[same]
+        found.append(copy)
+        nth += 1
+        left = ~same & (queries["count"] > nth)
+        queries, keys = queries[left], keys[left]
+    all_found = np.concatenate([np.empty(0, COPY), *found])
+    return all_found[np.argsort(all_found["document"])]
+
+
+def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDArray[np.void]:
+    """(n,) of ENTRY: the documents at some places."""
+    entries = np.empty(len(places), ENTRY)
+    source = places >> np.uint64(PLACE_BITS)
+    for number in distinct(source).tolist():
+        here = source == number
+        entries[here] = catalogues[number][(places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    return entries
+
+
+def _within(before: Sequence[Sequence[Buckets]], low: int, high: int) -> list[list[Buckets]]:
+    return [[each.within(low, high) for each in files] for files in before]
+
+
+@dataclass(frozen=True)
+class _Partition:
+    """The buckets of one partition of the increment, mapped; ranks: (rows,) uint32, of its documents."""
+
+    buckets: Buckets
+    ranks: npt.NDArray[np.uint32]
+
+    def within(self, cut: Cut) -> Buckets:
+        """Its buckets in a cut, documents by their rank."""
+        keys, rows = self._of(cut)
+        return Buckets(keys, self.ranks[rows])
+
+    def number(self, cut: Cut) -> int:
+        """How many those are."""
+        return len(self._of(cut)[0])
+
+    def ahead(self, cut: Cut) -> Buckets:
+        """Of the documents before the cut those that may be among its bucket's earliest."""
+        found = self.buckets.within(cut.low, cut.high if cut.first else cut.low)
+        ranks = self.ranks[found.documents[:EARLIEST]]
+        early = ranks < cut.first
+        return Buckets(found.keys[:EARLIEST][early], ranks[early])
+
+    def _of(self, cut: Cut) -> tuple[U64, npt.NDArray[np.uint32]]:
+        found = self.buckets.within(cut.low, cut.high)
+        if cut.high - cut.low > 1:
+            return found.keys, found.documents
+        start, end = (
+            bisect_left(found.documents, rank, key=lambda row: int(self.ranks[row]))
+            for rank in (cut.first, cut.last)
+        )
+        return found.keys[start:end], found.documents[start:end]
+
+
+def _partitions(work: Work) -> Iterator[_Partition]:
+    ranks = work.array(work.records(corpus_order.STEP)[0].outputs[2])
+    start = 0
+    for record in work.records(partition.STEP):
+        rows, path = record.outputs[0].rows, work.corpus.root / record.outputs[1].path
+        yield _Partition(load(path, work.scheme), ranks[start : start + rows])
+        start += rows
+
+
+def _halved(parts: list[_Partition], cut: Cut) -> list[Cut]:
+    """A cut, or the halves of it, and of these, until none holds too many keys."""
+    if sum(part.number(cut) for part in parts) <= KEYS_PER_TASK * 3 // 2:
+        return [cut]
+    if cut.high - cut.low > 1:
+        middle = (cut.low + cut.high) // 2
+        halves = [cut._replace(high=middle), cut._replace(low=middle)]
+    else:
+        middle = (cut.first + cut.last) // 2
+        halves = [cut._replace(last=middle), cut._replace(first=middle)]
+    return [each for half in halves for each in _halved(parts, half)]
+
+
+def _needed(
+    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
+) -> npt.NDArray[np.void]:
+    """(n,) of NEEDED, by destination and row: candidates and those that have them."""
+    own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
+    places = distinct(np.concatenate([lists, own | queries["document"].astype(np.uint64)]))
+    entries = look_up(catalogues, places)
+    needed = np.empty(len(places), NEEDED)
+    needed["destination"] = places & np.uint64(0xFFFFFFFF00000000) | entries["part"].astype(np.uint64)
+    needed["row"], needed["document"] = entries["row"], (places & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return needed[np.lexsort((needed["row"], needed["destination"]))]
+
+
+def runs(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """starts[0], starts[0] + 1, ... `lengths[0]` numbers, then those of the next run."""
+    skipped = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    return skipped + np.arange(len(skipped))

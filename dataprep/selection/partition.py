@@ -1,0 +1,108 @@
+"""Step `select` of one partition: the verdict of the thresholds, and the band buckets of what passes.
+
+Memory: the measurements of 16,384 documents, and about 1 KB for each of the partition, which an import ends
+at 131,072.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.selection import bands, thresholds
+from dataprep.selection.bands import Buckets, Scheme
+from dataprep.selection.workspace import Work
+from dataprep.store.files import attempt_path, publish, read_batches, read_table
+from dataprep.store.npy import fixed_width
+from dataprep.store.records import Record, commit, done
+from dataprep.text import minhash
+
+STEP = "select"
+ROWS = 1 << 14
+"""Documents that are judged at once."""
+
+DOCUMENT = np.dtype(
+    [
+        ("first_seen", "<i8"),
+        ("url_key", ">u8", (2,)),
+        ("doc_id", "V16"),
+        ("text_key", "V16"),
+        ("row", "<u4"),
+        ("shingles", "<u4"),
+        ("verdict", "S64"),
+        ("number", "<f8"),
+    ]
+)
+"""One document of a partition, in corpus order: (first_seen, url_key). No number is NaN."""
+
+IDENTITY = ["doc_id", "url_key", "text_key", "first_seen"]
+
+
+def run_part(
+    corpus: Corpus, build: Build, increment: Increment, number: int, tick: Callable[[int], None]
+) -> Record:
+    """Judge one document partition of an increment."""
+    work = Work.of(corpus, build, increment)
+    part = f"{number:05d}"
+    path = work.directory / STEP / f"{part}.json"
+    facts = [increment.records(stage)[number] for stage in ("documents", "scores")]
+    inputs = {output.path: output.xxh3_128 for record in facts for output in record.outputs}
+    if record := done(path, inputs):
+        tick(record.entered)
+        return record
+
+    rows = _identities(corpus, facts[0])
+    found = _judged(corpus, facts[1], rows, work.scheme)
+    tick(len(rows))
+    order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
+    place_of = np.empty(len(rows), np.uint32)
+    place_of[order] = np.arange(len(rows))
+    rows, passed = rows[order], int((rows["verdict"] == thresholds.KEPT.encode()).sum())
+    buckets = bands.ordered([Buckets(each.keys, place_of[each.documents]) for each in found])
+    written = attempt_path(path.parent, f"{part}-bands")
+    bands.save(written, buckets, work.scheme)
+    outputs = [
+        work.publish_array(STEP, part, rows),
+        publish(corpus.root, written, part, ".bands", rows=passed),
+    ]
+    reasons = Counter(rows["verdict"].tolist())
+    kept = reasons.pop(thresholds.KEPT.encode(), 0)
+    counts = {reason.decode(): count for reason, count in sorted(reasons.items())}
+    return commit(path, Record(STEP, part, inputs, outputs, len(rows), kept, counts))
+
+
+def _identities(corpus: Corpus, documents: Record) -> npt.NDArray[np.void]:
+    """(n,) of DOCUMENT, in the order of the partition; without what measurements say."""
+    identity = read_table(corpus.root, documents.outputs, IDENTITY)
+    rows = np.zeros(len(identity), DOCUMENT)
+    rows["row"] = np.arange(len(rows))
+    rows["first_seen"] = identity["first_seen"].to_numpy()
+    rows["url_key"] = fixed_width(identity["url_key"]).view(">u8").reshape(-1, 2)
+    for name in ("doc_id", "text_key"):
+        rows[name] = fixed_width(identity[name])
+    return rows
+
+
+def _judged(corpus: Corpus, scores: Record, rows: npt.NDArray[np.void], scheme: Scheme) -> list[Buckets]:
+    """Fill in the verdict on each of `_identities`; returns the buckets of those that passed, by row."""
+    found, start = [], 0
+    for batch in read_batches(corpus.root, scores.outputs, ROWS):
+        measured = pa.Table.from_batches([batch])
+        here = rows[start : start + len(batch)]
+        here["shingles"] = measured["shingles"].to_numpy()
+        verdicts, numbers = thresholds.judge(measured, corpus.recipe.select)
+        here["verdict"] = verdicts
+        here["number"] = [np.nan if number is None else number for number in numbers]
+        passed = np.flatnonzero(here["verdict"] == thresholds.KEPT.encode())
+        signatures = fixed_width(measured["signature"]).view("<u4").reshape(-1, minhash.PERMUTATIONS)
+        near = here["shingles"][passed] > 0
+        text_keys = np.ascontiguousarray(here["text_key"][passed])
+        numbered = (start + passed).astype(np.uint32)
+        found.append(bands.buckets(numbered, text_keys, signatures[passed], near, scheme))
+        start += len(batch)
+    return found

@@ -1,0 +1,76 @@
+"""Step `select`: thresholds over measurements. The first rule that fails names the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataprep.corpus.recipe import C4, FineWeb, Gopher, Section, Select
+from dataprep.errors import DataError
+from dataprep.selection.pareto import keeps
+
+KEPT = "kept"
+SECTIONS: dict[str, type[Section]] = {"gopher": Gopher, "c4": C4, "fineweb": FineWeb}
+
+
+def _bounds(section: type[Section]) -> list[str]:
+    """The fields of a section that bound a measurement."""
+    return [name for name in section.model_fields if name.startswith(("min_", "max_"))]
+
+
+REASONS = (
+    "languages",
+    *_bounds(Select),
+    *(f"{name}.{bound}" for name, section in SECTIONS.items() for bound in _bounds(section)),
+    "quality.alpha",
+)
+"""The verdicts of this step, in the order of the rules; each is the rule's name in the recipe."""
+
+Mask = npt.NDArray[np.bool_]
+Measured = npt.NDArray[np.float64]
+
+
+def judge(scores: pa.Table, rules: Select) -> tuple[list[str], list[float | None]]:
+    """The verdict on each row of a table of `scores`, and the measurement that decided it."""
+    verdicts = np.full(len(scores), KEPT, object)
+    numbers = np.full(len(scores), np.nan)
+    for reason, failed, measured in _rules(scores, rules):
+        first = failed & (verdicts == KEPT)
+        verdicts[first], numbers[first] = reason, measured[first]
+    return verdicts.tolist(), [None if number != number else number for number in numbers.tolist()]
+
+
+def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measured]]:
+    """Each rule's name, the rows that fail it, and what it measured."""
+    if rules.languages is not None:
+        known = pc.is_in(scores["language"], value_set=pa.array(sorted(rules.languages), pa.string()))
+        yield "languages", ~known.to_numpy(), scores["language_probability"].to_numpy()
+    yield from _bounded(scores, rules, "", "")
+    for name in SECTIONS:
+        if (section := getattr(rules, name)) is not None:
+            loose = isinstance(section, C4) and not section.terminal_punctuation
+            yield from _bounded(scores, section, f"{name}.", "c4_any_end_" if loose else f"{name}_")
+    if rules.quality is not None:
+        if scores["quality"].null_count:
+            raise DataError(
+                "select.quality: the documents have no quality; make the corpus with a model, "
+                "`outbound corpus init --quality MODEL`, which `corpus train-quality` makes"
+            )
+        quality = scores["quality"].to_numpy().astype(np.float64)
+        yield "quality.alpha", ~keeps(scores["doc_id"].to_pylist(), quality, rules.quality.alpha), quality
+
+
+def _bounded(
+    scores: pa.Table, section: Section, reason: str, column: str
+) -> Iterator[tuple[str, Mask, Measured]]:
+    """The rules `min_X` and `max_X` of a section, over the columns whose names are `column` and X."""
+    for bound in _bounds(type(section)):
+        if (threshold := getattr(section, bound)) is None:
+            continue
+        measured = scores[column + bound[4:]].to_numpy().astype(np.float64)
+        failed = measured < threshold if bound.startswith("min_") else measured > threshold
+        yield reason + bound, failed, measured

@@ -1,0 +1,1 @@
+"""Stage `shard`: the kept documents as webdataset tars, and their export to other formats."""

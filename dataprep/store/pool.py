@@ -1,0 +1,90 @@
+"""Run the partitions of a stage on this machine's cores.
+
+A worker takes partitions and nothing else, so how many there are changes the time, never a result. Results
+come back in the order of the partitions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from multiprocessing.queues import Queue
+from threading import Thread
+from typing import Any, TypeVar
+
+from dataprep.errors import DataError
+from dataprep.store.os_errors import told
+
+R = TypeVar("R")
+
+Progress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+"""progress(title, total, unit) draws a bar and gives the function that advances it."""
+
+_ticks: Queue[int | None]
+
+
+def run_all(
+    function: Callable[..., R],
+    parts: Sequence[tuple[Any, ...]],
+    workers: int,
+    tick: Callable[[int], None],
+) -> list[R]:
+    """Call `function(*part, tick)` for every part, in up to `workers` processes; `tick` is called here.
+
+    Raises DataError when a worker is killed.
+    """
+    if workers <= 1 or len(parts) <= 1:
+        return [_call(function, part, tick) for part in parts]
+    # spawned, not forked: Arrow and numpy keep threads that a fork would leave half copied
+    context = multiprocessing.get_context("spawn")
+    ticks: Queue[int | None] = context.Queue()
+    relay = Thread(target=_relay, args=(ticks, tick), daemon=True)
+    relay.start()
+    try:
+        with ProcessPoolExecutor(min(workers, len(parts)), context, _start, (ticks,)) as pool:
+            return list(pool.map(_call_here, [function] * len(parts), parts))
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was killed, perhaps for want of memory; run the same command again, with fewer "
+            "--workers if so: what is finished stands"
+        ) from None
+    finally:
+        ticks.put(None)
+        relay.join()
+
+
+def _start(ticks: Queue[int | None]) -> None:
+    global _ticks
+    _ticks = ticks
+    Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End when the command is killed: a pool's worker would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _call_here(function: Callable[..., R], part: tuple[Any, ...]) -> R:
+    return _call(function, part, _ticks.put)
+
+
+def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Callable[[int], None]) -> R:
+    """Call it; what the user can mend becomes a DataError here, where the file is known."""
+    try:
+        return function(*part, tick)
+    except OSError as error:
+        if explained := told(error):
+            raise explained from None
+        raise
+
+
+def _relay(ticks: Queue[int | None], tick: Callable[[int], None]) -> None:
+    for count in iter(ticks.get, None):
+        tick(count)

@@ -1,0 +1,1 @@
+"""Pure functions of one text: its words, its measurements, its hashes."""

@@ -1,1 +1,0 @@
-"""Tokens: the tokenizer, and the shards that training reads."""

@@ -1,0 +1,294 @@
+"""Checkpoints of our own: whole tensors by canonical name in safetensors, and one JSON that lists them.
+
+    RUN/checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
+    RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes and the run's state
+
+Everything is written beside and made current by one rename. No pickle anywhere: opening a stranger's
+checkpoint executes nothing. Tensors are unpadded fp32, so any layout loads what any other has saved.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from dataprep.store.files import hash_file, replace
+from pipeline.errors import RunError
+
+FORMAT = "outbound-checkpoint/1"
+MANIFEST = "checkpoint.json"
+log = logging.getLogger("outbound")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All that a run is besides its tensors; with them, enough to go on as if it had never stopped."""
+
+    step: int
+    samples: int
+    """Consumed; the whole state of the data order."""
+    tokens: int
+    updates: int
+    """Of the optimizer: steps less those skipped."""
+    stream_hash: int
+    """Sum modulo 2^64 of the hashes of all samples so far."""
+    seconds: float
+    """Training time, over all attempts."""
+    loss: float
+    val_loss: float | None
+    config: dict[str, Any]
+    generations: dict[str, int]
+    """Name of a source -> its pinned generation."""
+    sources_fingerprint: str
+    tokenizer_fingerprint: str
+    wandb_id: str
+    resumes: list[int]
+    """Steps after which the run was resumed."""
+    skipped: int
+    """Steps whose gradient was not finite."""
+    skipped_in_a_row: int
+    recent: list[float]
+    """Losses of the last steps, as many as the spike guard looks at."""
+    ledger: list[list[int]]
+    """Ranges of the data order that are skipped."""
+    spikes: int
+    processes: int
+    stages: int
+
+    @staticmethod
+    def begin(generations: dict[str, int], sources_fingerprint: str, tokenizer_fingerprint: str) -> RunState:
+        """A run before its first step."""
+        return RunState(
+            step=0,
+            samples=0,
+            tokens=0,
+            updates=0,
+            stream_hash=0,
+            seconds=0.0,
+            loss=math.nan,
+            val_loss=None,
+            config={},
+            generations=generations,
+            sources_fingerprint=sources_fingerprint,
+            tokenizer_fingerprint=tokenizer_fingerprint,
+            wandb_id="",
+            resumes=[],
+            processes=0,
+            stages=0,
+            skipped=0,
+            skipped_in_a_row=0,
+            recent=[],
+            ledger=[],
+            spikes=0,
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk, its JSON read and whole, its tensors not yet."""
+
+    path: Path
+    state: RunState
+    files: dict[str, dict[str, Any]]
+    """File name -> its bytes and xxh3_128."""
+    tensors: dict[str, str]
+    """Tensor name -> file name."""
+    _opened: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """File name -> the file, its header read and its tensors mapped."""
+
+    @staticmethod
+    def open(path: Path) -> Checkpoint:
+        """Read the JSON; RunError when it is missing, torn, altered, or of another format."""
+        try:
+            envelope = json.loads((path / MANIFEST).read_bytes())
+            body = envelope["checkpoint"]
+            if envelope["xxh3_128"] != _hash_json(body):
+                raise RunError(f"{path / MANIFEST}: was altered: its hash does not fit")
+            if body["format"] != FORMAT:
+                raise RunError(f"{path / MANIFEST}: format {body['format']!r}, expected {FORMAT!r}")
+            files = {
+                name: {k: facts[k] for k in ("bytes", "xxh3_128")} for name, facts in body["files"].items()
+            }
+            named = {*files, *body["tensors"].values()}
+            if strange := [name for name in named if name not in files or Path(name).name != name]:
+                raise RunError(f"{path / MANIFEST}: {strange[0]!r} is none of its files")
+            return Checkpoint(path, RunState(**body["state"]), files, body["tensors"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path / MANIFEST}: not readable: {error}") from None
+
+    def damage(self, names: Iterable[str]) -> str | None:
+        """Compare files with their recorded size and hash; say what is wrong with the first bad one."""
+        for name in names:
+            file, recorded = self.path / name, self.files[name]
+            if not file.exists():
+                return f"{file} is missing"
+            if file.stat().st_size != recorded["bytes"]:
+                return f"{file} has {file.stat().st_size} bytes, not {recorded['bytes']}"
+            if hash_file(file) != recorded["xxh3_128"]:
+                return f"{file} was altered: its hash does not fit"
+        return None
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor, such as "weight/h.0.attn.qkv.weight" or "exp_avg/wte.weight".
+
+        Raises RunError when it is not there.
+        """
+        if name not in self.tensors:
+            raise RunError(f"{self.path / MANIFEST}: lists no tensor {name}: is it of another model?")
+        file = self.tensors[name]
+        try:
+            tensor: Tensor = self._open(file).get_tensor(name)
+        except SafetensorError as error:
+            raise self._unreadable(file, error) from None
+        return tensor
+
+    def hold(self) -> Checkpoint:
+        """Open all files, so that tensors can be read even after a training has let go of the checkpoint."""
+        for file in self.files:
+            self._open(file)
+        return self
+
+    def _open(self, file: str) -> Any:
+        try:
+            if file not in self._opened:
+                self._opened[file] = safe_open(self.path / file, framework="pt")
+        except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: torch maps the file
+            raise self._unreadable(file, error) from None
+        return self._opened[file]
+
+    def _unreadable(self, file: str, error: Exception) -> RunError:
+        return RunError(f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy")
+
+
+def tidy(run: Path) -> None:
+    """Remove what attempts that died while they wrote have left, by one process while no other writes."""
+    for leftover in (run / "checkpoints").glob("writing-*"):
+        shutil.rmtree(leftover)
+
+
+def newest(run: Path) -> Iterator[Path]:
+    """Yield the run's checkpoint directories, the newest first."""
+    yield from sorted((run / "checkpoints").glob("step-" + "[0-9]" * 8), reverse=True)
+
+
+def find(
+    run: Path,
+    share: Callable[[list[str]], list[str]] = lambda names: names,
+    agree: Callable[[str | None], str | None] = lambda reason: reason,
+) -> Checkpoint | None:
+    """Return the newest whole checkpoint; None when there is none at all.
+
+    A damaged one is named in the log and passed over. With several ranks, `share` picks the files that
+    this rank verifies, and `agree` returns the first reason of any rank.
+
+    Raises RunError when there are checkpoints, all of them damaged.
+    """
+    damaged = []
+    for path in newest(run):
+        reason = None
+        try:
+            checkpoint = Checkpoint.open(path)
+            reason = checkpoint.damage(share(sorted(checkpoint.files)))
+        except RunError as error:
+            reason = str(error)
+        if (reason := agree(reason)) is None:
+            return checkpoint
+        damaged.append(reason)
+        if path.exists():  # else a training has let go of it
+            log.warning("checkpoint passed over: %s", reason)
+    if damaged:
+        raise RunError(
+            f"{run / 'checkpoints'}: every checkpoint is damaged ({damaged[0]}): "
+            "restore one, or remove them all to begin again"
+        )
+    return None
+
+
+def held(run: Path) -> Checkpoint | None:
+    """As `find`, of a run that may be training: at any moment it saves others, and lets go of this one.
+
+    It begins anew when the newest has gone, or it could take one that `keep_every` has kept for long.
+    """
+    while True:
+        latest = next(newest(run), None)
+        try:
+            checkpoint = find(run)
+            chosen = checkpoint and checkpoint.hold()
+        except (RunError, OSError):
+            if latest is None or latest.exists():
+                raise
+            continue
+        if chosen is None or chosen.path == latest or (latest and latest.exists()):
+            return chosen
+
+
+class Writer:
+    """One checkpoint in the making, by all ranks together: shares, then `publish` by one of them."""
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.path = run / "checkpoints" / f"step-{step:08d}"
+        self.beside = self.path.with_name(f"writing-{self.path.name}")
+
+    def prepare(self) -> None:
+        """Make room, by one rank before the others write; what a dead attempt left goes."""
+        tidy(self.path.parent.parent)
+        self.beside.mkdir(parents=True)
+
+    def share(self, rank: int) -> Path:
+        """Where a rank writes its tensors."""
+        return self.beside / f"rank-{rank:05d}.safetensors"
+
+    def publish(
+        self, state: RunState, shares: list[dict[str, Any]], keep: int, keep_every: int | None = None
+    ) -> None:
+        """Make it current, by one rank after all have written; then let go of old ones.
+
+        The last `keep` stay, and those of every `keep_every`th step.
+
+        `shares` holds {"file", "bytes", "xxh3_128", "tensors": [names]} of each rank.
+        """
+        body = {
+            "format": FORMAT,
+            "state": asdict(state),
+            "files": {s["file"]: {"bytes": s["bytes"], "xxh3_128": s["xxh3_128"]} for s in shares},
+            "tensors": {name: s["file"] for s in shares for name in s["tensors"]},
+        }
+        envelope = {"xxh3_128": _hash_json(body), "checkpoint": body}
+        replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
+        _sync_directory(self.beside)
+        self.beside.rename(self.path)
+        _sync_directory(self.path.parent)
+        for old in list(newest(self.path.parent.parent))[keep:]:
+            if not keep_every or int(old.name.removeprefix("step-")) % keep_every:
+                shutil.rmtree(old)
+
+
+def retire(path: Path) -> None:
+    """Take a damaged checkpoint out of the row, so that nobody resumes from it; it stays to be looked at."""
+    target = path.with_name(f"damaged-{path.name}")
+    if target.exists():
+        shutil.rmtree(target)
+    path.rename(target)
+
+
+def _hash_json(body: Any) -> str:
+    return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,213 @@
+"""Seconds of a training step, from operations, bytes and what passes between GPUs. Pure.
+
+A GPU's time for a micro-batch is the sum of three: matrix products at a share of the fastest, attention at
+a share of the fastest, and all that is read and written, by the products and by everything between them, at
+a share of the memory bandwidth. The shares are fitted (`pipeline.costs.hardware`) or the rates measured
+(`pipeline.plan.calibrate`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model import GPTConfig
+from pipeline.costs.hardware import HOST_S_PER_BLOCK, Rates
+from pipeline.costs.layers import LayerCost
+from pipeline.costs.layout import Layout
+from pipeline.costs.memory import stage_parameters
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a program reads and writes between its matrix products, by how far it fuses them."""
+
+    model_widths: float
+    """Times d_model elements, by a block's norms and residual sums, forward; backward twice that."""
+    ff_widths: float
+    """Times d_ff elements, by its activation function, forward; backward twice that."""
+    logit_passes: float
+    """Over the logits in the run's own precision, by the loss and its gradient."""
+    precise_logit_passes: float = 0
+    """Over them in fp32."""
+    score_bytes: float = 0
+    """Of each attention score, forward and backward, where they stand whole; 0 for flash attention."""
+    products_again: float = 1
+    """Share of a block's products that checkpointing computes again."""
+    attention_again: float = 1
+    """The same of its attention."""
+
+
+OURS = Program(model_widths=10, ff_widths=2, logit_passes=4, precise_logit_passes=8)
+"""Each operation reads its inputs and writes its output: a norm moves 2 widths, a residual sum 3, a GELU 2;
+the loss passes eight times over fp32 logits and four over their gradient."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one token costs in one stage, forward and backward."""
+
+    matrix_flops: float
+    attention_flops: float
+    matrix_bytes: float
+    """Read and written by matrix products: their operands and results of (tokens, width)."""
+    memory_bytes: float
+    """Read and written between them: norms, GELU, residuals, the loss."""
+
+    def seconds(self, rates: Rates) -> float:
+        """On one GPU, for one token."""
+        moved = self.memory_bytes + (0 if rates.shapes_measured else self.matrix_bytes)
+        return (
+            self.matrix_flops / rates.matrix_flops
+            + self.attention_flops / rates.attention_flops
+            + moved / rates.memory_bytes
+        )
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one step on the dearest path."""
+
+    compute: float
+    """Of the slowest stage, all its micro-batches."""
+    bubble: float
+    """Waiting for the pipeline to fill and to drain."""
+    communication: float
+    """What computing does not hide: gradients and weights among replicas, activations among stages."""
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.compute + self.bubble + self.communication + self.optimizer
+
+
+def step_time(
+    model: GPTConfig,
+    stages: list[list[LayerCost]],
+    layout: Layout,
+    sequences: int,
+    rates: Rates,
+    precision: str,
+    program: Program = OURS,
+) -> StepTime:
+    """Predict a step of so many sequences over all replicas."""
+    width = 2 if precision == "bf16" else 4
+    tokens = layout.micro * model.n_ctx
+    count = layout.micro_batches(sequences)
+    parameters = max(stage_parameters(model, layers) for layers in stages)
+    slowest = max(_micro_batch(model, layers, layout, rates, width, program) for layers in stages)
+    sent = _between_stages(tokens * model.d_model * width, layout, rates)
+    shared = _among_replicas(parameters, layout, rates, width)
+    return StepTime(
+        compute=count * slowest,
+        bubble=(layout.pipeline - 1) * (slowest + sent),
+        communication=count * (sent + max(0.0, shared.each - slowest * shared.hidden)) + shared.once,
+        optimizer=_update(parameters, layout, rates),
+    )
+
+
+def _micro_batch(
+    model: GPTConfig, layers: list[LayerCost], layout: Layout, rates: Rates, width: int, program: Program
+) -> float:
+    """Seconds that one stage computes, or that the host needs to launch it, whichever is longer."""
+    work = stage_work(model, layers, width, layout.checkpointing, program).seconds(rates)
+    # A weight's gradient is written, read, and added to its sum of the micro-batches before.
+    summed = (2 * width + 8) * stage_parameters(model, layers) / rates.memory_bytes
+    launches = HOST_S_PER_BLOCK * (2 if layout.zero == 3 else 1)  # ZeRO-3 runs Python round every module
+    blocks = sum(layer.name.startswith("h.") for layer in layers)
+    return max(layout.micro * model.n_ctx * work + summed, launches * blocks)
+
+
+def stage_work(
+    model: GPTConfig, layers: list[LayerCost], width: int, checkpointing: bool, program: Program = OURS
+) -> Work:
+    """Count what a token costs in a stage; with checkpointing, blocks go forward twice.
+
+    A product reads an operand and writes a result of a token's width, as its two in the backward pass do;
+    weights, which all tokens share, are not counted. Banded attention copies its blocks.
+    """
+    d, attention, ff = model.d_model, model.n_head * model.head_width, model.ff_width
+    matrix = attended = operands = memory = 0.0
+    for layer in layers:
+        passes = 3
+        if layer.name.startswith("h."):
+            band = model.band(int(layer.name.removeprefix("h.")))
+            products = 3 + checkpointing * program.products_again
+            matrix += products * 2 * (4 * d * attention + 2 * d * ff)
+            operands += products * width * (4 * d + 4 * attention + 2 * ff)
+            passes += checkpointing
+            if program.score_bytes:  # whole scores, the causal half masked: two products more
+                matrix += passes * 4 * model.n_ctx * attention
+                memory += program.score_bytes * model.n_head * model.n_ctx
+            else:
+                # As it is computed: causal SDPA skips half, a band's blocks see twice their width.
+                blocked = band is not None and band < model.n_ctx
+                seen = 2 * band if blocked and band is not None else model.n_ctx / 2
+                attended += (3 + checkpointing * program.attention_again) * 4 * seen * attention
+                memory += passes * width * (14 * attention if blocked else 0)
+            memory += passes * width * (program.model_widths * d + program.ff_widths * ff)
+        elif layer.name == "head":
+            matrix += passes * 2 * d * model.padded_vocab_size
+            operands += passes * width * (d + model.padded_vocab_size)
+            logit = width * program.logit_passes + 4 * program.precise_logit_passes
+            memory += model.padded_vocab_size * logit
+        elif layer.name == "ln_f":
+            memory += passes * width * 2 * d
+        else:
+            memory += width * 4 * d
+    return Work(matrix, attended, operands, memory)
+
+
+def _crosses_nodes(ranks: int, rates: Rates) -> bool:
+    """Whether neighbouring ranks in groups of so many leave their node somewhere."""
+    return rates.gpus_per_node % ranks != 0
+
+
+def _collective_bytes_s(ranks: int, rates: Rates) -> float:
+    """Bus bandwidth of a ring over neighbouring ranks: its slowest link, all adapters of a node at work."""
+    return min(rates.link_bytes, rates.network_bytes) if _crosses_nodes(ranks, rates) else rates.link_bytes
+
+
+def _between_stages(boundary_bytes: float, layout: Layout, rates: Rates) -> float:
+    """Seconds to send one micro-batch on and its gradient back; DeepSpeed waits for both.
+
+    Stages lie `layout.data` ranks apart, so that each GPU has its share of the node's network.
+    """
+    if layout.pipeline == 1:
+        return 0.0
+    within = layout.gpus <= rates.gpus_per_node
+    speed = rates.link_bytes if within else min(rates.link_bytes, rates.network_bytes / rates.gpus_per_node)
+    return 2 * boundary_bytes / speed
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Seconds of collectives among replicas: of each micro-batch, and once a step."""
+
+    each: float
+    once: float
+    hidden: bool = False
+    """Whether those of each micro-batch run beside its computing."""
+
+
+def _among_replicas(parameters: int, layout: Layout, rates: Rates, width: int) -> _Shared:
+    """Collectives as rings: a reduce-scatter or a gather moves every byte once, an all-reduce twice.
+
+    ZeRO-0 and 1 all-reduce fp32 gradients at the end of the step, and ZeRO-1 gathers the updated weights.
+    ZeRO-2 reduces each micro-batch's gradients to their owners. ZeRO-3 does so, too, and gathers the weights
+    for its forward and again for its backward pass, beside the computing.
+    """
+    if layout.data == 1:
+        return _Shared(0.0, 0.0)
+    second = (layout.data - 1) / layout.data * parameters / _collective_bytes_s(layout.data, rates)
+    if layout.zero == 3:
+        return _Shared(3 * width * second, 0.0, hidden=True)
+    if layout.zero == 2:
+        return _Shared(width * second, width * second)
+    return _Shared(0.0, (2 * 4 + (width if layout.zero else 0)) * second)
+
+
+def _update(parameters: int, layout: Layout, rates: Rates) -> float:
+    """Adam moves 30 bytes a parameter of its share; norm, clipping and zeroing pass over the gradients."""
+    share = parameters / (layout.data if layout.zero else 1)
+    return (30 * share + 3 * 4 * (parameters if layout.zero < 2 else share)) / rates.memory_bytes

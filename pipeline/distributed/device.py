@@ -1,0 +1,76 @@
+"""All that differs by device: number format, communication backend, peak speed. The loop knows none of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.distributed.deepspeed_workarounds import bf16_settings
+
+PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
+"""Dense bf16 operations a second, by a word of the device's name (NVIDIA data sheets, SXM)."""
+
+BF16 = bf16_settings()
+"""DeepSpeed's settings for what GPUs compute with."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device of one process."""
+
+    type: str
+    backend: str
+    """Of torch.distributed."""
+    precision: dict[str, Any]
+    """What the DeepSpeed configuration says about number formats."""
+    peak_flops: float | None
+    """Operations a second, for MFU; None where nobody states one."""
+
+
+def find_device(local_rank: int, precision: str = "auto", deterministic: bool = False) -> Device:
+    """Take this process's GPU if the machine has any, else the CPU.
+
+    precision: "fp32", "bf16", or "auto" for what suits the device. deterministic: from now on every operation
+    computes the same bits from the same numbers, and torch raises RuntimeError at one that cannot.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    if not torch.cuda.is_available():
+        # fp32: without AMX or AVX512-bf16 a bf16 product runs 90 times slower (measured, AVX2).
+        torch.set_num_threads(1)  # processes share the cores; spinning threads cost five times the CPU
+        return Device("cpu", "gloo", BF16 if precision == "bf16" else {}, None)
+    torch.cuda.set_device(local_rank)
+    name = torch.cuda.get_device_name(local_rank)
+    peak = next((flops for word, flops in PEAK_FLOPS.items() if word in name), None)
+    return Device("cuda", "nccl", *(({}, None) if precision == "fp32" else (BF16, peak)))
+
+
+def measured_flops(device: Device) -> float:
+    """Operations a second of a large product in the format that the device trains in: the best of some.
+
+    What stands in for a peak where nobody states one: MFU is then the share of the products' own speed.
+    """
+    # On a CPU that others use too, short ones: some of them run undisturbed.
+    size, times = (512, 30) if device.type == "cpu" else (8192, 5)
+    dtype = torch.bfloat16 if device.precision else torch.float32
+    left, right = (torch.ones(size, size, dtype=dtype, device=device.type) for _ in range(2))
+    best = float("inf")
+    for _ in range(times):
+        began = time.perf_counter()
+        float((left @ right)[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def peak_memory_bytes(device: Device) -> int:
+    """The most that this process has held: tensors on a GPU, else resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

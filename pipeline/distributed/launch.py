@@ -1,0 +1,118 @@
+"""Local processes, as `outbound train --nproc N` wants them: started, stopped and ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pipeline.distributed.stop import SIGNALS
+from pipeline.distributed.watchdog import STALLED
+from pipeline.errors import RunError, UsageError
+
+POLL_S = 0.05
+MALLOC = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
+)
+"""What large tensors leave free is kept for those of the next step, in huge pages where the kernel has them.
+
+Else it clears new pages each time: steps on CPUs took up to 18 % longer, in as much memory. Huge pages alone,
+which are not kept, cost more than they save.
+"""
+REMEDY = "the others were ended; the same command resumes from the last checkpoint"
+
+
+def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.worker") -> None:
+    """Run a worker module in so many processes of this machine; return when all have ended well.
+
+    To train, the arguments are the configuration's path and its overrides.
+
+    SIGTERM, SIGUSR1 and SIGINT are passed on, and the processes save and end. When one dies, the others
+    are ended and RunError (UsageError for a usage error) says what happened to it.
+    """
+    port = _free_port()
+    command = [sys.executable, "-P", "-m", worker, *arguments]  # -P: the user's folder is not searched
+    workers = [_start(command, rank, processes, port) for rank in range(processes)]
+    try:
+        with _forwarding(workers):
+            while any(each.poll() is None for each in workers):
+                if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
+                    raise _failure(workers, failed)
+                time.sleep(POLL_S)
+        if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
+            raise _failure(workers, failed)
+    finally:
+        for each in workers:
+            each.kill()  # nothing happens to one that has ended
+            each.wait()
+
+
+def _start(command: list[str], rank: int, processes: int, port: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        # Threads of several processes on the same cores spin against each other.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", MALLOC),
+    }
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,  # closes with this process, whatever ends it
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C reaches the launcher, which passes it on once
+    )
+
+
+@contextmanager
+def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def forward(number: int, frame: FrameType | None) -> None:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError:
+    """Say why the first died: what it explained, else a signal that killed it; the rest are consequences."""
+    killed, bugs = [], []
+    for rank in failed:
+        code, words = workers[rank].returncode, workers[rank].communicate()[0].splitlines()
+        said = json.loads(words[-1]) if words else {"message": _unexplained(rank, code), "bug": True}
+        if code < 0:
+            killed.append(RunError(f"rank {rank} was killed by {signal.Signals(-code).name}: {REMEDY}"))
+        elif said["bug"]:
+            bugs.append(RunError(said["message"]))
+        else:
+            return (UsageError if said["usage"] else RunError)(said["message"])
+    return (killed or bugs)[0]
+
+
+def _unexplained(rank: int, code: int) -> str:
+    found = f"rank {rank} ended with code {code}: the run's log.txt says more"
+    if code == STALLED:  # as of other failures, but those speak
+        found += f", and stacks-rank-{rank:05d}.txt where it waited if no step came (guards.stall_s)"
+    return f"{found}; {REMEDY}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

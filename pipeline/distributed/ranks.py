@@ -1,0 +1,103 @@
+"""Who this process is among the others, and the small things that they tell each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pipeline.errors import RunError, UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process of a run; `srun` says that it is a task of Slurm's own, with no launcher above it."""
+
+    rank: int
+    world: int
+    local_rank: int
+    srun: bool = False
+
+
+def place_from_environment() -> Place | None:
+    """Read what torchrun, `outbound train --nproc` or srun has set; None when this process stands alone."""
+    env = os.environ
+    if "RANK" in env:
+        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
+    elif "SLURM_PROCID" in env and "SLURM_STEP_ID" in env:  # a batch script itself has no step
+        names = "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"
+    else:
+        return None
+    missing = [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in env]
+    if missing:
+        raise UsageError(
+            f"{names[0]} is set, but not {', '.join(missing)}: start by srun, torchrun or --nproc"
+        )
+    rank, world, local_rank = (int(env[name]) for name in names)
+    return Place(rank, world, local_rank, srun=names[0] == "SLURM_PROCID")
+
+
+def join(place: Place, backend: str, timeout_s: float) -> None:
+    """Meet the other processes; returns when all have come. Raises RunError when there is no place to meet.
+
+    For one that does not come the watchdog waits.
+
+    timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
+    """
+    os.environ |= {
+        "RANK": str(place.rank),
+        "WORLD_SIZE": str(place.world),
+        "LOCAL_RANK": str(place.local_rank),
+    }
+    import deepspeed
+    from torch.distributed import DistError
+
+    from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
+
+    skip_shared_memory_build()
+    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
+    try:
+        deepspeed.init_distributed(
+            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
+        )
+    except DistError as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"rank {place.rank} cannot meet the others at {os.environ['MASTER_ADDR']}:"
+            f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}; "
+            "choose another MASTER_PORT, or end what listens there"
+        ) from None
+
+
+def gather_int64(values: list[int], device: str) -> list[list[int]]:
+    """Collect as many integers from every rank, each modulo 2^64, in rank order: one small all-gather.
+
+    Returns them in [0, 2^64).
+    """
+    import torch
+    import torch.distributed as dist
+
+    signed = [(value + 2**63) % 2**64 - 2**63 for value in values]
+    mine = torch.tensor(signed, dtype=torch.int64, device=device)
+    found = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, mine)
+    return [[value % 2**64 for value in row] for row in torch.stack(found).tolist()]
+
+
+def gather_json(value: Any, device: str) -> list[Any]:
+    """Collect one JSON value from every rank, in rank order, on every rank. (torch's own way is pickle.)"""
+    import torch
+    import torch.distributed as dist
+
+    encoded = json.dumps(value).encode()
+    sizes = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, torch.tensor([len(encoded)], device=device))
+    longest = max(int(size) for size in sizes)
+    mine = torch.zeros(longest, dtype=torch.uint8, device=device)
+    mine[: len(encoded)] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+    texts = [torch.empty_like(mine) for _ in sizes]
+    dist.all_gather(texts, mine)
+    decoded = (bytes(text[: int(size)].cpu().numpy()) for text, size in zip(texts, sizes, strict=True))
+    return [json.loads(text) for text in decoded]

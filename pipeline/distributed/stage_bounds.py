@@ -1,0 +1,17 @@
+"""Where a run's pipeline is cut: as its configuration says, else in equal seconds."""
+
+from __future__ import annotations
+
+from pipeline.config import RunConfig
+from pipeline.costs.layers import layer_costs, whole_blocks
+from pipeline.costs.stages import balanced
+
+
+def stage_bounds(config: RunConfig, device: str) -> list[int]:
+    """Bounds of the run's parts in the model's list of layers, from 0 on; device: "cpu" or "cuda"."""
+    parallel = config.parallel
+    if parallel.cut is not None:
+        return whole_blocks(layer_costs(config.model), parallel.cut)
+    return balanced(
+        config.model, parallel.parts, config.batch.micro, parallel.activation_checkpointing, device
+    )

@@ -1,0 +1,68 @@
+"""A run's newest checkpoint as a directory that Hugging Face's transformers loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dataprep.tokenizer.gpt2_files import MERGES, VOCABULARY
+from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
+from model import hf
+from pipeline.checkpoint.weights import open_weights
+from pipeline.errors import UsageError
+
+
+def export(run: Path, directory: Path) -> dict[str, Any]:
+    """Write config.json, safetensors and the tokenizer; the directory appears whole or not at all.
+
+    Returns {"directory", "class", "step", "tokenizer": whether there is one}. Raises RunError when the run
+    has no whole checkpoint, UsageError for a model that transformers cannot compute, or a taken directory.
+    """
+    if directory.exists():
+        raise UsageError(f"{directory}: exists: choose another directory, or remove it first")
+    weights = open_weights(run)
+    spoken = weights.tokenizer
+    try:
+        described = hf.to_hf_config(weights.config)
+    except ValueError as error:
+        raise UsageError(f"{run}: {error}") from None
+    beside = directory.with_name(f"writing-{directory.name}")
+    if beside.exists():
+        shutil.rmtree(beside)
+    try:
+        beside.mkdir(parents=True)
+    except OSError as error:
+        error.filename = str(directory)  # what the user gave
+        raise
+    hf.write(weights.config, weights.tensor, beside, spoken.eot if spoken else None)
+    if spoken:
+        _write_tokenizer(run / "tokenizer", spoken, weights.config.n_ctx, beside)
+    beside.rename(directory)
+    return {
+        "directory": str(directory),
+        "class": described["architectures"][0],
+        "step": weights.step,
+        "tokenizer": spoken is not None,
+    }
+
+
+def _write_tokenizer(source: Path, tokenizer: Tokenizer, n_ctx: int, directory: Path) -> None:
+    """Write `tokenizer.json`, which gives the same ids, and for older tools GPT-2's files by HF's names."""
+    from tokenizers import Tokenizer as Model
+
+    content = tokenizer.huggingface()
+    (directory / HUGGINGFACE).write_text(content, encoding="utf-8")
+    eot = Model.from_str(content).id_to_token(tokenizer.eot)
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": n_ctx,
+        "clean_up_tokenization_spaces": False,
+        "bos_token": eot,
+        "eos_token": eot,
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    for ours, theirs in ((MERGES, "merges.txt"), (VOCABULARY, "vocab.json")):
+        if ours in tokenizer.files:
+            shutil.copyfile(source / ours, directory / theirs)

@@ -1,0 +1,340 @@
+"""The pictures of the pages: inline SVG in the colours of the page, which follow light and dark mode, or PNG.
+
+Matplotlib's object API only: no global figure, no display, the same bytes for the same numbers.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from dataprep.audit.funnel import StageCount
+from dataprep.audit.statistics import Growth
+
+INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {INK: "ink", FAINT: "faint", KEPT: "kept", LOST: "lost", LINE: "line", DOTS: "dots"}
+"""Stand-in colours that become the page's CSS variables."""
+
+_PRINTED = {
+    INK: "#22262b",
+    FAINT: "#d9d8d2",
+    KEPT: "#2a7f86",
+    LOST: "#c2662d",
+    LINE: "#2a6fb0",
+    DOTS: "#a1347c",
+}
+"""What stands for them in a PNG."""
+
+WIDTH_IN = 9.0
+LEAST_COLUMNS = 8
+"""Room that a histogram of few columns leaves, so that none is as wide as the page."""
+SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss against tokens, in nats a token.
+
+    train, val: (tokens, loss) in order; resumes: tokens at which a stopped run went on.
+    """
+
+    train: Sequence[tuple[int, float]]
+    val: Sequence[tuple[int, float]]
+    unigram_entropy: float | None = None
+    resumes: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Some series against tokens, (tokens, value) in order by their names."""
+
+    name: str
+    title: str
+    lead: str
+    """What it shows, in a sentence."""
+    unit: str
+    series: Mapping[str, Sequence[tuple[int, float]]]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart, with the words on its left and at its end."""
+
+    label: str
+    count: int
+    note: str
+    colour: str
+
+
+def funnel_picture(funnel: Sequence[StageCount]) -> str:
+    """Bars of what passed each stage, and below each a bar for every reason of loss."""
+    bars: list[Bar] = []
+    for stage in funnel:
+        bars.append(
+            Bar(stage.stage, stage.passed, f"{stage.passed:,} of {stage.entered:,} {stage.unit}", KEPT)
+        )
+        losses = sorted(stage.reasons.items(), key=lambda item: (-item[1], item[0]))
+        bars += [
+            Bar(reason.replace("_", " "), count, f"{count:,}", LOST) for reason, count in losses if count
+        ]
+    passed = ", ".join(f"{s.stage} {s.passed:,} of {s.entered:,} {s.unit}" for s in funnel)
+    return _bars("funnel", bars, f"Funnel of documents: {passed}")
+
+
+def sites_picture(sites: Sequence[tuple[str, int]]) -> str:
+    """Kept documents of the sites that gave most."""
+    bars = [Bar(site, count, f"{count:,}", KEPT) for site, count in sites]
+    said = ", ".join(f"{site} {count:,}" for site, count in sites[:5])
+    return _bars("sites", bars, f"Documents kept by site: {said}")
+
+
+def counts_picture(name: str, title: str, counts: Mapping[str, int], good: str = "") -> str:
+    """Bars of what there is how many of, the most first; `good` is coloured as kept, all else by default."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    bars = [
+        Bar(word.replace("_", " "), count, f"{count:,}", KEPT if good in ("", word) else LOST)
+        for word, count in ordered
+    ]
+    said = ", ".join(f"{word} {count:,}" for word, count in ordered[:5])
+    return _bars(name, bars, f"{title}: {said}")
+
+
+def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int, int]]) -> str:
+    """Columns of documents over bins that double in width."""
+    figure, axes = _canvas(2.6)
+    counts = dict(bins)
+    first, last = min(counts, default=0), max(counts, default=0)
+    doubling = range(max(first.bit_length() - 1, 0), last.bit_length())
+    lows = [0] * (first == 0) + [1 << power for power in doubling]
+    places = range(len(lows))
+    axes.bar(places, [counts.get(low, 0) for low in lows], width=0.86, color=KEPT)
+    axes.set_xticks(places, [f"{low:,}" for low in lows])
+    axes.set_xlim(-0.6, max(len(lows), LEAST_COLUMNS) - 0.4)
+    axes.set_xlabel(f"{unit}, from", color=INK)
+    axes.set_ylabel("documents", color=INK)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    said = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
+    return _svg(name, figure, f"{title}: {said}")
+
+
+def growth_picture(growth: Sequence[Growth]) -> str:
+    """Documents that each increment brought, kept above what it repeated; the sum of all kept as a line."""
+    figure, axes = _canvas(3.4)
+    places = range(len(growth))
+    kept = [each.kept for each in growth]
+    repeated = [sum(each.duplicates.values()) for each in growth]
+    other = [each.documents - each.kept - again for each, again in zip(growth, repeated, strict=True)]
+    axes.bar(places, kept, width=0.7, color=KEPT, label="kept")
+    axes.bar(places, repeated, width=0.7, bottom=kept, color=LOST, label="duplicates")
+    bottom = [first + second for first, second in zip(kept, repeated, strict=True)]
+    axes.bar(places, other, width=0.7, bottom=bottom, color=FAINT, label="other losses")
+    total = list(accumulate(kept))
+    axes.plot(places, total, color=LINE, marker="o", markersize=4, label="kept so far")
+    step = max(1, len(growth) // 12)
+    axes.set_xticks(places[::step], [each.increment for each in growth][::step])
+    axes.set_ylabel("documents", color=INK)
+    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(
+        frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4
+    )  # off the bars
+    said = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
+    return _svg("growth", figure, f"Documents kept of each increment: {said}")
+
+
+def duplicates_picture(growth: Sequence[Growth]) -> str:
+    """For each increment a bar for every way in which its documents repeated earlier ones."""
+    bars = [
+        Bar(f"{each.increment}: {reason.replace('_', ' ')}", count, _share(count, each.documents), LOST)
+        for each in growth
+        for reason, count in each.duplicates.items()
+    ]
+    said = ", ".join(f"{each.increment} {sum(each.duplicates.values()):,}" for each in growth)
+    return _bars("duplicates", bars, f"Duplicates by increment: {said}")
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} ({count / max(of, 1):.1%})"
+
+
+def loss_picture(curve: Curve) -> str:
+    """Training and validation loss against tokens, the unigram entropy as a line, resumes marked."""
+    figure, axes = _canvas(3.8)
+    _draw_loss(axes, curve)
+    return _svg("loss", figure, _loss_in_words(curve))
+
+
+def panel_picture(panel: Panel) -> str:
+    """The series of a panel."""
+    figure, axes = _canvas(2.6)
+    _draw_panel(axes, panel)
+    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in panel.series.items())
+    return _svg(panel.name, figure, f"{panel.title}: {ends}")
+
+
+def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
+    """The loss and all panels, one below the other, as a PNG for a light background."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [3.8, *(2.6 for _ in panels)]
+    figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    first, *others = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes in (first, *others):
+        _style(axes)
+    _draw_loss(first, curve)
+    for axes, panel in zip(others, panels, strict=True):
+        axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
+        _draw_panel(axes, panel)
+    for artist in figure.findobj():
+        for part in ("color", "facecolor", "edgecolor"):
+            stands = getattr(artist, f"get_{part}", None)  # a rectangle can set a colour that it cannot get
+            if stands and (colour := _printed(stands())):
+                getattr(artist, f"set_{part}")(colour)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _printed(colour: Any) -> str | None:
+    """The printed colour of a stand-in; None of any other."""
+    from matplotlib.colors import is_color_like, to_hex
+
+    return _PRINTED.get(to_hex(colour)) if is_color_like(colour) else None
+
+
+def _draw_loss(axes: Any, curve: Curve) -> None:
+    if curve.train:
+        tokens, losses = zip(*curve.train, strict=True)
+        axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35)
+        axes.plot(tokens, _smoothed(losses), color=LINE, linewidth=1.8, label="training")
+    if curve.val:
+        axes.plot(*zip(*curve.val, strict=True), color=DOTS, marker="o", markersize=5, label="validation")
+    if curve.unigram_entropy is not None:
+        axes.axhline(curve.unigram_entropy, color=INK, linestyle="--", linewidth=1, label="unigram entropy")
+    for number, place in enumerate(curve.resumes):
+        label = "stopped and resumed" if number == 0 else None
+        axes.axvline(place, color=LOST, linestyle=":", linewidth=1.4, label=label)
+    _against_tokens(axes, "loss (nats per token)")
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    for number, (name, points) in enumerate(panel.series.items()):
+        colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
+        style = ("-", "--", ":")[number // 5 % 3]
+        label = name if len(panel.series) > 1 else None
+        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.3, label=label)
+    _against_tokens(axes, panel.unit)
+
+
+def _against_tokens(axes: Any, what: str) -> None:
+    axes.set_xlabel("tokens", color=INK)
+    axes.set_ylabel(what, color=INK)
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, labelcolor=INK)
+
+
+def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
+    """Horizontal bars from top to bottom, what was kept in bold."""
+    figure, axes = _canvas(0.4 + 0.26 * max(len(bars), 1))
+    places = range(len(bars), 0, -1)
+    counts = [bar.count for bar in bars]
+    reach = max(counts, default=1) or 1
+    axes.barh(places, counts, height=0.72, color=[bar.colour for bar in bars])
+    for place, bar in zip(places, bars, strict=True):
+        axes.text(bar.count + reach * 0.008, place, bar.note, va="center", fontsize=8.5, color=INK)
+    axes.set_yticks(places, [bar.label for bar in bars])
+    for label, bar in zip(axes.get_yticklabels(), bars, strict=True):
+        label.set_weight("bold" if bar.colour == KEPT else "normal")
+    axes.set_xlim(0, reach * 1.3)
+    axes.set_ylim(0.3, len(bars) + 0.7)
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return _svg(name, figure, title)
+
+
+def _canvas(height_in: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    FigureCanvasSVG(figure)
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=9)
+
+
+def _svg(name: str, figure: Any, title: str) -> str:
+    """A figure as an inline `<svg>` that stretches, names itself, and shares no id with another."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"font(-family)?: ([\d.]+px )?[^;\"]*sans-serif", r"font\1: \2inherit", svg)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    head, _, rest = svg.partition(">")
+    label = f'role="img" aria-labelledby="{name}-title"'
+    return f'{head} {label}>\n <title id="{name}-title">{html.escape(title)}</title>{rest}'
+
+
+def _smoothed(losses: Sequence[float]) -> list[float]:
+    """Exponential running mean, its start corrected as Adam's is (Kingma & Ba 2015, section 3)."""
+    keep = 1 - 1 / max(SMOOTHED_STEPS, len(losses) * SMOOTHED_SHARE)
+    mean, weight, smooth = 0.0, 0.0, []
+    for loss in losses:
+        mean = keep * mean + (1 - keep) * loss
+        weight = keep * weight + (1 - keep)
+        smooth.append(mean / weight)
+    return smooth
+
+
+def _loss_in_words(curve: Curve) -> str:
+    parts = []
+    if curve.train:
+        parts.append(f"training loss from {curve.train[0][1]:.2f} to {curve.train[-1][1]:.2f}")
+    if curve.val:
+        parts.append(f"validation loss ends at {curve.val[-1][1]:.2f}")
+    if curve.unigram_entropy is not None:
+        parts.append(f"unigram entropy is {curve.unigram_entropy:.2f}")
+    return "Loss against tokens: " + ", ".join(parts)
+
+
+def _short(value: float) -> str:
+    """A count with its unit letter.
+
+    >>> _short(1_500_000), _short(250_000), _short(0)
+    ('1.5M', '250k', '0')
+    """
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:g}{letter}"
+    return f"{value:g}"

@@ -1,0 +1,222 @@
+"""What a run shows of itself: metrics.jsonl, Weights & Biases and the terminal, from one rank only."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dataprep.store import files
+from pipeline.config import RunConfig
+from pipeline.data.sources import Sources
+from pipeline.errors import RunError
+from pipeline.monitor.run_files import read_json
+from pipeline.monitor.samples import Sampler
+from pipeline.monitor.step_metrics import in_words
+
+QUIET_S = 15.0
+"""Where there is no terminal, a line of progress appears at most this often."""
+
+log = logging.getLogger("outbound")
+
+
+class Monitor:
+    """Receives numbers after each step and each evaluation, and puts them where people look."""
+
+    def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:
+        """Go on after `step`: what was written beyond it belongs to steps that will be taken again."""
+        self._path = config.run.dir / "metrics.jsonl"
+        truncate_metrics(self._path, step)
+        self._metrics = self._path.open("a", buffering=1)
+        self._wandb = _start_wandb(config, wandb_id)
+        self._terminal = _Terminal(config.samples * config.model.n_ctx)
+        self._sampler = Sampler(config.run.dir, config.train.prompts)
+
+    def step(self, row: dict[str, Any]) -> None:
+        """Record one step, and what the checkpoints have written meanwhile."""
+        self._record(row)
+        self._terminal.step(row)
+        self._samples(row["step"], self._sampler.new())
+
+    def evaluation(self, row: dict[str, Any]) -> None:
+        """Record one evaluation."""
+        self._record(row)
+        self._terminal.say(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+
+    def roll_back(self, step: int) -> None:
+        """Forget what was recorded after `step`, since it is taken again."""
+        self._metrics.close()
+        truncate_metrics(self._path, step)
+        self._metrics = self._path.open("a", buffering=1)
+
+    def saved(self) -> None:
+        """A checkpoint stands that can be sampled."""
+        self._sampler.start()
+
+    def say(self, text: str) -> None:
+        """Tell people, on the terminal and in log.txt, what happens."""
+        log.info(text)
+        self._terminal.say(text)
+
+    def close(self, step: int) -> None:
+        """Finish all three; W&B's file is whole only after this."""
+        self._terminal.close()
+        self._samples(step, self._sampler.finish())
+        self._metrics.close()
+        self._to_wandb(lambda run: run.finish())
+
+    def _record(self, row: dict[str, Any]) -> None:
+        self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
+        # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
+        # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
+        self._to_wandb(lambda run: run.log(row, step=row["step"]))
+
+    def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            log.info("step %d writes: %s%s", row["step"], row["prompt"], row["text"])
+        if rows and self._wandb is not None:
+            import wandb
+
+            data = [[row["step"], row["prompt"], row["text"]] for row in rows]
+            table = wandb.Table(columns=["step", "prompt", "text"], data=data)
+            # Its count is ahead when a spike was undone, and what is told of an earlier step it ignores.
+            self._to_wandb(lambda run: run.log({"samples": table}, step=max(step, run.step)))
+
+    def _to_wandb(self, tell: Callable[[Any], None]) -> None:
+        """W&B works in a process of its own: when that dies, the training goes on without it."""
+        if self._wandb is None:
+            return
+        try:
+            tell(self._wandb)
+        except Exception as error:  # W&B has several for it, most of them of its own
+            self._wandb = None
+            import wandb
+
+            with suppress(Exception):
+                wandb.teardown()  # or it would try, and complain, at the end
+            reason = str(error) or type(error).__name__
+            self.say(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
+
+
+def truncate_metrics(path: Path, step: int) -> None:
+    """Drop lines beyond `step`, and a last line that a crash has torn, so that no step stands twice."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if row["step"] <= step:
+            kept.append(line)
+    files.replace(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def wandb_id(run: Path) -> str:
+    """Return the run's one W&B id: made at its first start, the same after every requeue."""
+    path = run / "wandb_id"
+    files.write_once(path, f"{secrets.token_hex(4)}\n".encode())
+    return path.read_text().strip()
+
+
+def keep_funnel(run: Path, sources: Sources) -> None:
+    """Copy the funnels of the corpora that the tokens were packed from to funnel.json, by source.
+
+    `outbound pack` leaves them beside its generations; of tokens from elsewhere there are none.
+    """
+    funnels = {}
+    for name, source in sources.by_name.items():
+        path = source.generation.directory / f"funnel-{source.generation.number}.json"
+        if path.exists():
+            funnels[name] = read_json(path)
+        else:
+            log.info("no corpus funnel is shown: %s is not there", path)
+    if funnels:
+        files.replace(run / "funnel.json", json.dumps(funnels).encode())
+
+
+def _funnel_row(run: Path) -> dict[str, int]:
+    """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
+    path = run / "funnel.json"
+    row: dict[str, int] = {}
+    for source, stages in read_json(path).items() if path.exists() else ():
+        for stage in stages:
+            name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
+            row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}
+            row |= {f"{name}/{reason}": count for reason, count in stage["reasons"].items()}
+    return row
+
+
+def _start_wandb(config: RunConfig, run_id: str) -> Any:
+    """W&B's run, or None; raises RunError when W&B refuses to begin one."""
+    mode = config.wandb.mode
+    other = os.environ.get("WANDB_MODE")
+    if other and other != mode:
+        log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
+    if mode == "disabled":
+        return None
+    os.environ["WANDB_SILENT"] = "true"
+    import wandb
+
+    try:
+        run = wandb.init(
+            mode=mode,
+            project=config.wandb.project,
+            id=run_id,
+            name=config.run.dir.name,
+            dir=config.run.dir,
+            config=config.model_dump(mode="json"),
+            resume="allow" if mode == "online" else None,  # offline, W&B cannot look and warns
+            settings=wandb.Settings(console="off"),
+        )
+    except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
+        said = " ".join(str(error).split())
+        raise RunError(
+            f"Weights & Biases does not start: {said}; wandb.mode=offline needs neither account nor network"
+        ) from None
+    run.define_metric("tokens")
+    run.define_metric("*", step_metric="tokens")
+    run.summary.update(_funnel_row(config.run.dir))
+    return run
+
+
+class _Terminal:
+    """A progress bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total_tokens: int) -> None:
+        self._console = Console(stderr=True)
+        self._total = total_tokens
+        self._said_at = time.monotonic()
+        columns = (
+            TextColumn("train"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("", total=total_tokens)
+        self._bar.start()
+
+    def step(self, row: dict[str, Any]) -> None:
+        text = in_words(row)
+        self._bar.update(self._task, completed=row["tokens"], description=text)
+        if not self._console.is_terminal and time.monotonic() - self._said_at > QUIET_S:
+            self.say(f"{row['tokens'] / self._total:4.0%}  {text}")
+
+    def say(self, text: str) -> None:
+        self._said_at = time.monotonic()
+        self._bar.console.print(text, highlight=False)
+
+    def close(self) -> None:
+        self._bar.stop()

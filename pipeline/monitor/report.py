@@ -1,0 +1,159 @@
+"""One page that tells the whole story of a corpus and of the run trained on it: `report.html`.
+
+Self-contained: styles and pictures are inside, nothing is loaded from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dataprep.audit.funnel import StageCount
+from dataprep.audit.statistics import Portrait
+from pipeline.errors import RunError
+from pipeline.monitor.charts import (
+    Curve,
+    counts_picture,
+    duplicates_picture,
+    funnel_picture,
+    growth_picture,
+    histogram_picture,
+    loss_picture,
+    sites_picture,
+)
+from pipeline.monitor.run_files import read_json, whole_lines
+
+TEMPLATES = Path(__file__).parent / "templates"
+TOP_SITES = 15
+TOP_LANGUAGES = 15
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model wrote after a prompt."""
+
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows; a corpus that no model was trained on has no curve and no sample.
+
+    sites: kept documents by site, most first. paths: what lies where.
+    """
+
+    title: str
+    funnel: Sequence[StageCount]
+    sites: Sequence[tuple[str, int]]
+    curve: Curve | None = None
+    sample: Sample | None = None
+    paths: Sequence[tuple[str, str]] = ()
+    portrait: Portrait = field(default_factory=Portrait)
+
+
+def render(data: ReportData) -> str:
+    """The report as one HTML document; the same data give the same text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        figures=key_figures(data),
+        funnel=Markup(funnel_picture(data.funnel)) if data.funnel else "",
+        portraits=[(*about, Markup(picture)) for *about, picture in portraits(data.portrait)],
+        sites=Markup(sites_picture(data.sites)) if data.sites else "",
+        loss=Markup(loss_picture(data.curve)) if data.curve else "",
+    )
+
+
+def portraits(portrait: Portrait) -> Iterator[tuple[str, str, str, str]]:
+    """Name, headline, explanation and picture of each part of a corpus's portrait that there is."""
+    if portrait.growth:
+        lead = "What each increment brought, and what it all comes to."
+        yield "growth", "How the corpus grew", lead, growth_picture(portrait.growth)
+    if any(each.duplicates for each in portrait.growth):
+        lead = "Documents that repeat an earlier one, with their share of the increment."
+        yield "duplicates", "What was there already", lead, duplicates_picture(portrait.growth)
+    if portrait.outcomes:
+        lead = "How the last fetch of every link ended."
+        picture = counts_picture("outcomes", "Outcomes of the crawl", portrait.outcomes, good="ok")
+        yield "outcomes", "How the crawl went", lead, picture
+    if portrait.languages:
+        first = dict(list(portrait.languages.items())[:TOP_LANGUAGES])
+        rest = sum(portrait.languages.values()) - sum(first.values())
+        named = first | ({"all others": rest} if rest else {})
+        lead = "Kept documents by the language that was told from their text (ISO 639-1)."
+        yield "languages", "Languages", lead, counts_picture("languages", "Kept by language", named)
+    if portrait.words:
+        lead = "Kept documents by their number of words; each column is twice as wide as the one before."
+        picture = histogram_picture("lengths", "Kept documents by length", "words", portrait.words)
+        yield "lengths", "How long the texts are", lead, picture
+    if portrait.karma:
+        lead = "Kept documents by the karma of their link; each column is twice as wide as the one before."
+        picture = histogram_picture("karma", "Kept documents by karma", "karma", portrait.karma)
+        yield "karma", "How much they were liked", lead, picture
+
+
+def key_figures(data: ReportData) -> list[tuple[str, str]]:
+    """The few numbers at the head of the report, as (number, what it counts)."""
+    figures = []
+    if data.funnel:
+        first, last = data.funnel[0], data.funnel[-1]
+        figures += [(f"{first.entered:,}", f"{first.unit} read"), (f"{last.passed:,}", f"{last.unit} kept")]
+    if data.curve and data.curve.train:
+        figures.append((f"{data.curve.train[-1][0]:,}", "tokens trained on"))
+    if data.curve and data.curve.val:
+        figures.append((f"{data.curve.val[-1][1]:.3f}", "validation loss, nats a token"))
+    if data.curve and data.curve.unigram_entropy is not None:
+        figures.append((f"{data.curve.unigram_entropy:.3f}", "unigram entropy, nats a token"))
+    return figures
+
+
+def gather(
+    corpus: Path, run: Path | None = None, sample: Sample | None = None, paths: Sequence[tuple[str, str]] = ()
+) -> ReportData:
+    """Read what a report of `corpus`, and of a run on it, needs."""
+    from dataprep.audit.funnel import funnel, top_sites
+    from dataprep.audit.statistics import portrait
+    from dataprep.corpus.directory import Corpus
+
+    return ReportData(
+        title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",
+        funnel=funnel(corpus),
+        sites=top_sites(corpus, TOP_SITES),
+        curve=read_curve(run) if run else None,
+        sample=sample,
+        paths=paths or [("Corpus", str(corpus))],
+        portrait=portrait(Corpus.open(corpus)),
+    )
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All whole lines of a run's `metrics.jsonl`, none before its first step; it may be writing the last."""
+    path = run / "metrics.jsonl"
+    if path.exists():
+        return whole_lines(path)
+    if (run / "lock").exists():  # it has begun: it builds its model, or hashes its data
+        return []
+    raise RunError(f"{path}: there is no such file; expected the directory of a training run")
+
+
+def read_curve(run: Path) -> Curve:
+    """Read a run's curve from its `metrics.jsonl` and, when it has ended, `summary.json`."""
+    rows = read_metrics(run)
+    summary = run / "summary.json"
+    ended = read_json(summary) if summary.exists() else {}
+    train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
+    tokens_at = {row["step"]: row["tokens"] for row in rows}
+    return Curve(
+        train=train,
+        val=[(row["tokens"], row["val_loss"]) for row in rows if "val_loss" in row],
+        unigram_entropy=ended.get("unigram_entropy_nats"),
+        resumes=[tokens_at[step] for step in ended.get("resumes", ()) if step in tokens_at],
+    )

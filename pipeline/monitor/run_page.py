@@ -1,0 +1,132 @@
+"""A run in pictures, from its own files and without any account: what `outbound monitor` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pipeline.monitor import samples
+from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
+from pipeline.monitor.report import TEMPLATES, read_curve, read_metrics
+from pipeline.monitor.run_files import read_json
+
+PANELS = (
+    ("lr", "Learning rate", "At each step.", "rate", ("lr",)),
+    ("grad-norm", "Gradient norm", "Of the whole gradient, before clipping.", "norm", ("grad_norm",)),
+    ("batch", "Batch", "Sequences of a step.", "sequences", ("batch",)),
+    ("speed", "Speed", "Of all processes together.", "tokens/s", ("tokens_per_s",)),
+    ("mfu", "MFU", "Share of the devices' peak that the model's own operations reach.", "share", ("mfu",)),
+    ("data-wait", "Data wait", "Share of a step without data.", "share", ("data_wait",)),
+    (
+        "bubble",
+        "Pipeline bubble",
+        "Share of the pipeline's time in which a stage idles.",
+        "share",
+        ("bubble",),
+    ),
+    (
+        "straggler",
+        "Stragglers",
+        "A stage's computing over the mean of all ranks; what is above 1 is waited for.",
+        "ratio",
+        ("straggler",),
+    ),
+    ("memory", "Peak memory", "Of a stage's fullest rank.", "GB", ("memory_gb",)),
+    ("share", "Sources", "Share of the samples so far.", "share", ("share",)),
+    ("guards", "Guards", "Steps skipped, and spikes undone.", "count", ("skipped", "spikes")),
+)
+"""(name, title, what it shows, unit, metrics: each by its name or by what stands before its slash)."""
+POINTS = 1500
+"""At most so many of each series are drawn."""
+
+
+def render(run: Path) -> tuple[str, bytes]:
+    """A run as one self-contained HTML page, and as a PNG. Raises RunError when it has no metrics."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    rows = read_metrics(run)
+    curve = _thin_curve(read_curve(run))
+    shown = list(panels(rows))
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("monitor.html.j2").render(
+        name=run.resolve().name,
+        figures=figures(rows),
+        loss=Markup(loss_picture(curve)),
+        panels=[(panel, Markup(panel_picture(panel))) for panel in shown],
+        samples=last_samples(run),
+        funnels=[(source, Markup(funnel_picture(counts))) for source, counts in _funnels(run)],
+    )
+    return page, png(curve, shown)
+
+
+def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
+    """What the metrics tell, by kind; kinds of which they tell nothing are left out."""
+    for name, title, lead, unit, wanted in PANELS:
+        series: dict[str, list[tuple[int, float]]] = {}
+        for row in rows:
+            for key, value in row.items():
+                if key.partition("/")[0] in wanted:
+                    series.setdefault(_label(key), []).append((row["tokens"], value))
+        if name != "guards" or any(value for points in series.values() for _, value in points):
+            drawn = {label: thinned(points) for label, points in sorted(series.items())}
+            if drawn:
+                yield Panel(name, title, lead, unit, drawn)
+
+
+def thinned(points: Sequence[tuple[int, float]], most: int = POINTS) -> list[tuple[int, float]]:
+    """At most `most` points: each the mean of some neighbours, at the last one's place.
+
+    >>> thinned([(1, 1.0), (2, 3.0), (3, 5.0)], most=2)
+    [(2, 2.0), (3, 5.0)]
+    """
+    size = -(-len(points) // most)
+    groups = [points[first : first + size] for first in range(0, len(points), size or 1)]
+    return [(group[-1][0], fmean(value for _, value in group)) for group in groups]
+
+
+def figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The few numbers at the head of the page, as (number, what it counts)."""
+    steps = [row for row in rows if "batch" in row]
+    if not steps:
+        return []
+    last = steps[-1]
+    found = [(f"{last['step']:,}", "steps"), (f"{last['tokens']:,}", "tokens")]
+    losses = [row["loss"] for row in steps if "loss" in row]
+    held_out = [row["val_loss"] for row in rows if "val_loss" in row]
+    found += [(f"{losses[-1]:.3f}", "training loss")] if losses else []
+    found += [(f"{held_out[-1]:.3f}", "held-out loss")] if held_out else []
+    found.append((f"{fmean(row['tokens_per_s'] for row in steps[-100:]):,.0f}", "tokens a second"))
+    found += [(f"{last['mfu']:.0%}", "MFU")] if "mfu" in last else []
+    return found
+
+
+def last_samples(run: Path) -> list[dict[str, Any]]:
+    """What the newest sampled checkpoint has written: {"step", "prompt", "text"} a prompt."""
+    rows = samples.read(run)
+    return [row for row in rows if row["step"] == rows[-1]["step"]]
+
+
+def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
+    from dataprep.audit.funnel import StageCount
+
+    path = run / "funnel.json"
+    for source, stages in read_json(path).items() if path.exists() else ():
+        yield source, [StageCount(**stage) for stage in stages]
+
+
+def _label(key: str) -> str:
+    """
+    >>> _label("bubble/0"), _label("share/books"), _label("bubble"), _label("spikes")
+    ('stage 0', 'books', 'mean', 'spikes')
+    """
+    kind, _, of = key.partition("/")
+    return "mean" if key == "bubble" else f"stage {of}" if of.isdecimal() else of or kind
+
+
+def _thin_curve(curve: Curve) -> Curve:
+    return Curve(thinned(curve.train), curve.val, curve.unigram_entropy, curve.resumes)

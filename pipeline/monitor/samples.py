@@ -1,0 +1,99 @@
+"""What checkpoints write during training: in a process of its own, since a pipeline engine cannot generate.
+
+It has low priority and no GPU, and reads nothing but the run's directory. One that is not done when the next
+checkpoint is saved is let be, and that checkpoint is not sampled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import RunError
+from pipeline.monitor.run_files import whole_lines
+
+TOKENS = 64
+LAST_S = 120.0
+"""How long the end of a run waits for its last samples."""
+
+log = logging.getLogger("outbound")
+
+
+class Sampler:
+    """Starts the process after a checkpoint, and brings what it has written."""
+
+    def __init__(self, run: Path, prompts: list[str]) -> None:
+        self._run = run
+        self._prompts = prompts
+        self._process: subprocess.Popen[bytes] | None = None
+        self._seen = len(read(run))
+
+    def start(self) -> None:
+        """A checkpoint has been saved."""
+        if not self._prompts or (self._process and self._process.poll() is None):
+            return
+        hidden = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        with (self._run / "samples.log").open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.monitor.samples", str(self._run)],
+                env=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                preexec_fn=lambda: os.nice(10),
+            )
+
+    def new(self) -> list[dict[str, Any]]:
+        """What has been written since the last time: {"step", "prompt", "text"}."""
+        if not self._prompts:
+            return []
+        rows = read(self._run)
+        new, self._seen = rows[self._seen :], len(rows)
+        return new
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The last of it, if it comes in time."""
+        if self._process:
+            try:
+                if self._process.wait(LAST_S):
+                    log.warning("no samples of the last checkpoint: see %s", self._run / "samples.log")
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                log.warning("no samples of the last checkpoint: they took more than %g s", LAST_S)
+        return self.new()
+
+
+def read(run: Path) -> list[dict[str, Any]]:
+    """All samples of a run so far."""
+    path = run / "samples.jsonl"
+    return whole_lines(path) if path.exists() else []
+
+
+def write(run: Path) -> None:
+    """Let the newest checkpoint continue the run's prompts; append to samples.jsonl."""
+    from model.generate import Sampling
+    from pipeline.inference.generate import generate_texts
+
+    prompts = yaml.safe_load((run / "config.yaml").read_text())["train"]["prompts"]
+    how = Sampling(temperature=0.8, top_k=None, top_p=None, seed=0)
+    found = generate_texts(run, prompts, TOKENS, how)
+    rows = [
+        {"step": found["step"], "prompt": text["prompt"], "text": text["text"]} for text in found["texts"]
+    ]
+    with (run / "samples.jsonl").open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+if __name__ == "__main__":
+    try:
+        write(Path(sys.argv[1]))
+    except RunError as error:
+        sys.exit(str(error))

@@ -1,0 +1,5 @@
+"""Training, one rank of it: `worker` is the process, `loop` the run from top to bottom.
+
+Each step of `loop` takes a batch from `pipeline.data`, its size and the learning rate from `schedule`, and
+checks the loss by `guards`; `resume` saves all ranks' shares to `pipeline.checkpoint` and restores them.
+"""

@@ -1,0 +1,208 @@
+"""Saving and restoring by all ranks together: each writes its share, each reads what it holds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import xxhash
+
+from model.names import padded, unpadded
+from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
+from pipeline.checkpoint.weights import Weights, open_weights
+from pipeline.config import RunConfig
+from pipeline.data.sources import Sources
+from pipeline.distributed import zero_state
+from pipeline.distributed.engine import Engine
+from pipeline.distributed.ranks import Place, gather_json
+from pipeline.errors import RunError, UsageError
+
+PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
+"""What a run keeps to its end, besides its model."""
+
+log = logging.getLogger("outbound")
+
+
+def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path:
+    """Write a checkpoint; every rank must call it. Returns its path when it is current.
+
+    Raises RunError on every rank, and publishes nothing, when a tensor is not finite.
+    """
+    device = _device(engine)
+    writer = Writer(config.run.dir, now.step)
+    if place.rank == 0:
+        writer.prepare()
+    dist.barrier()
+    # A stage's parameters are dealt out over its data-parallel ranks, so that all disks and links work.
+    mine = engine.owned[engine.dp_rank :: engine.dp_size]
+    shapes: Shapes = {}
+    for name in mine:
+        whole = torch.empty(zero_state.shape(engine.parameters[name]), device="meta")
+        shape = tuple(unpadded(name, whole, config.model).shape)
+        shapes |= {f"{kind}/{name}": (torch.float32, shape) for kind in zero_state.KINDS}
+    generators = _generator_states()
+    shapes |= {
+        f"rng/{place.rank}/{name}": (value.dtype, tuple(value.shape)) for name, value in generators.items()
+    }
+    with TensorFile(writer.share(place.rank), shapes) as file:
+        for name in engine.owned:
+            for kind in zero_state.KINDS:
+                whole = zero_state.read(
+                    engine.parameters[name], kind, engine.optimizer
+                )  # all ranks of the stage
+                if name in mine:
+                    file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
+        for name, value in generators.items():
+            file.write(f"rng/{place.rank}/{name}", value)
+    shares = gather_json({**file.receipt(), "tensors": list(shapes), "not_finite": file.not_finite}, device)
+    if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
+        raise diverged(config.run.dir, f"{poisoned} is not finite after step {now.step}")
+    if place.rank == 0:
+        writer.publish(now, shares, config.train.keep, config.train.keep_every)
+    dist.barrier()
+    return writer.path
+
+
+def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -> RunState | None:
+    """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
+
+    Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
+
+    Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
+    otherwise they are seeded anew by (seed, step, rank). A run without a checkpoint begins with the weights
+    of `run.init_from`, when that is given.
+
+    Raises UsageError when the configuration describes another run, RunError when all are damaged.
+    """
+    checkpoint = _find_together(config.run.dir, place, _device(engine))
+    if checkpoint is None:
+        zero_state.set_updates(engine.optimizer, 0)
+        seed_generators(config.run.seed, 0, place.rank)
+        if config.run.init_from is not None:
+            _begin_with(open_weights(config.run.init_from), engine)
+        return None
+    then = checkpoint.state
+    for change in continuing(config, then, sources):
+        if place.rank == 0:
+            log.warning(change)
+    ranks, were = place.world // config.parallel.pipeline, then.processes // then.stages
+    if config.data.stream and ranks != were:
+        raise UsageError(
+            f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
+            f"another order: go on with {were}"
+        )
+    load(checkpoint, engine, config)
+    if (then.processes, then.stages) == (place.world, config.parallel.pipeline):
+        _restore_generators(checkpoint, place.rank)
+    else:
+        seed_generators(config.run.seed, then.step, place.rank)
+    return then
+
+
+def load(checkpoint: Checkpoint, engine: Engine, config: RunConfig) -> None:
+    """Put a checkpoint's weights and optimizer state into this layout; each rank takes what it holds."""
+    zero_state.set_updates(engine.optimizer, checkpoint.state.updates)
+    for name, parameter in engine.parameters.items():
+        for kind in zero_state.KINDS:
+            whole = padded(name, checkpoint.tensor(f"{kind}/{name}"), config.model)
+            zero_state.write(parameter, kind, whole, engine.optimizer)
+
+
+def _begin_with(weights: Weights, engine: Engine) -> None:
+    """Put another model's weights in place of the initial ones; Adam begins anew."""
+    for name, parameter in engine.parameters.items():
+        whole = padded(name, weights.tensor(name), weights.config)
+        zero_state.write(parameter, zero_state.WEIGHT, whole, engine.optimizer)
+
+
+def diverged(run: Path, what: str) -> RunError:
+    """Describe numbers that are no numbers any more, and from where the run can go on."""
+    last = next(newest(run), None)
+    start = f"goes on from {last.name}" if last else "begins anew, for there is no checkpoint yet"
+    return RunError(
+        f"{what}; nothing of it is saved: lower optimizer.lr or lengthen schedule.warmup_tokens; "
+        f"the same command then {start}"
+    )
+
+
+def seed_generators(seed: int, step: int, rank: int) -> None:
+    """Seed dropout: every rank, and every move to another layout, draws its own numbers."""
+    torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
+
+
+def continuing(config: RunConfig, then: RunState, sources: Sources) -> list[str]:
+    """List what a configuration changes in a run that it continues: "optimizer.lr: was 0.002, is 0.5".
+
+    Raises UsageError with the changes that would make it another run.
+    """
+    was = {
+        **_flat(then.config),
+        "the content of data.tokens": then.sources_fingerprint,
+        "the tokenizer": then.tokenizer_fingerprint,
+    }
+    now = {
+        **_flat(config.model_dump(mode="json")),
+        "the content of data.tokens": sources.fingerprint,
+        "the tokenizer": sources.tokenizer_fingerprint,
+    }
+    changed = {
+        name: f"{name}: was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in {**was, **now}
+        if was.get(name) != now.get(name)
+    }
+    if refused := [text for name, text in changed.items() if name.startswith("model.") or name in PINNED]:
+        raise UsageError(
+            f"{'; '.join(refused)}: a run does not change these once it has begun: "
+            "use its own config.yaml, or another run.dir"
+        )
+    return list(changed.values())
+
+
+def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{"optimizer": {"lr": 1}} -> {"optimizer.lr": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
+    return flat
+
+
+def _find_together(run: Path, place: Place, device: str) -> Checkpoint | None:
+    """Each rank verifies some of the files; all take the same checkpoint."""
+
+    def share(names: list[str]) -> list[str]:
+        return names[place.rank :: place.world]
+
+    def agree(reason: str | None) -> str | None:
+        return next((found for found in gather_json(reason, device) if found), None)
+
+    checkpoint = find(run, share, agree)
+    dist.barrier()  # nobody looks any more at those that now go
+    if place.rank == 0:
+        tidy(run)  # at once: what filled the disk must not be in the way of going on
+    if checkpoint and place.rank == 0:
+        for path in newest(run):
+            if path == checkpoint.path:
+                break
+            retire(path)
+    return checkpoint
+
+
+def _generator_states() -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_generators(checkpoint: Checkpoint, rank: int) -> None:
+    torch.set_rng_state(checkpoint.tensor(f"rng/{rank}/cpu"))
+    if f"rng/{rank}/cuda" in checkpoint.tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(checkpoint.tensor(f"rng/{rank}/cuda"))
+
+
+def _device(engine: Engine) -> str:
+    return next(iter(engine.parameters.values())).device.type

@@ -1,0 +1,100 @@
+"""One process of a local run, as `distributed.launch` starts it: trains, and leaves word when it fails.
+
+Its standard input is a pipe that closes when the launcher dies, so nobody is left behind; its standard
+output carries one JSON line, and only after a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from dataprep.errors import DataError
+from dataprep.store.os_errors import told
+from pipeline.distributed.stop import StopRequest
+from pipeline.errors import RunError, UsageError
+
+
+def main(argv: list[str], report: TextIO) -> int:
+    """Train as the rank that the environment names; exit code 0, 1 or 2."""
+    stop = StopRequest()
+
+    def work() -> None:
+        from pipeline.config import load_config
+        from pipeline.distributed.ranks import place_from_environment
+
+        config, sources = load_config(Path(argv[0]), argv[1:])
+        log_to(config.run.dir / "log.txt", os.environ["RANK"])
+        from pipeline.train.loop import train
+
+        place = place_from_environment()
+        assert place is not None
+        train(config, sources, place, stop)
+
+    return attempt(work, report)
+
+
+def attempt(work: Callable[[], None], report: TextIO) -> int:
+    """Do a rank's work while its launcher lives, and report why it failed; exit code 0, 1 or 2."""
+    threading.Thread(target=_leave_with_launcher, daemon=True).start()
+    rank = os.environ["RANK"]
+    try:
+        work()
+    except Exception as error:
+        usage, bug = isinstance(error, UsageError), not isinstance(error, (RunError, DataError, OSError))
+        return _tell(report, str(explained(error, rank)), usage, bug)
+    return 0
+
+
+def run(main: Callable[[list[str], TextIO], int]) -> None:
+    """Be one of several processes: keep standard output for the report, and leave at once after a failure."""
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not fill the pipe
+    if code := main(sys.argv[1:], report):
+        os._exit(code)  # a tidy exit could wait for peers; there is nothing to save
+
+
+def log_to(path: Path, rank: str) -> None:
+    """Send the run's log to a file that all ranks append to; warnings of the first reach people, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
+    logger = logging.getLogger("outbound")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    if rank == "0":
+        terminal = logging.StreamHandler()
+        terminal.setLevel(logging.WARNING)
+        logger.addHandler(terminal)
+
+
+def explained(error: Exception, rank: object) -> Exception:
+    """What people are told of a failure, in one line; a traceback goes to the run's log."""
+    if isinstance(error, (RunError, DataError)):
+        return error
+    logging.getLogger("outbound").info(traceback.format_exc())
+    if isinstance(error, OSError):  # a full disk, a directory that cannot be written
+        return RunError(f"rank {rank}: {told(error) or error}")
+    line = f"{type(error).__name__}: {error}".partition("\n")[0]  # a bug, or the loss of another process
+    return RunError(f"rank {rank}: {line} (see log.txt in the run)")
+
+
+def _leave_with_launcher() -> None:
+    os.read(0, 1)  # not sys.stdin, whose lock Python would want back at exit
+    os._exit(1)
+
+
+def _tell(report: TextIO, message: str, usage: bool = False, bug: bool = False) -> int:
+    print(json.dumps({"message": message, "usage": usage, "bug": bug}), file=report, flush=True)
+    return 2 if usage else 1
+
+
+if __name__ == "__main__":
+    run(main)
