@@ -12,7 +12,8 @@ from typing import TextIO
 
 import torch.distributed as dist
 
-from pipeline.checkpoint.format import Checkpoint, RunState
+from pipeline.checkpoint.format import Checkpoint
+from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, check_layout
 from pipeline.data.loader import TrainFeed
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
@@ -97,7 +98,7 @@ def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, las
 
 def write(engine: Engine, config: RunConfig, place: Place) -> None:
     """Save what the engine holds."""
-    now = dataclasses.replace(RunState.begin({}, "", ""), step=SAVED_AFTER, updates=updates(engine.optimizer))
+    now = RunState(step=SAVED_AFTER, updates=updates(engine.optimizer))
     save(config, engine, now, place)
 
 
