@@ -17,14 +17,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from model.names import unpadded
 from model.presets import PRESETS
-from pipeline.checkpoint.format import RunState, find
+from pipeline.checkpoint.format import find
+from pipeline.checkpoint.run_state import RunState
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
 from pipeline.distributed import zero_state
 from pipeline.distributed.device import find_device
@@ -68,7 +68,7 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
     everything = tensors(engine)
     for name, tensor in everything.items():  # rows that pad the vocabulary stay zero: files do not hold them
         unpadded(name.partition("/")[2], tensor, config.model).normal_(std=0.02)
-    now = replace(RunState.begin({}, "", ""), updates=1)
+    now = RunState(updates=1)
     pickled = directory / "all.pt"
 
     def our_save() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import Enum
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,26 @@ from model.loss import head_loss
 from model.tied import by, embed
 
 
+class Role(Enum):
+    """What a TokenEmbedding computes with its matrix."""
+
+    EMBED = "tokens -> hidden"
+    SHARE = "tokens -> hidden, and the path on which the head's gradient comes back (model.tied)"
+    PROJECT = "hidden -> logits; hidden and targets -> their mean loss"
+
+
 class TokenEmbedding(nn.Module):
     """The matrix (padded_vocab, d_model) that embeds tokens and, as the head, projects back to them.
 
-    It holds nothing else: DeepSpeed copies a tied module to the last stage, and synchronises its
-    `weight` only.
+    Whatever needs the matrix is a Role of `forward`, and calls the module: under ZeRO-3 a weight exists only
+    while its module's forward runs. `embed_sharing` and `project` are the typed ways in.
+
+    It holds nothing else: DeepSpeed copies a tied module to the last stage, and synchronises its `weight`
+    only.
     """
+
+    role = Role.EMBED
+    """Its role when a caller names none, as a pipeline does."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -26,56 +40,48 @@ class TokenEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.padded_vocab_size, config.d_model))
 
     def forward(
-        self,
-        x: Tensor,
-        targets: Tensor | None = None,
-        project: bool = False,
-        path: Tensor | None = None,
-        share: bool = False,
-    ) -> Any:
-        """Tokens (batch, time) int64 -> hidden (batch, time, d_model); with `project`, hidden -> logits.
+        self, x: Tensor, targets: Tensor | None = None, path: Tensor | None = None, role: Role | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Play a role; `x` is tokens (batch, time) int64 or hidden states (batch, time, d_model)."""
+        match role or self.role:
+            case Role.EMBED:
+                return F.embedding(x, self.weight)
+            case Role.SHARE:
+                return embed(x, self.weight)
+            case Role.PROJECT:
+                return self._logits(x) if targets is None else self._loss(x, targets, path)
 
-        Logits are (batch, time, padded_vocab); those of the padding are so low that softmax makes them 0.
-        With targets (batch, time) int64 too, the mean loss of those logits, which never stand whole.
-
-        Tokens with `share` -> (hidden, path): the loss that is given the path makes one gradient of the
-        matrix with the embedding (`model.tied`).
-        """
-        if share:
-            return embed(x, self.weight)
-        if not project:
-            return F.embedding(x, self.weight)
-        if targets is not None:
-            weight = self.weight if path is None else by(path, self.weight)
-            return head_loss(x, weight, targets, self.vocab_size)
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Logits (batch, time, padded_vocab); those of the padding are so low that softmax makes them 0."""
         # As a bias the mask is free: one fused matrix product, and no gradient reaches the padding.
         bias = self.weight.new_zeros(self.weight.size(0))
         bias[self.vocab_size :] = torch.finfo(bias.dtype).min / 2
-        return F.linear(x, self.weight, bias)
+        return F.linear(hidden, self.weight, bias)
 
-
-def project(embedding: nn.Module, hidden: Tensor, targets: Tensor | None = None) -> Tensor:
-    """Logits (batch, time, padded_vocab) of hidden states (batch, time, d_model), or their loss.
-
-    It calls the module instead of reading its weight: ZeRO-3 gathers a weight for its module's forward only.
-    """
-    out: Tensor = embedding(hidden, targets, project=True)
-    return out
+    def _loss(self, hidden: Tensor, targets: Tensor, path: Tensor | None) -> Tensor:
+        """The mean loss for targets (batch, time) int64; the logits never stand whole."""
+        weight = self.weight if path is None else by(path, self.weight)
+        return head_loss(hidden, weight, targets, self.vocab_size)
 
 
 class Head(TokenEmbedding):
     """A head with a matrix of its own, for models that do not tie it to the embedding."""
 
-    def forward(
-        self,
-        x: Tensor,
-        targets: Tensor | None = None,
-        project: bool = True,
-        path: Tensor | None = None,
-        share: bool = False,
-    ) -> Any:
-        """Project hidden (batch, time, d_model) to logits (batch, time, padded_vocab), or to their loss."""
-        return super().forward(x, targets, project, path, share)
+    role = Role.PROJECT
+
+
+def embed_sharing(embedding: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Hidden states of tokens, and the path by which a loss adds to one gradient for both roles."""
+    shared: tuple[Tensor, Tensor] = embedding(tokens, role=Role.SHARE)
+    return shared
+
+
+def project(
+    embedding: nn.Module, hidden: Tensor, targets: Tensor | None = None, path: Tensor | None = None
+) -> Tensor:
+    """Logits (batch, time, padded_vocab) of hidden (batch, time, d_model); with targets, their mean loss."""
+    out: Tensor = embedding(hidden, targets, path, Role.PROJECT)
+    return out
 
 
 class PositionEmbedding(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from model.attention import KVCache
 from model.config import GPTConfig
-from model.embedding import project
+from model.embedding import embed_sharing, project
 from model.layers import layers
 
 
@@ -34,8 +34,8 @@ class GPT(nn.Module):
         """
         if targets is None or self.head is not None:
             return self.project(self.hidden(tokens), targets)
-        hidden, path = self.wte(tokens, share=True)  # one gradient for both roles of the matrix
-        return self.wte(self._stack(hidden), targets, project=True, path=path)  # type: ignore[no-any-return]
+        hidden, path = embed_sharing(self.wte, tokens)  # one gradient for both roles of the matrix
+        return project(self.wte, self._stack(hidden), targets, path)
 
     def hidden(self, tokens: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """What the head sees: (batch, time, d_model). With caches, one a block, `tokens` continue theirs."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,74 +23,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from dataprep.store.files import hash_file, replace
+from pipeline.checkpoint.run_state import RunState
 from pipeline.errors import RunError
 
 FORMAT = "outbound-checkpoint/1"
 MANIFEST = "checkpoint.json"
 log = logging.getLogger("outbound")
-
-
-@dataclass(frozen=True)
-class RunState:
-    """All that a run is besides its tensors; with them, enough to go on as if it had never stopped."""
-
-    step: int
-    samples: int
-    """Consumed; the whole state of the data order."""
-    tokens: int
-    updates: int
-    """Of the optimizer: steps less those skipped."""
-    stream_hash: int
-    """Sum modulo 2^64 of the hashes of all samples so far."""
-    seconds: float
-    """Training time, over all attempts."""
-    loss: float
-    val_loss: float | None
-    config: dict[str, Any]
-    generations: dict[str, int]
-    """Name of a source -> its pinned generation."""
-    sources_fingerprint: str
-    tokenizer_fingerprint: str
-    wandb_id: str
-    resumes: list[int]
-    """Steps after which the run was resumed."""
-    skipped: int
-    """Steps whose gradient was not finite."""
-    skipped_in_a_row: int
-    recent: list[float]
-    """Losses of the last steps, as many as the spike guard looks at."""
-    ledger: list[list[int]]
-    """Ranges of the data order that are skipped."""
-    spikes: int
-    processes: int
-    stages: int
-
-    @staticmethod
-    def begin(generations: dict[str, int], sources_fingerprint: str, tokenizer_fingerprint: str) -> RunState:
-        """A run before its first step."""
-        return RunState(
-            step=0,
-            samples=0,
-            tokens=0,
-            updates=0,
-            stream_hash=0,
-            seconds=0.0,
-            loss=math.nan,
-            val_loss=None,
-            config={},
-            generations=generations,
-            sources_fingerprint=sources_fingerprint,
-            tokenizer_fingerprint=tokenizer_fingerprint,
-            wandb_id="",
-            resumes=[],
-            processes=0,
-            stages=0,
-            skipped=0,
-            skipped_in_a_row=0,
-            recent=[],
-            ledger=[],
-            spikes=0,
-        )
 
 
 @dataclass(frozen=True)
@@ -123,6 +60,8 @@ class Checkpoint:
             named = {*files, *body["tensors"].values()}
             if strange := [name for name in named if name not in files or Path(name).name != name]:
                 raise RunError(f"{path / MANIFEST}: {strange[0]!r} is none of its files")
+            if missing := {each.name for each in fields(RunState)} - {*body["state"]}:
+                raise RunError(f"{path / MANIFEST}: its state lacks {', '.join(sorted(missing))}")
             return Checkpoint(path, RunState(**body["state"]), files, body["tensors"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path / MANIFEST}: not readable: {error}") from None

@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 
+from pipeline.distributed.deepspeed_workarounds import bf16_settings
+
 PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
 """Dense bf16 operations a second, by a word of the device's name (NVIDIA data sheets, SXM)."""
 
-BF16 = {
-    "bf16": {"enabled": True, "immediate_grad_update": True},
-    "data_types": {"grad_accum_dtype": "fp32"},
-}
-"""What GPUs compute with. Without immediate_grad_update, DeepSpeed silently loses part of a tied weight's
-gradient between stages; without fp32 accumulation, small gradients of many micro-batches vanish."""
+BF16 = bf16_settings()
+"""DeepSpeed's settings for what GPUs compute with."""
 
 
 @dataclass(frozen=True)

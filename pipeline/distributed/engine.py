@@ -6,16 +6,12 @@ With pipeline stages, `PipelineModule` under ZeRO-1; with one stage, the plain e
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import math
 import os
-import sys
-import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Protocol
-from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -32,6 +28,7 @@ from model.names import canonical_name
 from pipeline.config import BF16_WITHOUT_ZERO, RunConfig
 from pipeline.costs.layers import DECAY, NO_DECAY
 from pipeline.data.loader import MicroBatch
+from pipeline.distributed import deepspeed_workarounds as workarounds
 from pipeline.distributed.device import Device
 from pipeline.distributed.ranks import gather_json
 from pipeline.distributed.stage_bounds import stage_bounds
@@ -39,19 +36,13 @@ from pipeline.distributed.timers import Stopwatch
 from pipeline.distributed.zero_state import fill, optimizer_within, shape
 from pipeline.errors import UsageError
 
-# Unless it is told, DeepSpeed looks for itself as it is imported, and warns on standard output.
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+os.environ.update(workarounds.import_environment())
 
 import deepspeed
 from deepspeed.pipe import DualPipeVModule, LayerSpec, PipelineModule, TiedLayerSpec
-from deepspeed.runtime.zero.linear import LinearFunctionForZeroStage3
-from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
-from deepspeed.utils import logger
 
+workarounds.ignore_deprecations()
 log = logging.getLogger("outbound")
-
-# ZeRO-3 calls them for every parameter, and torch would say so every time.
-warnings.filterwarnings("ignore", r"`torch\.distributed\..*` is deprecated", FutureWarning)
 
 
 class Engine(Protocol):
@@ -86,9 +77,7 @@ def build_engine(config: RunConfig, device: Device) -> Engine:
     """
     if "bf16" in device.precision and config.parallel.zero == 0:
         raise UsageError(f"parallel.zero: {BF16_WITHOUT_ZERO}")
-    for handler in logger.handlers:  # standard output belongs to the command's result
-        handler.setStream(sys.stderr)
-    with contextlib.redirect_stdout(io.StringIO()):  # DeepSpeed prints its layers
+    with workarounds.quiet():
         return PipelineEngine(config, device) if config.parallel.pipeline > 1 else PlainEngine(config, device)
 
 
@@ -100,7 +89,7 @@ class PipelineEngine:
 
     def __init__(self, config: RunConfig, device: Device) -> None:
         kind = _FoldedStages if config.parallel.schedule == "dualpipev" else _Stages
-        with torch.no_grad():  # it broadcasts tied weights, which autograd would remember and warn of
+        with workarounds.untracked_broadcasts():
             module = kind(config.model, config.parallel.pipeline, stage_bounds(config, device.type))
         self.parameters = _prepare(module, config)
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
@@ -123,14 +112,42 @@ class PipelineEngine:
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
         """Compute the loss; every stage learns it."""
-        # Left to itself, DeepSpeed would take as many micro-batches as the last training step; and told
-        # eval_batch's own num_micro_batches, DualPipeV looks for them in the buffers of that step.
-        self._engine.set_train_batch_size(sequences)
-        return float(self._engine.eval_batch(batches))
+        return workarounds.eval_batch(self._engine, batches, sequences)
 
     def grad_norm(self) -> float:
         """Norm of the last gradient over all stages."""
-        return _norm_told(self._engine)
+        return float(self._engine.get_global_grad_norm())
+
+
+class _Stages(PipelineModule):  # type: ignore[misc]
+    """The model's layers as DeepSpeed's pipeline, with the stages of `stage_bounds`."""
+
+    def __init__(self, config: GPTConfig, stages: int, bounds: list[int]) -> None:
+        self._bounds = bounds
+        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
+        if (last := self._last_functions()) is not None:
+            # The head is the loss: given the targets too, it keeps the logits from ever standing whole.
+            self.loss_fn = last.pop()
+
+    def _last_functions(self) -> list[Any] | None:
+        """The functions of the last stage, if it is here."""
+        return self.forward_funcs if self.stage_id == self.num_stages - 1 else None
+
+    def _partition_layers(self, method: str) -> None:
+        workarounds.set_stage_bounds(self, self._bounds)
+
+
+class _FoldedStages(DualPipeVModule, _Stages):  # type: ignore[misc]
+    """Twice as many stages, out over the ranks and back: the first rank holds the first and the last."""
+
+    def _last_functions(self) -> list[Any] | None:
+        return self.phase_funcs[1] if self.stage_id == 0 else None
+
+
+def _spec(layer: Layer) -> LayerSpec:
+    if layer.tied_to is None:
+        return LayerSpec(layer.module, *layer.args)
+    return TiedLayerSpec(layer.tied_to, layer.module, *layer.args, forward_fn=layer.forward)
 
 
 class PlainEngine:
@@ -140,16 +157,16 @@ class PlainEngine:
 
     def __init__(self, config: RunConfig, device: Device) -> None:
         # Under ZeRO-3 no rank ever holds more than its share of all weights and one layer's whole ones.
-        shares = config.parallel.zero == 3
-        with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=shares):
+        partitioned = config.parallel.zero == 3
+        with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=partitioned):
             module = GPT(config.model)
-        if shares:
-            _let_go_of_weights(module)
+        if partitioned:
+            workarounds.release_linear_weights(module)
         self.parameters = _prepare(module, config)
         self._micro = config.batch.micro
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
-        # Torch's own optimizer, ZeRO-0 in fp32: DeepSpeed clips, but does not tell the norm.
+        # Under ZeRO-0 in fp32 it is torch's own.
         self._bare = self.optimizer is optimizer_within(self.optimizer)
         self._norm = math.nan
         self.owned = list(self.parameters)
@@ -168,18 +185,16 @@ class PlainEngine:
         count = sequences // (self._micro * self.dp_size)
         total = torch.zeros((), device=self._engine.device)
         for index, (inputs, targets) in enumerate(batches):
-            # DeepSpeed's own boundary counts micro-batches since the start of the run: after a change of
-            # batch size it would step in mid-batch.
             last = index == count - 1
-            self._engine.set_gradient_accumulation_boundary(last)
+            workarounds.set_step_boundary(self._engine, last)
             with self.stopwatch.computing() if self._timed else contextlib.nullcontext():
                 loss = self._loss(inputs, targets)
             with self.stopwatch.computing() if self._timed and not last else contextlib.nullcontext():
                 self._engine.backward(loss)
             total += loss.detach()
             if last and self._bare:
-                self._norm = float(_norm(self.parameters))
-                if not math.isfinite(self._norm):  # DeepSpeed's own optimizers skip such a step themselves
+                self._norm = workarounds.bare_grad_norm(self.parameters.values())
+                if not math.isfinite(self._norm):
                     self._engine.zero_grad()
                     break
             self._engine.step()
@@ -194,7 +209,7 @@ class PlainEngine:
 
     def grad_norm(self) -> float:
         """Norm of the last gradient."""
-        return self._norm if self._bare else _norm_told(self._engine)
+        return self._norm if self._bare else float(self._engine.get_global_grad_norm())
 
     def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         device = self._engine.device
@@ -205,59 +220,12 @@ class PlainEngine:
         return float(value) / self.dp_size
 
 
-class _Stages(PipelineModule):  # type: ignore[misc]
-    """DeepSpeed's pipeline with the cut of `pipeline.costs.stages`; its own methods can make a stage hang."""
-
-    def __init__(self, config: GPTConfig, stages: int, bounds: list[int]) -> None:
-        self._bounds = bounds
-        super().__init__([_spec(layer) for layer in layers(config)], num_stages=stages)
-        if (last := self._last_functions()) is not None:
-            # The head is the loss: given the targets too, it keeps the logits from ever standing whole.
-            self.loss_fn = last.pop()
-
-    def _last_functions(self) -> list[Any] | None:
-        """The functions of the last stage, if it is here."""
-        return self.forward_funcs if self.stage_id == self.num_stages - 1 else None
-
-    def _partition_layers(self, method: str) -> None:
-        self.parts = self._bounds
-        self._set_bounds(*self._bounds[self.stage_id : self.stage_id + 2])
-
-
-class _FoldedStages(DualPipeVModule, _Stages):  # type: ignore[misc]
-    """Twice as many stages, out over the ranks and back: the first rank holds the first and the last."""
-
-    def _last_functions(self) -> list[Any] | None:
-        return self.phase_funcs[1] if self.stage_id == 0 else None
-
-
-def _spec(layer: Layer) -> LayerSpec:
-    if layer.tied_to is None:
-        return LayerSpec(layer.module, *layer.args)
-    return TiedLayerSpec(layer.tied_to, layer.module, *layer.args, forward_fn=layer.forward)
-
-
 def _prepare(module: nn.Module, config: RunConfig) -> dict[str, nn.Parameter]:
     """Fill a module with the run's initial weights; return its parameters by canonical name."""
     named = {canonical_name(name, config.model): value for name, value in module.named_parameters()}
     for name, parameter in named.items():
         fill(parameter, initial_value(name, shape(parameter), config.model, config.run.seed))
     return named
-
-
-def _let_go_of_weights(module: nn.Module) -> None:
-    """Let linear layers keep a reference for the backward pass, where torch's keep the gathered weight alive.
-
-    DeepSpeed's own remedy takes torch's place in the whole process, and as its rows are not flat, it rounds a
-    bf16 product once more before it adds the bias.
-    """
-
-    def flat(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-        rows: torch.Tensor = LinearFunctionForZeroStage3.apply(x.flatten(0, -2), layer.weight, layer.bias)
-        return rows.view(*x.shape[:-1], -1)
-
-    for layer in (each for each in module.modules() if isinstance(each, nn.Linear)):
-        layer.forward = partial(flat, layer)  # type: ignore[method-assign]
 
 
 def _initialise_deepspeed(
@@ -278,14 +246,11 @@ def _initialise_deepspeed(
         eps=wanted.eps,
         fused=True,
     )
-    # It compiles its Muon, which we do not use, as it is imported: to load the compiler takes a second.
-    with mock.patch("torch.compile", lambda function: function):
-        engine, *_ = deepspeed.initialize(
-            model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
-        )
-    if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
-        # One rank's gradients are their own mean, which DeepSpeed would take by three passes over them.
-        engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
+    workarounds.skip_muon_compilation()
+    engine, *_ = deepspeed.initialize(
+        model=module, optimizer=optimizer, config=_settings(config, device), dist_init_required=False
+    )
+    workarounds.skip_reduction_of_one_rank(engine)
     _adapt(module, config, device)
     return engine
 
@@ -300,6 +265,7 @@ def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
         reason = compile_blocks(module, config.batch.micro, n_ctx)
         _warn("train.compile: not used, blocks run as they are written", reason, device)
     if config.parallel.activation_checkpointing:
+        # DeepSpeed has this for pipelines only, and there it finds blocks by their class's name (issue 688).
         for block in (each for each in module.modules() if isinstance(each, Block)):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
@@ -317,26 +283,11 @@ def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": config.batch.micro,
         # Every step says its own number; dualpipev wants so many from the start.
         "gradient_accumulation_steps": config.parallel.parts,
-        "gradient_clipping": config.optimizer.clip,  # always said: the default has changed between versions
-        "zero_optimization": {
-            "stage": config.parallel.zero,
-            # Else ZeRO-1 in fp32 copies gradients into a buffer of 5e8 elements that it allocates every step.
-            "contiguous_gradients": config.parallel.zero > 1,
-            "memory_efficient_linear": False,  # ZeRO-3's linear layer, see _let_go_of_weights
-        },
+        "gradient_clipping": config.optimizer.clip,  # the default changed in 0.19.3
+        "zero_optimization": workarounds.zero_settings(config.parallel.zero),
         "steps_per_print": None,
         **device.precision,
     }
-
-
-def _norm(parameters: dict[str, nn.Parameter]) -> float:
-    return float(torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None]))
-
-
-def _norm_told(engine: Any) -> float:
-    """DeepSpeed's norm of the last gradient; in bf16 it says -1 of one that is not finite."""
-    norm = float(engine.get_global_grad_norm())
-    return norm if norm >= 0 else math.nan
 
 
 def _set_lr(engine: Any, lr: float) -> None:

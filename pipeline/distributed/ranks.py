@@ -52,11 +52,11 @@ def join(place: Place, backend: str, timeout_s: float) -> None:
         "LOCAL_RANK": str(place.local_rank),
     }
     import deepspeed
-    import deepspeed.ops
     from torch.distributed import DistError
 
-    # Its shared-memory all-reduce would be compiled at start, for minutes and without a word.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
+
+    skip_shared_memory_build()
     timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
     try:
         deepspeed.init_distributed(

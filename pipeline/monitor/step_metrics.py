@@ -5,9 +5,11 @@ Ranks tell each other integers, in one small gather a step; everything here is a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
+
+from pipeline.checkpoint.run_state import RunState
 
 
 class Report(NamedTuple):
@@ -27,6 +29,37 @@ class Report(NamedTuple):
     """It stood still for want of data."""
     memory_bytes: int
     """Its peak so far."""
+
+
+def step_row(
+    state: RunState,
+    *,
+    lr: float,
+    grad_norm: float,
+    batch: int,
+    tokens_per_s: float,
+    source_counts: Mapping[str, int],
+    mfu: float,
+) -> dict[str, Any]:
+    """What is recorded of the step that `state` has reached; loss and norm only of a step not skipped.
+
+    source_counts: samples read so far from each of several sources; empty when there is one.
+    """
+    taken = not state.skipped_in_a_row
+    return {
+        "step": state.step,
+        "tokens": state.tokens,
+        **({"loss": state.loss} if taken else {}),
+        "lr": lr,
+        **({"grad_norm": grad_norm} if taken else {}),
+        "skipped": state.skipped,
+        "spikes": state.spikes,
+        "batch": batch,
+        "tokens_per_s": tokens_per_s,
+        "stream_hash": f"{state.stream_hash:016x}",
+        **{f"share/{name}": n / sum(source_counts.values()) for name, n in source_counts.items()},
+        "mfu": mfu,
+    }
 
 
 def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:

@@ -12,9 +12,11 @@ from typing import TextIO
 
 import torch.distributed as dist
 
-from pipeline.checkpoint.format import Checkpoint, RunState
+from pipeline.checkpoint.format import Checkpoint
+from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, check_layout
 from pipeline.data.loader import TrainFeed
+from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import find_device
 from pipeline.distributed.engine import Engine, build_engine
 from pipeline.distributed.ranks import Place, join, place_from_environment
@@ -64,9 +66,7 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
     check_layout(config, place.world)
-    from deepspeed.utils import groups  # after pipeline.distributed.engine, which tells DeepSpeed its device
-
-    groups.mpu = None  # a global of DeepSpeed's: a plain engine would take the groups of the last pipeline
+    forget_pipeline_groups()
     device = find_device(place.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
@@ -98,7 +98,7 @@ def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, las
 
 def write(engine: Engine, config: RunConfig, place: Place) -> None:
     """Save what the engine holds."""
-    now = dataclasses.replace(RunState.begin({}, "", ""), step=SAVED_AFTER, updates=updates(engine.optimizer))
+    now = RunState(step=SAVED_AFTER, updates=updates(engine.optimizer))
     save(config, engine, now, place)
 
 

@@ -1,9 +1,51 @@
-"""Loss spikes: a loss far above those just before it (Chowdhery et al. 2022, PaLM, section 5.1). Pure."""
+"""Decisions about a step that went wrong: its gradient is not finite, or its loss is a spike. Pure.
+
+A spike is a loss far above those just before it; the run goes back to the last checkpoint and skips the data
+since then (Chowdhery et al. 2022, PaLM, section 5.1).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.checkpoint.run_state import RunState
+from pipeline.config.sections import Guards
+from pipeline.data.skipped import Ledger
+
+
+def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) -> RunState:
+    """Note the loss of the step that `state` has reached, or that all ranks skipped it.
+
+    Every engine skips a step whose gradient is not finite.
+
+    >>> state = record_step(RunState(step=7), math.nan, 1.0, Guards())
+    >>> state.skipped, state.skipped_in_a_row
+    (1, 1)
+    >>> record_step(state, 2.5, 1.0, Guards()).skipped_in_a_row
+    0
+    """
+    if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        return replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
+    recent = [*state.recent, loss][-guards.spike_window :] if guards.spike_z else []
+    return replace(state, loss=loss, skipped_in_a_row=0, recent=recent)
+
+
+def diverged(state: RunState, guards: Guards) -> bool:
+    """Whether too many steps in a row were skipped."""
+    return state.skipped_in_a_row >= guards.non_finite
+
+
+def is_spike(loss: float, state: RunState, guards: Guards) -> bool:
+    """Whether the loss after the step of `state` lies too far above the last ones.
+
+    >>> state = RunState(recent=[1.0, 2.0])
+    >>> is_spike(9.0, state, Guards(spike_z=3, spike_window=2)), is_spike(9.0, state, Guards())
+    (True, False)
+    """
+    full = len(state.recent) == guards.spike_window
+    return bool(guards.spike_z and full and z_score(loss, state.recent) > guards.spike_z)
 
 
 def z_score(loss: float, recent: Sequence[float]) -> float:
@@ -15,3 +57,19 @@ def z_score(loss: float, recent: Sequence[float]) -> float:
     mean = math.fsum(recent) / len(recent)
     variance = math.fsum((each - mean) ** 2 for each in recent) / len(recent)
     return (loss - mean) / max(math.sqrt(variance), 1e-12)
+
+
+def roll_back(checkpoint: RunState, state: RunState, ledger: Ledger) -> RunState:
+    """Return the checkpoint's state without the samples that led to a spike.
+
+    What this attempt brought stays: its configuration, processes, stages and resumes.
+    """
+    return replace(
+        checkpoint,
+        config=state.config,
+        resumes=state.resumes,
+        processes=state.processes,
+        stages=state.stages,
+        ledger=[list(each) for each in ledger.ranges],
+        spikes=state.spikes + 1,
+    )

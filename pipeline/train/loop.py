@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 
 from dataprep.store import files
-from pipeline.checkpoint.format import RunState
-from pipeline.config import RunConfig, check_layout, save_config
+from pipeline.checkpoint.run_state import RunState
+from pipeline.config import RunConfig, check_layout
 from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
 from pipeline.data.loader import EvalFeed, Read, TrainFeed
 from pipeline.data.skipped import Ledger
@@ -32,11 +29,12 @@ from pipeline.distributed.stop import StopRequest
 from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.errors import RunError
-from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
-from pipeline.monitor.step_metrics import Report, over_ranks, stream_hash
-from pipeline.train.guards import z_score
-from pipeline.train.resume import diverged, restore, save
-from pipeline.train.schedule import batch_size, learning_rate
+from pipeline.monitor.monitor import Monitor
+from pipeline.monitor.step_metrics import Report, over_ranks, step_row, stream_hash
+from pipeline.train import guards
+from pipeline.train.resume import not_finite, restore, save
+from pipeline.train.run_directory import claim, prepare
+from pipeline.train.schedule import batch_of, lr_of
 
 log = logging.getLogger("outbound")
 
@@ -49,7 +47,7 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
     """
     check_layout(config, place.world)
     device = find_device(place.local_rank, config.train.precision, config.train.deterministic)
-    with _claimed(config.run.dir) if place.rank == 0 else nullcontext():
+    with claim(config.run.dir) if place.rank == 0 else nullcontext():
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
         with Watchdog(config.guards.stall_s, stacks) as watchdog:
             join(place, device.backend, 2 * config.guards.stall_s)
@@ -67,20 +65,6 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
                 return trainer.run(then, stop)
             finally:
                 dist.destroy_process_group()
-
-
-@contextmanager
-def _claimed(run: Path) -> Iterator[None]:
-    """Have a run directory to oneself; raises RunError when another training has it."""
-    run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
-        except BlockingIOError:
-            raise RunError(
-                f"{run}: another process trains here; stop it, or choose another run.dir"
-            ) from None
-        yield
 
 
 @dataclass(frozen=True)
@@ -109,7 +93,7 @@ class _Trainer:
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
         first = self.place.rank == 0
-        identity = _open_run(self.config, self.sources) if first else ""
+        identity = prepare(self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
         monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
         try:
@@ -136,29 +120,26 @@ class _Trainer:
         stopped = False
         while now.samples < config.samples and not stopped:
             began = time.perf_counter()
-            batch = min(_batch(config, now.samples), config.samples - now.samples)
+            batch = batch_of(config, now.samples)
             tokens = (now.samples + batch) * config.model.n_ctx
-            lr = _lr(config, tokens)
+            lr = lr_of(config, tokens)
             loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
             self.watchdog.beat()
             # One gather says all: does anyone want to stop, which stream was read, who waited for whom.
             reports = [Report(*each) for each in gather_int64(list(self._report(stop)), self.device.type)]
             stopped = any(report.stop for report in reports)
-            if self._spiked(loss, now):
-                now = self._without(now, batch, loss, monitor)
+            if guards.is_spike(loss, now, config.guards):
+                now = self._undo(now, batch, loss, monitor)
                 continue
-            before, now = (
+            now = replace(
                 now,
-                replace(
-                    now,
-                    step=now.step + 1,
-                    samples=now.samples + batch,
-                    tokens=tokens,
-                    stream_hash=(now.stream_hash + stream_hash(reports)) % 2**64,
-                ),
+                step=now.step + 1,
+                samples=now.samples + batch,
+                tokens=tokens,
+                stream_hash=(now.stream_hash + stream_hash(reports)) % 2**64,
             )
-            now = self._counted(before, now, loss, norm)
+            now = self._record(now, loss, norm)
             if monitor:
                 seconds = time.perf_counter() - began
                 monitor.step(self._row(now, lr, norm, batch, seconds) | over_ranks(reports, seconds))
@@ -181,67 +162,45 @@ class _Trainer:
             peak_memory_bytes(self.device),
         )
 
-    def _counted(self, before: RunState, now: RunState, loss: float, norm: float) -> RunState:
-        """Note a step's loss, or that every rank skipped it because its gradient is not finite.
+    def _record(self, now: RunState, loss: float, norm: float) -> RunState:
+        """Note the step's loss, or that it was skipped; raises RunError after too many of those in a row."""
+        now = guards.record_step(now, loss, norm, self.config.guards)
+        numbers = f"loss {loss} and grad_norm {norm} at step {now.step}"
+        if guards.diverged(now, self.config.guards):
+            row = f"{now.skipped_in_a_row} steps in a row (guards.non_finite)"
+            raise not_finite(self.config.run.dir, f"{numbers}, {row}")
+        if now.skipped_in_a_row:
+            log.warning("step skipped: %s", numbers)
+        return now
 
-        Raises RunError when there are too many of those in a row.
-        """
-        guards = self.config.guards
-        if math.isfinite(loss) and math.isfinite(norm):
-            recent = [*before.recent, loss][-guards.spike_window :] if guards.spike_z else []
-            return replace(now, loss=loss, skipped_in_a_row=0, recent=recent)
-        if before.skipped_in_a_row + 1 >= guards.non_finite:
-            raise diverged(
-                self.config.run.dir,
-                f"loss {loss} and grad_norm {norm} at step {now.step}, "
-                f"{before.skipped_in_a_row + 1} steps in a row (guards.non_finite)",
-            )
-        log.warning("step %d skipped: loss %s, grad_norm %s", now.step, loss, norm)
-        return replace(now, skipped=before.skipped + 1, skipped_in_a_row=before.skipped_in_a_row + 1)
-
-    def _spiked(self, loss: float, now: RunState) -> bool:
-        guards = self.config.guards
-        full = len(now.recent) == guards.spike_window
-        return bool(guards.spike_z and full and z_score(loss, now.recent) > guards.spike_z)
-
-    def _without(self, now: RunState, batch: int, loss: float, monitor: Monitor | None) -> RunState:
+    def _undo(self, now: RunState, batch: int, loss: float, monitor: Monitor | None) -> RunState:
         """Go back to the checkpoint before a spike, and skip all that was read since then.
 
-        DeepSpeed tells the loss after the update, so that the weights cannot be kept.
+        DeepSpeed returns the loss after the update, so the weights cannot be kept.
         """
-        told = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_z)"
+        spike = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_z)"
         if now.spikes == self.config.guards.spikes:
-            raise RunError(f"{told}, and {now.spikes} were skipped before it (guards.spikes): lower the rate")
+            raise RunError(
+                f"{spike}, and {now.spikes} were skipped before it (guards.spikes): lower the rate"
+            )
         then = restore(self.config, self.sources, self.engine, self.place)
         if then is None:
-            raise RunError(f"{told}, before the first checkpoint: lower train.checkpoint_every")
+            raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every")
         self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
         if monitor:
             monitor.roll_back(then.step)
-            monitor.say(f"{told}: back to step {then.step}, without the samples since then")
-        return replace(
-            then,
-            config=now.config,
-            resumes=now.resumes,
-            processes=now.processes,
-            stages=now.stages,
-            ledger=[list(each) for each in self.feed.ledger.ranges],
-            spikes=now.spikes + 1,
-        )
+            monitor.say(f"{spike}: back to step {then.step}, without the samples since then")
+        return guards.roll_back(then, now, self.feed.ledger)
 
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
         val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
         self.watchdog.beat()
-        self._must_be_finite(now.step, {"val_loss": val_loss})
+        if not math.isfinite(val_loss):
+            raise not_finite(self.config.run.dir, f"val_loss is {val_loss} at step {now.step}")
         now = replace(now, val_loss=val_loss)
         if monitor:
             monitor.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
         return now
-
-    def _must_be_finite(self, step: int, numbers: dict[str, float]) -> None:
-        for name, value in numbers.items():
-            if not math.isfinite(value):
-                raise diverged(self.config.run.dir, f"{name} is {value} at step {step}")
 
     def _save(self, now: RunState, monitor: Monitor | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
@@ -255,7 +214,11 @@ class _Trainer:
     def _starting_state(self, then: RunState | None, identity: str) -> RunState:
         """The checkpoint's state, or that of a run before its first step, plus what this attempt brings."""
         sources = self.sources
-        state = then or RunState.begin(sources.pins, sources.fingerprint, sources.tokenizer_fingerprint)
+        state = then or RunState(
+            generations=sources.pins,
+            sources_fingerprint=sources.fingerprint,
+            tokenizer_fingerprint=sources.tokenizer_fingerprint,
+        )
         self.feed.ledger = Ledger(tuple((start, end) for start, end in state.ledger))
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
@@ -276,25 +239,19 @@ class _Trainer:
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
         speed = batch * self.config.model.n_ctx / seconds
-        row = {
-            "step": now.step,
-            "tokens": now.tokens,
-            **({} if now.skipped_in_a_row else {"loss": now.loss}),
-            "lr": lr,
-            **({} if now.skipped_in_a_row else {"grad_norm": norm}),
-            "skipped": now.skipped,
-            "spikes": now.spikes,
-            "batch": batch,
-            "tokens_per_s": speed,
-            "stream_hash": f"{now.stream_hash:016x}",
-        }
+        counts: dict[str, int] = {}
         if len(self.sources.by_name) > 1:
-            counts = self.sources.mixture.counts(self.feed.ledger.place(now.samples))
-            row |= {
-                f"share/{name}": n / sum(counts) for name, n in zip(self.sources.by_name, counts, strict=True)
-            }
-        row["mfu"] = speed * training_flops_per_token(self.config.model) / self.peak_flops
-        return row
+            read = self.sources.mixture.counts(self.feed.ledger.place(now.samples))
+            counts = dict(zip(self.sources.by_name, read, strict=True))
+        return step_row(
+            now,
+            lr=lr,
+            grad_norm=norm,
+            batch=batch,
+            tokens_per_s=speed,
+            source_counts=counts,
+            mfu=speed * training_flops_per_token(self.config.model) / self.peak_flops,
+        )
 
     def _summary(self, now: RunState) -> dict[str, Any]:
         return {
@@ -352,36 +309,3 @@ def _verify(sources: Sources, place: Place, device: Device, watchdog: Watchdog) 
 
 def _told(pins: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}".strip() for name, number in pins.items())
-
-
-def _open_run(config: RunConfig, sources: Sources) -> str:
-    """Write what the run directory holds from the start; return the W&B id."""
-    run = config.run.dir
-    (run / "summary.json").unlink(missing_ok=True)
-    save_config(config, run / "config.yaml")
-    if sources.tokenizer.is_dir():  # a copy, so that the run can speak by itself
-        for path in sources.tokenizer.glob("[!.]*"):
-            files.write_once(run / "tokenizer" / path.name, path.read_bytes())
-    keep_funnel(run, sources)
-    return wandb_id(run)
-
-
-def _batch(config: RunConfig, consumed: int) -> int:
-    batch = config.batch
-    return batch_size(
-        consumed,
-        full=batch.sequences,
-        quantum=batch.quantum,
-        ramp_start=batch.ramp_start or batch.sequences,
-        ramp_samples=batch.ramp_tokens // config.model.n_ctx,
-    )
-
-
-def _lr(config: RunConfig, tokens: int) -> float:
-    return learning_rate(
-        tokens,
-        peak=config.optimizer.lr,
-        warmup_tokens=config.schedule.warmup_tokens,
-        decay_tokens=config.schedule.decay_tokens or config.train.tokens,
-        floor=config.schedule.floor,
-    )

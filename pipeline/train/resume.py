@@ -11,7 +11,8 @@ import torch.distributed as dist
 import xxhash
 
 from model.names import padded, unpadded
-from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.format import Checkpoint, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
 from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.config import RunConfig
@@ -60,7 +61,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
             file.write(f"rng/{place.rank}/{name}", value)
     shares = gather_json({**file.receipt(), "tensors": list(shapes), "not_finite": file.not_finite}, device)
     if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
-        raise diverged(config.run.dir, f"{poisoned} is not finite after step {now.step}")
+        raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
     if place.rank == 0:
         writer.publish(now, shares, config.train.keep, config.train.keep_every)
     dist.barrier()
@@ -119,7 +120,7 @@ def _begin_with(weights: Weights, engine: Engine) -> None:
         zero_state.write(parameter, zero_state.WEIGHT, whole, engine.optimizer)
 
 
-def diverged(run: Path, what: str) -> RunError:
+def not_finite(run: Path, what: str) -> RunError:
     """Describe numbers that are no numbers any more, and from where the run can go on."""
     last = next(newest(run), None)
     start = f"goes on from {last.name}" if last else "begins anew, for there is no checkpoint yet"

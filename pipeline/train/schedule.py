@@ -1,8 +1,34 @@
-"""What changes while a run goes on: learning rate by tokens, batch size by consumed samples. Pure."""
+"""What changes during a run: learning rate by tokens, batch size by consumed samples. Pure."""
 
 from __future__ import annotations
 
 import math
+
+from pipeline.config import RunConfig
+
+
+def lr_of(config: RunConfig, tokens: int) -> float:
+    """Return the rate of the run's step that ends at `tokens`."""
+    return learning_rate(
+        tokens,
+        peak=config.optimizer.lr,
+        warmup_tokens=config.schedule.warmup_tokens,
+        decay_tokens=config.schedule.decay_tokens or config.train.tokens,
+        floor=config.schedule.floor,
+    )
+
+
+def batch_of(config: RunConfig, consumed: int) -> int:
+    """Return the sequences of the run's step that begins after `consumed` samples; fewer in the last."""
+    batch = config.batch
+    size = batch_size(
+        consumed,
+        full=batch.sequences,
+        quantum=batch.quantum,
+        ramp_start=batch.ramp_start or batch.sequences,
+        ramp_samples=batch.ramp_tokens // config.model.n_ctx,
+    )
+    return min(size, config.samples - consumed)
 
 
 def learning_rate(tokens: int, *, peak: float, warmup_tokens: int, decay_tokens: int, floor: float) -> float:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+import xxhash
 from safetensors.torch import load_file
 
 from dataprep.store.os_errors import told
-from pipeline.checkpoint.format import Checkpoint, RunState, Writer, find, held, newest
+from pipeline.checkpoint.format import Checkpoint, Writer, find, held, newest
+from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
 from pipeline.errors import RunError
 
@@ -127,6 +129,16 @@ def test_when_all_are_damaged_nothing_is_begun_anew_by_itself(tmp_path: Path) ->
     (write_checkpoint(tmp_path, 5) / "rank-00000.safetensors").unlink()
     with pytest.raises(RunError, match="every checkpoint is damaged"):
         find(tmp_path)
+
+
+def test_a_state_that_lacks_a_number_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, 1) / "checkpoint.json"
+    body = json.loads(path.read_text())["checkpoint"]
+    del body["state"]["samples"]
+    digest = xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+    path.write_text(json.dumps({"xxh3_128": digest, "checkpoint": body}))
+    with pytest.raises(RunError, match="its state lacks samples"):
+        Checkpoint.open(path.parent)
 
 
 def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.config import RunConfig, load_ahead
 from pipeline.data.loader import MicroBatch
+from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import Device, find_device
 from pipeline.distributed.engine import build_engine
 from pipeline.distributed.ranks import join, place_from_environment
@@ -33,9 +34,7 @@ def measure(config: RunConfig, device: Device) -> dict[str, int]:
 
     "kept" are those of weights that the backward pass holds fast.
     """
-    from deepspeed.utils import groups  # after pipeline.distributed.engine, which tells DeepSpeed its device
-
-    groups.mpu = None  # a plain engine would take the groups of the last pipeline
+    forget_pipeline_groups()
     engine: Any = build_engine(config, device)
     fullest = dict.fromkeys(KINDS, 0)
     weights = list(engine._engine.module.parameters())

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.checkpoint.format import find
+from pipeline.checkpoint.run_state import RunState
 from pipeline.config import load_config
+from pipeline.config.sections import Guards
 from pipeline.data import skipped
 from pipeline.data.loader import TrainFeed
 from pipeline.data.skipped import Ledger
@@ -227,6 +230,25 @@ def test_a_shard_that_goes_while_the_run_reads_is_named(tiny_run: MakeRun) -> No
     shard.write_bytes(shard.read_bytes()[:-512])
     with pytest.raises(RunError, match=rf"{shard.name}: \d+ bytes, expected \d+; the run's data changed"):
         list(map(samples, range(200)))
+
+
+def test_skipped_steps_in_a_row_end_a_run_and_others_do_not() -> None:
+    settings = Guards(non_finite=2)
+    state, over = RunState(), []
+    for loss in (nan, 2.5, nan, inf):
+        state = guards.record_step(state, loss, 1.0, settings)
+        over.append(guards.diverged(state, settings))
+    assert over == [False, False, False, True]
+    assert (state.skipped, state.loss) == (3, 2.5)
+
+
+def test_a_rolled_back_run_keeps_what_this_attempt_brought() -> None:
+    checkpoint = RunState(step=20, samples=80, loss=2.5, processes=2, resumes=[4])
+    state = RunState(step=23, samples=92, loss=2.4, processes=1, resumes=[4, 20], spikes=1)
+    after = guards.roll_back(checkpoint, state, Ledger(((80, 96),)))
+    assert (after.step, after.samples, after.loss) == (20, 80, 2.5)
+    assert (after.processes, after.resumes) == (1, [4, 20])
+    assert (after.spikes, after.ledger) == (2, [[80, 96]])
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=6), st.integers(0, 80))
