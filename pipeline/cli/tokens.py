@@ -119,23 +119,24 @@ def pack(
     """Tokenise the current build into token shards; only what is new since the last pack."""
     from dataprep.audit.funnel import funnel, keep_beside
     from dataprep.corpus.directory import Corpus
-    from dataprep.pack.pack import Layout
     from dataprep.pack.pack import pack as run
+    from dataprep.pack.packing import Layout
     from dataprep.store import locks
 
     refuse_mixing(output, "token shards")
     corpus = Corpus.open(directory)
-    layout = Layout(block_tokens, shard_blocks, held_out)
+    layout = Layout(block_tokens=block_tokens, shard_blocks=shard_blocks, held_out=held_out)
     output.mkdir(parents=True, exist_ok=True)
     with locks.reading(directory), locks.alone(output):
-        manifest = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
-        keep_beside(output, manifest["generation"], funnel(directory))
-    splits = manifest["splits"]
-    result = {"tokens": str(output), "generation": manifest["generation"]} | {
-        name: {key: split[key] for key in ("tokens", "documents", "unigram_entropy_nats")}
+        generation = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
+        keep_beside(output, generation.number, funnel(directory))
+    splits = generation.splits
+    result = {"tokens": str(output), "generation": generation.number} | {
+        name: {key: getattr(split, key) for key in ("tokens", "documents", "unigram_entropy_nats")}
         for name, split in splits.items()
     }
     text = "\n".join(
-        f"{name:>6}: {s['tokens']:,} tokens of {s['documents']:,} documents" for name, s in splits.items()
+        f"{name:>6}: {split.tokens:,} tokens of {split.documents:,} documents"
+        for name, split in splits.items()
     )
-    emit(result, json, f"{output}: generation {manifest['generation']}\n{text}")
+    emit(result, json, f"{output}: generation {generation.number}\n{text}")

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dataprep.pack.manifest import Shard
 from pipeline.data.mixture import Mixture, quantised
 from pipeline.data.order import Order
 from pipeline.data.streaming import Streamed, expand
-from pipeline.data.token_stream import Generation, Shard, TokenStream, load_generation
+from pipeline.data.token_stream import PinnedGeneration, TokenStream, load_generation
 from pipeline.errors import RunError
 
 
@@ -22,7 +23,7 @@ from pipeline.errors import RunError
 class Source:
     """A pinned generation and its share of the samples."""
 
-    generation: Generation
+    generation: PinnedGeneration
     part: int
     """In 4096ths."""
 
@@ -49,7 +50,7 @@ class Sources:
         }
         first, *others = [source.generation for source in found.values()]
         for other in others:
-            if other.tokenizer_fingerprint != first.tokenizer_fingerprint:
+            if other.content.tokenizer != first.content.tokenizer:
                 raise RunError(
                     f"{other.directory}: packed with another tokenizer than {first.directory}: "
                     "sources of one mixture share a tokenizer; pack one of them again"
@@ -57,15 +58,20 @@ class Sources:
         return Sources(found, expand(stream, first) if stream else ())
 
     @property
-    def generations(self) -> list[Generation]:
+    def generations(self) -> list[PinnedGeneration]:
         """In the order of the names."""
         return [source.generation for source in self.by_name.values()]
 
     @property
-    def mapped(self) -> list[Shard]:
+    def mapped(self) -> list[tuple[PinnedGeneration, Shard]]:
         """The shards that are read from disk: of a stream, the held-out ones alone."""
         splits = ("val",) if self.stream else ("train", "val")
-        return [shard for each in self.generations for split in splits for shard in each.splits[split].shards]
+        return [
+            (generation, shard)
+            for generation in self.generations
+            for split in splits
+            for shard in generation.splits[split].shards
+        ]
 
     @property
     def mixture(self) -> Mixture:
@@ -79,7 +85,7 @@ class Sources:
         A stream's order is that of its shards, which enters.
         """
         if self.stream:
-            names = "".join(f"{shard.path.name}\n" for _, shard in self.stream)
+            names = "".join(f"{shard.tar.path}\n" for _, shard in self.stream)
             return xxhash.xxh3_128_hexdigest(f"{self.generations[0].fingerprint}\n{names}".encode())
         if list(self.by_name) == [""]:
             return self.by_name[""].generation.fingerprint
@@ -94,12 +100,12 @@ class Sources:
     @property
     def tokenizer_fingerprint(self) -> str:
         """The same for all."""
-        return self.generations[0].tokenizer_fingerprint
+        return self.generations[0].content.tokenizer.fingerprint
 
     @property
     def vocab_size(self) -> int:
         """The same for all."""
-        return self.generations[0].vocab_size
+        return self.generations[0].content.tokenizer.vocab_size
 
     @property
     def tokenizer(self) -> Path:

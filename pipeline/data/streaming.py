@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.token_stream import Generation, Shard
+from dataprep.pack.manifest import Shard
+from pipeline.data.token_stream import PinnedGeneration
 from pipeline.errors import RunError, UsageError
 
 HASH = re.compile(r"-[0-9a-f]{12}\.tar$")
@@ -29,7 +30,7 @@ Streamed = tuple[str, Shard]
 """From where a shard comes, and what it holds."""
 
 
-def expand(pattern: str, generation: Generation) -> tuple[Streamed, ...]:
+def expand(pattern: str, generation: PinnedGeneration) -> tuple[Streamed, ...]:
     """The shards that `data.stream` names, in its order: URLs, `pipe:` commands or paths.
 
     `{shard}` stands for each training shard of the generation in turn, WebDataset's {00000..00010} for
@@ -39,7 +40,7 @@ def expand(pattern: str, generation: Generation) -> tuple[Streamed, ...]:
     """
     from webdataset.shardlists import expand_urls
 
-    known = {shard.path.name: shard for shard in generation.splits["train"].shards}
+    known = {shard.tar.path: shard for shard in generation.splits["train"].shards}
     if "{shard}" in pattern:
         urls = [pattern.replace("{shard}", name) for name in known]
     elif "*" in pattern and not pattern.startswith("pipe:"):
@@ -122,7 +123,7 @@ class Stream:
             for member in tar:
                 block = np.frombuffer(member["bin"], self.dtype)
                 if read == len(sizes) or len(block) != sizes[read]:
-                    raise RunError(f"{url}: block {read} is not one of {shard.path.name}: {remedy}")
+                    raise RunError(f"{url}: block {read} is not one of {shard.tar.path.name}: {remedy}")
                 yield block
                 read += 1
         except (OSError, tarfile.TarError, ValueError, KeyError) as error:

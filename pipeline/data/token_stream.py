@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.errors import DataError
-from dataprep.pack.manifest import generations, load_manifest, origin
+from dataprep.pack import manifest
+from dataprep.pack.manifest import Generation, Shard, Split, generation_path, generations
 from dataprep.store.files import hash_file
 from pipeline.errors import RunError
 
@@ -23,101 +24,62 @@ CHANGED = "the run's data changed: restore the shard, or pin another generation 
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One tar of token blocks."""
-
-    path: Path
-    bytes: int
-    xxh3_128: str
-    blocks: tuple[tuple[int, int], ...]
-    """(byte offset in the tar, tokens) of each block."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """One token stream: the blocks of its shards, one after another."""
-
-    tokens: int
-    documents: int
-    unigram_entropy_nats: float
-    """Loss of the best model that ignores context: what training must get below."""
-    shards: tuple[Shard, ...]
-
-    def sequences(self, n_ctx: int) -> int:
-        """Count whole sequences of n_ctx inputs, each with the token that follows it as its last target."""
-        return max(0, (self.tokens - 1) // n_ctx)
-
-
-@dataclass(frozen=True)
-class Generation:
-    """An immutable state of a token directory; a run pins one by its number."""
+class PinnedGeneration:
+    """A generation of a directory of token shards, as a run reads it."""
 
     directory: Path
-    number: int
-    fingerprint: str
-    """xxh3_128 of generation-N.json, which holds the hash of every shard, as it was published: when documents
-    are forgotten their tokens become end-of-text, and the runs that pinned it go on."""
-    tokenizer_fingerprint: str
-    vocab_size: int
-    eot: int
-    dtype: np.dtype[Any]
-    splits: dict[str, Split]
+    content: Generation
+
+    @property
+    def number(self) -> int:
+        """The number by which a run pins it."""
+        return self.content.number
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of generation-N.json, which holds the hash of every shard, as it was first published: when
+        documents are forgotten their tokens become end-of-text, and the runs that pinned it go on."""
+        return self.content.origin
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a token in the shards."""
+        return np.dtype(self.content.dtype)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The token streams."""
+        return self.content.splits
+
+    def path(self, shard: Shard) -> Path:
+        """Where a shard stands."""
+        return self.directory / shard.tar.path
 
 
-def load_generation(directory: Path, number: int | None) -> Generation:
+def load_generation(directory: Path, number: int | None) -> PinnedGeneration:
     """Read `generation-N.json`, or the newest when number is None; RunError when it is missing or broken."""
     if number is None:
         number = max(generations(directory), default=0)
         if not number:
             raise RunError(f"{directory}: no generation-N.json here; make one with `outbound pack`")
-    path = directory / f"generation-{number}.json"
+    path = generation_path(directory, number)
     if not path.exists():
         raise RunError(f"{path}: no such generation; see which ones stand in {directory}")
     try:
-        body = load_manifest(path)
-        return Generation(
-            directory=directory,
-            number=number,
-            fingerprint=origin(body),
-            tokenizer_fingerprint=body["tokenizer"]["fingerprint"],
-            vocab_size=body["tokenizer"]["vocab_size"],
-            eot=body["tokenizer"]["eot"],
-            dtype=np.dtype(body["dtype"]),
-            splits={name: _split(directory, split) for name, split in body["splits"].items()},
-        )
+        return PinnedGeneration(directory, manifest.load_generation(path))
     except DataError as error:
         raise RunError(str(error)) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path}: not a generation ({error!r}): publish it again with `outbound pack`"
-        ) from None
-
-
-def _split(directory: Path, body: dict[str, Any]) -> Split:
-    return Split(
-        tokens=body["tokens"],
-        documents=body["documents"],
-        unigram_entropy_nats=body["unigram_entropy_nats"],
-        shards=tuple(
-            Shard(
-                path=directory / shard["path"],
-                bytes=shard["bytes"],
-                xxh3_128=shard["xxh3_128"],
-                blocks=tuple((offset, tokens) for offset, tokens in shard["blocks"]),
-            )
-            for shard in body["shards"]
-        ),
-    )
 
 
 class TokenStream:
     """Random access to one split of a generation at the speed of memory."""
 
-    def __init__(self, generation: Generation, split: str) -> None:
+    def __init__(self, generation: PinnedGeneration, split: str) -> None:
         """Check that every shard is there and has its size; RunError if not."""
         shards = generation.splits[split].shards
         for shard in shards:
-            _check(shard)
+            _check(generation, shard)
+        self._generation = generation
         self.tokens = generation.splits[split].tokens
         self.dtype = generation.dtype
         self._shards = shards
@@ -181,23 +143,26 @@ class TokenStream:
 
     def _map(self, index: int) -> npt.NDArray[Any]:
         if index not in self._maps:
-            _check(self._shards[index])  # since the start it may have been removed or replaced
+            _check(self._generation, self._shards[index])  # since the start it may have been replaced
+            path = self._generation.path(self._shards[index])
             # A plain array over the map: a slice of np.memmap itself takes ten times as long.
-            self._maps[index] = np.asarray(np.memmap(self._shards[index].path, dtype=self.dtype, mode="r"))
+            self._maps[index] = np.asarray(np.memmap(path, dtype=self.dtype, mode="r"))
         return self._maps[index]
 
 
-def verify(shard: Shard) -> None:
+def verify(generation: PinnedGeneration, shard: Shard) -> None:
     """Hash a shard; RunError when it is missing or was altered."""
-    _check(shard)
-    if (found := hash_file(shard.path)) != shard.xxh3_128:
-        raise RunError(f"{shard.path}: hash {found}, expected {shard.xxh3_128}; {CHANGED}")
+    _check(generation, shard)
+    path = generation.path(shard)
+    if (found := hash_file(path)) != shard.tar.xxh3_128:
+        raise RunError(f"{path}: hash {found}, expected {shard.tar.xxh3_128}; {CHANGED}")
 
 
-def _check(shard: Shard) -> None:
+def _check(generation: PinnedGeneration, shard: Shard) -> None:
+    path = generation.path(shard)
     try:
-        size = shard.path.stat().st_size
+        size = path.stat().st_size
     except FileNotFoundError:
-        raise RunError(f"{shard.path}: missing; {CHANGED}") from None
-    if size != shard.bytes:
-        raise RunError(f"{shard.path}: {size} bytes, expected {shard.bytes}; {CHANGED}")
+        raise RunError(f"{path}: missing; {CHANGED}") from None
+    if size != shard.tar.bytes:
+        raise RunError(f"{path}: {size} bytes, expected {shard.tar.bytes}; {CHANGED}")

@@ -297,9 +297,9 @@ def _agree_on(sources: Sources, device: Device) -> None:
 def _verify(sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> None:
     """Raise RunError on every rank when one of them finds a shard altered; each hashes its share."""
     found = ""
-    for shard in sources.mapped[place.rank :: place.world]:
+    for generation, shard in sources.mapped[place.rank :: place.world]:
         try:
-            verify(shard)
+            verify(generation, shard)
         except RunError as error:
             found = str(error)
         watchdog.beat()
