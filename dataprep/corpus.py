@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.frozen import FROZEN, freeze, refuse_edits
 from dataprep.recipe import Recipe, load_recipe
 from dataprep.seal import RESTORE, unsealed
@@ -92,7 +92,7 @@ class Corpus:
     def create(root: Path, recipe: Recipe) -> Corpus:
         """Make an empty corpus; raises DataError when another one stands there."""
         path = root / RECIPE
-        if not write_once(path, recipe.text().encode()) and load_recipe(path) != recipe:
+        if not write_once(path, recipe.text().encode()) and _own_recipe(root) != recipe:
             raise DataError(f"{root}: holds a corpus with another recipe; choose another directory")
         freeze(root, recipe.collect)
         return Corpus(root, recipe)
@@ -115,7 +115,7 @@ class Corpus:
                 f"{tombstone_path(root, number)}: was not carried out to its end; "
                 f"`outbound corpus forget {root}` finishes it"
             )
-        recipe = load_recipe(root / RECIPE)
+        recipe = _own_recipe(root)
         if not (root / FROZEN).exists():  # killed just before it was written
             freeze(root, recipe.collect)
         refuse_edits(root, recipe.collect)
@@ -228,6 +228,14 @@ class Corpus:
     def make_current(self, build: Build) -> None:
         """Point `current` at a build."""
         replace(self.root / "builds" / "current", f"{build.name}\n".encode())
+
+
+def _own_recipe(root: Path) -> Recipe:
+    """The recipe that stands in a corpus; raises DataError when it was damaged or edited into nonsense."""
+    try:
+        return load_recipe(root / RECIPE)
+    except UsageError as error:  # the command that was given is not wrong
+        raise DataError(f"{error}; {RESTORE}") from None
 
 
 def records_in(directory: Path) -> list[Record]:

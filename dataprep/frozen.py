@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataprep.errors import DataError
-from dataprep.recipe import Collect, plain, validated
-from dataprep.seal import sealed, unsealed
+from dataprep import yaml_settings
+from dataprep.errors import DataError, UsageError
+from dataprep.recipe import Collect, plain
+from dataprep.seal import RESTORE, sealed, unsealed
 from dataprep.store import write_once
 
 FROZEN = "collect.json"
@@ -30,7 +31,10 @@ def refuse_edits(root: Path, collect: Collect) -> None:
     A setting that an older version did not have counts as its default.
     """
     frozen = unsealed(root / FROZEN, dict[str, Any])
-    then = _section(validated(Collect, frozen, str(root / FROZEN)))
+    try:
+        then = _section(yaml_settings.checked(Collect, frozen, str(root / FROZEN)))
+    except UsageError as error:  # nobody edits this file: it is damaged, or of a newer version
+        raise DataError(f"{error}; {RESTORE}") from None
     if changes := "; ".join(_changes("collect", then, _section(collect))):
         raise DataError(
             f"{root}: its recipe.yaml was edited: {changes}. Put it back, or make another corpus: what is "

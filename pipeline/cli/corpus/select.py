@@ -22,17 +22,11 @@ def select(
     """Make another build from the same facts; no page is extracted again."""
     from dataprep import ingest, lock
     from dataprep.corpus import Corpus
-    from dataprep.errors import DataError
     from dataprep.funnel import funnel
     from dataprep.recipe import overridden
-    from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
-    try:
-        chosen = overridden(opened.recipe.select, overrides or [])
-    except DataError as error:  # the words of the command are wrong, and nothing was begun
-        raise UsageError(str(error)) from None
-    recipe = opened.recipe.model_copy(update={"select": chosen})
+    recipe = opened.recipe.model_copy(update={"select": overridden(opened.recipe.select, overrides or [])})
     with lock.shared(directory):
         build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
     counts = funnel(directory)
