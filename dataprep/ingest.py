@@ -31,7 +31,7 @@ from dataprep.documents import extract, score
 from dataprep.doors import stage as doors
 from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.links import stage as links
 from dataprep.seal import sealed
 from dataprep.store import Record, write_once
@@ -39,6 +39,13 @@ from dataprep.workers import Progress, run_all
 
 STAGES = ("links", "fetch", "extract", "score", "select")
 """Where `--until` can stop; `select` stands for all steps of the build."""
+
+
+def place_of(stage: str) -> int:
+    """The place of a stage in their order; raises UsageError when there is no such stage."""
+    if stage not in STAGES:
+        raise UsageError(f"--until {stage}: is no stage; give one of {', '.join(STAGES)}")
+    return STAGES.index(stage)
 
 
 def add(
@@ -59,9 +66,9 @@ def add(
     Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
     those the increment was made of, and while another command makes its links.
     """
+    last = place_of(until)
     increment = corpus.increment(name)
     doors.refuse_dumps(corpus, increment)
-    last = STAGES.index(until)
     with lock.alone(increment.path), progress("links", None, "submissions") as tick:
         try:
             links.run(corpus, increment, dumps, tick)

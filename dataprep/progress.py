@@ -1,14 +1,43 @@
-"""How far a corpus is: what each part takes on disk, and the command that brings it further."""
+"""How far a corpus is: what was damaged, what each part takes on disk, and what brings it further."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from dataprep import gc
 from dataprep.builds import text_shards
 from dataprep.corpus import FACTS, Corpus, Increment
 from dataprep.doors.inputs import kind_of
+
+
+def damages(increment: Increment) -> list[dict[str, Any]]:
+    """What was damaged in the dumps of an increment, or in the files that it was imported from.
+
+    Each has path, lines, bad_lines, examples and stopped (why reading ended early, or None).
+    """
+    dumps = [
+        damage
+        for record in increment.records("links")
+        for damage in record.notes.get("dumps", [])
+        if damage["bad_lines"] or damage["stopped"]
+    ]
+    losses = {  # of a file in several partitions, the last count stands for all before it
+        loss["path"]: loss
+        for record in [r for stage in FACTS for r in increment.records(stage)]
+        for loss in record.notes.get("losses", [])
+    }
+    return dumps + [
+        {
+            "path": loss["path"],
+            "lines": loss["rows"],
+            "bad_lines": loss["bad"],
+            "examples": loss["examples"],
+            "stopped": loss["stopped"],
+        }
+        for loss in losses.values()
+    ]
 
 
 def sizes(corpus: Corpus) -> dict[str, int]:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dataprep import evalsets, yaml_settings
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 
 LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "blocked_subreddits"}
 """Keys of a recipe file's `collect.links` that name a file of entries, relative to the recipe."""
@@ -245,6 +245,20 @@ class Recipe(Section):
     def text(self) -> str:
         """The recipe as YAML that reads back equal."""
         return yaml.safe_dump(plain(self), sort_keys=False)
+
+    def with_quality(self, model: Path | None) -> Recipe:
+        """The recipe with another quality model, if one is given.
+
+        Raises UsageError when the recipe selects by quality and names no model.
+        """
+        collect = self.collect
+        if model is not None:
+            collect = collect.model_copy(update={"quality": str(model.resolve())})
+        if self.select.quality and collect.quality is None:
+            raise UsageError(
+                f"{self.name}: selects by quality; train a model and give it with --quality MODEL"
+            )
+        return self.model_copy(update={"collect": collect})
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -35,11 +35,14 @@ from dataprep.crawl.rows import Fetch
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.doors.captures import judged
 from dataprep.doors.cdx import Wanted
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.lock import NO_LOCKS_HERE
 from dataprep.recipe import Collect
 from dataprep.store import Record, commit, done, publish, publish_table
 from dataprep.warc_reader import RECORD_BYTES, Damaged, record_in
+
+RETRIES = 2
+"""Further attempts at a range that was cut, shifted or refused."""
 
 Read = Callable[[str, int, int], Awaitable[bytes]]
 """read(filename, offset, length): those bytes of a file of the archive. Raises NotFetched."""
@@ -52,15 +55,28 @@ class Archive:
     base: str
     settings: CrawlSettings
 
+    @staticmethod
+    def of(base: str, *, contact: str, concurrency: int, delay_s: float) -> Archive:
+        """An archive that is asked as `corpus import` says: so many requests at once, so often.
+
+        Raises UsageError when it cannot be asked like this.
+        """
+        if not base:
+            raise UsageError(
+                "--kind cdx: where are the files that the index names? give --base URL or FOLDER"
+            )
+        pace = {"contact": contact, "site_concurrency": concurrency, "delay_s": delay_s}
+        return Archive(base, CrawlSettings.load(pace).model_copy(update={"retries": RETRIES}))
+
     def __post_init__(self) -> None:
         parts = urlsplit(self.base)
         if parts.scheme in ("http", "https"):
             if not self.settings.contact and not is_loopback_host(parts.hostname or ""):
-                raise DataError(
+                raise UsageError(
                     f"{self.base}: public archives are asked only with a --contact, for their operators"
                 )
         elif not self.folder.is_dir():
-            raise DataError(f"{self.base}: is no http or https URL, and no folder")
+            raise UsageError(f"{self.base}: is no http or https URL, and no folder")
 
     @property
     def folder(self) -> Path:
@@ -75,7 +91,9 @@ class Archive:
             return
         settings = self.settings
         timeout = aiohttp.ClientTimeout(
-            settings.total_s, sock_connect=settings.connect_s, sock_read=settings.silence_s
+            settings.total_timeout_s,
+            sock_connect=settings.connect_timeout_s,
+            sock_read=settings.read_timeout_s,
         )
         async with aiohttp.ClientSession(
             timeout=timeout, headers={"User-Agent": settings.user_agent}, auto_decompress=False
@@ -177,7 +195,7 @@ async def _fetch(
         silent.append((row, member))
         if row.outcome not in UNREACHED | {"server_error"}:
             flush()
-        elif len(silent) >= settings.site_failures:
+        elif len(silent) >= settings.max_site_failures:
             raise DataError(
                 f"{archive.base}: does not answer ({row.outcome} {row.detail}); run again to go on"
             )

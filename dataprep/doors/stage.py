@@ -6,6 +6,7 @@ gives the pages of links that an increment has already. Files that hold texts gi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dataprep.doors import cdx, entering, jsonl, parquet, ranges, text, warc, we
 from dataprep.doors.inputs import Import, Input, agree, expand, hash_input, kind_of, packs
 from dataprep.doors.ranges import Archive
 from dataprep.doors.rows import Fields, Reader, Task, run_task
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.links import stage as links
 from dataprep.workers import Progress, run_all
 
@@ -29,6 +30,21 @@ READERS: dict[str, Reader] = {
 }
 """How the kinds whose rows are documents are read."""
 KINDS = ("warc", "cdx", *READERS)
+
+
+def refuse_unknown(kind: str) -> None:
+    """Raise UsageError for a kind of files that cannot be imported."""
+    if kind not in KINDS:
+        raise UsageError(f"--kind {kind}: is no kind of files; give one of {', '.join(KINDS)}")
+
+
+def increment_name(corpus: Corpus, kind: str, files: Sequence[Path]) -> str:
+    """What an import is called unless the user says otherwise.
+
+    An index fills the links of the increment that is open; other kinds are called after their first file.
+    """
+    waiting = [increment.name for increment in corpus.increments() if not increment.closed]
+    return waiting[0] if kind == "cdx" and waiting else files[0].resolve().name.split(".")[0]
 
 
 def run(

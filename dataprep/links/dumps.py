@@ -7,13 +7,14 @@ decompressor's window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from dataprep.errors import UsageError
 from dataprep.streams import TOO_LONG, Unreadable, decompressed
 
 LONGEST_LINE_BYTES = 64 << 20
@@ -73,6 +74,24 @@ class Damage:
             return self.stopped
         first = f", {self.examples[0]}" if self.examples else ""
         return f"none of its {self.lines:,} lines is one{first}"
+
+
+def increment_name(dump: Path) -> str:
+    """What an increment is called after its first dump.
+
+    >>> increment_name(Path("RS_2013-08.zst")), increment_name(Path("dumps/RS_v2_2010-06.xz"))
+    ('2013-08', '2010-06')
+    """
+    return dump.name.removeprefix("RS_").removeprefix("v2_").split(".")[0]
+
+
+def refuse_missing(dumps: Iterable[Path]) -> None:
+    """Raise UsageError for a dump that is not there, or is a directory."""
+    for dump in dumps:
+        if dump.is_dir():
+            raise UsageError(f"{dump}: is a directory; name the dumps in it")
+        if not dump.is_file():
+            raise UsageError(f"{dump}: no such dump")
 
 
 def read_dump(path: Path, damage: Damage) -> Iterator[list[Submission]]:

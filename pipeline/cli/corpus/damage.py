@@ -1,45 +1,36 @@
-"""What was wrong with the files of an increment, told on the terminal."""
+"""What `corpus add` and `corpus import` print at their end: the damage in the files, and the funnel."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from pipeline.cli.app import console
+from pipeline.cli.app import console, emit
+from pipeline.cli.corpus.app import table
 
 if TYPE_CHECKING:
     from dataprep.corpus import Increment
 
 
-def damages_of(increment: Increment) -> list[dict[str, Any]]:
-    """What was wrong with the dumps of an increment, or with the files that it was imported from."""
-    from dataprep.corpus import FACTS
+def show_increment(
+    directory: Path, increment: Increment, facts: dict[str, Any], end: str, json: bool
+) -> None:
+    """Print an increment that is done as far as it was asked for, and the corpus's funnel."""
+    from dataprep.funnel import funnel
+    from dataprep.progress import damages
 
-    dumps = [
-        damage
-        for record in increment.records("links")
-        for damage in record.notes.get("dumps", [])
-        if damage["bad_lines"] or damage["stopped"]
-    ]
-    losses = {  # of a file in several partitions, the last count stands for all before it
-        loss["path"]: loss
-        for record in [r for stage in FACTS for r in increment.records(stage)]
-        for loss in record.notes.get("losses", [])
-    }
-    return dumps + [
-        {
-            "path": loss["path"],
-            "lines": loss["rows"],
-            "bad_lines": loss["bad"],
-            "examples": loss["examples"],
-            "stopped": loss["stopped"],
-        }
-        for loss in losses.values()
-    ]
+    found = damages(increment)
+    for damage in found:
+        _print(damage)
+    counts = funnel(directory)
+    name = increment.path.name
+    result = {"increment": name, **facts, "damage": found, "funnel": [vars(count) for count in counts]}
+    emit(result, json, f"{name} {end}. The corpus so far:\n{table(counts)}")
 
 
-def tell(damage: dict[str, Any]) -> None:
+def _print(damage: dict[str, Any]) -> None:
     console.print(
         f"[yellow]{escape(damage['path'])}[/]: {damage['bad_lines']} of {damage['lines']} are damaged"
         + (f"; {damage['stopped']}" if damage["stopped"] else ""),

@@ -11,7 +11,6 @@ import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus, reading, table
-from pipeline.cli.corpus.damage import damages_of
 
 SHOWN = 10
 """Unknown files that are named on the terminal; --json names all."""
@@ -22,7 +21,7 @@ def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.corpus import FACTS
     from dataprep.funnel import funnel
-    from dataprep.progress import next_step, sizes
+    from dataprep.progress import damages, next_step, sizes
 
     with reading(directory) as opened:
         increments = [
@@ -30,7 +29,7 @@ def status(directory: Directory, json: Json = False) -> None:
                 "increment": increment.path.name,
                 "closed": increment.closed,
                 "parts": {stage: len(increment.records(stage)) for stage in FACTS},
-                "damage": damages_of(increment),
+                "damage": damages(increment),
             }
             for increment in opened.increments()
         ]
