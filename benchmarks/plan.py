@@ -109,7 +109,7 @@ def rows() -> list[Row]:
 def fitted(given: Iterable[Row]) -> Shares:
     """Least squares of the relative error in time; what no share has a part in is put in as it stands."""
     given = [row for row in given if row.fit]
-    shares = Shares(0.8, 0.6, 0.6)
+    shares = Shares(matrix=0.8, attention=0.6, memory=0.6)
     for _ in range(ROUNDS):
         left, right = [], []
         for row in given:
@@ -127,7 +127,8 @@ def fitted(given: Iterable[Row]) -> Shares:
             left.append(terms / row.measured_s)
             right.append(1 - others / row.measured_s)
         solved = np.linalg.lstsq(np.array(left), np.array(right), rcond=None)[0]
-        shares = Shares(*(float(1 / each) for each in solved))
+        matrix, attention, memory = (float(1 / each) for each in solved)
+        shares = Shares(matrix=matrix, attention=attention, memory=memory)
     return shares
 
 

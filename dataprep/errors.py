@@ -1,4 +1,4 @@
-"""The one error that a corpus command shows its user."""
+"""The errors that a corpus command shows its user as one line, without a traceback."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from pathlib import Path
 
 class DataError(Exception):
     """Bad input or a broken promise of the corpus; the message names file, value and remedy."""
+
+
+class UsageError(DataError):
+    """The command or its settings are wrong; nothing was started (exit 2)."""
 
 
 def unreadable(path: Path, error: Exception) -> DataError:

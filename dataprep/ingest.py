@@ -52,7 +52,7 @@ def add(
     """
     increment = corpus.increment(name)
     imports.refuse_dumps(corpus, increment)
-    chosen = steps.UNTIL[: steps.UNTIL.index(until) + 1]
+    chosen = steps.until(until)
     with locks.alone(increment.path), progress(links.STEP, None, "submissions") as tick:
         try:
             links.run(corpus, increment, dumps, tick)

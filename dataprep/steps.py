@@ -14,6 +14,7 @@ from typing import Any
 
 from dataprep.crawl import retries, rounds
 from dataprep.decontaminate import stage as decontaminate
+from dataprep.errors import UsageError
 from dataprep.extract import stage as extract
 from dataprep.imports import warc
 from dataprep.links import stage as links
@@ -180,3 +181,10 @@ DECONTAMINATE = [BY_NAME[name] for name in (decontaminate.NGRAMS, "occurrences",
 
 UNTIL = [*(step.name for step in STEPS if step.at == "facts" and not step.aside), SHARD]
 """Where `--until` can stop: at a step of the facts, or at the end."""
+
+
+def until(name: str) -> list[str]:
+    """The steps up to one of UNTIL; raises UsageError when it is none of them."""
+    if name not in UNTIL:
+        raise UsageError(f"--until {name}: is no step; give one of {', '.join(UNTIL)}")
+    return UNTIL[: UNTIL.index(name) + 1]

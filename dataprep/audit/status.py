@@ -1,4 +1,4 @@
-"""How far a corpus is: what each part takes on disk, and the command that brings it further."""
+"""How far a corpus is: what was damaged, what each part takes on disk, and what brings it further."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.imports.inputs import kind_of
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
+from dataprep.store.file_damage import FileDamage, InputNotes
+
+
+def damage_of(increment: Increment) -> list[FileDamage]:
+    """What was damaged in the dumps of an increment, or in the files that it was imported from.
+
+    Of a file in several partitions, the last count stands for all before it.
+    """
+    facts = [step.name for step in STEPS if step.at == "facts"]
+    records = [record for step in facts for record in increment.records(step)]
+    return list(
+        {damage.path: damage for record in records for damage in record.noted(InputNotes).damage}.values()
+    )
 
 
 def sizes(corpus: Corpus) -> dict[str, int]:

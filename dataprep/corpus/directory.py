@@ -10,7 +10,8 @@ from pathlib import Path
 from dataprep.corpus.frozen import FROZEN, freeze, refuse_edits
 from dataprep.corpus.recipe import Recipe, load_recipe
 from dataprep.corpus.tombstones import tombstone_path, unfinished
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
+from dataprep.store.checksummed_json import RESTORE
 from dataprep.store.files import Output, replace, write_once
 from dataprep.store.records import Record, load_step, records_in, step_path
 
@@ -107,7 +108,7 @@ class Corpus:
     def create(root: Path, recipe: Recipe) -> Corpus:
         """Make an empty corpus; raises DataError when another one stands there."""
         path = root / RECIPE
-        if not write_once(path, recipe.text().encode()) and load_recipe(path) != recipe:
+        if not write_once(path, recipe.text().encode()) and _own_recipe(root) != recipe:
             raise DataError(f"{root}: holds a corpus with another recipe; choose another directory")
         freeze(root, recipe.collect)
         return Corpus(root, recipe)
@@ -130,7 +131,7 @@ class Corpus:
                 f"{tombstone_path(root, number)}: was not carried out to its end; "
                 f"`outbound corpus forget {root}` finishes it"
             )
-        recipe = load_recipe(root / RECIPE)
+        recipe = _own_recipe(root)
         if not (root / FROZEN).exists():  # killed just before it was written
             freeze(root, recipe.collect)
         refuse_edits(root, recipe.collect)
@@ -292,3 +293,11 @@ PLACES = {
     "build": "builds/*",
 }
 """Patterns of all directories in which steps of a corpus stand, by `Step.at`."""
+
+
+def _own_recipe(root: Path) -> Recipe:
+    """The recipe that stands in a corpus; raises DataError when it was damaged or edited into nonsense."""
+    try:
+        return load_recipe(root / RECIPE)
+    except UsageError as error:  # the command that was given is not wrong
+        raise DataError(f"{error}; {RESTORE}") from None

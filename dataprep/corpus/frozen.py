@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dataprep.corpus.recipe import Collect, plain, validated
-from dataprep.errors import DataError
-from dataprep.store.checksummed_json import dump, load
+from dataprep import yaml_settings
+from dataprep.corpus.recipe import Collect, plain
+from dataprep.errors import DataError, UsageError
+from dataprep.store.checksummed_json import RESTORE, dump, load
 from dataprep.store.files import write_once
 
 FROZEN = "collect.json"
@@ -30,7 +31,10 @@ def refuse_edits(root: Path, collect: Collect) -> None:
     A setting that an older version did not have counts as its default.
     """
     frozen = load(root / FROZEN, dict[str, Any])
-    then = _section(validated(Collect, frozen, str(root / FROZEN)))
+    try:
+        then = _section(yaml_settings.checked(Collect, frozen, str(root / FROZEN)))
+    except UsageError as error:  # nobody edits this file: it is damaged, or of a newer version
+        raise DataError(f"{error}; {RESTORE}") from None
     if changes := "; ".join(_changes("collect", then, _section(collect))):
         raise DataError(
             f"{root}: its recipe.yaml was edited: {changes}. Put it back, or make another corpus: what is "

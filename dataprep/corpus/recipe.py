@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import can_ada
 import xxhash
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from dataprep import yaml_settings
 from dataprep.corpus import evalsets
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 
 LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "blocked_subreddits"}
 """Keys of a recipe file's `collect.links` that name a file of entries, relative to the recipe."""
@@ -23,9 +24,6 @@ class Section(BaseModel):
     """A part of a recipe: immutable, and a misspelt key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-S = TypeVar("S", bound=Section)
 
 
 def _domains(names: frozenset[str]) -> frozenset[str]:
@@ -249,17 +247,30 @@ class Recipe(Section):
         """The recipe as YAML that reads back equal."""
         return yaml.safe_dump(plain(self), sort_keys=False)
 
+    def with_quality(self, model: Path | None) -> Recipe:
+        """The recipe with another quality model, if one is given.
+
+        Raises UsageError when the recipe selects by quality and names no model.
+        """
+        collect = self.collect
+        if model is not None:
+            collect = collect.model_copy(update={"quality": str(model.resolve())})
+        if self.select.quality and collect.quality is None:
+            raise UsageError(
+                f"{self.name}: selects by quality; train a model and give it with --quality MODEL"
+            )
+        return self.model_copy(update={"collect": collect})
+
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe, with the lists that it names; raises DataError that lists every mistake."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the recipe; correct it: {error}") from None
+    """Read a recipe, with the lists that it names.
+
+    Raises UsageError that lists every mistake, DataError for a list or evaluation set that cannot be read.
+    """
+    document = yaml_settings.read(path, "sections (name, collect, select)")
     _include_lists(document, path.parent)
-    if isinstance(document, dict):
-        _pin_sets(document.get("select"), path.parent)
-    return validated(Recipe, document, str(path))
+    _pin_sets(document.get("select"), path.parent)
+    return yaml_settings.checked(Recipe, document, str(path))
 
 
 def _include_lists(document: Any, directory: Path) -> None:
@@ -302,28 +313,16 @@ def _pin_sets(select: Any, directory: Path) -> None:
 def overridden(select: Select, overrides: list[str]) -> Select:
     """Apply `a.b=value` to a select section; values are YAML, and a path begins where we are.
 
-    Raises DataError on a mistake.
+    Raises UsageError on a mistake.
     """
     document = plain(select)
     for override in overrides:
-        path, equals, value = override.partition("=")
-        if not equals:
-            raise DataError(f"{override!r}: expected KEY=VALUE, for example near_duplicates.threshold=0.7")
-        *parents, last = path.removeprefix("select.").split(".")
-        place = document
-        for parent in parents:
-            place[parent] = place.get(parent) or {}
-            place = place[parent]
-            if not isinstance(place, dict):
-                raise DataError(f"{override!r}: {parent} is a value, not a section of the recipe")
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DataError(f"{override!r}: the value is no YAML ({error})") from None
-        if parents == ["decontaminate"] and last == "sets":
-            place.pop("content", None)
+        change = override.removeprefix("select.")
+        yaml_settings.override(document, change, "near_duplicates.threshold=0.7")
+        if change.startswith("decontaminate.sets="):
+            document["decontaminate"].pop("content", None)
     _pin_sets(document, Path())
-    return validated(Select, document, "select")
+    return yaml_settings.checked(Select, document, "select")
 
 
 def select_hash(select: Select, excluded: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -356,12 +355,3 @@ def plain(section: Section) -> dict[str, Any]:
 
     result: dict[str, Any] = convert(section.model_dump())
     return result
-
-
-def validated(kind: type[S], document: object, where: str) -> S:
-    """A section made of plain YAML types; raises DataError that lists every mistake."""
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, item['loc'])) or '(top)'}: {item['msg']}" for item in error.errors()]
-        raise DataError("\n".join([f"{where}: the recipe is not valid; correct it:", *lines])) from None

@@ -20,11 +20,12 @@ import aiohttp
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, hdrs
 from yarl import URL
 
-from dataprep.crawl.connect import destination, guarded_connector, parse_route, proxy_connector
+from dataprep.crawl.connect import guarded_connector, proxy_connector
 from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
+from dataprep.crawl.routes import destination, parse_route
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
 from dataprep.ip_addresses import Guard, RefusedAddress, numeric
@@ -82,7 +83,9 @@ class Client:
         self._routes = tuple(parse_route(text) for text in settings.connect_to)
         # Without a contact address only loopback is reached, wherever redirects and DNS may point.
         self._guard = Guard(public=bool(settings.contact), loopback=settings.allow_loopback)
-        self._resolver = GuardedResolver(self._guard, settings.dns_lookups, settings.dns_keep_s, lookup)
+        self._resolver = GuardedResolver(
+            self._guard, lookups=settings.dns_concurrency, keep_s=settings.dns_cache_s, lookup=lookup
+        )
         self._session = ClientSession(
             connector=(
                 proxy_connector(tls)
@@ -92,7 +95,9 @@ class Client:
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
             trust_env=False,
-            timeout=ClientTimeout(total=None, connect=settings.connect_s, sock_read=settings.silence_s),
+            timeout=ClientTimeout(
+                total=None, connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
+            ),
         )
 
     async def __aenter__(self) -> Self:
@@ -157,7 +162,7 @@ class Client:
         try:
             await self._reach(to_host)
             async with (
-                asyncio.timeout(self._settings.total_s),
+                asyncio.timeout(self._settings.total_timeout_s),
                 self._session.get(
                     wanted.with_host(to_host.strip("[]")).with_port(to_port).with_user(None),
                     headers={
@@ -228,7 +233,7 @@ class Client:
         kind = media_type(response.headers.get("Content-Type", ""))
         if kind not in limits.content_types:
             raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
-        if (response.content_length or 0) > limits.wire_bytes:
+        if (response.content_length or 0) > limits.max_wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
         chunks, beginning = list[bytes](), list[bytes]()
         sent_bytes = decoded_bytes = 0
@@ -237,14 +242,14 @@ class Client:
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
                 sent_bytes += len(chunk)
-                if sent_bytes > limits.wire_bytes:
-                    raise too_large(f"over {limits.wire_bytes} bytes as sent")
+                if sent_bytes > limits.max_wire_bytes:
+                    raise too_large(f"over {limits.max_wire_bytes} bytes as sent")
                 for piece in decoding.decode(chunk):
                     if decoded_bytes < HEAD_BYTES:
                         beginning.append(piece)
                     decoded_bytes += len(piece)
-                    if decoded_bytes > limits.page_bytes:
-                        raise too_large(f"over {limits.page_bytes} bytes decoded")
+                    if decoded_bytes > limits.max_page_bytes:
+                        raise too_large(f"over {limits.max_page_bytes} bytes decoded")
             decoding.finish()
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None

@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dataprep.crawl.client import Client
-from dataprep.crawl.connect import Route, destination, parse_route, tls_context
+from dataprep.crawl.connect import tls_context
 from dataprep.crawl.journal import Attempt
 from dataprep.crawl.ownership import Owners
 from dataprep.crawl.progress import Watch
+from dataprep.crawl.routes import destination, parse_route
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.sites import Queue, by_site, crawl
 from dataprep.crawl.targets import Fetch, Target
@@ -57,7 +58,7 @@ def fetch_part(
     try:
         pages.mkdir(parents=True, exist_ok=True)
         owners = Owners(pages / ".owners")
-        attempt = Attempt(pages, name, settings.user_agent, settings.warc_bytes)
+        attempt = Attempt(pages, name, user_agent=settings.user_agent, warc_bytes=settings.max_warc_bytes)
         attempt.stored.note(earlier)
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
@@ -119,7 +120,7 @@ def _few_collections() -> Iterator[None]:
 
 def _refuse_without_contact(targets: Sequence[Target], settings: CrawlSettings) -> None:
     """A crawler that webmasters cannot reach has no business on public servers."""
-    routes: list[Route] = [parse_route(text) for text in settings.connect_to]
+    routes = [parse_route(text) for text in settings.connect_to]
     if settings.contact:
         return
     for target in targets:

@@ -81,7 +81,8 @@ async def crawl(
 
     Lines of work, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues
     aside) grows with their number, never with that of the targets. Sites that another process owns come last;
-    those that it still owns after `settings.busy_s` are deferred. `stored` is what need not come again.
+    those that it still owns after `settings.site_lock_wait_s` are deferred. `stored` is what need not come
+    again.
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
@@ -101,7 +102,7 @@ async def crawl(
     async def busy_ones() -> None:
         while queue.elsewhere:
             site = queue.elsewhere.popleft()
-            patience = now() + settings.busy_s
+            patience = now() + settings.site_lock_wait_s
             while not (ownership := owners.take(site.name)) and now() < patience and not over():
                 await asyncio.sleep(LOOK_AGAIN_S)
             if ownership:
@@ -130,7 +131,7 @@ async def crawl(
             site.taken += 1
             if over():
                 done(Visit.deferred(target, "the time budget was used up"))
-            elif site.failures >= settings.site_failures:
+            elif site.failures >= settings.max_site_failures:
                 done(Visit.deferred(target, "the site kept failing"))
             else:
                 result = await visit(

@@ -33,7 +33,7 @@ from dataprep.crawl.outcomes import OUTCOMES, UNREACHED, NotFetched, outcome_of_
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.imports.captures import judged
 from dataprep.imports.cdx import IndexNotes, Wanted
 from dataprep.ip_addresses import is_loopback_host
@@ -41,6 +41,9 @@ from dataprep.store.files import publish, publish_table
 from dataprep.store.locks import NO_LOCKS_HERE
 from dataprep.store.records import Record, commit, done
 from dataprep.warc.reader import RECORD_BYTES, Damaged, record_in
+
+RETRIES = 2
+"""Further attempts at a range that was cut, shifted or refused."""
 
 Read = Callable[[str, int, int], Awaitable[bytes]]
 """read(filename, offset, length): those bytes of a file of the archive. Raises NotFetched."""
@@ -53,15 +56,28 @@ class Archive:
     base: str
     settings: CrawlSettings
 
+    @staticmethod
+    def of(base: str, *, contact: str, concurrency: int, delay_s: float) -> Archive:
+        """An archive that is asked as `corpus import` says: so many requests at once, so often.
+
+        Raises UsageError when it cannot be asked like this.
+        """
+        if not base:
+            raise UsageError(
+                "--kind cdx: where are the files that the index names? give --base URL or FOLDER"
+            )
+        pace = {"contact": contact, "site_concurrency": concurrency, "delay_s": delay_s}
+        return Archive(base, CrawlSettings.load(pace).model_copy(update={"retries": RETRIES}))
+
     def __post_init__(self) -> None:
         parts = urlsplit(self.base)
         if parts.scheme in ("http", "https"):
             if not self.settings.contact and not is_loopback_host(parts.hostname or ""):
-                raise DataError(
+                raise UsageError(
                     f"{self.base}: public archives are asked only with a --contact, for their operators"
                 )
         elif not self.folder.is_dir():
-            raise DataError(f"{self.base}: is no http or https URL, and no folder")
+            raise UsageError(f"{self.base}: is no http or https URL, and no folder")
 
     @property
     def folder(self) -> Path:
@@ -76,7 +92,9 @@ class Archive:
             return
         settings = self.settings
         timeout = aiohttp.ClientTimeout(
-            settings.total_s, sock_connect=settings.connect_s, sock_read=settings.silence_s
+            settings.total_timeout_s,
+            sock_connect=settings.connect_timeout_s,
+            sock_read=settings.read_timeout_s,
         )
         async with aiohttp.ClientSession(
             timeout=timeout, headers={"User-Agent": settings.user_agent}, auto_decompress=False
@@ -187,7 +205,7 @@ async def _fetch(
         silent.append((row, member))
         if row.outcome not in UNREACHED | {"server_error"}:
             flush()
-        elif len(silent) >= settings.site_failures:
+        elif len(silent) >= settings.max_site_failures:
             raise DataError(
                 f"{archive.base}: does not answer ({row.outcome} {row.detail}); run again to go on"
             )

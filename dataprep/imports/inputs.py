@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from dataprep.corpus.directory import Increment
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import hash_file, write_once
 
@@ -46,8 +46,9 @@ class Input:
 def expand(paths: Iterable[Path], kind: str) -> list[Input]:
     """The files that paths name, those of folders in the order of their names.
 
-    Raises DataError for a path that is not there, a folder without such a file, two files of one name, and a
-    name that cannot be printed (not UTF-8, or with line ends): rows are named by it, and records hold it.
+    Raises UsageError for a path that is not there; DataError for a folder without such a file, two files of
+    one name, and a name that cannot be printed (not UTF-8, or with line ends): rows are named by it, and
+    records hold it.
     """
     inputs: dict[str, Input] = {}
     for path in paths:
@@ -58,7 +59,7 @@ def expand(paths: Iterable[Path], kind: str) -> list[Input]:
         elif path.is_file():
             found = [(path, path.name)]
         else:
-            raise DataError(f"{path}: no such file or folder")
+            raise UsageError(f"{path}: no such file or folder")
         for each, name in found:
             if name in inputs:
                 raise DataError(

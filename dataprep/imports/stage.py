@@ -6,12 +6,13 @@ gives the pages of links that an increment has already. Files that hold texts gi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
 from dataprep.imports import byte_ranges, cdx, entry, jsonl, parquet, text, warc, wet
 from dataprep.imports.byte_ranges import Archive
@@ -30,6 +31,21 @@ READERS: dict[str, Reader] = {
 }
 """How the kinds whose rows are documents are read."""
 KINDS = ("warc", "cdx", *READERS)
+
+
+def refuse_unknown(kind: str) -> None:
+    """Raise UsageError for a kind of files that cannot be imported."""
+    if kind not in KINDS:
+        raise UsageError(f"--kind {kind}: is no kind of files; give one of {', '.join(KINDS)}")
+
+
+def increment_name(corpus: Corpus, kind: str, files: Sequence[Path]) -> str:
+    """What an import is called unless the user says otherwise.
+
+    An index fills the links of the increment that is open; other kinds are called after their first file.
+    """
+    waiting = [increment.name for increment in corpus.increments() if not increment.closed]
+    return waiting[0] if kind == "cdx" and waiting else files[0].resolve().name.split(".")[0]
 
 
 def run(

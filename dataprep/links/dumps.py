@@ -7,12 +7,13 @@ decompressor's window.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from dataprep.errors import UsageError
 from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
 from dataprep.store.file_damage import FileDamage
 
@@ -43,6 +44,24 @@ class Submission(msgspec.Struct, gc=False):
     selftext: str | None = None
     subreddit: str | None = None
     url: str | None = None
+
+
+def increment_name(dump: Path) -> str:
+    """What an increment is called after its first dump.
+
+    >>> increment_name(Path("RS_2013-08.zst")), increment_name(Path("dumps/RS_v2_2010-06.xz"))
+    ('2013-08', '2010-06')
+    """
+    return dump.name.removeprefix("RS_").removeprefix("v2_").split(".")[0]
+
+
+def refuse_missing(dumps: Iterable[Path]) -> None:
+    """Raise UsageError for a dump that is not there, or is a directory."""
+    for dump in dumps:
+        if dump.is_dir():
+            raise UsageError(f"{dump}: is a directory; name the dumps in it")
+        if not dump.is_file():
+            raise UsageError(f"{dump}: no such dump")
 
 
 def read_dump(path: Path, damage: FileDamage) -> Iterator[list[Submission]]:

@@ -18,6 +18,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     monitor,
     plan,
     preflight,
+    recipes,
     submit,
     tokens,
     train,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.app import Json, app, emit
-
-if TYPE_CHECKING:
-    from pipeline.config import RunConfig
-    from pipeline.plan.predict import Cluster
 
 
 @app.command()
@@ -37,53 +34,21 @@ def plan(
     """
     from pipeline.config import load_ahead
     from pipeline.errors import RunError
-    from pipeline.plan.search import configured, ranked
+    from pipeline.plan.predict import Cluster
+    from pipeline.plan.search import configured, ranked, why_none_fits
     from pipeline.plan.text import as_json, as_text
 
     settings = load_ahead(config, overrides or [])
-    cluster = _cluster(settings, nodes, gpus_per_node, gpu, network, calibrate)
+    measure = None
+    if calibrate:
+        from pipeline.plan.calibrate import calibrate as measure_node  # with torch
+
+        measure = partial(measure_node, settings.model, gpus_per_node)
+    cluster = Cluster.of(
+        gpu, nodes=nodes, gpus_per_node=gpus_per_node, network_gbit_s=network, measure=measure
+    )
     asked = configured(settings, cluster)
     found, nearest = ranked(settings, cluster)
     emit(as_json(settings, cluster, asked, found), json, as_text(settings, cluster, asked, found))
     if not found:
-        told = (
-            f"the nearest one: {nearest.too_large}"
-            if nearest
-            else (
-                f"{cluster.gpus} GPUs do not divide into stages and replicas of batch.quantum "
-                f"{settings.batch.quantum}: raise it, with batch.ramp_start"
-            )
-        )
-        raise RunError(f"no layout fits; {told}")
-
-
-def _cluster(
-    config: RunConfig, nodes: int, gpus_per_node: int, gpu: str | None, network: float | None, calibrate: bool
-) -> Cluster:
-    from dataclasses import replace
-
-    from pipeline.costs.hardware import CPU, FITTED, GPUS, Rates
-    from pipeline.errors import UsageError
-    from pipeline.plan.predict import Cluster
-
-    if gpu is None and not calibrate:
-        raise UsageError("--gpu: say which, or --calibrate on such a node")
-    if gpu is not None and gpu not in GPUS:
-        raise UsageError(f"--gpu: {gpu!r} is unknown; choose from {', '.join(GPUS)}, or --calibrate on one")
-    kind = GPUS[gpu] if gpu else CPU
-    rates = Rates.of(kind, FITTED, gpus_per_node, network and network * 1e9)
-    if not calibrate:
-        return Cluster(str(gpu), nodes, gpus_per_node, kind.memory_bytes, kind.peak_flops, rates, "bf16")
-    from pipeline.plan.calibrate import calibrate as measure
-
-    found = measure(config.model, gpus_per_node)
-    rates = replace(
-        rates,
-        matrix_flops=found.matrix_flops,
-        attention_flops=found.attention_flops,
-        memory_bytes=found.memory_bytes_s,
-        shapes_measured=True,
-    )
-    peak = kind.peak_flops if gpu else found.matrix_flops
-    memory = kind.memory_bytes if gpu else found.memory_bytes
-    return Cluster(gpu or found.name, nodes, gpus_per_node, memory, peak, rates, found.precision)
+        raise RunError(why_none_fits(settings, cluster, nearest))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from dataprep import yaml_settings
 from dataprep.store import files
 from model import PRESETS
 from pipeline.config.sections import Data, Run, RunConfig
 from pipeline.config.validate import impossible, other_start, too_short
 from pipeline.data.sources import Sources
 from pipeline.errors import UsageError
+
+SECTIONS = "sections (run, data, model, ...)"
+EXAMPLE = "optimizer.lr=1e-4"
 
 
 def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
@@ -29,7 +32,7 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
     config = _validated(raw, path)
     assert sources is not None  # only a broken data section, reported above, has none
     if found := [*impossible(config), *too_short(config, sources), *other_start(config, sources)]:
-        raise _refusal(path, found)
+        raise yaml_settings.refusal(str(path), found)
     return config, sources
 
 
@@ -49,7 +52,7 @@ def load_ahead(path: Path, overrides: list[str]) -> RunConfig:
         )
     config = _validated(raw, path)
     if found := impossible(config):
-        raise _refusal(path, found)
+        raise yaml_settings.refusal(str(path), found)
     return config
 
 
@@ -58,19 +61,10 @@ def save_config(config: RunConfig, path: Path) -> None:
     files.replace(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that reads 1e-4 as a number; PyYAML follows YAML 1.1, which wants 1.0e-4."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
 def _overridden(path: Path, overrides: list[str]) -> dict[str, Any]:
-    raw = _read(path)
+    raw = yaml_settings.read(path, SECTIONS)
     for override in overrides:
-        _apply(raw, override)
+        yaml_settings.override(raw, override, EXAMPLE)
     return raw
 
 
@@ -78,47 +72,8 @@ def _validated(raw: dict[str, Any], path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise _refusal(path, found) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not YAML: {error}") from None
-    raw = _parse(text, str(path))
-    if not isinstance(raw, dict):
-        raise UsageError(f"{path}: expected sections (run, data, model, ...), found {type(raw).__name__}")
-    return raw
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError: the 31st of February
-        raise UsageError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UsageError(f"{where}: nested too deeply") from None
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    """Set one value in place: `_apply(raw, "optimizer.lr=1e-4")`."""
-    path, equals, value = override.partition("=")
-    *sections, name = path.split(".")
-    if not equals or not all((*sections, name)):
-        raise UsageError(f"{override!r}: an override looks like optimizer.lr=1e-4")
-    for section in sections:
-        if not isinstance(raw.setdefault(section, {}), dict):
-            raise UsageError(f"{override!r}: {section} is a value, not a section")
-        raw = raw[section]
-    if not re.match(r"\s*['\"\[{]", value) and re.search(r"(^|\s)#", value):
-        raise UsageError(
-            f"{override!r}: YAML takes what begins with # for a comment: put the value in quotes"
-        )
-    raw[name] = _parse(value, path)
+        found = yaml_settings.mistakes(RunConfig, error, aliases=["model.preset"])
+        raise yaml_settings.refusal(str(path), found) from None
 
 
 def _pin(raw: dict[str, Any]) -> Sources | None:
@@ -134,7 +89,7 @@ def _pin(raw: dict[str, Any]) -> Sources | None:
     }
     sources = Sources.load(wanted, data.stream)
     for override in pinning(sources):
-        _apply(raw, override)
+        yaml_settings.override(raw, override, EXAMPLE)
     return sources
 
 
@@ -159,7 +114,7 @@ def _begun(resolved: Path) -> dict[str, int | None]:
     """The generations in a run's own config.yaml, by source; of none, if the run has not begun."""
     if not resolved.exists():
         return {}
-    sources = Data.model_validate(_read(resolved)["data"]).sources()
+    sources = Data.model_validate(yaml_settings.read(resolved, SECTIONS)["data"]).sources()
     return {name: generation for name, (_, generation, _) in sources.items()}
 
 
@@ -192,9 +147,3 @@ def _start(raw: dict[str, Any]) -> Path | None:
         return None
     begun = Path(str(run.get("dir", "")))
     return begun if (begun / "config.yaml").exists() else Path(run["init_from"])
-
-
-def _refusal(path: Path, found: list[str]) -> UsageError:
-    if len(found) == 1:
-        return UsageError(f"{path}: {found[0]}")
-    return UsageError(f"{path}: {len(found)} mistakes\n" + "\n".join(f"  {line}" for line in found))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GIB = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GPU:
     """One kind of GPU, by its data sheet."""
 
@@ -31,18 +31,76 @@ class GPU:
 # those he does not list, 80 % of the peak, as of an H100. Attention: Dao 2023 measured 230 TFLOP/s on an A100
 # and up to 335 on an H100; others are assumed to reach the same share of their peak, Ampere and Ada as the
 # A100, Blackwell as Hopper.
+_A100 = GPU(
+    memory_bytes=40_960 * 2**20,
+    peak_flops=312e12,
+    matrix_flops=271e12,
+    attention_flops=230e12,
+    memory_bytes_s=1555e9,
+    link_bytes_s=300e9,
+    network_bits_s=1600e9,
+)
+_H100 = GPU(
+    memory_bytes=81_559 * 2**20,
+    peak_flops=989e12,
+    matrix_flops=794e12,
+    attention_flops=335e12,
+    memory_bytes_s=3350e9,
+    link_bytes_s=450e9,
+    network_bits_s=3200e9,
+)
 GPUS: dict[str, GPU] = {
-    "a100-40": GPU(40_960 * 2**20, 312e12, 271e12, 230e12, 1555e9, 300e9, 1600e9),
-    "a100-80": GPU(81_920 * 2**20, 312e12, 271e12, 230e12, 2039e9, 300e9, 1600e9),
-    "h100-80": GPU(81_559 * 2**20, 989e12, 794e12, 335e12, 3350e9, 450e9, 3200e9),
-    "h200-141": GPU(143_771 * 2**20, 989e12, 794e12, 335e12, 4800e9, 450e9, 3200e9),
-    "b200-180": GPU(183_359 * 2**20, 2250e12, 1745e12, 760e12, 8000e9, 900e9, 3200e9),
-    "l40s-48": GPU(46_068 * 2**20, 362e12, 290e12, 267e12, 864e9, 32e9, 100e9),
-    "a6000-48": GPU(49_140 * 2**20, 155e12, 124e12, 114e12, 768e9, 32e9, 100e9),
-    "rtx4090-24": GPU(24_564 * 2**20, 165e12, 132e12, 122e12, 1008e9, 32e9, 100e9),
+    "a100-40": _A100,
+    "a100-80": replace(_A100, memory_bytes=81_920 * 2**20, memory_bytes_s=2039e9),
+    "h100-80": _H100,
+    "h200-141": replace(_H100, memory_bytes=143_771 * 2**20, memory_bytes_s=4800e9),
+    "b200-180": GPU(
+        memory_bytes=183_359 * 2**20,
+        peak_flops=2250e12,
+        matrix_flops=1745e12,
+        attention_flops=760e12,
+        memory_bytes_s=8000e9,
+        link_bytes_s=900e9,
+        network_bits_s=3200e9,
+    ),
+    "l40s-48": GPU(
+        memory_bytes=46_068 * 2**20,
+        peak_flops=362e12,
+        matrix_flops=290e12,
+        attention_flops=267e12,
+        memory_bytes_s=864e9,
+        link_bytes_s=32e9,
+        network_bits_s=100e9,
+    ),
+    "a6000-48": GPU(
+        memory_bytes=49_140 * 2**20,
+        peak_flops=155e12,
+        matrix_flops=124e12,
+        attention_flops=114e12,
+        memory_bytes_s=768e9,
+        link_bytes_s=32e9,
+        network_bits_s=100e9,
+    ),
+    "rtx4090-24": GPU(
+        memory_bytes=24_564 * 2**20,
+        peak_flops=165e12,
+        matrix_flops=132e12,
+        attention_flops=122e12,
+        memory_bytes_s=1008e9,
+        link_bytes_s=32e9,
+        network_bits_s=100e9,
+    ),
 }
 
-CPU = GPU(0, 0, 0, 0, 0, link_bytes_s=1e9, network_bits_s=10e9)
+CPU = GPU(
+    memory_bytes=0,
+    peak_flops=0,
+    matrix_flops=0,
+    attention_flops=0,
+    memory_bytes_s=0,
+    link_bytes_s=1e9,
+    network_bits_s=10e9,
+)
 """What `--calibrate` starts from without a GPU: gloo over loopback, 10 Gbit/s; the rest is measured."""
 
 RESERVED_BYTES = 3 * GIB
@@ -56,7 +114,7 @@ HOST_S_PER_BLOCK = 0.5e-3
 ZeRO-3. An assumption."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shares:
     """Which share of what a GPU can do a training step reaches."""
 
@@ -72,7 +130,7 @@ FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
 """By least squares on nine A100 rows of one source: benchmarks/plan.py; docs/plan.md on what it is worth."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rates:
     """What one GPU does in a second, and its ways to the others."""
 
@@ -98,6 +156,21 @@ class Rates:
             network_bytes=(network_bits_s or gpu.network_bits_s) / 8 * LINK_EFFICIENCY,
             gpus_per_node=gpus_per_node,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One device of this node, as `pipeline.plan.calibrate` found it."""
+
+    name: str
+    memory_bytes: float
+    precision: str
+    matrix_flops: float
+    """Operations a second in the feed-forward layer's products, forward and backward."""
+    attention_flops: float
+    """In dense causal attention, forward and backward, its skipped half not counted."""
+    memory_bytes_s: float
+    """Read and written in a layer norm, a GELU and a residual sum, forward and backward."""
 
 
 def usable_bytes(memory_bytes: float) -> float:

@@ -18,7 +18,15 @@ from pipeline.costs.memory import stage_parameters
 from pipeline.costs.time import stage_work
 
 SPEEDS = {
-    "cpu": Rates(115e9, 32e9, 8e9, link_bytes=1e9, network_bytes=1e9, gpus_per_node=1, shapes_measured=True),
+    "cpu": Rates(
+        matrix_flops=115e9,
+        attention_flops=32e9,
+        memory_bytes=8e9,
+        link_bytes=1e9,
+        network_bytes=1e9,
+        gpus_per_node=1,
+        shapes_measured=True,
+    ),
     "cuda": Rates.of(GPUS["a100-80"], FITTED, gpus_per_node=8),
 }
 """An AVX2 core, by what single layers took on it, and an A100. Only their ratios count."""

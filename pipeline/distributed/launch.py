@@ -89,7 +89,7 @@ def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError:
+def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError | UsageError:
     """Say why the first died: what it explained, else a signal that killed it; the rest are consequences."""
     killed, bugs = [], []
     for rank in failed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 
 import torch
@@ -13,25 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import GPTConfig
+from pipeline.costs.hardware import Measured
 
 ROUNDS = 5
 TOKENS = {"cpu": 2048, "cuda": 16384}
 """Of each measurement: enough to fill the device, little enough to be quick."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One device of this node."""
-
-    name: str
-    memory_bytes: float
-    precision: str
-    matrix_flops: float
-    """Operations a second in the feed-forward layer's products, forward and backward."""
-    attention_flops: float
-    """In dense causal attention, forward and backward, its skipped half not counted."""
-    memory_bytes_s: float
-    """Read and written in a layer norm, a GELU and a residual sum, forward and backward."""
 
 
 def calibrate(model: GPTConfig, processes: int) -> Measured:

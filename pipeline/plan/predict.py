@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 
 from model import GPTConfig
 from pipeline.config import RunConfig
-from pipeline.costs.hardware import GIB, Rates, usable_bytes
+from pipeline.costs.hardware import CPU, FITTED, GIB, GPUS, Measured, Rates, usable_bytes
 from pipeline.costs.layers import LayerCost, layer_costs, training_flops_per_token
 from pipeline.costs.layout import Layout
 from pipeline.costs.memory import Bytes, in_flight, stage_bytes, stage_parameters
 from pipeline.costs.stages import stages_of
 from pipeline.costs.time import StepTime, step_time
+from pipeline.errors import UsageError
 from pipeline.train.schedule import batch_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """What a plan is made for."""
 
@@ -32,6 +34,55 @@ class Cluster:
     rates: Rates
     precision: str
     """"bf16", or "fp32" on CPUs."""
+
+    @staticmethod
+    def of(
+        gpu: str | None,
+        *,
+        nodes: int,
+        gpus_per_node: int,
+        network_gbit_s: float | None = None,
+        measure: Callable[[], Measured] | None = None,
+    ) -> Cluster:
+        """A cluster of one kind of GPU, with the rates of the data sheet or those that `measure` finds here.
+
+        gpu: a name of GPUS; without one, the device that is measured. network_gbit_s: of a node, where it is
+        not the usual one.
+
+        Raises UsageError for an unknown GPU, and when there is neither a GPU nor a measurement.
+        """
+        if gpu is None and measure is None:
+            raise UsageError("--gpu: is missing; name one, or give --calibrate on such a node")
+        if gpu is not None and gpu not in GPUS:
+            raise UsageError(
+                f"--gpu: {gpu!r} is unknown; choose from {', '.join(GPUS)}, or give --calibrate on one"
+            )
+        kind = GPUS[gpu] if gpu else CPU
+        rates = Rates.of(kind, FITTED, gpus_per_node, network_gbit_s and network_gbit_s * 1e9)
+        described = Cluster(
+            name=gpu or "",
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+            memory_bytes=kind.memory_bytes,
+            peak_flops=kind.peak_flops,
+            rates=rates,
+            precision="bf16",
+        )
+        return described if measure is None else described.measured(measure())
+
+    def measured(self, found: Measured) -> Cluster:
+        """This cluster with the rates of a device that was measured; without a name, it is that device."""
+        rates = replace(
+            self.rates,
+            matrix_flops=found.matrix_flops,
+            attention_flops=found.attention_flops,
+            memory_bytes=found.memory_bytes_s,
+            shapes_measured=True,
+        )
+        here = replace(self, rates=rates, precision=found.precision)
+        if here.name:
+            return here
+        return replace(here, name=found.name, memory_bytes=found.memory_bytes, peak_flops=found.matrix_flops)
 
     @property
     def gpus(self) -> int:

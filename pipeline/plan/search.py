@@ -60,6 +60,19 @@ def ranked(config: RunConfig, cluster: Cluster) -> tuple[list[Prediction], Predi
     return sorted(fitting, key=order), nearest
 
 
+def why_none_fits(config: RunConfig, cluster: Cluster, nearest: Prediction | None) -> str:
+    """Why no layout of a search fits.
+
+    nearest: the one that lacks the least memory, None when there is no layout at all.
+    """
+    if nearest is not None:
+        return f"no layout fits; the nearest one: {nearest.too_large}"
+    return (
+        f"no layout fits; {cluster.gpus} GPUs do not divide into stages and replicas of batch.quantum "
+        f"{config.batch.quantum}: raise it, with batch.ramp_start"
+    )
+
+
 def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
     """Every way that the engine allows, the batch divides, and the model has layers for.
 
@@ -74,7 +87,9 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
         for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
             for micro in _divisors(config.batch.quantum // data):
                 for checkpointing in (False, True):
-                    yield Layout(pipeline, data, zero, micro, checkpointing)
+                    yield Layout(
+                        pipeline=pipeline, data=data, zero=zero, micro=micro, checkpointing=checkpointing
+                    )
 
 
 def _most_stages(config: RunConfig) -> int:

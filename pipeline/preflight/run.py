@@ -13,7 +13,7 @@ import torch
 
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.distributed.launch import launch
-from pipeline.errors import RunError
+from pipeline.errors import RunError, UsageError
 from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, Case, Steps, Taken
 from pipeline.preflight.plain import plain_torch
 
@@ -47,7 +47,7 @@ def preflight(
             reason = ""
             try:
                 launch([str(directory), *(case.name for case in waiting)], processes, worker)
-            except RunError as error:
+            except (RunError, UsageError) as error:
                 reason = str(error)
             taken = read(directory)
             done = [case for case in waiting if case.name in taken]

@@ -289,7 +289,7 @@ def test_a_dump_executes_nothing(tmp_path: Path, packed: Any) -> None:
 
 
 def test_settings_that_are_read_execute_nothing(world: Path, tmp_path: Path) -> None:
-    """Runs, overrides, recipes, selections, clusters: a tag that would make an object is no YAML of ours."""
+    """Runs, recipes, crawls, selections, clusters: a tag that would make an object is no YAML of ours."""
     marker, path = tmp_path / "marker", tmp_path / "file.yaml"
     path.write_bytes(tagged_yaml(marker))
     tag = tagged_yaml(marker).decode().partition(": ")[2].strip()
@@ -300,6 +300,7 @@ def test_settings_that_are_read_execute_nothing(world: Path, tmp_path: Path) -> 
         ("train", good, f"optimizer.lr={tag}"),
         ("plan", path, *cluster),
         ("corpus", "init", tmp_path / "corpus", "--recipe", path),
+        ("corpus", "add", world / "corpus", good, "--crawl", path),
         ("corpus", "select", world / "corpus", f"near_duplicates.threshold={tag}"),
         ("submit", "train", good, "--cluster", path, "--dry-run"),
     ):

@@ -1,34 +1,38 @@
-"""What was wrong with the files of an increment, told on the terminal."""
+"""What `corpus add` and `corpus import` print at their end: the damage in the files, and the funnel."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from pipeline.cli.app import console
+from pipeline.cli.app import console, emit
+from pipeline.cli.corpus.app import table
 
 if TYPE_CHECKING:
     from dataprep.corpus.directory import Increment
     from dataprep.store.file_damage import FileDamage
 
 
-def damages_of(increment: Increment) -> list[FileDamage]:
-    """What was wrong with the dumps of an increment, or with the files that it was imported from.
+def show_increment(
+    directory: Path, increment: Increment, facts: dict[str, Any], end: str, json: bool
+) -> None:
+    """Print an increment that is done as far as it was asked for, and the corpus's funnel."""
+    from dataprep.audit.funnel import funnel
+    from dataprep.audit.status import damage_of
 
-    Of a file in several partitions, the last count stands for all before it.
-    """
-    from dataprep.steps import STEPS
-    from dataprep.store.file_damage import InputNotes
-
-    facts = [step.name for step in STEPS if step.at == "facts"]
-    records = [record for step in facts for record in increment.records(step)]
-    return list(
-        {damage.path: damage for record in records for damage in record.noted(InputNotes).damage}.values()
-    )
+    found = damage_of(increment)
+    for damage in found:
+        _print(damage)
+    counts = funnel(directory)
+    name = increment.path.name
+    result = {"increment": name, **facts, "damage": [vars(damage) for damage in found]}
+    text = f"{name} {end}. The corpus so far:\n{table(counts)}"
+    emit(result | {"funnel": [vars(count) for count in counts]}, json, text)
 
 
-def tell(damage: FileDamage) -> None:
+def _print(damage: FileDamage) -> None:
     console.print(
         f"[yellow]{escape(damage.path)}[/]: {damage.bad_lines} of {damage.lines} are damaged"
         + (f"; {damage.stopped}" if damage.stopped else ""),

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import Json, emit, progress
-from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, table
-from pipeline.cli.corpus.damage import damages_of, tell
+from pipeline.cli.app import Json, progress
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
+from pipeline.cli.corpus.damage import show_increment
 
 
 @corpus.command(name="import")
@@ -42,48 +42,26 @@ def import_(
 ) -> None:
     """Import files of pages or texts as an increment; run again to go on where it stopped."""
     from dataprep import ingest
-    from dataprep.audit.funnel import funnel
     from dataprep.corpus.directory import Corpus
-    from dataprep.crawl.settings import CrawlSettings
     from dataprep.imports.byte_ranges import Archive
     from dataprep.imports.rows import Fields
-    from dataprep.imports.stage import KINDS
+    from dataprep.imports.stage import increment_name, refuse_unknown
     from dataprep.store import locks
-    from pipeline.errors import UsageError
 
-    if kind not in KINDS:
-        raise UsageError(f"--kind {kind}: one of {', '.join(KINDS)}")
-    for file in files:
-        if not file.exists():
-            raise UsageError(f"{file}: no such file or folder")
+    refuse_unknown(kind)
     opened = Corpus.open(directory)
     archive = None
     if kind == "cdx":
-        if not base:
-            raise UsageError(
-                "--kind cdx: where are the files that the index names? give --base URL or FOLDER"
-            )
-        polite = CrawlSettings(contact=contact, site_concurrency=concurrency, delay_s=delay, retries=2)
-        archive = Archive(base, polite)
-        name = name or next((each.name for each in opened.increments() if not each.closed), None)
+        archive = Archive.of(base, contact=contact, concurrency=concurrency, delay_s=delay)
     with locks.shared(directory):
         increment = ingest.bring(
             opened,
-            name or files[0].resolve().name.split(".")[0],
-            kind,
-            files,
-            Fields(text=text_field, url=url_field, title=title_field, date=date_field),
-            archive,
-            workers,
-            progress,
+            name or increment_name(opened, kind, files),
+            kind=kind,
+            paths=files,
+            fields=Fields(text=text_field, url=url_field, title=title_field, date=date_field),
+            archive=archive,
+            workers=workers,
+            progress=progress,
         )
-    damages = damages_of(increment)
-    for damage in damages:
-        tell(damage)
-    counts = funnel(directory)
-    result = {"increment": increment.path.name, "kind": kind, "damage": [vars(each) for each in damages]}
-    emit(
-        result | {"funnel": [vars(count) for count in counts]},
-        json,
-        f"{increment.path.name} is in. The corpus so far:\n{table(counts)}",
-    )
+    show_increment(directory, increment, {"kind": kind}, "is in", json)

@@ -11,7 +11,6 @@ import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus, reading, table
-from pipeline.cli.corpus.damage import damages_of
 
 SHOWN = 10
 """Unknown files that are named on the terminal; --json names all."""
@@ -21,7 +20,7 @@ SHOWN = 10
 def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.audit.funnel import funnel
-    from dataprep.audit.status import next_step, sizes
+    from dataprep.audit.status import damage_of, next_step, sizes
     from dataprep.steps import STEPS
 
     facts = [step.name for step in STEPS if step.at == "facts" and not step.temporary]
@@ -31,7 +30,7 @@ def status(directory: Directory, json: Json = False) -> None:
                 "increment": increment.path.name,
                 "closed": increment.closed,
                 "parts": {step: len(increment.parts(step)) for step in facts},
-                "damage": [vars(damage) for damage in damages_of(increment)],
+                "damage": [vars(damage) for damage in damage_of(increment)],
             }
             for increment in opened.increments()
         ]

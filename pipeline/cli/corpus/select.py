@@ -24,16 +24,10 @@ def select(
     from dataprep.audit.funnel import funnel
     from dataprep.corpus.directory import Corpus
     from dataprep.corpus.recipe import overridden
-    from dataprep.errors import DataError
     from dataprep.store import locks
-    from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
-    try:
-        chosen = overridden(opened.recipe.select, overrides or [])
-    except DataError as error:  # the words of the command are wrong, and nothing was begun
-        raise UsageError(str(error)) from None
-    recipe = opened.recipe.model_copy(update={"select": chosen})
+    recipe = opened.recipe.model_copy(update={"select": overridden(opened.recipe.select, overrides or [])})
     with locks.shared(directory):
         build = ingest.extend(Corpus(opened.root, recipe), workers, progress)
     counts = funnel(directory)

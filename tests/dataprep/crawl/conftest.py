@@ -44,11 +44,11 @@ def settings(site: Web) -> CrawlSettings:
         delay_s=0,
         retries=0,
         backoff_s=0,
-        connect_s=10,
-        silence_s=10,
-        total_s=20,
-        wire_bytes=200_000,
-        page_bytes=1_000_000,
+        connect_timeout_s=10,
+        read_timeout_s=10,
+        total_timeout_s=20,
+        max_wire_bytes=200_000,
+        max_page_bytes=1_000_000,
     )
 
 

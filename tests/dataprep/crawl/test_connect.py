@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataprep.crawl.connect import destination, parse_route
+from dataprep.crawl.routes import destination, parse_route
 from dataprep.errors import DataError
 
 

@@ -147,7 +147,7 @@ def test_a_name_that_is_bound_to_an_inward_address_later_is_refused_then(
 ) -> None:
     """Kept for no time, a name is looked up twice a request: before it and when it connects."""
     dns.answers["rebind.test"] = [["127.0.0.1"], ["127.0.0.1"], [inward]]
-    assert ask("rebind.test", "rebind.test", dns_keep_s=0) == ["200", "refused_address"]
+    assert ask("rebind.test", "rebind.test", dns_cache_s=0) == ["200", "refused_address"]
     assert len(site.hits) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_name_that_is_bound_anew_between_check_and_connection_is_refused(
     site: Any, dns: DnsServer, ask: Ask
 ) -> None:
     dns.answers["rebind.test"] = [["127.0.0.1"], ["10.0.0.1"]]
-    assert ask("rebind.test", dns_keep_s=0) == ["refused_address"]
+    assert ask("rebind.test", dns_cache_s=0) == ["refused_address"]
     assert site.hits == []
 
 
@@ -164,7 +164,7 @@ def test_the_answer_that_was_checked_is_the_one_that_is_connected_to(
 ) -> None:
     """An attacker answers the check with a harmless address and the connection with another: there is one."""
     dns.answers["rebind.test"] = [["127.0.0.1"], ["10.0.0.1"]]
-    assert ask("rebind.test", dns_keep_s=60) == ["200"]
+    assert ask("rebind.test", dns_cache_s=60) == ["200"]
     assert dns.asked == ["rebind.test"]
 
 
@@ -193,7 +193,7 @@ def test_no_more_names_are_looked_up_at_once_than_allowed(dns: DnsServer, ask: A
     names = [f"{number}.test" for number in range(6)]
     dns.answers = {name: [["127.0.0.1"]] for name in names}
     dns.hold = 2
-    assert ask(*names, at_once=True, dns_lookups=2) == ["200"] * 6
+    assert ask(*names, at_once=True, dns_concurrency=2) == ["200"] * 6
     assert dns.most_open == 2
 
 
@@ -202,5 +202,5 @@ def test_waiting_for_a_place_at_the_resolver_is_not_held_against_a_site(dns: Dns
     names = [f"{number}.test" for number in range(5)]
     dns.answers = {name: [["127.0.0.1"]] for name in names}
     dns.hold = 2
-    limits = {"connect_s": 0.3, "total_s": 0.3}
-    assert ask(*names, at_once=True, dns_lookups=1, **limits) == ["200"] * 5
+    limits = {"connect_timeout_s": 0.3, "total_timeout_s": 0.3}
+    assert ask(*names, at_once=True, dns_concurrency=1, **limits) == ["200"] * 5

@@ -60,8 +60,8 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 "connect_to": [f"{host}.test:80:127.0.0.1:{port}" for host in everybody],
                 "delay_s": 0,
                 "retries": 0,
-                "silence_s": SILENCE_S,
-                "total_s": TOTAL_S,
+                "read_timeout_s": SILENCE_S,
+                "total_timeout_s": TOTAL_S,
             },
         }
         ended = subprocess.run(

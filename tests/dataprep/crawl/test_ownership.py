@@ -162,7 +162,7 @@ def test_a_site_that_stays_busy_is_deferred(site: Any, start: Callable[..., Work
     one = start("one", held.urls[0])
     wait_for(held.first)
     site.html("http://b.test/")
-    assert ends(start("other", held.urls[1], "http://b.test/", busy_s=0)) == ["deferred", "ok"]
+    assert ends(start("other", held.urls[1], "http://b.test/", site_lock_wait_s=0)) == ["deferred", "ok"]
     held.open.set()
     assert ends(one) == ["ok"]
 

@@ -158,7 +158,7 @@ async def many_headers(_: web.Request) -> web.StreamResponse:
 def test_a_hostile_server_costs_one_row(site: Any, crawl: Any, handler: Any, outcome: str) -> None:
     bad = site.serve("http://a.test/bad", handler)
     good = site.html("http://a.test/good")
-    assert outcomes(crawl(bad, good, silence_s=0.5, total_s=1.5)) == [outcome, "ok"]
+    assert outcomes(crawl(bad, good, read_timeout_s=0.5, total_timeout_s=1.5)) == [outcome, "ok"]
 
 
 def test_a_decompression_bomb_is_not_unpacked(site: Any, crawl: Any) -> None:
@@ -251,7 +251,7 @@ def test_what_does_not_begin_within_the_budget_is_deferred_and_tried_by_the_next
 
 def test_a_site_that_keeps_failing_is_left_alone(site: Any, crawl: Any) -> None:
     urls = [site.status(f"http://a.test/{page}", 503) for page in range(9)]
-    assert outcomes(crawl(*urls, site_failures=3)) == ["server_error"] * 3 + ["deferred"] * 6
+    assert outcomes(crawl(*urls, max_site_failures=3)) == ["server_error"] * 3 + ["deferred"] * 6
     assert len(site.hits) == 1 + 3
 
 

@@ -45,7 +45,7 @@ def pages(site: Any, crawl: Any, tmp_path: Path) -> Path:
     site.serve("http://b.test/chunked", chunked)
     site.status("http://b.test/old", 301, Location="/chunked")
     site.html("http://a.test/again", BODIES["http://a.test/"])
-    crawl(*[f"http://{host}{path}" for host, path in site.pages if path != "/chunked"], warc_bytes=6000)
+    crawl(*[f"http://{host}{path}" for host, path in site.pages if path != "/chunked"], max_warc_bytes=6000)
     assert len(files(tmp_path / "pages")) > 2
     return tmp_path / "pages"
 

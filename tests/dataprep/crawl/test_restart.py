@@ -85,7 +85,7 @@ def test_killed_at_random_moments_a_crawl_ends_with_the_same_urls_and_outcomes(
     site: Any, settings: Any, as_targets: Any, tmp_path: Path, kills: int, seed: int
 ) -> None:
     targets = as_targets(*small_web(site))
-    settings = settings.model_copy(update={"concurrency": AT_ONCE, "site_failures": 2})
+    settings = settings.model_copy(update={"concurrency": AT_ONCE, "max_site_failures": 2})
     undisturbed = fetch_part("part", targets, tmp_path / "undisturbed", settings, lambda _: None)
     assert max(Counter((hit.host, hit.path) for hit in site.hits).values()) == 1
 
@@ -154,7 +154,7 @@ def test_a_site_that_kept_failing_before_a_kill_is_not_asked_afresh(
     site: Any, settings: Any, as_targets: Any, tmp_path: Path, kills: int
 ) -> None:
     targets = as_targets(*[site.status(f"http://a.test/{page}", 500) for page in range(6)])
-    settings = settings.model_copy(update={"site_failures": 3})
+    settings = settings.model_copy(update={"max_site_failures": 3})
     for _ in range(kills):
         rows = fetch_part("part", targets, tmp_path, settings, lambda _: None)
         assert [row.outcome for row in rows] == ["server_error"] * 3 + ["deferred"] * 3

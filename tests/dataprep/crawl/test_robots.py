@@ -79,7 +79,9 @@ def test_robots_txt_that_cannot_be_read_in_time_or_breaks_off_defers_its_pages(s
 
     site.serve("http://a.test/robots.txt", silent)
     site.serve("http://b.test/robots.txt", breaking_off)
-    rows = crawl(site.html("http://a.test/"), site.html("http://b.test/"), total_s=1, silence_s=0.5)
+    rows = crawl(
+        site.html("http://a.test/"), site.html("http://b.test/"), total_timeout_s=1, read_timeout_s=0.5
+    )
     assert [row.outcome for row in rows] == ["robots_unavailable"] * 2
 
 

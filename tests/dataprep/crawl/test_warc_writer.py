@@ -105,7 +105,7 @@ def test_the_request_is_archived_as_it_was_sent(site: Any, crawl: Any, tmp_path:
 
 def test_files_roll_at_their_size_and_rows_point_into_each(site: Any, crawl: Any, tmp_path: Path) -> None:
     urls = [site.html(f"http://a.test/{page}", PAGE + b"%d" % page) for page in range(6)]
-    rows = crawl(*urls, warc_bytes=1500)
+    rows = crawl(*urls, max_warc_bytes=1500)
     assert len({row.warc_file for row in rows}) > 1
     for number, row in enumerate(rows):
         assert response(tmp_path / "pages", row).text == PAGE + b"%d" % number

@@ -28,7 +28,7 @@ from support.servers.ranges import serving
 
 HTML = {"Content-Type": "text/html"}
 SEEN = int(datetime(2013, 8, 1, tzinfo=UTC).timestamp())
-QUICK = CrawlSettings(delay_s=0, backoff_s=0.01, retries=2, site_concurrency=3, site_failures=10)
+QUICK = CrawlSettings(delay_s=0, backoff_s=0.01, retries=2, site_concurrency=3, max_site_failures=10)
 
 
 def page(words: str) -> bytes:

@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -16,11 +17,12 @@ import pytest
 
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, check_layout, load_ahead
-from pipeline.costs.hardware import FITTED, GPUS, Rates, usable_bytes
+from pipeline.costs.hardware import FITTED, Measured, usable_bytes
 from pipeline.costs.layers import layer_costs
 from pipeline.costs.layout import Layout
 from pipeline.costs.memory import in_flight, stage_bytes
 from pipeline.costs.stages import stages_of
+from pipeline.errors import UsageError
 from pipeline.plan.predict import Cluster, predict, steps
 from pipeline.plan.search import configured, layouts, ranked
 from pipeline.train.schedule import batch_size
@@ -33,9 +35,7 @@ def shipped(name: str, *overrides: str) -> RunConfig:
 
 
 def cluster(nodes: int, gpu: str = "a100-80", gpus_per_node: int = 8) -> Cluster:
-    kind = GPUS[gpu]
-    rates = Rates.of(kind, FITTED, gpus_per_node)
-    return Cluster(gpu, nodes, gpus_per_node, kind.memory_bytes, kind.peak_flops, rates, "bf16")
+    return Cluster.of(gpu, nodes=nodes, gpus_per_node=gpus_per_node)
 
 
 def test_the_steps_are_those_that_the_loop_will_take() -> None:
@@ -78,10 +78,10 @@ def test_the_fastest_layouts_come_first_and_all_fit() -> None:
 
 def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
     config = shipped("gpt3-2.7b")
-    one = predict(config, Layout(8, 1, 1, 1), cluster(1))
+    one = predict(config, Layout(pipeline=8, data=1, zero=1, micro=1), cluster(1))
     waiting, working = one.step.bubble, one.step.compute
     assert waiting / working == pytest.approx(7 / 512, rel=0.05)  # (stages - 1) / micro-batches
-    deeper = predict(config, Layout(16, 1, 1, 1), cluster(2))
+    deeper = predict(config, Layout(pipeline=16, data=1, zero=1, micro=1), cluster(2))
     assert deeper.bubble > one.bubble
     assert [in_flight(stage, 8, 512) for stage in (0, 7)] == [8, 1]
 
@@ -125,6 +125,33 @@ def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
         if not row.source.startswith(("torchtitan", "TinyLlama")):
             needed = stage_bytes(row.model, [layer_costs(row.model)], 0, row.layout, 1, "bf16").total
             assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
+
+
+def test_a_measurement_replaces_the_rates_and_without_a_name_the_device() -> None:
+    found = Measured(
+        name="cpu",
+        memory_bytes=2e9,
+        precision="fp32",
+        matrix_flops=3e9,
+        attention_flops=1e9,
+        memory_bytes_s=5e9,
+    )
+    spread = {"nodes": 2, "gpus_per_node": 4, "network_gbit_s": 100.0}
+    here = Cluster.of(None, **spread, measure=lambda: found)
+    assert (here.name, here.memory_bytes, here.peak_flops, here.precision) == ("cpu", 2e9, 3e9, "fp32")
+    assert (here.gpus, here.rates.memory_bytes, here.rates.shapes_measured) == (8, 5e9, True)
+    assert here.rates.network_bytes == pytest.approx(0.8 * 100e9 / 8)
+    named = Cluster.of("a100-40", **spread, measure=lambda: found)
+    assert (named.name, named.memory_bytes, named.peak_flops) == ("a100-40", 40_960 * 2**20, 312e12)
+    assert named.rates == replace(here.rates, link_bytes=named.rates.link_bytes)
+
+
+def test_a_wrong_gpu_is_refused_before_anything_is_measured() -> None:
+    def measure() -> Measured:
+        raise AssertionError("measured")
+
+    with pytest.raises(UsageError, match="'abacus' is unknown"):
+        Cluster.of("abacus", nodes=1, gpus_per_node=8, measure=measure)
 
 
 class Ended(NamedTuple):
@@ -194,7 +221,7 @@ def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
     ("words", "reason"),
     [
         (("--gpu", "abacus"), "--gpu: 'abacus' is unknown; choose from a100-40, a100-80"),
-        ((), "--gpu: say which, or --calibrate on such a node"),
+        ((), "--gpu: is missing; name one, or give --calibrate on such a node"),
         (("--gpu", "a100-80", "parallel.zero=9"), "parallel.zero: Input should be less than or equal to 3"),
     ],
 )

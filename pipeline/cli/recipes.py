@@ -1,0 +1,38 @@
+"""`outbound recipes`: what is shipped."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Json, app, emit
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this one, to copy it: NAME or KIND/NAME.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the configurations that come with outbound: corpora, crawls, models, mixtures and clusters.
+
+    `corpus init --recipe` and `corpus add --crawl` take a name from this list; other commands take a path.
+    """
+    from pipeline.config.named import named, shipped
+
+    if name is not None:
+        text = named(name).path.read_text(encoding="utf-8")
+        emit({"name": name, "path": str(named(name).path), "text": text}, json, text)
+        return
+    found = shipped()
+    width = max(len(each.name) for each in found)
+    lines = []
+    for kind, group in groupby(found, lambda each: each.kind):
+        lines += ["", kind, *(f"  {each.name:<{width}}  {each.about}" for each in group)]
+    entries = [
+        {"kind": each.kind, "name": each.name, "path": str(each.path), "about": each.about} for each in found
+    ]
+    emit({"recipes": entries}, json, "\n".join(lines[1:]))
