@@ -12,6 +12,7 @@ records and step files, which keep their origin, so nothing that was made from t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,6 +160,16 @@ def origin(place: Path, step: str) -> str:
 
 def load_step(path: Path) -> StepFile:
     """Read a step file; its parts get back what they share. Raises DataError when it is damaged."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
+    return _load_step(path, (status.st_ino, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=64)
+def _load_step(path: Path, version: tuple[int, ...]) -> StepFile:
+    """Parts of one step read the same step files; `version` tells apart those that `forget` has rewritten."""
     whole, digest = load_with_hash(path, StepFile, REMEDY)
     if path != step_path(path.parent, whole.step):
         raise DataError(f"{path}: is the file of the step {whole.step!r}; {REMEDY}")
