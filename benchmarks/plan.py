@@ -88,7 +88,15 @@ class Row:
         rates = Rates.of(MACHINES[self.gpu], shares, gpus_per_node=min(8, self.layout.gpus))
         stages = stages_of(self.model, self.layout)
         program = program or PROGRAMS[self.source]
-        return step_time(self.model, stages, self.layout, self.sequences, rates, "bf16", program).total
+        return step_time(
+            self.model,
+            stages,
+            self.layout,
+            sequences=self.sequences,
+            rates=rates,
+            precision="bf16",
+            program=program,
+        ).total
 
     @property
     def measured_s(self) -> float:
@@ -109,7 +117,7 @@ def rows() -> list[Row]:
 def fitted(given: Iterable[Row]) -> Shares:
     """Least squares of the relative error in time; what no share has a part in is put in as it stands."""
     given = [row for row in given if row.fit]
-    shares = Shares(0.8, 0.6, 0.6)
+    shares = Shares(matrix=0.8, attention=0.6, memory=0.6)
     for _ in range(ROUNDS):
         left, right = [], []
         for row in given:
@@ -127,12 +135,19 @@ def fitted(given: Iterable[Row]) -> Shares:
             left.append(terms / row.measured_s)
             right.append(1 - others / row.measured_s)
         solved = np.linalg.lstsq(np.array(left), np.array(right), rcond=None)[0]
-        shares = Shares(*(float(1 / each) for each in solved))
+        matrix, attention, memory = (float(1 / each) for each in solved)
+        shares = Shares(matrix=matrix, attention=attention, memory=memory)
     return shares
 
 
 def _work(row: Row) -> Work:
-    return stage_work(row.model, layer_costs(row.model), 2, row.layout.checkpointing, PROGRAMS[row.source])
+    return stage_work(
+        row.model,
+        layer_costs(row.model),
+        width=2,
+        checkpointing=row.layout.checkpointing,
+        program=PROGRAMS[row.source],
+    )
 
 
 def _row(line: dict[str, str]) -> Row:

@@ -73,7 +73,15 @@ def _cluster(
     kind = GPUS[gpu] if gpu else CPU
     rates = Rates.of(kind, FITTED, gpus_per_node, network and network * 1e9)
     if not calibrate:
-        return Cluster(str(gpu), nodes, gpus_per_node, kind.memory_bytes, kind.peak_flops, rates, "bf16")
+        return Cluster(
+            name=str(gpu),
+            nodes=nodes,
+            gpus_per_node=gpus_per_node,
+            memory_bytes=kind.memory_bytes,
+            peak_flops=kind.peak_flops,
+            rates=rates,
+            precision="bf16",
+        )
     from pipeline.plan.calibrate import calibrate as measure
 
     found = measure(config.model, gpus_per_node)
@@ -86,4 +94,12 @@ def _cluster(
     )
     peak = kind.peak_flops if gpu else found.matrix_flops
     memory = kind.memory_bytes if gpu else found.memory_bytes
-    return Cluster(gpu or found.name, nodes, gpus_per_node, memory, peak, rates, found.precision)
+    return Cluster(
+        name=gpu or found.name,
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        memory_bytes=memory,
+        peak_flops=peak,
+        rates=rates,
+        precision=found.precision,
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 GIB = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GPU:
     """One kind of GPU, by its data sheet."""
 
@@ -25,6 +25,19 @@ class GPU:
     """Of its usual node's network, all adapters together; `--network` says another."""
 
 
+def _gpu(*, mib: int, peak: int, matrix: int, attention: int, memory: int, link: int, network: int) -> GPU:
+    """A row of the table: MiB, TFLOP/s of the three kinds, GB/s of memory and link, Gbit/s of the network."""
+    return GPU(
+        memory_bytes=mib * 2**20,
+        peak_flops=peak * 1e12,
+        matrix_flops=matrix * 1e12,
+        attention_flops=attention * 1e12,
+        memory_bytes_s=memory * 1e9,
+        link_bytes_s=link * 1e9,
+        network_bits_s=network * 1e9,
+    )
+
+
 # Peaks, memory and bandwidths: NVIDIA's data sheets; memory is what nvidia-smi shows. Usual nodes: DGX A100
 # and DGX H100 have eight adapters of 200 and 400 Gbit/s, workstations and inference servers one of 100.
 # Fastest products in bf16: measured by S. Bekman (ml-engineering, "Maximum Achievable Matmul FLOPS"); of
@@ -32,17 +45,17 @@ class GPU:
 # and up to 335 on an H100; others are assumed to reach the same share of their peak, Ampere and Ada as the
 # A100, Blackwell as Hopper.
 GPUS: dict[str, GPU] = {
-    "a100-40": GPU(40_960 * 2**20, 312e12, 271e12, 230e12, 1555e9, 300e9, 1600e9),
-    "a100-80": GPU(81_920 * 2**20, 312e12, 271e12, 230e12, 2039e9, 300e9, 1600e9),
-    "h100-80": GPU(81_559 * 2**20, 989e12, 794e12, 335e12, 3350e9, 450e9, 3200e9),
-    "h200-141": GPU(143_771 * 2**20, 989e12, 794e12, 335e12, 4800e9, 450e9, 3200e9),
-    "b200-180": GPU(183_359 * 2**20, 2250e12, 1745e12, 760e12, 8000e9, 900e9, 3200e9),
-    "l40s-48": GPU(46_068 * 2**20, 362e12, 290e12, 267e12, 864e9, 32e9, 100e9),
-    "a6000-48": GPU(49_140 * 2**20, 155e12, 124e12, 114e12, 768e9, 32e9, 100e9),
-    "rtx4090-24": GPU(24_564 * 2**20, 165e12, 132e12, 122e12, 1008e9, 32e9, 100e9),
+    "a100-40": _gpu(mib=40_960, peak=312, matrix=271, attention=230, memory=1555, link=300, network=1600),
+    "a100-80": _gpu(mib=81_920, peak=312, matrix=271, attention=230, memory=2039, link=300, network=1600),
+    "h100-80": _gpu(mib=81_559, peak=989, matrix=794, attention=335, memory=3350, link=450, network=3200),
+    "h200-141": _gpu(mib=143_771, peak=989, matrix=794, attention=335, memory=4800, link=450, network=3200),
+    "b200-180": _gpu(mib=183_359, peak=2250, matrix=1745, attention=760, memory=8000, link=900, network=3200),
+    "l40s-48": _gpu(mib=46_068, peak=362, matrix=290, attention=267, memory=864, link=32, network=100),
+    "a6000-48": _gpu(mib=49_140, peak=155, matrix=124, attention=114, memory=768, link=32, network=100),
+    "rtx4090-24": _gpu(mib=24_564, peak=165, matrix=132, attention=122, memory=1008, link=32, network=100),
 }
 
-CPU = GPU(0, 0, 0, 0, 0, link_bytes_s=1e9, network_bits_s=10e9)
+CPU = _gpu(mib=0, peak=0, matrix=0, attention=0, memory=0, link=1, network=10)
 """What `--calibrate` starts from without a GPU: gloo over loopback, 10 Gbit/s; the rest is measured."""
 
 RESERVED_BYTES = 3 * GIB
@@ -56,7 +69,7 @@ HOST_S_PER_BLOCK = 0.5e-3
 ZeRO-3. An assumption."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shares:
     """Which share of what a GPU can do a training step reaches."""
 
@@ -72,7 +85,7 @@ FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
 """By least squares on nine A100 rows of one source: benchmarks/plan.py; docs/plan.md on what it is worth."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rates:
     """What one GPU does in a second, and its ways to the others."""
 

@@ -74,7 +74,9 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
         for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
             for micro in _divisors(config.batch.quantum // data):
                 for checkpointing in (False, True):
-                    yield Layout(pipeline, data, zero, micro, checkpointing)
+                    yield Layout(
+                        pipeline=pipeline, data=data, zero=zero, micro=micro, checkpointing=checkpointing
+                    )
 
 
 def _most_stages(config: RunConfig) -> int:

@@ -67,8 +67,23 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
 def test_bytes_of_real_ranks_are_as_planned(
     measured: Measured, tmp_path: Path, processes: int, pipeline: int, zero: int, precision: str
 ) -> None:
-    rates = Rates(1e11, 1e11, 1e10, 1e9, 1e9, processes)
-    cluster = Cluster("cpu", 1, processes, 2**34, 1e11, rates, precision)
+    rates = Rates(
+        matrix_flops=1e11,
+        attention_flops=1e11,
+        memory_bytes=1e10,
+        link_bytes=1e9,
+        network_bytes=1e9,
+        gpus_per_node=processes,
+    )
+    cluster = Cluster(
+        name="cpu",
+        nodes=1,
+        gpus_per_node=processes,
+        memory_bytes=2**34,
+        peak_flops=1e11,
+        rates=rates,
+        precision=precision,
+    )
     planned = configured(load_ahead(written(tmp_path, pipeline, zero, precision), []), cluster)
     assert not isinstance(planned, str)
     for rank, held in enumerate(measured[processes, pipeline, zero, precision]):
@@ -141,7 +156,10 @@ def test_parameters_are_counted_layer_by_layer(name: str) -> None:
 def test_a_tied_matrix_stands_on_both_ends_of_a_pipeline() -> None:
     model = GPTConfig(**MODEL)
     whole = stage_parameters(model, layer_costs(model))
-    ends = sum(stage_parameters(model, layers) for layers in stages_of(model, Layout(2, 1, 1, 1)))
+    ends = sum(
+        stage_parameters(model, layers)
+        for layers in stages_of(model, Layout(pipeline=2, data=1, zero=1, micro=1))
+    )
     assert ends - whole == sum(layer_tensors(model, "wte"))
 
 
@@ -172,7 +190,12 @@ def test_a_block_keeps_the_activations_that_are_counted(
 def test_more_replicas_share_the_optimizer_out_and_nothing_else() -> None:
     model = GPTConfig(**MODEL)
     stages = [layer_costs(model)]
-    one, four = (stage_bytes(model, stages, 0, Layout(1, n, 1, 2), 1, "bf16") for n in (1, 4))
+    one, four = (
+        stage_bytes(
+            model, stages, 0, Layout(pipeline=1, data=n, zero=1, micro=2), in_flight=1, precision="bf16"
+        )
+        for n in (1, 4)
+    )
     assert four.optimizer == one.optimizer / 4
     assert dataclasses.replace(four, optimizer=0, buffers=0) == dataclasses.replace(
         one, optimizer=0, buffers=0

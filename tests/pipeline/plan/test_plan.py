@@ -35,7 +35,15 @@ def shipped(name: str, *overrides: str) -> RunConfig:
 def cluster(nodes: int, gpu: str = "a100-80", gpus_per_node: int = 8) -> Cluster:
     kind = GPUS[gpu]
     rates = Rates.of(kind, FITTED, gpus_per_node)
-    return Cluster(gpu, nodes, gpus_per_node, kind.memory_bytes, kind.peak_flops, rates, "bf16")
+    return Cluster(
+        name=gpu,
+        nodes=nodes,
+        gpus_per_node=gpus_per_node,
+        memory_bytes=kind.memory_bytes,
+        peak_flops=kind.peak_flops,
+        rates=rates,
+        precision="bf16",
+    )
 
 
 def test_the_steps_are_those_that_the_loop_will_take() -> None:
@@ -78,10 +86,10 @@ def test_the_fastest_layouts_come_first_and_all_fit() -> None:
 
 def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
     config = shipped("gpt3-2.7b")
-    one = predict(config, Layout(8, 1, 1, 1), cluster(1))
+    one = predict(config, Layout(pipeline=8, data=1, zero=1, micro=1), cluster(1))
     waiting, working = one.step.bubble, one.step.compute
     assert waiting / working == pytest.approx(7 / 512, rel=0.05)  # (stages - 1) / micro-batches
-    deeper = predict(config, Layout(16, 1, 1, 1), cluster(2))
+    deeper = predict(config, Layout(pipeline=16, data=1, zero=1, micro=1), cluster(2))
     assert deeper.bubble > one.bubble
     assert [in_flight(stage, 8, 512) for stage in (0, 7)] == [8, 1]
 
@@ -123,7 +131,8 @@ def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
     plan = benchmark()
     for row in plan["rows"]():
         if not row.source.startswith(("torchtitan", "TinyLlama")):
-            needed = stage_bytes(row.model, [layer_costs(row.model)], 0, row.layout, 1, "bf16").total
+            stages = [layer_costs(row.model)]
+            needed = stage_bytes(row.model, stages, 0, row.layout, in_flight=1, precision="bf16").total
             assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
 
 
