@@ -24,11 +24,10 @@ from measure import peer_python, run
 
 sys.path += [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
 
-from ready_corpus import add_pages, make_corpus, no_progress
-
 from dataprep import ingest
 from dataprep.corpus.recipe import NearDuplicates
 from dataprep.tokenizer import tokenizer
+from support.ready_corpus import add_pages, make_corpus, no_progress
 
 PEERS = Path(__file__).parent / "tokens_peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0"]

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from forked_ranks import STARTED
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+from support.ranks import STARTED
 
 # No test is about time: on a busy machine, any example may take long.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,22 +17,22 @@ settings.load_profile("unhurried")
 
 LONG = (
     "e2e",
-    "pipeline/test_preflight.py",
-    "pipeline/test_training.py",
+    "pipeline/preflight/test_preflight.py",
+    "pipeline/train/test_training.py",
     "realdata",
-    "pipeline/test_guards.py",
-    "pipeline/test_launch.py",
+    "pipeline/train/test_guards.py",
+    "pipeline/distributed/test_launch.py",
     "pipeline/cli/test_damage.py",
     "cluster",
     "dataprep/crawl/test_killed_ingest.py",
     "pipeline/cli/test_two_at_once.py",
     "pipeline/test_nothing_is_executed.py",
-    "pipeline/plan/test_memory.py",
+    "pipeline/costs/test_memory.py",
     "dataprep/crawl/test_disk_full.py",
     "dataprep/crawl/test_restart.py",
-    "pipeline/test_stream.py",
-    "pipeline/test_weights.py",
-    "pipeline/test_mixture.py",
+    "pipeline/data/test_streaming.py",
+    "pipeline/checkpoint/test_weights.py",
+    "pipeline/data/test_mixture.py",
 )
 """What takes longest, about in the order of its time: no worker ends far behind the other."""
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from slurm_cluster import MISSING, Cluster, running
-from tiny_run import TinyRun, make_shards
+
+from support.runs import TinyRun, make_shards
+from support.slurm_cluster import MISSING, Cluster, running
 
 LONGER = "train.tokens=12_800"
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.audit import verify
@@ -20,6 +19,7 @@ from dataprep.score import stage as score
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.records import recommit
 from dataprep.text import fineweb, minhash
+from support.ready_corpus import add_pages, make_corpus, no_progress
 
 PAGES = [(n, f"u{n}", f"page {n} is not like the others, it says {n * 37} times {n * 91}") for n in range(6)]
 

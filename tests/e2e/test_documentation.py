@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pywb_server import index_warcs
 
 from dataprep.shards.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
+from support.servers.pywb import index_warcs
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_run import TinyRun, make_shards
 
 from dataprep.pack.manifest import dump, load_manifest
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
+from support.runs import TinyRun, make_shards
 
 
 @pytest.fixture(name="write_tokens", scope="session")

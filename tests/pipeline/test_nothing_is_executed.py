@@ -21,9 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import command
 import numpy as np
-import packed_corpus
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -41,6 +39,7 @@ from pipeline.data.streaming import Stream, expand
 from pipeline.data.token_stream import load_generation, verify
 from pipeline.errors import RunError
 from pipeline.monitor import samples
+from support import cli, packed_corpus
 
 ROOT = Path(__file__).parents[2]
 COPIED = {
@@ -141,7 +140,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_runs: Any) -> Path:
     packed_corpus.run(corpus, home / "bpe", home / "tokens")
     run = tiny_runs(home)
     run.train("train.tokens=128", "schedule.warmup_tokens=0", "train.prompts=[Page]")
-    assert command.run("export", run.dir, "-o", home / "hf").returncode == 0
+    assert cli.run("export", run.dir, "-o", home / "hf").returncode == 0
     (home / "run" / "funnel.json").write_text('{"": []}')
     return home
 
@@ -218,7 +217,7 @@ def told(home: Path, tree: str, planted: Path) -> Iterator[str]:
 
 
 def complaints(*words: object) -> Iterator[str]:
-    ended = command.run(*words)
+    ended = cli.run(*words)
     assert ended.returncode in (0, 1, 2), words
     yield ended.stderr if ended.returncode else ""
 
@@ -271,8 +270,8 @@ def test_a_door_executes_nothing(world: Path, tmp_path: Path, kind: str) -> None
     table = tmp_path / "table.parquet"
     pq.write_table(pa.table({"text": ["a", "b"]}), table)
     brought.write_bytes(extended_parquet(marker, table) if kind == "parquet" else pickled(marker))
-    assert command.run("corpus", "init", tmp_path / "corpus").returncode == 0
-    ended = command.run(
+    assert cli.run("corpus", "init", tmp_path / "corpus").returncode == 0
+    ended = cli.run(
         "corpus", "import", tmp_path / "corpus", brought, "--kind", kind, "--base", tmp_path, "--workers", 1
     )
     assert ended.returncode in (0, 1)
@@ -283,8 +282,8 @@ def test_a_door_executes_nothing(world: Path, tmp_path: Path, kind: str) -> None
 def test_a_dump_executes_nothing(tmp_path: Path, packed: Any) -> None:
     marker, dump = tmp_path / "marker", tmp_path / "RS_2013-08.zst"
     dump.write_bytes(packed(pickled(marker)))
-    assert command.run("corpus", "init", tmp_path / "corpus").returncode == 0
-    ended = command.run("corpus", "add", tmp_path / "corpus", dump, "--until", "links", "--workers", 1)
+    assert cli.run("corpus", "init", tmp_path / "corpus").returncode == 0
+    ended = cli.run("corpus", "add", tmp_path / "corpus", dump, "--until", "links", "--workers", 1)
     assert ended.returncode in (0, 1), ended.stderr
     assert not marker.exists()
 
@@ -304,7 +303,7 @@ def test_settings_that_are_read_execute_nothing(world: Path, tmp_path: Path) -> 
         ("corpus", "select", world / "corpus", f"near_duplicates.threshold={tag}"),
         ("submit", "train", good, "--cluster", path, "--dry-run"),
     ):
-        ended = command.run(*words)
+        ended = cli.run(*words)
         assert ended.returncode in (1, 2), words
         assert "python/object/apply" in ended.stderr, words
         assert not marker.exists(), words
@@ -317,12 +316,12 @@ def test_measures_of_strangers_execute_nothing(world: Path, tmp_path: Path) -> N
         sets = tmp_path / name.partition(".")[2]
         sets.mkdir()
         (sets / name).write_bytes(pickled(marker))
-        ended = command.run("corpus", "overlap", world / "corpus", "--sets", sets, "-o", tmp_path / "out")
+        ended = cli.run("corpus", "overlap", world / "corpus", "--sets", sets, "-o", tmp_path / "out")
         assert (ended.returncode, name in ended.stderr) == (1, True), ended.stderr
     (tmp_path / "quality.safetensors").write_bytes(saved_by_torch(marker))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: test\ncollect: {quality: quality.safetensors}\n")
-    ended = command.run("corpus", "init", tmp_path / "corpus", "--recipe", recipe)
+    ended = cli.run("corpus", "init", tmp_path / "corpus", "--recipe", recipe)
     assert ended.returncode == 1
     assert "is no quality model" in ended.stderr
     assert not marker.exists()
@@ -332,7 +331,7 @@ def test_weights_that_are_a_pickle_are_refused_with_advice(world: Path, tmp_path
     shutil.copytree(world / "hf", tmp_path / "hf")
     (tmp_path / "hf" / "model.safetensors").unlink()
     (tmp_path / "hf" / "pytorch_model.bin").write_bytes(saved_by_torch(tmp_path / "marker"))
-    ended = command.run("generate", tmp_path / "hf")
+    ended = cli.run("generate", tmp_path / "hf")
     assert ended.returncode == 1
     assert "safe_serialization=True" in ended.stderr
     assert not (tmp_path / "marker").exists()
@@ -345,7 +344,7 @@ def test_code_that_comes_with_a_model_is_not_run(world: Path, tmp_path: Path) ->
     (tmp_path / "hf" / "config.json").write_text(json.dumps(said))
     for name in ("modeling.py", "tokenization.py", "conftest.py"):
         (tmp_path / "hf" / name).write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\nModel = None\n")
-    assert command.run("generate", tmp_path / "hf", "--max-tokens", 2).returncode == 0
+    assert cli.run("generate", tmp_path / "hf", "--max-tokens", 2).returncode == 0
     assert not (tmp_path / "marker").exists()
 
 
@@ -360,7 +359,7 @@ def test_the_name_of_a_shard_is_no_command(world: Path, tmp_path: Path) -> None:
         listing.write_bytes(sealed(body))  # a stranger can do that, too
         with pytest.raises(RunError, match="is no name of a file"):
             begin(tmp_path, f"data.stream=pipe:cat {tmp_path}/tokens/{{shard}}")
-        ended = command.run("corpus", "verify", world / "corpus", "--tokens", tmp_path / "tokens")
+        ended = cli.run("corpus", "verify", world / "corpus", "--tokens", tmp_path / "tokens")
         assert "is no name of a file" in ended.stdout + ended.stderr
     assert not (tmp_path / "marker").exists()
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pywb_server import replaying
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus.urls import canonical
 from dataprep.crawl.archive import admitted, capture
 from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
+from support.servers.pywb import replaying
 
 SAMPLE = 150
 """Pages that are asked for; pywb answers some fifty a second."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ready_corpus import Page, add_pages, make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.audit.overlap import overlap
@@ -15,6 +14,7 @@ from dataprep.corpus import evalsets
 from dataprep.corpus.recipe import Decontaminate
 from dataprep.shards import text_shards
 from dataprep.text import ngrams
+from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
 CHARACTERS = 6000
 PLANTED = 3

@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pywb_server import index_warcs
-from range_server import serving
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus.directory import Corpus
 from dataprep.store.files import read_table
+from support.servers.pywb import index_warcs
+from support.servers.ranges import serving
 
 PAGES = 60
 NOVELS = ("Barclay_Postern_1911", "Bennet_Helen_1910", "Stevenson_Treasure_1883")

@@ -6,12 +6,12 @@ import gzip
 from pathlib import Path
 
 import pytest
-from packed_corpus import run, stream
-from ready_corpus import add_pages, make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.pack.pack import Layout
 from dataprep.tokenizer import tokenizer
+from support.packed_corpus import run, stream
+from support.ready_corpus import add_pages, make_corpus, no_progress
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pywb_server import Captures, replaying, write_warc
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.archive import admitted, capture, followed_within
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.partition import Fetch, Target, fetch_part
+from support.servers.pywb import Captures, replaying, write_warc
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 CAPTURED: Captures = [

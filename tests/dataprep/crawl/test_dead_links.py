@@ -10,8 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from pywb_server import replaying, write_warc
-from ready_corpus import make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.audit.verify import problems
@@ -19,6 +17,8 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl.rounds import outcomes
 from dataprep.shards.text_shards import read_documents
 from dataprep.store.files import read_table
+from support.ready_corpus import make_corpus, no_progress
+from support.servers.pywb import replaying, write_warc
 
 HTML = {"Content-Type": "text/html"}
 POSTED = 1_375_315_200  # 2013-08-01

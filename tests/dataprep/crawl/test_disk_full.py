@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import result
 
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Recipe, Select
 from dataprep.crawl.rounds import outcomes
+from support.cli import result
 
 REPOSITORY = Path(__file__).parents[3]
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile_server import ANSWERS, ROBOTS, listening
 
 from dataprep.crawl.outcomes import OUTCOMES
+from support.servers.hostile import ANSWERS, ROBOTS, listening
 
 REPOSITORY = Path(__file__).parents[3]
 GROWTH_MB = 64

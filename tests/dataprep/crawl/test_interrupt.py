@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import heed_ctrl_c, run
 
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Recipe
+from support.cli import heed_ctrl_c, run
 
 PAGES = 12
 

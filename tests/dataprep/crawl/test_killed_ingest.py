@@ -160,7 +160,7 @@ def test_every_later_command_killed_between_any_two_names_ends_with_the_same_byt
 def words_of(desk: Path, words: str, at: int = 0) -> int:
     """Run a command; kill it before its change of name number `at`. Gives the exit code; 0 or a kill."""
     ended = subprocess.run(
-        [sys.executable, REPOSITORY / "tests" / "killed_at.py", str(at), *words.split()],
+        [sys.executable, REPOSITORY / "tests" / "support" / "kill.py", "at", str(at), *words.split()],
         cwd=desk,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,

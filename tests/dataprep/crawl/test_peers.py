@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from pywb_server import index_warcs, replaying
+
+from support.servers.pywb import index_warcs, replaying
 
 BODIES = {
     "http://a.test/": b"<p>plain</p>",

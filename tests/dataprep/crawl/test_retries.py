@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from ready_corpus import make_corpus, no_progress
 
 from dataprep import ingest
 from dataprep.audit.funnel import funnel
@@ -21,6 +20,7 @@ from dataprep.crawl import retries
 from dataprep.errors import DataError
 from dataprep.shards.text_shards import read_documents
 from dataprep.store.files import read_table
+from support.ready_corpus import make_corpus, no_progress
 
 PROSE = "The {name} of the old town is quiet in winter, and the boats lie still under the snow. " * 8
 PAGE = "<html><head><title>T</title></head><body><article><p>{}</p></article></body></html>"

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from command import run as outbound
-from ready_corpus import add_pages, make_corpus
+
+from support.cli import run as outbound
+from support.ready_corpus import add_pages, make_corpus
 
 PROSE = (
     "Chapter {n}. The {n} ships of the northern fleet sailed at dawn with the tide and the {n} winds. " * 12

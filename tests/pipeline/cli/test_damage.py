@@ -10,12 +10,12 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
-import whole_corpus
-from command import Ended, run
 
 from dataprep.errors import DataError
 from pipeline.data.token_stream import TokenStream, load_generation, verify
 from pipeline.errors import RunError
+from support import whole_corpus
+from support.cli import Ended, run
 
 REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "correct")
 

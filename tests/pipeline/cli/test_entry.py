@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command import heed_ctrl_c
+from support.cli import heed_ctrl_c
 
 
 def test_ctrl_c_while_the_commands_are_imported_is_one_line(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import packed_corpus
 import pytest
-from command import Ended, result, run
 
 from dataprep.store.files import attempt_path
 from dataprep.store.os_errors import told
+from support import packed_corpus
+from support.cli import Ended, result, run
 
 SMALL = ("model.n_ctx=16", "train.eval_sequences=4")
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 and shutil.which("unshare") else []

@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import run as outbound
-from ready_corpus import add_pages, make_corpus
 
 from dataprep.corpus.directory import Corpus
 from pipeline.cli import main
+from support.cli import run as outbound
+from support.ready_corpus import add_pages, make_corpus
 
 
 def test_two_builds_are_told_apart(tmp_path: Path) -> None:

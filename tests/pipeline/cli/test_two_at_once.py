@@ -6,11 +6,11 @@ import shutil
 import time
 from pathlib import Path
 
-import at_once
 import pytest
-import whole_corpus
-from command import result, run
-from forking import forking
+
+from support import whole_corpus
+from support.cli import result, run
+from support.forking import begin, forking
 
 ONE = ["--workers", "1"]
 COMMANDS: dict[str, list[str]] = {
@@ -84,7 +84,7 @@ def test_two_commands_at_once_end_as_one_after_the_other(
         said = [tmp_path / f"{number}-{each}.txt" for each in "ab"]
         gates, theirs = zip(*(context.Pipe() for _ in said), strict=True)
         both = [
-            context.Process(target=at_once.begin, args=(home, COMMANDS[command], told, gate), daemon=True)
+            context.Process(target=begin, args=(home, COMMANDS[command], told, gate), daemon=True)
             for command, told, gate in zip((early, late), said, theirs, strict=True)
         ]
         for process, their in zip(both, theirs, strict=True):

@@ -1,0 +1,58 @@
+"""`status` says what lies on disk, and names the command that brings a corpus further."""
+
+from pathlib import Path
+
+from dataprep.audit.funnel import funnel
+from dataprep.audit.statistics import portrait
+from dataprep.audit.status import next_step, sizes
+from dataprep.imports.inputs import Import, agree
+from dataprep.ingest import extend
+from dataprep.links import stage as links
+from support.ready_corpus import add_pages, make_corpus, no_progress
+
+POST = '{"id": "1", "url": "http://b.test/", "score": 9, "created_utc": 1, "subreddit": "x"}'
+PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea " * 2**n) for n in range(4)]
+
+
+def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
+    corpus, dump = make_corpus(tmp_path / "corpus"), tmp_path / "dump.json"
+    assert "corpus add" in next_step(corpus)
+    dump.write_text(POST)
+    links.run(corpus, corpus.increment("month"), [dump], lambda _: None)
+    assert "corpus add" in next_step(corpus)
+    assert "again for month: fetches is next" in next_step(corpus)
+    assert f"corpus drop {corpus.root} month" in next_step(corpus)
+    assert funnel(corpus.root)[0].unit == "submissions"
+    agree(corpus.increment("month"), Import("warc", {}, {}))
+    assert "--kind warc` again for month: fetches is next" in next_step(corpus)
+    assert funnel(corpus.root)[0].unit == "captures"
+    corpus.drop("month")
+    texts = corpus.increment("texts")
+    agree(texts, Import("jsonl", {}, {}))
+    assert "--kind jsonl` again for texts, or" in next_step(corpus)
+    corpus.drop("texts")
+    add_pages(corpus, "one", PAGES)
+    assert "corpus select" in next_step(corpus)
+    extend(corpus, 1, no_progress)
+    assert "outbound pack" in next_step(corpus)
+    on_disk = sum(path.stat().st_size for path in corpus.root.rglob("*") if path.is_file())
+    counted = sizes(corpus)
+    assert counted.pop("garbage") == 0
+    others = sum(path.stat().st_size for path in corpus.root.rglob("*") if path.name in OTHERS)
+    assert sum(counted.values()) == on_disk - others
+
+
+OTHERS = ("recipe.yaml", "collect.json", "increment.json", ".lock")
+
+
+def test_a_portrait_counts_every_kept_document_once(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path)
+    add_pages(corpus, "one", PAGES, parts=2)
+    add_pages(corpus, "two", [(9, "http://a.test/again", PAGES[3][2])])
+    extend(corpus, 1, no_progress)
+    seen = portrait(corpus)
+    assert sum(seen.languages.values()) == 4
+    assert seen.words == [(8, 1), (16, 1), (32, 1), (64, 1)]
+    assert seen.karma == [(2, 4)]
+    assert [(each.kept, each.duplicates) for each in seen.growth] == [(4, {}), (0, {"exact_duplicate": 1})]
+    assert seen.growth[0].characters == sum(len(text) for _, _, text in PAGES)

@@ -1,0 +1,148 @@
+"""Promise 1 at every door: `corpus import`, killed in its middle, ends with an undisturbed run's bytes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dataprep import ingest
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Collect, Recipe
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.rows import Fields
+from dataprep.links import stage as links
+from support.ready_corpus import no_progress
+from support.servers.pywb import index_warcs, write_warc
+from support.servers.ranges import serving
+
+REPOSITORY = Path(__file__).parents[3]
+WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
+RECIPE = Recipe(name="killed", collect=Collect(partition_mb=0.02))
+PAGES = 60
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sixty texts in every kind of file."""
+    folder = tmp_path_factory.mktemp("inputs")
+    rng = random.Random(0)
+    texts = [f"Page {n}. " + " ".join(rng.choices(WORDS, k=300)) for n in range(PAGES)]
+    (folder / "text").mkdir()
+    for number, text in enumerate(texts):
+        (folder / "text" / f"{number:02d}.txt").write_text(text)
+    rows = [{"text": text} for text in texts]
+    (folder / "rows.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode(), mtime=0))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet", row_group_size=10)
+    (folder / "warc").mkdir()
+    for file in range(3):
+        captures = [
+            (f"http://a.test/{n}", "20130803000000", 200, {"Content-Type": "text/plain"}, texts[n].encode())
+            for n in range(file, PAGES, 3)
+        ]
+        write_warc(folder / "warc" / f"{file}.warc.gz", captures)
+    index_warcs(folder / "index.cdxj", folder / "warc")
+    return folder
+
+
+def make(root: Path, kind: str) -> Corpus:
+    corpus = Corpus.create(root, RECIPE)
+    if kind == "cdx":
+        posts = [
+            {"id": str(n), "url": f"http://a.test/{n}", "score": 9, "created_utc": 1} for n in range(PAGES)
+        ]
+        dump = root.parent / "dump.json"
+        dump.write_text("\n".join(map(json.dumps, posts)))
+        links.run(corpus, corpus.increment("x"), [dump], lambda _: None)
+    return corpus
+
+
+WHERE = {
+    "text": ["documents"],
+    "jsonl": ["documents"],
+    "parquet": ["scores"],
+    "warc": ["captures", "links"],
+    "cdx": ["captures", "pages", "fetches"],
+}
+"""Folders of the increment; a kill waits until something new appears there."""
+
+
+@pytest.mark.parametrize("kind", WHERE)
+def test_an_import_that_is_killed_ends_with_the_same_bytes(inputs: Path, tmp_path: Path, kind: str) -> None:
+    files = {"jsonl": "rows.jsonl.gz", "parquet": "rows.parquet", "cdx": "index.cdxj"}.get(kind, kind)
+    whole, killed = make(tmp_path / "whole", kind), make(tmp_path / "killed", kind)
+    with serving(inputs / "warc") as server:
+
+        def slowly(path: str, offset: int, times: int) -> str:
+            time.sleep(0.01)
+            return ""
+
+        server.fault = slowly
+        more = ["--base", server.base, "--delay", "0"] if kind == "cdx" else []
+        command = ["--kind", kind, "--name", "x", "--workers", "1", *more]
+        rng = random.Random(3)
+        kills = [
+            _kill_in(folder, killed, inputs / files, command, rng.uniform(0, 0.05)) for folder in WHERE[kind]
+        ]
+        assert all(kills)
+        archive = Archive(server.base, CrawlSettings(delay_s=0)) if kind == "cdx" else None
+        for corpus in (whole, killed):
+            ingest.bring(corpus, "x", kind, [inputs / files], Fields(), archive, 1, no_progress)
+    assert list(problems(killed, lambda _: None)) == []
+    assert sum(record.passed for record in killed.increments()[0].records("documents")) == PAGES
+    made = _files(whole.root)
+    for path in set(_files(killed.root)) - set(made):  # an attempt of a killed process, which no record names
+        assert path.name.endswith(".part") or path.name == ".lock", path
+    for path in made:
+        assert (killed.root / path).read_bytes() == (whole.root / path).read_bytes(), path
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
+
+
+def _start(corpus: Corpus, files: Path, command: list[str]) -> subprocess.Popen[str]:
+    words = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "corpus",
+        "import",
+        str(corpus.root),
+        str(files),
+        *command,
+    ]
+    return subprocess.Popen(
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _kill_in(folder: str, corpus: Corpus, files: Path, command: list[str], then_s: float) -> bool:
+    """Run until something new appears in a folder, then kill; False if it ended before."""
+
+    def seen() -> set[tuple[Path, int]]:
+        return {(path, path.stat().st_size) for path in corpus.root.glob(f"increments/*/{folder}/*")}
+
+    before = seen()
+    with _start(corpus, files, command) as child:
+        while child.poll() is None:
+            try:
+                if seen() - before:
+                    break
+            except FileNotFoundError:  # renamed while we looked
+                break
+            time.sleep(0.005)
+        time.sleep(then_s)
+        child.kill()  # SIGKILL
+    return child.returncode == -signal.SIGKILL

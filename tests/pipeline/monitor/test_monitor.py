@@ -1,0 +1,211 @@
+"""What a run tells of itself: measured, complete, and drawn without an account."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import wandb
+from typer.testing import CliRunner
+
+from pipeline.cli.main import app
+from pipeline.config import load_config
+from pipeline.distributed.timers import Stopwatch
+from pipeline.errors import RunError
+from pipeline.monitor import run_page, step_metrics
+from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
+from support import wandb_files
+
+
+@pytest.mark.parametrize("module", [step_metrics, run_page], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
+    steps = [row for row in finished_run.metrics() if "batch" in row]
+    assert steps
+    for row in steps:
+        assert {"loss", "lr", "grad_norm", "skipped", "spikes", "stream_hash"} < row.keys()
+        assert 0 <= row["data_wait"] < 1
+        assert 0 < row["mfu"] < 1, "a share of the speed of this machine's own products"
+        assert row["straggler/0"] + row["straggler/1"] == pytest.approx(2), "their mean is 1"
+        for stage in (0, 1):
+            assert 0 < row[f"bubble/{stage}"] < 1
+            assert row[f"compute_s/{stage}"] > 0
+            assert 0.05 < row[f"memory_gb/{stage}"] < 10
+
+
+def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not() -> None:
+    def kind(name: str) -> Any:
+        return type(name, (), {})
+
+    def takes(seconds: float) -> Callable[[], None]:
+        return lambda: time.sleep(seconds)
+
+    slow = {"ForwardPass": 0.02, "RecvActivation": 0.05, "BackwardPass": 0.03, "ReduceTiedGrads": 0.2}
+    engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(s) for name, s in slow.items()})
+    stopwatch = Stopwatch("cpu")
+    stopwatch.watch(engine)
+    stopwatch.start()
+    for run in engine._INSTRUCTION_MAP.values():
+        run()
+    computed, drained = stopwatch.read_ns()
+    assert 0.05 <= computed / 1e9 < 0.09
+    assert 0.1 <= drained / 1e9 < 0.19, "until the last micro-batch is through, not the optimizer's step"
+
+
+def test_a_run_is_drawn_as_a_picture_and_a_page_that_loads_nothing(finished_run: Any, tmp_path: Path) -> None:
+    run = finished_run.copy("drawn")
+    with (run.dir / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 13, "tok')  # it is still being written
+    funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"dead": 2}}]
+    (run.dir / "funnel.json").write_text(json.dumps({"books": funnel}))
+    (run.dir / "samples.jsonl").write_text(
+        json.dumps({"step": 4, "prompt": "Old", "text": "er"})
+        + "\n"
+        + json.dumps({"step": 8, "prompt": "The <b>", "text": " end"})
+        + "\n"
+    )
+    result = CliRunner().invoke(app, ["monitor", str(run.dir), "-o", str(tmp_path / "out"), "--follow"])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "monitor.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "out" / "monitor.html").read_text()
+    assert not re.search(r"""(?:src|href)=["'](?!#)|@import|<script|url\((?!#)""", page)
+    for title in (
+        "Loss",
+        "Learning rate",
+        "MFU",
+        "Data wait",
+        "Pipeline bubble",
+        "Stragglers",
+        "Peak memory",
+    ):
+        assert f">{title}</h2>" in page
+    assert "7 of 9 submissions" in page
+    assert "The &lt;b&gt;</b> end" in page
+    assert "Older" not in page
+    assert "Guards" not in page, "nothing was skipped"
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="expected the directory of a training run"):
+        CliRunner().invoke(app, ["monitor", str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_run_before_its_first_step_is_drawn_empty(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    result = CliRunner().invoke(app, ["monitor", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "monitor" / "monitor.html").exists()
+
+
+def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_path: Path) -> None:
+    def source(name: str) -> Any:
+        return SimpleNamespace(generation=SimpleNamespace(directory=tmp_path / name, number=2))
+
+    for name in ("run", "web", "books"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "web" / "funnel-2.json").write_text('[{"stage": "links"}]')
+    keep_funnel(tmp_path / "run", SimpleNamespace(by_name={"web": source("web"), "books": source("books")}))  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "run" / "funnel.json").read_text()) == {"web": [{"stage": "links"}]}
+
+
+def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(speaking: Any) -> None:
+    """Read back from its offline file."""
+    (path,) = (speaking.dir / "wandb").glob("offline-run-*/*.wandb")
+    rows = wandb_files.history(path)
+    (evaluated,) = [row for row in rows if "val_loss" in row]
+    assert evaluated["tokens"] == 640
+    wanted = {"loss", "lr", "grad_norm", "batch", "tokens_per_s", "mfu", "data_wait", "bubble", "memory_gb/1"}
+    assert all(wanted | {"stream_hash", "tokens"} <= row.keys() for row in rows if "batch" in row)
+    assert wandb_files.axes(path)["*"] == "tokens"
+
+    told = wandb_files.summary(path)
+    assert told["funnel/links/entered"] == 9
+    assert (told["funnel/links/passed"], told["funnel/links/merged"]) == (7, 2)
+
+    samples = [json.loads(line) for line in (speaking.dir / "samples.jsonl").read_text().splitlines()]
+    (table,) = path.parent.rglob("*.table.json")
+    assert json.loads(table.read_text())["data"] == [[s["step"], s["prompt"], s["text"]] for s in samples]
+    assert [sample["prompt"] for sample in samples] == ["the", "a"]
+
+
+def watched(run: Any, *overrides: str) -> Monitor:
+    """What a run begins with, or goes on with after its step 2."""
+    path = run.written()
+    return Monitor(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
+
+
+def row(step: int) -> dict[str, float]:
+    return {"step": step, "tokens": 64 * step, "loss": 3.0, "tokens_per_s": 1.0, "mfu": 0.5, "data_wait": 0.0}
+
+
+def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_biases(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    run = tiny_run()
+    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
+    for step in (1, 2, 3, 4):
+        monitor.step(row(step))
+    monitor.roll_back(2)
+    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
+    monitor.step(row(3))  # W&B's own count stands at 4 and does not go back
+    monitor.close(0)
+    wandb.teardown()  # its own process closes the file as it ends
+    (path,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    told = {row["_step"]: row for row in wandb_files.history(path)}
+    assert list(told) == [1, 2, 3, 4]
+    assert [step for step, row in told.items() if "samples/nrows" in row] == [4]
+    assert "WANDB_MODE=disabled is not heeded: wandb.mode says offline" in caplog.text
+
+    shutil.rmtree(run.dir / "wandb")
+    monitor = watched(run, "wandb.mode=offline")
+    monitor.step(row(3))
+    monitor.close(3)
+    wandb.teardown()
+    (again,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    assert again.name == path.name, "one run"
+    assert [row["_step"] for row in wandb_files.history(again)] == [3]
+
+
+def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RESUME", "perhaps")
+    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=offline"):
+        watched(tiny_run(), "wandb.mode=offline")
+
+
+@pytest.mark.parametrize("steps", [range(4, 40), range(4, 4)], ids=["in mid-run", "at its end"])
+def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
+    tiny_run: Any, caplog: pytest.LogCaptureFixture, steps: range
+) -> None:
+    caplog.set_level("INFO", "outbound")
+    run = tiny_run()
+    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
+    monitor.step(row(3))
+    children = [
+        each for path in Path("/proc/self/task").glob("*/children") for each in path.read_text().split()
+    ]
+    cores = [int(each) for each in children if "wandb" in Path(f"/proc/{each}/comm").read_text()]
+    os.kill(max(cores), signal.SIGKILL)  # another test's may be there, too
+    for step in steps:  # it is noticed when a message cannot be sent
+        monitor.step(row(step))
+        time.sleep(0.01)
+    time.sleep(0.3)
+    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 3, "prompt": "the", "text": "re"}) + "\n")
+    monitor.close(3)
+    assert [row["step"] for row in run.metrics()] == [3, *steps]
+    assert caplog.text.count("Weights & Biases is gone") == 1

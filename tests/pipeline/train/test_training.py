@@ -1,0 +1,273 @@
+"""Whole runs over real processes: equal to plain torch, to themselves after a stop, and across layouts."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model import GPT
+from model.init import initialise
+from pipeline.checkpoint.format import find
+from pipeline.checkpoint.weights import open_weights
+from pipeline.config import RunConfig, load_config
+from pipeline.data.loader import EvalFeed, TrainFeed
+from pipeline.data.sources import HeldOut, Samples, Sources
+from pipeline.train.schedule import batch_size, learning_rate
+from support import wandb_files
+
+MakeRun = Callable[..., Any]
+
+
+def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_run: Any) -> None:
+    config, sources = load_config(finished_run.dir / "config.yaml", [])
+    expected = plain_torch(config, sources)
+    steps = [row for row in finished_run.metrics() if "loss" in row]
+    assert [row["batch"] for row in steps] == [batch for batch, _, _ in expected]
+    assert len({row["batch"] for row in steps}) == 3, "the ramp has several sizes"
+    assert min(norm for _, _, norm in expected) > config.optimizer.clip, "every step clips"
+    for row, (_, loss, norm) in zip(steps, expected, strict=True):
+        assert row["loss"] == pytest.approx(loss, abs=1e-5)
+        assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_training_learns_more_than_how_frequent_tokens_are(finished_run: Any) -> None:
+    summary = json.loads((finished_run.dir / "summary.json").read_text())
+    assert summary["val_loss"] < summary["unigram_entropy_nats"]
+    assert not summary["stopped"]
+    assert summary["resumes"] == []
+
+
+def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> None:
+    checkpoint = find(finished_run.dir)
+    assert checkpoint is not None
+    model = open_weights(finished_run.dir).model()
+    _, sources = load_config(finished_run.dir / "config.yaml", [])
+    with torch.no_grad():
+        feed = EvalFeed(held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1)
+        losses = [model(x, y) for x, y in feed.batches()]
+    assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
+
+
+def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
+    changed = finished_run.copy("changed")
+    process = changed.start("model.n_layer=3", "run.seed=4")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    said = " ".join(err.split())
+    assert "run.seed: was 3, is 4; model.n_layer: was 2, is 3: a run does not change these" in said
+    assert "n_head" not in said, "what is equal is not told"
+
+
+@pytest.mark.parametrize(("processes", "zero"), [(1, 0), (2, 3)])
+def test_a_checkpoint_of_two_stages_continues_in_another_layout(
+    finished_run: Any, processes: int, zero: int
+) -> None:
+    moved = finished_run.copy(f"moved-to-{processes}-zero-{zero}")
+    shutil.rmtree(moved.dir / "checkpoints" / "step-00000012")
+    layout = ("parallel.pipeline=1", f"parallel.zero={zero}", f"train.deterministic={zero == 3}")
+    summary = moved.train(*layout, nproc=processes)
+    assert summary["resumes"] == [8]
+    assert moved.losses() == pytest.approx(finished_run.losses(), abs=1e-5)
+    assert [row.get("stream_hash") for row in moved.metrics()] == [
+        row.get("stream_hash") for row in finished_run.metrics()
+    ]
+
+
+def test_stages_of_compiled_blocks_with_checkpointed_activations_train_the_same(
+    tiny_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlexAttention, which trains on no CPU, is dropped beside them and people are told."""
+    run = tiny_run("compiled", attention=["dense", "banded:4"])
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    settings = ("train.compile=true", "train.flex_attention=true", "parallel.activation_checkpointing=true")
+    ranks = run.fork(*settings, worker="support.workers.compiling")
+    assert ranks.wait() == [0, 0], ranks.told()
+    assert (tmp_path / "notes").read_text().split() == ["2", "2"], "one graph to train, one to evaluate"
+    said = "rank 0 WARNING train.flex_attention: not used, banded layers run block by block, on 1 of 2 ranks"
+    (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
+    assert said in warning, "of the second rank's layers, by the first, which speaks to people"
+    expected = plain_torch(*load_config(run.dir / "config.yaml", []))
+    assert list(run.losses().values()) == pytest.approx([loss for _, loss, _ in expected], abs=1e-5)
+
+
+def test_without_a_compiler_the_run_goes_on_as_if_it_had_not_been_asked_to_compile(
+    finished_run: Any, tiny_runs: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_runs(finished_run.home, "without-compiler")
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing from an earlier test
+    process = run.start("train.compile=true")  # torch reads CXX as it is imported
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
+    assert "train.compile: not used, blocks run as they are written, on 2 of 2 ranks" in warning
+    assert "InvalidCxxCompiler: No working C++ compiler" in warning
+    assert run.losses() == finished_run.losses()
+
+
+def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: MakeRun) -> None:
+    longer = ("train.tokens=6400", "wandb.mode=offline")
+    unbroken = tiny_run("unbroken", dropout=0.1)
+    unbroken.train("train.tokens=6400", "train.deterministic=true")  # on a CPU the same numbers
+
+    stopped = tiny_run("stopped", dropout=0.1)
+    process = stopped.start(*longer)
+    stopped.wait_for_step(3, process)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first = json.loads(out)
+    assert first["stopped"]
+    summary = stopped.train(*longer)
+    assert summary["resumes"] == [first["steps"]]
+    assert not summary["stopped"]
+
+    assert stopped.timeless() == unbroken.timeless()
+    attempts = list((stopped.dir / "wandb").glob("offline-run-*"))
+    run_id = (stopped.dir / "wandb_id").read_text().strip()
+    assert len(attempts) == 2
+    logged = [wandb_files.history(attempt / f"run-{run_id}.wandb") for attempt in sorted(attempts)]
+    by_step = {row["_step"]: row for attempt in logged for row in attempt}
+    for row in stopped.metrics():
+        assert row.items() <= by_step[row["step"]].items(), "all numbers of every step, in one count of steps"
+    assert [row["_step"] for attempt in logged for row in attempt] == list(stopped.losses()), "each once"
+
+
+def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(finished_run: Any) -> None:
+    run = finished_run.copy("killed")
+    share = run.dir / "checkpoints" / "step-00000012" / "rank-00001.safetensors"
+    data = bytearray(share.read_bytes())
+    data[-100] ^= 1
+    share.write_bytes(data)
+
+    endless = ("train.tokens=160000", "optimizer.lr=0.02", "train.checkpoint_every=1000")
+    process = run.start(*endless)
+    run.wait_for_step(len(finished_run.metrics()) + 4, process)
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was killed by SIGKILL" in err
+    assert "Traceback" not in err
+    assert worker_of(process.pid) is None, "nobody is left behind"
+    assert "resumed after step 8" in err
+    for told in (err, (run.dir / "log.txt").read_text()):
+        assert "rank-00001.safetensors was altered" in told
+        assert "optimizer.lr: was 0.01, is 0.02" in told
+        assert "train.tokens: was 1600, is 160000" in told
+    assert err.count("was altered") == 1, "only one process tells people"
+    assert (run.dir / "checkpoints" / "damaged-step-00000012").is_dir()
+    steps = [row["step"] for row in run.metrics() if "loss" in row]
+    assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
+
+
+def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: MakeRun) -> None:
+    settings = ("train.tokens=9600", "train.checkpoint_every=1", "train.eval_every=50")
+    unbroken = tiny_run("unbroken", dropout=0.1)
+    unbroken.train(*settings)
+    killed = tiny_run("killed", dropout=0.1)
+    moments = random.Random(5)
+    last = max(unbroken.losses())
+    for kill in range(4):
+        ranks = killed.fork(*settings)
+        killed.wait_for_step((kill + 1) * last // 6, ranks)
+        time.sleep(moments.uniform(0, 0.1))
+        ranks.processes[kill % 2].kill()
+        assert sorted(ranks.wait()) == [-signal.SIGKILL, 1], ranks.told()
+    assert killed.train(*settings)["resumes"], "at least once from a checkpoint"
+    assert killed.losses() == unbroken.losses()
+    assert not list((killed.dir / "checkpoints").glob("writing-*")), "what a dead attempt left is gone"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [["parallel.pipeline=1", "parallel.zero=3"], ["parallel.schedule=dualpipev", "model.n_layer=4"]],
+    ids=["zero 3", "dualpipev"],
+)
+def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digit(
+    tiny_run: MakeRun, layout: list[str]
+) -> None:
+    run = tiny_run(dropout=0.1)
+    settings = (*layout, "train.tokens=6400")
+    ranks = run.fork(*settings)
+    run.wait_for_step(8, ranks)
+    ranks.processes[1].kill()
+    assert ranks.wait() == [1, -signal.SIGKILL], ranks.told()
+    taken = run.losses()
+    assert max(taken) > 4
+    for path in run.dir.glob("checkpoints/*"):  # as if it had been killed before the second
+        if path.name != "step-00000004":
+            shutil.rmtree(path)
+    assert run.train(*settings)["resumes"] == [4]
+    again = run.losses()
+    assert {step: again[step] for step in taken} == taken
+
+
+def worker_of(launcher: int) -> Any:
+    """A child process of the launcher, or None."""
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    children = path.read_text().split() if path.exists() else []
+    return int(children[-1]) if children else None
+
+
+def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, float]]:
+    """Train without DeepSpeed: (batch, loss, gradient norm before clipping) of each step."""
+    model = GPT(config.model)
+    initialise(model.named_parameters(), config.model, config.run.seed)
+    matrices = [value for value in model.parameters() if value.dim() >= 2]
+    others = [value for value in model.parameters() if value.dim() < 2]
+    wanted = config.optimizer
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": wanted.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=wanted.lr,
+        betas=wanted.betas,
+        eps=wanted.eps,
+    )
+    n_ctx = config.model.n_ctx
+    samples = Samples.of(sources, n_ctx, config.run.seed, config.data.order_block)
+    consumed, done = 0, []
+    while consumed < config.samples:
+        batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
+        batch = min(batch, config.samples - consumed)
+        # One pass over the whole batch: no micro-batches, no accumulation.
+        feed = TrainFeed(samples.rows, micro=batch, dp_rank=0, dp_size=1)
+        ((inputs, targets),) = feed.batches(consumed, batch)
+        feed.close()
+        consumed += batch
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(
+                consumed * n_ctx,
+                peak=wanted.lr,
+                warmup_tokens=config.schedule.warmup_tokens,
+                decay_tokens=config.train.tokens,
+                floor=config.schedule.floor,
+            )
+        optimizer.step()
+        done.append((batch, loss.item(), norm.item()))
+    return done
+
+
+@pytest.mark.parametrize(("stages", "zero"), [(2, 1), (1, 0)])
+def test_weights_that_are_no_numbers_are_not_saved(tiny_run: MakeRun, stages: int, zero: int) -> None:
+    run = tiny_run()
+    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "schedule.warmup_tokens=0")
+    process = run.start(*spread, "optimizer.lr=1e38", "train.checkpoint_every=1", nproc=stages)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "begins anew, for there is no checkpoint yet" in err
+    assert "ValueError" not in err
+    assert find(run.dir) is None

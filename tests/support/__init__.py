@@ -1,0 +1,1 @@
+"""What tests share: commands, corpora, runs, ranks, servers and workers that misbehave."""
