@@ -16,6 +16,7 @@ def beam_search(
     model: GPT,
     prompt: Sequence[int],
     max_new_tokens: int,
+    *,
     beams: int = 4,
     length_penalty: float = 0.6,
     eot: int | None = None,

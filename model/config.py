@@ -8,7 +8,7 @@ VOCAB_MULTIPLE = 128
 """In memory the vocabulary is padded to a multiple of this, so that the head's matrix suits any device."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GPTConfig:
     """The architecture of one GPT, from the first token embedding to the logits.
 

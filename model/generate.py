@@ -15,7 +15,7 @@ Stop = Callable[[Sequence[int]], bool]
 """Says of the new tokens of one text whether it ends with them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How the next token is drawn. Raises ValueError for settings out of range."""
 
@@ -43,6 +43,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     sampling: Sampling | None = None,
+    *,
     eot: int | None = None,
     stop: Stop | None = None,
 ) -> list[list[int]]:

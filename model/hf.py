@@ -183,9 +183,10 @@ def to_hf_config(config: GPTConfig, eot: int | None = None) -> dict[str, Any]:
 def hf_name(name: str, config: GPTConfig) -> str:
     """Translate a canonical name to that of HF's class.
 
-    >>> hf_name("h.3.attn.qkv.weight", GPTConfig(4, 2, 8, 16, 50))
+    >>> sizes = {"n_layer": 4, "n_head": 2, "d_model": 8, "n_ctx": 16, "vocab_size": 50}
+    >>> hf_name("h.3.attn.qkv.weight", GPTConfig(**sizes))
     'transformer.h.3.attn.c_attn.weight'
-    >>> hf_name("wte.weight", GPTConfig(4, 2, 8, 16, 50, norm="post"))
+    >>> hf_name("wte.weight", GPTConfig(**sizes, norm="post"))
     'transformer.tokens_embed.weight'
     """
     if name == "head.weight":

@@ -88,7 +88,15 @@ class Row:
         rates = Rates.of(MACHINES[self.gpu], shares, gpus_per_node=min(8, self.layout.gpus))
         stages = stages_of(self.model, self.layout)
         program = program or PROGRAMS[self.source]
-        return step_time(self.model, stages, self.layout, self.sequences, rates, "bf16", program).total
+        return step_time(
+            self.model,
+            stages,
+            self.layout,
+            sequences=self.sequences,
+            rates=rates,
+            precision="bf16",
+            program=program,
+        ).total
 
     @property
     def measured_s(self) -> float:
@@ -133,7 +141,13 @@ def fitted(given: Iterable[Row]) -> Shares:
 
 
 def _work(row: Row) -> Work:
-    return stage_work(row.model, layer_costs(row.model), 2, row.layout.checkpointing, PROGRAMS[row.source])
+    return stage_work(
+        row.model,
+        layer_costs(row.model),
+        width=2,
+        checkpointing=row.layout.checkpointing,
+        program=PROGRAMS[row.source],
+    )
 
 
 def _row(line: dict[str, str]) -> Row:

@@ -26,9 +26,18 @@ from model.names import unpadded
 from pipeline.costs.layers import training_flops_per_token
 
 SIZES = {
-    "L4 D256 T128 V8192, batch 4": (GPTConfig(4, 4, 256, 128, 8192), 4),
-    "L6 D384 T256 V50257, batch 4": (GPTConfig(6, 6, 384, 256, 50257), 4),
-    "GPT-2 small: L12 D768 T128 V50257, batch 1": (GPTConfig(12, 12, 768, 128, 50257), 1),
+    "L4 D256 T128 V8192, batch 4": (
+        GPTConfig(n_layer=4, n_head=4, d_model=256, n_ctx=128, vocab_size=8192),
+        4,
+    ),
+    "L6 D384 T256 V50257, batch 4": (
+        GPTConfig(n_layer=6, n_head=6, d_model=384, n_ctx=256, vocab_size=50257),
+        4,
+    ),
+    "GPT-2 small: L12 D768 T128 V50257, batch 1": (
+        GPTConfig(n_layer=12, n_head=12, d_model=768, n_ctx=128, vocab_size=50257),
+        1,
+    ),
 }
 USUAL, FUSED = "HF, AdamW as it comes", "HF, fused AdamW"
 GOALS = dict(

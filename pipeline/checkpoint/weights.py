@@ -24,7 +24,7 @@ from pipeline.data.sources import Sources
 from pipeline.errors import RunError, UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """A trained model; its tensors are read when asked for."""
 
@@ -56,7 +56,13 @@ def open_weights(where: Path) -> Weights:
             theirs = hf.HFWeights.open(where)
         except ValueError as error:
             raise RunError(str(error)) from None
-        return Weights(where, theirs.config, theirs.tensor, _tokenizer_of(where), None)
+        return Weights(
+            where=where,
+            config=theirs.config,
+            tensor=theirs.tensor,
+            tokenizer=_tokenizer_of(where),
+            step=None,
+        )
     checkpoint = held(where)
     if checkpoint is None:
         raise RunError(f"{where / 'checkpoints'}: no checkpoint yet: train first")
@@ -68,11 +74,11 @@ def open_weights(where: Path) -> Weights:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{checkpoint.path}: describes no model ({error!r}): restore it from a copy") from None
     return Weights(
-        where,
-        config,
-        lambda name: checkpoint.tensor(f"weight/{name}"),
-        tokenizer,
-        checkpoint.state.step,
+        where=where,
+        config=config,
+        tensor=lambda name: checkpoint.tensor(f"weight/{name}"),
+        tokenizer=tokenizer,
+        step=checkpoint.state.step,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 GIB = 2**30
 
@@ -25,82 +25,37 @@ class GPU:
     """Of its usual node's network, all adapters together; `--network` says another."""
 
 
+def _gpu(*, mib: int, peak: int, matrix: int, attention: int, memory: int, link: int, network: int) -> GPU:
+    """A row of the table: MiB, TFLOP/s of the three kinds, GB/s of memory and link, Gbit/s of the network."""
+    return GPU(
+        memory_bytes=mib * 2**20,
+        peak_flops=peak * 1e12,
+        matrix_flops=matrix * 1e12,
+        attention_flops=attention * 1e12,
+        memory_bytes_s=memory * 1e9,
+        link_bytes_s=link * 1e9,
+        network_bits_s=network * 1e9,
+    )
+
+
 # Peaks, memory and bandwidths: NVIDIA's data sheets; memory is what nvidia-smi shows. Usual nodes: DGX A100
 # and DGX H100 have eight adapters of 200 and 400 Gbit/s, workstations and inference servers one of 100.
 # Fastest products in bf16: measured by S. Bekman (ml-engineering, "Maximum Achievable Matmul FLOPS"); of
 # those he does not list, 80 % of the peak, as of an H100. Attention: Dao 2023 measured 230 TFLOP/s on an A100
 # and up to 335 on an H100; others are assumed to reach the same share of their peak, Ampere and Ada as the
 # A100, Blackwell as Hopper.
-_A100 = GPU(
-    memory_bytes=40_960 * 2**20,
-    peak_flops=312e12,
-    matrix_flops=271e12,
-    attention_flops=230e12,
-    memory_bytes_s=1555e9,
-    link_bytes_s=300e9,
-    network_bits_s=1600e9,
-)
-_H100 = GPU(
-    memory_bytes=81_559 * 2**20,
-    peak_flops=989e12,
-    matrix_flops=794e12,
-    attention_flops=335e12,
-    memory_bytes_s=3350e9,
-    link_bytes_s=450e9,
-    network_bits_s=3200e9,
-)
 GPUS: dict[str, GPU] = {
-    "a100-40": _A100,
-    "a100-80": replace(_A100, memory_bytes=81_920 * 2**20, memory_bytes_s=2039e9),
-    "h100-80": _H100,
-    "h200-141": replace(_H100, memory_bytes=143_771 * 2**20, memory_bytes_s=4800e9),
-    "b200-180": GPU(
-        memory_bytes=183_359 * 2**20,
-        peak_flops=2250e12,
-        matrix_flops=1745e12,
-        attention_flops=760e12,
-        memory_bytes_s=8000e9,
-        link_bytes_s=900e9,
-        network_bits_s=3200e9,
-    ),
-    "l40s-48": GPU(
-        memory_bytes=46_068 * 2**20,
-        peak_flops=362e12,
-        matrix_flops=290e12,
-        attention_flops=267e12,
-        memory_bytes_s=864e9,
-        link_bytes_s=32e9,
-        network_bits_s=100e9,
-    ),
-    "a6000-48": GPU(
-        memory_bytes=49_140 * 2**20,
-        peak_flops=155e12,
-        matrix_flops=124e12,
-        attention_flops=114e12,
-        memory_bytes_s=768e9,
-        link_bytes_s=32e9,
-        network_bits_s=100e9,
-    ),
-    "rtx4090-24": GPU(
-        memory_bytes=24_564 * 2**20,
-        peak_flops=165e12,
-        matrix_flops=132e12,
-        attention_flops=122e12,
-        memory_bytes_s=1008e9,
-        link_bytes_s=32e9,
-        network_bits_s=100e9,
-    ),
+    "a100-40": _gpu(mib=40_960, peak=312, matrix=271, attention=230, memory=1555, link=300, network=1600),
+    "a100-80": _gpu(mib=81_920, peak=312, matrix=271, attention=230, memory=2039, link=300, network=1600),
+    "h100-80": _gpu(mib=81_559, peak=989, matrix=794, attention=335, memory=3350, link=450, network=3200),
+    "h200-141": _gpu(mib=143_771, peak=989, matrix=794, attention=335, memory=4800, link=450, network=3200),
+    "b200-180": _gpu(mib=183_359, peak=2250, matrix=1745, attention=760, memory=8000, link=900, network=3200),
+    "l40s-48": _gpu(mib=46_068, peak=362, matrix=290, attention=267, memory=864, link=32, network=100),
+    "a6000-48": _gpu(mib=49_140, peak=155, matrix=124, attention=114, memory=768, link=32, network=100),
+    "rtx4090-24": _gpu(mib=24_564, peak=165, matrix=132, attention=122, memory=1008, link=32, network=100),
 }
 
-CPU = GPU(
-    memory_bytes=0,
-    peak_flops=0,
-    matrix_flops=0,
-    attention_flops=0,
-    memory_bytes_s=0,
-    link_bytes_s=1e9,
-    network_bits_s=10e9,
-)
+CPU = _gpu(mib=0, peak=0, matrix=0, attention=0, memory=0, link=1, network=10)
 """What `--calibrate` starts from without a GPU: gloo over loopback, 10 Gbit/s; the rest is measured."""
 
 RESERVED_BYTES = 3 * GIB

@@ -71,6 +71,7 @@ def stage_bytes(
     stages: list[list[LayerCost]],
     stage: int,
     layout: Layout,
+    *,
     in_flight: int,
     precision: str,
 ) -> Bytes:

@@ -40,25 +40,31 @@ def stages_of(model: GPTConfig, layout: Layout, device: str = "cuda") -> list[li
     if layout.cut is not None:
         bounds = whole_blocks(costs, layout.cut)
     else:
-        bounds = balanced(model, layout.pipeline, layout.micro, layout.checkpointing, device)
+        bounds = balanced(
+            model, layout.pipeline, micro=layout.micro, checkpointing=layout.checkpointing, device=device
+        )
     return [costs[first:last] for first, last in pairwise(bounds)]
 
 
 @cache
-def balanced(model: GPTConfig, parts: int, micro: int, checkpointing: bool, device: str) -> list[int]:
+def balanced(model: GPTConfig, parts: int, *, micro: int, checkpointing: bool, device: str) -> list[int]:
     """Bounds of parts of which the slowest is as fast as can be.
 
     Raises ValueError when there are too few layers for so many.
     """
-    return partition(layer_costs(model), parts, layer_seconds(model, micro, checkpointing, device))
+    return partition(
+        layer_costs(model),
+        parts,
+        layer_seconds(model, micro=micro, checkpointing=checkpointing, device=device),
+    )
 
 
-def layer_seconds(model: GPTConfig, micro: int, checkpointing: bool, device: str) -> list[float]:
+def layer_seconds(model: GPTConfig, *, micro: int, checkpointing: bool, device: str) -> list[float]:
     """Seconds that each layer computes for a micro-batch, forward and backward."""
     speeds, width = SPEEDS[device], WIDTHS[device]
     seconds = []
     for layer in layer_costs(model):
-        work = stage_work(model, [layer], width, checkpointing).seconds(speeds)
+        work = stage_work(model, [layer], width=width, checkpointing=checkpointing).seconds(speeds)
         # A gradient is written, read, and added in fp32 to the sum of the micro-batches before.
         summed = (2 * width + 8) * stage_parameters(model, [layer]) / speeds.memory_bytes
         seconds.append(micro * model.n_ctx * work + summed)

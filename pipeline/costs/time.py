@@ -85,6 +85,7 @@ def step_time(
     model: GPTConfig,
     stages: list[list[LayerCost]],
     layout: Layout,
+    *,
     sequences: int,
     rates: Rates,
     precision: str,
@@ -95,7 +96,9 @@ def step_time(
     tokens = layout.micro * model.n_ctx
     count = layout.micro_batches(sequences)
     parameters = max(stage_parameters(model, layers) for layers in stages)
-    slowest = max(_micro_batch(model, layers, layout, rates, width, program) for layers in stages)
+    slowest = max(
+        _micro_batch(model, layers, layout, rates=rates, width=width, program=program) for layers in stages
+    )
     sent = _between_stages(tokens * model.d_model * width, layout, rates)
     shared = _among_replicas(parameters, layout, rates, width)
     return StepTime(
@@ -107,10 +110,12 @@ def step_time(
 
 
 def _micro_batch(
-    model: GPTConfig, layers: list[LayerCost], layout: Layout, rates: Rates, width: int, program: Program
+    model: GPTConfig, layers: list[LayerCost], layout: Layout, *, rates: Rates, width: int, program: Program
 ) -> float:
     """Seconds that one stage computes, or that the host needs to launch it, whichever is longer."""
-    work = stage_work(model, layers, width, layout.checkpointing, program).seconds(rates)
+    work = stage_work(
+        model, layers, width=width, checkpointing=layout.checkpointing, program=program
+    ).seconds(rates)
     # A weight's gradient is written, read, and added to its sum of the micro-batches before.
     summed = (2 * width + 8) * stage_parameters(model, layers) / rates.memory_bytes
     launches = HOST_S_PER_BLOCK * (2 if layout.zero == 3 else 1)  # ZeRO-3 runs Python round every module
@@ -119,7 +124,7 @@ def _micro_batch(
 
 
 def stage_work(
-    model: GPTConfig, layers: list[LayerCost], width: int, checkpointing: bool, program: Program = OURS
+    model: GPTConfig, layers: list[LayerCost], *, width: int, checkpointing: bool, program: Program = OURS
 ) -> Work:
     """Count what a token costs in a stage; with checkpointing, blocks go forward twice.
 

@@ -49,6 +49,7 @@ class TrainFeed:
     def __init__(
         self,
         samples: Read | Stream,
+        *,
         micro: int,
         dp_rank: int,
         dp_size: int,
@@ -136,7 +137,7 @@ class TrainFeed:
             yield wanted, self._samples(wanted)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalFeed:
     """The part of the held-out sequences that one rank computes: the same in all, in any layout."""
 

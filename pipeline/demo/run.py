@@ -97,7 +97,7 @@ class Places:
         return self.root / "report.html"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a demo came to; losses in nats a token."""
 
@@ -144,14 +144,14 @@ def demo(root: Path, small: bool, fresh: bool, console: Console) -> Outcome:
     broken = broken_by_crawl(requests, sites)
     broken += broken_by_training(summary["val_loss"], summary["unigram_entropy_nats"], seam)
     return Outcome(
-        report.funnel,
-        summary["val_loss"],
-        summary["unigram_entropy_nats"],
-        seam,
-        sample,
-        time.monotonic() - started,
-        places,
-        broken,
+        funnel=report.funnel,
+        val_loss=summary["val_loss"],
+        unigram_entropy=summary["unigram_entropy_nats"],
+        seam=seam,
+        sample=sample,
+        seconds=time.monotonic() - started,
+        places=places,
+        broken=broken,
     )
 
 

@@ -19,7 +19,7 @@ BF16 = bf16_settings()
 """DeepSpeed's settings for what GPUs compute with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """The device of one process."""
 
@@ -45,11 +45,15 @@ def find_device(local_rank: int, precision: str = "auto", deterministic: bool = 
     if not torch.cuda.is_available():
         # fp32: without AMX or AVX512-bf16 a bf16 product runs 90 times slower (measured, AVX2).
         torch.set_num_threads(1)  # processes share the cores; spinning threads cost five times the CPU
-        return Device("cpu", "gloo", BF16 if precision == "bf16" else {}, None)
+        return Device(
+            type="cpu", backend="gloo", precision=BF16 if precision == "bf16" else {}, peak_flops=None
+        )
     torch.cuda.set_device(local_rank)
     name = torch.cuda.get_device_name(local_rank)
     peak = next((flops for word, flops in PEAK_FLOPS.items() if word in name), None)
-    return Device("cuda", "nccl", *(({}, None) if precision == "fp32" else (BF16, peak)))
+    if precision == "fp32":
+        return Device(type="cuda", backend="nccl", precision={}, peak_flops=None)
+    return Device(type="cuda", backend="nccl", precision=BF16, peak_flops=peak)
 
 
 def measured_flops(device: Device) -> float:

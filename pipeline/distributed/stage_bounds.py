@@ -13,5 +13,9 @@ def stage_bounds(config: RunConfig, device: str) -> list[int]:
     if parallel.cut is not None:
         return whole_blocks(layer_costs(config.model), parallel.cut)
     return balanced(
-        config.model, parallel.parts, config.batch.micro, parallel.activation_checkpointing, device
+        config.model,
+        parallel.parts,
+        micro=config.batch.micro,
+        checkpointing=parallel.activation_checkpointing,
+        device=device,
     )

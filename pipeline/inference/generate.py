@@ -23,7 +23,7 @@ class Beam:
 
 
 def generate_texts(
-    where: Path, prompts: Sequence[str], max_tokens: int, how: Sampling | Beam, stops: Sequence[str] = ()
+    where: Path, prompts: Sequence[str], max_tokens: int, how: Sampling | Beam, *, stops: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Continue prompts, all at once; an empty one begins a document. A text ends before a stop string.
 
@@ -60,9 +60,17 @@ def _continue(
     ids = [tokenizer.encode(prompt) or [tokenizer.eot] for prompt in prompts]
     model = weights.model()
     if isinstance(how, Sampling):
-        return generate(model, ids, max_tokens, how, tokenizer.eot, stop)
+        return generate(model, ids, max_tokens, how, eot=tokenizer.eot, stop=stop)
     return [
-        beam_search(model, prompt, max_tokens, how.width, how.length_penalty, tokenizer.eot, stop)
+        beam_search(
+            model,
+            prompt,
+            max_tokens,
+            beams=how.width,
+            length_penalty=how.length_penalty,
+            eot=tokenizer.eot,
+            stop=stop,
+        )
         for prompt in ids
     ]
 

@@ -49,7 +49,7 @@ class Curve:
     resumes: Sequence[int] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """Some series against tokens, (tokens, value) in order by their names."""
 

@@ -75,7 +75,7 @@ def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
         if name != "guards" or any(value for points in series.values() for _, value in points):
             drawn = {label: thinned(points) for label, points in sorted(series.items())}
             if drawn:
-                yield Panel(name, title, lead, unit, drawn)
+                yield Panel(name=name, title=title, lead=lead, unit=unit, series=drawn)
 
 
 def thinned(points: Sequence[tuple[int, float]], most: int = POINTS) -> list[tuple[int, float]]:

@@ -71,7 +71,11 @@ def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
     busiest rank did not compute; bubble: the mean of the stages. The schedule's own share of it is
     (p - 1) / (m + p - 1) for p stages and m micro-batches.
 
-    >>> two = [Report(0, 0, 1, 30, 40, 2, 5 * 10**9), Report(0, 1, 2, 10, 50, 0, 3 * 10**9)]
+    >>> common = {"stop": 0, "stream_hash": 1, "memory_bytes": 5 * 10**9}
+    >>> two = [
+    ...     Report(stage=0, compute_ns=30, pipeline_ns=40, data_wait_ns=2, **common),
+    ...     Report(stage=1, compute_ns=10, pipeline_ns=50, data_wait_ns=0, **common),
+    ... ]
     >>> row = over_ranks(two, seconds=100e-9)
     >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], round(row["bubble"], 6)
     (0.02, 1.5, 0.4, 0.8, 0.6)

@@ -132,13 +132,22 @@ def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
     stages = [
         Stage(
             layers,
-            stage_bytes(model, cut, place, layout, in_flight(place, len(cut), count), cluster.precision),
+            stage_bytes(
+                model,
+                cut,
+                place,
+                layout,
+                in_flight=in_flight(place, len(cut), count),
+                precision=cluster.precision,
+            ),
         )
         for place, layers in enumerate(cut)
     ]
 
     def step(sequences: int) -> StepTime:
-        return step_time(model, cut, layout, sequences, cluster.rates, cluster.precision)
+        return step_time(
+            model, cut, layout, sequences=sequences, rates=cluster.rates, precision=cluster.precision
+        )
 
     taken = step(full)
     tokens_s = full * model.n_ctx / taken.total
@@ -158,11 +167,17 @@ def steps(config: RunConfig) -> Counter[int]:
     """How many steps of each size the run takes, as the loop will take them."""
     batch = config.batch
     ramp = batch.ramp_tokens // config.model.n_ctx
-    return _steps(config.samples, batch.sequences, batch.quantum, batch.ramp_start or batch.sequences, ramp)
+    return _steps(
+        config.samples,
+        full=batch.sequences,
+        quantum=batch.quantum,
+        ramp_start=batch.ramp_start or batch.sequences,
+        ramp_samples=ramp,
+    )
 
 
 @cache
-def _steps(samples: int, full: int, quantum: int, ramp_start: int, ramp_samples: int) -> Counter[int]:
+def _steps(samples: int, *, full: int, quantum: int, ramp_start: int, ramp_samples: int) -> Counter[int]:
     taken: Counter[int] = Counter()
     consumed = 0
     while consumed < min(ramp_samples, samples):

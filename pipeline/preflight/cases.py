@@ -13,7 +13,7 @@ from model import GPTConfig
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
 
 # Four blocks, so that four stages, or two folded ones, hold one each; banded and dense ones in turn.
-MODEL = GPTConfig(4, 2, 32, 16, vocab_size=61, attention=("dense", "banded:5"))
+MODEL = GPTConfig(n_layer=4, n_head=2, d_model=32, n_ctx=16, vocab_size=61, attention=("dense", "banded:5"))
 # The growing batch is no multiple of what went before it: DeepSpeed's own boundary would step in mid-batch.
 BATCHES = (8, 16, 16, 24, 24, 24)
 RATES = (0.5, 1, 1, 1, 0.5, 0.5)

@@ -42,7 +42,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
 
 def whole_batch(first: int, batch: int) -> MicroBatch:
     """Samples [first, first + batch) at once."""
-    feed = TrainFeed(samples, batch, 0, 1)
+    feed = TrainFeed(samples, micro=batch, dp_rank=0, dp_size=1)
     (whole,) = feed.batches(first, batch)
     feed.close()
     return whole

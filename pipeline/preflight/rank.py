@@ -70,7 +70,13 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     device = find_device(place.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
-    feed = TrainFeed(samples, config.batch.micro, engine.dp_rank, engine.dp_size, device=device.type)
+    feed = TrainFeed(
+        samples,
+        micro=config.batch.micro,
+        dp_rank=engine.dp_rank,
+        dp_size=engine.dp_size,
+        device=device.type,
+    )
     rates = [rate * config.optimizer.lr for rate in RATES]
     steps = advance(engine, feed, rates, 0, SAVED_AFTER)
     write(engine, config, place)

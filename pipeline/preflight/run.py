@@ -21,7 +21,7 @@ PLAIN = "plain torch"
 RANK = "pipeline.preflight.rank"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """How one case went: largest differences from its reference, or why it has none."""
 
@@ -54,7 +54,7 @@ def preflight(
             found = [judge(case, taken, directory) for case in done]
             waiting = waiting[len(done) :]
             if waiting:
-                found.append(Outcome(waiting.pop(0).name, False, reason=reason or "no numbers"))
+                found.append(Outcome(case=waiting.pop(0).name, ok=False, reason=reason or "no numbers"))
             for outcome in found:
                 tick(outcome)
             outcomes += found
@@ -67,7 +67,7 @@ def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
     if case.precision == "fp32":
         reference = Taken(*plain_torch(case.config(directory).optimizer), [])
     if reference is None:
-        return Outcome(case.name, False, reason="nothing to compare with: one process failed")
+        return Outcome(case=case.name, ok=False, reason="nothing to compare with: one process failed")
     wanted = reference.steps + reference.steps[SAVED_AFTER:]
     loss, norm = differences(mine.steps + mine.resumed, wanted)
     loss = max(loss, abs(mine.held_out - reference.held_out))
@@ -78,7 +78,7 @@ def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
     if not norm <= within.norm:
         reasons.append(f"the gradient's norm may differ by {within.norm:g} of itself")
     reasons += wrong_checkpoint(case, directory)
-    return Outcome(case.name, not reasons, loss, norm, "; ".join(reasons))
+    return Outcome(case=case.name, ok=not reasons, loss=loss, norm=norm, reason="; ".join(reasons))
 
 
 def differences(mine: Steps, wanted: Steps) -> tuple[float, float]:

@@ -67,7 +67,7 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
                 dist.destroy_process_group()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Trainer:
     """One process's part of a run."""
 
@@ -153,13 +153,15 @@ class _Trainer:
 
     def _report(self, stop: StopRequest) -> Report:
         """What this rank tells the others of the step."""
+        compute_ns, pipeline_ns = self.engine.stopwatch.read_ns()
         return Report(
-            int(bool(stop)),
-            self.engine.stage,
-            self.feed.take_hash(),
-            *self.engine.stopwatch.read_ns(),
-            self.feed.take_wait_ns(),
-            peak_memory_bytes(self.device),
+            stop=int(bool(stop)),
+            stage=self.engine.stage,
+            stream_hash=self.feed.take_hash(),
+            compute_ns=compute_ns,
+            pipeline_ns=pipeline_ns,
+            data_wait_ns=self.feed.take_wait_ns(),
+            memory_bytes=peak_memory_bytes(self.device),
         )
 
     def _record(self, now: RunState, loss: float, norm: float) -> RunState:
@@ -278,10 +280,21 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     else:
         samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
-    spread = config.batch.micro, engine.dp_rank, engine.dp_size
-    feed, held_out = TrainFeed(samples, *spread, device=device.type), EvalFeed(chosen, *spread)
+    micro, dp_rank, dp_size = config.batch.micro, engine.dp_rank, engine.dp_size
+    feed = TrainFeed(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
+    held_out = EvalFeed(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)
-    return _Trainer(config, sources, place, device, engine, feed, held_out, watchdog, peak * place.world)
+    return _Trainer(
+        config=config,
+        sources=sources,
+        place=place,
+        device=device,
+        engine=engine,
+        feed=feed,
+        held_out=held_out,
+        watchdog=watchdog,
+        peak_flops=peak * place.world,
+    )
 
 
 def _agree_on(sources: Sources, device: Device) -> None:

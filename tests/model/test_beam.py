@@ -43,9 +43,9 @@ def test_a_beam_with_a_cache_finds_what_it_finds_without(
     model: GPT, monkeypatch: pytest.MonkeyPatch, beams: int, penalty: float
 ) -> None:
     # 42 tokens in a context of 24: it restarts on the way.
-    cached = beam_search(model, [7, 3], 40, beams, penalty)
+    cached = beam_search(model, [7, 3], 40, beams=beams, length_penalty=penalty)
     monkeypatch.setattr(beam, "Decoder", Forgetful)
-    assert beam_search(model, [7, 3], 40, beams, penalty) == cached
+    assert beam_search(model, [7, 3], 40, beams=beams, length_penalty=penalty) == cached
     assert len(cached) == 40
 
 
@@ -79,7 +79,9 @@ def test_more_beams_find_a_likelier_text_than_greedy_search(model: GPT) -> None:
 
 def test_a_larger_penalty_gives_no_shorter_text(model: GPT) -> None:
     eot = generate(model, [[5]], 12, Sampling(temperature=0))[0][3]
-    lengths = [len(beam_search(model, [5], 12, 4, penalty, eot)) for penalty in (0.0, 1.0, 5.0)]
+    lengths = [
+        len(beam_search(model, [5], 12, length_penalty=penalty, eot=eot)) for penalty in (0.0, 1.0, 5.0)
+    ]
     assert lengths == sorted(lengths)
 
 

@@ -127,7 +127,7 @@ def test_what_is_exported_comes_back_to_the_last_bit(
     ],
 )
 def test_a_model_that_transformers_cannot_compute_is_not_exported(change: dict[str, Any], said: str) -> None:
-    config = replace(GPTConfig(3, 2, 16, 24, 61), **change)
+    config = replace(GPTConfig(n_layer=3, n_head=2, d_model=16, n_ctx=24, vocab_size=61), **change)
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 (compared below)
         hf.to_hf_config(config)
     assert said in str(refusal.value)

@@ -17,7 +17,7 @@ def read(directory: Path, sample: int, setting: str) -> Iterator[Batch]:
     if unhashed:
         loader.sample_hashes = lambda places, rows: [0] * len(rows)
     samples = Samples.of(Sources.load({"": (directory / "ours", None, 1.0)}), CONTEXT, 0, int(block))
-    feed = loader.TrainFeed(samples.rows, BATCH, 0, 1)
+    feed = loader.TrainFeed(samples.rows, micro=BATCH, dp_rank=0, dp_size=1)
     while True:
         yield from feed.batches(sample, BATCH)
         sample += BATCH

@@ -44,7 +44,7 @@ def test_texts_for_several_prompts_are_those_that_each_gets_alone(speaking: Any)
 def test_a_text_ends_before_the_first_stop_string(speaking: Any, how: Any) -> None:
     (free,) = generate_texts(speaking.dir, ["the"], 30, how)["texts"]
     middle = free["text"][4:7]
-    (stopped,) = generate_texts(speaking.dir, ["the"], 30, how, ["\x00never", middle])["texts"]
+    (stopped,) = generate_texts(speaking.dir, ["the"], 30, how, stops=["\x00never", middle])["texts"]
     assert stopped["text"] == free["text"][: free["text"].index(middle)]
     if how is GREEDY:
         assert stopped["tokens"] < free["tokens"]
@@ -66,7 +66,9 @@ def test_the_command_takes_every_option(speaking: Any) -> None:
     options = "--prompt the --prompt a --max-tokens 5 --temperature .7 --top-k 9 --top-p .9 --seed 4"
     drawn = run(*options.split(), "--stop", "\n")
     assert drawn.returncode == 0, drawn.stderr
-    expected = generate_texts(speaking.dir, ["the", "a"], 5, Sampling(0.7, 9, 0.9, 4), ["\n"])
+    expected = generate_texts(
+        speaking.dir, ["the", "a"], 5, Sampling(temperature=0.7, top_k=9, top_p=0.9, seed=4), stops=["\n"]
+    )
     assert json.loads(drawn.stdout) == {"run": str(speaking.dir), **expected}
     searched = run("--beams", "2", "--length-penalty", "0", "--max-tokens", "5")
     assert json.loads(searched.stdout)["texts"] == generate_texts(speaking.dir, [""], 5, Beam(2, 0))["texts"]

@@ -191,7 +191,10 @@ def test_more_replicas_share_the_optimizer_out_and_nothing_else() -> None:
     model = GPTConfig(**MODEL)
     stages = [layer_costs(model)]
     one, four = (
-        stage_bytes(model, stages, 0, Layout(pipeline=1, data=n, zero=1, micro=2), 1, "bf16") for n in (1, 4)
+        stage_bytes(
+            model, stages, 0, Layout(pipeline=1, data=n, zero=1, micro=2), in_flight=1, precision="bf16"
+        )
+        for n in (1, 4)
     )
     assert four.optimizer == one.optimizer / 4
     assert dataclasses.replace(four, optimizer=0, buffers=0) == dataclasses.replace(

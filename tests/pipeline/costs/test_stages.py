@@ -27,24 +27,30 @@ def blocks(bounds: list[int]) -> list[int]:
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_no_other_cut_of_whole_blocks_is_faster(device: str, preset: str, checkpointing: bool) -> None:
     model = PRESETS[preset]
-    seconds = layer_seconds(model, 2, checkpointing, device)
+    seconds = layer_seconds(model, micro=2, checkpointing=checkpointing, device=device)
 
     def slowest(bounds: list[int]) -> float:
         return max(sum(seconds[low:high]) for low, high in pairwise(bounds))
 
-    found = slowest(balanced(model, 2, 2, checkpointing, device))
+    found = slowest(balanced(model, 2, micro=2, checkpointing=checkpointing, device=device))
     others = ([first, model.n_layer - first] for first in range(1, model.n_layer + 1))
     assert found == pytest.approx(min(slowest(whole_blocks(layer_costs(model), cut)) for cut in others))
 
 
 def test_blocks_that_are_computed_twice_weigh_more_beside_the_head() -> None:
-    kept, again = (balanced(PRESETS["gpt3-small"], 2, 1, twice, "cpu") for twice in (False, True))
+    kept, again = (
+        balanced(PRESETS["gpt3-small"], 2, micro=1, checkpointing=twice, device="cpu")
+        for twice in (False, True)
+    )
     assert blocks(kept) == [8, 4]
     assert blocks(again) == [7, 5]
 
 
 def test_a_gpu_passes_over_the_logits_more_slowly_than_it_multiplies() -> None:
-    cpu, gpu = (balanced(PRESETS["gpt2-small"], 2, 1, False, device) for device in ("cpu", "cuda"))
+    cpu, gpu = (
+        balanced(PRESETS["gpt2-small"], 2, micro=1, checkpointing=False, device=device)
+        for device in ("cpu", "cuda")
+    )
     assert blocks(cpu) == [8, 4]
     assert blocks(gpu) == [9, 3]
 
@@ -53,7 +59,11 @@ def test_the_embedding_is_counted() -> None:
     """With few tokens in a micro-batch, adding up a large matrix's gradient takes as long as blocks do."""
     model = GPTConfig(n_layer=8, n_head=2, d_model=128, n_ctx=64, vocab_size=50_257)
     seconds = dict(
-        zip([layer.name for layer in layer_costs(model)], layer_seconds(model, 1, False, "cpu"), strict=True)
+        zip(
+            [layer.name for layer in layer_costs(model)],
+            layer_seconds(model, micro=1, checkpointing=False, device="cpu"),
+            strict=True,
+        )
     )
     assert seconds["wte"] > 2 * seconds["h.0"]
     assert seconds["head"] > seconds["wte"]
@@ -61,9 +71,11 @@ def test_the_embedding_is_counted() -> None:
 
 def test_seconds_of_layers_add_up_to_those_of_a_long_micro_batch() -> None:
     model, micro = PRESETS["gpt3-small"], 1024
-    work = stage_work(model, layer_costs(model), WIDTHS["cuda"], False)
+    work = stage_work(model, layer_costs(model), width=WIDTHS["cuda"], checkpointing=False)
     whole = micro * model.n_ctx * work.seconds(SPEEDS["cuda"])
-    assert sum(layer_seconds(model, micro, False, "cuda")) == pytest.approx(whole, rel=0.01)
+    assert sum(layer_seconds(model, micro=micro, checkpointing=False, device="cuda")) == pytest.approx(
+        whole, rel=0.01
+    )
 
 
 def test_what_the_configuration_says_is_taken(tmp_path: Path) -> None:

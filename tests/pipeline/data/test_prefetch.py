@@ -46,7 +46,7 @@ def samples(tmp_path: Path, write_tokens: Callable[..., Any]) -> Samples:
 
 
 def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(samples: Samples) -> None:
-    ahead, fresh = TrainFeed(samples.rows, 2, 1, 2), TrainFeed(samples.rows, 2, 1, 2)
+    ahead, fresh = (TrainFeed(samples.rows, micro=2, dp_rank=1, dp_size=2) for _ in range(2))
     consumed = 0
     for batch in (4, 8, 4):  # the ramp does not disturb what is read ahead
         for (inputs, targets), first in zip(
@@ -63,7 +63,7 @@ def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(
 
 
 def test_another_place_or_ledger_is_read_from_there_at_once(samples: Samples) -> None:
-    feed = TrainFeed(samples.rows, 1, 0, 1)
+    feed = TrainFeed(samples.rows, micro=1, dp_rank=0, dp_size=1)
 
     def read(consumed: int, batch: int) -> list[list[int]]:
         return [inputs[0].tolist() for inputs, _ in feed.batches(consumed, batch)]
@@ -86,7 +86,10 @@ def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
 
     def hashes(micro: int, dp_size: int) -> list[int]:
         ledger = Ledger(((30, 41),))
-        feeds = [TrainFeed(samples.rows, micro, rank, dp_size, ledger) for rank in range(dp_size)]
+        feeds = [
+            TrainFeed(samples.rows, micro=micro, dp_rank=rank, dp_size=dp_size, ledger=ledger)
+            for rank in range(dp_size)
+        ]
         found, consumed = [], 0
         for batch in (24, 48, 72, 120, 24):
             for feed in feeds:

@@ -123,7 +123,8 @@ def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
     plan = benchmark()
     for row in plan["rows"]():
         if not row.source.startswith(("torchtitan", "TinyLlama")):
-            needed = stage_bytes(row.model, [layer_costs(row.model)], 0, row.layout, 1, "bf16").total
+            stages = [layer_costs(row.model)]
+            needed = stage_bytes(row.model, stages, 0, row.layout, in_flight=1, precision="bf16").total
             assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
 
 

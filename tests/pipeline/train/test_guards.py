@@ -102,7 +102,8 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 51))
 
     config, sources = load_config(run.dir / "config.yaml", [])
-    read = TrainFeed(Samples.of(sources, 16, config.run.seed, block=4).rows, 4, 0, 1, Ledger(((80, 96),)))
+    rows = Samples.of(sources, 16, config.run.seed, block=4).rows
+    read = TrainFeed(rows, micro=4, dp_rank=0, dp_size=1, ledger=Ledger(((80, 96),)))
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     read.close()

@@ -54,7 +54,7 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
     model = open_weights(finished_run.dir).model()
     _, sources = load_config(finished_run.dir / "config.yaml", [])
     with torch.no_grad():
-        feed = EvalFeed(HeldOut.of(sources, n_ctx=16, sequences=8), 4, 0, 1)
+        feed = EvalFeed(held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1)
         losses = [model(x, y) for x, y in feed.batches()]
     assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
 
@@ -240,7 +240,7 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
-        feed = TrainFeed(samples.rows, batch, 0, 1)
+        feed = TrainFeed(samples.rows, micro=batch, dp_rank=0, dp_size=1)
         ((inputs, targets),) = feed.batches(consumed, batch)
         feed.close()
         consumed += batch

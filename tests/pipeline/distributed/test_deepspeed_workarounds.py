@@ -21,12 +21,12 @@ import pytest
 
 from pipeline.distributed import deepspeed_workarounds
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one of the two ranks of tests/deepspeed_worker.py noted and wrote."""
+    """What one of the two ranks of tests/support/workers/workarounds.py noted and wrote."""
 
     notes: dict[str, Any]
     out: str
@@ -120,8 +120,8 @@ def watch(directory: Path, *left_out: str) -> list[Seen]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    common["PYTHONPATH"] = str(TESTS.parent)
-    command = [sys.executable, str(TESTS / "deepspeed_worker.py"), str(directory), *left_out]
+    common["PYTHONPATH"] = os.pathsep.join((str(TESTS), str(TESTS.parent)))
+    command = [sys.executable, "-m", "support.workers.workarounds", str(directory), *left_out]
     ranks = [
         subprocess.Popen(
             command,

@@ -1,6 +1,6 @@
 """A rank that builds and steps engines, and notes what DeepSpeed did in them.
 
-    python deepspeed_worker.py DIRECTORY [left out]
+    python -m support.workers.workarounds DIRECTORY [left out]
 
 as a rank that the environment names. With "left out", DeepSpeed does as it does by itself: no workaround that
 is tested here is in place.
