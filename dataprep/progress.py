@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,50 @@ from dataprep import gc
 from dataprep.builds import text_shards
 from dataprep.corpus import FACTS, Corpus, Increment
 from dataprep.doors.inputs import kind_of
+from dataprep.funnel import StageCount, funnel
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncrementStatus:
+    """One increment: how many partitions of each stage are done, and what was damaged in its inputs."""
+
+    increment: str
+    closed: bool
+    parts: dict[str, int]
+    damage: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All that `corpus status` shows; `bytes` by folder, `next` the command to run next."""
+
+    recipe: str
+    build: str | None
+    increments: list[IncrementStatus]
+    funnel: list[StageCount]
+    bytes: dict[str, int]
+    next: str
+
+
+def status(corpus: Corpus) -> Status:
+    """How far a corpus is."""
+    increments = [
+        IncrementStatus(
+            increment=increment.path.name,
+            closed=increment.closed,
+            parts={stage: len(increment.records(stage)) for stage in FACTS},
+            damage=damages(increment),
+        )
+        for increment in corpus.increments()
+    ]
+    return Status(
+        recipe=corpus.recipe.name,
+        build=corpus.current_build().name if corpus.has_build else None,
+        increments=increments,
+        funnel=funnel(corpus.root),
+        bytes=sizes(corpus),
+        next=next_step(corpus),
+    )
 
 
 def damages(increment: Increment) -> list[dict[str, Any]]:
