@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from dataprep.corpus.directory import Build, Corpus, Increment
 from dataprep.decontaminate import stage as decontaminate
+from dataprep.errors import DataError
+from dataprep.selection.exclude import build_of
 from dataprep.selection.thresholds import KEPT
 from dataprep.store.files import read_table
 
@@ -30,6 +32,30 @@ class Difference:
 
     counts: Counter[Change] = field(default_factory=Counter)
     examples: dict[Change, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def same(self) -> int:
+        """Documents whose verdict did not change."""
+        return sum(number for (before, after), number in self.counts.items() if before == after)
+
+    @property
+    def changes(self) -> list[tuple[Change, int]]:
+        """The other changes with their documents, the most frequent first."""
+        changed = [(change, number) for change, number in self.counts.items() if change[0] != change[1]]
+        return sorted(changed, key=lambda item: (-item[1], item[0]))
+
+
+def named_build(corpus: Corpus, name: str) -> Build:
+    """A build by the beginning of its name, `current`, or `recipe`: the recipe's own.
+
+    Raises DataError when it is not there.
+    """
+    if name != "recipe":
+        return corpus.find_build(name)
+    build = build_of(corpus)
+    if not build.path.is_dir():
+        raise DataError(f"{build.path}: the recipe's own build is not there; {corpus.way_to_a_build}")
+    return build
 
 
 def compare(corpus: Corpus, first: Build, second: Build, examples: int) -> Difference:

@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from dataprep.audit import gc
+from dataprep.audit.funnel import StageCount, funnel
 from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.imports.inputs import kind_of
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
 from dataprep.store.file_damage import FileDamage, InputNotes
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncrementStatus:
+    """One increment: how many parts of each step are done, and what was damaged in its inputs."""
+
+    increment: str
+    closed: bool
+    parts: dict[str, int]
+    damage: list[FileDamage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All that `corpus status` shows; `bytes` by folder, `next` the command to run next."""
+
+    recipe: str
+    build: str | None
+    increments: list[IncrementStatus]
+    funnel: list[StageCount]
+    bytes: dict[str, int]
+    next: str
+
+
+def status(corpus: Corpus) -> Status:
+    """How far a corpus is."""
+    facts = [step.name for step in STEPS if step.at == "facts" and not step.temporary]
+    increments = [
+        IncrementStatus(
+            increment=increment.path.name,
+            closed=increment.closed,
+            parts={step: len(increment.parts(step)) for step in facts},
+            damage=damage_of(increment),
+        )
+        for increment in corpus.increments()
+    ]
+    return Status(
+        recipe=corpus.recipe.name,
+        build=corpus.current_build().name if corpus.has_build else None,
+        increments=increments,
+        funnel=funnel(corpus.root),
+        bytes=sizes(corpus),
+        next=next_step(corpus),
+    )
 
 
 def damage_of(increment: Increment) -> list[FileDamage]:

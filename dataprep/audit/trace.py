@@ -17,7 +17,7 @@ from dataprep.audit.funnel import increments_in
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.urls import key_of
 from dataprep.decontaminate import stage as decontaminate
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
 from dataprep.extract.page import Unreadable, read_page
 from dataprep.links.candidates import submission_number
@@ -46,6 +46,20 @@ def trace(corpus: Corpus, what: str, tokens: Path | None = None) -> Found:
     if _IDENTIFIER.fullmatch(what):
         return _of_links(corpus, what, "submission", *_links_by(corpus, what), tokens)
     raise DataError(f"{what!r}: is no doc_id (32 hex digits), no URL and no submission's id")
+
+
+def find(corpus: Corpus, what: str | None, *, tokens: Path | None, split: str, position: int | None) -> Found:
+    """What `trace` or `of_token` finds, by what a command names.
+
+    Raises UsageError unless it names just one thing, and token shards with a position.
+    """
+    if (what is None) == (position is None):
+        raise UsageError("give a doc_id, a URL or a submission's id, or --tokens DIR --position N instead")
+    if what is not None:
+        return trace(corpus, what, tokens)
+    if tokens is None or position is None:
+        raise UsageError(f"--position {position}: of which token shards? give --tokens DIR, too")
+    return of_token(corpus, tokens, split, position)
 
 
 def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:

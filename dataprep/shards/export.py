@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep.corpus.directory import Build, Corpus
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.shards import text_shards
 from dataprep.store.files import Output, attempt_path, publish, replace
 from dataprep.store.pool import Progress, run_all
@@ -66,9 +66,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Shape:
-    """What an export looks like. columns: names of SCHEMA. mask: kinds of `masking`."""
+    """What an export looks like. columns: names of SCHEMA. mask: kinds of `masking`.
+
+    Raises UsageError for a format, a column or a kind that there is not.
+    """
 
     format: str
+    _: KW_ONLY
     columns: tuple[str, ...] = tuple(SCHEMA.names)
     mask: tuple[str, ...] = ()
 
@@ -79,7 +83,12 @@ class Shape:
             ("mask", self.mask, masking.KINDS),
         ):
             if wrong := [each for each in given if each not in known]:
-                raise DataError(f"{what} {', '.join(wrong)}: expected {', '.join(known)}")
+                raise UsageError(f"--{what} {', '.join(wrong)}: expected {', '.join(known)}")
+
+    @staticmethod
+    def of(form: str, *, columns: str, mask: str) -> Shape:
+        """A shape from the words of a command, lists of names with commas; no columns are all columns."""
+        return Shape(form, columns=_names(columns) or tuple(SCHEMA.names), mask=_names(mask))
 
     @property
     def schema(self) -> pa.Schema:
@@ -91,6 +100,12 @@ class Masked:
     """Notes of a part: how many addresses of each kind were masked."""
 
     masked: dict[str, int] = field(default_factory=dict)
+
+
+def refuse_within(corpus: Corpus, out: Path) -> None:
+    """Raise UsageError for an export into the corpus itself."""
+    if corpus.root.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError(f"-o {out}: is in the corpus, where `forget` would not find it; give another place")
 
 
 def export(
@@ -195,3 +210,7 @@ def _batches(documents: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

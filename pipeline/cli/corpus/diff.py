@@ -11,7 +11,6 @@ from pipeline.cli.corpus.app import Directory, corpus, reading
 
 if TYPE_CHECKING:
     from dataprep.audit.funnel import StageCount
-    from dataprep.corpus.directory import Build, Corpus
 
 
 @corpus.command()
@@ -25,19 +24,16 @@ def diff(
     json: Json = False,
 ) -> None:
     """Tell two builds apart: which documents have another verdict, and both funnels."""
-    from dataprep.audit.diff import compare
+    from dataprep.audit.diff import compare, named_build
     from dataprep.audit.funnel import decisions
 
     with reading(directory) as opened:
-        builds = [_build(opened, name) for name in (first, second)]
+        builds = [named_build(opened, name) for name in (first, second)]
         found = compare(opened, builds[0], builds[1], examples)
         funnels = [decisions(build) for build in builds]
-    ordered = sorted(found.counts.items(), key=lambda item: (-item[1], item[0]))
-    changed = [(change, number) for change, number in ordered if change[0] != change[1]]
-    same = sum(number for (before, after), number in found.counts.items() if before == after)
     names = [build.name for build in builds]
-    lines = [f"{names[0]} -> {names[1]}: {same:,} documents have the same verdict"]
-    for (before, after), number in changed:
+    lines = [f"{names[0]} -> {names[1]}: {found.same:,} documents have the same verdict"]
+    for (before, after), number in found.changes:
         lines.append(f"{number:>9,}  {before} -> {after}")
         for example in found.examples.get((before, after), []):
             decided = " -> ".join("-" if each is None else f"{each:.4g}" for each in example["numbers"])
@@ -45,7 +41,7 @@ def diff(
     lines += ["", *beside(names, funnels)]
     result = {
         "builds": names,
-        "same": same,
+        "same": found.same,
         "changes": [
             {
                 "from": change[0],
@@ -53,23 +49,11 @@ def diff(
                 "documents": number,
                 "examples": found.examples.get(change, []),
             }
-            for change, number in changed
+            for change, number in found.changes
         ],
         "funnels": [[vars(count) for count in funnel] for funnel in funnels],
     }
     emit(result, json, "\n".join(lines))
-
-
-def _build(corpus: Corpus, name: str) -> Build:
-    from dataprep.errors import DataError
-    from dataprep.selection.exclude import build_of
-
-    if name != "recipe":
-        return corpus.find_build(name)
-    build = build_of(corpus)
-    if not build.path.is_dir():
-        raise DataError(f"{build.path}: the recipe's own build is not there; {corpus.way_to_a_build}")
-    return build
 
 
 def beside(names: list[str], funnels: list[list[StageCount]]) -> list[str]:

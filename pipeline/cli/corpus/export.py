@@ -27,29 +27,17 @@ def export(
 ) -> None:
     """Write the kept documents of a build as Parquet or JSON lines; run again to go on where it stopped."""
     from dataprep.corpus.directory import Corpus
-    from dataprep.errors import DataError
-    from dataprep.shards.export import SCHEMA, Shape
+    from dataprep.shards.export import Shape, refuse_within
     from dataprep.shards.export import export as write
     from dataprep.store import locks
-    from pipeline.errors import UsageError
 
     opened = Corpus.open(directory)
     chosen = opened.find_build(build)
-    if directory.resolve() in (output.resolve(), *output.resolve().parents):
-        raise UsageError(
-            f"-o {output}: is in the corpus, where `forget` would not find it; give another place"
-        )
+    refuse_within(opened, output)
     refuse_mixing(output, "an export")
-    try:
-        shape = Shape(form, _names(columns) or tuple(SCHEMA.names), _names(mask))
-    except DataError as error:
-        raise UsageError(f"--{error}") from None
+    shape = Shape.of(form, columns=columns, mask=mask)
     with locks.reading(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
     masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())
     text = f"{output}: {manifest['documents']:,} documents in {len(manifest['files']):,} files"
     emit({"output": str(output), **manifest}, json, text + (f", masked: {masked}" if masked else ""))
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

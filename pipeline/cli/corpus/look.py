@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,38 +20,17 @@ SHOWN = 10
 @corpus.command()
 def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
-    from dataprep.audit.funnel import funnel
-    from dataprep.audit.status import damage_of, next_step, sizes
-    from dataprep.steps import STEPS
+    from dataprep.audit.status import status as found
 
-    facts = [step.name for step in STEPS if step.at == "facts" and not step.temporary]
     with reading(directory) as opened:
-        increments = [
-            {
-                "increment": increment.path.name,
-                "closed": increment.closed,
-                "parts": {step: len(increment.parts(step)) for step in facts},
-                "damage": [vars(damage) for damage in damage_of(increment)],
-            }
-            for increment in opened.increments()
-        ]
-        build = opened.current_build().name if opened.has_build else None
-        counts = funnel(directory)
-        lines = [f"recipe {opened.recipe.name}, current build {build or 'none'}"]
-        for each, increment in zip(increments, opened.increments(), strict=True):
-            done = ", ".join(step for step in facts if increment.parts(step))
-            lines.append(f"{each['increment']}: {'closed' if increment.closed else f'unfinished ({done})'}")
-        result: dict[str, Any] = {
-            "recipe": opened.recipe.name,
-            "build": build,
-            "increments": increments,
-            "funnel": [vars(count) for count in counts],
-            "bytes": sizes(opened),
-            "next": next_step(opened),
-        }
-        taken = ", ".join(f"{name} {_size(number)}" for name, number in result["bytes"].items())
-        lines += [table(counts), f"on disk: {taken}", f"next: {result['next']}"]
-        emit(result, json, "\n".join(lines))
+        now = found(opened)
+    lines = [f"recipe {now.recipe}, current build {now.build or 'none'}"]
+    for each in now.increments:
+        done = ", ".join(stage for stage, parts in each.parts.items() if parts)
+        lines.append(f"{each.increment}: {'closed' if each.closed else f'unfinished ({done})'}")
+    taken = ", ".join(f"{name} {_size(number)}" for name, number in now.bytes.items())
+    lines += [table(now.funnel), f"on disk: {taken}", f"next: {now.next}"]
+    emit(asdict(now), json, "\n".join(lines))
 
 
 @corpus.command()
@@ -122,17 +102,9 @@ def trace(
 ) -> None:
     """Follow a document or a token back to its WARC record, URL and submissions, or one of these forth."""
     from dataprep.audit import trace as follow
-    from pipeline.errors import UsageError
 
-    if (what is None) == (position is None):
-        raise UsageError("give a doc_id, a URL or a submission's id, or --tokens DIR --position N instead")
     with reading(directory) as opened:
-        if position is None:
-            found = follow.trace(opened, str(what), tokens)
-        elif tokens is None:
-            raise UsageError(f"--position {position}: of which token shards? give --tokens DIR, too")
-        else:
-            found = follow.of_token(opened, tokens, split, position)
+        found = follow.find(opened, what, tokens=tokens, split=split, position=position)
         documents = found.get("documents", [found])
         if raw:
             for document in documents:

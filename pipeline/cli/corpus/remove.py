@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus
 
-if TYPE_CHECKING:
-    from dataprep.corpus.directory import Corpus
-    from dataprep.store.records import Record
+
+class Builds(StrEnum):
+    """The builds that `corpus gc` keeps."""
+
+    all = "all"
+    current = "current"
 
 
 @corpus.command()
@@ -34,7 +38,9 @@ def drop(
 @corpus.command()
 def gc(
     directory: Directory,
-    builds: Annotated[str, typer.Option(help="Which builds to keep: all, or only the current one.")] = "all",
+    builds: Annotated[
+        Builds, typer.Option(help="Which builds to keep: all, or only the current one.")
+    ] = Builds.all,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, no more.")] = False,
     json: Json = False,
 ) -> None:
@@ -42,13 +48,10 @@ def gc(
     from dataprep.audit import gc as garbage
     from dataprep.corpus.directory import Corpus
     from dataprep.store import locks
-    from pipeline.errors import UsageError
 
-    if builds not in ("all", "current"):
-        raise UsageError(f"--builds {builds}: all or current")
     opened = Corpus.open(directory)
     with locks.alone(directory):
-        found = garbage.find(opened, builds == "current")
+        found = garbage.find(opened, only_current_build=builds is Builds.current)
         if not dry_run:
             garbage.remove(found)
     freed = sum(each.bytes for each in found)
@@ -77,55 +80,20 @@ def forget(
     commands refuse the corpus. Exports, tokenizers and models that were made of it lie outside.
     """
     from dataprep.corpus.directory import Corpus
-    from dataprep.corpus.tombstones import unfinished
-    from dataprep.forget import run
-    from dataprep.forget import scope as asked
-    from dataprep.pack import forget as packed
-    from dataprep.store import locks
-    from pipeline.errors import UsageError
+    from dataprep.forget.command import Asked, forget
 
-    if sum(each is not None for each in (url, site, submission)) > 1:
-        raise UsageError("one of --url, --site and --submission at a time")
-    opened = Corpus.open(directory, forgetting=True)
-    with locks.alone(directory):
-        if not (url or site or submission or tokens) and unfinished(directory) is None:
-            raise UsageError("what? give --url, --site or --submission; nothing is left of an earlier call")
-        records = [_carried_out(opened)]
-        if url:
-            run.begin(opened, asked.of_url(opened, url))
-        if site:
-            run.begin(opened, asked.of_site(opened, site))
-        if submission:
-            run.begin(opened, asked.of_submission(opened, submission))
-        records.append(_carried_out(opened))
-        erased = {}
-        for each in tokens or []:
-            with locks.alone(each):
-                erased[str(each)] = packed.forget(opened, each)
-    done = [record for record in records if record]
-    documents = sum(record.passed for record in done)
-    gone = [record.noted(run.Gone) for record in done]
-    links, lists = sum(each.links for each in gone), sum(each.lists for each in gone)
-    if not done:
+    asked = Asked.of(url=url, site=site, submission=submission)
+    removed = forget(Corpus.open(directory, forgetting=True), asked, tokens or [], progress)
+    if not removed.anything:
         lines = ["nothing new"]
-    elif links or lists:
-        lines = [f"forgotten, and kept out: {links:,} links, {documents:,} documents"]
+    elif removed.links or removed.lists:
+        lines = [f"forgotten, and kept out: {removed.links:,} links, {removed.documents:,} documents"]
     else:
         lines = ["nothing of it is in this corpus; it is kept out from now on"]
-    if lists:
-        lines.append(f"{lists:,} links stay without the submission")
-    lines += [f"{name}: {number:,} documents are end-of-text" for name, number in erased.items()]
-    if documents and not erased:
+    if removed.lists:
+        lines.append(f"{removed.lists:,} links stay without the submission")
+    lines += [f"{name}: {number:,} documents are end-of-text" for name, number in removed.tokens.items()]
+    if removed.documents and not removed.tokens:
         lines.append("token shards that were packed before still hold it: give them as --tokens")
-    emit({"links": links, "documents": documents, "tokens": erased}, json, "\n".join(lines))
-
-
-def _carried_out(opened: Corpus) -> Record | None:
-    from dataprep.all_records import record_paths
-    from dataprep.corpus.tombstones import unfinished
-    from dataprep.forget import run
-
-    if unfinished(opened.root) is None:
-        return None
-    with progress("forget", len(list(record_paths(opened))), "records") as tick:
-        return run.finish(opened, tick)
+    result = {"links": removed.links, "documents": removed.documents, "tokens": removed.tokens}
+    emit(result, json, "\n".join(lines))

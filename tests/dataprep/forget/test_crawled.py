@@ -220,7 +220,7 @@ def test_a_token_leads_to_its_warc_record_and_submission_and_these_lead_to_it(or
 
 def test_mistakes_are_told(made: Path, shared_site: Any) -> None:
     for words, code, message in (
-        ([], 2, "what? give --url"),
+        ([], 2, "nothing to forget; give --url"),
         (["--url", "http://a.test/", "--site", "a.test"], 2, "one of"),
         (["--site", "www.site-2.test"], 1, "'site-2.test' may be meant"),
         (["--tokens", str(made.parent / "bpe")], 1, "no generation-N.json"),

@@ -79,7 +79,7 @@ def test_an_export_is_an_import_of_the_same_texts(corpus: Corpus, tmp_path: Path
 
 
 def test_masking_is_counted_and_changes_nothing_else(corpus: Corpus, tmp_path: Path) -> None:
-    shape = Shape("jsonl", ("text", "doc_id"), ("email", "ip"))
+    shape = Shape.of("jsonl", columns="text, doc_id", mask="email,ip")
     manifest = export(corpus, corpus.current_build(), tmp_path / "out", shape, 1, no_progress)
     assert manifest["masked"] == {"email": 27, "ip": 27}
     found = rows(tmp_path / "out", manifest)
