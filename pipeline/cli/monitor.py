@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.app import Json, app, console, emit
 from pipeline.cli.places import refuse_file
-
-POLL_S = 1.0
 
 
 @app.command()
@@ -34,9 +30,10 @@ def monitor(
     directory = output or run / "monitor"
     refuse_file(directory)
     if follow:
+        from pipeline.monitor.report import follow_metrics
         from pipeline.monitor.step_metrics import in_words
 
-        for row in _rows_as_they_come(run):
+        for row in follow_metrics(run):
             if "batch" in row:
                 console.print(in_words(row), highlight=False)
     page, picture = render(run)
@@ -45,21 +42,3 @@ def monitor(
     files.replace(directory / "monitor.png", picture)
     result = {"html": str(directory / "monitor.html"), "png": str(directory / "monitor.png")}
     emit(result, json, f"{result['html']}: open it in a browser\n{result['png']}")
-
-
-def _rows_as_they_come(run: Path) -> Iterator[dict[str, Any]]:
-    """Every row of the metrics, then new ones until the run has ended or Ctrl-C."""
-    from pipeline.monitor.report import read_metrics
-
-    shown = 0
-    try:
-        while True:
-            ended = (run / "summary.json").exists()  # looked at first: what comes before it is read yet
-            rows = read_metrics(run)
-            yield from rows[shown:]
-            shown = len(rows)  # fewer than before when the run has gone back to a checkpoint
-            if ended:
-                return
-            time.sleep(POLL_S)
-    except KeyboardInterrupt:
-        return

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,48 +21,34 @@ def preflight(
     and ZeRO 0-3, in fp32 beside plain torch and in bf16 beside one process; each layout reads the same
     checkpoint and goes on from it. Ends with code 1 when one of them differs.
     """
-    from pipeline.errors import UsageError
-    from pipeline.preflight.cases import CASES
+    from pipeline.preflight.cases import cases_for_this_node
 
-    fitting = CASES
-    if gpu:
-        import torch
+    cases = cases_for_this_node(gpu)
+    from pipeline.preflight.run import Outcome, report  # with torch, which now sees the right devices
 
-        devices = torch.cuda.device_count()
-        if not devices:
-            raise UsageError("--gpu: torch finds no GPU on this machine; without it, the CPU is checked")
-        fitting = [case for case in CASES if case.processes <= devices]
-    else:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks, here and in the processes
-    from pipeline.preflight.run import Outcome, preflight
-
-    directory = Path(tempfile.mkdtemp(prefix="outbound-preflight-"))
-    with progress("preflight", len(fitting), "layouts") as advance:
+    with progress("preflight", len(cases), "layouts") as advance:
 
         def tell(outcome: Outcome) -> None:
             advance(1)
             console.print(line(outcome), highlight=False, soft_wrap=True)
 
-        outcomes = preflight(fitting, directory, tell)
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    left_out = [case.name for case in CASES if case not in fitting]
+        found = report(cases, tell)
+    passed = len(found.outcomes) - len(found.failed)
     result: dict[str, Any] = {
         "device": "gpu" if gpu else "cpu",
-        "passed": len(outcomes) - len(failed),
-        "failed": len(failed),
-        "left_out": left_out,
-        "cases": [dataclasses.asdict(outcome) for outcome in outcomes],
+        "passed": passed,
+        "failed": len(found.failed),
+        "left_out": found.left_out,
+        "cases": [dataclasses.asdict(outcome) for outcome in found.outcomes],
     }
-    text = f"{result['passed']} of {len(outcomes)} layouts agree"
-    if left_out:
-        text += f"; {len(left_out)} need more GPUs: {', '.join(left_out)}"
-    if failed:
-        result["log"] = str(directory / "log.txt")
-        text += f"; what the processes said: {result['log']}"
-    else:
-        shutil.rmtree(directory)
+    text = f"{passed} of {len(found.outcomes)} layouts agree"
+    if found.left_out:
+        text += f"; {len(found.left_out)} need more GPUs: {', '.join(found.left_out)}"
+    if found.log:
+        result["log"] = str(found.log)
+        text += f"; what the processes printed: {found.log}"
     emit(result, json, text)
-    if failed:
+    if found.failed:
         raise typer.Exit(1)
 
 

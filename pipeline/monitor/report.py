@@ -5,6 +5,7 @@ Self-contained: styles and pictures are inside, nothing is loaded from anywhere.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +143,22 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     if (run / "lock").exists():  # it has begun: it builds its model, or hashes its data
         return []
     raise RunError(f"{path}: there is no such file; expected the directory of a training run")
+
+
+def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:
+    """Every row of the metrics, then new ones until the run has ended or Ctrl-C."""
+    shown = 0
+    try:
+        while True:
+            ended = (run / "summary.json").exists()  # looked at first: what comes before it is read yet
+            rows = read_metrics(run)
+            yield from rows[shown:]
+            shown = len(rows)  # fewer than before when the run has gone back to a checkpoint
+            if ended:
+                return
+            time.sleep(poll_s)
+    except KeyboardInterrupt:
+        return
 
 
 def read_curve(run: Path) -> Curve:

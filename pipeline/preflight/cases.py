@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from model import GPTConfig
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
+from pipeline.errors import UsageError
 
 # Four blocks, so that four stages, or two folded ones, hold one each; banded and dense ones in turn.
 MODEL = GPTConfig(n_layer=4, n_head=2, d_model=32, n_ctx=16, vocab_size=61, attention=("dense", "banded:5"))
@@ -135,6 +137,23 @@ CASES = [
         )
     ),
 ]
+
+
+def cases_for_this_node(gpu: bool) -> list[Case]:
+    """The cases that have enough processes here, on the node's GPUs or on its CPU.
+
+    Called before torch is imported: without `gpu`, it hides the GPUs, from the processes of the cases, too.
+    Raises UsageError when there is no GPU.
+    """
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return CASES
+    import torch
+
+    devices = torch.cuda.device_count()
+    if not devices:
+        raise UsageError("--gpu: torch finds no GPU on this machine; without it, the CPU is checked")
+    return [case for case in CASES if case.processes <= devices]
 
 
 def samples(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +16,7 @@ import torch
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.distributed.launch import launch
 from pipeline.errors import RunError, UsageError
-from pipeline.preflight.cases import REFERENCES, SAVED_AFTER, Case, Steps, Taken
+from pipeline.preflight.cases import CASES, REFERENCES, SAVED_AFTER, Case, Steps, Taken
 from pipeline.preflight.plain import plain_torch
 
 PLAIN = "plain torch"
@@ -31,6 +33,31 @@ class Outcome:
     norm: float | None = None
     """Relative."""
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All outcomes, the names of the cases that need more GPUs, and the log if a case failed."""
+
+    outcomes: list[Outcome]
+    left_out: list[str]
+    log: Path | None
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The cases that differ from their reference."""
+        return [outcome for outcome in self.outcomes if not outcome.ok]
+
+
+def report(cases: list[Case], tick: Callable[[Outcome], None]) -> Report:
+    """Run cases within a directory of their own, which stays for its log if one of them fails."""
+    directory = Path(tempfile.mkdtemp(prefix="outbound-preflight-"))
+    outcomes = preflight(cases, directory, tick)
+    whole = all(outcome.ok for outcome in outcomes)
+    if whole:
+        shutil.rmtree(directory)
+    left_out = [case.name for case in CASES if case not in cases]
+    return Report(outcomes=outcomes, left_out=left_out, log=None if whole else directory / "log.txt")
 
 
 def preflight(
