@@ -1,4 +1,4 @@
-"""The stage `fetch`: targets in, one row for each out, their pages in WARC files beside a journal."""
+"""One partition of the stage `fetch`: targets in, a row for each out, pages in WARC files with a journal."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import os
 import signal
@@ -17,7 +16,6 @@ from forked_ranks import Ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ledger, spikes
 from pipeline.batches import TrainFeed
 from pipeline.checkpoint import find
 from pipeline.config import load_config
@@ -236,11 +234,6 @@ def test_the_ledger_skips_what_it_was_told_and_nothing_else(skips: list[tuple[in
     wanted = [place for place in range(until + 70) if place not in skipped][:until]
     assert [book.place(sample) for sample in range(len(wanted))] == wanted
     assert all(one[1] < other[0] for one, other in zip(book.ranges, book.ranges[1:], strict=False))
-
-
-@pytest.mark.parametrize("module", [ledger, spikes], ids=lambda module: module.__name__)
-def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 3, 2)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprep.tokens.generation import dump, load_manifest
-from pipeline import mixture
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
 from pipeline.mixture import PERIOD, Mixture, quantised
@@ -133,7 +131,3 @@ def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, t
     generation.write_bytes(dump(body))
     with pytest.raises(RunError, match="another tokenizer"):
         load_config(path, [])
-
-
-def test_the_examples_in_the_docstrings_are_true() -> None:
-    assert doctest.testmod(mixture).failed == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import os
 import re
@@ -19,17 +18,11 @@ import wandb
 import wandb_files
 from typer.testing import CliRunner
 
-from pipeline import measures, run_page
 from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.errors import RunError
 from pipeline.monitor import Monitor, keep_funnel, wandb_id
 from pipeline.stopwatch import Stopwatch
-
-
-@pytest.mark.parametrize("module", [measures, run_page], ids=lambda module: module.__name__)
-def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
-    assert doctest.testmod(module).failed == 0
 
 
 def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
