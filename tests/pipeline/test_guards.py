@@ -15,6 +15,7 @@ import wandb_files
 from forked_ranks import Ranks
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import patient
 
 from pipeline.batches import TrainFeed
 from pipeline.checkpoint import find
@@ -25,7 +26,11 @@ from pipeline.ledger import Ledger
 from pipeline.sources import Samples
 from pipeline.watchdog import STALLED, Watchdog
 
+pytestmark = pytest.mark.slow(115)
+
 MakeRun = Callable[..., Any]
+STALL_S = patient(20)
+STALL = f"guards.stall_s={STALL_S:g}"
 STEADY = ("batch.ramp_start=4", "batch.sequences=4", "batch.ramp_tokens=0", "optimizer.lr=0.005")
 
 
@@ -37,6 +42,8 @@ def train_with_faults(run: Any, *overrides: str, faults: list[dict[str, Any]]) -
     told = [{"FAULT": json.dumps(fault)} for fault in faults]
     ranks = Ranks(run.home, [str(run.written()), *overrides], told, "faulty_worker")
     codes = ranks.wait()
+    died = [rank for rank, fault in enumerate(faults) if fault.get("deed") == "die"]
+    assert [codes[rank] for rank in died] == [-signal.SIGKILL] * len(died), "the fault has hit"
     return max(codes) or min(codes), ranks.reported(), ranks.told()
 
 
@@ -121,18 +128,18 @@ def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
 def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_run: MakeRun) -> None:
     run = tiny_run("stalls")
     steps_only = ("train.eval_every=1000000", "train.checkpoint_every=1000000")
-    process = run.start("train.tokens=1600000", "guards.stall_s=20", *steps_only)
+    process = run.start("train.tokens=1600000", STALL, *steps_only)
     run.wait_for_step(3, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     stalled = int(children[1])
     os.kill(stalled, signal.SIGSTOP)
     try:
-        _, err = process.communicate(timeout=90)
+        _, err = process.communicate(timeout=patient())
     finally:
         if process.poll() is None:
             os.kill(stalled, signal.SIGKILL)
     assert process.returncode == 1
-    assert "no step in 20 s (guards.stall_s)" in err
+    assert f"no step in {STALL_S:g} s (guards.stall_s)" in err
     assert "and stacks-rank-00000.txt where it waited if no step came (guards.stall_s)" in err
     stacks = (run.dir / "stacks-rank-00000.txt").read_text()
     assert "_advance" in stacks
@@ -152,8 +159,8 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
     monkeypatch.setenv("FAULT", json.dumps(fault))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     with pytest.raises(RunError, match=r"stacks-rank-00000\.txt where it waited"):
-        launch([str(run.written()), "guards.stall_s=20"], 2, "faulty_worker")
-    assert "no step in 20 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+        launch([str(run.written()), STALL], 2, "faulty_worker")
+    assert f"no step in {STALL_S:g} s (guards.stall_s)" in (run.dir / "log.txt").read_text()
     assert where in (run.dir / "stacks-rank-00000.txt").read_text()
     checkpoint = find(run.dir)
     assert checkpoint is not None
@@ -163,9 +170,9 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
 def test_a_rank_that_stalls_as_they_meet_is_found_too(tiny_run: MakeRun) -> None:
     run = tiny_run()
     fault = {"at": "pipeline.loop.join", "call": 1, "deed": "stall"}
-    code, _, err = train_with_faults(run, "guards.stall_s=5", faults=[{}, fault])
+    code, _, err = train_with_faults(run, f"guards.stall_s={patient(5):g}", faults=[{}, fault])
     assert code == STALLED, err
-    assert "no step in 5 s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+    assert f"no step in {patient(5):g} s (guards.stall_s)" in (run.dir / "log.txt").read_text()
     stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
     assert any("in join" in each or "in fail" in each for each in stacks)
     assert find(run.dir) is None
@@ -180,7 +187,7 @@ def test_a_filesystem_that_hangs_or_fails_does_not_keep_a_stalled_process(tmp_pa
         stacks.mkdir()
     left = Queue[int]()
     with Watchdog(0.1, stacks, left.put, tell_s=0.1):
-        assert left.get(timeout=60) == STALLED
+        assert left.get(timeout=patient()) == STALLED
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import patient
 
 from dataprep.tokens.generation import dump, load_manifest
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
 from pipeline.mixture import PERIOD, Mixture, quantised
 from pipeline.sources import Samples
+
+pytestmark = pytest.mark.slow(15)
 
 MakeRun = Callable[..., Any]
 WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=9)
@@ -89,7 +92,7 @@ def test_a_mixture_trains_its_shares_and_another_layout_reads_the_same(
     assert {name: source["generation"] for name, source in pinned.items()} == {"books": 1, "web": 2}
 
     process = run.start("train.tokens=3200", "data.mixture.web.weight=2")
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=patient()) == 2
     assert "the content of data.tokens" in process.stderr.read()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import xxhash
 from aiohttp import web
+from patience import patient
 
 from dataprep.crawl.fetch import CrawlSettings, Fetch, Target, fetch_part
 from dataprep.urls import site_of
@@ -107,12 +108,12 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[Web]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(patient())
     try:
         yield served
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(patient())
 
 
 @pytest.fixture
@@ -145,9 +146,9 @@ def settings(site: Web) -> CrawlSettings:
         delay_s=0,
         retries=0,
         backoff_s=0,
-        connect_s=10,
-        silence_s=10,
-        total_s=20,
+        connect_s=patient(60),
+        silence_s=patient(60),
+        total_s=patient(60),
         wire_bytes=200_000,
         page_bytes=1_000_000,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trustme
+from patience import patient
 
 
 class Proxy:
@@ -42,11 +43,11 @@ class Proxy:
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(patient())
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(patient())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
