@@ -123,7 +123,7 @@ class Stream:
             for member in tar:
                 block = np.frombuffer(member["bin"], self.dtype)
                 if read == len(sizes) or len(block) != sizes[read]:
-                    raise RunError(f"{url}: block {read} is not one of {shard.tar.path.name}: {remedy}")
+                    raise RunError(f"{url}: block {read} is not one of {shard.tar.path}: {remedy}")
                 yield block
                 read += 1
         except (OSError, tarfile.TarError, ValueError, KeyError) as error:

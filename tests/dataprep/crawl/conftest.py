@@ -11,6 +11,7 @@ import xxhash
 
 from dataprep.corpus.urls import site_of
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
+from support.patience import patient
 from support.servers.web import Web, serving
 
 
@@ -44,9 +45,9 @@ def settings(site: Web) -> CrawlSettings:
         delay_s=0,
         retries=0,
         backoff_s=0,
-        connect_s=10,
-        silence_s=10,
-        total_s=20,
+        connect_s=patient(60),
+        silence_s=patient(60),
+        total_s=patient(60),
         wire_bytes=200_000,
         page_bytes=1_000_000,
     )
