@@ -1,17 +1,17 @@
 """How records grow with the partitions of an increment: their bytes, the time to open a step, and a forget.
 
-    python benchmarks/records.py
-    python benchmarks/records.py --partitions 100 400 --json records.json
+    python benchmarks/records/run.py
+    python benchmarks/records/run.py --partitions 100 400 --json records.json
 
 An import of small JSON-lines files makes an increment of so many partitions of eight documents each. One of
 them nearly repeats a document of an earlier partition, so every partition holds candidates. One process, one
 worker.
 
-The bytes are those of all records that an import and its selection write. Those in the selection's working
-directory, which usually goes in the end, are counted, too: it is kept here. To open a step is to ask for
-every part of it once more: to build its inputs, and to find that it is done. The selection is asked for again
-without its verdicts, and each step is timed from the opening to the closing of its progress bar. The forget
-is `outbound corpus forget --url` of one document: a process of its own, its start-up included.
+The bytes are those of all records and step files that an import and its selection write. Those of temporary
+steps, which usually go in the end, are counted, too: they are kept here. To open a step is to ask for it once
+more: to build its inputs, and to find that all its parts are done. The selection is asked for again without
+its verdicts. The forget is `outbound corpus forget --url` of one document: a process of its own, its start-up
+included.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dataprep.doors.rows import Fields
-from dataprep.recipe import Collect, Recipe
-from measure import high_water, run
-
+from benchmarks.measure import high_water, run
 from dataprep import ingest
-from dataprep.corpus import Corpus
+from dataprep.corpus.directory import Corpus, Decisions
+from dataprep.corpus.recipe import Collect, Recipe
+from dataprep.imports.rows import Fields
+from dataprep.steps import BY_NAME
+from dataprep.store import step
 
 DOCUMENTS = 8
 """Documents of a partition."""
@@ -46,7 +47,7 @@ TEXT_BYTES = WORDS * (WORD_LENGTH + 1) - 1
 CHANGED = 3
 """Words of a copy that differ from its original: a similarity of 5-grams of about 0.85."""
 MADE_AGAIN = ("verdicts", "shard")
-"""Steps that are computed again when a selection without its verdicts is opened."""
+"""Steps that are done again when a selection without its verdicts is opened."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,26 @@ class Span:
 
 @dataclass
 class Steps:
-    """A progress bar that nobody sees: times each step, and counts the JSON read in it."""
+    """Times each step, and counts the JSON read in it."""
 
     spans: dict[str, Span] = field(default_factory=dict)
     read_bytes: int = 0
 
     @contextmanager
-    def progress(self, title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
-        wall, cpu, read = time.perf_counter(), time.process_time(), self.read_bytes
-        yield lambda _: None
-        self.spans[title] = Span(
-            time.perf_counter() - wall, time.process_time() - cpu, self.read_bytes - read
-        )
+    def timed(self) -> Iterator[None]:
+        """Time every step that is done or found done meanwhile; the files of temporary steps stay."""
+        do = step.run_step
+
+        def run_step(row: Any, *rest: Any) -> Any:
+            wall, cpu, read = time.perf_counter(), time.process_time(), self.read_bytes
+            whole = do(row, *rest)
+            self.spans[row.name] = Span(
+                time.perf_counter() - wall, time.process_time() - cpu, self.read_bytes - read
+            )
+            return whole
+
+        with patch.object(step, "run_step", run_step), patch.object(step, "remove_step"):
+            yield
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -114,21 +123,20 @@ def measured(partitions: int, directory: Path) -> dict[str, Any]:
     recipe = Recipe(name="records", collect=Collect(partition_mb=partition_mb))
     corpus = Corpus.create(directory / "corpus", recipe)
     made = Steps()
-    with work_kept():
-        ingest.bring(corpus, "texts", "jsonl", [texts], Fields(), None, 1, made.progress)
-    increment = corpus.increments()[0]
-    assert len(increment.records("documents")) == partitions
-    build = corpus.current_build()
+    with made.timed():
+        ingest.bring(corpus, "texts", "jsonl", [texts], Fields(), None, 1, no_progress)
+    (increment,), build = corpus.increments(), corpus.current_build()
+    assert len(increment.parts("extract")) == partitions
     records = record_bytes(corpus.root)
 
-    for record in [*build.path.glob("verdicts/*.json"), *build.path.glob("text/*.json")]:
-        record.unlink()
+    scope = Decisions(corpus, build, increment)
+    for name in MADE_AGAIN:
+        step.remove_step(BY_NAME[name], scope)
     opened = Steps()
-    with work_kept(), opened.counting():
-        ingest.extend(corpus, 1, opened.progress)
+    with opened.timed(), opened.counting():
+        ingest.extend(corpus, 1, no_progress)
     peak_bytes = high_water()
-    for work in corpus.root.glob("builds/*/work"):
-        shutil.rmtree(work)
+    shutil.rmtree(scope.places["work"])
     forget = run(
         [sys.executable, "-m", "pipeline.cli.main", "corpus", "forget", corpus.root, *one(partitions)]
     )
@@ -176,10 +184,9 @@ def one(partitions: int) -> list[str]:
 
 
 @contextmanager
-def work_kept() -> Iterator[None]:
-    """Let nothing be removed, so that what the steps of a selection leave can be looked at."""
-    with patch("shutil.rmtree"):
-        yield
+def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar that nobody sees."""
+    yield lambda _: None
 
 
 def record_bytes(root: Path) -> dict[str, dict[str, int]]:

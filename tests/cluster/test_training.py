@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from support import patience
 from support.runs import TinyRun, make_shards
 from support.slurm_cluster import MISSING, Cluster, running
 
 LONGER = "train.tokens=12_800"
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.slow(120),
+    pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}"),
+]
 
 
 @pytest.fixture
@@ -84,10 +87,9 @@ def steps(run: TinyRun) -> dict[int, float]:
 
 
 def wait_until(came: Callable[[], bool], slurm: Cluster, job: str) -> None:
-    deadline = time.monotonic() + 180
-    while not came():
+    def came_in_time() -> bool:
         state = slurm.job(job)["JobState"]
         assert state not in ("FAILED", "CANCELLED", "TIMEOUT"), slurm.job(job)
-        if time.monotonic() > deadline:
-            pytest.fail(f"still waiting: {slurm.job(job)}")
-        time.sleep(0.2)
+        return came()
+
+    patience.wait_until(came_in_time, f"what job {job} was to do", 0.2)

@@ -1,63 +1,63 @@
-"""Run `outbound` and kill it (SIGKILL) at a chosen moment.
+"""Run `outbound` and kill it at a chosen moment: `python -m support.kill HOW ... WORD...`.
 
-`kill.py at N WORD...` kills it just before its Nth change of a name. Names are what commits are made of: a
+`at N WORD...` kills it just before its Nth change of a name (0: never). Names are what commits are made of: a
 file appears under its name, takes another's place, or goes.
-`kill.py after N pages|part WORD...` kills it as it comes to page or part N + 1.
+`after N pages|part WORD...` kills it as it comes to page or part N + 1.
+`in FOLDER S WORD...` kills it S seconds after it began to write in a folder. FOLDER is a pattern of paths
+(fnmatch). The clock starts as the first file in such a folder is opened to be written, or comes under its
+name.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import Any
 
-CHANGES = ("link", "replace", "rename", "unlink", "rmdir")
+from support.kills import die_before, die_within
 
 
 def main() -> None:
-    how, number = sys.argv.pop(1), int(sys.argv.pop(1))
+    how = sys.argv.pop(1)
     if how == "at":
-        _kill_at(number)
+        die_before(int(sys.argv.pop(1)), os, "link", "replace", "rename", "unlink", "rmdir")
+    elif how == "after":
+        number, what = int(sys.argv.pop(1)), sys.argv.pop(1)
+        die_before(number + 1, *_places()[what])
     else:
-        _kill_after(number, sys.argv.pop(1))
+        folder, seconds = sys.argv.pop(1), float(sys.argv.pop(1))
+        _die_in(folder, seconds)
     from pipeline.cli.main import main as outbound
 
     outbound()
 
 
-def _kill_at(left: int) -> None:
-    def killing(change: Callable[..., Any]) -> Callable[..., Any]:
-        def changed(*arguments: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return change(*arguments, **named)
-
-        return changed
-
-    for name in CHANGES:
-        setattr(os, name, killing(getattr(os, name)))
-
-
-def _kill_after(left: int, what: str) -> None:
+def _places() -> dict[str, tuple[Any, str]]:
     from dataprep.crawl.journal import Attempt
-    from dataprep.extract import stage as extract
+    from dataprep.store.step import Task
 
-    places: dict[str, tuple[Any, str]] = {"pages": (Attempt, "finish"), "part": (extract, "publish_table")}
-    owner, name = places[what]
-    function = getattr(owner, name)
+    return {"pages": (Attempt, "finish"), "part": (Task, "publish_table")}
 
-    def counted(*words: Any, **named: Any) -> Any:
-        nonlocal left
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left -= 1
-        return function(*words, **named)
 
-    setattr(owner, name, counted)
+def _die_in(folder: str, seconds: float) -> None:
+    begun = False
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal begun
+        if begun or not (event in ("os.rename", "os.link") or (event == "open" and _writes(arguments))):
+            return
+        place = arguments[0 if event == "open" else 1]
+        if isinstance(place, str | os.PathLike) and fnmatchcase(os.path.dirname(os.fspath(place)), folder):
+            begun = True
+            die_within(seconds)
+
+    sys.addaudithook(watch)
+
+
+def _writes(opened: tuple[Any, ...]) -> bool:
+    _, mode, flags = opened
+    return any(letter in (mode or "") for letter in "wax+") or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
 
 
 if __name__ == "__main__":

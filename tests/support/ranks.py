@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from support.forking import forking, redirect
+from support.patience import patient
 
 STARTED: list[Ranks] = []
 """Those whose test has not ended: tests/conftest.py ends what a test that failed has left."""
@@ -52,10 +53,10 @@ class Ranks:
         """An exit code, once one of them has ended."""
         return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
 
-    def wait(self, timeout_s: float = 120) -> list[int]:
+    def wait(self) -> list[int]:
         """Let all of them end; return their exit codes. Those that do not end in time are killed."""
         for process in self.processes:
-            process.join(timeout_s)
+            process.join(patient())
         codes = [process.exitcode for process in self.processes if process.exitcode is not None]
         self.kill()
         assert len(codes) == len(self.processes), [self.told(rank) for rank in range(len(self.processes))]

@@ -12,14 +12,16 @@ import pyarrow as pa
 import xxhash
 
 from dataprep import ingest
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
 from dataprep.links import entry
 from dataprep.score import stage as score
+from dataprep.steps import BY_NAME
 from dataprep.store.files import publish_table
-from dataprep.store.records import Record, commit
+from dataprep.store.records import Record, commit, finish_led
+from dataprep.store.step import LocalPool, run_step
 from dataprep.text import minhash
 
 Page = tuple[int, str, str]
@@ -48,11 +50,9 @@ def add_pages(
     increment = corpus.increment(name)
     rows = [_document(*page) for page in pages]
     for part in range(parts):
-        record = _commit(corpus, increment.path / "documents", part, rows[part::parts], extract.SCHEMA)
+        commit_part(corpus, increment, "extract", part, rows[part::parts], extract.SCHEMA)
         if only_sign:
             _sign(corpus, increment, part, rows[part::parts])
-        else:
-            score.run_part(corpus, increment, record, lambda _: None)
     links = [{"url_key": row["url_key"], "url": row["url"], "submissions": []} for row in rows]
     for outcome in lost or ():
         url = f"http://{outcome}.test/"
@@ -60,8 +60,11 @@ def add_pages(
     if lost is not None:
         ended = ["ok"] * len(rows) + [*lost]
         fetches = [{**link, "outcome": outcome} for link, outcome in zip(links, ended, strict=True)]
-        _commit(corpus, increment.path / "fetches", 0, fetches, rounds.SCHEMA, Counter(lost))
-    _commit(corpus, increment.path / "links", 0, links, entry.SCHEMA)
+        commit_part(corpus, increment, "fetch", 0, fetches, rounds.SCHEMA, Counter(lost))
+    commit_part(corpus, increment, "links", 0, links, entry.SCHEMA)
+    finish_led(increment.path, "extract", {})
+    if not only_sign:
+        run_step(BY_NAME["score"], Facts(corpus, increment), LocalPool(1), no_progress)
     ingest.close(corpus, increment)
 
 
@@ -77,7 +80,7 @@ def _sign(corpus: Corpus, increment: Increment, part: int, rows: list[dict[str, 
         shingles = minhash.shingles(row["text"])
         signature = minhash.signature(shingles).tobytes()
         scores.append({"doc_id": row["doc_id"], "shingles": len(shingles), "signature": signature})
-    _commit(corpus, increment.path / "scores", part, scores, score.SCHEMA)
+    commit_part(corpus, increment, "score", part, scores, score.SCHEMA)
 
 
 def _document(seen: int, url: str, text: str) -> dict[str, Any]:
@@ -93,17 +96,29 @@ def _document(seen: int, url: str, text: str) -> dict[str, Any]:
     }
 
 
-def _commit(
+TABLES = {"links": "links", "fetch": "fetches", "extract": "documents", "score": "scores"}
+"""The output of each step that holds its rows."""
+
+
+def commit_part(
     corpus: Corpus,
-    directory: Path,
+    increment: Increment,
+    step: str,
     part: int,
     rows: list[dict[str, Any]],
     schema: pa.Schema,
     reasons: Counter[str] | None = None,
 ) -> Record:
-    stem = f"part-{part:05d}"
-    output = publish_table(corpus.root, directory, stem, pa.Table.from_pylist(rows, schema=schema))
-    versions = score.versions(corpus) if directory.name == score.STAGE else {}
-    passed = len(rows) - (reasons or Counter()).total()
-    record = Record(directory.name, stem, {}, [output], len(rows), passed, dict(reasons or {}), versions)
-    return commit(directory / f"{stem}.json", record)
+    """Commit a part of a step that holds these rows, as the step itself would."""
+    name, directory = f"part-{part:05d}", increment.path / step
+    output = publish_table(corpus.root, directory, name, pa.Table.from_pylist(rows, schema=schema))
+    record = Record(
+        step=step,
+        part=name,
+        outputs={TABLES[step]: output},
+        entered=len(rows),
+        passed=len(rows) - (reasons or Counter()).total(),
+        reasons=dict(reasons or {}),
+        versions=score.versions(corpus) if step == "score" else {},
+    )
+    return commit(directory / f"{name}.json", record)

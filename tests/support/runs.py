@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import xxhash
 import yaml
 
 from dataprep.pack.manifest import dump
+from support.patience import wait_until
 from support.ranks import Ranks
 
 VOCAB = 61
@@ -143,7 +143,7 @@ class TinyRun:
     def train(self, *overrides: str, nproc: int = 2) -> dict[str, Any]:
         """Train to the end; return the run's summary."""
         ranks = self.fork(*overrides, nproc=nproc)
-        assert ranks.wait(300) == [0] * nproc, ranks.reported() + ranks.told()
+        assert ranks.wait() == [0] * nproc, ranks.reported() + ranks.told()
         summary: dict[str, Any] = json.loads((self.dir / "summary.json").read_text())
         return summary
 
@@ -161,10 +161,13 @@ class TinyRun:
 
     def wait_for_step(self, step: int, process: subprocess.Popen[str] | Ranks) -> None:
         """Return when so many steps have been taken by what runs."""
-        deadline = time.monotonic() + 120
         path = self.dir / "metrics.jsonl"
-        while not path.exists() or len(path.read_bytes().splitlines()) < step:
+
+        def taken() -> bool:
+            if path.exists() and len(path.read_bytes().splitlines()) >= step:
+                return True
             if process.poll() is not None:
                 raise AssertionError(process.told() if isinstance(process, Ranks) else process.communicate())
-            assert time.monotonic() < deadline, "no steps"
-            time.sleep(0.01)
+            return False
+
+        wait_until(taken, f"step {step}")

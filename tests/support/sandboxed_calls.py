@@ -10,13 +10,17 @@ from typing import Any
 from dataprep.errors import DataError
 
 
-def call(what: str) -> Any:
+def call(what: str, notes: str = "") -> Any:
     """Behave as asked."""
     match what:
         case "compute":
             while True:
                 pass
         case "wait":
+            time.sleep(60)
+        case "note and wait":
+            with open(notes, "a") as file:
+                file.write(f"{os.getpid()}\n")
             time.sleep(60)
         case "grow":
             held = []

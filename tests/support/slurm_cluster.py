@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.patience import patient, wait_until
+
 NODES = 3
 """Of one processor each."""
 KILL_WAIT_S = 5
@@ -43,7 +45,7 @@ class Cluster:
     def cancel_all(self) -> None:
         """Returns when no job runs, or has had the time to end in."""
         self._run("scancel", "--user", getpass.getuser())
-        deadline = time.monotonic() + KILL_WAIT_S + 5
+        deadline = time.monotonic() + patient(KILL_WAIT_S + 5)
         while self._run("squeue", "-h").stdout and time.monotonic() < deadline:
             time.sleep(0.2)
 
@@ -57,12 +59,12 @@ class Cluster:
 
         No sooner than the srun of its last start is gone, which would end the step of the same number.
         """
-        time.sleep(KILL_WAIT_S + 3)
+        time.sleep(patient(KILL_WAIT_S + 3))
         self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=patient()
         )
 
 
@@ -85,10 +87,7 @@ def running(home: Path) -> Iterator[Cluster]:
         for daemon in (["slurmctld"], *(["slurmd", "-N", name] for name in names)):
             started.callback(_end, _start(home, *daemon))
         started.callback(cluster.cancel_all)
-        deadline = time.monotonic() + 30
-        while cluster.idle_nodes() != NODES:
-            assert time.monotonic() < deadline, f"not all of {NODES} nodes are idle: see {home}/*.log"
-            time.sleep(0.2)
+        wait_until(lambda: cluster.idle_nodes() == NODES, f"{NODES} idle nodes, see {home}/*.log", 0.2)
         yield cluster
 
 
@@ -131,7 +130,7 @@ def _start(home: Path, daemon: str, *options: str) -> subprocess.Popen[bytes]:
 def _end(daemon: subprocess.Popen[bytes]) -> None:
     daemon.terminate()
     try:
-        daemon.wait(timeout=30)
+        daemon.wait(timeout=patient())
     except subprocess.TimeoutExpired:
         daemon.kill()
 

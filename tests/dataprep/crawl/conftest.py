@@ -11,6 +11,7 @@ import xxhash
 
 from dataprep.corpus.urls import site_of
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
+from support.patience import patient
 from support.servers.web import Web, serving
 
 
@@ -44,9 +45,9 @@ def settings(site: Web) -> CrawlSettings:
         delay_s=0,
         retries=0,
         backoff_s=0,
-        connect_timeout_s=10,
-        read_timeout_s=10,
-        total_timeout_s=20,
+        connect_timeout_s=patient(60),
+        read_timeout_s=patient(60),
+        total_timeout_s=patient(60),
         max_wire_bytes=200_000,
         max_page_bytes=1_000_000,
     )

@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from dataprep.crawl.outcomes import OUTCOMES
+from support.patience import patient
 from support.servers.hostile import ANSWERS, ROBOTS, listening
+
+pytestmark = pytest.mark.slow(8)
 
 REPOSITORY = Path(__file__).parents[3]
 GROWTH_MB = 64
 """What a crawl may grow by when all servers attack at once; one bomb unpacked would be four times that."""
 RIGHT = [(host, right) for host, (_, right) in (ANSWERS | ROBOTS).items()]
-SILENCE_S, TOTAL_S = 1.0, 3.0
+SILENCE_S, TOTAL_S = patient(1), patient(3)
 
 CHILD = """
 import json, sys, time
@@ -70,7 +73,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
-            timeout=120,
+            timeout=patient(),
             check=False,
         )
     assert ended.returncode == 0, ended.stderr
@@ -92,7 +95,7 @@ def test_the_good_page_among_them_is_fetched(crawled: dict[str, Any]) -> None:
 
 
 def test_no_server_holds_the_crawl_up(crawled: dict[str, Any]) -> None:
-    assert crawled["seconds"] < 2 * TOTAL_S + 10
+    assert crawled["seconds"] < 2 * TOTAL_S + patient(10)
 
 
 def test_no_server_makes_the_crawl_grow(crawled: dict[str, Any]) -> None:

@@ -16,6 +16,9 @@ import pytest
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Recipe
 from support.cli import heed_ctrl_c, run
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(10)
 
 PAGES = 12
 
@@ -42,10 +45,10 @@ def test_a_crawl_that_is_interrupted_says_so_and_goes_on(
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert asked.wait(60)
+    assert asked.wait(patient())
     for _ in range(presses):
         os.killpg(child.pid, signal.SIGINT)
-    said = child.communicate(timeout=60)[1]
+    said = child.communicate(timeout=patient())[1]
     assert (child.returncode, said.count("stopped; the same"), said.count("Traceback")) == (130, 1, 0), said
 
     site.on_hit = lambda: None

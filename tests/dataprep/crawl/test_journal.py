@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from dataprep.crawl.journal import Attempt, Superseded
 from dataprep.crawl.partition import Fetch, fetch_part
+from support.patience import wait_until
 
 
 @pytest.fixture
@@ -128,8 +128,7 @@ def test_an_older_attempt_stops_when_a_newer_one_has_begun(
 
         def take_over(_: Fetch) -> None:
             newer.append(pool.submit(fetch_part, "part", targets, tmp_path, settings, lambda _: None))
-            while not (tmp_path / "part-0002.journal").exists():
-                time.sleep(0.01)
+            wait_until((tmp_path / "part-0002.journal").exists, "the journal of the newer attempt")
 
         with pytest.raises(Superseded, match="has taken over part"):
             fetch_part("part", targets, tmp_path, settings, take_over)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,9 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
 from dataprep.crawl.rounds import outcomes
+from support.kills import run_to_the_kill
+
+pytestmark = pytest.mark.slow(25)
 
 REPOSITORY = Path(__file__).parents[3]
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
@@ -31,7 +31,7 @@ STAGES = {
     "dedup": "builds/*/work/*/bands",
     "shard": "builds/*/text",
 }
-"""Where a stage writes: a kill waits until something new appears there."""
+"""Where a stage writes: the clock of a kill starts as something new comes there."""
 MADE = [
     *(f"increments/*/{name}" for name in ("links", "documents", "scores", "increment.json")),
     "index",
@@ -58,35 +58,22 @@ def command(site: Any, tmp_path: Path) -> list[str]:
     dump = tmp_path / "dump.json"
     dump.write_text("\n".join(map(json.dumps, posts)))
     crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{site.port}", "--delay=0", "--workers=1"]
-    return [sys.executable, "-m", "pipeline.cli.main", "corpus", "add", "DIRECTORY", str(dump), *crawl]
+    return ["corpus", "add", "DIRECTORY", str(dump), *crawl]
 
 
-def start(command: list[str], root: Path) -> subprocess.Popen[str]:
-    words = [str(root) if word == "DIRECTORY" else word for word in command]
-    return subprocess.Popen(
-        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def words_for(command: list[str], root: Path) -> list[str]:
+    return [str(root) if word == "DIRECTORY" else word for word in command]
 
 
 def finish(command: list[str], root: Path) -> None:
-    with start(command, root) as child:
-        output, _ = child.communicate()
-    assert child.returncode == 0, output
+    words = [sys.executable, "-m", "pipeline.cli.main", *words_for(command, root)]
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def kill_in(stage: str, command: list[str], root: Path, then_s: float) -> bool:
-    """Run until something new appears in a stage's directory, then kill; False if it ended before."""
-    before = files(root, STAGES[stage])
-    with start(command, root) as child:
-        while not files(root, STAGES[stage]) - before and child.poll() is None:
-            time.sleep(0.005)
-        time.sleep(then_s)  # a moment in the middle of whatever comes next
-        child.kill()  # SIGKILL
-    return child.returncode == -signal.SIGKILL
-
-
-def files(root: Path, pattern: str) -> set[Path]:
-    return {file for directory in root.glob(pattern) for file in directory.iterdir()}
+    """Run until a stage begins to write, and kill some time after that; False if it ended before."""
+    return run_to_the_kill("in", f"{root}/{STAGES[stage]}", then_s, *words_for(command, root))
 
 
 def test_killed_in_every_stage_it_ends_with_the_same_bytes(command: list[str], tmp_path: Path) -> None:
@@ -137,7 +124,7 @@ def test_every_later_command_killed_between_any_two_names_ends_with_the_same_byt
     (calm / "late.json").write_text(
         json.dumps({"id": "late", "url": "http://site-0.test/x", "score": 9, "created_utc": 9})
     )
-    words_of(calm, "tokenizer train corpus -o bpe --vocab-size 300")
+    run_words(calm, "tokenizer train corpus -o bpe --vocab-size 300")
     shutil.copytree(calm, killed)
     rng = random.Random(5)
     for name, words in LATER.items():
@@ -145,27 +132,18 @@ def test_every_later_command_killed_between_any_two_names_ends_with_the_same_byt
             if name == "gc":
                 (next(desk.glob("corpus/increments/*/scores")) / "orphan.parquet").write_bytes(b"x")
             if name == "drop":
-                words_of(desk, "corpus add corpus late.json --name gone --until links")
-        ended = words_of(killed, words, at=rng.randint(1, 6))
-        assert ended == -signal.SIGKILL, name
+                run_words(desk, "corpus add corpus late.json --name gone --until links")
+        hit = run_words(killed, words, kill_at=rng.randint(1, 6))
+        assert hit, name
         for _ in range(2):
-            ended = ended and words_of(killed, words, at=rng.randint(2, 12))
-        if ended:
-            assert words_of(killed, words) == 0
-        assert words_of(calm, words) == 0
+            hit = hit and run_words(killed, words, kill_at=rng.randint(2, 12))
+        if hit:
+            run_words(killed, words)
+        run_words(calm, words)
         assert everything(killed) == everything(calm), name
     assert list(problems(Corpus.open(killed / "corpus"), lambda _: None)) == []
 
 
-def words_of(desk: Path, words: str, at: int = 0) -> int:
-    """Run a command; kill it before its change of name number `at`. Gives the exit code; 0 or a kill."""
-    ended = subprocess.run(
-        [sys.executable, REPOSITORY / "tests" / "support" / "kill.py", "at", str(at), *words.split()],
-        cwd=desk,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
-    return ended.returncode
+def run_words(desk: Path, words: str, kill_at: int = 0) -> bool:
+    """Run a command; kill it before its change of name number `kill_at`. False: it came to its end."""
+    return run_to_the_kill("at", kill_at, *words.split(), cwd=desk)

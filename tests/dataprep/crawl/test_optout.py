@@ -87,9 +87,9 @@ def test_patterns_of_paths(location: str, path: str, match: bool) -> None:
 
 
 def test_a_hostile_pattern_costs_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches("/" + "*a" * 1000 + "b$", "/" + "a" * 5000)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_the_first_rule_that_matches_decides() -> None:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import pytest
 from aiohttp import web
 
 from dataprep.crawl.ownership import Owners
+from support.kills import kill
+from support.patience import patient, wait_until
 
 REPOSITORY = Path(__file__).parents[3]
 WORKER = """
@@ -86,12 +87,12 @@ def start(settings: Any, as_targets: Any, tmp_path: Path) -> Iterator[Callable[.
 
 
 def ends(worker: Worker) -> list[str]:
-    found: list[str] = json.loads(worker.communicate(timeout=60)[0])
+    found: list[str] = json.loads(worker.communicate(timeout=patient())[0])
     return found
 
 
 def wait_for(event: threading.Event) -> None:
-    assert event.wait(30)
+    assert event.wait(patient())
 
 
 def hit_of(site: Any, url: str) -> threading.Event:
@@ -132,12 +133,12 @@ def test_of_two_processes_with_one_part_the_older_stops_before_the_newer_asks(
     older = start("part", *held.urls)
     wait_for(held.first)
     newer = start("part", *held.urls)
-    while not (tmp_path / "pages" / "part-0002.journal").exists():
-        assert newer.poll() is None
-        time.sleep(0.01)
+    journal = tmp_path / "pages" / "part-0002.journal"
+    wait_until(lambda: journal.exists() or newer.poll() is not None, "the journal of the newer")
+    assert newer.poll() is None
     held.open.set()
     assert ends(newer) == ["ok"] * 6
-    _, complaint = older.communicate(timeout=60)
+    _, complaint = older.communicate(timeout=patient())
     assert "has taken over part; this one stops" in complaint
     assert held.most_under_way == 1
     asked = [hit.path for hit in site.hits if hit.path != "/robots.txt"]
@@ -151,8 +152,7 @@ def test_a_killed_process_owns_nothing(site: Any, start: Callable[..., Worker]) 
     wait_for(held.first)
     other = start("other", *held.urls, "http://b.test/")
     wait_for(elsewhere)
-    killed.kill()
-    killed.wait()
+    kill(killed)
     held.open.set()
     assert ends(other) == ["ok"] * 7
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from dataprep.crawl.outcomes import OUTCOMES
 from dataprep.crawl.partition import Fetch, Target, fetch_part
 from dataprep.errors import DataError
+from support.patience import patient
 
 HTML = {"Content-Type": "text/html"}
 
@@ -121,7 +122,7 @@ async def dripping(request: web.Request) -> web.StreamResponse:
 
 
 async def silent(_: web.Request) -> web.StreamResponse:
-    await asyncio.sleep(30)
+    await asyncio.sleep(patient())
     return web.Response()
 
 
@@ -144,6 +145,7 @@ async def many_headers(_: web.Request) -> web.StreamResponse:
     return web.Response(headers=[("X-Filler", "x" * 100)] * 20_000)
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize(
     ("handler", "outcome"),
     [
@@ -158,7 +160,10 @@ async def many_headers(_: web.Request) -> web.StreamResponse:
 def test_a_hostile_server_costs_one_row(site: Any, crawl: Any, handler: Any, outcome: str) -> None:
     bad = site.serve("http://a.test/bad", handler)
     good = site.html("http://a.test/good")
-    assert outcomes(crawl(bad, good, read_timeout_s=0.5, total_timeout_s=1.5)) == [outcome, "ok"]
+    assert outcomes(crawl(bad, good, read_timeout_s=patient(1), total_timeout_s=patient(2))) == [
+        outcome,
+        "ok",
+    ]
 
 
 def test_a_decompression_bomb_is_not_unpacked(site: Any, crawl: Any) -> None:

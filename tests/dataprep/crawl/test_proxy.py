@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
+from support.patience import patient
+
 
 class Proxy:
     """Forwards `GET http://...` and tunnels `CONNECT host:port`; every host is found at `port` of loopback.
@@ -42,11 +44,11 @@ class Proxy:
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(patient())
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(patient())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):

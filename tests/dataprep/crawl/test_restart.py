@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,10 @@ from aiohttp import web
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.partition import Fetch, fetch_part
+from support.kills import was_killed
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(20)
 
 REPOSITORY = Path(__file__).parents[3]
 AT_ONCE = 4
@@ -55,25 +58,20 @@ def small_web(site: Any) -> list[str]:
 
 def kill_at(site: Any, job: str, hits: int, then_s: float) -> bool:
     """Run a crawl in a process of its own and kill it `then_s` after a request; False if it ended before."""
-    reached, seen = threading.Event(), iter(range(1, 10_000))
+    seen = count(1)
 
-    def count() -> None:
-        if next(seen) >= hits:
-            reached.set()
+    def kill_soon() -> None:
+        if next(seen) == hits:  # a moment in the middle of whatever comes after that request
+            threading.Timer(then_s, child.kill).start()
 
-    site.on_hit = count
+    site.on_hit = kill_soon
     command = [sys.executable, "-c", CHILD]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, cwd=REPOSITORY) as child:
-        assert child.stdin is not None
-        child.stdin.write(job)
-        child.stdin.close()
-        while not reached.wait(0.02) and child.poll() is None:
-            pass
-        time.sleep(then_s)  # a moment in the middle of whatever comes after that request
-        child.kill()  # SIGKILL
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    _, said = child.communicate(job, timeout=patient())
     site.on_hit = lambda: None
-    assert child.returncode in (0, -signal.SIGKILL), "the crawl failed by itself"
-    return child.returncode == -signal.SIGKILL
+    return was_killed(child.returncode, said)
 
 
 def ends(rows: list[Fetch]) -> list[tuple[str, str, int, str]]:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from support.patience import patient
+
 RULES = "User-agent: *\nDisallow: /private\n"
 
 
@@ -66,7 +68,7 @@ def test_rules_by_rfc_9309(site: Any, crawl: Any, rules: str, path: str, allowed
 
 def test_robots_txt_that_cannot_be_read_in_time_or_breaks_off_defers_its_pages(site: Any, crawl: Any) -> None:
     async def silent(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
+        await asyncio.sleep(patient())
         return web.Response()
 
     async def breaking_off(request: web.Request) -> web.StreamResponse:
@@ -80,7 +82,10 @@ def test_robots_txt_that_cannot_be_read_in_time_or_breaks_off_defers_its_pages(s
     site.serve("http://a.test/robots.txt", silent)
     site.serve("http://b.test/robots.txt", breaking_off)
     rows = crawl(
-        site.html("http://a.test/"), site.html("http://b.test/"), total_timeout_s=1, read_timeout_s=0.5
+        site.html("http://a.test/"),
+        site.html("http://b.test/"),
+        total_timeout_s=patient(2),
+        read_timeout_s=patient(1),
     )
     assert [row.outcome for row in rows] == ["robots_unavailable"] * 2
 

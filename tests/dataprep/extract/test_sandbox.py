@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ from dataprep.corpus.recipe import Extraction
 from dataprep.errors import DataError
 from dataprep.extract.sandbox import Limits, Misbehaved, Sandbox, Sandboxes
 from dataprep.warc.gzip_members import deflated
+from support.kills import kill
+from support.patience import patient, wait_until
 
 LIMITS = Limits(cpu_s=0.3, memory_bytes=256 << 20)
 
@@ -43,9 +44,10 @@ def shared() -> Iterator[Sandbox]:
 def test_every_way_to_misbehave_is_a_reason_and_costs_no_neighbour(
     shared: Sandbox, what: str, reason: str
 ) -> None:
+    cpu_s = {"grow": 60, "wait": 0.05}.get(what, LIMITS.cpu_s)
     assert shared.call(LIMITS, "before")[0] == "before"
     with pytest.raises(Misbehaved) as raised:
-        shared.call(Limits(60, LIMITS.memory_bytes) if what == "grow" else LIMITS, what)
+        shared.call(Limits(cpu_s, LIMITS.memory_bytes), what)
     assert str(raised.value) == reason
     assert shared.call(LIMITS, "after")[0] == "after"
 
@@ -58,16 +60,23 @@ def test_a_child_that_behaves_is_kept_and_its_prints_are_no_replies(shared: Sand
     assert shared.call(LIMITS, "three")[1] in pids
 
 
-def test_a_child_killed_from_outside_is_no_fault_of_the_page(shared: Sandbox) -> None:
-    pid = shared.call(LIMITS, "begin")[1]
+@pytest.mark.slow(4)
+def test_a_child_killed_from_outside_is_no_fault_of_the_page(shared: Sandbox, tmp_path: Path) -> None:
+    notes = tmp_path / "pids"
+    notes.touch()
 
-    def kill() -> None:
-        time.sleep(0.1)
-        os.kill(pid, signal.SIGKILL)
+    def kill_the_first() -> None:
+        wait_until(lambda: notes.read_text().endswith("\n"), "the first child's note")
+        os.kill(int(notes.read_text()), signal.SIGKILL)
 
-    Thread(target=kill).start()
-    with pytest.raises(Misbehaved, match="timed_out"):  # the second child sleeps to its limit
-        shared.call(LIMITS, "wait")
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill_the_first)
+        with pytest.raises(Misbehaved, match="timed_out"):  # the second child sleeps to its limit
+            shared.call(Limits(patient(0.1), LIMITS.memory_bytes), "note and wait", str(notes))
+        killing.result()
+    assert len(set(notes.read_text().split())) == 2, (
+        "the first child was killed in the call, which had another"
+    )
 
 
 def test_calls_are_answered_in_their_order_by_several_children() -> None:
@@ -94,11 +103,9 @@ busy.call(Limits(0.5, 1 << 30), "compute")
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths}) as parent:
         assert parent.stdout
         pids = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-    deadline = time.monotonic() + 10
-    while any(running(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(running(pid) for pid in pids)
+        assert [running(pid) for pid in pids] == [True, True]
+        kill(parent)
+    wait_until(lambda: not any(running(pid) for pid in pids), "the end of both children")
 
 
 def running(pid: int) -> bool:
@@ -139,6 +146,7 @@ HOSTILE: dict[str, tuple[bytes, dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pages_end_as_one_reason_each(tmp_path: Path, name: str) -> None:
     body, settings, reason = HOSTILE[name]

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,10 @@ from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
 from dataprep.store.files import read_table
 from support.cli import Ended, result, run
+from support.kills import run_to_the_kill
 from support.leaks import contents
+
+pytestmark = pytest.mark.slow(12)
 
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
@@ -26,7 +26,6 @@ RECIPE = Recipe(
     name="open", collect=Collect(partition_mb=0.002), select=Select(near_duplicates=NearDuplicates())
 )
 PAGES = 12
-KILL = Path(__file__).parents[2] / "support" / "kill.py"
 
 
 def mark(name: object) -> str:
@@ -127,9 +126,7 @@ def test_an_open_increment_forgets_at_once_and_ends_as_if_it_had_been_forgotten_
     if not what:
         assert add(root, "--until", until).returncode == 0
     else:
-        words_of_add = ["corpus", "add", root, *arguments]
-        killed = subprocess.run([sys.executable, KILL, "after", number, what, *words_of_add], timeout=120)
-        assert killed.returncode == -signal.SIGKILL
+        assert run_to_the_kill("after", number, what, "corpus", "add", root, *arguments)
     result("corpus", "forget", root, *words)
     assert left(root).isdisjoint(gone)
     result("corpus", "status", root)

@@ -199,6 +199,7 @@ def test_what_an_index_says_falsely_is_no_page(folder: Path, tmp_path: Path) -> 
     assert found == ["ok", "bad_capture", "bad_capture", "bad_capture", "not_found", "opted_out"]
 
 
+@pytest.mark.slow(2)
 def test_an_archive_that_stops_answering_is_an_error_and_the_next_call_goes_on(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,11 +20,13 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
+from support.kills import run_to_the_kill
 from support.ready_corpus import no_progress
 from support.servers.pywb import index_warcs, write_warc
 from support.servers.ranges import serving
 
-REPOSITORY = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow(13)
+
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
 RECIPE = Recipe(name="killed", collect=Collect(partition_mb=0.02))
 PAGES = 60
@@ -75,7 +74,7 @@ WHERE = {
     "warc": ["captures", "links"],
     "cdx": ["captures", "pages", "fetches"],
 }
-"""Folders of the increment; a kill waits until something new appears there."""
+"""Folders of the increment; the clock of a kill starts as something new comes there."""
 
 
 @pytest.mark.parametrize("kind", WHERE)
@@ -112,37 +111,7 @@ def _files(root: Path) -> list[Path]:
     return sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
 
 
-def _start(corpus: Corpus, files: Path, command: list[str]) -> subprocess.Popen[str]:
-    words = [
-        sys.executable,
-        "-m",
-        "pipeline.cli.main",
-        "corpus",
-        "import",
-        str(corpus.root),
-        str(files),
-        *command,
-    ]
-    return subprocess.Popen(
-        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def _kill_in(folder: str, corpus: Corpus, files: Path, command: list[str], then_s: float) -> bool:
-    """Run until something new appears in a folder, then kill; False if it ended before."""
-
-    def seen() -> set[tuple[Path, int]]:
-        return {(path, path.stat().st_size) for path in corpus.root.glob(f"increments/*/{folder}/*")}
-
-    before = seen()
-    with _start(corpus, files, command) as child:
-        while child.poll() is None:
-            try:
-                if seen() - before:
-                    break
-            except FileNotFoundError:  # renamed while we looked
-                break
-            time.sleep(0.005)
-        time.sleep(then_s)
-        child.kill()  # SIGKILL
-    return child.returncode == -signal.SIGKILL
+    """Run until it begins to write in a folder, and kill some time after that; False if it ended before."""
+    place = f"{corpus.root}/increments/*/{folder}"
+    return run_to_the_kill("in", place, then_s, "corpus", "import", corpus.root, files, *command)

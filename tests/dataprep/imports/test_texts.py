@@ -148,6 +148,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path) -> None:
     assert [example.partition(":")[0] for example in loss["examples"]] == ["row 2", "row 3", "row 7", "row 8"]
 
 
+@pytest.mark.slow(2)
 def test_a_cut_file_gives_what_it_held(tmp_path: Path) -> None:
     whole = gzip.compress(
         "".join(json.dumps({"text": f"{n} {t}"}) + "\n" for n, t in enumerate(TEXTS * 999)).encode(), 1

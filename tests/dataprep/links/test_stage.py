@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,14 @@ from hypothesis import strategies as st
 
 from dataprep import ingest
 from dataprep.audit.verify import problems
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.errors import DataError
 from dataprep.links import stage as links
 from dataprep.store import external_sort
 from dataprep.store.files import read_table
 from dataprep.store.records import Record
+from support.kills import die_within, killed
 
 
 def post(
@@ -178,37 +177,33 @@ def test_neither_partitions_nor_runs_change_what_enters(
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow(4)
 def test_killed_at_any_moment_the_stage_is_run_again_to_the_same_bytes(tmp_path: Path) -> None:
     def made(corpus: Corpus) -> dict[str, bytes]:
         files = [path for path in corpus.root.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return {str(path.relative_to(corpus.root)): path.read_bytes() for path in files}
 
+    def run_until(moment: float, corpus: Corpus, increment: Increment) -> None:
+        die_within(moment)
+        links.run(corpus, increment, [dump], lambda _: None)
+
     dump = tmp_path / "dump.json"
     dump.write_text("\n".join(json.dumps(each) for each in many(20_000)))
-    undisturbed = make(tmp_path / "a", partition_mb=0.5)
+    undisturbed = make(tmp_path / "undisturbed", partition_mb=0.5)
     began = time.monotonic()
     links.run(undisturbed, undisturbed.increment("one"), [dump], lambda _: None)
     seconds = time.monotonic() - began
-    disturbed = make(tmp_path / "b", partition_mb=0.5)
-    disturbed.increment("one")
     chance = random.Random(1)
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from dataprep.links import stage as links; from dataprep.corpus.directory import Corpus\n"
-        "corpus = Corpus.open(Path(sys.argv[1])); print('begun', flush=True)\n"
-        "links.run(corpus, corpus.increment('one'), [Path(sys.argv[2])], lambda _: None)"
-    )
-    for _ in range(4):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, disturbed.root, dump], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        time.sleep(chance.uniform(0, seconds))  # the moment is the chance that is tested
-        process.kill()
-        process.communicate()
-    links.run(disturbed, disturbed.increment("one"), [dump], lambda _: None)
-    assert made(disturbed) == made(undisturbed)
+    for quarter in range(4):
+        moment = seconds * (quarter + chance.random()) / 4
+        for attempt in count():  # again, and sooner, where the child was faster than we were
+            disturbed = make(tmp_path / f"{quarter}-{attempt}", partition_mb=0.5)
+            increment = disturbed.increment("one")
+
+            if killed(run_until, moment * 0.8**attempt, disturbed, increment):
+                break
+        links.run(disturbed, increment, [dump], lambda _: None)
+        assert made(disturbed) == made(undisturbed)
 
 
 POSTS = st.lists(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from dataprep.pack.manifest import latest_generation, read_table
 from dataprep.pack.pack import Layout
 from dataprep.store.os_errors import full
 from dataprep.tokenizer import gpt2_files, tokenizer
+from support.kills import die_before, killed
 from support.packed_corpus import TEXTS, built, run, stream
 from support.ready_corpus import add_pages, no_progress
 
@@ -69,6 +69,7 @@ def test_a_stream_is_the_documents_of_each_increment_by_the_hash_of_their_doc_id
         assert manifest_of(packed)["splits"][split]["tokens"] == len(ids) > 1000
 
 
+@pytest.mark.slow(2)
 def test_any_number_of_processes_and_buckets_makes_the_same_bytes(
     corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,34 +114,15 @@ def test_the_unigram_entropy_is_that_of_the_stream(packed: Path) -> None:
 def test_a_pack_that_is_killed_anywhere_is_finished_by_the_next(
     corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, step: int
 ) -> None:
+    def pack_until(call: int) -> None:
+        die_before(call, os, "replace", "link", "unlink")
+        run(corpus, bpe, tmp_path)
+
     kills = 0
-    while _killed_at(1 + kills * step, corpus, bpe, tmp_path):
+    while killed(pack_until, 1 + kills * step):
         kills += 1
     assert kills > 3
     assert content(tmp_path) == content(packed)
-
-
-def _killed_at(call: int, corpus: Corpus, bpe: Path, tokens: Path) -> bool:
-    """Pack in a child that is killed when it renames, links or removes for the `call`-th time; was it?"""
-    child = os.fork()
-    if not child:
-        left = call
-        for name in ("replace", "link", "unlink"):
-            original = getattr(os, name)
-
-            def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **more)
-
-            setattr(os, name, counted)
-        run(corpus, bpe, tokens)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or not os.WEXITSTATUS(status)
-    return os.WIFSIGNALED(status)
 
 
 @pytest.mark.parametrize("room", [700, 2500, 6000])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from dataprep.pack.verify import problems
 from dataprep.store.files import read_table
 from dataprep.tokenizer import tokenizer
 from pipeline.data.token_stream import TokenStream, load_generation, verify
+from support.kills import die_before, killed
 from support.packed_corpus import TEXTS, built, run, stream
 from support.ready_corpus import add_pages, no_progress
 
@@ -117,6 +117,7 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
     assert {path: path.read_bytes() for path in copy.iterdir() if path.is_file()} == state
 
 
+@pytest.mark.slow(3)
 def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, tmp_path: Path) -> None:
     manifest, _ = ids_of(copy)
     doc_ids = {positions.document_at(copy, manifest, "train", at).doc_id for at in (0, 2000, 5000)}
@@ -124,8 +125,12 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, t
     erase.erase(whole, doc_ids, {})
     expected = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
 
+    def erase_until(call: int) -> None:
+        die_before(call, os, "replace", "unlink")
+        erase.erase(copy, doc_ids, {})
+
     kills = 0
-    while _killed_at(kills + 1, copy, doc_ids):
+    while killed(erase_until, kills + 1):
         kills += 1
         for number in (1, 2):  # whatever stands, a run can read
             pinned = load_generation(copy, number)
@@ -133,28 +138,6 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, t
                 verify(shard)
     assert kills > 5
     assert {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()} == expected
-
-
-def _killed_at(call: int, tokens: Path, doc_ids: set[bytes]) -> bool:
-    """Erase in a child that is killed when it renames or removes for the `call`-th time; was it?"""
-    child = os.fork()
-    if not child:
-        left = call
-        for name in ("replace", "unlink"):
-            original = getattr(os, name)
-
-            def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if not left:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **more)
-
-            setattr(os, name, counted)
-        erase.erase(tokens, doc_ids, {})
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
 
 
 def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:

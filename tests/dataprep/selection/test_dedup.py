@@ -23,6 +23,7 @@ from dataprep.selection import candidates, corpus_order, exact_duplicates, near_
 from dataprep.selection.bands import Buckets, Scheme, load
 from dataprep.selection.workspace import ENTRY
 from dataprep.text import minhash
+from support.patience import patient
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
 REPOSITORY = Path(__file__).parents[3]
@@ -33,6 +34,7 @@ from support.ready_corpus import no_progress
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.store import records
+from support.kills import killed
 
 write_once = records.write_once
 
@@ -42,10 +44,7 @@ def write_once_and_die(path, content):
 
 records.write_once = write_once_and_die  # a record has just been committed
 kills = 0
-while not (child := os.fork()) or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
-    if not child:
-        ingest.extend(Corpus.open(Path(sys.argv[1])), 1, no_progress)
-        os._exit(0)
+while killed(ingest.extend, Corpus.open(Path(sys.argv[1])), 1, no_progress):
     kills += 1
 print(kills)
 """
@@ -98,6 +97,7 @@ def test_any_chronological_split_into_any_partitions_keeps_the_same_documents(
     assert kept(split) == kept(once)
 
 
+@pytest.mark.slow(2)
 def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +152,7 @@ def test_killed_after_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -
         add_pages(corpus, "one", pages, only_sign=True)
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     command = [sys.executable, "-c", KILLED_AND_BEGUN_AGAIN, str(corpora[0].root)]
-    said = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": path}, timeout=300)
+    said = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": path}, timeout=patient())
     assert int(said) >= 7  # select, order, bands, shingles, compare, verdicts, text
     for corpus in corpora:
         rows(corpus)
@@ -173,6 +173,7 @@ def planted(pairs: int) -> tuple[list[Page], list[float]]:
     return pages, similarities
 
 
+@pytest.mark.slow(2)
 def test_of_thousands_of_planted_pairs_it_finds_98_percent_and_drops_none_below(tmp_path: Path) -> None:
     pages, similarities = planted(3000)
     corpus = make_corpus(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dataprep.errors import DataError
@@ -16,6 +18,8 @@ def test_results_come_in_the_order_of_the_parts(workers: int) -> None:
     assert sum(ticks) == 10
 
 
-def test_a_worker_that_is_killed_is_told_with_what_to_do() -> None:
+def test_a_worker_that_is_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
+    mark = tmp_path / "came to the kill"
     with pytest.raises(DataError, match="a worker process was killed"):
-        run_all(killed, [(n,) for n in range(4)], 2, lambda _: None)
+        run_all(killed, [(n, mark) for n in range(4)], 2, lambda _: None)
+    assert mark.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -20,6 +19,7 @@ from pipeline.checkpoint.format import Checkpoint, Writer, find, held, newest
 from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
 from pipeline.errors import RunError
+from support.kills import die_before, killed
 
 
 def state(step: int) -> RunState:
@@ -155,15 +155,16 @@ def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path:
 
 def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
     """Before each of its changes to the disk in turn, until one comes to its end."""
+
+    def save_until(call: int) -> None:
+        die_before(call, os, "mkdir", "fsync", "replace", "rename", "unlink", "rmdir")
+        write_checkpoint(run, 10, keep=1)
+
     found = []
-    for killed_before in count(1):
-        run = tmp_path / str(killed_before)
+    for call in count(1):
+        run = tmp_path / str(call)
         write_checkpoint(run, 5, keep=1)
-        if not (child := os.fork()):
-            kill_before(killed_before)
-            write_checkpoint(run, 10, keep=1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
+        hit = killed(save_until, call)
         checkpoint = find(run)
         assert checkpoint is not None
         step = checkpoint.state.step
@@ -171,29 +172,11 @@ def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: 
         found.append(step)
         write_checkpoint(run, 15, keep=1)
         assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000015"]
-        if status == 0:
+        if not hit:
             break
     assert found == sorted(found)
     assert set(found) == {5, 10}
     assert len(found) > 10
-
-
-def kill_before(number: int) -> None:
-    """End this process (SIGKILL) just before its change of that number to the disk."""
-    left = number
-
-    def killing(change: Any) -> Any:
-        def changed(*arguments: Any, **named: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return change(*arguments, **named)
-
-        return changed
-
-    for name in ("mkdir", "fsync", "replace", "rename", "unlink", "rmdir"):
-        setattr(os, name, killing(getattr(os, name)))
 
 
 def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(

@@ -100,6 +100,7 @@ def test_a_corpus_grows_is_looked_at_and_every_hash_is_checked(tmp_path: Path, p
     assert json.loads(damaged.stdout)["problems"] == [f"{tar.relative_to(corpus)}: its content has changed"]
 
 
+@pytest.mark.slow(2)
 def test_a_machine_that_is_cut_off_loses_no_month(tmp_path: Path, port: int) -> None:
     corpus = tmp_path / "corpus"
     outbound("corpus", "init", corpus, "--recipe", "demo")

@@ -11,6 +11,9 @@ import pytest
 from support import whole_corpus
 from support.cli import result, run
 from support.forking import begin, forking
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(50)
 
 ONE = ["--workers", "1"]
 COMMANDS: dict[str, list[str]] = {
@@ -95,7 +98,7 @@ def test_two_commands_at_once_end_as_one_after_the_other(
             time.sleep(pause)
             gate.send("begin")
         for process in both:
-            process.join(300)
+            process.join(patient())
         monkeypatch.chdir(home)
         for command, process, told in zip((early, late), both, said, strict=True):
             error = told.read_text()

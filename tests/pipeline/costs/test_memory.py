@@ -25,6 +25,9 @@ from pipeline.costs.memory import block_activation_bytes, layer_tensors, stage_b
 from pipeline.costs.stages import stages_of
 from pipeline.plan.predict import Cluster, parameters
 from pipeline.plan.search import configured
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(30)
 
 MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 500}
 """Of its matrices, some are small enough for ZeRO-3 to keep whole, and some are shared out."""
@@ -132,7 +135,7 @@ def measure(configs: list[Path], processes: int) -> list[list[dict[str, int]]]:
         )
         for rank in range(processes)
     ]
-    told = [rank.communicate(timeout=300) for rank in ranks]
+    told = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * processes, told[0][1].decode()[-3000:]
     by_rank = [[json.loads(line) for line in out.splitlines()] for out, _ in told]
     return [list(ranks) for ranks in zip(*by_rank, strict=True)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +15,12 @@ from hypothesis import strategies as st
 
 from dataprep.pack.manifest import dump, load_manifest
 from pipeline.config import load_config
-from pipeline.data import mixture
 from pipeline.data.mixture import PERIOD, Mixture, quantised
 from pipeline.data.sources import Samples
 from pipeline.errors import RunError, UsageError
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(15)
 
 MakeRun = Callable[..., Any]
 WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=9)
@@ -91,7 +92,7 @@ def test_a_mixture_trains_its_shares_and_another_layout_reads_the_same(
     assert {name: source["generation"] for name, source in pinned.items()} == {"books": 1, "web": 2}
 
     process = run.start("train.tokens=3200", "data.mixture.web.weight=2")
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=patient()) == 2
     assert "the content of data.tokens" in process.stderr.read()
 
 
@@ -133,7 +134,3 @@ def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, t
     generation.write_bytes(dump(body))
     with pytest.raises(RunError, match="another tokenizer"):
         load_config(path, [])
-
-
-def test_the_examples_in_the_docstrings_are_true() -> None:
-    assert doctest.testmod(mixture).failed == 0

@@ -20,6 +20,9 @@ from pipeline.data.streaming import Stream, expand
 from pipeline.data.token_stream import Generation, load_generation
 from pipeline.errors import RunError, UsageError
 from support import packed_corpus
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(15)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,7 @@ def test_what_a_stream_cannot_do_is_refused(tiny_run: Callable[..., Any]) -> Non
         "data={mixture: {a: {tokens: x, weight: 1}}, stream: y}": "without which no mixture",
     }.items():
         process = run.start(*((one,) if "mixture" not in override else ()), override)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=patient())
         assert process.returncode == 2
         assert why in " ".join(err.split())
 
@@ -148,7 +151,7 @@ def test_a_stopped_run_goes_on_with_the_same_stream_and_not_with_another(
     mapped = Sources.load({"": (whole.home / "tokens", None, 1.0)})
     assert sources.fingerprint != mapped.fingerprint
     process = whole.start(*spread, "train.tokens=3200", nproc=1)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 2
     assert "2 data-parallel ranks have shared out its shards, and 1 would read another order" in " ".join(
         err.split()

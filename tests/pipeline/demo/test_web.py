@@ -22,6 +22,7 @@ from pipeline.demo.sites import (
     edited,
 )
 from pipeline.demo.web import EmbeddedWeb
+from support.patience import patient
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def web(sites: Sites) -> Iterator[EmbeddedWeb]:
 
 def get(web: EmbeddedWeb, url: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
     host, slash, path = url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=patient())
     connection.request("GET", slash + path, headers={"Host": host, **headers})
     response = connection.getresponse()
     body = response.read()
@@ -65,6 +66,7 @@ def test_every_kind_of_link_answers_as_it_should(
         assert get(web, link.url)[0].status == status, link.url
 
 
+@pytest.mark.slow(2)
 def test_the_slow_page_comes_late_and_whole(web: EmbeddedWeb, sites: Sites) -> None:
     (slow,) = links(sites, "slow")
     started = time.monotonic()

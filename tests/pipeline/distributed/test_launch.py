@@ -18,6 +18,10 @@ from pipeline.distributed.launch import launch
 from pipeline.distributed.ranks import Place, place_from_environment
 from pipeline.errors import UsageError
 from slurm.submit import RESUME_EXIT
+from support.kills import kill
+from support.patience import patient, wait_until
+
+pytestmark = pytest.mark.slow(60)
 
 MakeRun = Callable[..., Any]
 COMMAND = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
@@ -26,7 +30,7 @@ NOWHERE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 
 def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> None:
     process = tiny_run().start("parallel.zero=3")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patient())
     assert (process.returncode, out) == (2, "")
     assert "ZeRO-3 cannot be combined with 2 pipeline stages" in err
     assert "Traceback" not in err
@@ -37,18 +41,18 @@ def test_a_run_directory_belongs_to_one_training_at_a_time(tiny_run: MakeRun) ->
     first = run.fork("train.tokens=100_000")
     run.wait_for_step(2, first)
     second = run.start("train.tokens=100_000")
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=patient())
     assert (second.returncode, "another process trains here" in err) == (1, True), err
     for rank in first.processes:
         rank.terminate()
-    assert first.wait(60) == [0, 0], first.told()
+    assert first.wait() == [0, 0], first.told()
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tiny_run: MakeRun) -> None:
     run = tiny_run()
     run.dir.write_text("a file")
     process = run.start()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 2
     assert f"{run.dir}: is a file" in " ".join(err.split())
     assert "Traceback" not in err
@@ -59,7 +63,7 @@ def test_a_run_does_not_go_on_with_other_tokens(tiny_run: MakeRun, write_tokens:
     run.train()
     write_tokens(run.home / "others", shards=((700, 700, 500, 141), (700,)))
     process = run.start(f"data.tokens={run.home / 'others'}", "train.tokens=3_200")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 2
     assert "the content of data.tokens" in err
 
@@ -73,7 +77,7 @@ def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun
     if found == "hash":
         shard.write_bytes(altered)
     process = run.start()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patient())
     assert (process.returncode, out) == (1, "")
     assert err.count(f"train-0001-00001.tar: {found}") == 1
     assert "Traceback" not in err
@@ -112,7 +116,7 @@ def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
     """Only rank 0 prints the result, and DeepSpeed prints nothing."""
     run = tiny_run()
     ranks = start_as_srun_does(run)
-    (first, first_err), (second, second_err) = [rank.communicate(timeout=120) for rank in ranks]
+    (first, first_err), (second, second_err) = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], first_err + second_err
     assert first.startswith(f"{run.dir}: trained 12 steps, 1,600 tokens")
     assert first.count("\n") == 1
@@ -133,7 +137,7 @@ def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=patient(),
         )
     assert ended.returncode == 1
     assert f"127.0.0.1:{place['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): " in " ".join(ended.stderr.split())
@@ -153,7 +157,7 @@ def test_torchrun_starts_the_ranks(tiny_run: MakeRun) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=patient(),
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{run.dir}: trained 12 steps, 1,600 tokens")
@@ -166,7 +170,7 @@ def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: Make
     ranks = start_as_srun_does(run)
     run.wait_for_step(3, ranks[0])
     ranks[1].send_signal(signal.SIGTERM)
-    (first, first_err), _ = [rank.communicate(timeout=120) for rank in ranks]
+    (first, first_err), _ = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], first_err
     assert "stopped after" in first
     assert list((run.dir / "checkpoints").glob("step-*"))
@@ -176,8 +180,8 @@ def test_a_rank_that_loses_another_under_srun_says_so_in_one_line(tiny_run: Make
     run = tiny_run()
     ranks = start_as_srun_does(run, ["train.tokens=100_000"], ["train.tokens=100_000"])
     run.wait_for_step(3, ranks[0])
-    ranks[1].kill()
-    _, err = ranks[0].communicate(timeout=120)
+    kill(ranks[1])
+    _, err = ranks[0].communicate(timeout=patient())
     assert ranks[0].returncode == 1
     assert "error: rank 0: " in err
     assert "(see log.txt in the run)" in err
@@ -194,7 +198,7 @@ def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> No
     ranks = start_as_srun_does(run, [longer], [longer])
     run.wait_for_step(3, ranks[0])
     ranks[0].send_signal(signal.SIGUSR1)
-    (_, err), _ = [rank.communicate(timeout=120) for rank in ranks]
+    (_, err), _ = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], err
     assert run.train(longer)["resumes"]
     assert run.timeless() == unbroken.timeless()
@@ -263,11 +267,11 @@ def test_all_processes_take_the_generation_that_the_launcher_has_found(
     run = tiny_run()
     write_tokens(run.home / "next", 2)
     process = run.start("train.tokens=64", "schedule.warmup_tokens=0")
-    while not children_of(process.pid):
-        assert process.poll() is None
+    wait_until(lambda: children_of(process.pid) or process.poll() is not None, "a rank")
+    assert process.poll() is None
     for path in (run.home / "next").iterdir():  # published while they start
         path.rename(run.home / "tokens" / path.name)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 0, err
     assert yaml.safe_load((run.dir / "config.yaml").read_text())["data"]["generation"] == 1
 
@@ -277,7 +281,7 @@ def test_the_tasks_of_srun_refuse_to_read_different_generations(tiny_run: MakeRu
     write_tokens(run.home / "tokens", 2)
     ranks = start_as_srun_does(run, ["data.generation=1"], ["data.generation=2"])
     for rank in ranks:
-        _, err = rank.communicate(timeout=120)
+        _, err = rank.communicate(timeout=patient())
         assert rank.returncode == 1
         assert "the processes have found different generations (1; 2)" in " ".join(err.split())
     assert not (run.dir / "config.yaml").exists()

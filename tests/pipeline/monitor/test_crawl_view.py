@@ -25,7 +25,7 @@ VIEW = View(
     total=100,
     pages_per_s=2.5,
     urls_per_s=3.0,
-    outcomes=Counter(ok=25, timeout=2, deferred=3),
+    outcomes=Counter({"ok": 25, "timeout": 2, "deferred": 3}),
     slowest=(SlowSite("slow.test", 40, 1.5), SlowSite("less.test", 1, 1.0)),
     sites_waiting=7,
     sites_under_way=4,
@@ -94,6 +94,7 @@ with crawl_view.watching(path.parents[1], "crawls", Console(file=io.StringIO()),
 """
 
 
+@pytest.mark.slow(2)
 def test_wandb_offline_holds_the_numbers_under_one_run_per_increment(increment: Increment) -> None:
     """W&B's file is whole when the process that logs has ended."""
     root = increment.path.parents[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import os
 import re
@@ -22,14 +21,9 @@ from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.distributed.timers import Stopwatch
 from pipeline.errors import RunError
-from pipeline.monitor import run_page, step_metrics
 from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
 from support import wandb_files
-
-
-@pytest.mark.parametrize("module", [step_metrics, run_page], ids=lambda module: module.__name__)
-def test_the_examples_in_the_docstrings_are_true(module: Any) -> None:
-    assert doctest.testmod(module).failed == 0
+from support.patience import wait_until
 
 
 def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
@@ -46,23 +40,32 @@ def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> 
             assert 0.05 < row[f"memory_gb/{stage}"] < 10
 
 
-def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not() -> None:
+def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def kind(name: str) -> Any:
         return type(name, (), {})
 
-    def takes(seconds: float) -> Callable[[], None]:
-        return lambda: time.sleep(seconds)
+    now_ms = 0
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: now_ms * 1_000_000)
 
-    slow = {"ForwardPass": 0.02, "RecvActivation": 0.05, "BackwardPass": 0.03, "ReduceTiedGrads": 0.2}
-    engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(s) for name, s in slow.items()})
+    def takes(milliseconds: int) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal now_ms
+            now_ms += milliseconds
+
+        return run
+
+    slow = {"ForwardPass": 20, "RecvActivation": 50, "BackwardPass": 30, "ReduceTiedGrads": 200}
+    engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(ms) for name, ms in slow.items()})
     stopwatch = Stopwatch("cpu")
     stopwatch.watch(engine)
     stopwatch.start()
     for run in engine._INSTRUCTION_MAP.values():
         run()
-    computed, drained = stopwatch.read_ns()
-    assert 0.05 <= computed / 1e9 < 0.09
-    assert 0.1 <= drained / 1e9 < 0.19, "until the last micro-batch is through, not the optimizer's step"
+    computed_ns, drained_ns = stopwatch.read_ns()
+    assert computed_ns == 50_000_000
+    assert drained_ns == 100_000_000, "until the last micro-batch is through, not the optimizer's step"
 
 
 def test_a_run_is_drawn_as_a_picture_and_a_page_that_loads_nothing(finished_run: Any, tmp_path: Path) -> None:
@@ -121,6 +124,7 @@ def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_pa
     assert json.loads((tmp_path / "run" / "funnel.json").read_text()) == {"web": [{"stage": "links"}]}
 
 
+@pytest.mark.slow(4)
 def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(speaking: Any) -> None:
     """Read back from its offline file."""
     (path,) = (speaking.dir / "wandb").glob("offline-run-*/*.wandb")
@@ -201,6 +205,7 @@ def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
     ]
     cores = [int(each) for each in children if "wandb" in Path(f"/proc/{each}/comm").read_text()]
     os.kill(max(cores), signal.SIGKILL)  # another test's may be there, too
+    wait_until(lambda: ended(max(cores)), "the end of the process of W&B")
     for step in steps:  # it is noticed when a message cannot be sent
         monitor.step(row(step))
         time.sleep(0.01)
@@ -209,3 +214,9 @@ def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
     monitor.close(3)
     assert [row["step"] for row in run.metrics()] == [3, *steps]
     assert caplog.text.count("Weights & Biases is gone") == 1
+
+
+def ended(process: int) -> bool:
+    """Whether it is gone, or waits for its parent to look (Z)."""
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data import order
-from pipeline.train import schedule
 from pipeline.train.schedule import batch_size, learning_rate
 
 
@@ -50,8 +46,3 @@ def test_a_batch_is_a_multiple_of_the_quantum_and_never_shrinks(
     batch = batch_size(consumed, **recipe)
     assert batch % quantum == 0
     assert quantum <= batch <= batch_size(consumed + batch, **recipe) <= quantum * steps
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    for module in (order, schedule):
-        assert doctest.testmod(module).failed == 0

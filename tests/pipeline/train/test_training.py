@@ -25,6 +25,9 @@ from pipeline.data.loader import EvalFeed, TrainFeed
 from pipeline.data.sources import HeldOut, Samples, Sources
 from pipeline.train.schedule import batch_size, learning_rate
 from support import wandb_files
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(120)
 
 MakeRun = Callable[..., Any]
 
@@ -62,7 +65,7 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
 def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
     changed = finished_run.copy("changed")
     process = changed.start("model.n_layer=3", "run.seed=4")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 2
     said = " ".join(err.split())
     assert "run.seed: was 3, is 4; model.n_layer: was 2, is 3: a run does not change these" in said
@@ -108,7 +111,7 @@ def test_without_a_compiler_the_run_goes_on_as_if_it_had_not_been_asked_to_compi
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing from an earlier test
     process = run.start("train.compile=true")  # torch reads CXX as it is imported
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 0, err
     (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
     assert "train.compile: not used, blocks run as they are written, on 2 of 2 ranks" in warning
@@ -125,7 +128,7 @@ def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: Make
     process = stopped.start(*longer)
     stopped.wait_for_step(3, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=patient())
     assert process.returncode == 0, err
     first = json.loads(out)
     assert first["stopped"]
@@ -155,7 +158,7 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     process = run.start(*endless)
     run.wait_for_step(len(finished_run.metrics()) + 4, process)
     os.kill(worker_of(process.pid), signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 1
     assert "was killed by SIGKILL" in err
     assert "Traceback" not in err
@@ -266,7 +269,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tiny_run: MakeRun, stages: in
     run = tiny_run()
     spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "schedule.warmup_tokens=0")
     process = run.start(*spread, "optimizer.lr=1e38", "train.checkpoint_every=1", nproc=stages)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=patient())
     assert process.returncode == 1
     assert "begins anew, for there is no checkpoint yet" in err
     assert "ValueError" not in err

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from backports import zstd
 from isal import igzip, isal_zlib
 
+from support.patience import patient
+
 Writer = asyncio.StreamWriter
 Answer = Callable[[Writer], Awaitable[None]]
 
@@ -60,7 +62,7 @@ def stalling(data: bytes = b"") -> Answer:
     async def answer(writer: Writer) -> None:
         writer.write(data)
         await writer.drain()
-        await asyncio.sleep(60)
+        await asyncio.sleep(patient())
 
     return answer
 
@@ -261,9 +263,9 @@ def listening() -> Iterator[int]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(patient())
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(patient())

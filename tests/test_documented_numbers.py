@@ -1,0 +1,40 @@
+"""Numbers that the pages give are those of the code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dataprep.corpus.recipe import Decontaminate, Extraction, Select
+from dataprep.crawl.settings import WEB_PORTS
+from dataprep.extract.sandbox import WALL_FACTOR
+from pipeline.monitor.crawl_view import LINE_EVERY_S
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE, CUT = Extraction(), Decontaminate(sets="evals")
+CORPUS: list[tuple[str, Sequence[float]]] = [
+    (r"`max_bytes` \(N MB decompressed\)", [PAGE.max_bytes >> 20]),
+    (r"`max_elements` \(N\), `max_depth` \(N\)", [PAGE.max_elements, PAGE.max_depth]),
+    (r"`cpu_seconds` \(N, and N times that on the clock\)", [PAGE.cpu_seconds, WALL_FACTOR]),
+    (r"`memory_mb` \(N\)", [PAGE.memory_mb]),
+    (r"`select.shard_mb` \(N\)", [Select().shard_mb]),
+    (r"\(N(?:, N){7}\); others are a `refused_port`", sorted(WEB_PORTS)),
+    (r"one line every N s", [LINE_EVERY_S]),
+    (
+        r"ngram: N\s+window: N .*\n\s+min_piece: N\s+max_pieces: N\s+common: N",
+        [CUT.ngram, CUT.window, CUT.min_piece, CUT.max_pieces, CUT.common],
+    ),
+]
+"""Sentences of docs/corpus.md with an N for each number, and the numbers."""
+
+
+@pytest.mark.parametrize(("sentence", "numbers"), CORPUS)
+def test_a_number_in_the_page_on_corpora_is_that_of_the_code(sentence: str, numbers: Sequence[float]) -> None:
+    text = re.sub(r"(?<=\d),(?=\d{3})", "", (REPOSITORY / "docs" / "corpus.md").read_text())
+    found = re.search(sentence.replace("N", r"\d+"), text)
+    assert found, "the sentence has changed: change it here as well"
+    written = re.sub(r"`.*?`|#.*", "", found[0])
+    assert [float(number) for number in re.findall(r"\d+", written)] == list(numbers)
