@@ -37,7 +37,7 @@ from dataprep.corpus.directory import Corpus, Decisions
 from dataprep.corpus.recipe import Collect, Recipe
 from dataprep.imports.rows import Fields
 from dataprep.steps import BY_NAME
-from dataprep.store import step
+from dataprep.store import records, step
 
 DOCUMENTS = 8
 """Documents of a partition."""
@@ -72,6 +72,7 @@ class Steps:
         do = step.run_step
 
         def run_step(row: Any, *rest: Any) -> Any:
+            records.forget_step_files()  # as in a process of its own
             wall, cpu, read = time.perf_counter(), time.process_time(), self.read_bytes
             whole = do(row, *rest)
             self.spans[row.name] = Span(
@@ -127,7 +128,7 @@ def measured(partitions: int, directory: Path) -> dict[str, Any]:
         ingest.bring(corpus, "texts", "jsonl", [texts], Fields(), None, 1, no_progress)
     (increment,), build = corpus.increments(), corpus.current_build()
     assert len(increment.parts("extract")) == partitions
-    records = record_bytes(corpus.root)
+    sizes = record_bytes(corpus.root)
 
     scope = Decisions(corpus, build, increment)
     for name in MADE_AGAIN:
@@ -144,7 +145,7 @@ def measured(partitions: int, directory: Path) -> dict[str, Any]:
     return {
         "partitions": partitions,
         "documents": partitions * DOCUMENTS,
-        "records": records,
+        "records": sizes,
         "made": {title: asdict(span) for title, span in made.spans.items()},
         "opened": {title: asdict(span) for title, span in opened.spans.items() if title not in MADE_AGAIN},
         "peak_bytes": peak_bytes,

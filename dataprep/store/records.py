@@ -167,6 +167,11 @@ def load_step(path: Path) -> StepFile:
     return _load_step(path, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 
+def forget_step_files() -> None:
+    """Let `load_step` read every file again."""
+    _load_step.cache_clear()
+
+
 @lru_cache(maxsize=64)
 def _load_step(path: Path, version: tuple[int, ...]) -> StepFile:
     """Parts of one step read the same step files; `version` tells apart those that `forget` has rewritten."""
