@@ -50,8 +50,8 @@ def plan(
             f"the nearest one: {nearest.too_large}"
             if nearest
             else (
-                f"{cluster.gpus} GPUs do not divide into stages and replicas of batch.quantum "
-                f"{settings.batch.quantum}: raise it, with batch.ramp_start"
+                f"{cluster.gpus} GPUs do not divide into stages and replicas of batch.batch_size_multiple "
+                f"{settings.batch.batch_size_multiple}: raise it, with batch.ramp_start_batch_size"
             )
         )
         raise RunError(f"no layout fits; {told}")
