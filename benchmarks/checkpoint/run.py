@@ -55,9 +55,9 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
         data=Data(tokens=directory),
         model=PRESETS[preset],
         optimizer=Optimizer(lr=1e-4),
-        batch=Batch(sequences=1, micro=1, quantum=1),
-        parallel=Parallel(zero=zero),  # type: ignore[arg-type]
-        train=Train(tokens=1 << 20, eval_sequences=1, keep=1),
+        batch=Batch(global_batch_size=1, micro_batch_size=1, batch_size_multiple=1),
+        parallel=Parallel(zero_stage=zero),  # type: ignore[arg-type]
+        train=Train(tokens=1 << 20, eval_sequences=1, keep_last=1),
     )
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
     place = Place(0, 1, 0)

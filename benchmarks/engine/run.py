@@ -72,8 +72,8 @@ class Size:
             data=Data(tokens=directory),
             model=self.model,
             optimizer=Optimizer(lr=1e-4),
-            batch=Batch(sequences=batch, micro=self.micro, quantum=batch),
-            parallel=Parallel(pipeline=stages, zero=1, cut=cut),
+            batch=Batch(global_batch_size=batch, micro_batch_size=self.micro, batch_size_multiple=batch),
+            parallel=Parallel(pipeline_stages=stages, zero_stage=1, blocks_per_stage=cut),
             train=Train(tokens=batch * self.context, eval_sequences=batch),
         )
 
@@ -115,7 +115,7 @@ class Bare:
             loss = self.model(inputs, targets)
             (loss / len(step)).backward()
             total += loss.detach()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.wanted.clip)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.wanted.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return float(total) / len(step)
@@ -145,7 +145,7 @@ class Rank:
         self.engine, bare, step = build_engine(config, self.device), Bare(config), batches(size)
 
         def ours() -> float:
-            loss = self.engine.train_batch(iter(step), config.batch.sequences, config.optimizer.lr)
+            loss = self.engine.train_batch(iter(step), config.batch.global_batch_size, config.optimizer.lr)
             self.engine.grad_norm()  # as the training loop asks for it
             return loss
 

@@ -38,11 +38,11 @@ def train(
     settings, sources = load_config(config, overrides or [])
     refuse_mixing(settings.run.dir, "a run")
     if place is None:
-        from pipeline.config import check_layout, pinning
+        from pipeline.config import pinning, require_layout
         from pipeline.distributed.launch import launch
 
-        processes = nproc or settings.parallel.pipeline
-        check_layout(settings, processes)
+        processes = nproc or settings.parallel.pipeline_stages
+        require_layout(settings, processes)
         # A pack may publish while the processes start: they take the generation that was found here.
         launch([str(config), *(overrides or []), *pinning(sources)], processes)
         summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())

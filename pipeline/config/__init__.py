@@ -2,7 +2,7 @@
 
 from pipeline.config.load import load_ahead, load_config, pinning, save_config
 from pipeline.config.sections import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
-from pipeline.config.validate import BF16_WITHOUT_ZERO, check_layout
+from pipeline.config.validate import BF16_WITHOUT_ZERO, require_layout
 
 __all__ = [
     "BF16_WITHOUT_ZERO",
@@ -13,9 +13,9 @@ __all__ = [
     "Run",
     "RunConfig",
     "Train",
-    "check_layout",
     "load_ahead",
     "load_config",
     "pinning",
+    "require_layout",
     "save_config",
 ]

@@ -13,7 +13,7 @@ from dataprep import yaml_settings
 from dataprep.store import files
 from model import PRESETS
 from pipeline.config.sections import Data, Run, RunConfig
-from pipeline.config.validate import impossible, other_start, too_short
+from pipeline.config.validate import check_config, check_data, check_init_from
 from pipeline.data.sources import Sources
 from pipeline.errors import UsageError
 
@@ -31,7 +31,7 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
     _complete_model(raw, sources)
     config = _validated(raw, path)
     assert sources is not None  # only a broken data section, reported above, has none
-    if found := [*impossible(config), *too_short(config, sources), *other_start(config, sources)]:
+    if found := [*check_config(config), *check_data(config, sources), *check_init_from(config, sources)]:
         raise yaml_settings.refusal(str(path), found)
     return config, sources
 
@@ -51,7 +51,7 @@ def load_ahead(path: Path, overrides: list[str]) -> RunConfig:
             "give it, as in model.vocab_size=50257"
         )
     config = _validated(raw, path)
-    if found := impossible(config):
+    if found := check_config(config):
         raise yaml_settings.refusal(str(path), found)
     return config
 

@@ -22,7 +22,7 @@ class Run(Section):
     dir: Path
     """Everything the run writes is under here; the same directory again resumes it."""
     seed: int = 0
-    """Of initial weights, data order and dropout."""
+    """Seed of initial weights, data order and dropout."""
     init_from: Path | None = None
     """Begin with the weights of another run, or of a directory in Hugging Face's format."""
 
@@ -50,7 +50,7 @@ class Data(Section):
     stream: str | None = None
     """Where the training shards of `tokens` are streamed from instead of mapped: URLs, `pipe:` commands or
     paths with {shard}, {00000..00010} or `*`. Manifest, tokenizer and held-out shards stay in `tokens`."""
-    order_block: int = Field(default=64, ge=1)
+    order_block_sequences: int = Field(default=64, ge=1)
     """Neighbouring sequences that are read near each other; larger suits parallel filesystems."""
     verify: bool = True
     """Hash every shard at start, each process its share of them; sizes are always compared."""
@@ -83,8 +83,8 @@ class Optimizer(Section):
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = Field(default=0.1, ge=0)
-    clip: float = Field(default=1.0, ge=0)
-    """Largest norm of the whole gradient; 0 never clips."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Norm to which the whole gradient is clipped; 0 never clips."""
 
 
 class Schedule(Section):
@@ -92,64 +92,62 @@ class Schedule(Section):
 
     warmup_tokens: int = Field(default=0, ge=0)
     decay_tokens: int | None = Field(default=None, gt=0)
-    """Where the cosine reaches its floor; the end of training when absent."""
-    floor: float = Field(default=0.1, ge=0, le=1)
-    """As a share of the peak; 1 keeps the rate constant after the warm-up."""
+    """Tokens at which the cosine reaches its minimum; the end of training when absent."""
+    min_lr_ratio: float = Field(default=0.1, ge=0, le=1)
+    """Lowest rate as a share of the peak; 1 keeps the rate constant after the warm-up."""
 
 
 class Batch(Section):
     """How many sequences a step takes."""
 
-    sequences: int = Field(ge=1)
-    """Of one step, over all ranks."""
-    micro: int = Field(default=1, ge=1)
-    """Of one forward pass of one rank."""
-    quantum: int = Field(ge=1)
-    """Batches are multiples of this; every layout whose micro * DP divides it sees the same batches."""
-    ramp_start: int | None = Field(default=None, ge=1)
-    """Sequences of the first step; `sequences` when absent."""
+    global_batch_size: int = Field(ge=1)
+    """Sequences of a step, over all ranks."""
+    micro_batch_size: int = Field(default=1, ge=1)
+    """Sequences of one forward pass of one rank."""
+    batch_size_multiple: int = Field(ge=1)
+    """Divides every batch; layouts whose micro-batch x replicas divides this take the same batches."""
+    ramp_start_batch_size: int | None = Field(default=None, ge=1)
+    """Sequences of the first step; `global_batch_size` when absent."""
     ramp_tokens: int = Field(default=0, ge=0)
-    """Until the batch has grown linearly to `sequences`."""
+    """Tokens until the batch has grown linearly to `global_batch_size`."""
 
 
 class Parallel(Section):
     """How the model is spread; data parallelism is what remains of the processes."""
 
-    pipeline: int = Field(default=1, ge=1)
-    """Stages."""
-    zero: int = Field(default=1, ge=0, le=3)
-    """What data-parallel ranks share out: 0 nothing, 1 optimizer states, 2 and gradients, 3 and weights."""
-    schedule: Literal["1f1b", "dualpipev"] = "1f1b"
+    pipeline_stages: int = Field(default=1, ge=1)
+    """Stages into which the layers are divided; 1 without a pipeline."""
+    zero_stage: int = Field(default=1, ge=0, le=3)
+    """Partitioned over data-parallel ranks: 0 nothing, 1 optimizer states, 2 and gradients, 3 and weights."""
+    pipeline_schedule: Literal["1f1b", "dualpipev"] = "1f1b"
     """How micro-batches pass the stages; `dualpipev` (experimental) folds twice as many over the ranks, so
     that the last rank turns round at once and the bubble is smaller."""
-    cut: list[Annotated[int, Field(ge=0)]] | None = None
-    """How many blocks each part holds, the first beside the embeddings, the last beside the head. Absent: the
-    cut whose slowest part should be the fastest."""
+    blocks_per_stage: list[Annotated[int, Field(ge=0)]] | None = None
+    """Blocks of each stage; the first also holds the embeddings, the last the head. When absent, the slowest
+    stage is made as fast as possible. `dualpipev` has two stages a rank."""
     activation_checkpointing: bool = False
     """Keep only what enters each block, and compute its inside again for the backward pass: about a third
     more arithmetic for a fraction of the activations' memory, and the same gradients."""
 
     @property
     def parts(self) -> int:
-        """Into how many parts the layers are cut: one a stage, under dualpipev two."""
-        return self.pipeline * (2 if self.schedule == "dualpipev" else 1)
+        """Into how many parts the layers are divided: one a rank of the pipeline, under dualpipev two."""
+        return self.pipeline_stages * (2 if self.pipeline_schedule == "dualpipev" else 1)
 
 
 class Train(Section):
     """How long, and what happens on the way."""
 
     tokens: int = Field(ge=1)
-    """The length of the run; rounded down to whole batch quanta."""
-    eval_every: int = Field(default=250, ge=1)
-    """Steps."""
+    """Length of the run, rounded down to whole `batch_size_multiple`s."""
+    eval_every_steps: int = Field(default=250, ge=1)
     eval_sequences: int = Field(ge=1)
     """Held-out sequences of every evaluation."""
-    checkpoint_every: int = Field(default=1000, ge=1)
-    """Steps."""
-    keep: int = Field(default=3, ge=1)
-    """Newest checkpoints that stay."""
-    keep_every: int | None = Field(default=None, ge=1)
-    """Checkpoints of multiples of so many steps stay, too."""
+    checkpoint_every_steps: int = Field(default=1000, ge=1)
+    keep_last: int = Field(default=3, ge=1)
+    """Newest checkpoints that are kept."""
+    keep_every_steps: int | None = Field(default=None, ge=1)
+    """Checkpoints at multiples of this are kept, too."""
     prompts: list[str] = []
     """Texts that each checkpoint continues, in a process of its own on a CPU, into samples.jsonl."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -167,20 +165,19 @@ class Train(Section):
 class Guards(Section):
     """What happens to a run that goes wrong."""
 
-    non_finite: int = Field(default=3, ge=1)
-    """So many steps in a row whose gradient is not finite end the run; each of them is skipped."""
-    spike_z: float | None = Field(default=None, gt=0)
-    """A loss so many standard deviations above the mean of the last `spike_window` is a spike: the checkpoint
-    before it is loaded, and the samples since then are skipped for good. Absent: no loss is."""
-    spike_window: int = Field(default=100, ge=2)
-    """Steps."""
-    spikes: int = Field(default=5, ge=0)
-    """How many are skipped; one more ends the run."""
-    rehearse: bool = True
+    max_non_finite_steps: int = Field(default=3, ge=1)
+    """Steps in a row whose gradient is not finite, each skipped, at which the run ends."""
+    spike_zscore: float | None = Field(default=None, gt=0)
+    """A loss this many standard deviations above the mean of the last `spike_window_steps` is a spike: the
+    checkpoint before it is loaded, and the samples since then are skipped for good. Absent: no loss is."""
+    spike_window_steps: int = Field(default=100, ge=2)
+    max_spikes: int = Field(default=5, ge=0)
+    """Spikes that are undone; one more ends the run."""
+    dry_run_batch: bool = True
     """Compute one batch of the full size at learning rate 0 before the first step, so that what would run out
     of memory at the end of the batch ramp does so at once."""
-    stall_s: float = Field(default=1800, ge=0)
-    """A process that makes no progress for so many seconds writes its threads' stacks and ends; 0: never."""
+    stall_timeout_s: float = Field(default=1800, ge=0)
+    """A process that makes no progress for so long writes its threads' stacks and ends; 0: never."""
 
 
 class Wandb(Section):
@@ -207,5 +204,6 @@ class RunConfig(Section):
 
     @property
     def samples(self) -> int:
-        """Sequences of the whole run: `train.tokens` rounded down to whole quanta."""
-        return self.train.tokens // self.model.n_ctx // self.batch.quantum * self.batch.quantum
+        """Sequences of the whole run: `train.tokens` rounded down to whole `batch_size_multiple`s."""
+        multiple = self.batch.batch_size_multiple
+        return self.train.tokens // self.model.n_ctx // multiple * multiple

@@ -1,4 +1,7 @@
-"""Every refusal before anything starts: what cannot work, what DeepSpeed would compute wrongly, and why."""
+"""Checks before anything starts: what cannot work, what DeepSpeed would compute wrongly, and why.
+
+The check functions return mistakes, each as "section.key: reason", so that a user sees all of them at once.
+"""
 
 from __future__ import annotations
 
@@ -9,79 +12,109 @@ from pipeline.errors import UsageError
 
 BF16_WITHOUT_ZERO = (
     "without ZeRO, DeepSpeed accumulates bf16 gradients in bf16, where those of many micro-batches vanish: "
-    "use zero=1, which on one data-parallel rank costs nothing"
+    "use zero_stage=1, which on one data-parallel rank costs nothing"
 )
 
 
-def impossible(config: RunConfig) -> list[str]:
-    """What cannot work whatever the data, each with its reason."""
-    batch = config.batch
-    found = _wrong_in_deepspeed(config)
-    for name, value in (
-        ("batch.sequences", batch.sequences),
-        ("batch.ramp_start", batch.ramp_start or batch.quantum),
-        ("train.eval_sequences", config.train.eval_sequences),
-    ):
-        if value % batch.quantum:
-            found.append(f"{name}: {value} is not a multiple of batch.quantum {batch.quantum}")
-    if batch.quantum % batch.micro:
-        found.append(f"batch.micro: {batch.micro} does not divide batch.quantum {batch.quantum}")
-    if (batch.ramp_start or 0) > batch.sequences:
-        found.append(f"batch.ramp_start: {batch.ramp_start} is above batch.sequences {batch.sequences}")
+def check_config(config: RunConfig) -> list[str]:
+    """Check what does not depend on the data."""
+    return [*_check_batch(config), *_check_train(config), *_check_stages(config), *_check_deepspeed(config)]
+
+
+def _check_batch(config: RunConfig) -> list[str]:
+    batch, multiple = config.batch, config.batch.batch_size_multiple
+    found = [
+        f"{name}: {value} is not a multiple of batch.batch_size_multiple {multiple}"
+        for name, value in (
+            ("batch.global_batch_size", batch.global_batch_size),
+            ("batch.ramp_start_batch_size", batch.ramp_start_batch_size or multiple),
+            ("train.eval_sequences", config.train.eval_sequences),
+        )
+        if value % multiple
+    ]
+    if multiple % batch.micro_batch_size:
+        found.append(
+            f"batch.micro_batch_size: {batch.micro_batch_size} does not divide batch.batch_size_multiple "
+            f"{multiple}"
+        )
+    if (batch.ramp_start_batch_size or 0) > batch.global_batch_size:
+        found.append(
+            f"batch.ramp_start_batch_size: {batch.ramp_start_batch_size} is above batch.global_batch_size "
+            f"{batch.global_batch_size}"
+        )
+    return found
+
+
+def _check_train(config: RunConfig) -> list[str]:
+    found = []
     if (decay := config.schedule.decay_tokens or config.train.tokens) <= config.schedule.warmup_tokens:
         found.append(
             f"schedule.warmup_tokens: {config.schedule.warmup_tokens} leaves no room for the decay, "
             f"which ends at {decay}"
         )
-    if config.data.stream and config.guards.spike_z:
-        found.append("guards.spike_z: a stream cannot go back, nor leave out what it has read: leave it out")
+    if config.data.stream and config.guards.spike_zscore:
+        found.append(
+            "guards.spike_zscore: a stream cannot go back, nor leave out what it has read: leave it out"
+        )
     if not config.samples:
         found.append(
-            f"train.tokens: {config.train.tokens} is less than one quantum of {batch.quantum} sequences "
-            f"of {config.model.n_ctx}"
+            f"train.tokens: {config.train.tokens} is less than batch.batch_size_multiple, "
+            f"{config.batch.batch_size_multiple} sequences of {config.model.n_ctx}"
         )
-    costs, parts, cut = layer_costs(config.model), config.parallel.parts, config.parallel.cut
+    return found
+
+
+def _check_stages(config: RunConfig) -> list[str]:
+    found = []
+    costs, parts = layer_costs(config.model), config.parallel.parts
+    blocks = config.parallel.blocks_per_stage
     try:
         partition(costs, parts)
     except ValueError as error:
-        found.append(f"parallel.pipeline: {error}")
+        found.append(f"parallel.pipeline_stages: {error}")
     try:
-        whole_blocks(costs, cut or [config.model.n_layer])
+        whole_blocks(costs, blocks or [config.model.n_layer])
     except ValueError as error:
-        found.append(f"parallel.cut: {error}")
-    if cut is not None and len(cut) != parts:
-        found.append(f"parallel.cut: {cut} has {len(cut)} entries, and the layout {parts} parts")
+        found.append(f"parallel.blocks_per_stage: {error}")
+    if blocks is not None and len(blocks) != parts:
+        found.append(
+            f"parallel.blocks_per_stage: {blocks} has {len(blocks)} entries, and the layout {parts} parts"
+        )
     return found
 
 
-def _wrong_in_deepspeed(config: RunConfig) -> list[str]:
+def _check_deepspeed(config: RunConfig) -> list[str]:
     """Layouts that DeepSpeed refuses late, or computes wrongly without a word."""
     found = []
-    stages, zero, schedule = config.parallel.pipeline, config.parallel.zero, config.parallel.schedule
+    parallel = config.parallel
+    stages, zero = parallel.pipeline_stages, parallel.zero_stage
     if zero >= 2 and stages > 1:
         found.append(
-            f"parallel.zero: ZeRO-{zero} cannot be combined with {stages} pipeline stages: a stage reduces "
-            "its gradients once, after all micro-batches, and ZeRO-2 would free them in each: use zero=1"
+            f"parallel.zero_stage: ZeRO-{zero} cannot be combined with {stages} pipeline stages: a stage "
+            "reduces its gradients once, after all micro-batches, and ZeRO-2 would free them in each: "
+            "use zero_stage=1"
         )
     if zero == 0 and stages > 1:
         found.append(
-            "parallel.zero: without ZeRO, DeepSpeed clips a pipeline by its first stage's gradients only: "
-            "use zero=1"
+            "parallel.zero_stage: without ZeRO, DeepSpeed clips a pipeline by its first stage's gradients "
+            "only: use zero_stage=1"
         )
     elif zero == 0 and config.train.precision == "bf16":
-        found.append(f"parallel.zero: {BF16_WITHOUT_ZERO}")
+        found.append(f"parallel.zero_stage: {BF16_WITHOUT_ZERO}")
     if zero == 3 and config.train.compile:
         found.append(
             "train.compile: ZeRO-3 fetches each layer's weights in hooks, at which a compiled block falls "
-            "apart until torch gives up: use zero=2, or leave train.compile out"
+            "apart until torch gives up: use zero_stage=2, or leave train.compile out"
         )
-    if schedule == "dualpipev" and stages == 1:
-        found.append("parallel.schedule: dualpipev folds a pipeline's stages, and there is one: use 1f1b")
+    if parallel.pipeline_schedule == "dualpipev" and stages == 1:
+        found.append(
+            "parallel.pipeline_schedule: dualpipev folds a pipeline's stages, and there is one: use 1f1b"
+        )
     return found
 
 
-def too_short(config: RunConfig, sources: Sources) -> list[str]:
-    """Where the data do not suffice for the model or the evaluation."""
+def check_data(config: RunConfig, sources: Sources) -> list[str]:
+    """Check that the data suffice for the model and the evaluation."""
     found = []
     evaluated = sources.mixture.counts(config.train.eval_sequences)
     for (name, source), sequences in zip(sources.by_name.items(), evaluated, strict=True):
@@ -102,8 +135,8 @@ def too_short(config: RunConfig, sources: Sources) -> list[str]:
     return found
 
 
-def other_start(config: RunConfig, sources: Sources) -> list[str]:
-    """Where `run.init_from` does not fit a run that has not begun."""
+def check_init_from(config: RunConfig, sources: Sources) -> list[str]:
+    """Check that `run.init_from` fits a run that has not begun."""
     if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
         return []
     from pipeline.checkpoint.weights import misfits
@@ -111,23 +144,25 @@ def other_start(config: RunConfig, sources: Sources) -> list[str]:
     return misfits(config.run.init_from, config.model, sources)
 
 
-def check_layout(config: RunConfig, processes: int) -> None:
+def require_layout(config: RunConfig, processes: int) -> None:
     """Raise UsageError when the run cannot be spread over so many processes."""
-    stages, batch = config.parallel.pipeline, config.batch
+    stages, batch = config.parallel.pipeline_stages, config.batch
     if processes % stages:
         raise UsageError(
-            f"parallel.pipeline: {stages} stages do not divide {processes} processes: "
+            f"parallel.pipeline_stages: {stages} stages do not divide {processes} processes: "
             f"start a multiple of {stages}, or change the stages"
         )
-    data = processes // stages
-    if batch.quantum % (batch.micro * data):
+    data, multiple = processes // stages, batch.batch_size_multiple
+    if multiple % (batch.micro_batch_size * data):
         raise UsageError(
-            f"batch.quantum: {batch.quantum} is not a multiple of micro-batch {batch.micro} x {data} "
-            f"data-parallel ranks: a step would not divide evenly; use another batch.micro or process count"
+            f"batch.batch_size_multiple: {multiple} is not a multiple of micro-batch "
+            f"{batch.micro_batch_size} x {data} data-parallel ranks: a step would not divide evenly; "
+            "use another batch.micro_batch_size or process count"
         )
-    fewest = batch.quantum // (batch.micro * data)
-    if config.parallel.schedule == "dualpipev" and fewest < config.parallel.parts:
+    fewest = multiple // (batch.micro_batch_size * data)
+    if config.parallel.pipeline_schedule == "dualpipev" and fewest < config.parallel.parts:
         raise UsageError(
-            f"parallel.schedule: dualpipev over {stages} ranks needs {config.parallel.parts} micro-batches a "
-            f"step, and batch.quantum {batch.quantum} may leave {fewest}: use a larger quantum, or 1f1b"
+            f"parallel.pipeline_schedule: dualpipev over {stages} ranks needs {config.parallel.parts} "
+            f"micro-batches a step, and batch.batch_size_multiple {multiple} may leave {fewest}: "
+            "use a larger one, or 1f1b"
         )

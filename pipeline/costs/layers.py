@@ -1,4 +1,4 @@
-"""How the layers are cut into pipeline stages: by cost, and so that no stage hangs the others. Pure."""
+"""How layers are partitioned into pipeline stages: by cost, and so that no stage hangs the others. Pure."""
 
 from __future__ import annotations
 
@@ -61,31 +61,31 @@ def partition(costs: list[LayerCost], stages: int, weights: Sequence[float] | No
 
     @cache
     def best(first: int, left: int) -> tuple[float, tuple[int, ...]] | None:
-        """The cheapest cut of costs[first:] into `left` stages: (dearest stage, bounds after first)."""
+        """The cheapest partition of costs[first:] into `left` stages: (dearest stage, bounds after first)."""
         if left == 1:
             complete = first < len(costs) and _groups(costs[first:]) == every
             return (sums[-1] - sums[first], (len(costs),)) if complete else None
         found: tuple[float, tuple[int, ...]] | None = None
         held = frozenset[str]()
-        for cut in range(first + 1, len(costs)):
-            held |= costs[cut - 1].groups
-            mine = sums[cut] - sums[first]
+        for bound in range(first + 1, len(costs)):
+            held |= costs[bound - 1].groups
+            mine = sums[bound] - sums[first]
             if found is not None and mine >= found[0]:
                 break
-            if held != every or (rest := best(cut, left - 1)) is None:
+            if held != every or (rest := best(bound, left - 1)) is None:
                 continue
             dearest = max(mine, rest[0])
             if found is None or dearest < found[0]:
-                found = dearest, (cut, *rest[1])
+                found = dearest, (bound, *rest[1])
         return found
 
-    cut = best(0, stages)
-    if cut is None:
+    cheapest = best(0, stages)
+    if cheapest is None:
         raise ValueError(
             f"{stages} stages cannot each hold a matrix and a gain of a model with {len(costs)} layers "
             f"(DeepSpeed would hang): use at most {_most_stages(costs, every)} stages"
         )
-    return [0, *cut[1]]
+    return [0, *cheapest[1]]
 
 
 def whole_blocks(costs: list[LayerCost], blocks: Sequence[int]) -> list[int]:
@@ -108,7 +108,7 @@ def whole_blocks(costs: list[LayerCost], blocks: Sequence[int]) -> list[int]:
 
 
 def _most_stages(costs: list[LayerCost], every: frozenset[str]) -> int:
-    """Count the stages when each is cut as soon as it holds every group."""
+    """Count the stages when each ends as soon as it holds every group."""
     stages, held = 0, frozenset[str]()
     for layer in costs:
         held |= layer.groups

@@ -16,7 +16,7 @@ class Layout:
     """Sequences of one forward pass."""
     checkpointing: bool = False
     """Blocks keep their inputs only, and are computed again in the backward pass."""
-    cut: tuple[int, ...] | None = None
+    blocks_per_stage: tuple[int, ...] | None = None
     """Blocks of each stage; None: as the engine balances them."""
 
     @property

@@ -1,8 +1,8 @@
 """Which layers each pipeline stage holds: as the configuration says, else in equal seconds. Pure.
 
-The cut depends on the configuration and the kind of device only, so that all ranks, and all starts of a run,
-make the same. It balances seconds, not operations: the head's loss, embeddings and banded layers pass over
-memory more than they multiply, and how much that takes differs between a CPU and a GPU.
+The partition depends on the configuration and the kind of device only, so that all ranks, and all starts of
+a run, make the same. It balances seconds, not operations: the head's loss, embeddings and banded layers pass
+over memory more than they multiply, and how much that takes differs between a CPU and a GPU.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ WIDTHS = {"cpu": 4, "cuda": 2}
 def stages_of(model: GPTConfig, layout: Layout, device: str = "cuda") -> list[list[LayerCost]]:
     """The layers of each stage of a layout."""
     costs = layer_costs(model)
-    if layout.cut is not None:
-        bounds = whole_blocks(costs, layout.cut)
+    if layout.blocks_per_stage is not None:
+        bounds = whole_blocks(costs, layout.blocks_per_stage)
     else:
         bounds = balanced(
             model, layout.pipeline, micro=layout.micro, checkpointing=layout.checkpointing, device=device

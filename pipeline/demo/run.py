@@ -47,7 +47,7 @@ SMALL = Size(
     (
         *("model.n_layer=2", "model.n_head=2", "model.d_model=128", "model.n_ctx=64"),
         *("train.tokens=160_000", "schedule.warmup_tokens=4_000", "optimizer.lr=3e-3"),
-        *("batch.ramp_tokens=4_000", "train.checkpoint_every=1_000"),
+        *("batch.ramp_tokens=4_000", "train.checkpoint_every_steps=1_000"),
     ),
 )
 

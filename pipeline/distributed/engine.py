@@ -75,22 +75,26 @@ def build_engine(config: RunConfig, device: Device) -> Engine:
 
     Raises UsageError when the device's number format needs another layout.
     """
-    if "bf16" in device.precision and config.parallel.zero == 0:
-        raise UsageError(f"parallel.zero: {BF16_WITHOUT_ZERO}")
+    if "bf16" in device.precision and config.parallel.zero_stage == 0:
+        raise UsageError(f"parallel.zero_stage: {BF16_WITHOUT_ZERO}")
     with workarounds.quiet():
-        return PipelineEngine(config, device) if config.parallel.pipeline > 1 else PlainEngine(config, device)
+        return (
+            PipelineEngine(config, device)
+            if config.parallel.pipeline_stages > 1
+            else PlainEngine(config, device)
+        )
 
 
 class PipelineEngine:
-    """A model cut into stages: micro-batches flow through, one forward and one backward in turn (1F1B).
+    """A model in stages: micro-batches flow through, one forward and one backward in turn (1F1B).
 
     Under DualPipeV each rank holds a stage of the way out and one of the way back.
     """
 
     def __init__(self, config: RunConfig, device: Device) -> None:
-        kind = _FoldedStages if config.parallel.schedule == "dualpipev" else _Stages
+        kind = _FoldedStages if config.parallel.pipeline_schedule == "dualpipev" else _Stages
         with workarounds.untracked_broadcasts():
-            module = kind(config.model, config.parallel.pipeline, stage_bounds(config, device.type))
+            module = kind(config.model, config.parallel.pipeline_stages, stage_bounds(config, device.type))
         self.parameters = _prepare(module, config)
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
@@ -157,13 +161,13 @@ class PlainEngine:
 
     def __init__(self, config: RunConfig, device: Device) -> None:
         # Under ZeRO-3 no rank ever holds more than its share of all weights and one layer's whole ones.
-        partitioned = config.parallel.zero == 3
+        partitioned = config.parallel.zero_stage == 3
         with deepspeed.zero.Init(config_dict_or_path=_settings(config, device), enabled=partitioned):
             module = GPT(config.model)
         if partitioned:
             workarounds.release_linear_weights(module)
         self.parameters = _prepare(module, config)
-        self._micro = config.batch.micro
+        self._micro = config.batch.micro_batch_size
         self._engine = _initialise_deepspeed(module, self.parameters, config, device)
         self.optimizer = self._engine.optimizer
         # Under ZeRO-0 in fp32 it is torch's own.
@@ -172,7 +176,7 @@ class PlainEngine:
         self.owned = list(self.parameters)
         self.stopwatch = Stopwatch(device.type)
         # From ZeRO-2 on, every pass waits for the other ranks: none is this rank's own time.
-        self._timed = config.parallel.zero < 2
+        self._timed = config.parallel.zero_stage < 2
         self.dp_rank = dist.get_rank()
         self.dp_size = dist.get_world_size()
 
@@ -262,7 +266,7 @@ def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
         reason = adopt(module, n_ctx, FlexKernel())
         _warn("train.flex_attention: not used, banded layers run block by block", reason, device)
     if config.train.compile:
-        reason = compile_blocks(module, config.batch.micro, n_ctx)
+        reason = compile_blocks(module, config.batch.micro_batch_size, n_ctx)
         _warn("train.compile: not used, blocks run as they are written", reason, device)
     if config.parallel.activation_checkpointing:
         # DeepSpeed has this for pipelines only, and there it finds blocks by their class's name (issue 688).
@@ -280,11 +284,11 @@ def _warn(what: str, reason: str | None, device: Device) -> None:
 def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
     """DeepSpeed's configuration."""
     return {
-        "train_micro_batch_size_per_gpu": config.batch.micro,
+        "train_micro_batch_size_per_gpu": config.batch.micro_batch_size,
         # Every step says its own number; dualpipev wants so many from the start.
         "gradient_accumulation_steps": config.parallel.parts,
-        "gradient_clipping": config.optimizer.clip,  # the default changed in 0.19.3
-        "zero_optimization": workarounds.zero_settings(config.parallel.zero),
+        "gradient_clipping": config.optimizer.max_grad_norm,  # the default changed in 0.19.3
+        "zero_optimization": workarounds.zero_settings(config.parallel.zero_stage),
         "steps_per_print": None,
         **device.precision,
     }

@@ -107,7 +107,7 @@ def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunEr
 def _unexplained(rank: int, code: int) -> str:
     found = f"rank {rank} ended with code {code}: the run's log.txt says more"
     if code == STALLED:  # as of other failures, but those speak
-        found += f", and stacks-rank-{rank:05d}.txt where it waited if no step came (guards.stall_s)"
+        found += f", and stacks-rank-{rank:05d}.txt where it waited if no step came (guards.stall_timeout_s)"
     return f"{found}; {REMEDY}"
 
 

@@ -69,4 +69,4 @@ class Watchdog:
         except OSError as error:
             log.error("%s: %s", self._stacks, error)
             faulthandler.dump_traceback()
-        log.error("no step in %g s (guards.stall_s): see %s", self._limit_s, self._stacks)
+        log.error("no step in %g s (guards.stall_timeout_s): see %s", self._limit_s, self._stacks)

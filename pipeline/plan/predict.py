@@ -126,27 +126,27 @@ class Prediction:
 
 def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
     """Predict a run; whether the layout divides the batch is for `pipeline.plan.search` to know."""
-    model, full = config.model, config.batch.sequences
-    cut = stages_of(model, layout, "cpu" if cluster.name == "cpu" else "cuda")
+    model, full = config.model, config.batch.global_batch_size
+    layers = stages_of(model, layout, "cpu" if cluster.name == "cpu" else "cuda")
     count = layout.micro_batches(full)
     stages = [
         Stage(
-            layers,
+            held,
             stage_bytes(
                 model,
-                cut,
+                layers,
                 place,
                 layout,
-                in_flight=in_flight(place, len(cut), count),
+                in_flight=in_flight(place, len(layers), count),
                 precision=cluster.precision,
             ),
         )
-        for place, layers in enumerate(cut)
+        for place, held in enumerate(layers)
     ]
 
     def step(sequences: int) -> StepTime:
         return step_time(
-            model, cut, layout, sequences=sequences, rates=cluster.rates, precision=cluster.precision
+            model, layers, layout, sequences=sequences, rates=cluster.rates, precision=cluster.precision
         )
 
     taken = step(full)
@@ -169,20 +169,20 @@ def steps(config: RunConfig) -> Counter[int]:
     ramp = batch.ramp_tokens // config.model.n_ctx
     return _steps(
         config.samples,
-        full=batch.sequences,
-        quantum=batch.quantum,
-        ramp_start=batch.ramp_start or batch.sequences,
+        full=batch.global_batch_size,
+        multiple=batch.batch_size_multiple,
+        ramp_start=batch.ramp_start_batch_size or batch.global_batch_size,
         ramp_samples=ramp,
     )
 
 
 @cache
-def _steps(samples: int, *, full: int, quantum: int, ramp_start: int, ramp_samples: int) -> Counter[int]:
+def _steps(samples: int, *, full: int, multiple: int, ramp_start: int, ramp_samples: int) -> Counter[int]:
     taken: Counter[int] = Counter()
     consumed = 0
     while consumed < min(ramp_samples, samples):
         size = batch_size(
-            consumed, full=full, quantum=quantum, ramp_start=ramp_start, ramp_samples=ramp_samples
+            consumed, full=full, multiple=multiple, ramp_start=ramp_start, ramp_samples=ramp_samples
         )
         size = min(size, samples - consumed)
         taken[size] += 1

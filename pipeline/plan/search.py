@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config import BF16_WITHOUT_ZERO, RunConfig, check_layout
+from pipeline.config import BF16_WITHOUT_ZERO, RunConfig, require_layout
 from pipeline.costs.layout import Layout
 from pipeline.errors import UsageError
 from pipeline.plan.predict import Cluster, Prediction, predict
@@ -16,23 +16,24 @@ TELLS_APART = 0.03
 def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
     """Predict the layout that the configuration says; a string says why it cannot be spread or planned so."""
     parallel = config.parallel
-    if parallel.schedule != "1f1b":
-        return f"parallel.schedule: {parallel.schedule} has other memory and bubbles: only 1f1b is planned"
-    if parallel.zero == 0 and cluster.precision == "bf16":
-        return f"parallel.zero: {BF16_WITHOUT_ZERO}"
+    if parallel.pipeline_schedule != "1f1b":
+        schedule = parallel.pipeline_schedule
+        return f"parallel.pipeline_schedule: {schedule} has other memory and bubbles: only 1f1b is planned"
+    if parallel.zero_stage == 0 and cluster.precision == "bf16":
+        return f"parallel.zero_stage: {BF16_WITHOUT_ZERO}"
     try:
-        check_layout(config, cluster.gpus)
+        require_layout(config, cluster.gpus)
     except UsageError as error:
         return str(error)
     return predict(
         config,
         Layout(
-            pipeline=parallel.pipeline,
-            data=cluster.gpus // parallel.pipeline,
-            zero=parallel.zero,
-            micro=config.batch.micro,
+            pipeline=parallel.pipeline_stages,
+            data=cluster.gpus // parallel.pipeline_stages,
+            zero=parallel.zero_stage,
+            micro=config.batch.micro_batch_size,
             checkpointing=parallel.activation_checkpointing,
-            cut=tuple(parallel.cut) if parallel.cut else None,
+            blocks_per_stage=tuple(parallel.blocks_per_stage) if parallel.blocks_per_stage else None,
         ),
         cluster,
     )
@@ -68,8 +69,8 @@ def why_none_fits(config: RunConfig, cluster: Cluster, nearest: Prediction | Non
     if nearest is not None:
         return f"no layout fits; the nearest one: {nearest.too_large}"
     return (
-        f"no layout fits; {cluster.gpus} GPUs do not divide into stages and replicas of batch.quantum "
-        f"{config.batch.quantum}: raise it, with batch.ramp_start"
+        f"no layout fits; {cluster.gpus} GPUs do not divide into stages and replicas of batch.batch_size_multiple "
+        f"{config.batch.batch_size_multiple}: raise it, with batch.ramp_start_batch_size"
     )
 
 
@@ -82,10 +83,10 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
         if pipeline > _most_stages(config):
             continue
         data = gpus // pipeline
-        if config.batch.quantum % data:
+        if config.batch.batch_size_multiple % data:
             continue
         for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
-            for micro in _divisors(config.batch.quantum // data):
+            for micro in _divisors(config.batch.batch_size_multiple // data):
                 for checkpointing in (False, True):
                     yield Layout(
                         pipeline=pipeline, data=data, zero=zero, micro=micro, checkpointing=checkpointing

@@ -67,10 +67,15 @@ def overrides(layout: Layout) -> str:
     """A layout as what `outbound train` is told.
 
     >>> overrides(Layout(pipeline=2, data=8, zero=1, micro=4))
-    'parallel.pipeline=2 parallel.zero=1 batch.micro=4'
+    'parallel.pipeline_stages=2 parallel.zero_stage=1 batch.micro_batch_size=4'
     """
-    told = f"parallel.pipeline={layout.pipeline} parallel.zero={layout.zero} batch.micro={layout.micro}"
-    return told + (" parallel.activation_checkpointing=true" if layout.checkpointing else "")
+    settings = {
+        "parallel.pipeline_stages": layout.pipeline,
+        "parallel.zero_stage": layout.zero,
+        "batch.micro_batch_size": layout.micro,
+        **({"parallel.activation_checkpointing": "true"} if layout.checkpointing else {}),
+    }
+    return " ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _configured(found: Prediction | str) -> list[str]:

@@ -65,12 +65,13 @@ class Case:
     def name(self) -> str:
         """Such as "fp32 PP2xDP2 ZeRO-1"."""
         parallel = self.parallel
-        spread = {"PP": parallel.pipeline, "DP": self.processes // parallel.pipeline}
+        spread = {"PP": parallel.pipeline_stages, "DP": self.processes // parallel.pipeline_stages}
         layout = "x".join(f"{axis}{ranks}" for axis, ranks in spread.items() if ranks > 1) or "one process"
-        more: list[str] = [parallel.schedule] if parallel.schedule != "1f1b" else []
+        more: list[str] = [parallel.pipeline_schedule] if parallel.pipeline_schedule != "1f1b" else []
         more += ["activation checkpointing"] if parallel.activation_checkpointing else []
-        more += ["cut " + "+".join(map(str, parallel.cut))] if parallel.cut else []
-        return " ".join([self.precision, layout, f"ZeRO-{parallel.zero}", *more])
+        if parallel.blocks_per_stage:
+            more.append("blocks " + "+".join(map(str, parallel.blocks_per_stage)))
+        return " ".join([self.precision, layout, f"ZeRO-{parallel.zero_stage}", *more])
 
     @property
     def tolerance(self) -> Tolerance:
@@ -85,13 +86,13 @@ class Case:
             model=MODEL,
             # With Adam's usual eps, a clipped gradient makes the same step as one that is not, and bf16's
             # rounding of a gradient near zero a whole one.
-            optimizer=Optimizer(lr=PEAKS[self.precision], eps=1e-3, clip=CLIP),
-            batch=Batch(sequences=max(BATCHES), micro=1, quantum=min(BATCHES)),
+            optimizer=Optimizer(lr=PEAKS[self.precision], eps=1e-3, max_grad_norm=CLIP),
+            batch=Batch(global_batch_size=max(BATCHES), micro_batch_size=1, batch_size_multiple=min(BATCHES)),
             parallel=self.parallel,
             train=Train(
                 tokens=sum(BATCHES) * MODEL.n_ctx,
                 eval_sequences=min(BATCHES),
-                keep=1,
+                keep_last=1,
                 precision=self.precision,  # type: ignore[arg-type]
             ),
         )
@@ -102,38 +103,38 @@ def _case(precision: str, processes: int, **parallel: Any) -> Case:
 
 
 REFERENCES = {
-    "fp32": _case("fp32", 1, zero=0),
-    "bf16": _case("bf16", 1, zero=1),
+    "fp32": _case("fp32", 1, zero_stage=0),
+    "bf16": _case("bf16", 1, zero_stage=1),
 }
 """Their checkpoints are those that every layout reads."""
 
 # By processes, so that they start three times.
 CASES = [
     *REFERENCES.values(),
-    _case("fp32", 1, zero=1, activation_checkpointing=True),
+    _case("fp32", 1, zero_stage=1, activation_checkpointing=True),
     *(
         _case(precision, 2, **parallel)
         for precision in ("fp32", "bf16")
         for parallel in (
-            {"pipeline": 2},
-            {"pipeline": 2, "activation_checkpointing": True},
-            {"pipeline": 2, "schedule": "dualpipev"},
-            {"zero": 1},
-            {"zero": 2},
+            {"pipeline_stages": 2},
+            {"pipeline_stages": 2, "activation_checkpointing": True},
+            {"pipeline_stages": 2, "pipeline_schedule": "dualpipev"},
+            {"zero_stage": 1},
+            {"zero_stage": 2},
         )
     ),
-    _case("fp32", 2, zero=0),
-    _case("fp32", 2, pipeline=2, cut=[1, 3]),
-    _case("fp32", 2, pipeline=2, schedule="dualpipev", activation_checkpointing=True),
-    *(_case(precision, 2, zero=3) for precision in ("fp32", "bf16")),
-    _case("fp32", 2, zero=3, activation_checkpointing=True),
+    _case("fp32", 2, zero_stage=0),
+    _case("fp32", 2, pipeline_stages=2, blocks_per_stage=[1, 3]),
+    _case("fp32", 2, pipeline_stages=2, pipeline_schedule="dualpipev", activation_checkpointing=True),
+    *(_case(precision, 2, zero_stage=3) for precision in ("fp32", "bf16")),
+    _case("fp32", 2, zero_stage=3, activation_checkpointing=True),
     *(
         _case(precision, 4, **parallel)
         for precision in ("fp32", "bf16")
         for parallel in (
-            {"pipeline": 4},
-            {"pipeline": 2},
-            {"pipeline": 2, "schedule": "dualpipev"},
+            {"pipeline_stages": 4},
+            {"pipeline_stages": 2},
+            {"pipeline_stages": 2, "pipeline_schedule": "dualpipev"},
         )
     ),
 ]

@@ -30,7 +30,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
         loss = model(*whole_batch(first_sample(step), batch))
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.max_grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = rate * wanted.lr
         optimizer.step()

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
-from pipeline.config import RunConfig, check_layout
+from pipeline.config import RunConfig, require_layout
 from pipeline.data.loader import TrainFeed
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import find_device
@@ -65,14 +65,14 @@ def take_all(directory: Path, cases: list[Case]) -> None:
 def take(case: Case, directory: Path, place: Place) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
-    check_layout(config, place.world)
+    require_layout(config, place.world)
     forget_pipeline_groups()
     device = find_device(place.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, place.rank)
     feed = TrainFeed(
         samples,
-        micro=config.batch.micro,
+        micro=config.batch.micro_batch_size,
         dp_rank=engine.dp_rank,
         dp_size=engine.dp_size,
         device=device.type,

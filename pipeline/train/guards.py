@@ -28,24 +28,24 @@ def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) 
     """
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         return replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
-    recent = [*state.recent, loss][-guards.spike_window :] if guards.spike_z else []
+    recent = [*state.recent, loss][-guards.spike_window_steps :] if guards.spike_zscore else []
     return replace(state, loss=loss, skipped_in_a_row=0, recent=recent)
 
 
 def diverged(state: RunState, guards: Guards) -> bool:
     """Whether too many steps in a row were skipped."""
-    return state.skipped_in_a_row >= guards.non_finite
+    return state.skipped_in_a_row >= guards.max_non_finite_steps
 
 
 def is_spike(loss: float, state: RunState, guards: Guards) -> bool:
     """Whether the loss after the step of `state` lies too far above the last ones.
 
     >>> state = RunState(recent=[1.0, 2.0])
-    >>> is_spike(9.0, state, Guards(spike_z=3, spike_window=2)), is_spike(9.0, state, Guards())
+    >>> is_spike(9.0, state, Guards(spike_zscore=3, spike_window_steps=2)), is_spike(9.0, state, Guards())
     (True, False)
     """
-    full = len(state.recent) == guards.spike_window
-    return bool(guards.spike_z and full and z_score(loss, state.recent) > guards.spike_z)
+    full = len(state.recent) == guards.spike_window_steps
+    return bool(guards.spike_zscore and full and z_score(loss, state.recent) > guards.spike_zscore)
 
 
 def z_score(loss: float, recent: Sequence[float]) -> float:

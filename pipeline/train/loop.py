@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from dataprep.store import files
 from pipeline.checkpoint.run_state import RunState
-from pipeline.config import RunConfig, check_layout
+from pipeline.config import RunConfig, require_layout
 from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
 from pipeline.data.loader import EvalFeed, Read, TrainFeed
 from pipeline.data.skipped import Ledger
@@ -45,12 +45,12 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
     A stop request saves a checkpoint after the running step and returns with "stopped": true; the same
     command then continues. Raises RunError for what the user can mend.
     """
-    check_layout(config, place.world)
+    require_layout(config, place.world)
     device = find_device(place.local_rank, config.train.precision, config.train.deterministic)
     with claim(config.run.dir) if place.rank == 0 else nullcontext():
         stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
-        with Watchdog(config.guards.stall_s, stacks) as watchdog:
-            join(place, device.backend, 2 * config.guards.stall_s)
+        with Watchdog(config.guards.stall_timeout_s, stacks) as watchdog:
+            join(place, device.backend, 2 * config.guards.stall_timeout_s)
             watchdog.beat()
             try:
                 _agree_on(sources, device)
@@ -58,7 +58,7 @@ def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) 
                     _verify(sources, place, device, watchdog)
                 trainer = _build(config, sources, place, device, watchdog)
                 watchdog.beat()
-                if config.guards.rehearse:
+                if config.guards.dry_run_batch:
                     trainer.rehearse()
                 then = restore(config, sources, trainer.engine, place)
                 watchdog.beat()
@@ -84,7 +84,7 @@ class _Trainer:
 
     def rehearse(self) -> None:
         """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
-        batch = self.config.batch.sequences
+        batch = self.config.batch.global_batch_size
         self.engine.train_batch(self.feed.batches(0, batch), batch, 0.0)
         self.feed.take_hash()
         self.feed.take_wait_ns()
@@ -144,10 +144,10 @@ class _Trainer:
                 seconds = time.perf_counter() - began
                 monitor.step(self._row(now, lr, norm, batch, seconds) | over_ranks(reports, seconds))
             ended = now.samples == config.samples
-            if ended or now.step % config.train.eval_every == 0:
+            if ended or now.step % config.train.eval_every_steps == 0:
                 now = self._evaluate(now, monitor)
             now = replace(now, seconds=now.seconds + time.perf_counter() - began)
-            if ended or stopped or now.step % config.train.checkpoint_every == 0:
+            if ended or stopped or now.step % config.train.checkpoint_every_steps == 0:
                 now = self._save(now, monitor)
         return now
 
@@ -169,7 +169,7 @@ class _Trainer:
         now = guards.record_step(now, loss, norm, self.config.guards)
         numbers = f"loss {loss} and grad_norm {norm} at step {now.step}"
         if guards.diverged(now, self.config.guards):
-            row = f"{now.skipped_in_a_row} steps in a row (guards.non_finite)"
+            row = f"{now.skipped_in_a_row} steps in a row (guards.max_non_finite_steps)"
             raise not_finite(self.config.run.dir, f"{numbers}, {row}")
         if now.skipped_in_a_row:
             log.warning("step skipped: %s", numbers)
@@ -180,14 +180,14 @@ class _Trainer:
 
         DeepSpeed returns the loss after the update, so the weights cannot be kept.
         """
-        spike = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_z)"
-        if now.spikes == self.config.guards.spikes:
+        spike = f"loss {loss:.4f} at step {now.step + 1} is a spike (guards.spike_zscore)"
+        if now.spikes == self.config.guards.max_spikes:
             raise RunError(
-                f"{spike}, and {now.spikes} were skipped before it (guards.spikes): lower the rate"
+                f"{spike}, and {now.spikes} were skipped before it (guards.max_spikes): lower the rate"
             )
         then = restore(self.config, self.sources, self.engine, self.place)
         if then is None:
-            raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every")
+            raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
         self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
         if monitor:
             monitor.roll_back(then.step)
@@ -229,11 +229,11 @@ class _Trainer:
             wandb_id=identity,
             resumes=[*state.resumes, state.step] if goes_on else state.resumes,
             processes=self.place.world,
-            stages=self.config.parallel.pipeline,
+            stages=self.config.parallel.pipeline_stages,
         )
 
     def _announce(self, monitor: Monitor, then: RunState | None) -> None:
-        stages = self.config.parallel.pipeline
+        stages = self.config.parallel.pipeline_stages
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
         monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
@@ -278,9 +278,9 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     if sources.stream:
         samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
     else:
-        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block).rows
+        samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block_sequences).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
-    micro, dp_rank, dp_size = config.batch.micro, engine.dp_rank, engine.dp_size
+    micro, dp_rank, dp_size = config.batch.micro_batch_size, engine.dp_rank, engine.dp_size
     feed = TrainFeed(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
     held_out = EvalFeed(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)

@@ -22,7 +22,13 @@ from pipeline.distributed.engine import Engine
 from pipeline.distributed.ranks import Place, gather_json
 from pipeline.errors import RunError, UsageError
 
-PINNED = ("run.seed", "data.order_block", "data.generation", "the content of data.tokens", "the tokenizer")
+PINNED = (
+    "run.seed",
+    "data.order_block_sequences",
+    "data.generation",
+    "the content of data.tokens",
+    "the tokenizer",
+)
 """What a run keeps to its end, besides its model."""
 
 log = logging.getLogger("outbound")
@@ -63,7 +69,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
     if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
         raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
     if place.rank == 0:
-        writer.publish(now, shares, config.train.keep, config.train.keep_every)
+        writer.publish(now, shares, config.train.keep_last, config.train.keep_every_steps)
     dist.barrier()
     return writer.path
 
@@ -90,14 +96,14 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
     for change in continuing(config, then, sources):
         if place.rank == 0:
             log.warning(change)
-    ranks, were = place.world // config.parallel.pipeline, then.processes // then.stages
+    ranks, were = place.world // config.parallel.pipeline_stages, then.processes // then.stages
     if config.data.stream and ranks != were:
         raise UsageError(
             f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
             f"another order: go on with {were}"
         )
     load(checkpoint, engine, config)
-    if (then.processes, then.stages) == (place.world, config.parallel.pipeline):
+    if (then.processes, then.stages) == (place.world, config.parallel.pipeline_stages):
         _restore_generators(checkpoint, place.rank)
     else:
         seed_generators(config.run.seed, then.step, place.rank)

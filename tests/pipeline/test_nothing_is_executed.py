@@ -257,7 +257,7 @@ def begin(home: Path, *overrides: str) -> Any:
         "data": {"tokens": str(home / "tokens")},
         "model": {} if overrides else {"n_layer": 2, "n_head": 2, "d_model": 32, "n_ctx": 16},
         "optimizer": {"lr": 0.01},
-        "batch": {"sequences": 4, "quantum": 4},
+        "batch": {"global_batch_size": 4, "batch_size_multiple": 4},
         "train": {"tokens": 128, "eval_sequences": 4},
     }
     (home / "new.yaml").write_text(yaml.safe_dump(settings))

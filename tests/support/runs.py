@@ -98,13 +98,24 @@ class TinyRun:
         """Make a run that reads `home`/tokens."""
         settings = {
             "run": {"dir": str(home / name), "seed": 3},
-            "data": {"tokens": str(home / "tokens"), "order_block": 4},
+            "data": {"tokens": str(home / "tokens"), "order_block_sequences": 4},
             "model": {"n_layer": 2, "n_head": 2, "d_model": 32, "n_ctx": 16, **model},
-            "optimizer": {"lr": 0.01, "clip": 0.5, "weight_decay": 0.1},
+            "optimizer": {"lr": 0.01, "max_grad_norm": 0.5, "weight_decay": 0.1},
             "schedule": {"warmup_tokens": 300},
-            "batch": {"sequences": 12, "micro": 1, "quantum": 4, "ramp_start": 4, "ramp_tokens": 400},
-            "parallel": {"pipeline": 2, "zero": 1},
-            "train": {"tokens": 1600, "eval_every": 4, "eval_sequences": 8, "checkpoint_every": 4},
+            "batch": {
+                "global_batch_size": 12,
+                "micro_batch_size": 1,
+                "batch_size_multiple": 4,
+                "ramp_start_batch_size": 4,
+                "ramp_tokens": 400,
+            },
+            "parallel": {"pipeline_stages": 2, "zero_stage": 1},
+            "train": {
+                "tokens": 1600,
+                "eval_every_steps": 4,
+                "eval_sequences": 8,
+                "checkpoint_every_steps": 4,
+            },
             "wandb": {"mode": "disabled"},
         }
         return TinyRun(home, name, settings)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from model import PRESETS
-from pipeline.config import Data, Run, check_layout, load_ahead, load_config, save_config
+from pipeline.config import Data, Run, load_ahead, load_config, require_layout, save_config
 from pipeline.errors import RunError, UsageError
 
 MakeRun = Callable[..., Any]
@@ -20,30 +20,45 @@ MakeRun = Callable[..., Any]
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["parallel.zero=2"], "parallel.zero: ZeRO-2 cannot be combined with 2 pipeline stages"),
-        (["parallel.zero=0"], "parallel.zero: without ZeRO"),
-        (["parallel.zero=3"], "parallel.zero: ZeRO-3 cannot be combined with 2 pipeline stages"),
+        (["parallel.zero_stage=2"], "parallel.zero_stage: ZeRO-2 cannot be combined with 2 pipeline stages"),
+        (["parallel.zero_stage=0"], "parallel.zero_stage: without ZeRO"),
+        (["parallel.zero_stage=3"], "parallel.zero_stage: ZeRO-3 cannot be combined with 2 pipeline stages"),
         (
-            ["parallel.pipeline=1", "parallel.zero=0", "train.precision=bf16"],
-            "parallel.zero: without ZeRO, DeepSpeed accumulates bf16 gradients in bf16",
+            ["parallel.pipeline_stages=1", "parallel.zero_stage=0", "train.precision=bf16"],
+            "parallel.zero_stage: without ZeRO, DeepSpeed accumulates bf16 gradients in bf16",
         ),
         (
-            ["parallel.pipeline=1", "parallel.zero=3", "train.compile=true"],
+            ["parallel.pipeline_stages=1", "parallel.zero_stage=3", "train.compile=true"],
             "train.compile: ZeRO-3 fetches each layer's weights in hooks",
         ),
-        (["parallel.pipeline=1", "parallel.schedule=dualpipev"], "parallel.schedule: dualpipev folds"),
         (
-            ["model.n_layer=3", "parallel.pipeline=3", "parallel.schedule=dualpipev"],
-            "parallel.pipeline: 6 stages cannot each hold a matrix and a gain",
+            ["parallel.pipeline_stages=1", "parallel.pipeline_schedule=dualpipev"],
+            "parallel.pipeline_schedule: dualpipev folds",
         ),
-        (["parallel.pipeline=4"], "parallel.pipeline: 4 stages cannot each hold a matrix and a gain"),
-        (["parallel.cut=[1,2]"], "parallel.cut: [1, 2] are 3 blocks, and the model has 2"),
-        (["parallel.cut=[0,2]"], "parallel.cut: stage 0 of [0, 2] needs a block"),
-        (["parallel.cut=[2]"], "parallel.cut: [2] has 1 entries, and the layout 2 parts"),
-        (["batch.sequences=6"], "batch.sequences: 6 is not a multiple of batch.quantum 4"),
-        (["batch.ramp_start=3"], "batch.ramp_start: 3 is not a multiple"),
-        (["batch.ramp_start=16"], "batch.ramp_start: 16 is above"),
-        (["batch.micro=3"], "batch.micro: 3 does not divide"),
+        (
+            ["model.n_layer=3", "parallel.pipeline_stages=3", "parallel.pipeline_schedule=dualpipev"],
+            "parallel.pipeline_stages: 6 stages cannot each hold a matrix and a gain",
+        ),
+        (
+            ["parallel.pipeline_stages=4"],
+            "parallel.pipeline_stages: 4 stages cannot each hold a matrix and a gain",
+        ),
+        (
+            ["parallel.blocks_per_stage=[1,2]"],
+            "parallel.blocks_per_stage: [1, 2] are 3 blocks, and the model has 2",
+        ),
+        (["parallel.blocks_per_stage=[0,2]"], "parallel.blocks_per_stage: stage 0 of [0, 2] needs a block"),
+        (
+            ["parallel.blocks_per_stage=[2]"],
+            "parallel.blocks_per_stage: [2] has 1 entries, and the layout 2 parts",
+        ),
+        (
+            ["batch.global_batch_size=6"],
+            "batch.global_batch_size: 6 is not a multiple of batch.batch_size_multiple 4",
+        ),
+        (["batch.ramp_start_batch_size=3"], "batch.ramp_start_batch_size: 3 is not a multiple"),
+        (["batch.ramp_start_batch_size=16"], "batch.ramp_start_batch_size: 16 is above"),
+        (["batch.micro_batch_size=3"], "batch.micro_batch_size: 3 does not divide"),
         (["train.eval_sequences=6"], "train.eval_sequences: 6 is not a multiple"),
         (["train.eval_sequences=64"], "train.eval_sequences: 64 sequences of 16 are needed, 'val' holds 62"),
         (["model.n_ctx=4096"], "model.n_ctx: 1 sequences of 4096 are needed, 'train' holds 0"),
@@ -56,12 +71,12 @@ MakeRun = Callable[..., Any]
         (["optimiser.lr=1"], "optimiser: unknown key; write optimizer, or remove it"),
         (["data.mixture={web: {tokens: x, weigth: 1}}"], "web.weigth: unknown key; write weight"),
         (["schedule.warmup_tokens=1600"], "schedule.warmup_tokens: 1600 leaves no room for the decay"),
-        (["train.tokens=63"], "train.tokens: 63 is less than one quantum"),
+        (["train.tokens=63"], "train.tokens: 63 is less than batch.batch_size_multiple"),
         (["run.seed.x=1"], "'run.seed.x=1': seed is a value, not a section"),
         (["lr"], "'lr': an override is KEY=VALUE, for example optimizer.lr=1e-4"),
         (["run.dir=runs/the second #2"], "begins with # for a comment: put the value in quotes"),
         (["run.dir=runs/it's the #2"], "begins with # for a comment"),
-        (["batch.ramp_start=#4"], "begins with # for a comment"),
+        (["batch.ramp_start_batch_size=#4"], "begins with # for a comment"),
         (["train.tokens=["], "train.tokens: not YAML"),
         (["train.tokens=2025-02-31"], "train.tokens: not YAML: day is out of range"),
         (["model.preset=[1]"], "model.preset: [1] is unknown"),
@@ -78,8 +93,8 @@ def test_what_cannot_work_is_refused_with_its_path_and_reason(
 
 def test_all_mistakes_are_told_at_once(tiny_run: MakeRun) -> None:
     with pytest.raises(UsageError, match="3 mistakes") as refused:
-        load_config(tiny_run().written(), ["optimizer.lr=-1", "train.keep=0", "wandb.mode=loud"])
-    for path in ("optimizer.lr: ", "train.keep: ", "wandb.mode: "):
+        load_config(tiny_run().written(), ["optimizer.lr=-1", "train.keep_last=0", "wandb.mode=loud"])
+    for path in ("optimizer.lr: ", "train.keep_last: ", "wandb.mode: "):
         assert path in str(refused.value)
 
 
@@ -138,24 +153,26 @@ def test_a_resolved_configuration_is_never_seen_half_written(tiny_run: MakeRun) 
 @pytest.mark.parametrize(
     ("processes", "reason"),
     [
-        (3, "parallel.pipeline: 2 stages do not divide 3 processes"),
-        (6, "batch.quantum: 4 is not a multiple of micro-batch 1 x 3"),
+        (3, "parallel.pipeline_stages: 2 stages do not divide 3 processes"),
+        (6, "batch.batch_size_multiple: 4 is not a multiple of micro-batch 1 x 3"),
     ],
 )
 def test_a_layout_that_would_not_divide_is_refused(tiny_run: MakeRun, processes: int, reason: str) -> None:
     config, _ = load_config(tiny_run().written(), [])
-    check_layout(config, 2)
-    check_layout(config, 8)
+    require_layout(config, 2)
+    require_layout(config, 8)
     with pytest.raises(UsageError, match=reason):
-        check_layout(config, processes)
+        require_layout(config, processes)
 
 
 def test_dualpipev_needs_a_micro_batch_for_each_of_its_stages(tiny_run: MakeRun) -> None:
-    folded = ["model.n_layer=4", "parallel.schedule=dualpipev"]
+    folded = ["model.n_layer=4", "parallel.pipeline_schedule=dualpipev"]
     config, _ = load_config(tiny_run().written(), folded)
-    check_layout(config, 2)
-    with pytest.raises(UsageError, match=r"needs 4 micro-batches a step, and batch\.quantum 4 may leave 2"):
-        check_layout(config, 4)
+    require_layout(config, 2)
+    with pytest.raises(
+        UsageError, match=r"needs 4 micro-batches a step, and batch\.batch_size_multiple 4 may leave 2"
+    ):
+        require_layout(config, 4)
 
 
 def test_files_that_cannot_be_read_are_named(tiny_run: MakeRun, tmp_path: Path) -> None:
@@ -205,20 +222,20 @@ def test_the_configurations_that_we_ship_are_whole(path: Path, tiny_run: MakeRun
 def test_every_preset_has_the_recipe_of_its_paper(name: str) -> None:
     config = load_ahead(CONFIGS / "models" / f"{name}.yaml", [])
     assert config.model == PRESETS[name]
-    tokens = config.batch.sequences * config.model.n_ctx
+    tokens = config.batch.global_batch_size * config.model.n_ctx
     assert tokens == pytest.approx(TOKENS_A_STEP[name], rel=0.05)
     assert config.optimizer.lr == RATES[name.partition("-")[2] or name]
-    recipe = config.optimizer.betas, config.optimizer.weight_decay, config.schedule.floor
+    recipe = config.optimizer.betas, config.optimizer.weight_decay, config.schedule.min_lr_ratio
     if name == "gpt1":
         assert recipe == ((0.9, 0.999), 0.01, 0)
         assert config.schedule.warmup_tokens == 2000 * tokens
         return
     assert recipe == ((0.9, 0.95), 0.1, 0.1)
-    assert (config.optimizer.eps, config.optimizer.clip) == (1e-8, 1.0)
+    assert (config.optimizer.eps, config.optimizer.max_grad_norm) == (1e-8, 1.0)
     assert (config.schedule.warmup_tokens, config.schedule.decay_tokens) == (375_000_000, 260_000_000_000)
     assert config.train.tokens == 300_000_000_000
     if name.startswith("gpt3"):
-        assert config.batch.ramp_start == 32_768 // config.model.n_ctx
+        assert config.batch.ramp_start_batch_size == 32_768 // config.model.n_ctx
         assert 4e9 <= config.batch.ramp_tokens <= 12e9
         mix = yaml.safe_load((CONFIGS / "mixtures" / "gpt3.yaml").read_text())
         assert config.data.mixture == Data.model_validate(mix["data"]).mixture
@@ -232,7 +249,7 @@ def test_a_configuration_is_read_before_its_tokens_are_packed(tiny_run: MakeRun)
     with pytest.raises(UsageError, match="the tokens, which would say it, are not packed yet"):
         load_ahead(run.written(), unpacked)
     with pytest.raises(UsageError, match="3 does not divide"):
-        load_ahead(run.written(), [*unpacked, "model.vocab_size=99", "batch.micro=3"])
+        load_ahead(run.written(), [*unpacked, "model.vocab_size=99", "batch.micro_batch_size=3"])
 
 
 def test_gpt_3_s_mix_is_of_shipped_recipes_in_the_papers_weights() -> None:

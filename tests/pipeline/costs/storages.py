@@ -55,7 +55,7 @@ def measure(config: RunConfig, device: Device) -> dict[str, int]:
     engine._engine.module.register_forward_pre_hook(look)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         for _ in range(2):
-            engine.train_batch(batches(config, engine.dp_size), config.batch.sequences, 0.01)
+            engine.train_batch(batches(config, engine.dp_size), config.batch.global_batch_size, 0.01)
     look()
     return {**fullest, "kept": sum(kept.values())}
 
@@ -119,8 +119,8 @@ def tensors(held: Any, name: str = "", seen: set[int] | None = None) -> Iterator
 
 def batches(config: RunConfig, replicas: int) -> Iterator[MicroBatch]:
     """Random micro-batches of one step."""
-    for _ in range(config.batch.sequences // (config.batch.micro * replicas)):
-        shape = (config.batch.micro, config.model.n_ctx + 1)
+    for _ in range(config.batch.global_batch_size // (config.batch.micro_batch_size * replicas)):
+        shape = (config.batch.micro_batch_size, config.model.n_ctx + 1)
         tokens = torch.randint(config.model.vocab_size, shape)
         yield tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
 

@@ -107,8 +107,8 @@ def written(home: Path, pipeline: int, zero: int, precision: str) -> Path:
         "data": {"tokens": str(home / "tokens")},
         "model": MODEL,
         "optimizer": {"lr": 0.01},
-        "batch": {"sequences": 16, "micro": 2, "quantum": 16},
-        "parallel": {"pipeline": pipeline, "zero": zero},
+        "batch": {"global_batch_size": 16, "micro_batch_size": 2, "batch_size_multiple": 16},
+        "parallel": {"pipeline_stages": pipeline, "zero_stage": zero},
         "train": {"tokens": 4096, "eval_sequences": 16, "precision": precision},
     }
     path = home / f"{pipeline}-{zero}-{precision}.yaml"

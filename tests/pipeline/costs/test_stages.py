@@ -80,7 +80,7 @@ def test_seconds_of_layers_add_up_to_those_of_a_long_micro_batch() -> None:
 
 def test_what_the_configuration_says_is_taken(tmp_path: Path) -> None:
     config = CASES[0].config(tmp_path)
-    asked = config.model_copy(update={"parallel": Parallel(pipeline=2, cut=[1, 3])})
+    asked = config.model_copy(update={"parallel": Parallel(pipeline_stages=2, blocks_per_stage=[1, 3])})
     assert blocks(stage_bounds(asked, "cpu")) == [1, 3]
     assert blocks(stage_bounds(asked, "cuda")) == [1, 3]
 

@@ -83,7 +83,7 @@ def test_a_mixture_trains_its_shares_and_another_layout_reads_the_same(
     assert last["share/web"] == pytest.approx(0.75, abs=1 / 100)
     assert last["share/books"] + last["share/web"] == pytest.approx(1)
     other = mixed(tiny_run, write_tokens, "other", books=1, web=3)
-    other.train("parallel.pipeline=1", "batch.micro=2", nproc=1)
+    other.train("parallel.pipeline_stages=1", "batch.micro_batch_size=2", nproc=1)
     assert [row.get("stream_hash") for row in other.metrics()] == [
         row.get("stream_hash") for row in run.metrics()
     ]
@@ -127,7 +127,7 @@ def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, t
     with pytest.raises(UsageError, match=r"data\.mixture\.a\.weight"):
         load_config(path, ["data.mixture.a.weight=0"])
     with pytest.raises(UsageError, match="of b holds"):
-        load_config(path, ["train.eval_sequences=400", "batch.quantum=4"])
+        load_config(path, ["train.eval_sequences=400", "batch.batch_size_multiple=4"])
     generation = run.home / "b" / "generation-2.json"
     body = load_manifest(generation)
     body["tokenizer"]["fingerprint"] = "beef"

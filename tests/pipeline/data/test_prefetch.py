@@ -82,7 +82,7 @@ def test_another_place_or_ledger_is_read_from_there_at_once(samples: Samples) ->
 def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
     samples: Samples, dp_size: int, micro: int
 ) -> None:
-    """Past the end of an epoch, with a stretch that is left out; every layout divides the quantum of 24."""
+    """Past the end of an epoch, with a stretch that is left out; every layout divides 24."""
 
     def hashes(micro: int, dp_size: int) -> list[int]:
         ledger = Ledger(((30, 41),))

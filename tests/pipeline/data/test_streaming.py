@@ -128,7 +128,7 @@ def test_what_a_stream_cannot_do_is_refused(tiny_run: Callable[..., Any]) -> Non
     tokens = run.home / "tokens"
     one = f"data.stream={tokens}/train-0001-{{00000..00001}}.tar"
     for override, why in {
-        "guards.spike_z=5": "a stream cannot go back",
+        "guards.spike_zscore=5": "a stream cannot go back",
         "data={mixture: {a: {tokens: x, weight: 1}}, stream: y}": "without which no mixture",
     }.items():
         process = run.start(*((one,) if "mixture" not in override else ()), override)
@@ -142,7 +142,7 @@ def test_a_stopped_run_goes_on_with_the_same_stream_and_not_with_another(
 ) -> None:
     whole, parts = tiny_run("whole"), tiny_run("parts")
     pipe = f"data.stream=pipe:cat {whole.home}/tokens/train-0001-{{00000..00001}}.tar"
-    spread = (pipe, "parallel.pipeline=1")
+    spread = (pipe, "parallel.pipeline_stages=1")
     whole.train(*spread)
     parts.train(*spread, "train.tokens=640", "schedule.decay_tokens=1600")
     parts.train(*spread, "train.tokens=1600")

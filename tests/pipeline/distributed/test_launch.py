@@ -29,7 +29,7 @@ NOWHERE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
 
 
 def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> None:
-    process = tiny_run().start("parallel.zero=3")
+    process = tiny_run().start("parallel.zero_stage=3")
     out, err = process.communicate(timeout=patient())
     assert (process.returncode, out) == (2, "")
     assert "ZeRO-3 cannot be combined with 2 pipeline stages" in err
@@ -258,7 +258,7 @@ def test_a_folder_named_pipeline_where_the_user_stands_is_not_executed(
     (run.home / "pipeline" / "__init__.py").write_text("raise SystemExit('a stranger was executed')")
     monkeypatch.chdir(run.home)
     with pytest.raises(UsageError, match="ZeRO-3 cannot be combined"):
-        launch([str(run.written()), "parallel.zero=3"], 1)
+        launch([str(run.written()), "parallel.zero_stage=3"], 1)
 
 
 def test_all_processes_take_the_generation_that_the_launcher_has_found(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.config import RunConfig, check_layout, load_ahead
+from pipeline.config import RunConfig, load_ahead, require_layout
 from pipeline.costs.hardware import FITTED, Measured, usable_bytes
 from pipeline.costs.layers import layer_costs
 from pipeline.costs.layout import Layout
@@ -43,7 +43,7 @@ def test_the_steps_are_those_that_the_loop_will_take() -> None:
     taken: Counter[int] = Counter()
     consumed = 0
     while consumed < config.samples:
-        size = batch_size(consumed, full=16, quantum=4, ramp_start=4, ramp_samples=60_000 // 256)
+        size = batch_size(consumed, full=16, multiple=4, ramp_start=4, ramp_samples=60_000 // 256)
         size = min(size, config.samples - consumed)
         taken[size] += 1
         consumed += size
@@ -58,9 +58,11 @@ def test_every_layout_of_the_search_is_one_that_training_takes() -> None:
     found = list(layouts(config, 32))
     assert len(found) > 20
     for layout in found:
-        parallel = config.parallel.model_copy(update={"pipeline": layout.pipeline, "zero": layout.zero})
-        batch = config.batch.model_copy(update={"micro": layout.micro})
-        check_layout(config.model_copy(update={"parallel": parallel, "batch": batch}), layout.gpus)
+        parallel = config.parallel.model_copy(
+            update={"pipeline_stages": layout.pipeline, "zero_stage": layout.zero}
+        )
+        batch = config.batch.model_copy(update={"micro_batch_size": layout.micro})
+        require_layout(config.model_copy(update={"parallel": parallel, "batch": batch}), layout.gpus)
         stages_of(config.model, layout)
         assert layout.zero == 1 or layout.pipeline == 1
 
@@ -88,13 +90,15 @@ def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
 
 def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:
     assert "3 stages do not divide 8" in str(
-        configured(shipped("gpt2-xl", "parallel.pipeline=3"), cluster(1))
+        configured(shipped("gpt2-xl", "parallel.pipeline_stages=3"), cluster(1))
     )
-    folded = configured(shipped("gpt2-xl", "parallel.pipeline=2", "parallel.schedule=dualpipev"), cluster(1))
+    folded = configured(
+        shipped("gpt2-xl", "parallel.pipeline_stages=2", "parallel.pipeline_schedule=dualpipev"), cluster(1)
+    )
     assert "dualpipev has other memory" in str(folded)
-    bare = configured(shipped("gpt2-xl", "parallel.zero=0"), cluster(1))
+    bare = configured(shipped("gpt2-xl", "parallel.zero_stage=0"), cluster(1))
     assert "accumulates bf16 gradients in bf16" in str(bare), "training would refuse it on a GPU"
-    found = configured(shipped("gpt3-13b", "parallel.pipeline=1"), cluster(1))
+    found = configured(shipped("gpt3-13b", "parallel.pipeline_stages=1"), cluster(1))
     assert not isinstance(found, str)
     assert found.too_large is not None
     assert "a GPU of stage 0 needs" in found.too_large
@@ -208,7 +212,7 @@ def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
         "--calibrate",
         "--gpus-per-node",
         "1",
-        "parallel.pipeline=1",
+        "parallel.pipeline_stages=1",
         "--json",
     )
     assert ended.code == 0, ended.err
@@ -223,7 +227,10 @@ def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
     [
         (("--gpu", "abacus"), "--gpu: 'abacus' is unknown; choose from a100-40, a100-80"),
         ((), "--gpu: is missing; name one, or give --calibrate on such a node"),
-        (("--gpu", "a100-80", "parallel.zero=9"), "parallel.zero: Input should be less than or equal to 3"),
+        (
+            ("--gpu", "a100-80", "parallel.zero_stage=9"),
+            "parallel.zero_stage: Input should be less than or equal to 3",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(command: Command, words: tuple[str, ...], reason: str) -> None:

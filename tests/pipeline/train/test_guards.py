@@ -34,8 +34,13 @@ pytestmark = pytest.mark.slow(115)
 
 MakeRun = Callable[..., Any]
 STALL_S = patient(20)
-STALL = f"guards.stall_s={STALL_S:g}"
-STEADY = ("batch.ramp_start=4", "batch.sequences=4", "batch.ramp_tokens=0", "optimizer.lr=0.005")
+STALL = f"guards.stall_timeout_s={STALL_S:g}"
+STEADY = (
+    "batch.ramp_start_batch_size=4",
+    "batch.global_batch_size=4",
+    "batch.ramp_tokens=0",
+    "optimizer.lr=0.005",
+)
 
 
 def train_with_faults(run: Any, *overrides: str, faults: list[dict[str, Any]]) -> tuple[int, str, str]:
@@ -56,7 +61,7 @@ def test_a_step_whose_gradient_is_not_finite_on_one_rank_is_skipped_by_all(
     tiny_run: MakeRun, stages: int, zero: int
 ) -> None:
     run = tiny_run(f"skips-{stages}-{zero}")
-    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}")
+    spread = (f"parallel.pipeline_stages={stages}", f"parallel.zero_stage={zero}")
     code, _, err = train_with_faults(run, *spread, *STEADY, faults=[{}, {"nan_steps": [5, 6, 9]}])
     assert code == 0, err
     skipped = [row["step"] for row in run.metrics() if "val_loss" not in row and "loss" not in row]
@@ -74,7 +79,7 @@ def test_a_deterministic_run_ends_at_an_operation_that_may_come_out_otherwise(
     tiny_run: MakeRun, deterministic: bool
 ) -> None:
     fault = {"at": "pipeline.train.loop.save", "call": 1, "deed": "race"}
-    settings = ("parallel.pipeline=1", f"train.deterministic={deterministic}", "train.tokens=640")
+    settings = ("parallel.pipeline_stages=1", f"train.deterministic={deterministic}", "train.tokens=640")
     code, said, err = train_with_faults(tiny_run(), *settings, faults=[fault])
     if deterministic:
         assert code == 1
@@ -87,12 +92,12 @@ def test_several_such_steps_in_a_row_end_the_run_and_its_checkpoint_stands(tiny_
     run = tiny_run("diverges")
     code, said, _ = train_with_faults(run, *STEADY, faults=[{}, {"nan_steps": [6, 7, 8]}])
     assert code == 1
-    assert "at step 8, 3 steps in a row (guards.non_finite)" in json.loads(said)["message"]
+    assert "at step 8, 3 steps in a row (guards.max_non_finite_steps)" in json.loads(said)["message"]
     assert "goes on from step-00000004" in json.loads(said)["message"]
 
 
 def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRun) -> None:
-    guarded = (*STEADY, "guards.spike_z=4", "guards.spike_window=8", "train.tokens=3200")
+    guarded = (*STEADY, "guards.spike_zscore=4", "guards.spike_window_steps=8", "train.tokens=3200")
     noise = [88, 96]  # steps 23 and 24; the checkpoint before them is that of step 20
     run = tiny_run("spikes")
     faults = [{"noise": noise}, {"noise": noise}]
@@ -124,15 +129,21 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
 
 def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
     run = tiny_run("noisy")
-    guarded = (*STEADY, "guards.spike_z=4", "guards.spike_window=8", "train.tokens=3200", "guards.spikes=1")
+    guarded = (
+        *STEADY,
+        "guards.spike_zscore=4",
+        "guards.spike_window_steps=8",
+        "train.tokens=3200",
+        "guards.max_spikes=1",
+    )
     code, said, _ = train_with_faults(run, *guarded, faults=[{"noise": [80, 120]}] * 2)
     assert code == 1
-    assert "is a spike (guards.spike_z), and 1 were skipped before it" in json.loads(said)["message"]
+    assert "is a spike (guards.spike_zscore), and 1 were skipped before it" in json.loads(said)["message"]
 
 
 def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_run: MakeRun) -> None:
     run = tiny_run("stalls")
-    steps_only = ("train.eval_every=1000000", "train.checkpoint_every=1000000")
+    steps_only = ("train.eval_every_steps=1000000", "train.checkpoint_every_steps=1000000")
     process = run.start("train.tokens=1600000", STALL, *steps_only)
     run.wait_for_step(3, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -144,8 +155,8 @@ def test_a_stalled_rank_ends_the_run_and_leaves_the_stacks_of_all_threads(tiny_r
         if process.poll() is None:
             os.kill(stalled, signal.SIGKILL)
     assert process.returncode == 1
-    assert f"no step in {STALL_S:g} s (guards.stall_s)" in err
-    assert "and stacks-rank-00000.txt where it waited if no step came (guards.stall_s)" in err
+    assert f"no step in {STALL_S:g} s (guards.stall_timeout_s)" in err
+    assert "and stacks-rank-00000.txt where it waited if no step came (guards.stall_timeout_s)" in err
     stacks = (run.dir / "stacks-rank-00000.txt").read_text()
     assert "_advance" in stacks
     assert "train_batch" in stacks or "gather_int64" in stacks, "where it waits for the other"
@@ -168,7 +179,7 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)
     with pytest.raises(RunError, match=r"stacks-rank-00000\.txt where it waited"):
         launch([str(run.written()), STALL], 2, "support.workers.faulty")
-    assert f"no step in {STALL_S:g} s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+    assert f"no step in {STALL_S:g} s (guards.stall_timeout_s)" in (run.dir / "log.txt").read_text()
     assert where in (run.dir / "stacks-rank-00000.txt").read_text()
     checkpoint = find(run.dir)
     assert checkpoint is not None
@@ -178,9 +189,9 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
 def test_a_rank_that_stalls_as_they_meet_is_found_too(tiny_run: MakeRun) -> None:
     run = tiny_run()
     fault = {"at": "pipeline.train.loop.join", "call": 1, "deed": "stall"}
-    code, _, err = train_with_faults(run, f"guards.stall_s={patient(5):g}", faults=[{}, fault])
+    code, _, err = train_with_faults(run, f"guards.stall_timeout_s={patient(5):g}", faults=[{}, fault])
     assert code == STALLED, err
-    assert f"no step in {patient(5):g} s (guards.stall_s)" in (run.dir / "log.txt").read_text()
+    assert f"no step in {patient(5):g} s (guards.stall_timeout_s)" in (run.dir / "log.txt").read_text()
     stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
     assert any("in join" in each or "in fail" in each for each in stacks)
     assert find(run.dir) is None
@@ -212,7 +223,7 @@ def test_a_rank_that_ends_in_the_middle_of_a_save_costs_that_save_only(
     """Without a launcher to end them, the other ranks end as well."""
     run = tiny_run()
     fault = {"at": at, "call": call, "deed": deed}
-    code, _, _ = train_with_faults(run, "guards.rehearse=false", faults=[fault, {}])
+    code, _, _ = train_with_faults(run, "guards.dry_run_batch=false", faults=[fault, {}])
     assert code
     checkpoint = find(run.dir)
     assert checkpoint is not None
@@ -239,7 +250,7 @@ def test_a_shard_that_goes_while_the_run_reads_is_named(tiny_run: MakeRun) -> No
 
 
 def test_skipped_steps_in_a_row_end_a_run_and_others_do_not() -> None:
-    settings = Guards(non_finite=2)
+    settings = Guards(max_non_finite_steps=2)
     state, over = RunState(), []
     for loss in (nan, 2.5, nan, inf):
         state = guards.record_step(state, loss, 1.0, settings)
@@ -272,10 +283,10 @@ def test_the_ledger_skips_what_it_was_told_and_nothing_else(skips: list[tuple[in
 
 @pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 3, 2)])
 def test_a_rehearsal_leaves_no_trace(tiny_run: MakeRun, stages: int, zero: int, processes: int) -> None:
-    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "train.tokens=640")
+    spread = (f"parallel.pipeline_stages={stages}", f"parallel.zero_stage={zero}", "train.tokens=640")
     runs = []
     for rehearse in ("true", "false"):
         run = tiny_run(f"rehearse-{rehearse}", dropout=0.1)
-        run.train(*spread, f"guards.rehearse={rehearse}", nproc=processes)
+        run.train(*spread, f"guards.dry_run_batch={rehearse}", nproc=processes)
         runs.append(run.timeless())
     assert runs[0] == runs[1]

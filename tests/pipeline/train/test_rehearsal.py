@@ -15,7 +15,7 @@ def test_the_rehearsal_takes_the_full_batch_that_the_ramp_only_reaches_later(
 ) -> None:
     run, notes = tiny_run(), tiny_run().home / "notes"
     monkeypatch.setenv("NOTES", str(notes))
-    once = ("parallel.pipeline=1", "train.tokens=640", f"guards.rehearse={str(rehearse).lower()}")
+    once = ("parallel.pipeline_stages=1", "train.tokens=640", f"guards.dry_run_batch={str(rehearse).lower()}")
     ranks = run.fork(*once, nproc=1, worker="support.workers.noting")
     assert ranks.wait() == [0], ranks.told()
     taken = [json.loads(line) for line in notes.read_text().splitlines()]

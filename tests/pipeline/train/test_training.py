@@ -38,7 +38,7 @@ def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_ru
     steps = [row for row in finished_run.metrics() if "loss" in row]
     assert [row["batch"] for row in steps] == [batch for batch, _, _ in expected]
     assert len({row["batch"] for row in steps}) == 3, "the ramp has several sizes"
-    assert min(norm for _, _, norm in expected) > config.optimizer.clip, "every step clips"
+    assert min(norm for _, _, norm in expected) > config.optimizer.max_grad_norm, "every step clips"
     for row, (_, loss, norm) in zip(steps, expected, strict=True):
         assert row["loss"] == pytest.approx(loss, abs=1e-5)
         assert row["grad_norm"] == pytest.approx(norm, rel=1e-4)
@@ -78,7 +78,7 @@ def test_a_checkpoint_of_two_stages_continues_in_another_layout(
 ) -> None:
     moved = finished_run.copy(f"moved-to-{processes}-zero-{zero}")
     shutil.rmtree(moved.dir / "checkpoints" / "step-00000012")
-    layout = ("parallel.pipeline=1", f"parallel.zero={zero}", f"train.deterministic={zero == 3}")
+    layout = ("parallel.pipeline_stages=1", f"parallel.zero_stage={zero}", f"train.deterministic={zero == 3}")
     summary = moved.train(*layout, nproc=processes)
     assert summary["resumes"] == [8]
     assert moved.losses() == pytest.approx(finished_run.losses(), abs=1e-5)
@@ -154,7 +154,7 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     data[-100] ^= 1
     share.write_bytes(data)
 
-    endless = ("train.tokens=160000", "optimizer.lr=0.02", "train.checkpoint_every=1000")
+    endless = ("train.tokens=160000", "optimizer.lr=0.02", "train.checkpoint_every_steps=1000")
     process = run.start(*endless)
     run.wait_for_step(len(finished_run.metrics()) + 4, process)
     os.kill(worker_of(process.pid), signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
 
 
 def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: MakeRun) -> None:
-    settings = ("train.tokens=9600", "train.checkpoint_every=1", "train.eval_every=50")
+    settings = ("train.tokens=9600", "train.checkpoint_every_steps=1", "train.eval_every_steps=50")
     unbroken = tiny_run("unbroken", dropout=0.1)
     unbroken.train(*settings)
     killed = tiny_run("killed", dropout=0.1)
@@ -194,7 +194,10 @@ def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: M
 
 @pytest.mark.parametrize(
     "layout",
-    [["parallel.pipeline=1", "parallel.zero=3"], ["parallel.schedule=dualpipev", "model.n_layer=4"]],
+    [
+        ["parallel.pipeline_stages=1", "parallel.zero_stage=3"],
+        ["parallel.pipeline_schedule=dualpipev", "model.n_layer=4"],
+    ],
     ids=["zero 3", "dualpipev"],
 )
 def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digit(
@@ -237,10 +240,10 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         eps=wanted.eps,
     )
     n_ctx = config.model.n_ctx
-    samples = Samples.of(sources, n_ctx, config.run.seed, config.data.order_block)
+    samples = Samples.of(sources, n_ctx, config.run.seed, config.data.order_block_sequences)
     consumed, done = 0, []
     while consumed < config.samples:
-        batch = batch_size(consumed, full=12, quantum=4, ramp_start=4, ramp_samples=400 // n_ctx)
+        batch = batch_size(consumed, full=12, multiple=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
         feed = TrainFeed(samples.rows, micro=batch, dp_rank=0, dp_size=1)
@@ -250,14 +253,14 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.max_grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(
                 consumed * n_ctx,
                 peak=wanted.lr,
                 warmup_tokens=config.schedule.warmup_tokens,
                 decay_tokens=config.train.tokens,
-                floor=config.schedule.floor,
+                min_lr_ratio=config.schedule.min_lr_ratio,
             )
         optimizer.step()
         done.append((batch, loss.item(), norm.item()))
@@ -267,8 +270,8 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
 @pytest.mark.parametrize(("stages", "zero"), [(2, 1), (1, 0)])
 def test_weights_that_are_no_numbers_are_not_saved(tiny_run: MakeRun, stages: int, zero: int) -> None:
     run = tiny_run()
-    spread = (f"parallel.pipeline={stages}", f"parallel.zero={zero}", "schedule.warmup_tokens=0")
-    process = run.start(*spread, "optimizer.lr=1e38", "train.checkpoint_every=1", nproc=stages)
+    spread = (f"parallel.pipeline_stages={stages}", f"parallel.zero_stage={zero}", "schedule.warmup_tokens=0")
+    process = run.start(*spread, "optimizer.lr=1e38", "train.checkpoint_every_steps=1", nproc=stages)
     _, err = process.communicate(timeout=patient())
     assert process.returncode == 1
     assert "begins anew, for there is no checkpoint yet" in err

@@ -50,23 +50,23 @@ def main(directory: Path) -> None:
     seen: dict[str, Any] = {"built": note_builds()}
     join(place, find_device(0).backend, 600)
 
-    engine = build(Case("fp32", 2, Parallel(zero=3)), directory)
+    engine = build(Case("fp32", 2, Parallel(zero_stage=3)), directory)
     step(engine)
 
-    engine = build(Case("fp32", 2, Parallel(pipeline=2, cut=[1, 3])), directory)
+    engine = build(Case("fp32", 2, Parallel(pipeline_stages=2, blocks_per_stage=[1, 3])), directory)
     seen["parts"] = list(map(int, engine._engine.module.parts))
     reductions = note_reductions(engine.optimizer)
     step(engine)
     seen["reductions"] = len(reductions)
 
-    engine = build(Case("bf16", 2, Parallel(pipeline=2)), directory)
+    engine = build(Case("bf16", 2, Parallel(pipeline_stages=2)), directory)
     last = list(engine.parameters.values())[-1]
     last.register_hook(lambda gradient: gradient * float("nan"))
     step(engine)
     seen["norm"] = engine.grad_norm()
 
     try:
-        seen["ranks"] = build(Case("fp32", 2, Parallel(zero=1)), directory).dp_size
+        seen["ranks"] = build(Case("fp32", 2, Parallel(zero_stage=1)), directory).dp_size
     except AttributeError as error:
         seen["ranks"] = str(error)
     seen["compiler"] = "torch._inductor.compile_fx" in sys.modules
