@@ -42,6 +42,8 @@ from pipeline.sources import HeldOut, Samples
 from pipeline.stream import Stream, expand
 from pipeline.tokens import load_generation, verify
 
+pytestmark = pytest.mark.slow(60)
+
 ROOT = Path(__file__).parents[2]
 COPIED = {
     "corpus": ["corpus", "bpe", "tokens"],

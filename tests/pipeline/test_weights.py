@@ -26,6 +26,8 @@ from pipeline.export import export
 from pipeline.generate import Beam, generate_texts
 from pipeline.weights import open_weights
 
+pytestmark = pytest.mark.slow(15)
+
 GREEDY = Sampling(temperature=0)
 PROMPTS = ["the links", "a", "of the people that voted, the"]
 

@@ -14,6 +14,8 @@ from dataprep.crawl.archive import admitted, capture
 from dataprep.crawl.fetch import CrawlSettings, Target, fetch_part
 from dataprep.urls import canonical
 
+pytestmark = pytest.mark.slow(10)
+
 SAMPLE = 150
 """Pages that are asked for; pywb answers some fifty a second."""
 

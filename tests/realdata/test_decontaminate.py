@@ -14,6 +14,8 @@ from dataprep.builds import text_shards
 from dataprep.overlap import overlap
 from dataprep.recipe import Decontaminate
 
+pytestmark = pytest.mark.slow(10)
+
 CHARACTERS = 6000
 PLANTED = 3
 """Examples a set."""

@@ -12,12 +12,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from patience import patient
 from pywb_server import index_warcs
 from range_server import serving
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus import Corpus
 from dataprep.store import read_table
+
+pytestmark = pytest.mark.slow(10)
 
 PAGES = 60
 NOVELS = ("Barclay_Postern_1911", "Bennet_Helen_1910", "Stevenson_Treasure_1883")
@@ -27,7 +30,7 @@ COLUMNS = ["doc_id", "text_key", "karma", "url"]
 def outbound(*arguments: object) -> dict[str, Any]:
     """Run a command with --json and give its result."""
     command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments), "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=patient(900), check=False)
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = json.loads(ended.stdout)
     return result

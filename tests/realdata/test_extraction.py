@@ -18,6 +18,8 @@ from dataprep.http_response import parse
 from dataprep.recipe import Extraction
 from dataprep.warc_reader import Gap, WarcRecord, read_warc
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def places(data: Path) -> dict[str, WarcRecord]:

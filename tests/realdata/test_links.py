@@ -14,6 +14,8 @@ from dataprep.links.index import LinkIndex
 from dataprep.recipe import Collect, Links, Recipe
 from dataprep.store import load_record, read_table
 
+pytestmark = pytest.mark.slow(10)
+
 MONTHS = ("RS_web_2014a.zst", "RS_web_2014b.zst")
 
 

@@ -18,6 +18,8 @@ from dataprep.quality.samples import gather
 from dataprep.quality.training import train
 from dataprep.recipe import C4, FineWeb, Gopher, Select
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def pages(data: Path) -> list[tuple[str, str]]:

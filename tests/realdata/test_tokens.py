@@ -13,6 +13,8 @@ from dataprep import ingest
 from dataprep.tokens import tokenizer
 from dataprep.tokens.pack import Layout
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def texts(data: Path) -> list[str]:

@@ -17,6 +17,8 @@ from dataprep.errors import DataError
 from pipeline.errors import RunError
 from pipeline.tokens import TokenStream, load_generation, verify
 
+pytestmark = pytest.mark.slow(35)
+
 REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "correct")
 
 
