@@ -7,13 +7,19 @@ BIN := $(VENV)/bin
 #   make demo TORCH="torch==2.13.0 --index-url <the index of your CUDA version>"
 TORCH ?=
 
-.PHONY: demo test check clean
+.PHONY: demo quick test cluster check clean
 
 demo: $(VENV)/ready
 	$(BIN)/outbound demo
 
+quick: $(VENV)/ready
+	$(BIN)/pytest -n 2 -m "not slow"
+
 test: $(VENV)/ready
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --ignore tests/cluster
+
+cluster: $(VENV)/ready
+	$(BIN)/pytest tests/cluster
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .

@@ -1,40 +1,46 @@
-"""In which order the suite runs, and which tests one worker of two (`pytest -n 2`) takes together."""
+"""How the suite runs: in which order, by how many workers, how long, and what it says while it does.
+
+A test or file that takes long is marked `slow(SECONDS)`. `make quick` leaves it out; other runs begin the
+longest files first, once the quick ones are done.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from support import still_running
+from support.patience import TEST_S, patient
 from support.ranks import STARTED
 
 # No test is about time: on a busy machine, any example may take long.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-LONG = (
-    "e2e",
-    "pipeline/preflight/test_preflight.py",
-    "pipeline/train/test_training.py",
-    "realdata",
-    "pipeline/train/test_guards.py",
-    "pipeline/distributed/test_launch.py",
-    "pipeline/cli/test_damage.py",
-    "cluster",
-    "dataprep/crawl/test_killed_ingest.py",
-    "pipeline/cli/test_two_at_once.py",
-    "pipeline/test_nothing_is_executed.py",
-    "pipeline/costs/test_memory.py",
-    "dataprep/crawl/test_disk_full.py",
-    "dataprep/crawl/test_restart.py",
-    "pipeline/data/test_streaming.py",
-    "pipeline/checkpoint/test_weights.py",
-    "pipeline/data/test_mixture.py",
-)
-"""What takes longest, about in the order of its time: no worker ends far behind the other."""
+TOGETHER = ("e2e", "cluster", "realdata")
+"""Folders whose tests share what takes long to make: they go to one worker."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("timeout", None) is None:
+        config.option.timeout = patient(TEST_S)  # where pytest-timeout looks
+    still_running.watch(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, which installs all that tests use, a test that skips for lack of an install has failed."""
+    report = yield
+    if report.skipped and "not installed" in str(report.longrepr) and os.environ.get("OUTBOUND_TEST_NO_LACK"):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +51,19 @@ def _no_rank_outlives_its_test() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests come first."""
-    items.sort(key=lambda item: LONG.index(part) if (part := _part(item.nodeid)) in LONG else -1)
+    """Quick tests come first, then the longest: no worker ends far behind the other."""
+    marks: defaultdict[str, set[tuple[int, float]]] = defaultdict(
+        set
+    )  # that of a file is one, for all its tests
+    for item in items:
+        marks[_part(item.nodeid)] |= {(id(mark), mark.args[0]) for mark in item.iter_markers("slow")}
+    seconds = {part: sum(each for _, each in slow) for part, slow in marks.items()}
+    items.sort(key=lambda item: (seconds[_part(item.nodeid)] > 0, -seconds[_part(item.nodeid)]))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """The tests of a file, or of a directory in LONG, go to one worker: they share fixtures."""
+    """The tests of a file, or of a folder in TOGETHER, go to one worker: they share fixtures."""
     config.option.loadscopereorder = False
     return _Parts(config, log)
 
@@ -63,5 +75,5 @@ class _Parts(LoadScopeScheduling):
 
 def _part(nodeid: str) -> str:
     path = nodeid.partition("::")[0].removeprefix("tests/")
-    directory = path.partition("/")[0]
-    return directory if directory in LONG else path
+    folder = path.partition("/")[0]
+    return folder if folder in TOGETHER else path

@@ -69,8 +69,9 @@ def why_none_fits(config: RunConfig, cluster: Cluster, nearest: Prediction | Non
     if nearest is not None:
         return f"no layout fits; the nearest one: {nearest.too_large}"
     return (
-        f"no layout fits; {cluster.gpus} GPUs do not divide into stages and replicas of batch.batch_size_multiple "
-        f"{config.batch.batch_size_multiple}: raise it, with batch.ramp_start_batch_size"
+        f"no layout fits; {cluster.gpus} GPUs do not divide into stages and replicas of "
+        f"batch.batch_size_multiple {config.batch.batch_size_multiple}: raise it, with "
+        "batch.ramp_start_batch_size"
     )
 
 

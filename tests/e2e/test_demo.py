@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.demo.sites import FORBIDDEN
+
+pytestmark = pytest.mark.slow(60)
 
 
 def outbound(*arguments: str) -> subprocess.CompletedProcess[str]:

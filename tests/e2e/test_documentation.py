@@ -1,4 +1,7 @@
-"""Every command of the README and of docs/ does what the page says, in the order of the page."""
+"""Every command of the README and of docs/ works, in the order of its page.
+
+Each page has a reader's directory of its own, so one alone can be tested: `pytest tests/e2e -k training`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
 from support.servers.pywb import index_warcs
 
+pytestmark = pytest.mark.slow(120)
+
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     "README.md",
@@ -31,6 +36,12 @@ PAGES = [
     "docs/training.md",
     "docs/monitoring.md",
 ]
+GIVEN = {
+    "docs/selection.md": {"mine": "demo/corpus"},
+    "docs/training.md": {"tokens": "demo/tokens"},
+    "docs/monitoring.md": {"tokens": "demo/tokens"},
+}
+"""What a reader has made with another page before, and what of the demo stands in for it."""
 
 
 def commands(page: str) -> list[str]:
@@ -40,38 +51,48 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def desk(root: Path, result: dict[str, Any]) -> Path:
-    """A reader's directory: the demo, the dumps by the names that the pages use, configs, evaluation sets."""
-    shutil.copytree(REPOSITORY / "configs", root.parent / "configs")
+def prepared(root: Path, result: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, the dumps by the names that the pages use, configs, evaluation sets. Copy it."""
+    desk = tmp_path_factory.mktemp("desk")
+    shutil.copytree(root, desk / "demo")
+    shutil.copytree(REPOSITORY / "configs", desk / "configs")
     for dump in (root / "dumps").iterdir():
-        shutil.copyfile(dump, root.parent / dump.name)
+        shutil.copyfile(dump, desk / dump.name)
     raw = (json.dumps({"text": " ".join(f"offer{n * m % 89}" for m in range(40))}) for n in range(1, 60))
-    (root.parent / "raw-pages.jsonl").write_text("\n".join(raw))
-    (root.parent / "evals").mkdir()
-    (root.parent / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
-    _archive(root)
-    return root.parent
+    (desk / "raw-pages.jsonl").write_text("\n".join(raw))
+    (desk / "evals").mkdir()
+    (desk / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
+    _archive(root, desk)
+    return desk
 
 
-def _archive(root: Path) -> None:
+@pytest.fixture
+def desk(prepared: Path, tmp_path: Path) -> Path:
+    """A reader's directory."""
+    return shutil.copytree(prepared, tmp_path / "desk")
+
+
+def _archive(root: Path, desk: Path) -> None:
     """What docs/doors.md imports: the demo's pages as an archive with its index, books, and articles."""
-    archive, novels = root.parent / "crawl", root.parent / "novels"
+    archive, novels = desk / "crawl", desk / "novels"
     archive.mkdir()
     novels.mkdir()
     for warc in (root / "corpus").glob("increments/0001-*/pages/*.warc.gz"):
         shutil.copyfile(warc, archive / warc.name)
-    index_warcs(root.parent / "index.cdxj", archive)
+    index_warcs(desk / "index.cdxj", archive)
     texts = [
         doc["text"] for tar in (root / "corpus").glob("builds/*/text/*.tar") for doc in read_documents(tar)
     ]
     for number in range(3):
         (novels / f"novel-{number}.txt").write_text("\n\n".join(texts[number::3]))
-    (root.parent / "articles.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
+    (desk / "articles.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in texts))
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_work(page: str, desk: Path) -> None:
     assert len(commands(page)) >= 2
+    for name, original in GIVEN.get(page, {}).items():
+        shutil.copytree(desk / original, desk / name)
     sites = build(rendered(desk / "demo" / "web" / "pages.jsonl", True))
     with EmbeddedWeb(sites) as web:
         # the pages' links lead to this machine here; everything else is as printed

@@ -29,7 +29,10 @@ def compiled_blocks(model: GPT) -> list[bool]:
     return ["forward" in vars(part) for part in model.modules() if isinstance(part, Block)]
 
 
-@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler is here")
+@pytest.mark.slow(20)
+@pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="a C++ compiler is not installed"
+)
 def test_compiled_blocks_compute_the_loss_and_its_gradients(make_model: Make) -> None:
     plain, compiled = make_model(n_layer=2), make_model(n_layer=2)
     inductor = CompileCounterWithBackend("inductor")

@@ -41,6 +41,8 @@ from pipeline.errors import RunError
 from pipeline.monitor import samples
 from support import cli, packed_corpus
 
+pytestmark = pytest.mark.slow(60)
+
 ROOT = Path(__file__).parents[2]
 COPIED = {
     "corpus": ["corpus", "bpe", "tokens"],

@@ -14,6 +14,8 @@ from dataprep.crawl.archive import admitted, capture
 from dataprep.crawl.partition import CrawlSettings, Target, fetch_part
 from support.servers.pywb import replaying
 
+pytestmark = pytest.mark.slow(10)
+
 SAMPLE = 150
 """Pages that are asked for; pywb answers some fifty a second."""
 

@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from dataprep.shards.text_shards import read_documents
+from support.patience import patient
+
+pytestmark = pytest.mark.slow(10)
 
 
 def outbound(*arguments: object) -> dict[str, Any]:
     """Run a command with --json and give its result."""
     command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments), "--json"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=patient(900), check=False)
     assert result.returncode == 0, result.stderr
     parsed: dict[str, Any] = json.loads(result.stdout)
     return parsed

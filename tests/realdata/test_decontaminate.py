@@ -16,6 +16,8 @@ from dataprep.shards import text_shards
 from dataprep.text import ngrams
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
+pytestmark = pytest.mark.slow(10)
+
 CHARACTERS = 6000
 PLANTED = 3
 """Examples a set."""

@@ -16,8 +16,11 @@ from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.corpus.directory import Corpus
 from dataprep.store.files import read_table
+from support.patience import patient
 from support.servers.pywb import index_warcs
 from support.servers.ranges import serving
+
+pytestmark = pytest.mark.slow(10)
 
 PAGES = 60
 NOVELS = ("Barclay_Postern_1911", "Bennet_Helen_1910", "Stevenson_Treasure_1883")
@@ -27,7 +30,7 @@ COLUMNS = ["doc_id", "text_key", "karma", "url"]
 def outbound(*arguments: object) -> dict[str, Any]:
     """Run a command with --json and give its result."""
     command = [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments), "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=patient(900), check=False)
     assert ended.returncode == 0, ended.stderr
     result: dict[str, Any] = json.loads(ended.stdout)
     return result

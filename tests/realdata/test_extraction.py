@@ -18,6 +18,8 @@ from dataprep.extract.page_text import extracted
 from dataprep.warc.http_response import parse
 from dataprep.warc.reader import Gap, WarcRecord, read_warc
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def places(data: Path) -> dict[str, WarcRecord]:

@@ -15,6 +15,8 @@ from dataprep.links.index import LinkIndex
 from dataprep.store.files import read_table
 from dataprep.store.records import load_record
 
+pytestmark = pytest.mark.slow(10)
+
 MONTHS = ("RS_web_2014a.zst", "RS_web_2014b.zst")
 
 

@@ -19,6 +19,8 @@ from dataprep.selection import thresholds
 from dataprep.text import language
 from dataprep.train_quality import gather
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def pages(data: Path) -> list[tuple[str, str]]:

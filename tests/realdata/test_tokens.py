@@ -13,6 +13,8 @@ from dataprep.tokenizer import tokenizer
 from support.packed_corpus import run, stream
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
+pytestmark = pytest.mark.slow(10)
+
 
 @pytest.fixture(scope="module")
 def texts(data: Path) -> list[str]:

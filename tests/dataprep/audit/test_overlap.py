@@ -79,6 +79,7 @@ def test_dirty_examples_are_counted_and_listed(corpus: Corpus, sets: Path, worke
         assert run("trace", corpus.root, row["doc_id"])["url"] == f"u{row['line'] - 1}"
 
 
+@pytest.mark.slow(7)
 def test_what_was_cut_out_is_no_overlap(corpus: Corpus, sets: Path) -> None:
     run("select", corpus.root, f"decontaminate.sets={sets}", "decontaminate.min_piece=50")
     result = run("overlap", corpus.root, "--sets", sets)

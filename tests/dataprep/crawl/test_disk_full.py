@@ -54,7 +54,10 @@ def possible() -> bool:
     return subprocess.run([*UNSHARE, *probe], capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not possible(), reason="this user may not mount a tmpfs here")
+pytestmark = [
+    pytest.mark.slow(20),
+    pytest.mark.skipif(not possible(), reason="this user may not mount a tmpfs here"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,7 @@ def reference(pages: list[Page], examples: list[str], rules: Decontaminate) -> d
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "d", "A", "b,"]), min_size=8, max_size=40).map(" ".join)
 
 
+@pytest.mark.slow(3)
 @settings(
     max_examples=12,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a build an example: shrinking takes minutes
@@ -209,6 +210,7 @@ def test_any_chronological_split_leaves_the_text_that_the_rule_leaves_at_once(
     assert left == [expected, expected]
 
 
+@pytest.mark.slow(2)
 def test_any_number_of_processes_makes_the_same_files(tmp_path: Path) -> None:
     rules = sets(tmp_path / "e", QUESTION)
     pages = [(n, f"u{n}", prose(n, 600) + EXAMPLE + " " + prose(n + 100, 600)) for n in range(12)]

@@ -125,6 +125,7 @@ def test_a_page_that_is_lost_is_named_with_its_reason(increment: tuple[Corpus, I
     assert told == dict.fromkeys(PAGES) | lost | {"damaged": "damaged_record"}
 
 
+@pytest.mark.slow(2)
 def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increment]) -> None:
     one = run(*increment, children=1)
     (increment[1].path / "documents" / "part-00000.json").unlink()
@@ -171,6 +172,7 @@ def test_partitions_are_in_warc_order_and_full(tmp_path: Path) -> None:
     assert sum(places.nbytes for places in plan) == 8 * len(pages)
 
 
+@pytest.mark.slow(4)
 def test_what_another_version_extracted_is_made_anew_until_the_increment_is_closed(
     increment: tuple[Corpus, Increment], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

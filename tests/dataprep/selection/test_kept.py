@@ -31,6 +31,7 @@ def test_a_partition_that_is_damaged_is_named(tmp_path: Path) -> None:
         list(kept.chosen(path, np.array([0]), ["text"]))
 
 
+@pytest.mark.slow(2)
 def test_memory_is_a_batch_not_a_partition(tmp_path: Path) -> None:
     """200 MB of text are read with less than a quarter of that."""
     path = tmp_path / "documents.parquet"

@@ -92,6 +92,7 @@ def test_a_sample_says_all_that_is_known_of_its_document(tmp_path: Path) -> None
     assert document["warc"].keys() == {"file", "offset", "length"}
 
 
+@pytest.mark.slow(2)
 def test_the_same_facts_give_the_same_bytes_in_any_number_of_processes(tmp_path: Path) -> None:
     one = built(tmp_path / "one", range(60), shard_mb=0.012)
     two = built(tmp_path / "two", range(60), shard_mb=0.012, workers=2)

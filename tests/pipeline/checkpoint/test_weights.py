@@ -26,6 +26,8 @@ from pipeline.errors import RunError, UsageError
 from pipeline.inference.export import export
 from pipeline.inference.generate import Beam, generate_texts
 
+pytestmark = pytest.mark.slow(15)
+
 GREEDY = Sampling(temperature=0)
 PROMPTS = ["the links", "a", "of the people that voted, the"]
 

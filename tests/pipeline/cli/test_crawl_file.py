@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import result
-from command import run as outbound
 
 from dataprep.crawl.settings import CrawlSettings
 from pipeline.demo.sites import Answer, Sites
 from pipeline.demo.web import EmbeddedWeb
+from support.cli import result
+from support.cli import run as outbound
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from pipeline.errors import RunError
 from support import whole_corpus
 from support.cli import Ended, run
 
+pytestmark = pytest.mark.slow(35)
+
 REMEDIES = ("restore", "`outbound", "again", "remove", "choose", "begin anew", "correct")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from command import result
-from command import run as outbound
 from pipeline.configs import ROOT, shipped
+
+from support.cli import result
+from support.cli import run as outbound
 
 
 def test_every_shipped_file_is_listed_with_what_it_is() -> None:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trafilatura
 
 from pipeline.demo.library import Page, rendered
+
+pytestmark = pytest.mark.slow(8)
 
 
 def test_there_are_hundreds_of_distinct_pages_with_megabytes_of_text(pages: list[Page]) -> None:

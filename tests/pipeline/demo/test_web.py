@@ -24,6 +24,8 @@ from pipeline.demo.sites import (
 from pipeline.demo.web import EmbeddedWeb
 from support.patience import patient
 
+pytestmark = pytest.mark.slow(8)
+
 
 @pytest.fixture(scope="module")
 def web(sites: Sites) -> Iterator[EmbeddedWeb]:
@@ -66,7 +68,6 @@ def test_every_kind_of_link_answers_as_it_should(
         assert get(web, link.url)[0].status == status, link.url
 
 
-@pytest.mark.slow(2)
 def test_the_slow_page_comes_late_and_whole(web: EmbeddedWeb, sites: Sites) -> None:
     (slow,) = links(sites, "slow")
     started = time.monotonic()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from dataprep.ingest import extend
 from pipeline.monitor.report import gather, render
+from support.patience import patient
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,7 +38,7 @@ document.documentElement.dataset.boxes = JSON.stringify(boxes);
 document.documentElement.dataset.wide = document.documentElement.scrollWidth;
 </script></body>"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-get install chromium)")
+pytestmark = [pytest.mark.slow(10), pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def browse(page: Path, *words: str, dark: bool = False) -> str:
     window = [f"--window-size={WIDTH},{HEIGHT}", "--hide-scrollbars", *theme]
     quiet = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}"]
     command = [CHROMIUM, *quiet, *window, *words, page.as_uri()]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=patient(), check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return ended.stdout
 

@@ -38,6 +38,7 @@ def report() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow(75)
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_a_layout_takes_the_same_steps_and_shares_its_checkpoints(report: dict[str, Any], name: str) -> None:
     """What a layout saves is what the reference saves, and each loads that and goes on: any loads any."""
@@ -45,6 +46,7 @@ def test_a_layout_takes_the_same_steps_and_shares_its_checkpoints(report: dict[s
     assert outcome["ok"], outcome["reason"]
 
 
+@pytest.mark.slow(75)
 def test_nothing_is_left_out_on_a_cpu(report: dict[str, Any]) -> None:
     assert report["left_out"] == []
     assert report["passed"] == len(CASES)
@@ -66,6 +68,7 @@ def test_a_number_that_is_none_is_a_difference() -> None:
     assert norm == 0
 
 
+@pytest.mark.slow(3)
 def test_a_gpu_that_is_not_there_is_said() -> None:
     import torch
 
@@ -76,6 +79,7 @@ def test_a_gpu_that_is_not_there_is_said() -> None:
     assert "torch finds no GPU" in done.stderr
 
 
+@pytest.mark.slow(40)
 @pytest.mark.parametrize(
     ("fault", "case", "reason"),
     [

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow(5)
+
 
 @pytest.mark.parametrize("rehearse", [True, False])
 def test_the_rehearsal_takes_the_full_batch_that_the_ramp_only_reaches_later(
