@@ -67,7 +67,7 @@ def decisions(build: Build | None) -> list[StageCount]:
     ]
 
 
-def keep_beside(tokens: Path, generation: int, stages: list[StageCount]) -> None:
+def save_funnel(tokens: Path, generation: int, stages: list[StageCount]) -> None:
     """Write the funnel of what a generation was packed from as `funnel-N.json`, beside its manifest.
 
     It is no part of the generation: training shows it, and nothing depends on it.

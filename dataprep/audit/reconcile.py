@@ -26,7 +26,7 @@ Keys = npt.NDArray[np.bytes_]
 """Keys of 16 bytes."""
 
 
-def unbalanced(corpus: Corpus) -> Iterator[str]:
+def mismatches(corpus: Corpus) -> Iterator[str]:
     """What does not add up, one line each."""
     for increment in corpus.increments():
         if increment.closed:

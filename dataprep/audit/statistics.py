@@ -39,7 +39,7 @@ class Growth:
 
 
 @dataclass(frozen=True)
-class Portrait:
+class CorpusStatistics:
     """Counts of kept documents of the current build; outcomes are those of all links."""
 
     languages: dict[str, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Portrait:
     growth: list[Growth] = field(default_factory=list)
 
 
-def portrait(corpus: Corpus) -> Portrait:
+def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     """Measure a corpus. Memory: some numbers for each document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
@@ -64,7 +64,7 @@ def portrait(corpus: Corpus) -> Portrait:
         characters = int(pa.compute.sum(measured["characters"]).as_py() or 0)
         growth.append(_growth(increment, verdicts, characters))
     outcomes = rounds.outcomes(corpus, corpus.increments())
-    return Portrait(
+    return CorpusStatistics(
         dict(languages.most_common()), sorted(words.items()), sorted(karma.items()), dict(outcomes), growth
     )
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from dataprep import all_records
 from dataprep.audit import gc
-from dataprep.audit.reconcile import unbalanced
-from dataprep.corpus.directory import DRAWN, JOBS, RECIPE, Corpus, Increment
+from dataprep.audit.reconcile import mismatches
+from dataprep.corpus.directory import JOBS, RECIPE, REPORT_FILES, Corpus, Increment
 from dataprep.corpus.frozen import FROZEN
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
@@ -24,8 +24,8 @@ from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
 from dataprep.store.records import Record, load_record, load_step, step_path
 
-TOP = frozenset(
-    [RECIPE, FROZEN, "increments", "builds", "index", "forgotten", JOBS, "wandb", ".lock", *DRAWN]
+ENTRIES = frozenset(
+    [RECIPE, FROZEN, "increments", "builds", "index", "forgotten", JOBS, "wandb", ".lock", *REPORT_FILES]
 )
 """What a corpus's directory holds."""
 
@@ -45,13 +45,13 @@ def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
         sound = False
         yield problem
     if sound:
-        yield from unbalanced(corpus)
+        yield from mismatches(corpus)
 
 
 def unknown(corpus: Corpus) -> list[str]:
     """Files that belong to nothing, relative to the corpus: garbage that `gc` removes, or files of yours."""
     strangers = [
-        path for path in corpus.root.iterdir() if path.name not in TOP | {corpus.recipe.collect.quality}
+        path for path in corpus.root.iterdir() if path.name not in ENTRIES | {corpus.recipe.collect.quality}
     ]
     found = {*strangers, *(each.path for each in gc.find(corpus))}
     return sorted(str(path.relative_to(corpus.root)) for path in found)

@@ -77,7 +77,7 @@ class Forgotten:
             return False
 
 
-NOTHING = Forgotten(frozenset(), frozenset(), frozenset())
+NO_TOMBSTONES = Forgotten(frozenset(), frozenset(), frozenset())
 
 
 def tombstones(root: Path) -> dict[int, Tombstone]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dataprep import yaml_settings
 from dataprep.corpus.recipe import Crawl
-from dataprep.corpus.tombstones import NOTHING, Forgotten
+from dataprep.corpus.tombstones import NO_TOMBSTONES, Forgotten
 from dataprep.crawl.routes import parse_route
 from dataprep.errors import DataError, UsageError
 
@@ -76,7 +76,7 @@ class CrawlSettings(BaseModel):
     archive_first: bool = False
     """Ask the archive before the live site, not after it has failed."""
 
-    forgotten: Forgotten = NOTHING
+    forgotten: Forgotten = NO_TOMBSTONES
     """What redirects must not lead to (`corpus forget`)."""
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""

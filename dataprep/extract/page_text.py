@@ -22,7 +22,7 @@ from trafilatura.utils import HTML_PARSER
 from dataprep.corpus.recipe import Extraction
 from dataprep.extract.encoding import decoded
 from dataprep.extract.page import Page, Unreadable, read_page
-from dataprep.extract.xpaths import hasten
+from dataprep.extract.xpaths import install_fast_xpaths
 
 RESET_PAGES = 1000
 """After so many pages trafilatura's caches are emptied, which only ever grow."""
@@ -40,7 +40,7 @@ HTML_PARSER.set_element_class_lookup(
         element=HtmlElement, comment=HtmlComment, pi=HtmlProcessingInstruction, entity=HtmlEntity
     )
 )
-hasten("trafilatura")
+install_fast_xpaths("trafilatura")
 # what no document keeps is not looked for
 trafilatura.metadata.extract_catstags = lambda *_: []
 trafilatura.metadata.extract_license = lambda *_: None

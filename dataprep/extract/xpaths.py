@@ -23,7 +23,7 @@ _TEST = re.compile(r"re:test\((@[\w-]+(?:\|@[\w-]+)*), *'([^']*)'")
 _PREFIX = re.compile(r"""'[^']*'|"[^"]*"|\b([\w-]+):(?!:)""")
 
 
-def hasten(package: str) -> int:
+def install_fast_xpaths(package: str) -> int:
     """Replace the expressions in a package's loaded modules, also those in lists; returns how many."""
     replaced = 0
     for module in [each for name, each in sys.modules.items() if name.startswith(f"{package}.")]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dataprep import all_records
 from dataprep.audit import gc
-from dataprep.corpus.directory import DRAWN, JOBS, Corpus
+from dataprep.corpus.directory import JOBS, REPORT_FILES, Corpus
 from dataprep.corpus.tombstones import (
     FOLDER,
     SCHEMA,
@@ -119,7 +119,7 @@ def _prepare(corpus: Corpus, number: int, tick: Tick) -> Plan:
     """Publish what takes the place of every file that changes, and say how it is swapped in."""
     found = find_scope(corpus, tombstones(corpus.root)[number])
     erasure = Erasure(corpus.root, found)
-    swap = Swap(erasure.renames, deletes=[name for name in DRAWN if (corpus.root / name).exists()])
+    swap = Swap(erasure.renames, deletes=[name for name in REPORT_FILES if (corpus.root / name).exists()])
     changed: dict[Path, dict[str, Record]] = {}
     for step, path, before in all_records.records(corpus):
         after = step.forget(erasure, path, before) if step and step.forget else before

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dataprep.corpus.recipe import Collect
-from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
+from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.crawl.client import media_type
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
@@ -34,7 +34,7 @@ class Capture:
     last_modified: str
 
 
-def judged(record: WarcRecord, rules: Collect, forgotten: Forgotten = NOTHING) -> Capture | str:
+def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBSTONES) -> Capture | str:
     """The page of a response record, or the reason why it is none."""
     try:
         link = canonical(record.url)

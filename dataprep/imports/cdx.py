@@ -27,7 +27,7 @@ from dataprep.imports.captures import CRAWLER
 from dataprep.imports.inputs import Input
 from dataprep.imports.warc import WORK
 from dataprep.store.decompress import Unreadable, lines
-from dataprep.store.external_sort import Spill
+from dataprep.store.external_sort import SortedSpill
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.records import Record, commit, done
@@ -134,7 +134,7 @@ def search(
 def plan(corpus: Corpus, increment: Increment) -> Iterator[list[Wanted]]:
     """The increment's links in partitions of about `partition_mb` of pages, each with its best capture."""
     limit = corpus.recipe.collect.partition_mb * 1e6
-    with Spill(increment.path / WORK, FOUND) as found:
+    with SortedSpill(increment.path / WORK, FOUND) as found:
         for record in increment.records(WORK):
             found.add(read_table(corpus.root, [record.outputs["captures"]]))
         part: list[Wanted] = []

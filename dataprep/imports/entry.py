@@ -23,7 +23,7 @@ from dataprep.imports.warc import CAPTURES, WORK
 from dataprep.links import entry
 from dataprep.links import stage as links
 from dataprep.links.index import URL, LinkIndex, find, merged
-from dataprep.store.external_sort import Spill, ranges
+from dataprep.store.external_sort import SortedSpill, ranges
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, publish_table, read_table
 from dataprep.store.npy import ArrayWriter
@@ -56,7 +56,7 @@ def enter(corpus: Corpus, increment: Increment) -> None:
             stale.unlink()  # of a call that was killed: nothing was made from it yet
     beside = Beside.of(scanned)
     urls = links.index_attempt(corpus, increment, "urls")
-    with Spill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
+    with SortedSpill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
         for record in scanned:
             spill.add(read_table(corpus.root, [record.outputs["captures"]]))
         for number, part in enumerate(_parts(corpus, increment, spill, previous, index)):
@@ -93,7 +93,7 @@ class Beside:
 
 
 def _parts(
-    corpus: Corpus, increment: Increment, spill: Spill, previous: LinkIndex, index: ArrayWriter
+    corpus: Corpus, increment: Increment, spill: SortedSpill, previous: LinkIndex, index: ArrayWriter
 ) -> Iterator[Part]:
     """Take the captures back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / CAPTURE_BYTES

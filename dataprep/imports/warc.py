@@ -24,7 +24,7 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.errors import DataError
-from dataprep.imports.captures import Capture, judged
+from dataprep.imports.captures import Capture, page_of
 from dataprep.imports.inputs import Input
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
@@ -125,7 +125,7 @@ def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost:
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
         return found.reason
     if found.kind == "response":
-        return judged(found, corpus.recipe.collect, forgotten)
+        return page_of(found, corpus.recipe.collect, forgotten)
     return "revisit" if found.kind == "revisit" else ""
 
 

@@ -19,8 +19,8 @@ import xxhash
 
 from dataprep.links.dumps import Submission
 from dataprep.links.index import LinkIndex, scattered
-from dataprep.links.rules import Judge, Post
-from dataprep.store.external_sort import Spill
+from dataprep.links.rules import LinkFilter, Post
+from dataprep.store.external_sort import SortedSpill
 from dataprep.store.npy import ArrayWriter
 
 BATCH = 8192
@@ -51,8 +51,8 @@ class Candidates:
     def __init__(self, directory: Path) -> None:
         self.entered = 0
         self.reasons: Counter[str] = Counter()
-        self.posts = Spill(directory, POSTS)
-        self._numbers = Spill(directory, _NUMBERS)
+        self.posts = SortedSpill(directory, POSTS)
+        self._numbers = SortedSpill(directory, _NUMBERS)
 
     def __enter__(self) -> Self:
         return self
@@ -63,11 +63,13 @@ class Candidates:
         self.posts.__exit__(kind, error, trace)
         self._numbers.__exit__(kind, error, trace)
 
-    def collect(self, blocks: Iterable[list[Submission]], judge: Judge, tick: Callable[[int], None]) -> None:
+    def collect(
+        self, blocks: Iterable[list[Submission]], link_filter: LinkFilter, tick: Callable[[int], None]
+    ) -> None:
         """Sort submissions into posts and reasons; `tick` is told of submissions."""
         batch: list[Post] = []
         for submissions in blocks:
-            posts, reasons = judge(submissions)
+            posts, reasons = link_filter(submissions)
             self.entered += len(submissions)
             self.reasons.update(reasons)
             batch += posts

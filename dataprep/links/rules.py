@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dataprep.corpus.recipe import Links
-from dataprep.corpus.tombstones import NOTHING, REASON, Forgotten
+from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.links.dumps import LARGEST_NUMBER, Submission, number, true
 from dataprep.store.file_damage import EXAMPLES
@@ -40,7 +40,7 @@ class Post(msgspec.Struct, gc=False, kw_only=True):
     link: Canonical
 
 
-class Judge:
+class LinkFilter:
     """A recipe's rules and the tombstones, with what the rules said of the hosts seen lately; called with
     submissions.
 
@@ -48,7 +48,7 @@ class Judge:
     every dump goes through: the cheap fields are judged first, then the host, and only then a URL is parsed.
     """
 
-    def __init__(self, rules: Links, forgotten: Forgotten = NOTHING) -> None:
+    def __init__(self, rules: Links, forgotten: Forgotten = NO_TOMBSTONES) -> None:
         self._rules = rules
         self._forgotten = forgotten
         self._until = (

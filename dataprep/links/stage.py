@@ -29,7 +29,7 @@ from dataprep.links.candidates import Candidates
 from dataprep.links.dumps import read_dump
 from dataprep.links.entry import enter
 from dataprep.links.index import URL, LinkIndex
-from dataprep.links.rules import Judge
+from dataprep.links.rules import LinkFilter
 from dataprep.store.external_sort import ranges
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish, publish_table
@@ -86,11 +86,11 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> 
     forgotten = Forgotten.of(corpus.root)
     with Candidates(directory) as candidates:
         for dump, damage in zip(dumps, damages, strict=True):
-            judge, before = Judge(corpus.recipe.collect.links, forgotten), candidates.entered
-            candidates.collect(read_dump(dump, damage), judge, tick)
+            link_filter, before = LinkFilter(corpus.recipe.collect.links, forgotten), candidates.entered
+            candidates.collect(read_dump(dump, damage), link_filter, tick)
             candidates.entered += damage.bad_lines
             candidates.reasons["bad_record"] += damage.bad_lines
-            damage.count(judge.bad, judge.examples)
+            damage.count(link_filter.bad, link_filter.examples)
             if candidates.entered - before == damage.bad_lines:
                 raise DataError(f"{dump}: holds no submission ({damage.why_nothing})")
         left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons

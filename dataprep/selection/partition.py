@@ -47,7 +47,7 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
 
 
 def run(task: Task[Decisions]) -> Made:
-    """Judge one partition of documents of an increment."""
+    """LinkFilter one partition of documents of an increment."""
     corpus, scheme = task.scope.corpus, Workspace(task.scope).scheme
     documents, scores = (
         next(part for part in task.scope.increment.parts(step) if part.part == task.part.name).outputs[name]
@@ -95,7 +95,7 @@ def _judged(corpus: Corpus, scores: Output, rows: npt.NDArray[np.void], scheme: 
         measured = pa.Table.from_batches([batch])
         here = rows[start : start + len(batch)]
         here["shingles"] = measured["shingles"].to_numpy()
-        verdicts, numbers = thresholds.judge(measured, corpus.recipe.select)
+        verdicts, numbers = thresholds.apply(measured, corpus.recipe.select)
         here["verdict"] = verdicts
         here["number"] = [np.nan if number is None else number for number in numbers]
         passed = np.flatnonzero(here["verdict"] == thresholds.KEPT.encode())

@@ -34,7 +34,7 @@ Mask = npt.NDArray[np.bool_]
 Measured = npt.NDArray[np.float64]
 
 
-def judge(scores: pa.Table, rules: Select) -> tuple[list[str], list[float | None]]:
+def apply(scores: pa.Table, rules: Select) -> tuple[list[str], list[float | None]]:
     """The verdict on each row of a table of `scores`, and the measurement that decided it."""
     verdicts = np.full(len(scores), KEPT, object)
     numbers = np.full(len(scores), np.nan)

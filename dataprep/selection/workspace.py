@@ -42,7 +42,7 @@ class Source:
     band_files: Sequence[Output]
 
     @staticmethod
-    def judged(root: Path, increment: Increment, verdicts: Record) -> Source:
+    def of(root: Path, increment: Increment, verdicts: Record) -> Source:
         """An increment whose verdicts stand."""
         return Source(
             root=root,
@@ -80,13 +80,13 @@ class Workspace:
     def excluded(self) -> list[Source]:
         """The increments of other corpora, which are earlier than all of ours."""
         against = verdicts_against(self.scope.corpus, self.scope.build)
-        return [Source.judged(other.root, increment, record) for other, increment, record in against]
+        return [Source.of(other.root, increment, record) for other, increment, record in against]
 
     @cached_property
     def earlier(self) -> list[Source]:
         """The sources before this increment, the earliest first: `excluded`, then those of our corpus."""
         own = [
-            Source.judged(self.scope.root, increment, self.scope.build.parts("verdicts", increment)[0])
+            Source.of(self.scope.root, increment, self.scope.build.parts("verdicts", increment)[0])
             for increment in _before(self.scope)
         ]
         return [*self.excluded, *own]

@@ -29,7 +29,7 @@ from dataprep.store.step import Made, Part, Save, Task
 from dataprep.store.tars import open_tar
 from dataprep.text import masking
 
-ABOUT = ("url", "site", "title", "author", "date", "karma", "first_seen", "language", "submissions")
+KEY_JSON = ("url", "site", "title", "author", "date", "karma", "first_seen", "language", "submissions")
 """What KEY.json says of a document beside its keys and its WARC record."""
 
 LINK_ROWS = 4096
@@ -128,7 +128,7 @@ def _samples(
     key = row["doc_id"].hex()
     about = {
         **{name: row[name].hex() for name in ("doc_id", "url_key", "text_key")},
-        **{name: row[name] for name in ABOUT},
+        **{name: row[name] for name in KEY_JSON},
         "warc": {name: row[f"warc_{name}"] for name in ("file", "offset", "length")},
     }
     for number, piece in enumerate(pieces or [None]):

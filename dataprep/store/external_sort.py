@@ -39,8 +39,8 @@ class _Run:
     offsets: npt.NDArray[np.int64]
 
 
-class Spill:
-    """A multiset of rows; use it as `with Spill(...) as spill`.
+class SortedSpill:
+    """A multiset of rows; use it as `with SortedSpill(...) as spill`.
 
     directory: where the file is made; it takes the rows' size as Arrow tables.
     schema: of the rows; the first column orders them. It is uint64 without nulls, and its values are spread

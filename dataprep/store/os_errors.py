@@ -12,12 +12,12 @@ from dataprep.store.files import asked_for
 NO_ROOM = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 
 
-def told(error: OSError) -> DataError | None:
+def explain_os_error(error: OSError) -> DataError | None:
     """What to tell of a failure that the user can mend, with path, reason and remedy; else None."""
-    return full(error) or _forbidden(error) or _misplaced(error)
+    return explain_full_disk(error) or _forbidden(error) or _misplaced(error)
 
 
-def full(error: OSError) -> DataError | None:
+def explain_full_disk(error: OSError) -> DataError | None:
     """What to tell of a write that failed because the disk, or the user's share of it, is full; else None.
 
     The system does not name the file of a failed write: it is the attempt that this process began last,

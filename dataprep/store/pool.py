@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from dataprep.errors import DataError
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 
 R = TypeVar("R")
 
@@ -82,7 +82,7 @@ def _call(function: Callable[..., R], part: tuple[Any, ...], tick: Tick) -> R:
     try:
         return function(*part, tick)
     except OSError as error:
-        if explained := told(error):
+        if explained := explain_os_error(error):
             raise explained from None
         raise
 

@@ -10,7 +10,7 @@ import sys
 from rich.markup import escape
 
 from dataprep.errors import DataError
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,
@@ -47,7 +47,7 @@ def main() -> None:
     except (DataError, RunError) as error:
         sys.exit(complain(error, FAILED))
     except OSError as error:
-        sys.exit(complain(told(error) or error, FAILED))
+        sys.exit(complain(explain_os_error(error) or error, FAILED))
 
 
 def complain(error: Exception, code: int) -> int:

@@ -117,7 +117,7 @@ def pack(
     json: Json = False,
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack."""
-    from dataprep.audit.funnel import funnel, keep_beside
+    from dataprep.audit.funnel import funnel, save_funnel
     from dataprep.corpus.directory import Corpus
     from dataprep.pack.pack import pack as run
     from dataprep.pack.packing import Layout
@@ -129,7 +129,7 @@ def pack(
     output.mkdir(parents=True, exist_ok=True)
     with locks.reading(directory), locks.alone(output):
         generation = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
-        keep_beside(output, generation.number, funnel(directory))
+        save_funnel(output, generation.number, funnel(directory))
     splits = generation.splits
     result = {"tokens": str(output), "generation": generation.number} | {
         name: {key: getattr(split, key) for key in ("tokens", "documents", "unigram_entropy_nats")}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.audit.funnel import StageCount
-from dataprep.audit.statistics import Portrait
+from dataprep.audit.statistics import CorpusStatistics, corpus_statistics
 from pipeline.errors import RunError
 from pipeline.monitor.charts import (
     Curve,
@@ -52,7 +52,7 @@ class ReportData:
     curve: Curve | None = None
     sample: Sample | None = None
     paths: Sequence[tuple[str, str]] = ()
-    portrait: Portrait = field(default_factory=Portrait)
+    statistics: CorpusStatistics = field(default_factory=CorpusStatistics)
 
 
 def render(data: ReportData) -> str:
@@ -67,37 +67,37 @@ def render(data: ReportData) -> str:
         data=data,
         figures=key_figures(data),
         funnel=Markup(funnel_picture(data.funnel)) if data.funnel else "",
-        portraits=[(*about, Markup(picture)) for *about, picture in portraits(data.portrait)],
+        pictures=[(*about, Markup(picture)) for *about, picture in pictures_of(data.statistics)],
         sites=Markup(sites_picture(data.sites)) if data.sites else "",
         loss=Markup(loss_picture(data.curve)) if data.curve else "",
     )
 
 
-def portraits(portrait: Portrait) -> Iterator[tuple[str, str, str, str]]:
-    """Name, headline, explanation and picture of each part of a corpus's portrait that there is."""
-    if portrait.growth:
+def pictures_of(statistics: CorpusStatistics) -> Iterator[tuple[str, str, str, str]]:
+    """Name, headline, explanation and picture of each part of a corpus's statistics that there is."""
+    if statistics.growth:
         lead = "What each increment brought, and what it all comes to."
-        yield "growth", "How the corpus grew", lead, growth_picture(portrait.growth)
-    if any(each.duplicates for each in portrait.growth):
+        yield "growth", "How the corpus grew", lead, growth_picture(statistics.growth)
+    if any(each.duplicates for each in statistics.growth):
         lead = "Documents that repeat an earlier one, with their share of the increment."
-        yield "duplicates", "What was there already", lead, duplicates_picture(portrait.growth)
-    if portrait.outcomes:
+        yield "duplicates", "What was there already", lead, duplicates_picture(statistics.growth)
+    if statistics.outcomes:
         lead = "How the last fetch of every link ended."
-        picture = counts_picture("outcomes", "Outcomes of the crawl", portrait.outcomes, good="ok")
+        picture = counts_picture("outcomes", "Outcomes of the crawl", statistics.outcomes, good="ok")
         yield "outcomes", "How the crawl went", lead, picture
-    if portrait.languages:
-        first = dict(list(portrait.languages.items())[:TOP_LANGUAGES])
-        rest = sum(portrait.languages.values()) - sum(first.values())
+    if statistics.languages:
+        first = dict(list(statistics.languages.items())[:TOP_LANGUAGES])
+        rest = sum(statistics.languages.values()) - sum(first.values())
         named = first | ({"all others": rest} if rest else {})
         lead = "Kept documents by the language that was told from their text (ISO 639-1)."
         yield "languages", "Languages", lead, counts_picture("languages", "Kept by language", named)
-    if portrait.words:
+    if statistics.words:
         lead = "Kept documents by their number of words; each column is twice as wide as the one before."
-        picture = histogram_picture("lengths", "Kept documents by length", "words", portrait.words)
+        picture = histogram_picture("lengths", "Kept documents by length", "words", statistics.words)
         yield "lengths", "How long the texts are", lead, picture
-    if portrait.karma:
+    if statistics.karma:
         lead = "Kept documents by the karma of their link; each column is twice as wide as the one before."
-        picture = histogram_picture("karma", "Kept documents by karma", "karma", portrait.karma)
+        picture = histogram_picture("karma", "Kept documents by karma", "karma", statistics.karma)
         yield "karma", "How much they were liked", lead, picture
 
 
@@ -121,7 +121,6 @@ def gather(
 ) -> ReportData:
     """Read what a report of `corpus`, and of a run on it, needs."""
     from dataprep.audit.funnel import funnel, top_sites
-    from dataprep.audit.statistics import portrait
     from dataprep.corpus.directory import Corpus
 
     return ReportData(
@@ -131,7 +130,7 @@ def gather(
         curve=read_curve(run) if run else None,
         sample=sample,
         paths=paths or [("Corpus", str(corpus))],
-        portrait=portrait(Corpus.open(corpus)),
+        statistics=corpus_statistics(Corpus.open(corpus)),
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from dataprep.errors import DataError
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 from pipeline.distributed.stop import StopRequest
 from pipeline.errors import RunError, UsageError
 
@@ -81,7 +81,7 @@ def explained(error: Exception, rank: object) -> Exception:
         return error
     logging.getLogger("outbound").info(traceback.format_exc())
     if isinstance(error, OSError):  # a full disk, a directory that cannot be written
-        return RunError(f"rank {rank}: {told(error) or error}")
+        return RunError(f"rank {rank}: {explain_os_error(error) or error}")
     line = f"{type(error).__name__}: {error}".partition("\n")[0]  # a bug, or the loss of another process
     return RunError(f"rank {rank}: {line} (see log.txt in the run)")
 

@@ -63,6 +63,6 @@ def test_the_papers_rules_drop_some_real_pages_and_say_by_which_number(pages: li
     rows = [{"doc_id": b"0" * 16, **score.measure(text)} for text, _ in pages]
     table = pa.Table.from_pylist(rows, schema=score.SCHEMA)
     for rules in (Select(gopher=Gopher()), Select(c4=C4()), Select(fineweb=FineWeb())):
-        verdicts, numbers = thresholds.judge(table, rules)
+        verdicts, numbers = thresholds.apply(table, rules)
         assert 0.05 < sum(verdict != "kept" for verdict in verdicts) / len(verdicts) < 0.9
         assert all((verdict == "kept") == (n is None) for verdict, n in zip(verdicts, numbers, strict=True))

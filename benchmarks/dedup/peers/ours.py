@@ -51,7 +51,7 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
 
 
 def main() -> None:
-    """Judge the last increment of a corpus and write down which of its URLs are kept."""
+    """LinkFilter the last increment of a corpus and write down which of its URLs are kept."""
     corpus = Corpus.open(Path(sys.argv[1]))
     increment = corpus.increments()[-1]
     versions = score.versions(corpus)  # imports the language's model

@@ -38,7 +38,7 @@ def rules(text: str) -> dict[str, float]:
 
 
 def main(what: str, texts: Path, output: Path) -> None:
-    """Judge every text and write its verdicts."""
+    """LinkFilter every text and write its verdicts."""
     lines = [json.loads(line)["text"] for line in texts.read_text().splitlines()]
     measure, schema = (rules, SCHEMA) if what == "rules" else (score.measure, score.SCHEMA)
     measure("The first call loads what is loaded once.")
@@ -47,7 +47,7 @@ def main(what: str, texts: Path, output: Path) -> None:
     for start in range(0, len(lines), BATCH):
         table = pa.Table.from_pylist([measure(text) for text in lines[start : start + BATCH]], schema=schema)
         for name, selection in FILTERS.items():
-            verdicts[name] += thresholds.judge(table, selection)[0]
+            verdicts[name] += thresholds.apply(table, selection)[0]
     print(json.dumps({"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - wall}))
     with output.open("w") as file:
         for row in zip(*verdicts.values(), strict=True):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dataprep.audit.funnel import funnel
-from dataprep.audit.statistics import portrait
+from dataprep.audit.statistics import corpus_statistics
 from dataprep.audit.status import next_step, sizes
 from dataprep.imports.inputs import Import, agree
 from dataprep.ingest import extend
@@ -50,7 +50,7 @@ def test_a_portrait_counts_every_kept_document_once(tmp_path: Path) -> None:
     add_pages(corpus, "one", PAGES, parts=2)
     add_pages(corpus, "two", [(9, "http://a.test/again", PAGES[3][2])])
     extend(corpus, 1, no_progress)
-    seen = portrait(corpus)
+    seen = corpus_statistics(corpus)
     assert sum(seen.languages.values()) == 4
     assert seen.words == [(8, 1), (16, 1), (32, 1), (64, 1)]
     assert seen.karma == [(2, 4)]

@@ -52,7 +52,7 @@ def test_every_expression_of_trafilatura_that_asks_a_pattern_is_replaced_once() 
     code = """
 import sys
 import trafilatura
-from dataprep.extract.xpaths import hasten
+from dataprep.extract.xpaths import install_fast_xpaths
 from lxml.etree import XPath
 from trafilatura import xpaths
 
@@ -61,7 +61,7 @@ def paths():
     return [each.path for values in found for each in values if isinstance(each, XPath)]
 
 before = sum("re:test" in path for path in paths())
-print(before, hasten("trafilatura") >= before > 10, hasten("trafilatura"))
+print(before, install_fast_xpaths("trafilatura") >= before > 10, install_fast_xpaths("trafilatura"))
 cleaned = sys.modules["trafilatura.baseline"].BASIC_CLEAN_XPATH.path
 print([path for path in paths() if "re:test(@" in path], "re:test(@" in cleaned)
 """

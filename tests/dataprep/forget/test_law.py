@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataprep.audit.funnel import judged
 from dataprep.audit.verify import problems, unknown
-from dataprep.corpus.directory import DRAWN, Corpus
+from dataprep.corpus.directory import REPORT_FILES, Corpus
 from dataprep.corpus.recipe import Links, NearDuplicates
 from dataprep.corpus.tombstones import Tombstone
 from dataprep.forget import run
@@ -86,7 +86,7 @@ def test_a_selection_that_was_killed_does_not_stand_in_the_way(tmp_path: Path) -
     page = (1, "http://a.test/1", " ".join(STEM))
     add_pages(corpus, "one", [page])
     partition.run_part(corpus, build_of(corpus), corpus.increments()[0], 0, lambda _: None)
-    told = [tmp_path / name for name in DRAWN]
+    told = [tmp_path / name for name in REPORT_FILES]
     for path in told:
         path.write_text(page[2])
     assert unknown(corpus) != []

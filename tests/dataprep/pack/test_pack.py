@@ -18,7 +18,7 @@ from dataprep.errors import DataError
 from dataprep.pack import pack, runs, shards
 from dataprep.pack.manifest import latest_generation, read_table
 from dataprep.pack.pack import Layout
-from dataprep.store.os_errors import full
+from dataprep.store.os_errors import explain_full_disk
 from dataprep.tokenizer import gpt2_files, tokenizer
 from support.kills import die_before, killed
 from support.packed_corpus import TEXTS, built, run, stream
@@ -135,7 +135,7 @@ def test_a_file_that_finds_no_room_is_an_error_and_loses_nothing(
         try:
             run(corpus, bpe, tmp_path)
         except (DataError, OSError) as error:  # the command line tells of an OSError as `full` does
-            told = full(error) if isinstance(error, OSError) else error
+            told = explain_full_disk(error) if isinstance(error, OSError) else error
             os._exit(7 if "make room and run the same command again" in str(told) else 8)
         os._exit(0)
     assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 7

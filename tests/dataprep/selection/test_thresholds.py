@@ -22,7 +22,7 @@ WORDS = " ".join(f"word{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(200
 
 def judged(text: str, **rules: Any) -> tuple[str, float | None]:
     table = pa.Table.from_pylist([{"doc_id": b"0" * 16, **score.measure(text)}], schema=score.SCHEMA)
-    (verdict,), (number,) = thresholds.judge(table, Select.model_validate(rules))
+    (verdict,), (number,) = thresholds.apply(table, Select.model_validate(rules))
     return verdict, number
 
 

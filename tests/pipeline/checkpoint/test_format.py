@@ -14,7 +14,7 @@ import torch
 import xxhash
 from safetensors.torch import load_file
 
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 from pipeline.checkpoint.format import Checkpoint, Writer, find, held, newest
 from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
@@ -207,7 +207,7 @@ def test_a_save_for_which_there_is_no_place_is_told_and_leaves_the_one_before(tm
     way.write_text("a file")
     with pytest.raises(OSError, match=way.name) as failure:
         write_checkpoint(tmp_path, 10)
-    assert f"{way}: is a file; give a directory" in str(told(failure.value))
+    assert f"{way}: is a file; give a directory" in str(explain_os_error(failure.value))
     before = find(tmp_path)
     assert before is not None
     assert before.state.step == 5

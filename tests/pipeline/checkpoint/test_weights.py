@@ -16,7 +16,7 @@ import torch
 import transformers
 import yaml
 
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
 from model.generate import Sampling
@@ -118,8 +118,8 @@ def test_an_export_that_may_not_be_written_is_named_as_it_was_given(speaking: An
     for place, why in {"/sys/out": "/sys/out: ", str(tmp_path / "file" / "out"): "is a file"}.items():
         with pytest.raises(OSError, match=re.escape(place)) as raised:
             export(speaking.dir, Path(place))
-        assert why in str(told(raised.value))
-        assert "writing-" not in str(told(raised.value))
+        assert why in str(explain_os_error(raised.value))
+        assert "writing-" not in str(explain_os_error(raised.value))
 
 
 def test_a_model_that_transformers_cannot_compute_leaves_nothing_behind(

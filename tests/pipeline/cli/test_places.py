@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dataprep.store.files import attempt_path
-from dataprep.store.os_errors import told
+from dataprep.store.os_errors import explain_os_error
 from support import packed_corpus
 from support.cli import Ended, result, run
 
@@ -131,13 +131,13 @@ def test_a_corpus_that_nobody_may_write_to_is_exported_and_packed(home: Path, tm
 def test_a_failed_write_names_the_file_that_an_attempt_was_for(tmp_path: Path, number: int) -> None:
     attempt = attempt_path(tmp_path, "page.v2.html")
     assert socket.gethostname() in attempt.name
-    said = str(told(OSError(number, os.strerror(number), str(attempt))))
+    said = str(explain_os_error(OSError(number, os.strerror(number), str(attempt))))
     assert said.startswith(f"{tmp_path / 'page.v2.html'}: {os.strerror(number)}; ")
 
 
 def test_what_is_no_matter_of_files_is_not_explained_as_one() -> None:
-    assert told(ConnectionResetError(errno.ECONNRESET, "reset")) is None
-    assert told(BrokenPipeError(errno.EPIPE, "pipe")) is None
+    assert explain_os_error(ConnectionResetError(errno.ECONNRESET, "reset")) is None
+    assert explain_os_error(BrokenPipeError(errno.EPIPE, "pipe")) is None
 
 
 @pytest.mark.parametrize(
