@@ -2,7 +2,7 @@
 
     {
      "xxh3_128": "<the hash of all that follows this line>",
-     "stage": "links",
+     "step": "links",
      ...
 
 So it is one JSON object, and `tail -n +3 FILE | xxh128sum` checks it without us.

@@ -322,11 +322,14 @@ def remove_step(step: Step[S], scope: S) -> None:
 
 def read_step(scope: Scope, name: str) -> StepFile:
     """The file of a step, wherever in the scope it stands. Raises DataError when it is not finished."""
-    for place in scope.places.values():
-        path = step_path(place, name)
+    paths = [step_path(place, name) for place in scope.places.values()]
+    for path in paths:
         if path.exists():
             return load_step(path)
-    raise DataError(f"{scope.root}: the step {name} is not finished; run the command again")
+    raise DataError(
+        f"{paths[-1].name}: is in none of {', '.join(str(path.parent) for path in paths)}; run the command "
+        "again, or, if that step was finished, restore it from a copy"
+    )
 
 
 def inputs_of(step: Step[S], scope: S) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from dataprep import ingest
@@ -16,8 +16,8 @@ from dataprep.errors import DataError
 from dataprep.forget import run as forgetting
 from dataprep.rescore import rescore
 from dataprep.score import stage as score
-from dataprep.store.files import publish_table, read_table
-from dataprep.store.records import recommit
+from dataprep.store.files import read_table
+from dataprep.store.records import Record, recommit
 from dataprep.text import fineweb, minhash
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
@@ -41,11 +41,16 @@ def facts(corpus: Corpus) -> list[dict[str, object]]:
     """What one-shot and upgraded corpora must agree on: the scores and the words of increment.json."""
     return [
         {
-            "scores": [(record.versions, record.outputs) for record in increment.records("scores")],
+            "scores": [(record.versions, record.outputs) for record in increment.records("score")],
             "summary": json.loads((increment.path / "increment.json").read_text()),
         }
         for increment in corpus.increments()
     ]
+
+
+def documents_of(corpus: Corpus) -> pa.Table:
+    """All documents of the first increment."""
+    return read_table(corpus.root, corpus.increments()[0].outputs("extract", "documents"))
 
 
 def test_a_mixture_is_refused_with_what_to_do(upgraded: Corpus) -> None:
@@ -63,7 +68,7 @@ def test_after_rescore_the_corpus_is_as_if_this_version_had_scored_it(
     add_pages(fresh, "two", PAGES[4:])
     assert facts(upgraded) == facts(fresh)
     builds = [ingest.extend(corpus, 1, no_progress) for corpus in (upgraded, fresh)]
-    assert builds[0].records("verdicts") == builds[1].records("verdicts")
+    assert builds[0].parts("verdicts") == builds[1].parts("verdicts")
     assert list(verify.problems(upgraded, lambda _: None)) == []
     assert rescore(upgraded, 1, no_progress) == []
     assert upgraded.has_build
@@ -72,14 +77,13 @@ def test_after_rescore_the_corpus_is_as_if_this_version_had_scored_it(
 def test_rescore_goes_on_where_it_was_killed(upgraded: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
 
-    def dies(path: Path, record: object) -> None:
+    def dies(path: Path, record: Record) -> Record:
         if done:
             raise KeyboardInterrupt
         done.append(1)
-        original(path, record)  # type: ignore[arg-type]
+        return recommit(path, record)
 
-    original = score.recommit
-    monkeypatch.setattr(score, "recommit", dies)
+    monkeypatch.setattr("dataprep.store.step.recommit", dies)
     with pytest.raises(KeyboardInterrupt):
         rescore(upgraded, 1, no_progress)
     monkeypatch.undo()
@@ -100,16 +104,16 @@ def test_copies_of_a_forgotten_document_stay_dropped_after_another_version_signe
     with pytest.MonkeyPatch.context() as older:
         older.setattr(minhash, "_signatures", lambda hashes, bounds: ~signatures(hashes, bounds))
         add_pages(corpus, "one", pages)
-        key = read_table(corpus.root, corpus.increments()[0].records("documents")[0].outputs)["url_key"][0]
+        key = documents_of(corpus)["url_key"][0]
         forgetting.begin(corpus, Tombstone(url_keys=[key.as_py().hex()]))
         forgetting.finish(corpus, lambda _: None)
     monkeypatch.setattr(minhash, "VERSION", minhash.VERSION + 1)
     rescore(corpus, 1, no_progress)
     build = ingest.extend(corpus, 1, no_progress)
-    assert build.records("verdicts")[0].reasons == {"forgotten": 1, "near_duplicate": 1}
+    assert build.parts("verdicts")[0].reasons == {"forgotten": 1, "near_duplicate": 1}
     add_pages(corpus, "two", [(9, "http://a.test/9", f"{stem} and tail 9")])
     build = ingest.extend(corpus, 1, no_progress)
-    assert build.records("verdicts")[1].reasons == {"near_duplicate": 1}
+    assert build.parts("verdicts")[1].reasons == {"near_duplicate": 1}
 
     monkeypatch.setattr(minhash, "SHINGLES", minhash.VERSION)
     with pytest.raises(DataError, match="copies of what was forgotten would come back"):
@@ -123,14 +127,10 @@ def test_a_forgotten_document_keeps_the_measurements_it_had(tmp_path: Path) -> N
         older.setattr(score, "VERSION", 1)
         add_pages(corpus, "one", PAGES[:2])
     (increment,) = corpus.increments()
-    (documents,) = increment.records("documents")
-    (before,) = increment.records("scores")
-    table = read_table(corpus.root, documents.outputs)
-    husk = table.set_column(table.column_names.index("text"), "text", [["", table["text"][1].as_py()]])
-    output = publish_table(corpus.root, increment.path / "documents", documents.part, husk)
-    recommit(increment.path / "documents" / f"{documents.part}.json", replace(documents, outputs=[output]))
-    read = replace(before, inputs={output.path: output.xxh3_128})
-    recommit(increment.path / "scores" / f"{before.part}.json", read)
-    then = read_table(corpus.root, before.outputs).to_pylist()
-    rescore(corpus, 1, no_progress)
-    assert read_table(corpus.root, increment.records("scores")[0].outputs).to_pylist() == then
+    then = read_table(corpus.root, increment.outputs("score", "scores")).to_pylist()
+    key = documents_of(corpus)["url_key"][0].as_py()
+    forgetting.begin(corpus, Tombstone(url_keys=[key.hex()]))
+    forgetting.finish(corpus, lambda _: None)
+    assert "" in documents_of(corpus)["text"].to_pylist()
+    assert [each.name for each in rescore(corpus, 1, no_progress)] == ["one"]
+    assert read_table(corpus.root, increment.outputs("score", "scores")).to_pylist() == then

@@ -81,7 +81,7 @@ def _archive(root: Path, desk: Path) -> None:
         shutil.copyfile(warc, archive / warc.name)
     index_warcs(desk / "index.cdxj", archive)
     texts = [
-        doc["text"] for tar in (root / "corpus").glob("builds/*/text/*.tar") for doc in read_documents(tar)
+        doc["text"] for tar in (root / "corpus").glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)
     ]
     for number in range(3):
         (novels / f"novel-{number}.txt").write_text("\n\n".join(texts[number::3]))

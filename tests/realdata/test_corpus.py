@@ -58,7 +58,7 @@ def test_every_file_and_count_of_a_real_corpus_is_right(corpus: Path) -> None:
 
 
 def test_the_kept_documents_are_distinct_pages_of_the_links(corpus: Path) -> None:
-    documents = [doc for tar in corpus.glob("builds/*/text/*.tar") for doc in read_documents(tar)]
+    documents = [doc for tar in corpus.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
     assert (
         len({doc["doc_id"] for doc in documents}) == len({doc["text"] for doc in documents}) == len(documents)
     )

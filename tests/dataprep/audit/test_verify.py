@@ -4,8 +4,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,11 +16,11 @@ from dataprep.audit.trace import of_document
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.ingest import extend, summary
+from dataprep.ingest import extend
 from dataprep.selection.exclude import build_of
 from dataprep.store.files import Output, hash_file, replace
 from dataprep.store.npy import loaded
-from dataprep.store.records import Record, load_record, recommit
+from dataprep.store.records import commit, load_record, load_step, recommit, step_path, sum_up
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
 PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
@@ -37,15 +40,28 @@ def wrong(corpus: Corpus) -> list[str]:
     return list(problems(corpus, lambda _: None))
 
 
+def change(path: Path, **changes: Any) -> None:
+    """Let a record and the file of its step say something else, as if the step had made them so."""
+    whole_path = step_path(path.parent.parent, path.parent.name)
+    whole = load_step(whole_path)
+    changed = recommit(path, msgspec.structs.replace(load_record(path), **changes))
+    parts = [changed if part.part == changed.part else part for part in whole.parts]
+    replace(whole_path, sum_up(whole.step, whole.inputs, whole.versions, parts, whole.origin))
+
+
+def rewritten(corpus: Corpus, output: Output, table: pa.Table, rows: int) -> Output:
+    """Write another table in the place of one, and tell of so many rows."""
+    path = corpus.root / output.path
+    pq.write_table(table, path)
+    return Output(path=output.path, bytes=path.stat().st_size, xxh3_128=hash_file(path), rows=rows)
+
+
 def cut_table(corpus: Corpus, path: Path, count: bool) -> None:
-    """Take the last row out of a record's table, as a stage that loses a row would; `count` says so, too."""
-    record = load_record(path)
-    table = corpus.root / record.outputs[0].path
-    pq.write_table(pq.read_table(table).slice(0, record.outputs[0].rows - 1), table)
-    rows = record.outputs[0].rows - count
-    output = Output(record.outputs[0].path, table.stat().st_size, hash_file(table), rows)
-    outputs = [output, *record.outputs[1:]]
-    recommit(path, Record(**{**vars(record), "outputs": outputs}))
+    """Take the last row out of a record's table, as a step that loses a row would; `count` says so, too."""
+    outputs = load_record(path).outputs
+    name, output = next((name, each) for name, each in outputs.items() if each.path.endswith(".parquet"))
+    table = pq.read_table(corpus.root / output.path).slice(0, output.rows - 1)
+    change(path, outputs=outputs | {name: rewritten(corpus, output, table, output.rows - count)})
 
 
 def test_a_sound_corpus_has_no_problem(corpus: Corpus) -> None:
@@ -55,8 +71,8 @@ def test_a_sound_corpus_has_no_problem(corpus: Corpus) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("increments/0002-two/documents/part-00001.json", "2 rows, 3 were recorded"),
-        ("increments/0001-one/scores/part-00000.json", "2 rows, 3 were recorded"),
+        ("increments/0002-two/extract/part-00001.json", "2 rows, 3 were recorded"),
+        ("increments/0001-one/score/part-00000.json", "2 rows, 3 were recorded"),
     ],
 )
 def test_a_row_that_is_missing_is_named(corpus: Corpus, pattern: str, message: str) -> None:
@@ -65,80 +81,67 @@ def test_a_row_that_is_missing_is_named(corpus: Corpus, pattern: str, message: s
 
 
 def lose_scores(corpus: Corpus) -> None:
-    path = corpus.root / "increments/0001-one/scores/part-00000.json"
+    path = corpus.root / "increments/0001-one/score/part-00000.json"
     record = load_record(path)
     cut_table(corpus, path, count=True)
-    changed = load_record(path)
-    shrunk = Record(**{**vars(changed), "entered": record.entered - 1, "passed": record.passed - 1})
-    recommit(path, shrunk)
+    change(path, entered=record.entered - 1, passed=record.passed - 1)
 
 
 def lose_a_tar(corpus: Corpus) -> None:
-    path = next(build_of(corpus).path.glob("text/0002-*.json"))
-    recommit(path, Record(**{**vars(load_record(path)), "outputs": []}))
+    change(next(build_of(corpus).path.glob("0002-two/shard/*.json")), outputs={})
+
+
+def verdicts_of(corpus: Corpus) -> Path:
+    """The record of the verdicts on the first increment."""
+    return build_of(corpus).path / "0001-one" / "verdicts" / "all.json"
 
 
 def lie_about_verdicts(corpus: Corpus) -> None:
-    path = build_of(corpus).path / "verdicts" / "0001.json"
-    record = load_record(path)
-    reasons = {"language": 1}
-    recommit(path, Record(**{**vars(record), "passed": 5, "reasons": reasons}))
+    change(verdicts_of(corpus), passed=5, reasons={"language": 1})
 
 
 def lose_a_fetch(corpus: Corpus) -> None:
     """The last, of a link without a page."""
-    path = corpus.root / "increments/0001-one/fetches/part-00000.json"
+    path = corpus.root / "increments/0001-one/fetch/part-00000.json"
     cut_table(corpus, path, count=True)
     record = load_record(path)
-    recommit(path, Record(**{**vars(record), "entered": record.entered - 1, "reasons": {}}))
-    close_again(corpus)
+    change(path, entered=record.entered - 1, reasons={})
 
 
 def lose_a_link(corpus: Corpus) -> None:
     path = corpus.root / "increments/0001-one/links/part-00000.json"
     cut_table(corpus, path, count=True)
     record = load_record(path)
-    recommit(path, Record(**{**vars(record), "entered": record.entered - 1, "passed": record.passed - 1}))
+    change(path, entered=record.entered - 1, passed=record.passed - 1)
 
 
 def count_a_page_too_many(corpus: Corpus) -> None:
     """A partition of documents that tells of one page more than was fetched for it."""
-    path = corpus.root / "increments/0002-two/documents/part-00000.json"
-    record = load_record(path)
-    recommit(path, Record(**{**vars(record), "entered": 4, "reasons": {"no_text": 1}}))
-    close_again(corpus)
-
-
-def close_again(corpus: Corpus) -> None:
-    """Let the summaries of the increments say what their records do."""
-    for increment in corpus.increments():
-        replace(increment.summary_path, summary(corpus, increment))
+    path = corpus.root / "increments/0002-two/extract/part-00000.json"
+    change(path, entered=4, reasons={"no_text": 1})
 
 
 def write_what_was_dropped(corpus: Corpus) -> None:
     """A verdict that was changed after the text was written."""
-    path = build_of(corpus).path / "verdicts" / "0001.json"
-    record = load_record(path)
-    table = pq.read_table(corpus.root / record.outputs[0].path)
+    outputs = load_record(verdicts_of(corpus)).outputs
+    output = outputs["verdicts"]
+    table = pq.read_table(corpus.root / output.path)
     verdicts = ["near_duplicate", *table["verdict"].to_pylist()[1:]]
     changed = table.set_column(table.column_names.index("verdict"), "verdict", [verdicts])
-    pq.write_table(changed, corpus.root / record.outputs[0].path)
-    file = corpus.root / record.outputs[0].path
-    output = Output(record.outputs[0].path, file.stat().st_size, hash_file(file), record.outputs[0].rows)
-    counts = {"passed": 5, "reasons": {"near_duplicate": 1}, "outputs": [output, *record.outputs[1:]]}
-    recommit(path, Record(**{**vars(record), **counts}))
+    outputs = outputs | {"verdicts": rewritten(corpus, output, changed, output.rows)}
+    change(verdicts_of(corpus), passed=5, reasons={"near_duplicate": 1}, outputs=outputs)
 
 
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lose_a_fetch, "increments/0001-one/fetches: 1 links were never fetched"),
-        (lose_a_link, "increments/0001-one/fetches: 1 fetches are of no link"),
-        (count_a_page_too_many, "increments/0002-two/documents: 7 pages entered, but 6 were fetched"),
+        (lose_a_fetch, "increments/0001-one/fetch: 1 links were never fetched"),
+        (lose_a_link, "increments/0001-one/fetch: 1 fetches are of no link"),
+        (count_a_page_too_many, "increments/0002-two/extract: 7 pages entered, but 6 were fetched"),
         (write_what_was_dropped, "1 documents are in tars that were not kept"),
-        (lose_scores, "increments/0001-one/scores/part-00000: 2 documents entered, but 3 were extracted"),
+        (lose_scores, "increments/0001-one/score/part-00000: 2 documents entered, but 3 were extracted"),
         (lose_a_tar, "6 kept documents are in no tar"),
-        (lie_about_verdicts, "verdicts/0001: holds {'kept': 6}, but the record says"),
+        (lie_about_verdicts, "0001-one/verdicts: holds {'kept': 6}, but the record says"),
     ],
 )
 def test_a_count_that_does_not_add_up_between_stages_is_named(
@@ -151,11 +154,10 @@ def test_a_count_that_does_not_add_up_between_stages_is_named(
 
 
 def test_a_document_without_a_verdict_is_named(corpus: Corpus) -> None:
-    path = build_of(corpus).path / "verdicts" / "0001.json"
-    cut_table(corpus, path, count=True)
-    recommit(path, Record(**{**vars(load_record(path)), "entered": 5, "passed": 5}))
+    cut_table(corpus, verdicts_of(corpus), count=True)
+    change(verdicts_of(corpus), entered=5, passed=5)
     verdicts, tars = wrong(corpus)
-    assert "verdicts/0001: 5 verdicts of 6 documents" in verdicts
+    assert "0001-one/verdicts: 5 verdicts of 6 documents" in verdicts
     assert "1 documents are in tars that were not kept" in tars
 
 
@@ -167,21 +169,37 @@ def test_a_damaged_summary_of_an_increment_is_named(corpus: Corpus, damage: byte
     ]
 
 
-def test_a_record_that_says_other_than_the_increments_summary_is_named(corpus: Corpus) -> None:
-    path = next((corpus.increments()[0].path / "scores").glob("*.json"))
-    recommit(path, Record(**{**vars(load_record(path)), "versions": {"minhash": "9"}}))
+def test_a_record_that_says_other_than_the_file_of_its_step_is_named(corpus: Corpus) -> None:
+    path = next((corpus.increments()[0].path / "score").glob("*.json"))
+    record = recommit(path, msgspec.structs.replace(load_record(path), versions={"minhash": "9"}))
+    where = "increments/0001-one/score"
+    assert wrong(corpus) == [f"{where}/part-00000.json: has other versions than {where}.step.json"]
+    path.unlink()
+    assert wrong(corpus) == [f"{where}/part-00000.json: missing; restore it from a copy"]
+    commit(path.with_name("part-00009.json"), msgspec.structs.replace(record, part="part-00009"))
     assert wrong(corpus) == [
-        "increments/0001-one/scores/part-00000.json: says other versions than "
-        "increments/0001-one/increment.json"
+        f"{where}/part-00000.json: missing; restore it from a copy",
+        f"{where}/part-00009.json: {where}.step.json does not list it",
     ]
 
 
-@pytest.mark.parametrize("stage", ["documents", "scores"])
-def test_an_increment_that_has_lost_a_record_is_not_judged_without_it(corpus: Corpus, stage: str) -> None:
+def test_a_step_file_that_is_not_the_one_of_the_increments_summary_is_named(corpus: Corpus) -> None:
+    path = step_path(corpus.increments()[0].path, "score")
+    whole = load_step(path)
+    replace(path, sum_up(whole.step, whole.inputs, whole.versions, whole.parts, origin="0" * 32))
+    where = "increments/0001-one"
+    assert wrong(corpus) == [
+        f"{where}/score.step.json: is not the one that {where}/increment.json names; restore it from a copy"
+    ]
+    path.unlink()
+    assert wrong(corpus) == [f"{where}/score.step.json: missing; restore it from a copy"]
+
+
+@pytest.mark.parametrize("step", ["extract", "score"])
+def test_an_increment_that_has_lost_a_step_file_is_not_judged_without_it(corpus: Corpus, step: str) -> None:
     shutil.rmtree(corpus.root / "builds")
-    lost = corpus.root / "increments" / "0002-two" / stage / "part-00001.json"
-    lost.unlink()
-    with pytest.raises(DataError, match=f"{lost}: is missing; restore it"):
+    step_path(corpus.increments()[1].path, step).unlink()
+    with pytest.raises(DataError, match=f"{step}.step.json.* restore it from a copy"):
         extend(corpus, 1, no_progress)
 
 
@@ -207,7 +225,7 @@ def test_a_pickle_in_place_of_an_index_executes_nothing(corpus: Corpus, tmp_path
 
 
 def test_tracing_in_a_damaged_table_is_a_clear_error(corpus: Corpus) -> None:
-    for path in corpus.root.glob("increments/*/documents/*.parquet"):
+    for path in corpus.root.glob("increments/*/extract/*.parquet"):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="cannot be read"):
         of_document(corpus, bytes(16))

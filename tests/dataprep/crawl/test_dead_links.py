@@ -71,7 +71,7 @@ def unseen(_: Increment) -> Iterator[Callable[[object], None]]:
 
 
 def last_rows(corpus: Corpus, increment: Increment) -> dict[str, dict[str, Any]]:
-    tables = [record.outputs[0] for record in increment.records("fetches")]
+    tables = [record.outputs[0] for record in increment.records("fetch")]
     rows = [row for output in tables for row in read_table(corpus.root, [output]).to_pylist()]
     return {urlsplit(row["url"]).hostname or "": row for row in rows}
 
@@ -97,7 +97,7 @@ def test_an_archive_that_is_asked_first_spares_the_live_site(site: Any, corpus: 
 @pytest.mark.parametrize("archive_first", [False, True])
 def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive_first: bool) -> None:
     add("select", archive_first=archive_first)
-    documents = [doc for tar in corpus.root.glob("builds/*/text/*.tar") for doc in read_documents(tar)]
+    documents = [doc for tar in corpus.root.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
     texts = {doc["url"]: doc["text"] for doc in documents}
     assert set(texts) == {"http://a.test/", "http://b.test/"}
     assert "former b" in texts["http://b.test/"]

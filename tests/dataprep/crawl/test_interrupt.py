@@ -55,5 +55,5 @@ def test_a_crawl_that_is_interrupted_says_so_and_goes_on(
     ended = run(*words)
     assert ended.returncode == 0, ended.stderr
     (increment,) = Corpus.open(tmp_path / "corpus").increments()
-    assert [record.reasons for record in increment.records("fetches")] == [{}]
-    assert sum(record.passed for record in increment.records("fetches")) == PAGES
+    assert [record.reasons for record in increment.records("fetch")] == [{}]
+    assert sum(record.passed for record in increment.records("fetch")) == PAGES

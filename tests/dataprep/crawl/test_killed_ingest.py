@@ -26,8 +26,8 @@ PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article>
 STAGES = {
     "links": "increments/*/links",
     "fetch": "increments/*/pages",
-    "extract": "increments/*/documents",
-    "score": "increments/*/scores",
+    "extract": "increments/*/extract",
+    "score": "increments/*/score",
     "dedup": "builds/*/work/*/bands",
     "shard": "builds/*/text",
 }
@@ -130,7 +130,7 @@ def test_every_later_command_killed_between_any_two_names_ends_with_the_same_byt
     for name, words in LATER.items():
         for desk in (calm, killed):
             if name == "gc":
-                (next(desk.glob("corpus/increments/*/scores")) / "orphan.parquet").write_bytes(b"x")
+                (next(desk.glob("corpus/increments/*/score")) / "orphan.parquet").write_bytes(b"x")
             if name == "drop":
                 run_words(desk, "corpus add corpus late.json --name gone --until links")
         hit = run_words(killed, words, kill_at=rng.randint(1, 6))

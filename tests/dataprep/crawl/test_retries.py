@@ -103,10 +103,10 @@ def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     assert fetched(corpus) == {"ok": 2, "not_found": 1}
     assert paths(site) == ["/page1", "/page2", "/page1"]
     assert files(first) == before
-    table = read_table(corpus.root, second.records("documents")[0].outputs)
+    table = read_table(corpus.root, second.records("extract")[0].outputs)
     rows = {row["url"]: row for row in table.to_pylist()}
     assert (rows[flaky.url]["karma"], rows[flaky.url]["first_seen"]) == (5, 100)
-    texts = [doc["text"] for tar in corpus.root.glob("builds/*/text/*.tar") for doc in read_documents(tar)]
+    texts = [doc["text"] for tar in corpus.root.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
     assert flaky.text.strip() in texts
     traced = trace(corpus, rows[flaky.url]["doc_id"].hex())
     assert [post["id"] for post in traced["submissions"]] == ["one0"]
@@ -202,7 +202,7 @@ def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus,
     increment = add("one", retry_failed=True)
     assert conditions == [None, '"v1"']
     assert fetched(corpus) == {"ok": 2}
-    documents = read_table(corpus.root, increment.records("documents")[0].outputs)
+    documents = read_table(corpus.root, increment.records("extract")[0].outputs)
     assert documents["text"].to_pylist() == [PROSE.format(name="harbour").strip()] * 2
     assert list(problems(corpus, lambda _: None)) == []
 

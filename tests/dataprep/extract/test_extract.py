@@ -1,9 +1,8 @@
-"""The stage: a partition's pages become documents or counted reasons, and no page costs its neighbours."""
+"""The step: a partition's pages become documents or counted reasons, and no page costs its neighbours."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,24 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import xxhash
+from msgspec.structs import replace
 
 from dataprep import ingest
 from dataprep.audit.trace import trace
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.corpus.recipe import Collect, Extraction, Recipe
 from dataprep.corpus.urls import canonical
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
 from dataprep.imports.rows import Fields
 from dataprep.links import entry
-from dataprep.score import stage as score
+from dataprep.steps import BY_NAME
+from dataprep.store import files
 from dataprep.store.files import publish_table, read_table
-from dataprep.store.records import Record, commit, recommit
+from dataprep.store.records import Record, finish_led, load_step, recommit, step_path, sum_up
+from dataprep.store.step import LocalPool, make_part, plan_step, remove_step, run_step
 from dataprep.warc.gzip_members import deflated
-from support.ready_corpus import no_progress
+from support.ready_corpus import commit_part, no_progress
 
 P = "<p>Page {0}: the harbour of the old town is quiet in winter, and the boats lie still. {0}</p>"
 SLOW = f"<p {' '.join(f'a{number}=1' for number in range(100_000))}>x</p>"
@@ -76,21 +78,20 @@ def increment(tmp_path: Path) -> tuple[Corpus, Increment]:
     lost = {**rows[0], "url_key": bytes(16), "outcome": "dns_error", "warc_file": "", "warc_length": 0}
     for name, schema, table in (
         ("links", entry.SCHEMA, [{**row, "submissions": []} for row in rows]),
-        ("fetches", rounds.SCHEMA, [*rows, lost]),
+        ("fetch", rounds.SCHEMA, [*rows, lost]),
     ):
-        output = publish_table(
-            tmp_path, increment.path / name, "part-00000", pa.Table.from_pylist(table, schema=schema)
-        )
-        record = Record(name, "part-00000", {}, [output], len(table), len(table))
-        commit(increment.path / name / "part-00000.json", record)
+        commit_part(corpus, increment, name, 0, table, schema)
+    for name in ("links", "retry", "fetch"):
+        finish_led(increment.path, name, {})
     return corpus, increment
 
 
 def run(corpus: Corpus, increment: Increment, children: int) -> Record:
-    (pages,) = extract.plan(corpus, increment)
+    step, scope = BY_NAME["extract"], Facts(corpus, increment)
+    (part,) = plan_step(step, scope).parts
     ticks: list[int] = []
-    record = extract.run_part(corpus, increment, 0, pages, children, ticks.append)
-    assert sum(ticks) == len(PAGES)
+    record = make_part(step, scope, part.name, children, ticks.append)
+    assert sum(ticks) == part.size == len(PAGES)
     return record
 
 
@@ -100,7 +101,7 @@ def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increme
     assert record.reasons == REASONS
     assert (record.entered, record.passed) == (len(PAGES), 3)
     assert record.versions.keys() == {"extract", "unicode", *extract.LIBRARIES}
-    rows = {row["title"]: row for row in read_table(corpus.root, record.outputs).to_pylist()}
+    rows = {row["title"]: row for row in read_table(corpus.root, [record.outputs["documents"]]).to_pylist()}
     assert list(rows) == ["good", None, "last"]
     good = rows["good"]
     assert good["text"].startswith("Page good: the harbour")
@@ -128,7 +129,7 @@ def test_a_page_that_is_lost_is_named_with_its_reason(increment: tuple[Corpus, I
 @pytest.mark.slow(2)
 def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increment]) -> None:
     one = run(*increment, children=1)
-    (increment[1].path / "documents" / "part-00000.json").unlink()
+    (increment[1].path / "extract" / "part-00000.json").unlink()
     two = run(*increment, children=2)
     assert one == two
     assert one == run(*increment, children=2), "what is done is not done again"
@@ -136,7 +137,7 @@ def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increme
 
 def test_identity_is_content_never_position(increment: tuple[Corpus, Increment]) -> None:
     corpus, _ = increment
-    rows = read_table(corpus.root, run(*increment, children=1).outputs).to_pylist()
+    rows = read_table(corpus.root, [run(*increment, children=1).outputs["documents"]]).to_pylist()
     assert len({row["doc_id"] for row in rows}) == len({row["text_key"] for row in rows}) == 3
 
 
@@ -144,7 +145,9 @@ def test_partitions_are_in_warc_order_and_full(tmp_path: Path) -> None:
     """Against the plain way: links that are fetched twice, or share a record, in several tables."""
     corpus = Corpus.create(tmp_path, Recipe(name="test", collect=Collect(partition_mb=0.0071235)))
     increment, dice = corpus.increment("a"), random.Random(7)
-    assert extract.plan(corpus, increment) == []
+    scope, saved = Facts(corpus, increment), dict[str, Any]()
+    assert extract.plan(scope, saved.__setitem__) == []
+    assert not saved
     last: dict[bytes, dict[str, Any]] = {}
     for number in range(4):
         rows = [
@@ -158,18 +161,19 @@ def test_partitions_are_in_warc_order_and_full(tmp_path: Path) -> None:
             for _ in range(150 * number)
         ]
         last |= {row["url_key"]: row for row in rows if row["outcome"] == "ok"}
-        part, directory = f"part-{number:05d}", increment.path / "fetches"
-        output = publish_table(tmp_path, directory, part, pa.Table.from_pylist(rows, schema=rounds.SCHEMA))
-        commit(directory / f"{part}.json", Record("fetches", part, {}, [output], len(rows), len(rows)))
-    plan = extract.plan(corpus, increment)
-    parts = [extract._pages(corpus, increment, places) for places in plan]
+        commit_part(corpus, increment, "fetch", number, rows, rounds.SCHEMA)
+    plan = extract.plan(scope, saved.__setitem__)
+    (places,) = saved.values()
+    runs = [places[part.spec["start"] : part.spec["end"]] for part in plan]
+    parts = [extract._pages(corpus, increment, run) for run in runs]
     pages = [page for part in parts for page in part]
     assert pages == sorted(last.values(), key=lambda row: (row["warc_file"], row["warc_offset"]))
     for part, after in pairwise(parts):
         sizes = [page["warc_length"] for page in part]
         assert sum(sizes[:-1]) < 7123.5 <= sum(sizes)
         assert after
-    assert sum(places.nbytes for places in plan) == 8 * len(pages)
+    assert [part.size for part in plan] == [len(part) for part in parts]
+    assert places.nbytes == 8 * len(pages)
 
 
 @pytest.mark.slow(4)
@@ -185,7 +189,7 @@ def test_what_another_version_extracted_is_made_anew_until_the_increment_is_clos
         return ingest.bring(corpus, "b", "warc", [warc], Fields(), None, 1, no_progress)
 
     def facts(increment: Increment) -> list[Record]:
-        return increment.records("documents") + increment.records("scores")
+        return increment.records("extract") + increment.records("score")
 
     with pytest.MonkeyPatch.context() as older:
         older.setattr(extract, "VERSION", 0)
@@ -207,15 +211,20 @@ def _killed(*_: object) -> None:
 
 def _as_if_older(corpus: Corpus, increment: Increment) -> None:
     """Documents and scores as an extractor would have left them that lost every page's title and end."""
-    (record,) = increment.records("documents")
-    rows = read_table(corpus.root, record.outputs).to_pylist()
+    (record,) = increment.records("extract")
+    rows = read_table(corpus.root, [record.outputs["documents"]]).to_pylist()
     assert record.versions["extract"] == "0"
     assert rows
     short = [{**row, "title": None, "text": row["text"][:100]} for row in rows]
-    directory = increment.path / "documents"
+    directory = increment.path / "extract"
     output = publish_table(
         corpus.root, directory, record.part, pa.Table.from_pylist(short, schema=extract.SCHEMA)
     )
-    older = recommit(directory / f"{record.part}.json", replace(record, outputs=[output]))
-    (increment.path / "scores" / f"{record.part}.json").unlink()
-    score.run_part(corpus, increment, older, lambda _: None)
+    older = replace(record, outputs={"documents": output}, origin="")
+    recommit(directory / f"{record.part}.json", older)
+    path = step_path(increment.path, "extract")
+    whole = load_step(path)
+    files.replace(path, sum_up(whole.step, whole.inputs, whole.versions, [older]))
+    scope = Facts(corpus, increment)
+    remove_step(BY_NAME["score"], scope)
+    run_step(BY_NAME["score"], scope, LocalPool(1), no_progress)

@@ -39,7 +39,7 @@ def forget(corpus: Corpus, page: Page) -> None:
     key = next(
         row["url_key"]
         for increment in corpus.increments()
-        for record in increment.records("documents")
+        for record in increment.records("extract")
         for row in read_table(corpus.root, record.outputs, ["url", "url_key"]).to_pylist()
         if row["url"] == page[1]
     )

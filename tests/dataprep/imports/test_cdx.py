@@ -82,7 +82,7 @@ def fill(corpus: Corpus, index: Path, base: str, settings: CrawlSettings = QUICK
 
 
 def fetched(corpus: Corpus, increment: Increment) -> dict[str, dict[str, Any]]:
-    tables = [record.outputs[0] for record in increment.records("fetches")]
+    tables = [record.outputs[0] for record in increment.records("fetch")]
     return {row["url"]: row for row in read_table(corpus.root, tables).to_pylist()}
 
 
@@ -115,14 +115,14 @@ def test_the_capture_nearest_after_the_submission_is_taken(folder: Path, tmp_pat
     with serving(folder) as server:
         increment = fill(corpus, index, server.base)
     assert outcomes(corpus, [increment]) == {"ok": 2, "not_in_archive": 2}
-    documents = read_table(corpus.root, increment.records("documents")[0].outputs).to_pylist()
+    documents = read_table(corpus.root, increment.records("extract")[0].outputs).to_pylist()
     assert {row["url"]: row["title"] for row in documents} == {
         "http://a.test/": "august",
         "http://b.test/": "before",
     }
     assert {row["karma"] for row in documents} == {9}
     assert sum(server.asked.values()) == 2
-    notes = increment.records("fetches")[0].notes
+    notes = increment.records("fetch")[0].notes
     assert (notes["index_lines"], notes["losses"][0]["bad"]) == (12, 2)
     assert list(problems(corpus, lambda _: None)) == []
     assert not list(increment.path.glob("pages/.cdx*"))
@@ -259,9 +259,9 @@ def test_partitions_change_nothing_that_is_fetched(tmp_path: Path, folder: Path)
     for name, partition_mb in (("one", 256), ("many", 0.001)):
         corpus = make(tmp_path / name, urls, partition_mb)
         increment = fill(corpus, index, str(folder))
-        tables = [output for record in increment.records("documents") for output in record.outputs]
+        tables = [output for record in increment.records("extract") for output in record.outputs]
         found.append(sorted(read_table(corpus.root, tables, ["doc_id"])["doc_id"].to_pylist()))
-        assert (len(increment.records("fetches")) > 3) == (name == "many")
+        assert (len(increment.records("fetch")) > 3) == (name == "many")
     assert found[0] == found[1]
 
 

@@ -99,7 +99,7 @@ def test_an_import_that_is_killed_ends_with_the_same_bytes(inputs: Path, tmp_pat
         for corpus in (whole, killed):
             ingest.bring(corpus, "x", kind, [inputs / files], Fields(), archive, 1, no_progress)
     assert list(problems(killed, lambda _: None)) == []
-    assert sum(record.passed for record in killed.increments()[0].records("documents")) == PAGES
+    assert sum(record.passed for record in killed.increments()[0].records("extract")) == PAGES
     made = _files(whole.root)
     for path in set(_files(killed.root)) - set(made):  # an attempt of a killed process, which no record names
         assert path.name.endswith(".part") or path.name == ".lock", path

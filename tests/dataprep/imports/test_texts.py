@@ -47,12 +47,12 @@ def bring(corpus: Corpus, name: str, kind: str, *paths: Path, **columns: str) ->
 
 
 def documents(corpus: Corpus, increment: Increment) -> list[dict[str, Any]]:
-    return read_table(corpus.root, [o for r in increment.records("documents") for o in r.outputs]).to_pylist()
+    return read_table(corpus.root, [o for r in increment.records("extract") for o in r.outputs]).to_pylist()
 
 
 def total(increment: Increment) -> tuple[int, int, dict[str, int]]:
     """What entered, what passed, and why the rest did not."""
-    records: list[Record] = increment.records("documents")
+    records: list[Record] = increment.records("extract")
     reasons: dict[str, int] = {}
     for record in records:
         for reason, number in record.reasons.items():
@@ -61,7 +61,7 @@ def total(increment: Increment) -> tuple[int, int, dict[str, int]]:
 
 
 def losses(increment: Increment) -> list[dict[str, Any]]:
-    return [loss for record in increment.records("documents") for loss in record.notes["losses"]]
+    return [loss for record in increment.records("extract") for loss in record.notes["losses"]]
 
 
 def test_every_kind_of_file_gives_the_same_texts(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_partitions_follow_the_size_of_the_data(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     small, large = make(tmp_path / "small", 0.005), make(tmp_path / "large")
     many, one = (bring(corpus, "a", "jsonl", tmp_path / "rows.jsonl") for corpus in (small, large))
-    assert len(one.records("documents")) == 1
-    assert 4 < len(many.records("documents")) < 10
+    assert len(one.records("extract")) == 1
+    assert 4 < len(many.records("extract")) < 10
     assert documents(small, many) == documents(large, one)
-    assert [record.notes["last"] for record in many.records("documents")].count(True) == 1
+    assert [record.notes["last"] for record in many.records("extract")].count(True) == 1
 
 
 WRONG: list[tuple[str, bytes, str]] = [

@@ -243,7 +243,7 @@ def test_wet_records_are_documents(tmp_path: Path) -> None:
         ("http://a.test/0", "First words.", 1375315200),
         ("http://a.test/1", "Second words.", 1375315200),
     ]
-    assert increment.records("documents")[0].reasons == {"no_text": 1}
+    assert increment.records("extract")[0].reasons == {"no_text": 1}
 
 
 def test_what_is_no_warc_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from dataprep.links.dumps import Damage, number, read_dump, true
+from dataprep.links.dumps import number, read_dump, true
+from dataprep.store.file_damage import FileDamage
 
 LINES = [json.dumps({"id": f"{i:x}", "url": f"http://a.test/{i}", "score": i}).encode() for i in range(2000)]
 TEXT = b"\n".join(LINES) + b"\n"
@@ -32,8 +33,8 @@ def test_a_dump_asks_for_more_memory_than_zstd_gives_by_default() -> None:
         zstd.decompress(zstd_long(TEXT))
 
 
-def read(path: Path) -> tuple[list[str], Damage]:
-    damage = Damage(str(path))
+def read(path: Path) -> tuple[list[str], FileDamage]:
+    damage = FileDamage(str(path))
     return [submission.id for block in read_dump(path, damage) for submission in block], damage
 
 
@@ -73,7 +74,7 @@ def test_bad_lines_are_counted_named_and_skipped(tmp_path: Path) -> None:
 def test_types_are_as_loose_as_the_dumps(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(b'{"id":"a","score":"12","created_utc":"1388534682.0"}\n{"id":"b","score":null}')
-    first, second = (submission for block in read_dump(dump, Damage("")) for submission in block)
+    first, second = (submission for block in read_dump(dump, FileDamage("")) for submission in block)
     assert (number(first.score), number(first.created_utc)) == (12, 1388534682)
     assert number(second.score) is None
     assert number("many") is None
@@ -123,7 +124,7 @@ def test_a_flipped_byte_is_reported_with_its_place(tmp_path: Path, pack: Pack) -
 def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(b"")
-    assert read(dump) == ([], Damage(str(dump), stopped="the file is empty"))
+    assert read(dump) == ([], FileDamage(str(dump), stopped="the file is empty"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from dataprep.errors import DataError
 from dataprep.links import stage as links
 from dataprep.store import external_sort
 from dataprep.store.files import read_table
-from dataprep.store.records import Record
+from dataprep.store.records import Record, step_path
 from support.kills import die_within, killed
 
 
@@ -36,7 +36,7 @@ def post(
 
 @dataclass
 class Ran:
-    """What the stage made of an increment, over all its partitions."""
+    """What the step made of an increment, over all its partitions."""
 
     records: list[Record]
     rows: list[dict[str, Any]]
@@ -55,9 +55,10 @@ def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Ran:
     dump = corpus.root.with_name(f"{corpus.root.name}-{name}.json")
     dump.write_text("\n".join(json.dumps(each) for each in posts))
     increment = corpus.increment(name)
-    records = links.run(corpus, increment, [dump], lambda _: None)
+    whole = links.run(corpus, increment, [dump], lambda _: None)
     ingest.close(corpus, increment)
-    return Ran(records, read_table(corpus.root, [record.outputs[0] for record in records]).to_pylist())
+    records = [part for part in whole.parts if "links" in part.outputs]
+    return Ran(records, read_table(corpus.root, whole.outputs("links")).to_pylist())
 
 
 def make(root: Path, partition_mb: float = 256, **rules: Any) -> Corpus:
@@ -149,11 +150,11 @@ def many(number: int) -> list[dict[str, Any]]:
 
 
 def test_what_a_broken_off_call_left_does_not_count(tmp_path: Path) -> None:
-    """The index is written last; parts without it are of a call that ended early, over whatever dumps."""
+    """The step file is written last; parts without it are of a call that ended early, over whatever dumps."""
     corpus = make(tmp_path / "c")
     run(corpus, "one", [post("a")])
     increment = corpus.increments()[0]
-    corpus.index_record(increment).unlink()
+    step_path(increment.path, "links").unlink()
     (increment.path / "increment.json").unlink()
     again = run(corpus, "one", [post("b", url="http://a.test/2"), post("c", url="http://a.test/3")])
     assert sorted(row["url"] for row in again.rows) == ["http://a.test/2", "http://a.test/3"]

@@ -158,7 +158,7 @@ def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_g
     corpus, tokens = built(tmp_path / "c", range(6)), tmp_path / "t"
     run(corpus, bpe, tokens)
     increment = corpus.increments()[0]
-    row = read_table(corpus.root, increment.records("documents")[0].outputs).slice(0, 1).to_pylist()[0]
+    row = read_table(corpus.root, increment.records("extract")[0].outputs).slice(0, 1).to_pylist()[0]
     forget_in_corpus.begin(corpus, Tombstone(url_keys=[row["url_key"].hex()]))
     forget_in_corpus.finish(corpus, lambda _: None)
     if build_is_gone:
@@ -178,7 +178,7 @@ def test_a_build_that_is_made_anew_after_a_forget_goes_on_in_its_token_directory
     """Its tars may be cut otherwise; pack says what to run, and nothing is packed twice."""
     corpus, tokens = built(tmp_path / "c", range(6)), tmp_path / "t"
     run(corpus, bpe, tokens)
-    (record, *_) = corpus.increments()[0].records("documents")
+    (record, *_) = corpus.increments()[0].records("extract")
     row = read_table(corpus.root, record.outputs).slice(0, 1).to_pylist()[0]
     forget_in_corpus.begin(corpus, Tombstone(url_keys=[row["url_key"].hex()]))
     forget_in_corpus.finish(corpus, lambda _: None)

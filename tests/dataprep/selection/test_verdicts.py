@@ -41,7 +41,7 @@ def verdicts(corpus: Corpus) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for increment, record in zip(corpus.increments(), build.records("verdicts"), strict=True):
         urls = {}
-        for documents in increment.records("documents"):
+        for documents in increment.records("extract"):
             table = pq.read_table(corpus.root / documents.outputs[0].path, columns=["doc_id", "url"])
             urls |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
         for row in pq.read_table(corpus.root / record.outputs[0].path).to_pylist():
@@ -137,7 +137,7 @@ def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
     add_pages(corpus, "one", [(n, f"u{n}", variant(n, 0)) for n in range(4)], parts=2)
     verdicts(corpus)
     assert list(problems(corpus, lambda _: None)) == []
-    documents = corpus.increments()[0].path / "documents"
+    documents = corpus.increments()[0].path / "extract"
     (documents / "part-00001.json").unlink()
     (documents / "part-00000.json").write_text("{")
     found = "\n".join(problems(corpus, lambda _: None))

@@ -57,7 +57,7 @@ def rows(out: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
 def test_an_export_holds_the_kept_documents_and_says_so(corpus: Corpus, tmp_path: Path, form: str) -> None:
     manifest = export(corpus, corpus.current_build(), tmp_path / "out", Shape(form), 1, no_progress)
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
-    kept = [doc for tar in sorted(corpus.root.glob("builds/*/text/*.tar")) for doc in read_documents(tar)]
+    kept = [doc for tar in sorted(corpus.root.glob("builds/*/*/shard/*.tar")) for doc in read_documents(tar)]
     found = rows(tmp_path / "out", manifest)
     assert manifest["documents"] == len(found) == len(kept) == 9
     assert [row["doc_id"] for row in found] == [doc["doc_id"] for doc in kept]
@@ -73,7 +73,7 @@ def test_an_export_is_an_import_of_the_same_texts(corpus: Corpus, tmp_path: Path
         other = make_corpus(tmp_path / form)
         files = sorted(out.glob(f"*.{form}"))
         ingest.bring(other, "back", form, files, Fields(), None, 1, no_progress)
-        back = [doc for tar in other.root.glob("builds/*/text/*.tar") for doc in read_documents(tar)]
+        back = [doc for tar in other.root.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
         assert {doc["text_key"] for doc in back} == before
         assert {doc["url"] for doc in back} == {f"http://a.test/{n}" for n in range(9)}
 

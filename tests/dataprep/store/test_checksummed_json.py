@@ -79,7 +79,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 FACTS = [
     "increments/0001-one/*/*.json",
     "increments/0001-one/*.json",
-    "builds/*/*/0001*.json",
+    "builds/*/0001-one/*/*.json",
+    "builds/*/0001-one/*.json",
     "collect.json",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dataprep.corpus.directory import Corpus
@@ -14,14 +15,21 @@ from dataprep.store.records import Record, commit, done, load_record
 
 
 def record(part: str = "p", **inputs: str) -> Record:
-    return Record("stage", part, inputs, [], 1, 1)
+    return Record(step="step", part=part, inputs=inputs, entered=1, passed=1)
+
+
+def bare(record: Record) -> Record:
+    """A record as it was before it had a file to be known by."""
+    return msgspec.structs.replace(record, origin="")
 
 
 def test_the_first_record_wins(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    assert commit(path, record(a="1")) == record(a="1")
-    assert commit(path, record(a="2")) == record(a="1")
-    assert done(path, {"a": "1"}) == record(a="1")
+    first = commit(path, record(a="1"))
+    assert bare(first) == record(a="1")
+    assert first.origin
+    assert commit(path, record(a="2")) == first
+    assert done(path, {"a": "1"}) == first
     assert [each.name for each in tmp_path.iterdir()] == ["p.json"]
 
 

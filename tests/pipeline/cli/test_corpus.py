@@ -83,7 +83,7 @@ def test_a_corpus_grows_is_looked_at_and_every_hash_is_checked(tmp_path: Path, p
 
     status = json.loads(outbound("corpus", "status", corpus, "--json").stdout)
     assert [each["closed"] for each in status["increments"]] == [True, True]
-    tar = next(corpus.glob("builds/*/text/*.tar"))
+    tar = next(corpus.glob("builds/*/*/shard/*.tar"))
     with tarfile.open(tar) as archive:
         key = archive.getnames()[0].partition(".")[0]
     traced = json.loads(outbound("corpus", "trace", corpus, key, "--json").stdout)

@@ -141,7 +141,7 @@ def scored_corpus(root: Path, path: Path) -> Corpus:
 
 def test_a_corpus_carries_its_model_and_keeps_by_it(path: Path, tmp_path: Path) -> None:
     corpus = scored_corpus(tmp_path / "corpus", path)
-    record = corpus.increments()[0].records("scores")[0]
+    record = corpus.increments()[0].records("score")[0]
     assert record.versions["quality"] == model.load(path).digest
     build = ingest.extend(Corpus.open(corpus.root), 1, no_progress)
     table = read_table(corpus.root, build.records("verdicts")[0].outputs[:1]).to_pylist()

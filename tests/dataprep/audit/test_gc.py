@@ -5,18 +5,20 @@ import shutil
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dataprep import ingest
+from dataprep.audit import gc
 from dataprep.audit.verify import problems, unknown
-from dataprep.corpus import gc
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
 from dataprep.links import stage as links
 from dataprep.store import locks
 from dataprep.store.files import attempt_path
+from dataprep.store.records import Record
+from dataprep.store.step import Step, make_part
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
 DEAD = 4_194_304 + 1  # above the kernel's largest pid_max
@@ -36,7 +38,7 @@ def tree(root: Path) -> set[Path]:
 
 def test_what_killed_commands_left_is_found_and_removed_and_nothing_else(corpus: Corpus) -> None:
     before = tree(corpus.root)
-    documents = next(corpus.root.glob("increments/*/documents"))
+    documents = next(corpus.root.glob("increments/*/extract"))
     orphan = documents / "part-00000-0123456789ab.parquet"
     dead = documents / f".part-00009.{socket.gethostname()}.{DEAD}.part"
     journal = documents.parent / "pages" / "round-000-1-00000-0001.journal"
@@ -52,7 +54,7 @@ def test_what_killed_commands_left_is_found_and_removed_and_nothing_else(corpus:
 
 
 def test_the_file_of_an_attempt_that_runs_is_left_alone(corpus: Corpus) -> None:
-    folder = next(corpus.root.glob("increments/*/scores"))
+    folder = next(corpus.root.glob("increments/*/score"))
     mine = attempt_path(folder, "part-00000")
     fresh, stale = (folder / f".part-0000{n}.elsewhere.{n}.part" for n in (1, 2))
     for path in (mine, fresh, stale):
@@ -74,7 +76,7 @@ def test_old_builds_go_only_when_asked_and_can_be_made_again(corpus: Corpus) -> 
     assert {path.relative_to(old.path): path.read_bytes() for path in tree(old.path)} == before
 
 
-@pytest.mark.parametrize("step", ["partition", "corpus_order", "candidates", "near_duplicates"])
+@pytest.mark.parametrize("step", ["select", "order", "candidates", "near_duplicates"])
 def test_one_run_removes_all_that_a_killed_selection_left(
     corpus: Corpus, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,16 +84,18 @@ def test_one_run_removes_all_that_a_killed_selection_left(
     select = corpus.recipe.select.model_copy(update={"min_words": 5})
     other = Corpus(corpus.root, corpus.recipe.model_copy(update={"select": select}))
 
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    def killed_in_step(each: Step[Any], *arguments: Any) -> Record:
+        if each.name == step:
+            raise KeyboardInterrupt
+        return make_part(each, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(getattr(ingest, step), "run" if step == "corpus_order" else "run_part", killed)
+        patch.setattr("dataprep.store.step.make_part", killed_in_step)
         with pytest.raises(KeyboardInterrupt):
             extend(other, 1, no_progress)
     found = gc.find(corpus)
     (begun,) = {path for path in (corpus.root / "builds").iterdir() if path.name not in (again, "current")}
-    assert [each.path for each in found] == [begun]
+    assert [each.path for each in found] == [begun, corpus.root / "jobs"]
     gc.remove(found)
     assert gc.find(corpus) == []
     assert tree(corpus.root) == before
@@ -121,7 +125,7 @@ def test_a_dropped_increment_leaves_no_index(tmp_path: Path) -> None:
     dump.write_text(POST)
     before = tree(corpus.root)
     links.run(corpus, corpus.increment("one"), [dump], lambda _: None)
-    assert len(tree(corpus.root) - before) == 5
+    assert len(tree(corpus.root) - before) == 6  # two records, a table, two arrays, the step file
     corpus.drop("one")
     assert tree(corpus.root) == before
 
@@ -145,4 +149,5 @@ def test_a_drop_that_is_killed_is_finished_by_the_next(
     corpus.drop("one")
     assert tree(corpus.root) == before
     dump.write_text(POST.replace("9", "8"))
-    assert links.run(corpus, corpus.increment("one"), [dump], lambda _: None)[0].passed == 1
+    again = links.run(corpus, corpus.increment("one"), [dump], lambda _: None)
+    assert sum(part.passed for part in again.parts) == 1
