@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from dataprep.recipe import Crawl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataprep.corpus.recipe import Crawl
 from dataprep.crawl.settings import FROM_RECIPE, INTERNAL, CrawlSettings
 from dataprep.errors import UsageError
 
