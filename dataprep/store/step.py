@@ -248,7 +248,7 @@ def plan_step(step: Step[S], scope: S) -> Plan:
         plan = load(path, Plan, REMEDY)
         if plan.inputs == inputs and plan.versions == versions:
             return plan
-        path.unlink()
+        _discard_plan(step, scope)
     outputs: dict[str, Output] = {}
 
     def save(name: str, array: npt.NDArray[Any]) -> None:
@@ -263,13 +263,15 @@ def plan_step(step: Step[S], scope: S) -> Plan:
 def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) -> Record:
     """Make one part of a planned step, unless it is done."""
     assert step.run, step.name
+    directory = step.directory(scope)
+    path = directory / f"{name}.json"
+    if path.exists() and not _plan_path(step, scope).exists():  # another command has finished the step
+        return load_record(path)
     plan = load(_plan_path(step, scope), Plan, REMEDY)
     part = next(part for part in plan.parts if part.name == name)
     if record := _standing(step, scope, plan, part):
         tick(part.size)
         return record
-    directory = step.directory(scope)
-    path = directory / f"{name}.json"
     before = load_record(path) if path.exists() else None
     made = step.run(
         Task(
@@ -297,19 +299,18 @@ def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) ->
 
 
 def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
-    """Write the step file of a step all of whose parts are done; the plan goes."""
+    """Write the step file of a step all of whose parts are done.
+
+    The plan goes before that, so that a kill leaves nothing behind that no command needs.
+    """
     directory, path = step.directory(scope), step.file(scope)
     records = [load_record(directory / f"{part.name}.json") for part in plan.parts]
     content = sum_up(step.name, plan.inputs, plan.versions, records)
+    _discard_plan(step, scope)
     if step.remake or step.temporary:
         replace(path, content)
     else:
         write_once(path, content)
-    for output in plan.outputs.values():
-        (scope.root / output.path).unlink(missing_ok=True)
-    planned = _plan_path(step, scope)
-    planned.unlink(missing_ok=True)
-    _remove_empty(planned.parent, scope.root)
     return load_step(path)
 
 
@@ -357,6 +358,15 @@ def _outdated(step: Step[S], scope: S, whole: StepFile, versions: dict[str, str]
     return step.remake is not None and any(
         part.versions != versions and step.remake(scope, Part(name=part.part)) for part in whole.parts
     )
+
+
+def _discard_plan(step: Step[S], scope: S) -> None:
+    """Remove the plan of a step, and its arrays."""
+    path = _plan_path(step, scope)
+    path.unlink(missing_ok=True)
+    for array in path.parent.glob(f"{step.name}.*"):
+        array.unlink(missing_ok=True)
+    _remove_empty(path.parent, scope.root)
 
 
 def _remove_empty(directory: Path, root: Path) -> None:

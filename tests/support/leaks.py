@@ -57,7 +57,7 @@ def _tokens(root: Path) -> Iterator[tuple[Path, bytes]]:
         bpe = tokenizer.load(root / "tokenizer")
         for split in manifest["splits"].values():
             blocks = [
-                np.fromfile(root / shard["path"], manifest["dtype"], length, offset=offset)
+                np.fromfile(root / shard["tar"]["path"], manifest["dtype"], length, offset=offset)
                 for shard in split["shards"]
                 for offset, length in shard["blocks"]
             ]

@@ -65,7 +65,7 @@ def samples(corpus: Corpus, workers: int = 1) -> list[dict[str, Any]]:
 
 def cuts(corpus: Corpus) -> list[dict[str, Any]]:
     build = corpus.current_build()
-    outputs = [output for each in corpus.increments() for output in decontaminate.outputs(build, each)]
+    outputs = [output for each in corpus.increments() for output in decontaminate.tables(build, each)]
     return read_table(corpus.root, outputs).to_pylist()
 
 
@@ -138,7 +138,7 @@ def test_fewer_than_13_words_in_common_are_no_contamination(tmp_path: Path) -> N
     rules = sets(tmp_path / "e", QUESTION, json.dumps({"q": twelve}))
     (sample,) = samples(corpus_with(tmp_path / "c", rules, pages))
     assert twelve in sample["text"]
-    record = json.loads(next(tmp_path.glob("c/builds/*/evals/grams.json")).read_text())
+    record = json.loads(next(tmp_path.glob("c/builds/*/ngrams/all.json")).read_text())
     assert (record["entered"], record["passed"], record["reasons"]) == (2, 1, {"too_short": 1})
 
 
@@ -217,7 +217,7 @@ def test_any_number_of_processes_makes_the_same_files(tmp_path: Path) -> None:
     one, two = (corpus_with(tmp_path / name, rules, pages, parts=3) for name in ("one", "two"))
     samples(one, workers=1)
     samples(two, workers=2)
-    for step in ("evals", "hits", "clean", "text"):
+    for step in ("ngrams", "*/decontaminate", "*/shard"):
         names = [
             sorted(path.name for path in corpus.current_build().path.glob(f"{step}/*"))
             for corpus in (one, two)
@@ -230,22 +230,26 @@ def test_what_a_kill_left_out_is_made_again_with_the_same_bytes(tmp_path: Path) 
     corpus = corpus_with(tmp_path / "c", sets(tmp_path / "e", QUESTION), pages[:3], pages[3:])
     samples(corpus)
     path = corpus.current_build().path
-    before = {
-        file: file.read_bytes() for step in ("hits", "clean", "text") for file in path.glob(f"{step}/*")
-    }
-    for lost in ("text/0002-00000.json", "clean/0002.json", "hits/0002-00001.json"):
-        (path / lost).unlink()
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    lost: list[str] = []
+    for record, step in (
+        ("0002-m1/shard/00000.json", "0002-m1/shard.step.json"),
+        ("0002-m1/decontaminate/all.json", "0002-m1/decontaminate.step.json"),
+        ("0002-m1/verdicts/all.json", "0002-m1/verdicts.step.json"),
+        ("ngrams/all.json", "ngrams.step.json"),
+    ):
+        lost += [record, step]
+        for name in lost:
+            (path / name).unlink()
         samples(corpus)
-        assert {file: file.read_bytes() for file in before} == before
+        assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
         assert list(problems(corpus, lambda _: None)) == []
-        (path / "text" / "0002-00000.json").unlink()
-    samples(corpus)
 
 
 def test_a_build_without_evaluation_sets_has_no_trace_of_the_step(tmp_path: Path) -> None:
     corpus = corpus_with(tmp_path, None, [(1, "u", prose(1, 500))])
     samples(corpus)
-    assert not {"evals", "hits", "clean"} & {path.name for path in corpus.current_build().path.iterdir()}
+    assert not {"ngrams", "decontaminate"} & {path.name for path in corpus.current_build().path.rglob("*")}
     assert "decontaminate" not in {count.stage for count in funnel(corpus.root)}
 
 

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.audit.funnel import judged
+from dataprep.audit.funnel import increments_in
 from dataprep.audit.verify import problems, unknown
-from dataprep.corpus.directory import REPORT_FILES, Corpus
+from dataprep.corpus.directory import REPORT_FILES, Corpus, Decisions
 from dataprep.corpus.recipe import Links, NearDuplicates
 from dataprep.corpus.tombstones import Tombstone
 from dataprep.forget import run
 from dataprep.forget.scope import stands_by
 from dataprep.ingest import extend
-from dataprep.selection import partition
 from dataprep.selection.exclude import build_of
+from dataprep.steps import BY_NAME
 from dataprep.store.files import read_table
+from dataprep.store.step import make_part, plan_step
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
 STEM = "the ships of the northern fleet sailed at dawn with the tide and the winds of the sea".split()
@@ -39,8 +40,8 @@ def forget(corpus: Corpus, page: Page) -> None:
     key = next(
         row["url_key"]
         for increment in corpus.increments()
-        for record in increment.records("extract")
-        for row in read_table(corpus.root, record.outputs, ["url", "url_key"]).to_pylist()
+        for output in increment.outputs("extract", "documents")
+        for row in read_table(corpus.root, [output], ["url", "url_key"]).to_pylist()
         if row["url"] == page[1]
     )
     run.begin(corpus, Tombstone(url_keys=[key.hex()]))
@@ -50,8 +51,8 @@ def forget(corpus: Corpus, page: Page) -> None:
 def verdicts(corpus: Corpus) -> dict[bytes, str]:
     extend(corpus, 1, no_progress)
     found = {}
-    for _, record in judged(corpus, corpus.current_build()):
-        table = read_table(corpus.root, record.outputs[:1])
+    for _, judged in increments_in(corpus):
+        table = read_table(corpus.root, [judged.outputs["verdicts"]])
         found |= dict(zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
     assert list(problems(corpus, lambda _: None)) == []
     return found
@@ -85,7 +86,9 @@ def test_a_selection_that_was_killed_does_not_stand_in_the_way(tmp_path: Path) -
     corpus = make_corpus(tmp_path)
     page = (1, "http://a.test/1", " ".join(STEM))
     add_pages(corpus, "one", [page])
-    partition.run_part(corpus, build_of(corpus), corpus.increments()[0], 0, lambda _: None)
+    step, scope = BY_NAME["select"], Decisions(corpus, build_of(corpus), corpus.increments()[0])
+    for part in plan_step(step, scope).parts:
+        make_part(step, scope, part.name, 1, lambda _: None)
     told = [tmp_path / name for name in REPORT_FILES]
     for path in told:
         path.write_text(page[2])

@@ -79,8 +79,8 @@ def left(root: Path) -> set[str]:
 
 def kept(root: Path) -> set[bytes]:
     corpus = Corpus.open(root)
-    tables = [read_table(root, record.outputs[:1]) for record in corpus.current_build().records("verdicts")]
-    return {row["doc_id"] for table in tables for row in table.to_pylist() if row["verdict"] == "kept"}
+    outputs = [part.outputs["verdicts"] for part in corpus.current_build().parts("verdicts")]
+    return {row["doc_id"] for row in read_table(root, outputs).to_pylist() if row["verdict"] == "kept"}
 
 
 CASES = {

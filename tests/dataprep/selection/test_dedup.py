@@ -16,12 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataprep import ingest
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus.directory import Build, Corpus
 from dataprep.corpus.recipe import NearDuplicates
 from dataprep.errors import DataError
 from dataprep.selection import candidates, corpus_order, exact_duplicates, near_duplicates, shingles
 from dataprep.selection.bands import Buckets, Scheme, load
+from dataprep.selection.near_duplicates import Compared
 from dataprep.selection.workspace import ENTRY
+from dataprep.store.records import records_in
 from dataprep.text import minhash
 from support.patience import patient
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
@@ -33,7 +35,7 @@ from pathlib import Path
 from support.ready_corpus import no_progress
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
-from dataprep.store import records
+from dataprep.store import records, step
 from support.kills import killed
 
 write_once = records.write_once
@@ -42,7 +44,7 @@ def write_once_and_die(path, content):
     write_once(path, content)
     os.kill(os.getpid(), signal.SIGKILL)
 
-records.write_once = write_once_and_die  # a record has just been committed
+records.write_once = step.write_once = write_once_and_die  # a plan, a record or a step file stands now
 kills = 0
 while killed(ingest.extend, Corpus.open(Path(sys.argv[1])), 1, no_progress):
     kills += 1
@@ -62,8 +64,20 @@ def edited(seed: int, edits: int, words: int = 120) -> str:
 def rows(corpus: Corpus, workers: int = 1) -> list[dict[str, object]]:
     """The verdicts of the current build, extended first."""
     build = ingest.extend(corpus, workers, no_progress)
-    tables = [pq.read_table(corpus.root / record.outputs[0].path) for record in build.records("verdicts")]
-    return [row for table in tables for row in table.to_pylist()]
+    outputs = [part.outputs["verdicts"] for part in build.parts("verdicts")]
+    return [row for output in outputs for row in pq.read_table(corpus.root / output.path).to_pylist()]
+
+
+def contents(corpus: Corpus, build: Build) -> list[bytes]:
+    """The tables of all verdicts."""
+    outputs = [part.outputs["verdicts"] for part in build.parts("verdicts")]
+    return [(corpus.root / output.path).read_bytes() for output in outputs]
+
+
+def compared(corpus: Corpus) -> int:
+    """How many pairs the last increment had compared."""
+    (record,) = records_in(corpus.current_build().of(corpus.increments()[-1]) / "verdicts")
+    return record.noted(Compared).compared
 
 
 def kept(corpus: Corpus) -> set[bytes]:
@@ -107,8 +121,7 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
         corpus = make_corpus(tmp_path / name)
         add_pages(corpus, "one", pages[:70], 2, only_sign=True)
         add_pages(corpus, "two", pages[70:], 1, only_sign=True)
-        build = ingest.extend(corpus, workers, no_progress)
-        return [(corpus.root / r.outputs[0].path).read_bytes() for r in build.records("verdicts")]
+        return contents(corpus, ingest.extend(corpus, workers, no_progress))
 
     plain = verdicts_of("plain", 1)
     assert verdicts_of("pool", 2) == plain
@@ -135,8 +148,7 @@ def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
         corpus = make_corpus(tmp_path / name)
         add_pages(corpus, "one", pages[:50], 3, only_sign=True)
         add_pages(corpus, "two", pages[50:], 2, only_sign=True)
-        build = ingest.extend(corpus, 1, no_progress)
-        return [(corpus.root / r.outputs[0].path).read_bytes() for r in build.records("verdicts")]
+        return contents(corpus, ingest.extend(corpus, 1, no_progress))
 
     plain = verdicts_of("plain")
     monkeypatch.setattr(candidates, "KEYS_PER_TASK", 24)
@@ -145,7 +157,7 @@ def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
     assert max(sizes) <= 36
 
 
-def test_killed_after_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def test_killed_after_every_plan_and_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     pages: list[Page] = [(n, f"u{n}", edited(n % 4, n % 3)) for n in range(24)]
     corpora = [make_corpus(tmp_path / name) for name in ("killed", "whole")]
     for corpus in corpora:
@@ -153,11 +165,12 @@ def test_killed_after_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     command = [sys.executable, "-c", KILLED_AND_BEGUN_AGAIN, str(corpora[0].root)]
     said = subprocess.check_output(command, env={**os.environ, "PYTHONPATH": path}, timeout=patient())
-    assert int(said) >= 7  # select, order, bands, shingles, compare, verdicts, text
+    assert int(said) >= 18  # plan and record of eight steps, and the files of verdicts and shard
     for corpus in corpora:
         rows(corpus)
     assert built(corpora[0]) == built(corpora[1])
-    assert not list((corpora[0].root / "builds").glob("*/work"))
+    assert not list((corpora[0].root / "builds").glob("*/*/work"))
+    assert not (corpora[0].root / "jobs").exists()
 
 
 def planted(pairs: int) -> tuple[list[Page], list[float]]:
@@ -255,8 +268,7 @@ def test_boilerplate_costs_a_bounded_number_of_comparisons_a_document(
     add_pages(corpus, "one", pages, only_sign=True)
     verdicts = [row["verdict"] for row in rows(corpus)]
     assert verdicts.count("exact_duplicate") == 2 * 599
-    (record,) = corpus.current_build().records("verdicts")
-    assert 599 <= record.notes["compared"] <= most * 600
+    assert 599 <= compared(corpus) <= most * 600
 
 
 def test_unlike_sizes_are_not_compared(tmp_path: Path) -> None:
@@ -264,7 +276,7 @@ def test_unlike_sizes_are_not_compared(tmp_path: Path) -> None:
     once, thrice = text(1, 30), text(1, 30) + text(2, 60)
     add_pages(corpus, "one", [(1, "a", " ".join(once)), (2, "b", " ".join(thrice))], only_sign=True)
     assert {row["verdict"] for row in rows(corpus)} == {"kept"}
-    assert corpus.current_build().records("verdicts")[0].notes["compared"] == 0
+    assert compared(corpus) == 0
 
 
 def test_short_texts_are_dropped_only_as_exact_copies(tmp_path: Path) -> None:
@@ -360,7 +372,7 @@ def test_a_damaged_index_is_named(tmp_path: Path, damage: bytes) -> None:
     corpus = make_corpus(tmp_path)
     add_pages(corpus, "one", [(1, "a", edited(1, 0))], only_sign=True)
     rows(corpus)
-    next((corpus.current_build().path / "index").glob("*.bands")).write_bytes(damage)
+    next(corpus.current_build().path.glob("0001-one/index/*.bands")).write_bytes(damage)
     add_pages(corpus, "two", [(2, "b", edited(1, 1))], only_sign=True)
     with pytest.raises(DataError, match=r"0001-00000-.*\.bands: is no whole file .* corpus verify`"):
         rows(corpus)

@@ -39,12 +39,12 @@ def verdicts(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """The row of each document's verdict, by its URL."""
     build = ingest.extend(corpus, 1, no_progress)
     found: dict[str, dict[str, Any]] = {}
-    for increment, record in zip(corpus.increments(), build.records("verdicts"), strict=True):
+    for increment, part in zip(corpus.increments(), build.parts("verdicts"), strict=True):
         urls = {}
-        for documents in increment.records("extract"):
-            table = pq.read_table(corpus.root / documents.outputs[0].path, columns=["doc_id", "url"])
+        for documents in increment.outputs("extract", "documents"):
+            table = pq.read_table(corpus.root / documents.path, columns=["doc_id", "url"])
             urls |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
-        for row in pq.read_table(corpus.root / record.outputs[0].path).to_pylist():
+        for row in pq.read_table(corpus.root / part.outputs["verdicts"].path).to_pylist():
             found[urls[row["doc_id"]]] = row
     return found
 
@@ -141,8 +141,8 @@ def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
     (documents / "part-00001.json").unlink()
     (documents / "part-00000.json").write_text("{")
     found = "\n".join(problems(corpus, lambda _: None))
-    assert "documents/part-00001.json: missing" in found
-    assert "documents/part-00000.json: is damaged" in found
+    assert "extract/part-00001.json: missing" in found
+    assert "extract/part-00000.json: is damaged" in found
 
 
 def test_two_commands_never_extend_one_build_at_once(tmp_path: Path) -> None:

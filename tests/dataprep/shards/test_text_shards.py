@@ -17,6 +17,7 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.shards import text_shards
+from dataprep.store.records import step_path
 from support.ready_corpus import Page, add_pages, make_corpus, no_progress
 
 
@@ -121,15 +122,17 @@ def test_an_increment_that_keeps_nothing_leaves_no_tar_and_is_done(tmp_path: Pat
     assert [len(text_shards.outputs(build, increment)) for increment in increments] == [0, 1, 0]
     assert all(text_shards.complete(build, increment) for increment in increments)
     assert list(problems(corpus, lambda _: None)) == []
-    assert len(list(build.path.glob("text/*.tar"))) == 1
+    assert len(list(build.path.glob("*/shard/*.tar"))) == 1
 
 
 def test_a_shard_that_a_kill_left_out_is_written_again(tmp_path: Path) -> None:
     corpus = built(tmp_path, range(60), shard_mb=0.02)
     before = tars(corpus)
     build = corpus.current_build()
-    (build.path / "text" / "0001-00001.json").unlink()
-    assert not text_shards.complete(build, corpus.increments()[0])
+    (increment,) = corpus.increments()
+    (build.of(increment) / "shard" / "00001.json").unlink()
+    step_path(build.of(increment), "shard").unlink()
+    assert not text_shards.complete(build, increment)
     ingest.extend(corpus, 1, no_progress)
     assert tars(corpus) == before
 

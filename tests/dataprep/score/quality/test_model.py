@@ -144,11 +144,11 @@ def test_a_corpus_carries_its_model_and_keeps_by_it(path: Path, tmp_path: Path) 
     record = corpus.increments()[0].records("score")[0]
     assert record.versions["quality"] == model.load(path).digest
     build = ingest.extend(Corpus.open(corpus.root), 1, no_progress)
-    table = read_table(corpus.root, build.records("verdicts")[0].outputs[:1]).to_pylist()
+    table = read_table(corpus.root, [build.parts("verdicts")[0].outputs["verdicts"]]).to_pylist()
     dropped = [row for row in table if row["verdict"] == "quality.alpha"]
     assert 35 <= len(dropped) <= 45
     assert np.median([row["number"] for row in dropped]) < 0.05
-    scores = read_table(corpus.root, record.outputs)["quality"].to_pylist()
+    scores = read_table(corpus.root, [record.outputs["scores"]])["quality"].to_pylist()
     assert scores == [np.float32(model.load(path).score(text)) for text in [*GOOD[:40], *BAD[:40]][::2]]
 
 
