@@ -64,10 +64,10 @@ def room_of_module(*names: str) -> Iterator[Path]:
 def test_a_test_that_runs_long_is_named_until_it_ends() -> None:
     said: list[str] = []
     plugin = StillRunning(said.append, after_s=0.02)
-    plugin.pytest_sessionstart()
     plugin.pytest_runtest_logstart("tests/test_x.py::test_short")
     plugin.pytest_runtest_logfinish("tests/test_x.py::test_short")
     plugin.pytest_runtest_logstart("tests/test_x.py::test_long")
+    plugin.pytest_sessionstart()
     wait_until(lambda: len(said) >= 2, "a second time")
     plugin.pytest_sessionfinish()
     assert all(line.endswith("tests/test_x.py::test_long\n") for line in said)

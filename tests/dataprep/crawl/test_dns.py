@@ -34,7 +34,7 @@ class DnsServer:
         self.asked: list[str] = []
         self.most_open = 0
         self.hold = 1
-        self.hold_s = 0.1
+        self.hold_s = patient(0.3)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", 0))
         self.address = self._socket.getsockname()

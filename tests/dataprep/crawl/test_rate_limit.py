@@ -22,7 +22,7 @@ def test_a_site_is_asked_no_faster_than_its_delay_over_all_its_hosts(site: Any, 
 
 def test_the_delay_of_one_site_holds_up_no_other(site: Any, crawl: Any) -> None:
     urls = [site.html(f"http://site{number}.test/") for number in range(20)]
-    delay_s = patient(0.3)
+    delay_s = patient(0.6)
     crawl(*urls, delay_s=delay_s)
     assert site.hits[-1].at - site.hits[0].at < 20 * delay_s / 2
 
