@@ -19,7 +19,7 @@ from pipeline.data.loader import TrainFeed
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import find_device
 from pipeline.distributed.engine import Engine, build_engine
-from pipeline.distributed.ranks import Place, join, place_from_environment
+from pipeline.distributed.ranks import Rank, init_distributed, rank_from_environment
 from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
@@ -49,27 +49,27 @@ def main(argv: list[str], report: TextIO) -> int:
 
 def take_all(directory: Path, cases: list[Case]) -> None:
     """Take cases of one number of processes, in turn."""
-    place = place_from_environment()
-    assert place is not None
-    worker.log_to(directory / "log.txt", str(place.rank))
-    join(place, find_device(place.local_rank).backend, 2 * STALL_S)
-    with Watchdog(STALL_S, directory / f"stacks-rank-{place.rank:05d}.txt") as watchdog:
+    rank = rank_from_environment()
+    assert rank is not None
+    worker.log_to(directory / "log.txt", str(rank.global_rank))
+    init_distributed(rank, find_device(rank.local_rank).backend, 2 * STALL_S)
+    with Watchdog(STALL_S, directory / f"stacks-rank-{rank.global_rank:05d}.txt") as watchdog:
         for case in cases:
-            taken = take(case, directory, place)
+            taken = take(case, directory, rank)
             watchdog.beat()
-            if place.rank == 0:
+            if rank.is_first:
                 note(directory, case.name, taken)
     dist.destroy_process_group()
 
 
-def take(case: Case, directory: Path, place: Place) -> Taken:
+def take(case: Case, directory: Path, rank: Rank) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
-    require_layout(config, place.world)
+    require_layout(config, rank.world_size)
     forget_pipeline_groups()
-    device = find_device(place.local_rank, case.precision)
+    device = find_device(rank.local_rank, case.precision)
     engine = build_engine(config, device)
-    seed_generators(config.run.seed, 0, place.rank)
+    seed_generators(config.run.seed, 0, rank.global_rank)
     feed = TrainFeed(
         samples,
         micro=config.batch.micro_batch_size,
@@ -79,14 +79,14 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
     )
     rates = [rate * config.optimizer.lr for rate in RATES]
     steps = advance(engine, feed, rates, 0, SAVED_AFTER)
-    write(engine, config, place)
+    write(engine, config, rank)
     steps += advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
     after, count = first_sample(len(BATCHES)), min(BATCHES)
     held_out = engine.eval_loss(feed.batches(after, count), count)
 
     reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
     load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
-    write(engine, case.config(directory / f"{case.name} again"), place)
+    write(engine, case.config(directory / f"{case.name} again"), rank)
     resumed = advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
     feed.close()
     return Taken(steps, held_out, resumed)
@@ -102,10 +102,10 @@ def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, las
     return steps
 
 
-def write(engine: Engine, config: RunConfig, place: Place) -> None:
+def write(engine: Engine, config: RunConfig, rank: Rank) -> None:
     """Save what the engine holds."""
     now = RunState(step=SAVED_AFTER, updates=updates(engine.optimizer))
-    save(config, engine, now, place)
+    save(config, engine, now, rank)
 
 
 def note(directory: Path, name: str, taken: Taken) -> None:

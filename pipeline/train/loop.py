@@ -23,7 +23,7 @@ from pipeline.data.streaming import Stream
 from pipeline.data.token_stream import verify
 from pipeline.distributed.device import Device, find_device, measured_flops, peak_memory_bytes
 from pipeline.distributed.engine import Engine, build_engine
-from pipeline.distributed.ranks import Place, gather_int64, gather_json, join
+from pipeline.distributed.ranks import Rank, gather_int64, gather_json, init_distributed
 from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.distributed.stop import StopRequest
 from pipeline.distributed.watchdog import Watchdog
@@ -39,28 +39,28 @@ from pipeline.train.schedule import batch_of, lr_of
 log = logging.getLogger("outbound")
 
 
-def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) -> dict[str, Any]:
+def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) -> dict[str, Any]:
     """Train, or go on training, as one of the run's processes; return what summary.json holds.
 
     A stop request saves a checkpoint after the running step and returns with "stopped": true; the same
     command then continues. Raises RunError for what the user can mend.
     """
-    require_layout(config, place.world)
-    device = find_device(place.local_rank, config.train.precision, config.train.deterministic)
-    with claim(config.run.dir) if place.rank == 0 else nullcontext():
-        stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
+    require_layout(config, rank.world_size)
+    device = find_device(rank.local_rank, config.train.precision, config.train.deterministic)
+    with claim(config.run.dir) if rank.is_first else nullcontext():
+        stacks = config.run.dir / f"stacks-rank-{rank.global_rank:05d}.txt"
         with Watchdog(config.guards.stall_timeout_s, stacks) as watchdog:
-            join(place, device.backend, 2 * config.guards.stall_timeout_s)
+            init_distributed(rank, device.backend, 2 * config.guards.stall_timeout_s)
             watchdog.beat()
             try:
                 _agree_on(sources, device)
                 if config.data.verify:
-                    _verify(sources, place, device, watchdog)
-                trainer = _build(config, sources, place, device, watchdog)
+                    _verify(sources, rank, device, watchdog)
+                trainer = _build(config, sources, rank, device, watchdog)
                 watchdog.beat()
                 if config.guards.dry_run_batch:
                     trainer.rehearse()
-                then = restore(config, sources, trainer.engine, place)
+                then = restore(config, sources, trainer.engine, rank)
                 watchdog.beat()
                 return trainer.run(then, stop)
             finally:
@@ -73,7 +73,7 @@ class _Trainer:
 
     config: RunConfig
     sources: Sources
-    place: Place
+    rank: Rank
     device: Device
     engine: Engine
     feed: TrainFeed
@@ -92,7 +92,7 @@ class _Trainer:
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
-        first = self.place.rank == 0
+        first = self.rank.is_first
         identity = prepare(self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
         monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
@@ -153,7 +153,7 @@ class _Trainer:
 
     def _report(self, stop: StopRequest) -> Report:
         """What this rank tells the others of the step."""
-        compute_ns, pipeline_ns = self.engine.stopwatch.read_ns()
+        compute_ns, pipeline_ns = self.engine.timer.read_ns()
         return Report(
             stop=int(bool(stop)),
             stage=self.engine.stage,
@@ -185,7 +185,7 @@ class _Trainer:
             raise RunError(
                 f"{spike}, and {now.spikes} were skipped before it (guards.max_spikes): lower the rate"
             )
-        then = restore(self.config, self.sources, self.engine, self.place)
+        then = restore(self.config, self.sources, self.engine, self.rank)
         if then is None:
             raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
         self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
@@ -206,7 +206,7 @@ class _Trainer:
 
     def _save(self, now: RunState, monitor: Monitor | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
-        path = save(self.config, self.engine, now, self.place)
+        path = save(self.config, self.engine, now, self.rank)
         self.watchdog.beat()
         if monitor:
             log.info("saved %s", path)
@@ -228,7 +228,7 @@ class _Trainer:
             config=self.config.model_dump(mode="json"),
             wandb_id=identity,
             resumes=[*state.resumes, state.step] if goes_on else state.resumes,
-            processes=self.place.world,
+            processes=self.rank.world_size,
             stages=self.config.parallel.pipeline_stages,
         )
 
@@ -236,7 +236,7 @@ class _Trainer:
         stages = self.config.parallel.pipeline_stages
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
-        monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
+        monitor.say(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
 
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
@@ -270,7 +270,7 @@ class _Trainer:
         }
 
 
-def _build(config: RunConfig, sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> _Trainer:
+def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) -> _Trainer:
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
@@ -287,13 +287,13 @@ def _build(config: RunConfig, sources: Sources, place: Place, device: Device, wa
     return _Trainer(
         config=config,
         sources=sources,
-        place=place,
+        rank=rank,
         device=device,
         engine=engine,
         feed=feed,
         held_out=held_out,
         watchdog=watchdog,
-        peak_flops=peak * place.world,
+        peak_flops=peak * rank.world_size,
     )
 
 
@@ -307,10 +307,10 @@ def _agree_on(sources: Sources, device: Device) -> None:
         )
 
 
-def _verify(sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> None:
+def _verify(sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) -> None:
     """Raise RunError on every rank when one of them finds a shard altered; each hashes its share."""
     found = ""
-    for generation, shard in sources.mapped[place.rank :: place.world]:
+    for generation, shard in sources.mapped[rank.global_rank :: rank.world_size]:
         try:
             verify(generation, shard)
         except RunError as error:

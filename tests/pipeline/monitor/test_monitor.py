@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.config import load_config
-from pipeline.distributed.timers import Stopwatch
+from pipeline.distributed.timers import StepTimer
 from pipeline.errors import RunError
 from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
 from support import wandb_files
@@ -58,12 +58,12 @@ def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not(
 
     slow = {"ForwardPass": 20, "RecvActivation": 50, "BackwardPass": 30, "ReduceTiedGrads": 200}
     engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(ms) for name, ms in slow.items()})
-    stopwatch = Stopwatch("cpu")
-    stopwatch.watch(engine)
-    stopwatch.start()
+    timer = StepTimer("cpu")
+    timer.watch(engine)
+    timer.start()
     for run in engine._INSTRUCTION_MAP.values():
         run()
-    computed_ns, drained_ns = stopwatch.read_ns()
+    computed_ns, drained_ns = timer.read_ns()
     assert computed_ns == 50_000_000
     assert drained_ns == 100_000_000, "until the last micro-batch is through, not the optimizer's step"
 

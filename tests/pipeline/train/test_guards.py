@@ -188,12 +188,12 @@ def test_a_rank_that_is_stopped_in_an_evaluation_or_a_save_is_found_too(
 
 def test_a_rank_that_stalls_as_they_meet_is_found_too(tiny_run: MakeRun) -> None:
     run = tiny_run()
-    fault = {"at": "pipeline.train.loop.join", "call": 1, "deed": "stall"}
+    fault = {"at": "pipeline.train.loop.init_distributed", "call": 1, "deed": "stall"}
     code, _, err = train_with_faults(run, f"guards.stall_timeout_s={patient(5):g}", faults=[{}, fault])
     assert code == STALLED, err
     assert f"no step in {patient(5):g} s (guards.stall_timeout_s)" in (run.dir / "log.txt").read_text()
     stacks = [path.read_text() for path in run.dir.glob("stacks-rank-*.txt")]  # the first to see it ends all
-    assert any("in join" in each or "in fail" in each for each in stacks)
+    assert any("in init_distributed" in each or "in fail" in each for each in stacks)
     assert find(run.dir) is None
 
 
@@ -205,7 +205,7 @@ def test_a_filesystem_that_hangs_or_fails_does_not_keep_a_stalled_process(tmp_pa
     else:
         stacks.mkdir()
     left = Queue[int]()
-    with Watchdog(0.1, stacks, left.put, tell_s=0.1):
+    with Watchdog(0.1, stacks, left.put, dump_timeout_s=0.1):
         assert left.get(timeout=patient()) == STALLED
 
 
