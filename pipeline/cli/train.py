@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import signal
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,29 +32,15 @@ def train(
     """
     from pipeline.config import load_config
     from pipeline.distributed.ranks import rank_from_environment
+    from pipeline.train.start import train_as_rank, train_in_processes
 
     rank = None if nproc else rank_from_environment()
     settings, sources = load_config(config, overrides or [])
     refuse_mixing(settings.run.dir, "a run")
     if rank is None:
-        from pipeline.config import pinning, require_layout
-        from pipeline.distributed.launch import launch
-
-        processes = nproc or settings.parallel.pipeline_stages
-        require_layout(settings, processes)
-        # A pack may publish while the processes start: they take the generation that was found here.
-        launch([str(config), *(overrides or []), *pinning(sources)], processes)
-        summary = jsonlib.loads((settings.run.dir / "summary.json").read_text())
+        summary = train_in_processes(config, overrides or [], settings, sources, nproc)
     else:
-        from pipeline.distributed.stop import StopRequest
-        from pipeline.train.loop import train as train_rank
-        from pipeline.train.worker import explained, log_to
-
-        log_to(settings.run.dir / "log.txt", str(rank.global_rank))
-        try:
-            summary = train_rank(settings, sources, rank, StopRequest())
-        except Exception as error:
-            raise explained(error, rank.global_rank) from None
+        summary = train_as_rank(settings, sources, rank)
     if rank is None or rank.is_first:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
     if rank is not None and rank.srun and summary["stopped"]:

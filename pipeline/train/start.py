@@ -1,0 +1,43 @@
+"""A training run from its configuration to its summary: as one rank of several, or as local processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig, pinning, require_layout
+from pipeline.data.sources import Sources
+from pipeline.distributed.launch import launch
+from pipeline.distributed.ranks import Rank
+from pipeline.distributed.stop import StopRequest
+
+Summary = dict[str, Any]
+
+
+def train_as_rank(config: RunConfig, sources: Sources, rank: Rank) -> Summary:
+    """Train as the process that srun or torchrun has started at a place among others."""
+    from pipeline.train.loop import train  # with torch, which the process that starts others does not need
+    from pipeline.train.worker import explained, log_to
+
+    log_to(config.run.dir / "log.txt", str(rank.global_rank))
+    try:
+        return train(config, sources, rank, StopRequest())
+    except Exception as error:
+        raise explained(error, rank.global_rank) from None
+
+
+def train_in_processes(
+    path: Path, overrides: Sequence[str], config: RunConfig, sources: Sources, nproc: int | None
+) -> Summary:
+    """Train in `nproc` local processes, one a pipeline stage when None; they read the configuration anew.
+
+    A pack may publish while they start: they take the generation of the tokens that `sources` has.
+    Raises UsageError when the layout does not fit so many processes.
+    """
+    processes = nproc or config.parallel.pipeline
+    require_layout(config, processes)
+    launch([str(path), *overrides, *pinning(sources)], processes)
+    summary: Summary = json.loads((config.run.dir / "summary.json").read_text())
+    return summary
