@@ -10,9 +10,10 @@ Memory: the sets' n-grams, about 90 bytes each, and in each process a batch of d
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from dataprep.corpus import evalsets
 from dataprep.corpus.directory import Build, Corpus
 from dataprep.corpus.evalsets import Example
 from dataprep.shards import text_shards
+from dataprep.store.files import replace
 from dataprep.store.npy import mapped
 from dataprep.store.pool import Progress, run_all
 from dataprep.text import ngrams
@@ -60,6 +62,13 @@ class SetOverlap:
     @property
     def clean(self) -> int:
         return self.examples - len(self.dirty)
+
+
+def save_dirty(found: Sequence[SetOverlap], path: Path) -> int:
+    """Write the dirty examples of all sets as JSON lines; returns how many there are."""
+    lines = [json.dumps(asdict(example), ensure_ascii=False) for each in found for example in each.dirty]
+    replace(path, "".join(f"{line}\n" for line in lines).encode())
+    return len(lines)
 
 
 def overlap(corpus: Corpus, build: Build, sets: Path, workers: int, progress: Progress) -> list[SetOverlap]:

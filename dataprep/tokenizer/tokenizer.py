@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dataprep.errors import DataError
+from dataprep.errors import DataError, UsageError
 from dataprep.store.files import replace
 from dataprep.tokenizer import byte_level, gpt1, gpt2_files
 
@@ -63,6 +63,12 @@ def load(directory: Path) -> Tokenizer:
             return loaded
     wanted = " and ".join(gpt2_files.FILES)
     raise DataError(f"{directory}: {wanted} are missing; make them with `outbound tokenizer train`")
+
+
+def refuse_unknown(tokenizer: Tokenizer, ids: Iterable[int]) -> None:
+    """Raise UsageError for ids that the tokenizer does not have."""
+    if wrong := [str(each) for each in ids if not 0 <= each < tokenizer.vocab_size]:
+        raise UsageError(f"{' '.join(wrong)}: ids are 0 to {tokenizer.vocab_size - 1}")
 
 
 def copy(source: Path, directory: Path) -> None:

@@ -89,12 +89,10 @@ def decode(
     json: Json = False,
 ) -> None:
     """Print the text of ids."""
-    from dataprep.tokenizer.tokenizer import load
-    from pipeline.errors import UsageError
+    from dataprep.tokenizer.tokenizer import load, refuse_unknown
 
     loaded = load(directory)
-    if wrong := [str(each) for each in ids if not 0 <= each < loaded.vocab_size]:
-        raise UsageError(f"{' '.join(wrong)}: ids are 0 to {loaded.vocab_size - 1}")
+    refuse_unknown(loaded, ids)
     text = loaded.decode(ids)
     emit({"text": text}, json, text)
 

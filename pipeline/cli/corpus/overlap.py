@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,14 +31,13 @@ def overlap(
 ) -> None:
     """Count the examples of evaluation sets that share an N-gram with a kept document."""
     from dataprep.audit.overlap import overlap as report
-    from dataprep.store.files import replace
+    from dataprep.audit.overlap import save_dirty
 
     with reading(directory) as opened:
         build = opened.current_build()
         found = report(opened, build, sets, workers, progress)
     target = output or directory / "overlap.jsonl"
-    lines = [dumps(asdict(example), ensure_ascii=False) + "\n" for each in found for example in each.dirty]
-    replace(target, "".join(lines).encode())
+    dirty = save_dirty(found, target)
     result = {
         "build": build.name,
         "sets": [
@@ -56,7 +53,7 @@ def overlap(
         ],
         "dirty_examples": str(target),
     }
-    emit(result, json, f"{_table(found)}\n{target}: the {len(lines):,} dirty examples")
+    emit(result, json, f"{_table(found)}\n{target}: the {dirty:,} dirty examples")
 
 
 def _table(found: list[SetOverlap]) -> str:
