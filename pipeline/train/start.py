@@ -17,7 +17,7 @@ Summary = dict[str, Any]
 
 
 def train_as_rank(config: RunConfig, sources: Sources, rank: Rank) -> Summary:
-    """Train as the process that srun or torchrun has started at a place among others."""
+    """Train as one process of those that srun or torchrun has started."""
     from pipeline.train.loop import train  # with torch, which the process that starts others does not need
     from pipeline.train.worker import explained, log_to
 
@@ -36,7 +36,7 @@ def train_in_processes(
     A pack may publish while they start: they take the generation of the tokens that `sources` has.
     Raises UsageError when the layout does not fit so many processes.
     """
-    processes = nproc or config.parallel.pipeline
+    processes = nproc or config.parallel.pipeline_stages
     require_layout(config, processes)
     launch([str(path), *overrides, *pinning(sources)], processes)
     summary: Summary = json.loads((config.run.dir / "summary.json").read_text())
