@@ -304,8 +304,10 @@ def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
     The plan goes before that, so that a kill leaves nothing behind that no command needs.
     """
     directory, path = step.directory(scope), step.file(scope)
-    records = [load_record(directory / f"{part.name}.json") for part in plan.parts]
-    content = sum_up(step.name, plan.inputs, plan.versions, records)
+    paths = [directory / f"{part.name}.json" for part in plan.parts]
+    content = sum_up(step.name, plan.inputs, plan.versions, [load_record(path) for path in paths])
+    for stale in {*directory.glob("*.json")} - {*paths}:
+        stale.unlink()  # of a plan that other inputs or versions have replaced
     _discard_plan(step, scope)
     if step.remake or step.temporary:
         replace(path, content)
