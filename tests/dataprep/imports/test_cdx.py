@@ -19,6 +19,7 @@ from dataprep.crawl.rounds import outcomes
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.errors import DataError
 from dataprep.imports.byte_ranges import Archive
+from dataprep.imports.cdx import IndexNotes
 from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
 from dataprep.store.files import read_table
@@ -82,7 +83,7 @@ def fill(corpus: Corpus, index: Path, base: str, settings: CrawlSettings = QUICK
 
 
 def fetched(corpus: Corpus, increment: Increment) -> dict[str, dict[str, Any]]:
-    tables = [record.outputs[0] for record in increment.records("fetch")]
+    tables = increment.outputs("fetch", "fetches")
     return {row["url"]: row for row in read_table(corpus.root, tables).to_pylist()}
 
 
@@ -115,15 +116,15 @@ def test_the_capture_nearest_after_the_submission_is_taken(folder: Path, tmp_pat
     with serving(folder) as server:
         increment = fill(corpus, index, server.base)
     assert outcomes(corpus, [increment]) == {"ok": 2, "not_in_archive": 2}
-    documents = read_table(corpus.root, increment.records("extract")[0].outputs).to_pylist()
+    documents = read_table(corpus.root, increment.outputs("extract", "documents")).to_pylist()
     assert {row["url"]: row["title"] for row in documents} == {
         "http://a.test/": "august",
         "http://b.test/": "before",
     }
     assert {row["karma"] for row in documents} == {9}
     assert sum(server.asked.values()) == 2
-    notes = increment.records("fetch")[0].notes
-    assert (notes["index_lines"], notes["losses"][0]["bad"]) == (12, 2)
+    notes = increment.records("fetch")[0].noted(IndexNotes)
+    assert (notes.index_lines, notes.damage[0].bad_lines) == (12, 2)
     assert list(problems(corpus, lambda _: None)) == []
     assert not list(increment.path.glob("pages/.cdx*"))
     # what was appended is the archive's own member, byte for byte
@@ -222,7 +223,7 @@ def test_an_archive_that_stops_answering_is_an_error_and_the_next_call_goes_on(
         with pytest.raises(DataError, match="does not answer"):
             fill(stopped, index, server.base, one_by_one)
         with pytest.raises(DataError, match="to its end first"):
-            ingest.add(stopped, "month", [], QUICK, 1, "select", no_progress, _unwatched)
+            ingest.add(stopped, "month", [], QUICK, 1, "shard", no_progress, _unwatched)
         server.fault = lambda path, offset, times: ""
         server.asked.clear()
         increment = fill(stopped, index, server.base)
@@ -259,7 +260,7 @@ def test_partitions_change_nothing_that_is_fetched(tmp_path: Path, folder: Path)
     for name, partition_mb in (("one", 256), ("many", 0.001)):
         corpus = make(tmp_path / name, urls, partition_mb)
         increment = fill(corpus, index, str(folder))
-        tables = [output for record in increment.records("extract") for output in record.outputs]
+        tables = increment.outputs("extract", "documents")
         found.append(sorted(read_table(corpus.root, tables, ["doc_id"])["doc_id"].to_pylist()))
         assert (len(increment.records("fetch")) > 3) == (name == "many")
     assert found[0] == found[1]

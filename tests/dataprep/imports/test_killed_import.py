@@ -68,11 +68,11 @@ def make(root: Path, kind: str) -> Corpus:
 
 
 WHERE = {
-    "text": ["documents"],
-    "jsonl": ["documents"],
-    "parquet": ["scores"],
+    "text": ["extract"],
+    "jsonl": ["extract"],
+    "parquet": ["score"],
     "warc": ["captures", "links"],
-    "cdx": ["captures", "pages", "fetches"],
+    "cdx": ["captures", "pages", "fetch"],
 }
 """Folders of the increment; the clock of a kill starts as something new comes there."""
 

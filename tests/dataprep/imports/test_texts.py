@@ -23,7 +23,8 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.corpus.urls import canonical
 from dataprep.errors import DataError
-from dataprep.imports.rows import Fields
+from dataprep.imports.rows import Fields, RowNotes
+from dataprep.store.file_damage import FileDamage
 from dataprep.store.files import read_table
 from dataprep.store.records import Record
 from support.ready_corpus import no_progress
@@ -47,7 +48,7 @@ def bring(corpus: Corpus, name: str, kind: str, *paths: Path, **columns: str) ->
 
 
 def documents(corpus: Corpus, increment: Increment) -> list[dict[str, Any]]:
-    return read_table(corpus.root, [o for r in increment.records("extract") for o in r.outputs]).to_pylist()
+    return read_table(corpus.root, increment.outputs("extract", "documents")).to_pylist()
 
 
 def total(increment: Increment) -> tuple[int, int, dict[str, int]]:
@@ -60,8 +61,8 @@ def total(increment: Increment) -> tuple[int, int, dict[str, int]]:
     return sum(r.entered for r in records), sum(r.passed for r in records), reasons
 
 
-def losses(increment: Increment) -> list[dict[str, Any]]:
-    return [loss for record in increment.records("extract") for loss in record.notes["losses"]]
+def damage(increment: Increment) -> list[FileDamage]:
+    return [each for record in increment.records("extract") for each in record.noted(RowNotes).damage]
 
 
 def test_every_kind_of_file_gives_the_same_texts(tmp_path: Path) -> None:
@@ -94,9 +95,8 @@ def test_every_kind_of_file_gives_the_same_texts(tmp_path: Path) -> None:
     keys = [[row["text_key"] for row in documents(corpus, increment)] for increment in made]
     assert keys == [keys[0]] * 7
     assert [row["text"] for row in documents(corpus, made[0])] == [text.strip() for text in TEXTS]
-    later = sum(
-        record.reasons.get("exact_duplicate", 0) for record in corpus.current_build().records("verdicts")
-    )
+    judged = corpus.current_build().parts("verdicts")
+    later = sum(part.reasons.get("exact_duplicate", 0) for part in judged)
     assert later == 6 * len(TEXTS)
 
 
@@ -143,9 +143,9 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path) -> None:
     corpus = make(tmp_path / "corpus")
     increment = bring(corpus, "a", "jsonl", file, text="body")
     assert total(increment) == (9, 2, {"bad_record": 2, "no_text": 3, "not_utf8": 2})
-    (loss,) = losses(increment)
-    assert (loss["path"], loss["rows"], loss["bad"]) == ("bad.jsonl", 9, 4)
-    assert [example.partition(":")[0] for example in loss["examples"]] == ["row 2", "row 3", "row 7", "row 8"]
+    (found,) = damage(increment)
+    assert (found.path, found.lines, found.bad_lines) == ("bad.jsonl", 9, 4)
+    assert [example.partition(":")[0] for example in found.examples] == ["row 2", "row 3", "row 7", "row 8"]
 
 
 @pytest.mark.slow(2)
@@ -162,10 +162,10 @@ def test_a_cut_file_gives_what_it_held(tmp_path: Path) -> None:
     entered, passed, reasons = total(cut := bring(corpus, "cut", "jsonl", tmp_path / "cut.jsonl.gz"))
     assert 1000 < passed < 6993
     assert entered == passed + sum(reasons.values())
-    assert "cut at byte" in losses(cut)[0]["stopped"]
+    assert "cut at byte" in str(damage(cut)[0].stopped)
     books = bring(corpus, "books", "text", tmp_path)
     assert total(books) == (4, 1, {"bad_record": 1, "not_utf8": 1, "no_text": 1})
-    assert [loss["path"] for loss in losses(books)] == ["book.txt.gz", "latin.txt"]
+    assert [each.path for each in damage(books)] == ["book.txt.gz", "latin.txt"]
     assert documents(corpus, books)[0]["text"] == TEXTS[1].strip()
 
 
@@ -194,7 +194,7 @@ def test_partitions_follow_the_size_of_the_data(tmp_path: Path) -> None:
     assert len(one.records("extract")) == 1
     assert 4 < len(many.records("extract")) < 10
     assert documents(small, many) == documents(large, one)
-    assert [record.notes["last"] for record in many.records("extract")].count(True) == 1
+    assert [record.noted(RowNotes).last for record in many.records("extract")].count(True) == 1
 
 
 WRONG: list[tuple[str, bytes, str]] = [

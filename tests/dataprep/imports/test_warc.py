@@ -22,9 +22,9 @@ from dataprep.corpus.urls import canonical
 from dataprep.errors import DataError
 from dataprep.imports.rows import Fields
 from dataprep.links.index import LinkIndex
+from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
-from dataprep.store.records import load_record
-from support.ready_corpus import no_progress
+from support.ready_corpus import TABLES, no_progress
 from support.servers.pywb import write_warc
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -53,9 +53,13 @@ def bring(corpus: Corpus, name: str, *paths: Path, kind: str = "warc") -> Increm
     return increment
 
 
-def rows(corpus: Corpus, increment: Increment, stage: str) -> list[dict[str, Any]]:
-    outputs = [record.outputs[0] for record in increment.records(stage)]
+def rows(corpus: Corpus, increment: Increment, step: str) -> list[dict[str, Any]]:
+    outputs = increment.outputs(step, TABLES[step])
     return sorted(read_table(corpus.root, outputs).to_pylist(), key=lambda row: str(row["url"]))
+
+
+def damage(increment: Increment) -> list[FileDamage]:
+    return [each for record in increment.records("links") for each in record.noted(InputNotes).damage]
 
 
 def counts(increment: Increment) -> tuple[int, int, dict[str, int]]:
@@ -119,17 +123,17 @@ def test_every_capture_is_a_page_or_has_a_reason(tmp_path: Path) -> None:
         ("http://b.test/zip", 1375358400, None, []),
         ("https://a.test/page", 1372680000, None, []),
     ]
-    fetches = rows(corpus, increment, "fetches")
+    fetches = rows(corpus, increment, "fetch")
     assert [row["outcome"] for row in fetches] == ["ok"] * 3
     for row in fetches:
         with (corpus.root / row["warc_file"]).open("rb") as file:
             file.seek(row["warc_offset"])
             assert next(ArchiveIterator(file)).rec_headers["WARC-Target-URI"] == row["final_url"]
-    texts = {row["url"]: row["text"] for row in rows(corpus, increment, "documents")}
+    texts = {row["url"]: row["text"] for row in rows(corpus, increment, "extract")}
     assert "one before" in texts["https://a.test/page"]
     assert "said zip" in texts["http://b.test/zip"]
     assert not (increment.path / "captures").exists()
-    found = trace(corpus, rows(corpus, increment, "documents")[0]["doc_id"].hex())
+    found = trace(corpus, rows(corpus, increment, "extract")[0]["doc_id"].hex())
     assert (found["karma"], found["submissions"]) == (None, [])
 
 
@@ -143,7 +147,7 @@ def test_plain_files_and_long_gzip_streams_give_the_same_documents(tmp_path: Pat
     found = []
     for warc in (packed, plain, stream):
         corpus = make(tmp_path / warc.stem)
-        found.append([row["doc_id"] for row in rows(corpus, bring(corpus, "x", warc), "documents")])
+        found.append([row["doc_id"] for row in rows(corpus, bring(corpus, "x", warc), "extract")])
     assert len(found[0]) == 9
     assert found == [found[0]] * 3
 
@@ -161,10 +165,10 @@ def test_damage_costs_the_records_that_it_touches_and_is_named(tmp_path: Path) -
     assert passed >= 27
     assert entered == passed + sum(reasons.values())
     assert set(reasons) == {"damaged_record", "truncated"}
-    (loss,) = increment.records("links")[0].notes["losses"]
-    assert loss["path"] == "b.warc.gz"
-    assert len(loss["examples"]) == loss["bad"] == sum(reasons.values())
-    assert all(example.startswith("bytes ") for example in loss["examples"])
+    (found,) = damage(increment)
+    assert found.path == "b.warc.gz"
+    assert len(found.examples) == found.bad_lines == sum(reasons.values())
+    assert all(example.startswith("bytes ") for example in found.examples)
 
 
 def test_a_long_gzip_stream_that_was_cut_is_named(tmp_path: Path) -> None:
@@ -177,8 +181,7 @@ def test_a_long_gzip_stream_that_was_cut_is_named(tmp_path: Path) -> None:
     entered, passed, reasons = counts(increment)
     assert passed > 9
     assert (reasons, entered) == ({"truncated": 1}, passed + 1)
-    (loss,) = increment.records("links")[0].notes["losses"]
-    assert loss["path"] == "b.warc.gz"
+    assert [each.path for each in damage(increment)] == ["b.warc.gz"]
 
 
 def test_a_url_enters_once_however_often_it_is_captured(tmp_path: Path) -> None:
@@ -189,10 +192,10 @@ def test_a_url_enters_once_however_often_it_is_captured(tmp_path: Path) -> None:
     corpus = make(tmp_path / "corpus")
     bring(corpus, "first", captured("a", 1, 2, 3), captured("b", 3, 4))
     second = bring(corpus, "second", captured("c", 4, 5), captured("d", 5, 6))
-    assert [row["url"][-1] for row in rows(corpus, second, "documents")] == ["5", "6"]
+    assert [row["url"][-1] for row in rows(corpus, second, "extract")] == ["5", "6"]
     assert counts(second) == (4, 2, {"repeated_capture": 1, "already_entered": 1})
-    urls, submissions = load_record(corpus.root / "index" / "0002.json").outputs
-    index = LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path).urls
+    outputs = corpus.index(second).outputs  # type: ignore[union-attr]
+    index = LinkIndex.load(*(corpus.root / outputs[name].path for name in ("urls", "submissions"))).urls
     assert sorted(index["entered"].tolist()) == [1, 1, 1, 1, 2, 2]
     halves = {tuple(row["key"].tolist()) for row in index}
     key = canonical("http://a.test/6").key
@@ -211,7 +214,7 @@ def test_partitions_change_nothing_that_is_kept(tmp_path: Path) -> None:
     for name, partition_mb in (("one", 256), ("many", 0.004)):
         corpus = make(tmp_path / name, partition_mb)
         increment = bring(corpus, "x", *warcs)
-        documents = rows(corpus, increment, "documents")
+        documents = rows(corpus, increment, "extract")
         kept.append([(row["doc_id"], row["url"], row["warc_file"], row["warc_offset"]) for row in documents])
         if name == "many":
             assert len(increment.records("links")) > 3
@@ -238,7 +241,7 @@ def test_wet_records_are_documents(tmp_path: Path) -> None:
             writer.write_record(record)
     corpus = make(tmp_path / "corpus")
     increment = bring(corpus, "x", warc, kind="wet")
-    found = rows(corpus, increment, "documents")
+    found = rows(corpus, increment, "extract")
     assert [(row["url"], row["text"], row["first_seen"]) for row in found] == [
         ("http://a.test/0", "First words.", 1375315200),
         ("http://a.test/1", "Second words.", 1375315200),
