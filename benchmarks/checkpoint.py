@@ -29,7 +29,7 @@ from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Tr
 from pipeline.distributed import zero_state
 from pipeline.distributed.device import find_device
 from pipeline.distributed.engine import Engine, build_engine
-from pipeline.distributed.ranks import Place, join
+from pipeline.distributed.ranks import Rank, init_distributed
 from pipeline.train.resume import load, save
 
 GOAL = 1.3
@@ -60,9 +60,9 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
         train=Train(tokens=1 << 20, eval_sequences=1, keep_last=1),
     )
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
-    place = Place(0, 1, 0)
+    rank = Rank(global_rank=0, world_size=1, local_rank=0)
     device = find_device(0)
-    join(place, device.backend, 600)
+    init_distributed(rank, device.backend, 600)
     engine = build_engine(config, device)
     zero_state.set_updates(engine.optimizer, 1)
     everything = tensors(engine)
@@ -72,7 +72,7 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
     pickled = directory / "all.pt"
 
     def our_save() -> None:
-        save(config, engine, now, place)
+        save(config, engine, now, rank)
 
     def our_load() -> None:
         checkpoint = find(directory)

@@ -28,7 +28,7 @@ from pipeline.data.loader import MicroBatch
 from pipeline.distributed.device import find_device, measured_flops
 from pipeline.distributed.engine import build_engine
 from pipeline.distributed.launch import launch
-from pipeline.distributed.ranks import gather_json, join, place_from_environment
+from pipeline.distributed.ranks import gather_json, init_distributed, rank_from_environment
 from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.errors import RunError
 from pipeline.train import worker
@@ -129,7 +129,7 @@ class Taken:
     wall_s: float
     loss: float
     compute_s: float = 0.0
-    """In forward and backward passes, and until the pipeline has drained: our engine's own stopwatch."""
+    """In forward and backward passes, and until the pipeline has drained: our engine's own timer."""
     pipeline_s: float = 0.0
 
 
@@ -137,11 +137,11 @@ class Rank:
     """One of the processes that are measured: takes the steps of every contender in turn, round by round."""
 
     def __init__(self, size: Size, cut: list[int] | None, directory: Path) -> None:
-        place = place_from_environment()
-        assert place is not None
-        self.rank, self.device = place.rank, find_device(place.local_rank)
-        join(place, self.device.backend, STALL_S)
-        config = size.config(directory, place.world, cut)
+        rank = rank_from_environment()
+        assert rank is not None
+        self.rank, self.device = rank.global_rank, find_device(rank.local_rank)
+        init_distributed(rank, self.device.backend, STALL_S)
+        config = size.config(directory, rank.world_size, cut)
         self.engine, bare, step = build_engine(config, self.device), Bare(config), batches(size)
 
         def ours() -> float:
@@ -154,7 +154,7 @@ class Rank:
 
         one = {ENGINE: ours, BARE: plain}
         two = {STAGES: ours, BUSY: plain, ALONE: plain if self.rank == 0 else None}
-        self.contenders: dict[str, Callable[[], float] | None] = one if place.world == 1 else two
+        self.contenders: dict[str, Callable[[], float] | None] = one if rank.world_size == 1 else two
 
     def measure(self, rounds: int) -> dict[str, Any]:
         """Take rounds of all contenders, each in another order; return what all ranks took."""
@@ -178,7 +178,7 @@ class Rank:
         cpu, wall = time.process_time(), time.perf_counter()
         loss = step()
         taken = time.process_time() - cpu, time.perf_counter() - wall
-        computed, drained = self.engine.stopwatch.read_ns() if watched else (0, 0)
+        computed, drained = self.engine.timer.read_ns() if watched else (0, 0)
         return Taken(*taken, loss, computed / 1e9, drained / 1e9)
 
 

@@ -32,12 +32,12 @@ def train(
     code 75, on which the job's script queues it again.
     """
     from pipeline.config import load_config
-    from pipeline.distributed.ranks import place_from_environment
+    from pipeline.distributed.ranks import rank_from_environment
 
-    place = None if nproc else place_from_environment()
+    rank = None if nproc else rank_from_environment()
     settings, sources = load_config(config, overrides or [])
     refuse_mixing(settings.run.dir, "a run")
-    if place is None:
+    if rank is None:
         from pipeline.config import pinning, require_layout
         from pipeline.distributed.launch import launch
 
@@ -51,14 +51,14 @@ def train(
         from pipeline.train.loop import train as train_rank
         from pipeline.train.worker import explained, log_to
 
-        log_to(settings.run.dir / "log.txt", str(place.rank))
+        log_to(settings.run.dir / "log.txt", str(rank.global_rank))
         try:
-            summary = train_rank(settings, sources, place, StopRequest())
+            summary = train_rank(settings, sources, rank, StopRequest())
         except Exception as error:
-            raise explained(error, place.rank) from None
-    if place is None or place.rank == 0:
+            raise explained(error, rank.global_rank) from None
+    if rank is None or rank.is_first:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
-    if place is not None and place.srun and summary["stopped"]:
+    if rank is not None and rank.srun and summary["stopped"]:
         from slurm.submit import RESUME_EXIT
 
         # The first task that leaves makes srun end the others, and srun's code is the highest of theirs: one

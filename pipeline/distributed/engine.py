@@ -32,7 +32,7 @@ from pipeline.distributed import deepspeed_workarounds as workarounds
 from pipeline.distributed.device import Device
 from pipeline.distributed.ranks import gather_json
 from pipeline.distributed.stage_bounds import stage_bounds
-from pipeline.distributed.timers import Stopwatch
+from pipeline.distributed.timers import StepTimer
 from pipeline.distributed.zero_state import fill, optimizer_within, shape
 from pipeline.errors import UsageError
 
@@ -57,7 +57,7 @@ class Engine(Protocol):
     stage: int
     dp_rank: int
     dp_size: int
-    stopwatch: Stopwatch
+    timer: StepTimer
     """Of the last step."""
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
@@ -102,8 +102,8 @@ class PipelineEngine:
             name for name, p in self.parameters.items() if not getattr(p, "ds_pipe_replicated", False)
         ]
         self.stage: int = self._engine.stage_id
-        self.stopwatch = Stopwatch(device.type)
-        self.stopwatch.watch(self._engine)
+        self.timer = StepTimer(device.type)
+        self.timer.watch(self._engine)
         self.dp_rank: int = self._engine.grid.get_data_parallel_rank()
         self.dp_size: int = self._engine.grid.get_data_parallel_world_size()
 
@@ -111,7 +111,7 @@ class PipelineEngine:
         """Take one step; every stage learns the loss."""
         _set_lr(self._engine, lr)
         self._engine.set_train_batch_size(sequences)
-        self.stopwatch.start()
+        self.timer.start()
         return float(self._engine.train_batch(batches))
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
@@ -174,7 +174,7 @@ class PlainEngine:
         self._bare = self.optimizer is optimizer_within(self.optimizer)
         self._norm = math.nan
         self.owned = list(self.parameters)
-        self.stopwatch = Stopwatch(device.type)
+        self.timer = StepTimer(device.type)
         # From ZeRO-2 on, every pass waits for the other ranks: none is this rank's own time.
         self._timed = config.parallel.zero_stage < 2
         self.dp_rank = dist.get_rank()
@@ -185,15 +185,15 @@ class PlainEngine:
         _set_lr(self._engine, lr)
         self._engine.set_train_batch_size(sequences)
         self._engine.train()
-        self.stopwatch.start()
+        self.timer.start()
         count = sequences // (self._micro * self.dp_size)
         total = torch.zeros((), device=self._engine.device)
         for index, (inputs, targets) in enumerate(batches):
             last = index == count - 1
             workarounds.set_step_boundary(self._engine, last)
-            with self.stopwatch.computing() if self._timed else contextlib.nullcontext():
+            with self.timer.computing() if self._timed else contextlib.nullcontext():
                 loss = self._loss(inputs, targets)
-            with self.stopwatch.computing() if self._timed and not last else contextlib.nullcontext():
+            with self.timer.computing() if self._timed and not last else contextlib.nullcontext():
                 self._engine.backward(loss)
             total += loss.detach()
             if last and self._bare:

@@ -1,4 +1,4 @@
-"""Who this process is among the others, and the small things that they tell each other."""
+"""Rank discovery, process-group set-up, and small all-gathers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from typing import Any
 from pipeline.errors import RunError, UsageError
 
 
-@dataclass(frozen=True)
-class Place:
-    """One process of a run; `srun` says that it is a task of Slurm's own, with no launcher above it."""
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """One process of a run."""
 
-    rank: int
-    world: int
+    global_rank: int
+    world_size: int
+    """Processes of the run."""
     local_rank: int
+    """Number of the process on its node."""
     srun: bool = False
+    """Whether it is a task of Slurm's own, with no launcher above it."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it writes what the run has once: checkpoints' manifests, metrics, W&B."""
+        return self.global_rank == 0
 
 
-def place_from_environment() -> Place | None:
-    """Read what torchrun, `outbound train --nproc` or srun has set; None when this process stands alone."""
+def rank_from_environment() -> Rank | None:
+    """Read what torchrun, `outbound train --nproc` or srun has set; None when there is no other process."""
     env = os.environ
     if "RANK" in env:
         names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
@@ -35,21 +43,26 @@ def place_from_environment() -> Place | None:
         raise UsageError(
             f"{names[0]} is set, but not {', '.join(missing)}: start by srun, torchrun or --nproc"
         )
-    rank, world, local_rank = (int(env[name]) for name in names)
-    return Place(rank, world, local_rank, srun=names[0] == "SLURM_PROCID")
+    global_rank, world_size, local_rank = (int(env[name]) for name in names)
+    return Rank(
+        global_rank=global_rank,
+        world_size=world_size,
+        local_rank=local_rank,
+        srun=names[0] == "SLURM_PROCID",
+    )
 
 
-def join(place: Place, backend: str, timeout_s: float) -> None:
-    """Meet the other processes; returns when all have come. Raises RunError when there is no place to meet.
+def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
+    """Form the process group; returns when all ranks have come. Raises RunError when the address is taken.
 
-    For one that does not come the watchdog waits.
+    A rank that does not come is for the watchdog to find.
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
     os.environ |= {
-        "RANK": str(place.rank),
-        "WORLD_SIZE": str(place.world),
-        "LOCAL_RANK": str(place.local_rank),
+        "RANK": str(rank.global_rank),
+        "WORLD_SIZE": str(rank.world_size),
+        "LOCAL_RANK": str(rank.local_rank),
     }
     import deepspeed
     from torch.distributed import DistError
@@ -65,14 +78,14 @@ def join(place: Place, backend: str, timeout_s: float) -> None:
     except DistError as error:
         reason = str(error).partition("\n")[0]
         raise RunError(
-            f"rank {place.rank} cannot meet the others at {os.environ['MASTER_ADDR']}:"
+            f"rank {rank.global_rank} cannot meet the others at {os.environ['MASTER_ADDR']}:"
             f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}; "
             "choose another MASTER_PORT, or end what listens there"
         ) from None
 
 
 def gather_int64(values: list[int], device: str) -> list[list[int]]:
-    """Collect as many integers from every rank, each modulo 2^64, in rank order: one small all-gather.
+    """Gather the same number of integers from every rank, each modulo 2^64, in rank order.
 
     Returns them in [0, 2^64).
     """
@@ -87,7 +100,7 @@ def gather_int64(values: list[int], device: str) -> list[list[int]]:
 
 
 def gather_json(value: Any, device: str) -> list[Any]:
-    """Collect one JSON value from every rank, in rank order, on every rank. (torch's own way is pickle.)"""
+    """Gather one JSON value from every rank, in rank order, on every rank. (torch's own way is pickle.)"""
     import torch
     import torch.distributed as dist
 

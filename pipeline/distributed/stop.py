@@ -1,4 +1,4 @@
-"""A wish to stop, from Slurm, an operator or Ctrl-C: a flag that the loop looks at between steps."""
+"""Graceful stop on SIGTERM, SIGUSR1 or SIGINT: a flag that the loop reads between steps."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ FLUSHED = "ReduceTiedGrads"
 """Instructions of DeepSpeed's schedules: those that compute, and the first after the pipeline has drained."""
 
 
-class Stopwatch:
+class StepTimer:
     """Adds up stretches of one step.
 
     A GPU runs behind its host, so there the marks are events in its stream, read when the step's loss has

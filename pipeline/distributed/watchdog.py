@@ -1,7 +1,7 @@
-"""A process that makes no step any more: its threads' stacks are written down, and it leaves.
+"""Detect a stalled rank: dump the stacks of all threads, then exit.
 
 A signal handler would wait for the main thread, which waits in a collective; a thread of its own does not.
-When a rank hangs the others wait for it, so every rank that still runs tells where it waits.
+When a rank hangs the others wait for it, so every rank that still runs writes where it waits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from threading import Event, Thread
 
 STALLED = 1
 """The exit code, as of any failure: the launcher ends the others, and the job can be requeued."""
-TELL_S = 10.0
-"""What hangs may be the filesystem that the stacks go to: then the process leaves without them."""
+DUMP_TIMEOUT_S = 10.0
+"""How long writing the stacks may take; the filesystem itself may hang, and then the process exits."""
 
 log = logging.getLogger("outbound")
 
@@ -30,13 +30,13 @@ class Watchdog:
         limit_s: float,
         stacks: Path,
         leave: Callable[[int], object] = os._exit,
-        tell_s: float = TELL_S,
+        dump_timeout_s: float = DUMP_TIMEOUT_S,
     ) -> None:
         """limit_s: 0 watches nothing. stacks: the file that the stacks of all threads go to."""
         self._limit_s = limit_s
         self._stacks = stacks
         self._leave = leave
-        self._tell_s = tell_s
+        self._tell_s = dump_timeout_s
         self._last = time.monotonic()
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True, name="watchdog")
@@ -50,19 +50,19 @@ class Watchdog:
         self._over.set()
 
     def beat(self) -> None:
-        """Say that there is progress."""
+        """Note that there is progress."""
         self._last = time.monotonic()
 
     def _watch(self) -> None:
         while not self._over.wait(self._limit_s / 10):
             if time.monotonic() - self._last > self._limit_s:
-                telling = Thread(target=self._tell, daemon=True)
-                telling.start()
-                telling.join(self._tell_s)
+                dumping = Thread(target=self._dump_stacks, daemon=True)
+                dumping.start()
+                dumping.join(self._tell_s)
                 self._leave(STALLED)
                 return
 
-    def _tell(self) -> None:
+    def _dump_stacks(self) -> None:
         try:
             with self._stacks.open("w") as file:
                 faulthandler.dump_traceback(file)

@@ -15,11 +15,11 @@ import torch.distributed as dist
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
-from pipeline.data.loader import TrainFeed
+from pipeline.data.loader import TrainLoader
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import find_device
 from pipeline.distributed.engine import Engine, build_engine
-from pipeline.distributed.ranks import Place, join, place_from_environment
+from pipeline.distributed.ranks import Rank, init_distributed, rank_from_environment
 from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
@@ -49,28 +49,28 @@ def main(argv: list[str], report: TextIO) -> int:
 
 def take_all(directory: Path, cases: list[Case]) -> None:
     """Take cases of one number of processes, in turn."""
-    place = place_from_environment()
-    assert place is not None
-    worker.log_to(directory / "log.txt", str(place.rank))
-    join(place, find_device(place.local_rank).backend, 2 * STALL_S)
-    with Watchdog(STALL_S, directory / f"stacks-rank-{place.rank:05d}.txt") as watchdog:
+    rank = rank_from_environment()
+    assert rank is not None
+    worker.log_to(directory / "log.txt", str(rank.global_rank))
+    init_distributed(rank, find_device(rank.local_rank).backend, 2 * STALL_S)
+    with Watchdog(STALL_S, directory / f"stacks-rank-{rank.global_rank:05d}.txt") as watchdog:
         for case in cases:
-            taken = take(case, directory, place)
+            taken = take(case, directory, rank)
             watchdog.beat()
-            if place.rank == 0:
+            if rank.is_first:
                 note(directory, case.name, taken)
     dist.destroy_process_group()
 
 
-def take(case: Case, directory: Path, place: Place) -> Taken:
+def take(case: Case, directory: Path, rank: Rank) -> Taken:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
-    require_layout(config, place.world)
+    require_layout(config, rank.world_size)
     forget_pipeline_groups()
-    device = find_device(place.local_rank, case.precision)
+    device = find_device(rank.local_rank, case.precision)
     engine = build_engine(config, device)
-    seed_generators(config.run.seed, 0, place.rank)
-    feed = TrainFeed(
+    seed_generators(config.run.seed, 0, rank.global_rank)
+    loader = TrainLoader(
         samples,
         micro=config.batch.micro_batch_size,
         dp_rank=engine.dp_rank,
@@ -78,34 +78,34 @@ def take(case: Case, directory: Path, place: Place) -> Taken:
         device=device.type,
     )
     rates = [rate * config.optimizer.lr for rate in RATES]
-    steps = advance(engine, feed, rates, 0, SAVED_AFTER)
-    write(engine, config, place)
-    steps += advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
+    steps = advance(engine, loader, rates, 0, SAVED_AFTER)
+    write(engine, config, rank)
+    steps += advance(engine, loader, rates, SAVED_AFTER, len(BATCHES))
     after, count = first_sample(len(BATCHES)), min(BATCHES)
-    held_out = engine.eval_loss(feed.batches(after, count), count)
+    held_out = engine.eval_loss(loader.batches(after, count), count)
 
     reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
     load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
-    write(engine, case.config(directory / f"{case.name} again"), place)
-    resumed = advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
-    feed.close()
+    write(engine, case.config(directory / f"{case.name} again"), rank)
+    resumed = advance(engine, loader, rates, SAVED_AFTER, len(BATCHES))
+    loader.close()
     return Taken(steps, held_out, resumed)
 
 
-def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, last: int) -> Steps:
+def advance(engine: Engine, loader: TrainLoader, rates: list[float], first: int, last: int) -> Steps:
     """Take the steps [first, last)."""
     steps = []
     for step in range(first, last):
-        batches = feed.batches(first_sample(step), BATCHES[step])
+        batches = loader.batches(first_sample(step), BATCHES[step])
         loss = engine.train_batch(batches, BATCHES[step], rates[step])
         steps.append((loss, engine.grad_norm()))
     return steps
 
 
-def write(engine: Engine, config: RunConfig, place: Place) -> None:
+def write(engine: Engine, config: RunConfig, rank: Rank) -> None:
     """Save what the engine holds."""
     now = RunState(step=SAVED_AFTER, updates=updates(engine.optimizer))
-    save(config, engine, now, place)
+    save(config, engine, now, rank)
 
 
 def note(directory: Path, name: str, taken: Taken) -> None:

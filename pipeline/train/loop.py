@@ -16,14 +16,14 @@ from dataprep.store import files
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
 from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
-from pipeline.data.loader import EvalFeed, Read, TrainFeed
-from pipeline.data.skipped import Ledger
+from pipeline.data.loader import EvalLoader, ReadSamples, TrainLoader
+from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut, Samples, Sources
-from pipeline.data.streaming import Stream
+from pipeline.data.streaming import StreamedSamples
 from pipeline.data.token_stream import verify
 from pipeline.distributed.device import Device, find_device, measured_flops, peak_memory_bytes
 from pipeline.distributed.engine import Engine, build_engine
-from pipeline.distributed.ranks import Place, gather_int64, gather_json, join
+from pipeline.distributed.ranks import Rank, gather_int64, gather_json, init_distributed
 from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.distributed.stop import StopRequest
 from pipeline.distributed.watchdog import Watchdog
@@ -39,28 +39,28 @@ from pipeline.train.schedule import batch_of, lr_of
 log = logging.getLogger("outbound")
 
 
-def train(config: RunConfig, sources: Sources, place: Place, stop: StopRequest) -> dict[str, Any]:
+def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) -> dict[str, Any]:
     """Train, or go on training, as one of the run's processes; return what summary.json holds.
 
     A stop request saves a checkpoint after the running step and returns with "stopped": true; the same
     command then continues. Raises RunError for what the user can mend.
     """
-    require_layout(config, place.world)
-    device = find_device(place.local_rank, config.train.precision, config.train.deterministic)
-    with claim(config.run.dir) if place.rank == 0 else nullcontext():
-        stacks = config.run.dir / f"stacks-rank-{place.rank:05d}.txt"
+    require_layout(config, rank.world_size)
+    device = find_device(rank.local_rank, config.train.precision, config.train.deterministic)
+    with claim(config.run.dir) if rank.is_first else nullcontext():
+        stacks = config.run.dir / f"stacks-rank-{rank.global_rank:05d}.txt"
         with Watchdog(config.guards.stall_timeout_s, stacks) as watchdog:
-            join(place, device.backend, 2 * config.guards.stall_timeout_s)
+            init_distributed(rank, device.backend, 2 * config.guards.stall_timeout_s)
             watchdog.beat()
             try:
                 _agree_on(sources, device)
                 if config.data.verify:
-                    _verify(sources, place, device, watchdog)
-                trainer = _build(config, sources, place, device, watchdog)
+                    _verify(sources, rank, device, watchdog)
+                trainer = _build(config, sources, rank, device, watchdog)
                 watchdog.beat()
                 if config.guards.dry_run_batch:
                     trainer.rehearse()
-                then = restore(config, sources, trainer.engine, place)
+                then = restore(config, sources, trainer.engine, rank)
                 watchdog.beat()
                 return trainer.run(then, stop)
             finally:
@@ -73,11 +73,11 @@ class _Trainer:
 
     config: RunConfig
     sources: Sources
-    place: Place
+    rank: Rank
     device: Device
     engine: Engine
-    feed: TrainFeed
-    held_out: EvalFeed
+    loader: TrainLoader
+    held_out: EvalLoader
     watchdog: Watchdog
     peak_flops: float
     """Of all ranks."""
@@ -85,14 +85,14 @@ class _Trainer:
     def rehearse(self) -> None:
         """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
         batch = self.config.batch.global_batch_size
-        self.engine.train_batch(self.feed.batches(0, batch), batch, 0.0)
-        self.feed.take_hash()
-        self.feed.take_wait_ns()
+        self.engine.train_batch(self.loader.batches(0, batch), batch, 0.0)
+        self.loader.take_hash()
+        self.loader.take_wait_ns()
         self.watchdog.beat()
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
-        first = self.place.rank == 0
+        first = self.rank.is_first
         identity = prepare(self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
         monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
@@ -103,7 +103,7 @@ class _Trainer:
             if monitor and now.samples < self.config.samples:
                 monitor.say(f"stopped after step {now.step} as asked; the same command continues")
         finally:
-            self.feed.close()
+            self.loader.close()
             if monitor:
                 monitor.close(now.step)
         summary = self._summary(now)
@@ -123,7 +123,7 @@ class _Trainer:
             batch = batch_of(config, now.samples)
             tokens = (now.samples + batch) * config.model.n_ctx
             lr = lr_of(config, tokens)
-            loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
+            loss = self.engine.train_batch(self.loader.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
             self.watchdog.beat()
             # One gather says all: does anyone want to stop, which stream was read, who waited for whom.
@@ -153,14 +153,14 @@ class _Trainer:
 
     def _report(self, stop: StopRequest) -> Report:
         """What this rank tells the others of the step."""
-        compute_ns, pipeline_ns = self.engine.stopwatch.read_ns()
+        compute_ns, pipeline_ns = self.engine.timer.read_ns()
         return Report(
             stop=int(bool(stop)),
             stage=self.engine.stage,
-            stream_hash=self.feed.take_hash(),
+            stream_hash=self.loader.take_hash(),
             compute_ns=compute_ns,
             pipeline_ns=pipeline_ns,
-            data_wait_ns=self.feed.take_wait_ns(),
+            data_wait_ns=self.loader.take_wait_ns(),
             memory_bytes=peak_memory_bytes(self.device),
         )
 
@@ -185,14 +185,14 @@ class _Trainer:
             raise RunError(
                 f"{spike}, and {now.spikes} were skipped before it (guards.max_spikes): lower the rate"
             )
-        then = restore(self.config, self.sources, self.engine, self.place)
+        then = restore(self.config, self.sources, self.engine, self.rank)
         if then is None:
             raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
-        self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
+        self.loader.skipped_ranges = self.loader.skipped_ranges.skipping(then.samples, now.samples + batch)
         if monitor:
             monitor.roll_back(then.step)
             monitor.say(f"{spike}: back to step {then.step}, without the samples since then")
-        return guards.roll_back(then, now, self.feed.ledger)
+        return guards.roll_back(then, now, self.loader.skipped_ranges)
 
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
         val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
@@ -206,7 +206,7 @@ class _Trainer:
 
     def _save(self, now: RunState, monitor: Monitor | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
-        path = save(self.config, self.engine, now, self.place)
+        path = save(self.config, self.engine, now, self.rank)
         self.watchdog.beat()
         if monitor:
             log.info("saved %s", path)
@@ -221,14 +221,14 @@ class _Trainer:
             sources_fingerprint=sources.fingerprint,
             tokenizer_fingerprint=sources.tokenizer_fingerprint,
         )
-        self.feed.ledger = Ledger(tuple((start, end) for start, end in state.ledger))
+        self.loader.skipped_ranges = SkippedRanges(tuple((start, end) for start, end in state.skipped_ranges))
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
             state,
             config=self.config.model_dump(mode="json"),
             wandb_id=identity,
             resumes=[*state.resumes, state.step] if goes_on else state.resumes,
-            processes=self.place.world,
+            processes=self.rank.world_size,
             stages=self.config.parallel.pipeline_stages,
         )
 
@@ -236,14 +236,14 @@ class _Trainer:
         stages = self.config.parallel.pipeline_stages
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
-        monitor.say(f"{start}: {self.place.world} processes, {stages} stages, {self.device.type}")
+        monitor.say(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
 
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
         speed = batch * self.config.model.n_ctx / seconds
         counts: dict[str, int] = {}
         if len(self.sources.by_name) > 1:
-            read = self.sources.mixture.counts(self.feed.ledger.place(now.samples))
+            read = self.sources.mixture.counts(self.loader.skipped_ranges.position(now.samples))
             counts = dict(zip(self.sources.by_name, read, strict=True))
         return step_row(
             now,
@@ -270,30 +270,30 @@ class _Trainer:
         }
 
 
-def _build(config: RunConfig, sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> _Trainer:
+def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) -> _Trainer:
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
-    samples: Read | Stream
+    samples: ReadSamples | StreamedSamples
     if sources.stream:
-        samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
+        samples = StreamedSamples.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
     else:
         samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block_sequences).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
     micro, dp_rank, dp_size = config.batch.micro_batch_size, engine.dp_rank, engine.dp_size
-    feed = TrainFeed(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
-    held_out = EvalFeed(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
+    loader = TrainLoader(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
+    held_out = EvalLoader(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)
     return _Trainer(
         config=config,
         sources=sources,
-        place=place,
+        rank=rank,
         device=device,
         engine=engine,
-        feed=feed,
+        loader=loader,
         held_out=held_out,
         watchdog=watchdog,
-        peak_flops=peak * place.world,
+        peak_flops=peak * rank.world_size,
     )
 
 
@@ -307,10 +307,10 @@ def _agree_on(sources: Sources, device: Device) -> None:
         )
 
 
-def _verify(sources: Sources, place: Place, device: Device, watchdog: Watchdog) -> None:
+def _verify(sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) -> None:
     """Raise RunError on every rank when one of them finds a shard altered; each hashes its share."""
     found = ""
-    for shard in sources.mapped[place.rank :: place.world]:
+    for shard in sources.mapped[rank.global_rank :: rank.world_size]:
         try:
             verify(shard)
         except RunError as error:

@@ -19,7 +19,7 @@ from pipeline.config import RunConfig
 from pipeline.data.sources import Sources
 from pipeline.distributed import zero_state
 from pipeline.distributed.engine import Engine
-from pipeline.distributed.ranks import Place, gather_json
+from pipeline.distributed.ranks import Rank, gather_json
 from pipeline.errors import RunError, UsageError
 
 PINNED = (
@@ -34,14 +34,14 @@ PINNED = (
 log = logging.getLogger("outbound")
 
 
-def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path:
+def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
     """Write a checkpoint; every rank must call it. Returns its path when it is current.
 
     Raises RunError on every rank, and publishes nothing, when a tensor is not finite.
     """
     device = _device(engine)
     writer = Writer(config.run.dir, now.step)
-    if place.rank == 0:
+    if rank.is_first:
         writer.prepare()
     dist.barrier()
     # A stage's parameters are dealt out over its data-parallel ranks, so that all disks and links work.
@@ -53,9 +53,10 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
         shapes |= {f"{kind}/{name}": (torch.float32, shape) for kind in zero_state.KINDS}
     generators = _generator_states()
     shapes |= {
-        f"rng/{place.rank}/{name}": (value.dtype, tuple(value.shape)) for name, value in generators.items()
+        f"rng/{rank.global_rank}/{name}": (value.dtype, tuple(value.shape))
+        for name, value in generators.items()
     }
-    with TensorFile(writer.share(place.rank), shapes) as file:
+    with TensorFile(writer.share(rank.global_rank), shapes) as file:
         for name in engine.owned:
             for kind in zero_state.KINDS:
                 whole = zero_state.read(
@@ -64,17 +65,17 @@ def save(config: RunConfig, engine: Engine, now: RunState, place: Place) -> Path
                 if name in mine:
                     file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
         for name, value in generators.items():
-            file.write(f"rng/{place.rank}/{name}", value)
+            file.write(f"rng/{rank.global_rank}/{name}", value)
     shares = gather_json({**file.receipt(), "tensors": list(shapes), "not_finite": file.not_finite}, device)
     if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
         raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
-    if place.rank == 0:
+    if rank.is_first:
         writer.publish(now, shares, config.train.keep_last, config.train.keep_every_steps)
     dist.barrier()
     return writer.path
 
 
-def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -> RunState | None:
+def restore(config: RunConfig, sources: Sources, engine: Engine, rank: Rank) -> RunState | None:
     """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
 
     Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
@@ -85,28 +86,28 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, place: Place) -
 
     Raises UsageError when the configuration describes another run, RunError when all are damaged.
     """
-    checkpoint = _find_together(config.run.dir, place, _device(engine))
+    checkpoint = _find_together(config.run.dir, rank, _device(engine))
     if checkpoint is None:
         zero_state.set_updates(engine.optimizer, 0)
-        seed_generators(config.run.seed, 0, place.rank)
+        seed_generators(config.run.seed, 0, rank.global_rank)
         if config.run.init_from is not None:
             _begin_with(open_weights(config.run.init_from), engine)
         return None
     then = checkpoint.state
     for change in continuing(config, then, sources):
-        if place.rank == 0:
+        if rank.is_first:
             log.warning(change)
-    ranks, were = place.world // config.parallel.pipeline_stages, then.processes // then.stages
+    ranks, were = rank.world_size // config.parallel.pipeline_stages, then.processes // then.stages
     if config.data.stream and ranks != were:
         raise UsageError(
             f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
             f"another order: go on with {were}"
         )
     load(checkpoint, engine, config)
-    if (then.processes, then.stages) == (place.world, config.parallel.pipeline_stages):
-        _restore_generators(checkpoint, place.rank)
+    if (then.processes, then.stages) == (rank.world_size, config.parallel.pipeline_stages):
+        _restore_generators(checkpoint, rank.global_rank)
     else:
-        seed_generators(config.run.seed, then.step, place.rank)
+        seed_generators(config.run.seed, then.step, rank.global_rank)
     return then
 
 
@@ -177,20 +178,20 @@ def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _find_together(run: Path, place: Place, device: str) -> Checkpoint | None:
+def _find_together(run: Path, rank: Rank, device: str) -> Checkpoint | None:
     """Each rank verifies some of the files; all take the same checkpoint."""
 
     def share(names: list[str]) -> list[str]:
-        return names[place.rank :: place.world]
+        return names[rank.global_rank :: rank.world_size]
 
     def agree(reason: str | None) -> str | None:
         return next((found for found in gather_json(reason, device) if found), None)
 
     checkpoint = find(run, share, agree)
     dist.barrier()  # nobody looks any more at those that now go
-    if place.rank == 0:
+    if rank.is_first:
         tidy(run)  # at once: what filled the disk must not be in the way of going on
-    if checkpoint and place.rank == 0:
+    if checkpoint and rank.is_first:
         for path in newest(run):
             if path == checkpoint.path:
                 break

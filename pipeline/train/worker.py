@@ -28,15 +28,15 @@ def main(argv: list[str], report: TextIO) -> int:
 
     def work() -> None:
         from pipeline.config import load_config
-        from pipeline.distributed.ranks import place_from_environment
+        from pipeline.distributed.ranks import rank_from_environment
 
         config, sources = load_config(Path(argv[0]), argv[1:])
         log_to(config.run.dir / "log.txt", os.environ["RANK"])
         from pipeline.train.loop import train
 
-        place = place_from_environment()
-        assert place is not None
-        train(config, sources, place, stop)
+        rank = rank_from_environment()
+        assert rank is not None
+        train(config, sources, rank, stop)
 
     return attempt(work, report)
 

@@ -35,7 +35,7 @@ from dataprep.store.checksummed_json import sealed
 from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.config import load_config
 from pipeline.data.sources import HeldOut, Samples
-from pipeline.data.streaming import Stream, expand
+from pipeline.data.streaming import StreamedSamples, expand
 from pipeline.data.token_stream import load_generation, verify
 from pipeline.errors import RunError
 from pipeline.monitor import samples
@@ -242,7 +242,7 @@ def read_tokens(tokens: Path) -> None:
 def stream_tokens(tokens: Path) -> None:
     """As a run does that reads them from a bucket."""
     generation = load_generation(tokens, 1)
-    stream = Stream.of(expand(str(tokens / "{shard}"), generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand(str(tokens / "{shard}"), generation), generation.dtype, 16, 1)
     list(islice(stream.numbered(0, 0, 1), 100))
 
 
@@ -371,7 +371,7 @@ def test_a_file_that_is_called_like_a_command_is_read_as_a_file(
     first, *_ = [shard.path for shard in generation.splits["train"].shards]
     shutil.copy(first, tmp_path / f"pipe:touch marker {first.name}")
     monkeypatch.chdir(tmp_path)
-    stream = Stream.of(expand("*.tar", generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand("*.tar", generation), generation.dtype, 16, 1)
     assert len(next(stream.numbered(0, 0, 1))[1]) == 17
     assert not (tmp_path / "marker").exists()
 

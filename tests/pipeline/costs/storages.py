@@ -22,7 +22,7 @@ from pipeline.data.loader import MicroBatch
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import Device, find_device
 from pipeline.distributed.engine import build_engine
-from pipeline.distributed.ranks import join, place_from_environment
+from pipeline.distributed.ranks import init_distributed, rank_from_environment
 
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")
@@ -128,11 +128,11 @@ def batches(config: RunConfig, replicas: int) -> Iterator[MicroBatch]:
 if __name__ == "__main__":
     out = os.dup(1)
     os.dup2(2, 1)  # DeepSpeed prints
-    place = place_from_environment()
-    assert place is not None
-    join(place, find_device(place.local_rank).backend, 600)
+    rank = rank_from_environment()
+    assert rank is not None
+    init_distributed(rank, find_device(rank.local_rank).backend, 600)
     for path in sys.argv[1:]:
         config = load_ahead(Path(path), [])
-        told = measure(config, find_device(place.local_rank, config.train.precision))
+        told = measure(config, find_device(rank.local_rank, config.train.precision))
         os.write(out, json.dumps(told).encode() + b"\n")
     os._exit(0)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipeline.distributed.launch import launch
-from pipeline.distributed.ranks import Place, place_from_environment
+from pipeline.distributed.ranks import Rank, rank_from_environment
 from pipeline.errors import UsageError
 from slurm.submit import RESUME_EXIT
 
@@ -201,32 +201,35 @@ def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> No
 
 
 @pytest.mark.parametrize(
-    ("variables", "place"),
+    ("variables", "rank"),
     [
         ({}, None),
-        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **NOWHERE}, Place(3, 8, 1)),
+        (
+            {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **NOWHERE},
+            Rank(global_rank=3, world_size=8, local_rank=1),
+        ),
         (
             {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0", **NOWHERE},
-            Place(3, 8, 1, srun=True),
+            Rank(global_rank=3, world_size=8, local_rank=1, srun=True),
         ),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),  # a batch script, no step
     ],
 )
 def test_a_process_learns_its_place_from_its_environment(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], place: Place | None
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], rank: Rank | None
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("SLURM_", "MASTER_", "RANK", "LOCAL_RANK"))]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert place_from_environment() == place
+    assert rank_from_environment() == rank
 
 
 def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(UsageError, match="MASTER_ADDR"):
-        place_from_environment()
+        rank_from_environment()
 
 
 def test_showing_help_imports_neither_torch_nor_deepspeed() -> None:

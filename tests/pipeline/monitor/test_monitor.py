@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.config import load_config
-from pipeline.distributed.timers import Stopwatch
+from pipeline.distributed.timers import StepTimer
 from pipeline.errors import RunError
 from pipeline.monitor import run_page, step_metrics
 from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
@@ -55,12 +55,12 @@ def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not() 
 
     slow = {"ForwardPass": 0.02, "RecvActivation": 0.05, "BackwardPass": 0.03, "ReduceTiedGrads": 0.2}
     engine = SimpleNamespace(_INSTRUCTION_MAP={kind(name): takes(s) for name, s in slow.items()})
-    stopwatch = Stopwatch("cpu")
-    stopwatch.watch(engine)
-    stopwatch.start()
+    timer = StepTimer("cpu")
+    timer.watch(engine)
+    timer.start()
     for run in engine._INSTRUCTION_MAP.values():
         run()
-    computed, drained = stopwatch.read_ns()
+    computed, drained = timer.read_ns()
     assert 0.05 <= computed / 1e9 < 0.09
     assert 0.1 <= drained / 1e9 < 0.19, "until the last micro-batch is through, not the optimizer's step"
 

@@ -39,16 +39,16 @@ if sys.argv[2:] == ["left out"]:
 from pipeline.config import Parallel
 from pipeline.distributed import engine as engines
 from pipeline.distributed.device import find_device
-from pipeline.distributed.ranks import join, place_from_environment
+from pipeline.distributed.ranks import init_distributed, rank_from_environment
 from pipeline.preflight.cases import MODEL, Case
 from pipeline.preflight.plain import whole_batch
 
 
 def main(directory: Path) -> None:
-    place = place_from_environment()
-    assert place is not None
+    rank = rank_from_environment()
+    assert rank is not None
     seen: dict[str, Any] = {"built": note_builds()}
-    join(place, find_device(0).backend, 600)
+    init_distributed(rank, find_device(0).backend, 600)
 
     engine = build(Case("fp32", 2, Parallel(zero_stage=3)), directory)
     step(engine)
@@ -70,7 +70,7 @@ def main(directory: Path) -> None:
     except AttributeError as error:
         seen["ranks"] = str(error)
     seen["compiler"] = "torch._inductor.compile_fx" in sys.modules
-    (directory / f"seen-{place.rank}.json").write_text(json.dumps(seen))
+    (directory / f"seen-{rank.global_rank}.json").write_text(json.dumps(seen))
 
 
 def build(case: Case, directory: Path) -> Any:
