@@ -37,9 +37,9 @@ class RunState:
     skipped: int = 0
     """Steps whose gradient was not finite."""
     skipped_in_a_row: int = 0
-    recent: list[float] = field(default_factory=list)
+    recent_losses: list[float] = field(default_factory=list)
     """Losses of the last steps, as many as the spike guard looks at."""
-    ledger: list[list[int]] = field(default_factory=list)
+    skipped_ranges: list[list[int]] = field(default_factory=list)
     """Ranges of the data order that are skipped."""
     spikes: int = 0
     processes: int = 0

@@ -1,4 +1,4 @@
-"""From sample numbers to micro-batches of tensors, read ahead, and the hash that proves what was read."""
+"""Sample numbers to micro-batches of tensors, prefetched, with the hash that proves what was read."""
 
 from __future__ import annotations
 
@@ -13,69 +13,69 @@ import torch
 import xxhash
 from torch import Tensor
 
-from pipeline.data.prefetch import ReadAhead
-from pipeline.data.skipped import Ledger
+from pipeline.data.prefetch import Prefetcher
+from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut
-from pipeline.data.streaming import Stream
+from pipeline.data.streaming import StreamedSamples
 
 MicroBatch = tuple[Tensor, Tensor]
 """Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1. Both are views of one tensor."""
 
-Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
-"""Places in the order of the data, (n,) -> (n, n_ctx + 1) tokens."""
+ReadSamples = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+"""Positions in the data order, (n,) -> (n, n_ctx + 1) tokens."""
 
 Prepared = tuple[Tensor, int]
 """The tokens of a micro-batch, (micro, n_ctx + 1) int64, and the sum of its samples' hashes."""
 
-AT_ONCE = 512
-"""Samples at least that are read and handed over in one go: they share what finding them costs."""
-DEPTH = 2
-"""How many times so many are read before they are asked for."""
+SAMPLES_AT_ONCE = 512
+"""Fewest samples that are read and handed over together: they share the cost of finding them."""
+PREFETCH_DEPTH = 2
+"""Such reads that are ready before they are needed."""
 
 
 def sample_hashes(places: Sequence[int], rows: npt.NDArray[Any]) -> list[int]:
-    """Hash samples, each seeded by its place in the order; their sum modulo 2^64 is the stream hash."""
+    """Hash samples, each seeded by its position in the order; their sum modulo 2^64 is the stream hash."""
     hashed = rows.astype("<u4")
     return [xxhash.xxh3_64_intdigest(row, place) for row, place in zip(hashed, places, strict=True)]
 
 
-class TrainFeed:
-    """The part of each batch that one data-parallel rank computes, read ahead by a thread.
+class TrainLoader:
+    """The part of each batch that one data-parallel rank computes, prefetched by a thread.
 
-    A rank's micro-batches come one after another whatever the batch's size, so that the next step's are known
-    before it is. Asked for another place than that, it begins to read anew there.
+    A rank's micro-batches follow each other whatever the batch's size, so those of the next step are known
+    before it begins. A request for another position starts the prefetching again there.
     """
 
     def __init__(
         self,
-        samples: Read | Stream,
+        samples: ReadSamples | StreamedSamples,
         *,
         micro: int,
         dp_rank: int,
         dp_size: int,
-        ledger: Ledger | None = None,
+        skipped_ranges: SkippedRanges | None = None,
         device: str = "cpu",
     ) -> None:
         self.micro = micro
         self._samples = samples
         self._dp_rank, self._dp_size = dp_rank, dp_size
-        self._ledger = ledger or Ledger()
+        self._skipped = skipped_ranges or SkippedRanges()
         self._device = device
-        self._ahead: ReadAhead[list[Prepared]] | None = None
+        self._prefetcher: Prefetcher[list[Prepared]] | None = None
         self._coming: Iterator[Prepared] = iter(())
         self._next = 0
         """Where the batch begins whose first micro-batch comes next, in samples of the run."""
         self._hash, self._waited_ns = 0, 0
 
     @property
-    def ledger(self) -> Ledger:
-        """Stretches of the data order that are left out."""
-        return self._ledger
+    def skipped_ranges(self) -> SkippedRanges:
+        """Ranges of the data order that are skipped."""
+        return self._skipped
 
-    @ledger.setter
-    def ledger(self, ledger: Ledger) -> None:
+    @skipped_ranges.setter
+    def skipped_ranges(self, skipped_ranges: SkippedRanges) -> None:
         self.close()
-        self._ledger = ledger
+        self._skipped = skipped_ranges
 
     def batches(self, consumed: int, batch: int) -> Iterator[MicroBatch]:
         """Yield this rank's micro-batches of samples [consumed, consumed + batch)."""
@@ -83,12 +83,12 @@ class TrainFeed:
             self.close()
         for first in range(consumed, consumed + batch, self.micro * self._dp_size):
             # Begun here, when the first is asked for: stages between the first and the last read nothing.
-            if self._ahead is None:
-                self._ahead = ReadAhead(self._prepared(first), DEPTH)
-                self._coming = chain.from_iterable(self._ahead)
-            before = self._ahead.waited_ns
+            if self._prefetcher is None:
+                self._prefetcher = Prefetcher(self._prepared(first), PREFETCH_DEPTH)
+                self._coming = chain.from_iterable(self._prefetcher)
+            before = self._prefetcher.waited_ns
             tokens, read = next(self._coming)
-            self._waited_ns += self._ahead.waited_ns - before
+            self._waited_ns += self._prefetcher.waited_ns - before
             self._hash = (self._hash + read) % 2**64
             self._next = first + self.micro * self._dp_size
             # From pinned memory to the device, while the host goes on; a CPU has it already.
@@ -106,13 +106,13 @@ class TrainFeed:
 
     def close(self) -> None:
         """Stop reading ahead, and drop what was read but not yielded."""
-        if self._ahead:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetcher:
+            self._prefetcher.close()
+            self._prefetcher = None
 
     def _prepared(self, consumed: int) -> Iterator[list[Prepared]]:
-        """Endless micro-batches from sample `consumed` on, as many at once as AT_ONCE samples are."""
-        for places, rows in self._rows(consumed, -(-AT_ONCE // self.micro)):
+        """Endless micro-batches from sample `consumed` on, as many at once as SAMPLES_AT_ONCE samples are."""
+        for places, rows in self._rows(consumed, -(-SAMPLES_AT_ONCE // self.micro)):
             micros = places.reshape(-1, self.micro).tolist(), rows.reshape(-1, self.micro, rows.shape[1])
             yield [self._micro_batch(*each) for each in zip(*micros, strict=True)]
 
@@ -123,8 +123,8 @@ class TrainFeed:
         return tokens, sum(sample_hashes(places, rows))
 
     def _rows(self, consumed: int, micros: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
-        """Places in the order of the data, from `consumed` on, and their tokens: so many micro-batches."""
-        if isinstance(self._samples, Stream):
+        """Positions in the data order, from `consumed` on, and their tokens, for `micros` micro-batches."""
+        if isinstance(self._samples, StreamedSamples):
             numbered = self._samples.numbered(consumed, self._dp_rank, self._dp_size)
             while True:
                 places, tokens = zip(*islice(numbered, micros * self.micro), strict=True)
@@ -133,12 +133,12 @@ class TrainFeed:
         own = self._dp_rank * self.micro + np.arange(self.micro)
         ahead = np.arange(micros)[:, None] * stride + own
         for first in count(consumed, micros * stride):
-            wanted = self._ledger.places(first + ahead).flatten()
+            wanted = self._skipped.positions(first + ahead).flatten()
             yield wanted, self._samples(wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalFeed:
+class EvalLoader:
     """The part of the held-out sequences that one rank computes: the same in all, in any layout."""
 
     held_out: HeldOut

@@ -1,4 +1,4 @@
-"""Reading ahead: what the next step needs is prepared by a thread while this one is computed."""
+"""Prefetching: a thread prepares what the next step needs while this one is computed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class ReadAhead(Generic[Item]):
-    """An iterator whose items are made in a thread, at most `depth` before they are asked for.
+class Prefetcher(Generic[Item]):
+    """An iterator whose items a thread makes, at most `depth` before they are needed.
 
-    What fails in the thread is raised where its item would have come.
+    An exception in the thread is raised in place of its item.
     """
 
     def __init__(self, items: Iterator[Item], depth: int) -> None:
         self.waited_ns = 0
-        """How long the consumer has stood still, in all."""
+        """Total time that the consumer waited."""
         self._items = items
         self._queue: Queue[Item | _End] = Queue(depth)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, name="read-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._fill, name="prefetch", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[Item]:
@@ -34,7 +34,7 @@ class ReadAhead(Generic[Item]):
         item = self._queue.get()
         self.waited_ns += time.perf_counter_ns() - began
         if isinstance(item, _End):
-            self._queue.put(item)  # whoever asks again hears the same
+            self._queue.put(item)  # whoever asks again gets the same
             raise item.error
         return item
 

@@ -61,7 +61,7 @@ def expand(pattern: str, generation: PinnedGeneration) -> tuple[Streamed, ...]:
 
 
 @dataclass(frozen=True)
-class Stream:
+class StreamedSamples:
     """Sample after sample of a run, as one data-parallel rank reads them."""
 
     shards: Sequence[Streamed]
@@ -69,7 +69,7 @@ class Stream:
     n_ctx: int
 
     @staticmethod
-    def of(shards: Sequence[Streamed], dtype: np.dtype[Any], n_ctx: int, dp_size: int) -> Stream:
+    def of(shards: Sequence[Streamed], dtype: np.dtype[Any], n_ctx: int, dp_size: int) -> StreamedSamples:
         """Check that every rank has something to read; raises UsageError when one has not."""
         for rank in range(dp_size):
             if _sequences(shards[rank::dp_size], n_ctx) < 1:
@@ -77,7 +77,7 @@ class Stream:
                     f"data.stream: {len(shards)} shards leave rank {rank} of {dp_size} data-parallel ranks "
                     f"no sequence of {n_ctx}: stream more shards, or use fewer ranks"
                 )
-        return Stream(shards, dtype, n_ctx)
+        return StreamedSamples(shards, dtype, n_ctx)
 
     def numbered(self, consumed: int, dp_rank: int, dp_size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Endless samples of a rank once the run has consumed so many, each after its number in the order.

@@ -9,7 +9,7 @@ import torch
 from model import GPT
 from model.init import initialise
 from pipeline.config import Optimizer
-from pipeline.data.loader import MicroBatch, TrainFeed
+from pipeline.data.loader import MicroBatch, TrainLoader
 from pipeline.preflight.cases import BATCHES, MODEL, RATES, SEED, Steps, first_sample, samples
 
 
@@ -42,7 +42,7 @@ def plain_torch(wanted: Optimizer) -> tuple[Steps, float]:
 
 def whole_batch(first: int, batch: int) -> MicroBatch:
     """Samples [first, first + batch) at once."""
-    feed = TrainFeed(samples, micro=batch, dp_rank=0, dp_size=1)
-    (whole,) = feed.batches(first, batch)
-    feed.close()
+    loader = TrainLoader(samples, micro=batch, dp_rank=0, dp_size=1)
+    (whole,) = loader.batches(first, batch)
+    loader.close()
     return whole

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
-from pipeline.data.loader import TrainFeed
+from pipeline.data.loader import TrainLoader
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import find_device
 from pipeline.distributed.engine import Engine, build_engine
@@ -70,7 +70,7 @@ def take(case: Case, directory: Path, rank: Rank) -> Taken:
     device = find_device(rank.local_rank, case.precision)
     engine = build_engine(config, device)
     seed_generators(config.run.seed, 0, rank.global_rank)
-    feed = TrainFeed(
+    loader = TrainLoader(
         samples,
         micro=config.batch.micro_batch_size,
         dp_rank=engine.dp_rank,
@@ -78,25 +78,25 @@ def take(case: Case, directory: Path, rank: Rank) -> Taken:
         device=device.type,
     )
     rates = [rate * config.optimizer.lr for rate in RATES]
-    steps = advance(engine, feed, rates, 0, SAVED_AFTER)
+    steps = advance(engine, loader, rates, 0, SAVED_AFTER)
     write(engine, config, rank)
-    steps += advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
+    steps += advance(engine, loader, rates, SAVED_AFTER, len(BATCHES))
     after, count = first_sample(len(BATCHES)), min(BATCHES)
-    held_out = engine.eval_loss(feed.batches(after, count), count)
+    held_out = engine.eval_loss(loader.batches(after, count), count)
 
     reference = REFERENCES[case.precision].config(directory / REFERENCES[case.precision].name)
     load(Checkpoint.open(reference.run.dir / "checkpoints" / f"step-{SAVED_AFTER:08d}"), engine, config)
     write(engine, case.config(directory / f"{case.name} again"), rank)
-    resumed = advance(engine, feed, rates, SAVED_AFTER, len(BATCHES))
-    feed.close()
+    resumed = advance(engine, loader, rates, SAVED_AFTER, len(BATCHES))
+    loader.close()
     return Taken(steps, held_out, resumed)
 
 
-def advance(engine: Engine, feed: TrainFeed, rates: list[float], first: int, last: int) -> Steps:
+def advance(engine: Engine, loader: TrainLoader, rates: list[float], first: int, last: int) -> Steps:
     """Take the steps [first, last)."""
     steps = []
     for step in range(first, last):
-        batches = feed.batches(first_sample(step), BATCHES[step])
+        batches = loader.batches(first_sample(step), BATCHES[step])
         loss = engine.train_batch(batches, BATCHES[step], rates[step])
         steps.append((loss, engine.grad_norm()))
     return steps

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config.sections import Guards
-from pipeline.data.skipped import Ledger
+from pipeline.data.skipped import SkippedRanges
 
 
 def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) -> RunState:
@@ -28,8 +28,8 @@ def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) 
     """
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         return replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
-    recent = [*state.recent, loss][-guards.spike_window_steps :] if guards.spike_zscore else []
-    return replace(state, loss=loss, skipped_in_a_row=0, recent=recent)
+    recent = [*state.recent_losses, loss][-guards.spike_window_steps :] if guards.spike_zscore else []
+    return replace(state, loss=loss, skipped_in_a_row=0, recent_losses=recent)
 
 
 def diverged(state: RunState, guards: Guards) -> bool:
@@ -40,26 +40,26 @@ def diverged(state: RunState, guards: Guards) -> bool:
 def is_spike(loss: float, state: RunState, guards: Guards) -> bool:
     """Whether the loss after the step of `state` lies too far above the last ones.
 
-    >>> state = RunState(recent=[1.0, 2.0])
+    >>> state = RunState(recent_losses=[1.0, 2.0])
     >>> is_spike(9.0, state, Guards(spike_zscore=3, spike_window_steps=2)), is_spike(9.0, state, Guards())
     (True, False)
     """
-    full = len(state.recent) == guards.spike_window_steps
-    return bool(guards.spike_zscore and full and z_score(loss, state.recent) > guards.spike_zscore)
+    full = len(state.recent_losses) == guards.spike_window_steps
+    return bool(guards.spike_zscore and full and z_score(loss, state.recent_losses) > guards.spike_zscore)
 
 
-def z_score(loss: float, recent: Sequence[float]) -> float:
+def z_score(loss: float, recent_losses: Sequence[float]) -> float:
     """How many standard deviations a loss lies above the mean of the recent ones.
 
     >>> z_score(3.0, [1.0, 2.0, 1.0, 2.0])
     3.0
     """
-    mean = math.fsum(recent) / len(recent)
-    variance = math.fsum((each - mean) ** 2 for each in recent) / len(recent)
+    mean = math.fsum(recent_losses) / len(recent_losses)
+    variance = math.fsum((each - mean) ** 2 for each in recent_losses) / len(recent_losses)
     return (loss - mean) / max(math.sqrt(variance), 1e-12)
 
 
-def roll_back(checkpoint: RunState, state: RunState, ledger: Ledger) -> RunState:
+def roll_back(checkpoint: RunState, state: RunState, skipped_ranges: SkippedRanges) -> RunState:
     """Return the checkpoint's state without the samples that led to a spike.
 
     What this attempt brought stays: its configuration, processes, stages and resumes.
@@ -70,6 +70,6 @@ def roll_back(checkpoint: RunState, state: RunState, ledger: Ledger) -> RunState
         resumes=state.resumes,
         processes=state.processes,
         stages=state.stages,
-        ledger=[list(each) for each in ledger.ranges],
+        skipped_ranges=[list(each) for each in skipped_ranges.ranges],
         spikes=state.spikes + 1,
     )

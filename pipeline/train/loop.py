@@ -16,10 +16,10 @@ from dataprep.store import files
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
 from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
-from pipeline.data.loader import EvalFeed, Read, TrainFeed
-from pipeline.data.skipped import Ledger
+from pipeline.data.loader import EvalLoader, ReadSamples, TrainLoader
+from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut, Samples, Sources
-from pipeline.data.streaming import Stream
+from pipeline.data.streaming import StreamedSamples
 from pipeline.data.token_stream import verify
 from pipeline.distributed.device import Device, find_device, measured_flops, peak_memory_bytes
 from pipeline.distributed.engine import Engine, build_engine
@@ -76,8 +76,8 @@ class _Trainer:
     rank: Rank
     device: Device
     engine: Engine
-    feed: TrainFeed
-    held_out: EvalFeed
+    loader: TrainLoader
+    held_out: EvalLoader
     watchdog: Watchdog
     peak_flops: float
     """Of all ranks."""
@@ -85,9 +85,9 @@ class _Trainer:
     def rehearse(self) -> None:
         """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
         batch = self.config.batch.global_batch_size
-        self.engine.train_batch(self.feed.batches(0, batch), batch, 0.0)
-        self.feed.take_hash()
-        self.feed.take_wait_ns()
+        self.engine.train_batch(self.loader.batches(0, batch), batch, 0.0)
+        self.loader.take_hash()
+        self.loader.take_wait_ns()
         self.watchdog.beat()
 
     def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class _Trainer:
             if monitor and now.samples < self.config.samples:
                 monitor.say(f"stopped after step {now.step} as asked; the same command continues")
         finally:
-            self.feed.close()
+            self.loader.close()
             if monitor:
                 monitor.close(now.step)
         summary = self._summary(now)
@@ -123,7 +123,7 @@ class _Trainer:
             batch = batch_of(config, now.samples)
             tokens = (now.samples + batch) * config.model.n_ctx
             lr = lr_of(config, tokens)
-            loss = self.engine.train_batch(self.feed.batches(now.samples, batch), batch, lr)
+            loss = self.engine.train_batch(self.loader.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
             self.watchdog.beat()
             # One gather says all: does anyone want to stop, which stream was read, who waited for whom.
@@ -157,10 +157,10 @@ class _Trainer:
         return Report(
             stop=int(bool(stop)),
             stage=self.engine.stage,
-            stream_hash=self.feed.take_hash(),
+            stream_hash=self.loader.take_hash(),
             compute_ns=compute_ns,
             pipeline_ns=pipeline_ns,
-            data_wait_ns=self.feed.take_wait_ns(),
+            data_wait_ns=self.loader.take_wait_ns(),
             memory_bytes=peak_memory_bytes(self.device),
         )
 
@@ -188,11 +188,11 @@ class _Trainer:
         then = restore(self.config, self.sources, self.engine, self.rank)
         if then is None:
             raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
-        self.feed.ledger = self.feed.ledger.skipping(then.samples, now.samples + batch)
+        self.loader.skipped_ranges = self.loader.skipped_ranges.skipping(then.samples, now.samples + batch)
         if monitor:
             monitor.roll_back(then.step)
             monitor.say(f"{spike}: back to step {then.step}, without the samples since then")
-        return guards.roll_back(then, now, self.feed.ledger)
+        return guards.roll_back(then, now, self.loader.skipped_ranges)
 
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
         val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
@@ -221,7 +221,7 @@ class _Trainer:
             sources_fingerprint=sources.fingerprint,
             tokenizer_fingerprint=sources.tokenizer_fingerprint,
         )
-        self.feed.ledger = Ledger(tuple((start, end) for start, end in state.ledger))
+        self.loader.skipped_ranges = SkippedRanges(tuple((start, end) for start, end in state.skipped_ranges))
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
             state,
@@ -243,7 +243,7 @@ class _Trainer:
         speed = batch * self.config.model.n_ctx / seconds
         counts: dict[str, int] = {}
         if len(self.sources.by_name) > 1:
-            read = self.sources.mixture.counts(self.feed.ledger.place(now.samples))
+            read = self.sources.mixture.counts(self.loader.skipped_ranges.position(now.samples))
             counts = dict(zip(self.sources.by_name, read, strict=True))
         return step_row(
             now,
@@ -274,15 +274,15 @@ def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watc
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
-    samples: Read | Stream
+    samples: ReadSamples | StreamedSamples
     if sources.stream:
-        samples = Stream.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
+        samples = StreamedSamples.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
     else:
         samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block_sequences).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
     micro, dp_rank, dp_size = config.batch.micro_batch_size, engine.dp_rank, engine.dp_size
-    feed = TrainFeed(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
-    held_out = EvalFeed(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
+    loader = TrainLoader(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
+    held_out = EvalLoader(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)
     return _Trainer(
         config=config,
@@ -290,7 +290,7 @@ def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watc
         rank=rank,
         device=device,
         engine=engine,
-        feed=feed,
+        loader=loader,
         held_out=held_out,
         watchdog=watchdog,
         peak_flops=peak * rank.world_size,

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from dataprep.pack.manifest import dump, load_manifest
+from dataprep.pack.manifest import TokenizerIdentity, load_generation
+from dataprep.store.checksummed_json import dump
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
 from support.runs import TinyRun, make_shards
@@ -58,13 +60,8 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     train_tokenizer([text], 300, home / "tokens" / "tokenizer")
     spoken = tokenizer.load(home / "tokens" / "tokenizer")
     listing = home / "tokens" / "generation-1.json"
-    body = load_manifest(listing)
-    body["tokenizer"] = {
-        "fingerprint": spoken.fingerprint,
-        "vocab_size": spoken.vocab_size,
-        "eot": spoken.eot,
-    }
-    listing.write_bytes(dump(body))
+    identity = TokenizerIdentity(fingerprint=spoken.fingerprint, vocab_size=spoken.vocab_size, eot=spoken.eot)
+    listing.write_bytes(dump(replace(load_generation(listing), tokenizer=identity, origin="")))
     funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"merged": 2}}]
     (home / "tokens" / "funnel-1.json").write_text(json.dumps(funnel))
     run = TinyRun.make(home, n_ctx=32)

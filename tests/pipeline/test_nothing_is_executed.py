@@ -35,7 +35,7 @@ from dataprep.store.checksummed_json import dump
 from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.config import load_config
 from pipeline.data.sources import HeldOut, Samples
-from pipeline.data.streaming import Stream, expand
+from pipeline.data.streaming import StreamedSamples, expand
 from pipeline.data.token_stream import load_generation, verify
 from pipeline.errors import RunError
 from pipeline.monitor import samples
@@ -244,7 +244,7 @@ def read_tokens(tokens: Path) -> None:
 def stream_tokens(tokens: Path) -> None:
     """As a run does that reads them from a bucket."""
     generation = load_generation(tokens, 1)
-    stream = Stream.of(expand(str(tokens / "{shard}"), generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand(str(tokens / "{shard}"), generation), generation.dtype, 16, 1)
     list(islice(stream.numbered(0, 0, 1), 100))
 
 
@@ -358,7 +358,7 @@ def test_the_name_of_a_shard_is_no_command(world: Path, tmp_path: Path) -> None:
     body = json.loads(listing.read_text())
     del body["xxh3_128"]
     for name in (f"x.tar; touch {tmp_path / 'marker'}", "../corpus/recipe.yaml", "/etc/passwd", "-o.tar"):
-        body["splits"]["train"]["shards"][0]["path"] = name
+        body["splits"]["train"]["shards"][0]["tar"]["path"] = name
         listing.write_bytes(dump(body))  # a stranger can do that, too
         with pytest.raises(RunError, match="is no name of a file"):
             begin(tmp_path, f"data.stream=pipe:cat {tmp_path}/tokens/{{shard}}")
@@ -371,10 +371,10 @@ def test_a_file_that_is_called_like_a_command_is_read_as_a_file(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = load_generation(world / "tokens", 1)
-    first, *_ = [shard.path for shard in generation.splits["train"].shards]
+    first, *_ = [generation.path(shard) for shard in generation.splits["train"].shards]
     shutil.copy(first, tmp_path / f"pipe:touch marker {first.name}")
     monkeypatch.chdir(tmp_path)
-    stream = Stream.of(expand("*.tar", generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand("*.tar", generation), generation.dtype, 16, 1)
     assert len(next(stream.numbered(0, 0, 1))[1]) == 17
     assert not (tmp_path / "marker").exists()
 

@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xxhash
 import yaml
 
-from dataprep.pack.manifest import dump
+from dataprep.pack.manifest import (
+    DOCUMENT,
+    FORMAT,
+    Generation,
+    Shard,
+    Split,
+    TokenizerIdentity,
+    entropy,
+)
+from dataprep.store.checksummed_json import dump
+from dataprep.store.files import Output, hash_file
 from support.patience import wait_until
 from support.ranks import Ranks
 
@@ -53,36 +62,43 @@ def make_shards(
                     at += size
             with tarfile.open(directory / name) as tar:
                 offsets = [member.offset_data for member in tar]
-            data = (directory / name).read_bytes()
+            table, counts = np.zeros(1, DOCUMENT), np.bincount(streams[split], minlength=VOCAB)
             listed.append(
-                {
-                    "path": name,
-                    "bytes": len(data),
-                    "xxh3_128": xxhash.xxh3_128_hexdigest(data),
-                    "tokens": sum(sizes),
-                    "documents": 1,
-                    "blocks": list(zip(offsets, sizes, strict=True)),
-                }
+                Shard(
+                    tar=_published(directory / name),
+                    table=_published(_saved(directory / f"{name[:-4]}.docs.npy", table)),
+                    counts=_published(_saved(directory / f"{name[:-4]}.counts.npy", counts)),
+                    tokens=sum(sizes),
+                    documents=1,
+                    blocks=list(zip(offsets, sizes, strict=True)),
+                )
             )
         counts = np.bincount(streams[split])
-        shares = counts[counts > 0] / counts.sum()
-        splits[split] = {
-            "tokens": at,
-            "documents": len(listed),
-            "unigram_entropy_nats": float(-(shares * np.log(shares)).sum()),
-            "shards": listed,
-        }
-    body = {
-        "format": "outbound-tokens/2",
-        "generation": number,
-        "build": "build-of-the-test",
-        "tokenizer": {"fingerprint": "f00d", "vocab_size": VOCAB, "eot": 0},
-        "dtype": dtype,
-        "block_tokens": 700,
-        "splits": splits,
-    }
-    (directory / f"generation-{number}.json").write_bytes(dump(body))
+        splits[split] = Split(
+            tokens=at, documents=len(listed), unigram_entropy_nats=entropy(counts), shards=listed
+        )
+    generation = Generation(
+        format=FORMAT,
+        number=number,
+        build="build-of-the-test",
+        tokenizer=TokenizerIdentity(fingerprint="f00d", vocab_size=VOCAB, eot=0),
+        dtype=dtype,
+        block_tokens=700,
+        held_out=0.1,
+        increments={},
+        splits=splits,
+    )
+    (directory / f"generation-{number}.json").write_bytes(dump(generation))
     return streams
+
+
+def _saved(path: Path, array: np.ndarray[Any, Any]) -> Path:
+    np.save(path, array)
+    return path
+
+
+def _published(path: Path) -> Output:
+    return Output(path=path.name, bytes=path.stat().st_size, xxh3_128=hash_file(path))
 
 
 @dataclass

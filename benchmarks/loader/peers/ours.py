@@ -1,4 +1,4 @@
-"""Our loader as `outbound train` reads with it: order, mapped shards, stream hash, reading ahead."""
+"""Our loader as `outbound train` reads with it: order, mapped shards, stream hash, prefetching."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def read(directory: Path, sample: int, setting: str) -> Iterator[Batch]:
     if unhashed:
         loader.sample_hashes = lambda places, rows: [0] * len(rows)
     samples = Samples.of(Sources.load({"": (directory / "ours", None, 1.0)}), CONTEXT, 0, int(block))
-    feed = loader.TrainFeed(samples.rows, micro=BATCH, dp_rank=0, dp_size=1)
+    batches = loader.TrainLoader(samples.rows, micro=BATCH, dp_rank=0, dp_size=1).batches
     while True:
-        yield from feed.batches(sample, BATCH)
+        yield from batches(sample, BATCH)
         sample += BATCH
 
 

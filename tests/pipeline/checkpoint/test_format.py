@@ -42,8 +42,8 @@ def state(step: int) -> RunState:
         stages=2,
         skipped=1,
         skipped_in_a_row=0,
-        recent=[2.5],
-        ledger=[[3, 4]],
+        recent_losses=[2.5],
+        skipped_ranges=[[3, 4]],
         spikes=1,
     )
 

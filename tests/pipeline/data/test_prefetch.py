@@ -1,4 +1,4 @@
-"""What is read ahead comes in order, counts only once it is used, and never outlives its reader."""
+"""Prefetched batches come in order, count only once they are used, and never outlive their reader."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.loader import TrainFeed
-from pipeline.data.prefetch import ReadAhead
-from pipeline.data.skipped import Ledger
+from pipeline.data.loader import TrainLoader
+from pipeline.data.prefetch import Prefetcher
+from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import Samples, Sources
 
 
@@ -23,7 +23,7 @@ def broken_after(items: int) -> Iterator[int]:
 
 
 def test_items_come_in_order_and_an_error_comes_where_it_happened() -> None:
-    ahead = ReadAhead(broken_after(20), depth=3)
+    ahead = Prefetcher(broken_after(20), depth=3)
     assert [next(ahead) for _ in range(20)] == list(range(20))
     for _ in range(2):
         with pytest.raises(OSError, match="the disk is gone"):
@@ -33,7 +33,7 @@ def test_items_come_in_order_and_an_error_comes_where_it_happened() -> None:
 def test_closing_ends_the_thread_wherever_it_is() -> None:
     before = threading.active_count()
     for taken in (0, 1, 50):
-        ahead = ReadAhead(count(), depth=2)
+        ahead = Prefetcher(count(), depth=2)
         assert [next(ahead) for _ in range(taken)] == list(range(taken))
         ahead.close()
     assert threading.active_count() == before
@@ -46,9 +46,9 @@ def samples(tmp_path: Path, write_tokens: Callable[..., Any]) -> Samples:
 
 
 def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(samples: Samples) -> None:
-    ahead, fresh = (TrainFeed(samples.rows, micro=2, dp_rank=1, dp_size=2) for _ in range(2))
+    ahead, fresh = (TrainLoader(samples.rows, micro=2, dp_rank=1, dp_size=2) for _ in range(2))
     consumed = 0
-    for batch in (4, 8, 4):  # the ramp does not disturb what is read ahead
+    for batch in (4, 8, 4):  # the ramp does not disturb what is prefetched
         for (inputs, targets), first in zip(
             ahead.batches(consumed, batch), range(consumed, consumed + batch, 4), strict=True
         ):
@@ -62,19 +62,19 @@ def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(
     ahead.close()
 
 
-def test_another_place_or_ledger_is_read_from_there_at_once(samples: Samples) -> None:
-    feed = TrainFeed(samples.rows, micro=1, dp_rank=0, dp_size=1)
+def test_a_request_for_another_position_or_other_skipped_ranges_is_served_at_once(samples: Samples) -> None:
+    loader = TrainLoader(samples.rows, micro=1, dp_rank=0, dp_size=1)
 
     def read(consumed: int, batch: int) -> list[list[int]]:
-        return [inputs[0].tolist() for inputs, _ in feed.batches(consumed, batch)]
+        return [inputs[0].tolist() for inputs, _ in loader.batches(consumed, batch)]
 
     assert read(0, 4) == [samples(k)[:-1].tolist() for k in range(4)]
     assert read(2, 2) == [samples(k)[:-1].tolist() for k in (2, 3)]
-    next(feed.batches(4, 4))  # broken off in mid-batch
+    next(loader.batches(4, 4))  # broken off in mid-batch
     assert read(8, 1) == [samples(8)[:-1].tolist()]
-    feed.ledger = Ledger(((9, 12),))
+    loader.skipped_ranges = SkippedRanges(((9, 12),))
     assert read(9, 2) == [samples(k)[:-1].tolist() for k in (12, 13)]
-    feed.close()
+    loader.close()
 
 
 @pytest.mark.parametrize("micro", [1, 2, 4])
@@ -85,19 +85,21 @@ def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
     """Past the end of an epoch, with a stretch that is left out; every layout divides 24."""
 
     def hashes(micro: int, dp_size: int) -> list[int]:
-        ledger = Ledger(((30, 41),))
-        feeds = [
-            TrainFeed(samples.rows, micro=micro, dp_rank=rank, dp_size=dp_size, ledger=ledger)
+        skipped_ranges = SkippedRanges(((30, 41),))
+        loaders = [
+            TrainLoader(
+                samples.rows, micro=micro, dp_rank=rank, dp_size=dp_size, skipped_ranges=skipped_ranges
+            )
             for rank in range(dp_size)
         ]
         found, consumed = [], 0
         for batch in (24, 48, 72, 120, 24):
-            for feed in feeds:
-                list(feed.batches(consumed, batch))
+            for loader in loaders:
+                list(loader.batches(consumed, batch))
             consumed += batch
-            found.append(sum(feed.take_hash() for feed in feeds) % 2**64)
-        for feed in feeds:
-            feed.close()
+            found.append(sum(loader.take_hash() for loader in loaders) % 2**64)
+        for loader in loaders:
+            loader.close()
         return found
 
     one = hashes(1, 1)

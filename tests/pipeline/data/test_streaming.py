@@ -16,8 +16,8 @@ import pytest
 from dataprep.tokenizer.train import train
 from pipeline.config import load_config
 from pipeline.data.sources import Sources
-from pipeline.data.streaming import Stream, expand
-from pipeline.data.token_stream import Generation, load_generation
+from pipeline.data.streaming import StreamedSamples, expand
+from pipeline.data.token_stream import PinnedGeneration, load_generation
 from pipeline.errors import RunError, UsageError
 from support import packed_corpus
 from support.patience import patient
@@ -52,12 +52,14 @@ def server(packed: Path) -> Iterator[str]:
         web.shutdown()
 
 
-def expected(packed: Path, generation: Generation, ranks: int, rank: int, n_ctx: int) -> list[list[int]]:
+def expected(
+    packed: Path, generation: PinnedGeneration, ranks: int, rank: int, n_ctx: int
+) -> list[list[int]]:
     """An epoch of a rank by the rule: its shards' tokens end to end, cut into sequences."""
     mine = generation.splits["train"].shards[rank::ranks]
     tokens = np.concatenate(
         [
-            np.fromfile(s.path, generation.dtype, count, offset=offset)
+            np.fromfile(generation.path(s), generation.dtype, count, offset=offset)
             for s in mine
             for offset, count in s.blocks
         ]
@@ -82,7 +84,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
     last = len(generation.splits["train"].shards) - 1
     url = pattern.replace("{packed}", str(packed)).replace("{server}", server)
     url = url.replace("{plain}", f"train-0001-{{00000..{last:05d}}}.tar")
-    stream = Stream.of(expand(url, generation), generation.dtype, n_ctx=32, dp_size=2)
+    stream = StreamedSamples.of(expand(url, generation), generation.dtype, n_ctx=32, dp_size=2)
     seen = []
     for rank in (0, 1):
         epoch = expected(packed, generation, 2, rank, 32)
@@ -94,7 +96,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
 
 def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
     generation = load_generation(packed, None)
-    stream = Stream.of(expand(f"{packed}/{{shard}}", generation), generation.dtype, 32, 2)
+    stream = StreamedSamples.of(expand(f"{packed}/{{shard}}", generation), generation.dtype, 32, 2)
     epoch = len(expected(packed, generation, 2, 1, 32))
     whole = [(number, tokens.tolist()) for number, tokens in islice(stream.numbered(0, 1, 2), 2 * epoch)]
     for skipped in (1, 17, epoch - 1, epoch, epoch + 5):
@@ -104,15 +106,15 @@ def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
 
 def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) -> None:
     generation = load_generation(packed, None)
-    first, second = (shard.path for shard in generation.splits["train"].shards[:2])
+    first, second = (generation.path(shard) for shard in generation.splits["train"].shards[:2])
 
     def read(url: str) -> None:
-        list(islice(Stream(expand(url, generation), generation.dtype, 32).numbered(0, 0, 1), 10_000))
+        list(islice(StreamedSamples(expand(url, generation), generation.dtype, 32).numbered(0, 0, 1), 10_000))
 
     (tmp_path / first.name).write_bytes(first.read_bytes()[:1500])
     with pytest.raises(RunError, match=f"{first.name}: (cannot be read|ends after|block)"):
         read(str(tmp_path / first.name))
-    (tmp_path / first.name).write_bytes(generation.splits["val"].shards[-1].path.read_bytes())
+    (tmp_path / first.name).write_bytes(generation.path(generation.splits["val"].shards[-1]).read_bytes())
     with pytest.raises(RunError, match=f"{first.name}: (block|ends after)"):
         read(str(tmp_path / first.name))
     with pytest.raises(RunError, match="cannot be read"):
@@ -120,7 +122,7 @@ def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="must name one training shard of generation 1"):
         expand(f"{packed}/other.tar", generation)
     with pytest.raises(UsageError, match="leave rank 1 of 2 data-parallel ranks no sequence"):
-        Stream.of(expand(str(first), generation), generation.dtype, 32, 2)
+        StreamedSamples.of(expand(str(first), generation), generation.dtype, 32, 2)
 
 
 def test_what_a_stream_cannot_do_is_refused(tiny_run: Callable[..., Any]) -> None:

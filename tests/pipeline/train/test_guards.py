@@ -19,8 +19,8 @@ from pipeline.checkpoint.format import find
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import load_config
 from pipeline.config.sections import Guards
-from pipeline.data.loader import TrainFeed
-from pipeline.data.skipped import Ledger
+from pipeline.data.loader import TrainLoader
+from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import Samples
 from pipeline.distributed.launch import launch
 from pipeline.distributed.watchdog import STALLED, Watchdog
@@ -108,12 +108,12 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
     checkpoint = find(run.dir)
     assert checkpoint is not None
     assert checkpoint.state.spikes == 2, "the second half of the noise is another"
-    assert checkpoint.state.ledger == [[80, 96]], "what was read since the checkpoint, and that half"
+    assert checkpoint.state.skipped_ranges == [[80, 96]], "what was read since the checkpoint, and that half"
     assert [row["step"] for row in run.metrics() if "loss" in row] == list(range(1, 51))
 
     config, sources = load_config(run.dir / "config.yaml", [])
     rows = Samples.of(sources, 16, config.run.seed, block=4).rows
-    read = TrainFeed(rows, micro=4, dp_rank=0, dp_size=1, ledger=Ledger(((80, 96),)))
+    read = TrainLoader(rows, micro=4, dp_rank=0, dp_size=1, skipped_ranges=SkippedRanges(((80, 96),)))
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     read.close()
@@ -262,23 +262,23 @@ def test_skipped_steps_in_a_row_end_a_run_and_others_do_not() -> None:
 def test_a_rolled_back_run_keeps_what_this_attempt_brought() -> None:
     checkpoint = RunState(step=20, samples=80, loss=2.5, processes=2, resumes=[4])
     state = RunState(step=23, samples=92, loss=2.4, processes=1, resumes=[4, 20], spikes=1)
-    after = guards.roll_back(checkpoint, state, Ledger(((80, 96),)))
+    after = guards.roll_back(checkpoint, state, SkippedRanges(((80, 96),)))
     assert (after.step, after.samples, after.loss) == (20, 80, 2.5)
     assert (after.processes, after.resumes) == (1, [4, 20])
-    assert (after.spikes, after.ledger) == (2, [[80, 96]])
+    assert (after.spikes, after.skipped_ranges) == (2, [[80, 96]])
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=6), st.integers(0, 80))
-def test_the_ledger_skips_what_it_was_told_and_nothing_else(skips: list[tuple[int, int]], until: int) -> None:
+def test_the_ranges_given_are_skipped_and_nothing_else(skips: list[tuple[int, int]], until: int) -> None:
     skipped: set[int] = set()
-    book = Ledger()
+    ranges = SkippedRanges()
     for first, length in skips:
-        places = [book.place(sample) for sample in range(first, first + length)]
+        places = [ranges.position(sample) for sample in range(first, first + length)]
         skipped |= set(range(places[0], places[-1] + 1))
-        book = book.skipping(first, first + length)
+        ranges = ranges.skipping(first, first + length)
     wanted = [place for place in range(until + 70) if place not in skipped][:until]
-    assert [book.place(sample) for sample in range(len(wanted))] == wanted
-    assert all(one[1] < other[0] for one, other in zip(book.ranges, book.ranges[1:], strict=False))
+    assert [ranges.position(sample) for sample in range(len(wanted))] == wanted
+    assert all(one[1] < other[0] for one, other in zip(ranges.ranges, ranges.ranges[1:], strict=False))
 
 
 @pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 3, 2)])

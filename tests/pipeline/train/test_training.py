@@ -21,7 +21,7 @@ from model.init import initialise
 from pipeline.checkpoint.format import find
 from pipeline.checkpoint.weights import open_weights
 from pipeline.config import RunConfig, load_config
-from pipeline.data.loader import EvalFeed, TrainFeed
+from pipeline.data.loader import EvalLoader, TrainLoader
 from pipeline.data.sources import HeldOut, Samples, Sources
 from pipeline.train.schedule import batch_size, learning_rate
 from support import wandb_files
@@ -57,8 +57,10 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
     model = open_weights(finished_run.dir).model()
     _, sources = load_config(finished_run.dir / "config.yaml", [])
     with torch.no_grad():
-        feed = EvalFeed(held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1)
-        losses = [model(x, y) for x, y in feed.batches()]
+        loader = EvalLoader(
+            held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1
+        )
+        losses = [model(x, y) for x, y in loader.batches()]
     assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
 
 
@@ -246,9 +248,9 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         batch = batch_size(consumed, full=12, multiple=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
-        feed = TrainFeed(samples.rows, micro=batch, dp_rank=0, dp_size=1)
-        ((inputs, targets),) = feed.batches(consumed, batch)
-        feed.close()
+        loader = TrainLoader(samples.rows, micro=batch, dp_rank=0, dp_size=1)
+        ((inputs, targets),) = loader.batches(consumed, batch)
+        loader.close()
         consumed += batch
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
