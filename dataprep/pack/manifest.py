@@ -142,11 +142,12 @@ def identity(tars: list[Output]) -> str:
     return xxhash.xxh3_128_hexdigest("".join(tar.xxh3_128 for tar in tars).encode())
 
 
-def publish(tokens: Path, generation: Generation) -> None:
-    """Write a new generation. Raises DataError when another process was first."""
+def publish(tokens: Path, generation: Generation) -> Generation:
+    """Write a new generation; returns it with its origin. Raises DataError when another process was first."""
     path = generation_path(tokens, generation.number)
     if not write_once(path, dump(generation)):
         raise DataError(f"{path}: another pack published it meanwhile; run this one again")
+    return load_generation(path)
 
 
 def split_of(tokens: Path, shards: list[Shard], vocab_size: int) -> Split:

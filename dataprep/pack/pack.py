@@ -83,8 +83,7 @@ def pack(
     tokenizer.copy(source, packing.tokenizer)
     worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
     run_steps(STEPS, packing, LocalPool(max(1, min(workers, worth))), progress)
-    generation = _with(generation, packing)
-    manifest.publish(tokens, generation)
+    generation = manifest.publish(tokens, _with(generation, packing))
     _tidy(tokens)
     return generation
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
-from dataprep.pack.pack import Layout, pack
+from dataprep.pack.manifest import Generation
+from dataprep.pack.pack import pack
+from dataprep.pack.packing import Layout
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
 TEXTS = [
@@ -28,15 +29,15 @@ def built(root: Path, *increments: range) -> Corpus:
     return corpus
 
 
-def run(corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT, workers: int = 1) -> dict[str, Any]:
+def run(corpus: Corpus, bpe: Path, tokens: Path, layout: Layout = LAYOUT, workers: int = 1) -> Generation:
     return pack(corpus, corpus.current_build(), bpe, tokens, layout, workers, no_progress)
 
 
-def stream(tokens: Path, manifest: dict[str, Any], split: str) -> list[int]:
+def stream(tokens: Path, generation: Generation, split: str) -> list[int]:
     """The token stream of a split, read as the format says."""
     pieces = [
-        np.fromfile(tokens / shard["path"], manifest["dtype"], length, offset=offset)
-        for shard in manifest["splits"][split]["shards"]
-        for offset, length in shard["blocks"]
+        np.fromfile(tokens / shard.tar.path, generation.dtype, length, offset=offset)
+        for shard in generation.splits[split].shards
+        for offset, length in shard.blocks
     ]
     return np.concatenate(pieces).tolist() if pieces else []

@@ -71,7 +71,7 @@ def unseen(_: Increment) -> Iterator[Callable[[object], None]]:
 
 
 def last_rows(corpus: Corpus, increment: Increment) -> dict[str, dict[str, Any]]:
-    tables = [record.outputs[0] for record in increment.records("fetch")]
+    tables = increment.outputs("fetch", "fetches")
     rows = [row for output in tables for row in read_table(corpus.root, [output]).to_pylist()]
     return {urlsplit(row["url"]).hostname or "": row for row in rows}
 
@@ -96,7 +96,7 @@ def test_an_archive_that_is_asked_first_spares_the_live_site(site: Any, corpus: 
 
 @pytest.mark.parametrize("archive_first", [False, True])
 def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive_first: bool) -> None:
-    add("select", archive_first=archive_first)
+    add("shard", archive_first=archive_first)
     documents = [doc for tar in corpus.root.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
     texts = {doc["url"]: doc["text"] for doc in documents}
     assert set(texts) == {"http://a.test/", "http://b.test/"}
@@ -106,7 +106,7 @@ def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive
 
 
 @pytest.mark.parametrize("archive_first", [False, True])
-@pytest.mark.parametrize("until", ["fetch", "select"])
+@pytest.mark.parametrize("until", ["fetch", "shard"])
 def test_a_second_call_without_the_archive_finds_nothing_to_do(
     site: Any, corpus: Corpus, add: Add, archive_first: bool, until: str
 ) -> None:

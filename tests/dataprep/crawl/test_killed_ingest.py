@@ -1,4 +1,4 @@
-"""Promise 1: `corpus add`, killed in the middle of every stage, ends with the bytes of an undisturbed run."""
+"""Promise 1: `corpus add`, killed in the middle of every step, ends with the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ pytestmark = pytest.mark.slow(25)
 REPOSITORY = Path(__file__).parents[3]
 WORDS = "harbour winter boat snow lantern street market bread river stone garden letter evening train".split()
 PAGE = "<html><head><title>{0}</title></head><body><article><p>{1}</p></article></body></html>"
-STAGES = {
+STEPS = {
     "links": "increments/*/links",
     "fetch": "increments/*/pages",
     "extract": "increments/*/extract",
     "score": "increments/*/score",
-    "dedup": "builds/*/work/*/bands",
-    "shard": "builds/*/text",
+    "candidates": "builds/*/*/work/candidates",
+    "shard": "builds/*/*/shard",
 }
-"""Where a stage writes: the clock of a kill starts as something new comes there."""
+"""Where a step writes: the clock of a kill starts as something new comes there."""
 MADE = [
-    *(f"increments/*/{name}" for name in ("links", "documents", "scores", "increment.json")),
+    *(
+        f"increments/*/{step}{ending}"
+        for step in ("links", "extract", "score")
+        for ending in ("", ".step.json")
+    ),
+    "increments/*/increment.json",
     "index",
     "builds",
 ]
-"""All that the stages make but for the pages, which carry the time of their capture."""
+"""All that the steps make but for the pages, which carry the time of their capture."""
 RECIPE = Recipe(
     name="killed",
-    collect=Collect(partition_mb=0.01),  # several partitions a stage
+    collect=Collect(partition_mb=0.01),  # several partitions a step
     select=Select(near_duplicates=NearDuplicates()),
 )
 
@@ -71,17 +76,17 @@ def finish(command: list[str], root: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def kill_in(stage: str, command: list[str], root: Path, then_s: float) -> bool:
-    """Run until a stage begins to write, and kill some time after that; False if it ended before."""
-    return run_to_the_kill("in", f"{root}/{STAGES[stage]}", then_s, *words_for(command, root))
+def kill_in(step: str, command: list[str], root: Path, then_s: float) -> bool:
+    """Run until a step begins to write, and kill some time after that; False if it ended before."""
+    return run_to_the_kill("in", f"{root}/{STEPS[step]}", then_s, *words_for(command, root))
 
 
-def test_killed_in_every_stage_it_ends_with_the_same_bytes(command: list[str], tmp_path: Path) -> None:
+def test_killed_in_every_step_it_ends_with_the_same_bytes(command: list[str], tmp_path: Path) -> None:
     killed, again = tmp_path / "killed", tmp_path / "again"
     corpus = Corpus.create(killed, RECIPE)
     rng = random.Random(3)
-    kills = [kill_in(stage, command, killed, rng.uniform(0, 0.05)) for stage in STAGES]
-    assert sum(kills) >= len(STAGES) - 1  # the last stage may end before it is hit
+    kills = [kill_in(step, command, killed, rng.uniform(0, 0.05)) for step in STEPS]
+    assert sum(kills) >= len(STEPS) - 1  # the last step may end before it is hit
     finish(command, killed)
     assert outcomes(corpus, corpus.increments()) == {"ok": 35, "not_found": 5}
     assert list(problems(corpus, lambda _: None)) == []

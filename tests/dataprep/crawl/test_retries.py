@@ -53,7 +53,7 @@ def add(tmp_path: Path, corpus: Corpus, settings: Any) -> Add:
     """add(NAME, URL..., until=, retry_failed=) ingests a dump of these links; keywords change settings."""
 
     def run(
-        name: str, *urls: str, until: str = "select", retry_failed: bool = False, **changes: Any
+        name: str, *urls: str, until: str = "shard", retry_failed: bool = False, **changes: Any
     ) -> Increment:
         dump = tmp_path / f"{name}.json"
         posts = [
@@ -103,7 +103,7 @@ def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     assert fetched(corpus) == {"ok": 2, "not_found": 1}
     assert paths(site) == ["/page1", "/page2", "/page1"]
     assert files(first) == before
-    table = read_table(corpus.root, second.records("extract")[0].outputs)
+    table = read_table(corpus.root, second.outputs("extract", "documents"))
     rows = {row["url"]: row for row in table.to_pylist()}
     assert (rows[flaky.url]["karma"], rows[flaky.url]["first_seen"]) == (5, 100)
     texts = [doc["text"] for tar in corpus.root.glob("builds/*/*/shard/*.tar") for doc in read_documents(tar)]
@@ -202,7 +202,7 @@ def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus,
     increment = add("one", retry_failed=True)
     assert conditions == [None, '"v1"']
     assert fetched(corpus) == {"ok": 2}
-    documents = read_table(corpus.root, increment.records("extract")[0].outputs)
+    documents = read_table(corpus.root, increment.outputs("extract", "documents"))
     assert documents["text"].to_pylist() == [PROSE.format(name="harbour").strip()] * 2
     assert list(problems(corpus, lambda _: None)) == []
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +14,10 @@ from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.pack import pack, runs, shards
-from dataprep.pack.manifest import latest_generation, read_table
-from dataprep.pack.pack import Layout
+from dataprep.pack.manifest import Generation, Split, latest_generation, read_table
+from dataprep.pack.packing import Layout
 from dataprep.store.os_errors import explain_full_disk
+from dataprep.store.records import step_path
 from dataprep.tokenizer import gpt2_files, tokenizer
 from support.kills import die_before, killed
 from support.packed_corpus import TEXTS, built, run, stream
@@ -39,10 +38,10 @@ def packed(corpus: Corpus, bpe: Path, tmp_path_factory: pytest.TempPathFactory) 
     return tokens
 
 
-def manifest_of(tokens: Path) -> dict[str, Any]:
-    manifest = latest_generation(tokens)
-    assert manifest
-    return manifest
+def newest(tokens: Path) -> Generation:
+    generation = latest_generation(tokens)
+    assert generation
+    return generation
 
 
 def content(tokens: Path) -> dict[str, bytes]:
@@ -65,8 +64,8 @@ def test_a_stream_is_the_documents_of_each_increment_by_the_hash_of_their_doc_id
         for _, text, split in sorted(documents):
             expected[split] += [*loaded.encode(text), loaded.eot]
     for split, ids in expected.items():
-        assert stream(packed, manifest_of(packed), split) == ids
-        assert manifest_of(packed)["splits"][split]["tokens"] == len(ids) > 1000
+        assert stream(packed, newest(packed), split) == ids
+        assert newest(packed).splits[split].tokens == len(ids) > 1000
 
 
 @pytest.mark.slow(2)
@@ -80,13 +79,13 @@ def test_any_number_of_processes_and_buckets_makes_the_same_bytes(
 
 
 def test_document_starts_point_at_documents(packed: Path) -> None:
-    manifest = manifest_of(packed)
-    for shard in manifest["splits"]["train"]["shards"]:
+    generation = newest(packed)
+    for shard in generation.splits["train"].shards:
         ids = np.concatenate(
-            [np.fromfile(packed / shard["path"], "<u2", n, offset=o) for o, n in shard["blocks"]]
+            [np.fromfile(packed / shard.tar.path, "<u2", n, offset=o) for o, n in shard.blocks]
         )
         starts = read_table(packed, shard)["start"]
-        ends = np.flatnonzero(ids == manifest["tokenizer"]["eot"]) + 1
+        ends = np.flatnonzero(ids == generation.tokenizer.eot) + 1
         inside = ends[ends < len(ids)]
         assert set(inside.tolist()) <= set(starts.tolist())
         assert set(starts.tolist()) - set(inside.tolist()) <= {0}
@@ -95,19 +94,19 @@ def test_document_starts_point_at_documents(packed: Path) -> None:
 def test_webdataset_streams_the_same_tokens(packed: Path) -> None:
     import webdataset
 
-    manifest = manifest_of(packed)
-    urls = [str(packed / shard["path"]) for shard in manifest["splits"]["train"]["shards"]]
+    generation = newest(packed)
+    urls = [str(packed / shard.tar.path) for shard in generation.splits["train"].shards]
     assert len(urls) > 3
     blocks = [np.frombuffer(s["bin"], "<u2") for s in webdataset.WebDataset(urls, shardshuffle=False)]
-    assert np.concatenate(blocks).tolist() == stream(packed, manifest, "train")
+    assert np.concatenate(blocks).tolist() == stream(packed, generation, "train")
 
 
 def test_the_unigram_entropy_is_that_of_the_stream(packed: Path) -> None:
-    manifest = manifest_of(packed)
-    for split, body in manifest["splits"].items():
-        counts = np.bincount(stream(packed, manifest, split))
+    generation = newest(packed)
+    for split, body in generation.splits.items():
+        counts = np.bincount(stream(packed, generation, split))
         share = counts[counts > 0] / counts.sum()
-        assert body["unigram_entropy_nats"] == pytest.approx(-(share * np.log(share)).sum())
+        assert body.unigram_entropy_nats == pytest.approx(-(share * np.log(share)).sum())
 
 
 @pytest.mark.parametrize("step", [1, 5])
@@ -153,15 +152,13 @@ def test_the_next_generation_adds_and_reads_no_old_shard(tmp_path: Path, bpe: Pa
     ingest.extend(corpus, 1, no_progress)
     (tmp_path / "t" / "tokenizer" / "vocab.bpe").touch()
     second = run(corpus, bpe, tmp_path / "t")
-    assert second["generation"] == 2
+    assert second.number == 2
     for path in old:
         assert not path.exists()
     assert (tmp_path / "t" / "generation-1.json").read_bytes() == manifest
     for split in ("train", "val"):
-        assert (
-            second["splits"][split]["shards"][: len(first["splits"][split]["shards"])]
-            == (first["splits"][split]["shards"])
-        )
+        old_shards = first.splits[split].shards
+        assert second.splits[split].shards[: len(old_shards)] == old_shards
 
 
 def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
@@ -174,26 +171,21 @@ def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
     texts = ["x", " ".join(f"word{n}" for n in range(20_000)), "y"]
     add_pages(corpus, "one", [(n, f"http://a.test/{n}", text) for n, text in enumerate(texts)])
     ingest.extend(corpus, 1, no_progress)
-    manifest = run(corpus, bpe, tmp_path / "t", Layout(block_tokens=1000, shard_blocks=2, held_out=0))
-    ids = stream(tmp_path / "t", manifest, "train")
+    generation = run(corpus, bpe, tmp_path / "t", Layout(block_tokens=1000, shard_blocks=2, held_out=0))
+    ids = stream(tmp_path / "t", generation, "train")
     assert sorted(tokenizer.load(bpe).decode(ids).split(gpt2_files.END_OF_TEXT)[:-1]) == sorted(texts)
-    assert manifest["splits"]["val"] == {
-        "shards": [],
-        "tokens": 0,
-        "documents": 0,
-        "unigram_entropy_nats": 0.0,
-    }
+    assert generation.splits["val"] == Split(shards=[], tokens=0, documents=0, unigram_entropy_nats=0.0)
 
 
 def test_over_65536_ids_take_four_bytes_each(corpus: Corpus, tmp_path: Path) -> None:
     symbols = gpt2_files.byte_symbols()
     gpt2_files.write(tmp_path / "bpe", [f"{left} {right}" for left in symbols for right in symbols])
-    manifest = run(corpus, tmp_path / "bpe", tmp_path / "t")
-    assert (manifest["dtype"], manifest["tokenizer"]["vocab_size"]) == ("<u4", 256 + 65536 + 1)
+    generation = run(corpus, tmp_path / "bpe", tmp_path / "t")
+    assert (generation.dtype, generation.tokenizer.vocab_size) == ("<u4", 256 + 65536 + 1)
     loaded = tokenizer.load(tmp_path / "bpe")
-    texts = loaded.decode(stream(tmp_path / "t", manifest, "train")).split(gpt2_files.END_OF_TEXT)[:-1]
+    texts = loaded.decode(stream(tmp_path / "t", generation, "train")).split(gpt2_files.END_OF_TEXT)[:-1]
     assert set(texts) < set(TEXTS)
-    assert len(texts) == manifest["splits"]["train"]["documents"]
+    assert len(texts) == generation.splits["train"].documents
 
 
 def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: Path) -> None:
@@ -204,14 +196,14 @@ def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: 
 
 def test_an_increment_that_is_being_sharded_is_not_packed_in_part(tmp_path: Path, bpe: Path) -> None:
     corpus = built(tmp_path / "c", range(20), range(20, 60))
-    record = sorted((corpus.current_build().path / "text").glob("0002-*.json"))[-1]
-    later = record.read_bytes()
-    record.unlink()  # as a kill in the middle of `corpus add` leaves it
+    path = step_path(corpus.current_build().of(corpus.increments()[1]), "shard")
+    later = path.read_bytes()
+    path.unlink()  # as a kill in the middle of `corpus add` leaves it
     first = run(corpus, bpe, tmp_path / "t")
-    assert list(first["increments"]) == ["0001"]
-    record.write_bytes(later)
+    assert list(first.increments) == ["0001"]
+    path.write_bytes(later)
     second = run(corpus, bpe, tmp_path / "t")
-    assert sum(split["documents"] for split in second["splits"].values()) == 60
+    assert sum(split.documents for split in second.splits.values()) == 60
 
 
 def test_nothing_to_pack_is_said(tmp_path: Path, bpe: Path) -> None:
@@ -228,11 +220,11 @@ def test_another_tokenizer_or_layout_needs_another_directory(packed: Path, corpu
 
 def test_a_text_shard_that_its_index_does_not_fit_is_named(tmp_path: Path, bpe: Path) -> None:
     corpus = built(tmp_path / "c", range(20))
-    tar = next((corpus.current_build().path / "text").glob("*.tar"))
+    tar = next(corpus.current_build().path.glob("*/shard/*.tar"))
     whole = tar.read_bytes()
     for damaged in (whole[:-15000], whole[512:] + bytes(512)):
         tar.write_bytes(damaged)
         with pytest.raises(DataError, match=tar.name):
             run(corpus, bpe, tmp_path / "t")
     tar.write_bytes(whole)
-    assert json.dumps(run(corpus, bpe, tmp_path / "t"))
+    assert run(corpus, bpe, tmp_path / "t").number == 1
