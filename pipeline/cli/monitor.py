@@ -34,11 +34,11 @@ def monitor(
     directory = output or run / "monitor"
     refuse_file(directory)
     if follow:
-        from pipeline.monitor.step_metrics import in_words
+        from pipeline.monitor.step_metrics import format_step
 
         for row in _rows_as_they_come(run):
             if "batch" in row:
-                console.print(in_words(row), highlight=False)
+                console.print(format_step(row), highlight=False)
     page, picture = render(run)
     directory.mkdir(parents=True, exist_ok=True)
     files.replace(directory / "monitor.html", page.encode())

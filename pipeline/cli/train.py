@@ -49,13 +49,13 @@ def train(
     else:
         from pipeline.distributed.stop import StopRequest
         from pipeline.train.loop import train as train_rank
-        from pipeline.train.worker import explained, log_to
+        from pipeline.train.worker import describe_error, log_to
 
         log_to(settings.run.dir / "log.txt", str(rank.global_rank))
         try:
             summary = train_rank(settings, sources, rank, StopRequest())
         except Exception as error:
-            raise explained(error, rank.global_rank) from None
+            raise describe_error(error, rank.global_rank) from None
     if rank is None or rank.is_first:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
     if rank is not None and rank.srun and summary["stopped"]:
