@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from model.decoder import Decoder
 from model.generate import Stop
 from model.gpt import GPT
+from model.incremental import IncrementalDecoder
 
 
 @torch.inference_mode()
@@ -38,7 +38,7 @@ def beam_search(
     def score(log_probability: float, length: int) -> float:
         return log_probability / float(((5 + length) / 6) ** length_penalty)
 
-    decoder = Decoder(model, [prompt])
+    decoder = IncrementalDecoder(model, [prompt])
     best: tuple[float, list[int]] = (-float("inf"), [])
     live: list[tuple[float, list[int]]] = [(0.0, [])]  # log-probability and tokens, the likeliest first
     for length in range(1, max_new_tokens + 1):

@@ -12,14 +12,14 @@ from torch.func import functional_call
 
 from model.attention import Attention
 from model.block import Block
-from model.parity import drawn, why_not
+from model.parity import difference, standard_normal
 
 Backend = str | Callable[..., Any]
 """What compiles, as torch.compile takes it."""
 
 
 def compile_blocks(module: nn.Module, batch: int, time: int, backend: Backend = "inductor") -> str | None:
-    """Compile the forward pass of a module's blocks in place; or leave them as they are and say why not.
+    """Compile the forward pass of a module's blocks in place; or leave them alone and return the reason.
 
     One block of each kind is tried at (batch, time) tokens without dropout, forward and backward, in the
     weights' own dtype, on their device. Names of modules and parameters stay.
@@ -41,7 +41,7 @@ def _compiled(block: Block, backend: Backend) -> Callable[..., Any]:
 
 
 def _difference(block: Block, batch: int, time: int, backend: Backend) -> str | None:
-    """Say how a compiled block differs from the one it is made of, if it does."""
+    """Return how a compiled block differs from the original, if it does."""
     block = copy.deepcopy(block)
     for part in block.modules():  # not eval(): what is compiled here is what trains without dropout
         if isinstance(part, nn.Dropout):
@@ -49,11 +49,11 @@ def _difference(block: Block, batch: int, time: int, backend: Backend) -> str | 
         elif isinstance(part, Attention):
             part.dropout = 0.0
     shape = (batch, time, block.ln_1.weight.numel())
-    hidden, grad = drawn(block.ln_1.weight, shape, shape)
+    hidden, grad = standard_normal(block.ln_1.weight, shape, shape)
     hidden.requires_grad_()
     weights = dict(block.named_parameters())
     forward = _compiled(block, backend)
-    return why_not(
+    return difference(
         lambda hidden, *values: functional_call(block, dict(zip(weights, values, strict=True)), hidden),
         lambda hidden, *_: forward(hidden),  # with the block's own weights, which the values are
         {"its input": hidden, **weights},

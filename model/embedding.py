@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from model.config import GPTConfig
 from model.loss import head_loss
-from model.tied import by, embed
+from model.tied_gradient import embed, via
 
 
 class Role(Enum):
     """What a TokenEmbedding computes with its matrix."""
 
     EMBED = "tokens -> hidden"
-    SHARE = "tokens -> hidden, and the path on which the head's gradient comes back (model.tied)"
+    SHARE = "tokens -> hidden, and the path on which the head's gradient comes back (model.tied_gradient)"
     PROJECT = "hidden -> logits; hidden and targets -> their mean loss"
 
 
@@ -60,7 +60,7 @@ class TokenEmbedding(nn.Module):
 
     def _loss(self, hidden: Tensor, targets: Tensor, path: Tensor | None) -> Tensor:
         """The mean loss for targets (batch, time) int64; the logits never stand whole."""
-        weight = self.weight if path is None else by(path, self.weight)
+        weight = self.weight if path is None else via(path, self.weight)
         return head_loss(hidden, weight, targets, self.vocab_size)
 
 

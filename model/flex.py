@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from model.attention import Attention, Banded, banded_attention
-from model.parity import drawn, why_not
+from model.parity import difference, standard_normal
 
 
 class FlexKernel:
@@ -29,8 +29,8 @@ class FlexKernel:
         return mixed
 
 
-def adopt(module: nn.Module, time: int, kernel: Banded) -> str | None:
-    """Give the banded layers of a module this kernel; or leave them as they are and say why not.
+def install_kernel(module: nn.Module, time: int, kernel: Banded) -> str | None:
+    """Give the banded layers of a module this kernel; or leave them as they are and return the reason.
 
     The kernel is tried at `time` tokens, forward and backward, in the weights' own dtype, on their device.
     """
@@ -45,13 +45,13 @@ def adopt(module: nn.Module, time: int, kernel: Banded) -> str | None:
 
 
 def _difference(layer: Attention, time: int, kernel: Banded) -> str | None:
-    """Say how a kernel differs from the block-local form, if it does."""
+    """Return how a kernel differs from the block-local form, if it does."""
     weight, band = layer.qkv.weight, layer.band
     assert band is not None
     shape = (1, layer.n_head, time, weight.size(0) // 3 // layer.n_head)
-    q, k, v, grad = drawn(weight, *[shape] * 4)
+    q, k, v, grad = standard_normal(weight, *[shape] * 4)
     inputs = {name: x.requires_grad_() for name, x in (("the query", q), ("the key", k), ("the value", v))}
-    return why_not(
+    return difference(
         lambda q, k, v: banded_attention(q, k, v, band),
         lambda q, k, v: kernel(q, k, v, band, layer.dropout),
         inputs,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.decoder import Decoder
 from model.gpt import GPT
+from model.incremental import IncrementalDecoder
 
 Stop = Callable[[Sequence[int]], bool]
 """Says of the new tokens of one text whether it ends with them."""
@@ -58,7 +58,7 @@ def generate(
     sampling = sampling or Sampling()
     new: list[list[int]] = [[] for _ in prompts]
     generators = [torch.Generator().manual_seed(sampling.seed + row) for row in range(len(prompts))]
-    decoder = Decoder(model, prompts)
+    decoder = IncrementalDecoder(model, prompts)
     running = list(range(len(prompts)))  # the text of each of the decoder's rows
     for _ in range(max_new_tokens):
         if not running:

@@ -33,7 +33,7 @@ _CLASSES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
 _MODEL_TYPE = {"pre": "gpt2", "post": "openai-gpt"}
 _TANH_GELU = {"gpt2": {"gelu_new", "gelu_pytorch_tanh"}, "openai-gpt": {"gelu", "gelu_new"}}
 """Names of the tanh form; to OpenAIGPT plain "gelu" is one (modeling_openai.ACT_FNS)."""
-_ONLY = {
+_SUPPORTED = {
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,
@@ -55,7 +55,7 @@ def read_config(directory: Path) -> GPTConfig:
         act = said.get(*(("afn", "gelu") if kind == "openai-gpt" else ("activation_function", "gelu_new")))
         if act not in _TANH_GELU[kind]:
             raise ValueError(f"activation {act!r}: only GELU in its tanh form ({_TANH_GELU[kind]}) is built")
-        for name, value in _ONLY.items():
+        for name, value in _SUPPORTED.items():
             if said.get(name, value) != value:
                 raise ValueError(f"{name} is {said[name]}: only {value} is built")
         sizes = {name: int(said[name]) for name in ("n_layer", "n_head", "n_positions", "n_embd")}

@@ -1,4 +1,4 @@
-"""What stands in for a part of the model must compute the same: output and gradients, compared at start."""
+"""Check a replacement kernel against the reference at start: output and gradients."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ LARGEST_ERROR = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 """Share of the largest value by which output and gradients may differ: some units of the last place."""
 
 
-def drawn(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Draw normal numbers that are the same every time, in the format and on the device of a tensor."""
+def standard_normal(like: Tensor, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Return standard normal tensors, the same every time, in the dtype and on the device of `like`."""
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(shape, generator=generator).to(like) for shape in shapes]
 
 
-def why_not(
+def difference(
     reference: Callable[..., Tensor], other: Callable[..., Tensor], inputs: dict[str, Tensor], grad: Tensor
 ) -> str | None:
-    """Say how another computation's output or gradients differ, or that it fails; None when it may be used.
+    """Return how another computation's output or gradients differ, or its error; None when it may be used.
 
     The reference computes in fp32: its own rounding is no fault of the other's.
 

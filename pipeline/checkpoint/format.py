@@ -66,7 +66,7 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path / MANIFEST}: not readable: {error}") from None
 
-    def damage(self, names: Iterable[str]) -> str | None:
+    def first_damage(self, names: Iterable[str]) -> str | None:
         """Compare files with their recorded size and hash; say what is wrong with the first bad one."""
         for name in names:
             file, recorded = self.path / name, self.files[name]
@@ -92,7 +92,7 @@ class Checkpoint:
             raise self._unreadable(file, error) from None
         return tensor
 
-    def hold(self) -> Checkpoint:
+    def open_all(self) -> Checkpoint:
         """Open all files, so that tensors can be read even after a training has let go of the checkpoint."""
         for file in self.files:
             self._open(file)
@@ -110,7 +110,7 @@ class Checkpoint:
         return RunError(f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy")
 
 
-def tidy(run: Path) -> None:
+def remove_partial(run: Path) -> None:
     """Remove what attempts that died while they wrote have left, by one process while no other writes."""
     for leftover in (run / "checkpoints").glob("writing-*"):
         shutil.rmtree(leftover)
@@ -138,7 +138,7 @@ def find(
         reason = None
         try:
             checkpoint = Checkpoint.open(path)
-            reason = checkpoint.damage(share(sorted(checkpoint.files)))
+            reason = checkpoint.first_damage(share(sorted(checkpoint.files)))
         except RunError as error:
             reason = str(error)
         if (reason := agree(reason)) is None:
@@ -154,7 +154,7 @@ def find(
     return None
 
 
-def held(run: Path) -> Checkpoint | None:
+def find_and_open(run: Path) -> Checkpoint | None:
     """As `find`, of a run that may be training: at any moment it saves others, and lets go of this one.
 
     It begins anew when the newest has gone, or it could take one that `keep_every` has kept for long.
@@ -163,7 +163,7 @@ def held(run: Path) -> Checkpoint | None:
         latest = next(newest(run), None)
         try:
             checkpoint = find(run)
-            chosen = checkpoint and checkpoint.hold()
+            chosen = checkpoint and checkpoint.open_all()
         except (RunError, OSError):
             if latest is None or latest.exists():
                 raise
@@ -172,7 +172,7 @@ def held(run: Path) -> Checkpoint | None:
             return chosen
 
 
-class Writer:
+class CheckpointWriter:
     """One checkpoint in the making, by all ranks together: shares, then `publish` by one of them."""
 
     def __init__(self, run: Path, step: int) -> None:
@@ -181,7 +181,7 @@ class Writer:
 
     def prepare(self) -> None:
         """Make room, by one rank before the others write; what a dead attempt left goes."""
-        tidy(self.path.parent.parent)
+        remove_partial(self.path.parent.parent)
         self.beside.mkdir(parents=True)
 
     def share(self, rank: int) -> Path:
@@ -213,7 +213,7 @@ class Writer:
                 shutil.rmtree(old)
 
 
-def retire(path: Path) -> None:
+def set_aside(path: Path) -> None:
     """Take a damaged checkpoint out of the row, so that nobody resumes from it; it stays to be looked at."""
     target = path.with_name(f"damaged-{path.name}")
     if target.exists():

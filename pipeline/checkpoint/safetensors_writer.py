@@ -21,7 +21,7 @@ Shapes = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 """Tensor name -> its dtype and shape."""
 
 
-class TensorFile:
+class SafetensorsWriter:
     """Writes the tensors that were announced, in the order in which they were announced.
 
     The format (safetensors' README): eight bytes of header length, a JSON header with each tensor's byte
@@ -47,7 +47,7 @@ class TensorFile:
         self._put(len(encoded).to_bytes(8, "little"))
         self._put(encoded)
 
-    def __enter__(self) -> TensorFile:
+    def __enter__(self) -> SafetensorsWriter:
         return self
 
     def __exit__(
@@ -71,7 +71,7 @@ class TensorFile:
             self.not_finite = name
         self._put(tensor.detach().cpu().contiguous().flatten().numpy().view(np.uint8).data)
 
-    def receipt(self) -> dict[str, Any]:
+    def file_record(self) -> dict[str, Any]:
         """Return what was written: file name, bytes and xxh3_128."""
         return {"file": self.path.name, "bytes": self._bytes, "xxh3_128": self._digest.hexdigest()}
 

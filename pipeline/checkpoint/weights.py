@@ -19,7 +19,7 @@ from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.names import padded
-from pipeline.checkpoint.format import held
+from pipeline.checkpoint.format import find_and_open
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError, UsageError
 
@@ -63,7 +63,7 @@ def open_weights(where: Path) -> Weights:
             tokenizer=_tokenizer_of(where),
             step=None,
         )
-    checkpoint = held(where)
+    checkpoint = find_and_open(where)
     if checkpoint is None:
         raise RunError(f"{where / 'checkpoints'}: no checkpoint yet: train first")
     tokenizer = _tokenizer_of(where)
@@ -82,7 +82,7 @@ def open_weights(where: Path) -> Weights:
     )
 
 
-def shape_of(where: Path) -> GPTConfig:
+def read_model_config(where: Path) -> GPTConfig:
     """Describe the model without opening its tensors. Raises UsageError when there is none."""
     try:
         if (where / hf.CONFIG).is_file():
@@ -94,9 +94,9 @@ def shape_of(where: Path) -> GPTConfig:
         ) from None
 
 
-def misfits(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
+def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
     """Why a run over these tokens cannot begin with the weights that lie there; nothing when it can."""
-    theirs, ours = (_tensors_and_meaning(model) for model in (shape_of(where), config))
+    theirs, ours = (_tensors_and_meaning(model) for model in (read_model_config(where), config))
     found = [
         f"model.{name}: {ours[name]} is not {theirs[name]}, which {where} has: it is another model"
         for name in ours

@@ -31,11 +31,11 @@ def monitor(
     refuse_file(directory)
     if follow:
         from pipeline.monitor.report import follow_metrics
-        from pipeline.monitor.step_metrics import in_words
+        from pipeline.monitor.step_metrics import format_step
 
         for row in follow_metrics(run):
             if "batch" in row:
-                console.print(in_words(row), highlight=False)
+                console.print(format_step(row), highlight=False)
     page, picture = render(run)
     directory.mkdir(parents=True, exist_ok=True)
     files.replace(directory / "monitor.html", page.encode())

@@ -131,10 +131,10 @@ def _complete_model(raw: dict[str, Any], sources: Sources | None) -> None:
         base = dataclasses.asdict(PRESETS[preset])
     elif start := _start(raw):
         from pipeline.checkpoint.weights import (
-            shape_of,  # with torch, which few configurations need to be read
+            read_model_config,  # with torch, which few configurations need to be read
         )
 
-        base = dataclasses.asdict(shape_of(start))
+        base = dataclasses.asdict(read_model_config(start))
     if sources is not None:
         base["vocab_size"] = sources.vocab_size
     raw["model"] = {**base, **fields}

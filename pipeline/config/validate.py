@@ -139,9 +139,9 @@ def check_init_from(config: RunConfig, sources: Sources) -> list[str]:
     """Check that `run.init_from` fits a run that has not begun."""
     if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
         return []
-    from pipeline.checkpoint.weights import misfits
+    from pipeline.checkpoint.weights import check_weights
 
-    return misfits(config.run.init_from, config.model, sources)
+    return check_weights(config.run.init_from, config.model, sources)
 
 
 def require_layout(config: RunConfig, processes: int) -> None:

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from model import GPT, GPTConfig
 from model.block import Block
 from model.compiled import compile_blocks
-from model.flex import FlexKernel, adopt
+from model.flex import FlexKernel, install_kernel
 from model.init import initial_value
 from model.layers import Layer, layers
 from model.names import canonical_name
@@ -263,7 +263,7 @@ def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
     """Change how blocks compute, once their weights have the format and the device that they train in."""
     n_ctx = config.model.n_ctx
     if config.train.flex_attention:
-        reason = adopt(module, n_ctx, FlexKernel())
+        reason = install_kernel(module, n_ctx, FlexKernel())
         _warn("train.flex_attention: not used, banded layers run block by block", reason, device)
     if config.train.compile:
         reason = compile_blocks(module, config.batch.micro_batch_size, n_ctx)

@@ -1,4 +1,4 @@
-"""What a run shows of itself: metrics.jsonl, Weights & Biases and the terminal, from one rank only."""
+"""Metrics to metrics.jsonl, Weights & Biases and the terminal, from the first rank only."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipeline.data.sources import Sources
 from pipeline.errors import RunError
 from pipeline.monitor.run_files import read_json
 from pipeline.monitor.samples import Sampler
-from pipeline.monitor.step_metrics import in_words
+from pipeline.monitor.step_metrics import format_step
 
-QUIET_S = 15.0
-"""Where there is no terminal, a line of progress appears at most this often."""
+LINE_INTERVAL_S = 15.0
+"""Shortest time between two lines of progress where there is no terminal."""
 
 log = logging.getLogger("outbound")
 
@@ -50,7 +50,7 @@ class Monitor:
     def evaluation(self, row: dict[str, Any]) -> None:
         """Record one evaluation."""
         self._record(row)
-        self._terminal.say(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+        self._terminal.print(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
 
     def roll_back(self, step: int) -> None:
         """Forget what was recorded after `step`, since it is taken again."""
@@ -62,10 +62,10 @@ class Monitor:
         """A checkpoint stands that can be sampled."""
         self._sampler.start()
 
-    def say(self, text: str) -> None:
-        """Tell people, on the terminal and in log.txt, what happens."""
+    def report(self, text: str) -> None:
+        """Print a line on the terminal and in log.txt."""
         log.info(text)
-        self._terminal.say(text)
+        self._terminal.print(text)
 
     def close(self, step: int) -> None:
         """Finish all three; W&B's file is whole only after this."""
@@ -91,12 +91,12 @@ class Monitor:
             # Its count is ahead when a spike was undone, and what is told of an earlier step it ignores.
             self._to_wandb(lambda run: run.log({"samples": table}, step=max(step, run.step)))
 
-    def _to_wandb(self, tell: Callable[[Any], None]) -> None:
+    def _to_wandb(self, log_to: Callable[[Any], None]) -> None:
         """W&B works in a process of its own: when that dies, the training goes on without it."""
         if self._wandb is None:
             return
         try:
-            tell(self._wandb)
+            log_to(self._wandb)
         except Exception as error:  # W&B has several for it, most of them of its own
             self._wandb = None
             import wandb
@@ -104,7 +104,7 @@ class Monitor:
             with suppress(Exception):
                 wandb.teardown()  # or it would try, and complain, at the end
             reason = str(error) or type(error).__name__
-            self.say(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
+            self.report(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
 
 
 def truncate_metrics(path: Path, step: int) -> None:
@@ -191,12 +191,12 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
 
 
 class _Terminal:
-    """A progress bar on a terminal, now and then a line elsewhere."""
+    """A progress bar on a terminal, a line every LINE_INTERVAL_S elsewhere."""
 
     def __init__(self, total_tokens: int) -> None:
         self._console = Console(stderr=True)
         self._total = total_tokens
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         columns = (
             TextColumn("train"),
             BarColumn(),
@@ -209,13 +209,13 @@ class _Terminal:
         self._bar.start()
 
     def step(self, row: dict[str, Any]) -> None:
-        text = in_words(row)
+        text = format_step(row)
         self._bar.update(self._task, completed=row["tokens"], description=text)
-        if not self._console.is_terminal and time.monotonic() - self._said_at > QUIET_S:
-            self.say(f"{row['tokens'] / self._total:4.0%}  {text}")
+        if not self._console.is_terminal and time.monotonic() - self._printed_at > LINE_INTERVAL_S:
+            self.print(f"{row['tokens'] / self._total:4.0%}  {text}")
 
-    def say(self, text: str) -> None:
-        self._said_at = time.monotonic()
+    def print(self, text: str) -> None:
+        self._printed_at = time.monotonic()
         self._bar.console.print(text, highlight=False)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from pipeline.errors import RunError
 from pipeline.monitor.run_files import whole_lines
 
 TOKENS = 64
-LAST_S = 120.0
+FINISH_TIMEOUT_S = 120.0
 """How long the end of a run waits for its last samples."""
 
 log = logging.getLogger("outbound")
@@ -63,11 +63,11 @@ class Sampler:
         """The last of it, if it comes in time."""
         if self._process:
             try:
-                if self._process.wait(LAST_S):
+                if self._process.wait(FINISH_TIMEOUT_S):
                     log.warning("no samples of the last checkpoint: see %s", self._run / "samples.log")
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                log.warning("no samples of the last checkpoint: they took more than %g s", LAST_S)
+                log.warning("no samples of the last checkpoint: they took more than %g s", FINISH_TIMEOUT_S)
         return self.new()
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pipeline.checkpoint.run_state import RunState
 
 
-class Report(NamedTuple):
+class RankReport(NamedTuple):
     """What one rank tells all others after a step."""
 
     stop: int
@@ -62,7 +62,7 @@ def step_row(
     }
 
 
-def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
+def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str, float]:
     """Metrics of a step that took so many seconds.
 
     data_wait: the share of the step that the rank which waited longest stood still for want of data.
@@ -73,10 +73,10 @@ def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
 
     >>> common = {"stop": 0, "stream_hash": 1, "memory_bytes": 5 * 10**9}
     >>> two = [
-    ...     Report(stage=0, compute_ns=30, pipeline_ns=40, data_wait_ns=2, **common),
-    ...     Report(stage=1, compute_ns=10, pipeline_ns=50, data_wait_ns=0, **common),
+    ...     RankReport(stage=0, compute_ns=30, pipeline_ns=40, data_wait_ns=2, **common),
+    ...     RankReport(stage=1, compute_ns=10, pipeline_ns=50, data_wait_ns=0, **common),
     ... ]
-    >>> row = over_ranks(two, seconds=100e-9)
+    >>> row = reduce_over_ranks(two, seconds=100e-9)
     >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], round(row["bubble"], 6)
     (0.02, 1.5, 0.4, 0.8, 0.6)
     """
@@ -97,15 +97,15 @@ def over_ranks(reports: Sequence[Report], seconds: float) -> dict[str, float]:
     return row | bubbles | ({"bubble": fmean(bubbles.values())} if bubbles else {})
 
 
-def stream_hash(reports: Sequence[Report]) -> int:
+def stream_hash(reports: Sequence[RankReport]) -> int:
     """Of what all first stages have read: each sample once."""
     return sum(report.stream_hash for report in reports if report.stage == 0) % 2**64
 
 
-def in_words(row: dict[str, Any]) -> str:
+def format_step(row: dict[str, Any]) -> str:
     """A step in one line for the terminal.
 
-    >>> in_words({"step": 3, "loss": 4.25, "tokens_per_s": 1234.5, "mfu": 0.41, "data_wait": 0.003})
+    >>> format_step({"step": 3, "loss": 4.25, "tokens_per_s": 1234.5, "mfu": 0.41, "data_wait": 0.003})
     'step 3  loss 4.2500  1,234 tokens/s  MFU 41%  data wait 0.3%'
     """
     parts = [f"step {row['step']}", f"loss {row['loss']:.4f}" if "loss" in row else "skipped, not finite"]

@@ -30,7 +30,7 @@ from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.errors import RunError
 from pipeline.monitor.monitor import Monitor
-from pipeline.monitor.step_metrics import Report, over_ranks, step_row, stream_hash
+from pipeline.monitor.step_metrics import RankReport, reduce_over_ranks, step_row, stream_hash
 from pipeline.train import guards
 from pipeline.train.resume import not_finite, restore, save
 from pipeline.train.run_directory import claim, prepare
@@ -40,7 +40,7 @@ log = logging.getLogger("outbound")
 
 
 def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) -> dict[str, Any]:
-    """Train, or go on training, as one of the run's processes; return what summary.json holds.
+    """Train, or resume, as one of the run's processes; return what summary.json holds.
 
     A stop request saves a checkpoint after the running step and returns with "stopped": true; the same
     command then continues. Raises RunError for what the user can mend.
@@ -53,13 +53,13 @@ def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) ->
             init_distributed(rank, device.backend, 2 * config.guards.stall_timeout_s)
             watchdog.beat()
             try:
-                _agree_on(sources, device)
+                _require_same_data(sources, device)
                 if config.data.verify:
                     _verify(sources, rank, device, watchdog)
                 trainer = _build(config, sources, rank, device, watchdog)
                 watchdog.beat()
                 if config.guards.dry_run_batch:
-                    trainer.rehearse()
+                    trainer.dry_run()
                 then = restore(config, sources, trainer.engine, rank)
                 watchdog.beat()
                 return trainer.run(then, stop)
@@ -80,10 +80,10 @@ class _Trainer:
     held_out: EvalLoader
     watchdog: Watchdog
     peak_flops: float
-    """Of all ranks."""
+    """Operations a second of all ranks."""
 
-    def rehearse(self) -> None:
-        """Take the largest step that will come at a learning rate of 0; `restore` then makes it undone."""
+    def dry_run(self) -> None:
+        """Take the run's largest step at a learning rate of 0; `restore` then undoes it."""
         batch = self.config.batch.global_batch_size
         self.engine.train_batch(self.loader.batches(0, batch), batch, 0.0)
         self.loader.take_hash()
@@ -98,10 +98,10 @@ class _Trainer:
         monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
         try:
             if monitor:
-                self._announce(monitor, then)
+                self._report_start(monitor, then)
             now = self._advance(now, stop, monitor)
             if monitor and now.samples < self.config.samples:
-                monitor.say(f"stopped after step {now.step} as asked; the same command continues")
+                monitor.report(f"stopped after step {now.step} as asked; the same command continues")
         finally:
             self.loader.close()
             if monitor:
@@ -126,8 +126,10 @@ class _Trainer:
             loss = self.engine.train_batch(self.loader.batches(now.samples, batch), batch, lr)
             norm = self.engine.grad_norm()
             self.watchdog.beat()
-            # One gather says all: does anyone want to stop, which stream was read, who waited for whom.
-            reports = [Report(*each) for each in gather_int64(list(self._report(stop)), self.device.type)]
+            # One gather for all: stop requests, hashes of the data read, times of computing and waiting.
+            reports = [
+                RankReport(*each) for each in gather_int64(list(self._measure(stop)), self.device.type)
+            ]
             stopped = any(report.stop for report in reports)
             if guards.is_spike(loss, now, config.guards):
                 now = self._undo(now, batch, loss, monitor)
@@ -142,7 +144,7 @@ class _Trainer:
             now = self._record(now, loss, norm)
             if monitor:
                 seconds = time.perf_counter() - began
-                monitor.step(self._row(now, lr, norm, batch, seconds) | over_ranks(reports, seconds))
+                monitor.step(self._row(now, lr, norm, batch, seconds) | reduce_over_ranks(reports, seconds))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every_steps == 0:
                 now = self._evaluate(now, monitor)
@@ -151,10 +153,10 @@ class _Trainer:
                 now = self._save(now, monitor)
         return now
 
-    def _report(self, stop: StopRequest) -> Report:
-        """What this rank tells the others of the step."""
+    def _measure(self, stop: StopRequest) -> RankReport:
+        """What this rank measured of the step."""
         compute_ns, pipeline_ns = self.engine.timer.read_ns()
-        return Report(
+        return RankReport(
             stop=int(bool(stop)),
             stage=self.engine.stage,
             stream_hash=self.loader.take_hash(),
@@ -191,7 +193,7 @@ class _Trainer:
         self.loader.skipped_ranges = self.loader.skipped_ranges.skipping(then.samples, now.samples + batch)
         if monitor:
             monitor.roll_back(then.step)
-            monitor.say(f"{spike}: back to step {then.step}, without the samples since then")
+            monitor.report(f"{spike}: back to step {then.step}, without the samples since then")
         return guards.roll_back(then, now, self.loader.skipped_ranges)
 
     def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
@@ -232,11 +234,11 @@ class _Trainer:
             stages=self.config.parallel.pipeline_stages,
         )
 
-    def _announce(self, monitor: Monitor, then: RunState | None) -> None:
+    def _report_start(self, monitor: Monitor, then: RunState | None) -> None:
         stages = self.config.parallel.pipeline_stages
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
-        monitor.say(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
+        monitor.report(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
 
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
@@ -297,13 +299,14 @@ def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watc
     )
 
 
-def _agree_on(sources: Sources, device: Device) -> None:
+def _require_same_data(sources: Sources, device: Device) -> None:
     """Raise RunError on every rank when one of them has found other tokens than the rest."""
     found = gather_json([sources.pins, sources.fingerprint], device.type)
     if any(other != found[0] for other in found):
+        different = "; ".join(_describe(pins) for pins, _ in found)
         raise RunError(
-            "the processes have found different generations "
-            f"({'; '.join(_told(pins) for pins, _ in found)}): one was published as they started; run again"
+            f"the processes have found different generations ({different}): "
+            "one was published as they started; run again"
         )
 
 
@@ -320,5 +323,5 @@ def _verify(sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) ->
         raise RunError(told[0])
 
 
-def _told(pins: dict[str, int]) -> str:
+def _describe(pins: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}".strip() for name, number in pins.items())

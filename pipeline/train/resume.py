@@ -11,9 +11,9 @@ import torch.distributed as dist
 import xxhash
 
 from model.names import padded, unpadded
-from pipeline.checkpoint.format import Checkpoint, Writer, find, newest, retire, tidy
+from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, newest, remove_partial, set_aside
 from pipeline.checkpoint.run_state import RunState
-from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
+from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
 from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.config import RunConfig
 from pipeline.data.sources import Sources
@@ -40,7 +40,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
     Raises RunError on every rank, and publishes nothing, when a tensor is not finite.
     """
     device = _device(engine)
-    writer = Writer(config.run.dir, now.step)
+    writer = CheckpointWriter(config.run.dir, now.step)
     if rank.is_first:
         writer.prepare()
     dist.barrier()
@@ -56,7 +56,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
         f"rng/{rank.global_rank}/{name}": (value.dtype, tuple(value.shape))
         for name, value in generators.items()
     }
-    with TensorFile(writer.share(rank.global_rank), shapes) as file:
+    with SafetensorsWriter(writer.share(rank.global_rank), shapes) as file:
         for name in engine.owned:
             for kind in zero_state.KINDS:
                 whole = zero_state.read(
@@ -66,7 +66,9 @@ def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
                     file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
         for name, value in generators.items():
             file.write(f"rng/{rank.global_rank}/{name}", value)
-    shares = gather_json({**file.receipt(), "tensors": list(shapes), "not_finite": file.not_finite}, device)
+    shares = gather_json(
+        {**file.file_record(), "tensors": list(shapes), "not_finite": file.not_finite}, device
+    )
     if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
         raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
     if rank.is_first:
@@ -91,10 +93,10 @@ def restore(config: RunConfig, sources: Sources, engine: Engine, rank: Rank) -> 
         zero_state.set_updates(engine.optimizer, 0)
         seed_generators(config.run.seed, 0, rank.global_rank)
         if config.run.init_from is not None:
-            _begin_with(open_weights(config.run.init_from), engine)
+            _load_weights(open_weights(config.run.init_from), engine)
         return None
     then = checkpoint.state
-    for change in continuing(config, then, sources):
+    for change in config_changes(config, then, sources):
         if rank.is_first:
             log.warning(change)
     ranks, were = rank.world_size // config.parallel.pipeline_stages, then.processes // then.stages
@@ -120,7 +122,7 @@ def load(checkpoint: Checkpoint, engine: Engine, config: RunConfig) -> None:
             zero_state.write(parameter, kind, whole, engine.optimizer)
 
 
-def _begin_with(weights: Weights, engine: Engine) -> None:
+def _load_weights(weights: Weights, engine: Engine) -> None:
     """Put another model's weights in place of the initial ones; Adam begins anew."""
     for name, parameter in engine.parameters.items():
         whole = padded(name, weights.tensor(name), weights.config)
@@ -142,7 +144,7 @@ def seed_generators(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
 
 
-def continuing(config: RunConfig, then: RunState, sources: Sources) -> list[str]:
+def config_changes(config: RunConfig, then: RunState, sources: Sources) -> list[str]:
     """List what a configuration changes in a run that it continues: "optimizer.lr: was 0.002, is 0.5".
 
     Raises UsageError with the changes that would make it another run.
@@ -190,12 +192,12 @@ def _find_together(run: Path, rank: Rank, device: str) -> Checkpoint | None:
     checkpoint = find(run, share, agree)
     dist.barrier()  # nobody looks any more at those that now go
     if rank.is_first:
-        tidy(run)  # at once: what filled the disk must not be in the way of going on
+        remove_partial(run)  # at once: what filled the disk must not be in the way of going on
     if checkpoint and rank.is_first:
         for path in newest(run):
             if path == checkpoint.path:
                 break
-            retire(path)
+            set_aside(path)
     return checkpoint
 
 

@@ -19,13 +19,13 @@ Summary = dict[str, Any]
 def train_as_rank(config: RunConfig, sources: Sources, rank: Rank) -> Summary:
     """Train as one process of those that srun or torchrun has started."""
     from pipeline.train.loop import train  # with torch, which the process that starts others does not need
-    from pipeline.train.worker import explained, log_to
+    from pipeline.train.worker import describe_error, log_to
 
     log_to(config.run.dir / "log.txt", str(rank.global_rank))
     try:
         return train(config, sources, rank, StopRequest())
     except Exception as error:
-        raise explained(error, rank.global_rank) from None
+        raise describe_error(error, rank.global_rank) from None
 
 
 def train_in_processes(

@@ -43,13 +43,13 @@ def main(argv: list[str], report: TextIO) -> int:
 
 def attempt(work: Callable[[], None], report: TextIO) -> int:
     """Do a rank's work while its launcher lives, and report why it failed; exit code 0, 1 or 2."""
-    threading.Thread(target=_leave_with_launcher, daemon=True).start()
+    threading.Thread(target=_exit_with_launcher, daemon=True).start()
     rank = os.environ["RANK"]
     try:
         work()
     except Exception as error:
         usage, bug = isinstance(error, UsageError), not isinstance(error, (RunError, DataError, OSError))
-        return _tell(report, str(explained(error, rank)), usage, bug)
+        return _report(report, str(describe_error(error, rank)), usage, bug)
     return 0
 
 
@@ -75,7 +75,7 @@ def log_to(path: Path, rank: str) -> None:
         logger.addHandler(terminal)
 
 
-def explained(error: Exception, rank: object) -> Exception:
+def describe_error(error: Exception, rank: object) -> Exception:
     """What people are told of a failure, in one line; a traceback goes to the run's log."""
     if isinstance(error, (RunError, DataError)):
         return error
@@ -86,12 +86,12 @@ def explained(error: Exception, rank: object) -> Exception:
     return RunError(f"rank {rank}: {line} (see log.txt in the run)")
 
 
-def _leave_with_launcher() -> None:
+def _exit_with_launcher() -> None:
     os.read(0, 1)  # not sys.stdin, whose lock Python would want back at exit
     os._exit(1)
 
 
-def _tell(report: TextIO, message: str, usage: bool = False, bug: bool = False) -> int:
+def _report(report: TextIO, message: str, usage: bool = False, bug: bool = False) -> int:
     print(json.dumps({"message": message, "usage": usage, "bug": bug}), file=report, flush=True)
     return 2 if usage else 1
 

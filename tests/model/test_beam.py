@@ -10,8 +10,8 @@ import torch
 
 from model import GPT, beam
 from model.beam import beam_search
-from model.decoder import Decoder
 from model.generate import Sampling, generate
+from model.incremental import IncrementalDecoder
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def test_one_beam_without_a_penalty_is_greedy(model: GPT) -> None:
     assert [beam_search(model, [7, 3], 40, beams=1, length_penalty=0)] == greedy
 
 
-class Forgetful(Decoder):
+class Forgetful(IncrementalDecoder):
     """A decoder that computes every token from its whole context."""
 
     def logits(self) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_a_beam_with_a_cache_finds_what_it_finds_without(
 ) -> None:
     # 42 tokens in a context of 24: it restarts on the way.
     cached = beam_search(model, [7, 3], 40, beams=beams, length_penalty=penalty)
-    monkeypatch.setattr(beam, "Decoder", Forgetful)
+    monkeypatch.setattr(beam, "IncrementalDecoder", Forgetful)
     assert beam_search(model, [7, 3], 40, beams=beams, length_penalty=penalty) == cached
     assert len(cached) == 40
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model import GPT
 from model.attention import Attention, banded_attention
-from model.flex import FlexKernel, adopt
+from model.flex import FlexKernel, install_kernel
 
 Make = Callable[..., GPT]
 
@@ -31,7 +31,7 @@ def test_flex_attention_computes_the_band(time: int) -> None:
 def test_on_a_cpu_flex_attention_is_dropped_since_it_has_no_backward(make_model: Make) -> None:
     model = make_model(attention=("dense", "banded:5"))
     with torch.compiler.set_stance("force_eager"):
-        reason = adopt(model, 24, FlexKernel())
+        reason = install_kernel(model, 24, FlexKernel())
     assert reason is not None
     assert "does not support backward on CPU" in reason
     assert kernels(model) == [banded_attention] * 3
@@ -46,7 +46,7 @@ def masked(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float = 0.0) -> 
 
 def test_a_kernel_that_computes_the_same_is_used_in_banded_layers_only(make_model: Make) -> None:
     plain, other = (make_model(attention=("dense", "banded:5")) for _ in range(2))
-    assert adopt(other, 24, masked) is None
+    assert install_kernel(other, 24, masked) is None
     assert kernels(other) == [banded_attention, masked, banded_attention]
     tokens = torch.randint(61, (2, 24))
     torch.testing.assert_close(other(tokens), plain(tokens))
@@ -81,7 +81,7 @@ def test_a_kernel_that_differs_is_dropped_and_the_reason_named(
     make_model: Make, kernel: Callable[..., Tensor], said: str
 ) -> None:
     model = make_model(attention=("dense", "banded:5"))
-    reason = adopt(model, 24, kernel)
+    reason = install_kernel(model, 24, kernel)
     assert reason is not None
     assert reason.startswith(said)
     assert kernels(model) == [banded_attention] * 3
@@ -89,11 +89,11 @@ def test_a_kernel_that_differs_is_dropped_and_the_reason_named(
 
 def test_flex_attention_is_not_used_with_dropout(make_model: Make) -> None:
     model = make_model(attention=("dense", "banded:5"), dropout=0.1)
-    reason = adopt(model, 24, FlexKernel())
+    reason = install_kernel(model, 24, FlexKernel())
     assert reason == "ValueError: FlexAttention has no dropout, and model.dropout is 0.1"
 
 
 def test_a_dense_model_has_nothing_to_adopt(make_model: Make) -> None:
     model = make_model()
-    assert adopt(model, 24, no_compiler) is None
+    assert install_kernel(model, 24, no_compiler) is None
     assert kernels(model) == [banded_attention] * 3

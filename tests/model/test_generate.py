@@ -85,7 +85,7 @@ def test_the_padding_of_the_vocabulary_is_never_drawn(make_model: Callable[..., 
     assert max(tokens) < 61
 
 
-def drawn(**cuts: Any) -> set[int]:
+def draw(**cuts: Any) -> set[int]:
     """Every token that sampling ever draws from probabilities .4, .3, .2, .1 under the cuts."""
     logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
     generator = torch.Generator().manual_seed(0)
@@ -109,10 +109,10 @@ def drawn(**cuts: Any) -> set[int]:
     ],
 )
 def test_sampling_keeps_to_its_cuts(cuts: dict[str, Any], tokens: set[int]) -> None:
-    assert drawn(**cuts) == tokens
+    assert draw(**cuts) == tokens
 
 
 @pytest.mark.parametrize("cuts", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}])
 def test_cuts_out_of_range_are_refused(cuts: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(cuts))):
-        drawn(**cuts)
+        draw(**cuts)

@@ -15,9 +15,9 @@ import xxhash
 from safetensors.torch import load_file
 
 from dataprep.store.os_errors import explain_os_error
-from pipeline.checkpoint.format import Checkpoint, Writer, find, held, newest
+from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, find_and_open, newest
 from pipeline.checkpoint.run_state import RunState
-from pipeline.checkpoint.safetensors_writer import Shapes, TensorFile
+from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
 from pipeline.errors import RunError
 from support.kills import die_before, killed
 
@@ -50,15 +50,15 @@ def state(step: int) -> RunState:
 
 def write_checkpoint(run: Path, step: int, keep: int = 3, keep_every: int | None = None) -> Path:
     """Two ranks' shares, one tensor each."""
-    writer = Writer(run, step)
+    writer = CheckpointWriter(run, step)
     writer.prepare()
     shares: list[dict[str, Any]] = []
     for rank in range(2):
         value = torch.full((3, 2), float(step + rank))
         name = f"weight/{rank}"
-        with TensorFile(writer.share(rank), {name: (value.dtype, tuple(value.shape))}) as file:
+        with SafetensorsWriter(writer.share(rank), {name: (value.dtype, tuple(value.shape))}) as file:
             file.write(name, value)
-        shares.append({**file.receipt(), "tensors": [name]})
+        shares.append({**file.file_record(), "tensors": [name]})
     writer.publish(state(step), shares, keep, keep_every)
     return writer.path
 
@@ -74,19 +74,19 @@ def test_a_checkpoint_reads_back_what_was_written(tmp_path: Path) -> None:
 def test_the_files_are_plain_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "file.safetensors"
     tensors = {"a": torch.randn(2, 3), "b": torch.arange(5, dtype=torch.uint8), "empty": torch.zeros(0)}
-    with TensorFile(
+    with SafetensorsWriter(
         path, {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
     ) as file:
         for name, value in tensors.items():
             file.write(name, value)
     read = load_file(path)
     assert all(torch.equal(read[name], value) for name, value in tensors.items())
-    assert file.receipt()["bytes"] == path.stat().st_size
+    assert file.file_record()["bytes"] == path.stat().st_size
 
 
 def test_a_tensor_out_of_turn_is_refused(tmp_path: Path) -> None:
     shapes: Shapes = {"a": (torch.float32, (1,)), "b": (torch.float32, (1,))}
-    with TensorFile(tmp_path / "file", shapes) as file, pytest.raises(ValueError, match="out of turn"):
+    with SafetensorsWriter(tmp_path / "file", shapes) as file, pytest.raises(ValueError, match="out of turn"):
         file.write("b", torch.zeros(1))
 
 
@@ -143,7 +143,7 @@ def test_a_state_that_lacks_a_number_is_refused(tmp_path: Path) -> None:
 
 def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 5)
-    dead = Writer(tmp_path, 10)
+    dead = CheckpointWriter(tmp_path, 10)
     dead.prepare()
     dead.share(0).write_bytes(b"half")
     checkpoint = find(tmp_path)
@@ -183,17 +183,17 @@ def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     steps = iter((10, 15))
-    verify = Checkpoint.damage
+    verify = Checkpoint.first_damage
 
     def late(checkpoint: Checkpoint, names: Any) -> str | None:
         if step := next(steps, None):  # the first two that are looked at are gone before they have been
             write_checkpoint(tmp_path, step, keep=1, keep_every=4)
         return verify(checkpoint, names)
 
-    monkeypatch.setattr(Checkpoint, "damage", late)
+    monkeypatch.setattr(Checkpoint, "first_damage", late)
     write_checkpoint(tmp_path, 4)  # which stays, and is not to be taken for that
     write_checkpoint(tmp_path, 5)
-    checkpoint = held(tmp_path)
+    checkpoint = find_and_open(tmp_path)
     write_checkpoint(tmp_path, 20, keep=1)
     assert checkpoint is not None
     assert not checkpoint.path.exists()
@@ -227,14 +227,14 @@ def test_the_manifest_is_for_people_too(tmp_path: Path) -> None:
     body = json.loads((path / "checkpoint.json").read_text())["checkpoint"]
     assert body["state"]["tokens"] == 320
     assert body["tensors"] == {"weight/0": "rank-00000.safetensors", "weight/1": "rank-00001.safetensors"}
-    assert Checkpoint.open(path).damage(body["files"]) is None
+    assert Checkpoint.open(path).first_damage(body["files"]) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value: float) -> None:
     tensors = {"a": torch.zeros(2), "b": torch.tensor([0.0, value]), "c": torch.tensor([value])}
     shapes: Shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    with TensorFile(tmp_path / "file", shapes) as file:
+    with SafetensorsWriter(tmp_path / "file", shapes) as file:
         for name, tensor in tensors.items():
             file.write(name, tensor)
     assert file.not_finite == "b"

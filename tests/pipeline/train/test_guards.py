@@ -214,7 +214,7 @@ def test_a_filesystem_that_hangs_or_fails_does_not_keep_a_stalled_process(tmp_pa
     [
         ("pipeline.distributed.zero_state.read", 50, "die"),
         ("pipeline.train.resume.gather_json", 2, "die"),
-        ("pipeline.checkpoint.format.Writer.publish", 2, "raise"),
+        ("pipeline.checkpoint.format.CheckpointWriter.publish", 2, "raise"),
     ],
 )
 def test_a_rank_that_ends_in_the_middle_of_a_save_costs_that_save_only(
@@ -282,11 +282,11 @@ def test_the_ranges_given_are_skipped_and_nothing_else(skips: list[tuple[int, in
 
 
 @pytest.mark.parametrize(("stages", "zero", "processes"), [(2, 1, 2), (1, 0, 1), (1, 3, 2)])
-def test_a_rehearsal_leaves_no_trace(tiny_run: MakeRun, stages: int, zero: int, processes: int) -> None:
+def test_a_dry_run_leaves_no_trace(tiny_run: MakeRun, stages: int, zero: int, processes: int) -> None:
     spread = (f"parallel.pipeline_stages={stages}", f"parallel.zero_stage={zero}", "train.tokens=640")
     runs = []
-    for rehearse in ("true", "false"):
-        run = tiny_run(f"rehearse-{rehearse}", dropout=0.1)
-        run.train(*spread, f"guards.dry_run_batch={rehearse}", nproc=processes)
+    for dry_run in ("true", "false"):
+        run = tiny_run(f"dry-run-{dry_run}", dropout=0.1)
+        run.train(*spread, f"guards.dry_run_batch={dry_run}", nproc=processes)
         runs.append(run.timeless())
     assert runs[0] == runs[1]

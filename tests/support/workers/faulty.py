@@ -41,7 +41,7 @@ def break_gradients(steps: list[int]) -> None:
     def counted(train_batch: Any) -> Any:
         def one(*arguments: Any) -> Any:
             nonlocal taken
-            taken += arguments[-1] > 0  # not the rehearsal, whose learning rate is 0
+            taken += arguments[-1] > 0  # not the dry run, whose learning rate is 0
             return train_batch(*arguments)
 
         return one

@@ -23,9 +23,9 @@ def embed(tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return embedded
 
 
-def by(path: Tensor, weight: Tensor) -> Tensor:
+def via(path: Tensor, weight: Tensor) -> Tensor:
     """The matrix for the head, whose gradient goes along the path alone."""
-    lent: Tensor = _By.apply(path, weight.detach())  # type: ignore[no-untyped-call]
+    lent: Tensor = _Via.apply(path, weight.detach())  # type: ignore[no-untyped-call]
     return lent
 
 
@@ -43,7 +43,7 @@ class _Embed(torch.autograd.Function):
         return None, d_weight.index_put_((tokens,), d_rows, accumulate=True)
 
 
-class _By(torch.autograd.Function):
+class _Via(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, path: Tensor, weight: Tensor) -> Tensor:
         return weight.view_as(weight)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model import GPT
-from model.tied import embed
+from model.tied_gradient import embed
 
 TOKENS = torch.randint(61, (3, 24), generator=torch.Generator().manual_seed(0))
 TOKENS[:, 5:9] = 7  # some come often

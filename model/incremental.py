@@ -11,7 +11,7 @@ from model.attention import KVCache
 from model.gpt import GPT
 
 
-class Decoder:
+class IncrementalDecoder:
     """A batch of contexts, of different lengths; the model says for each what comes next.
 
     A prompt longer than the model's context keeps its end. A context that is full starts again from its own
