@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.configs import ROOT, shipped
-
+from pipeline.config.named import ROOT, shipped
 from support.cli import result
 from support.cli import run as outbound
 

@@ -132,7 +132,7 @@ def watch(directory: Path, *left_out: str) -> list[Seen]:
         )
         for rank in range(2)
     ]
-    told = [rank.communicate(timeout=300) for rank in ranks]
+    told = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], told[0][1] + told[1][1]
     notes = [json.loads((directory / f"seen-{rank}.json").read_text()) for rank in range(2)]
     return [Seen(note, *streams) for note, streams in zip(notes, told, strict=True)]
