@@ -233,8 +233,8 @@ def said_by(read: Any, *arguments: Any) -> str:
 def read_tokens(tokens: Path) -> None:
     """As a run does that maps its shards, and verifies them."""
     config, sources = begin(tokens.parent)
-    for shard in sources.mapped:
-        verify(shard)
+    for generation, shard in sources.mapped:
+        verify(generation, shard)
     Samples.of(sources, 16, config.run.seed, 4)(0)
     HeldOut.of(sources, 16, 4)(0)
 
@@ -355,7 +355,7 @@ def test_the_name_of_a_shard_is_no_command(world: Path, tmp_path: Path) -> None:
     body = json.loads(listing.read_text())
     del body["xxh3_128"]
     for name in (f"x.tar; touch {tmp_path / 'marker'}", "../corpus/recipe.yaml", "/etc/passwd", "-o.tar"):
-        body["splits"]["train"]["shards"][0]["path"] = name
+        body["splits"]["train"]["shards"][0]["tar"]["path"] = name
         listing.write_bytes(dump(body))  # a stranger can do that, too
         with pytest.raises(RunError, match="is no name of a file"):
             begin(tmp_path, f"data.stream=pipe:cat {tmp_path}/tokens/{{shard}}")
@@ -368,7 +368,7 @@ def test_a_file_that_is_called_like_a_command_is_read_as_a_file(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = load_generation(world / "tokens", 1)
-    first, *_ = [shard.path for shard in generation.splits["train"].shards]
+    first, *_ = [generation.path(shard) for shard in generation.splits["train"].shards]
     shutil.copy(first, tmp_path / f"pipe:touch marker {first.name}")
     monkeypatch.chdir(tmp_path)
     stream = Stream.of(expand("*.tar", generation), generation.dtype, 16, 1)

@@ -13,11 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import xxhash
 import yaml
 
-from dataprep.pack.manifest import dump
+from dataprep.pack.manifest import (
+    DOCUMENT,
+    FORMAT,
+    Generation,
+    Shard,
+    Split,
+    TokenizerIdentity,
+    generation_path,
+    load_generation,
+    split_of,
+)
+from dataprep.store import checksummed_json
+from dataprep.store.files import Output, hash_file
 from support.patience import wait_until
 from support.ranks import Ranks
 
@@ -34,7 +47,7 @@ def make_shards(
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(number)
     successors = rng.integers(0, VOCAB, size=(VOCAB, 3))  # few successors a token: there is much to learn
-    streams, splits = {}, {}
+    streams, splits = {}, dict[str, Split]()
     for split, blocks_of in (("train", shards), ("val", ((700, 300),))):
         tokens = [0]
         while len(tokens) < sum(map(sum, blocks_of)):
@@ -43,46 +56,56 @@ def make_shards(
         at = 0
         listed = []
         for index, sizes in enumerate(blocks_of):
-            name = f"{split}-{number:04d}-{index:05d}.tar"
-            with tarfile.open(directory / name, "w") as tar:
-                for block, size in enumerate(sizes):
-                    data = streams[split][at : at + size].tobytes()
-                    member = tarfile.TarInfo(f"{block:06d}.bin")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-                    at += size
-            with tarfile.open(directory / name) as tar:
-                offsets = [member.offset_data for member in tar]
-            data = (directory / name).read_bytes()
-            listed.append(
-                {
-                    "path": name,
-                    "bytes": len(data),
-                    "xxh3_128": xxhash.xxh3_128_hexdigest(data),
-                    "tokens": sum(sizes),
-                    "documents": 1,
-                    "blocks": list(zip(offsets, sizes, strict=True)),
-                }
-            )
-        counts = np.bincount(streams[split])
-        shares = counts[counts > 0] / counts.sum()
-        splits[split] = {
-            "tokens": at,
-            "documents": len(listed),
-            "unigram_entropy_nats": float(-(shares * np.log(shares)).sum()),
-            "shards": listed,
-        }
-    body = {
-        "format": "outbound-tokens/2",
-        "generation": number,
-        "build": "build-of-the-test",
-        "tokenizer": {"fingerprint": "f00d", "vocab_size": VOCAB, "eot": 0},
-        "dtype": dtype,
-        "block_tokens": 700,
-        "splits": splits,
-    }
-    (directory / f"generation-{number}.json").write_bytes(dump(body))
+            stem = f"{split}-{number:04d}-{index:05d}"
+            inside = streams[split][at : at + sum(sizes)]
+            at += len(inside)
+            listed.append(_write_shard(directory, stem, inside, sizes))
+        splits[split] = split_of(directory, listed, VOCAB)
+    generation = Generation(
+        format=FORMAT,
+        number=number,
+        build="build-of-the-test",
+        tokenizer=TokenizerIdentity(fingerprint="f00d", vocab_size=VOCAB, eot=0),
+        dtype=dtype,
+        block_tokens=700,
+        held_out=0.1,
+        increments={},
+        splits=splits,
+    )
+    generation_path(directory, number).write_bytes(checksummed_json.dump(generation))
     return streams
+
+
+def _write_shard(directory: Path, stem: str, tokens: np.ndarray[Any, Any], sizes: Sequence[int]) -> Shard:
+    """A shard of one document, in blocks of these sizes."""
+    tar, table, counts = (directory / f"{stem}{ending}" for ending in (".tar", ".docs.npy", ".counts.npy"))
+    with tarfile.open(tar, "w") as archive:
+        for block, data in enumerate(np.split(tokens, np.cumsum(sizes)[:-1])):
+            member = tarfile.TarInfo(f"{block:06d}.bin")
+            member.size = data.nbytes
+            archive.addfile(member, io.BytesIO(data.tobytes()))
+    with tarfile.open(tar) as archive:
+        offsets = [member.offset_data for member in archive]
+    np.save(table, np.array([(0, xxhash.xxh3_128_digest(stem.encode()))], DOCUMENT))
+    np.save(counts, np.bincount(tokens, minlength=VOCAB))
+    outputs = [
+        Output(path=path.name, bytes=path.stat().st_size, xxh3_128=hash_file(path))
+        for path in (tar, table, counts)
+    ]
+    return Shard(
+        tar=outputs[0],
+        table=outputs[1],
+        counts=outputs[2],
+        tokens=len(tokens),
+        documents=1,
+        blocks=list(zip(offsets, sizes, strict=True)),
+    )
+
+
+def change_generation(path: Path, **changes: Any) -> None:
+    """Let a generation say something else, as if it had been published so."""
+    changed = msgspec.structs.replace(load_generation(path), origin="", **changes)
+    path.write_bytes(checksummed_json.dump(changed))
 
 
 @dataclass

@@ -103,7 +103,7 @@ def train_would_begin(tokens: Path) -> Ended:
         for split in generation.splits:
             TokenStream(generation, split)
             for shard in generation.splits[split].shards:
-                verify(shard)
+                verify(generation, shard)
     except (RunError, DataError) as error:
         return Ended(1, "", str(error))
     return Ended(0, "", "")

@@ -17,7 +17,7 @@ from dataprep.tokenizer.train import train
 from pipeline.config import load_config
 from pipeline.data.sources import Sources
 from pipeline.data.streaming import Stream, expand
-from pipeline.data.token_stream import Generation, load_generation
+from pipeline.data.token_stream import PinnedGeneration, load_generation
 from pipeline.errors import RunError, UsageError
 from support import packed_corpus
 from support.patience import patient
@@ -52,12 +52,12 @@ def server(packed: Path) -> Iterator[str]:
         web.shutdown()
 
 
-def expected(packed: Path, generation: Generation, ranks: int, rank: int, n_ctx: int) -> list[list[int]]:
+def expected(generation: PinnedGeneration, ranks: int, rank: int, n_ctx: int) -> list[list[int]]:
     """An epoch of a rank by the rule: its shards' tokens end to end, cut into sequences."""
     mine = generation.splits["train"].shards[rank::ranks]
     tokens = np.concatenate(
         [
-            np.fromfile(s.path, generation.dtype, count, offset=offset)
+            np.fromfile(generation.path(s), generation.dtype, count, offset=offset)
             for s in mine
             for offset, count in s.blocks
         ]
@@ -85,7 +85,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
     stream = Stream.of(expand(url, generation), generation.dtype, n_ctx=32, dp_size=2)
     seen = []
     for rank in (0, 1):
-        epoch = expected(packed, generation, 2, rank, 32)
+        epoch = expected(generation, 2, rank, 32)
         found = list(islice(stream.numbered(0, rank, 2), len(epoch) + 3))
         assert [tokens.tolist() for _, tokens in found] == epoch + epoch[:3]
         seen += [number for number, _ in found[:3]]
@@ -95,7 +95,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
 def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
     generation = load_generation(packed, None)
     stream = Stream.of(expand(f"{packed}/{{shard}}", generation), generation.dtype, 32, 2)
-    epoch = len(expected(packed, generation, 2, 1, 32))
+    epoch = len(expected(generation, 2, 1, 32))
     whole = [(number, tokens.tolist()) for number, tokens in islice(stream.numbered(0, 1, 2), 2 * epoch)]
     for skipped in (1, 17, epoch - 1, epoch, epoch + 5):
         number, tokens = next(stream.numbered(2 * skipped, 1, 2))
@@ -104,7 +104,7 @@ def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
 
 def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) -> None:
     generation = load_generation(packed, None)
-    first, second = (shard.path for shard in generation.splits["train"].shards[:2])
+    first, second = (generation.path(shard) for shard in generation.splits["train"].shards[:2])
 
     def read(url: str) -> None:
         list(islice(Stream(expand(url, generation), generation.dtype, 32).numbered(0, 0, 1), 10_000))
@@ -112,7 +112,7 @@ def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) 
     (tmp_path / first.name).write_bytes(first.read_bytes()[:1500])
     with pytest.raises(RunError, match=f"{first.name}: (cannot be read|ends after|block)"):
         read(str(tmp_path / first.name))
-    (tmp_path / first.name).write_bytes(generation.splits["val"].shards[-1].path.read_bytes())
+    (tmp_path / first.name).write_bytes(generation.path(generation.splits["val"].shards[-1]).read_bytes())
     with pytest.raises(RunError, match=f"{first.name}: (block|ends after)"):
         read(str(tmp_path / first.name))
     with pytest.raises(RunError, match="cannot be read"):

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
-from dataprep.pack.manifest import dump, load_manifest
+from dataprep.store.checksummed_json import dump
 from pipeline.data.token_stream import TokenStream, load_generation, verify
 from pipeline.errors import RunError
+from support.runs import change_generation
 
 Writer = Callable[..., dict[str, np.ndarray[Any, Any]]]
 
@@ -54,7 +56,7 @@ def test_a_missing_a_short_and_an_altered_shard_are_named(tmp_path: Path, write_
     shard.write_bytes(whole[:600] + b"!" + whole[601:])
     TokenStream(generation, "train")  # mapping compares sizes
     with pytest.raises(RunError, match=r"train-0001-00001\.tar: hash"):
-        verify(generation.splits["train"].shards[1])
+        verify(generation, generation.splits["train"].shards[1])
     shard.write_bytes(whole[:-1])
     with pytest.raises(RunError, match=r"train-0001-00001\.tar: \d+ bytes, expected"):
         TokenStream(generation, "train")
@@ -64,7 +66,7 @@ def test_a_missing_a_short_and_an_altered_shard_are_named(tmp_path: Path, write_
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", dump({"format": "outbound-tokens/2"}), dump({"format": "other/9"})]
+    "content", [b"", b"{", b"[]", dump({"format": "outbound-tokens/3"}), dump({"format": "other/9"})]
 )
 def test_a_broken_generation_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "generation-1.json").write_bytes(content)
@@ -75,9 +77,9 @@ def test_a_broken_generation_is_named(tmp_path: Path, content: bytes) -> None:
 def test_block_sizes_must_add_up_to_the_stream(tmp_path: Path, write_tokens: Writer) -> None:
     write_tokens(tmp_path)
     path = tmp_path / "generation-1.json"
-    body = load_manifest(path)
-    body["splits"]["train"]["tokens"] += 1
-    path.write_bytes(dump(body))
+    splits = load_generation(tmp_path, 1).splits
+    longer = replace(splits["train"], tokens=splits["train"].tokens + 1)
+    change_generation(path, splits=splits | {"train": longer})
     with pytest.raises(RunError, match="its blocks hold"):
         TokenStream(load_generation(tmp_path, None), "train")
 
