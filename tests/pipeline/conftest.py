@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
-from dataprep.pack.manifest import TokenizerIdentity, load_generation
-from dataprep.store.checksummed_json import dump
+from dataprep.pack.manifest import TokenizerIdentity
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
-from support.runs import TinyRun, make_shards
+from support.runs import TinyRun, change_generation, make_shards
 
 
 @pytest.fixture(name="write_tokens", scope="session")
@@ -59,9 +57,8 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     text = "the links of the people that voted, and the pages that the links lead to. " * 20
     train_tokenizer([text], 300, home / "tokens" / "tokenizer")
     spoken = tokenizer.load(home / "tokens" / "tokenizer")
-    listing = home / "tokens" / "generation-1.json"
     identity = TokenizerIdentity(fingerprint=spoken.fingerprint, vocab_size=spoken.vocab_size, eot=spoken.eot)
-    listing.write_bytes(dump(replace(load_generation(listing), tokenizer=identity, origin="")))
+    change_generation(home / "tokens" / "generation-1.json", tokenizer=identity)
     funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"merged": 2}}]
     (home / "tokens" / "funnel-1.json").write_text(json.dumps(funnel))
     run = TinyRun.make(home, n_ctx=32)

@@ -235,8 +235,8 @@ def said_by(read: Any, *arguments: Any) -> str:
 def read_tokens(tokens: Path) -> None:
     """As a run does that maps its shards, and verifies them."""
     config, sources = begin(tokens.parent)
-    for shard in sources.mapped:
-        verify(shard)
+    for generation, shard in sources.mapped:
+        verify(generation, shard)
     Samples.of(sources, 16, config.run.seed, 4)(0)
     HeldOut.of(sources, 16, 4)(0)
 

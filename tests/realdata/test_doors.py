@@ -38,8 +38,8 @@ def outbound(*arguments: object) -> dict[str, Any]:
 
 def documents(directory: Path, increment: int = 0) -> list[dict[str, Any]]:
     corpus = Corpus.open(directory)
-    records = corpus.increments()[increment].records("extract")
-    return read_table(corpus.root, [o for r in records for o in r.outputs], COLUMNS).to_pylist()
+    outputs = corpus.increments()[increment].outputs("extract", "documents")
+    return read_table(corpus.root, outputs, COLUMNS).to_pylist()
 
 
 @pytest.fixture(scope="module")

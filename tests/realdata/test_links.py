@@ -12,8 +12,8 @@ from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.ingest import close
 from dataprep.links import stage as links
 from dataprep.links.index import LinkIndex
+from dataprep.store.file_damage import InputNotes
 from dataprep.store.files import read_table
-from dataprep.store.records import load_record
 
 pytestmark = pytest.mark.slow(10)
 
@@ -28,17 +28,18 @@ def make(root: Path, rule: str, partition_mb: float) -> Corpus:
 def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]:
     """The rows of an increment; every submission is in one count."""
     increment = corpus.increment(name)
-    records = links.run(corpus, increment, dumps, lambda _: None)
+    whole = links.run(corpus, increment, dumps, lambda _: None)
     close(corpus, increment)
-    for record in records:
-        assert record.entered == record.passed + sum(record.reasons.values())
-    assert records[0].notes["dumps"][0]["bad_lines"] == 0
-    return read_table(corpus.root, [record.outputs[0] for record in records]).to_pylist()
+    for part in whole.parts:
+        assert part.entered == part.passed + sum(part.reasons.values())
+    assert [each for record in increment.records("links") for each in record.noted(InputNotes).damage] == []
+    return read_table(corpus.root, whole.outputs("links")).to_pylist()
 
 
 def index(corpus: Corpus, number: int) -> LinkIndex:
-    urls, submissions = load_record(corpus.root / "index" / f"{number:04d}.json").outputs
-    return LinkIndex.load(corpus.root / urls.path, corpus.root / submissions.path)
+    record = corpus.index(corpus.increments()[number - 1])
+    assert record
+    return LinkIndex.load(*(corpus.root / record.outputs[name].path for name in ("urls", "submissions")))
 
 
 @pytest.mark.parametrize("rule", ["post", "sum"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataprep import ingest
-from dataprep.pack.pack import Layout
+from dataprep.pack.packing import Layout
 from dataprep.tokenizer import tokenizer
 from support.packed_corpus import run, stream
 from support.ready_corpus import add_pages, make_corpus, no_progress

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import xxhash
 import yaml
 
 from dataprep.pack.manifest import (
@@ -23,9 +25,11 @@ from dataprep.pack.manifest import (
     Shard,
     Split,
     TokenizerIdentity,
-    entropy,
+    generation_path,
+    load_generation,
+    split_of,
 )
-from dataprep.store.checksummed_json import dump
+from dataprep.store import checksummed_json
 from dataprep.store.files import Output, hash_file
 from support.patience import wait_until
 from support.ranks import Ranks
@@ -43,7 +47,7 @@ def make_shards(
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(number)
     successors = rng.integers(0, VOCAB, size=(VOCAB, 3))  # few successors a token: there is much to learn
-    streams, splits = {}, {}
+    streams, splits = {}, dict[str, Split]()
     for split, blocks_of in (("train", shards), ("val", ((700, 300),))):
         tokens = [0]
         while len(tokens) < sum(map(sum, blocks_of)):
@@ -52,31 +56,11 @@ def make_shards(
         at = 0
         listed = []
         for index, sizes in enumerate(blocks_of):
-            name = f"{split}-{number:04d}-{index:05d}.tar"
-            with tarfile.open(directory / name, "w") as tar:
-                for block, size in enumerate(sizes):
-                    data = streams[split][at : at + size].tobytes()
-                    member = tarfile.TarInfo(f"{block:06d}.bin")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-                    at += size
-            with tarfile.open(directory / name) as tar:
-                offsets = [member.offset_data for member in tar]
-            table, counts = np.zeros(1, DOCUMENT), np.bincount(streams[split], minlength=VOCAB)
-            listed.append(
-                Shard(
-                    tar=_published(directory / name),
-                    table=_published(_saved(directory / f"{name[:-4]}.docs.npy", table)),
-                    counts=_published(_saved(directory / f"{name[:-4]}.counts.npy", counts)),
-                    tokens=sum(sizes),
-                    documents=1,
-                    blocks=list(zip(offsets, sizes, strict=True)),
-                )
-            )
-        counts = np.bincount(streams[split])
-        splits[split] = Split(
-            tokens=at, documents=len(listed), unigram_entropy_nats=entropy(counts), shards=listed
-        )
+            stem = f"{split}-{number:04d}-{index:05d}"
+            inside = streams[split][at : at + sum(sizes)]
+            at += len(inside)
+            listed.append(_write_shard(directory, stem, inside, sizes))
+        splits[split] = split_of(directory, listed, VOCAB)
     generation = Generation(
         format=FORMAT,
         number=number,
@@ -88,17 +72,40 @@ def make_shards(
         increments={},
         splits=splits,
     )
-    (directory / f"generation-{number}.json").write_bytes(dump(generation))
+    generation_path(directory, number).write_bytes(checksummed_json.dump(generation))
     return streams
 
 
-def _saved(path: Path, array: np.ndarray[Any, Any]) -> Path:
-    np.save(path, array)
-    return path
+def _write_shard(directory: Path, stem: str, tokens: np.ndarray[Any, Any], sizes: Sequence[int]) -> Shard:
+    """A shard of one document, in blocks of these sizes."""
+    tar, table, counts = (directory / f"{stem}{ending}" for ending in (".tar", ".docs.npy", ".counts.npy"))
+    with tarfile.open(tar, "w") as archive:
+        for block, data in enumerate(np.split(tokens, np.cumsum(sizes)[:-1])):
+            member = tarfile.TarInfo(f"{block:06d}.bin")
+            member.size = data.nbytes
+            archive.addfile(member, io.BytesIO(data.tobytes()))
+    with tarfile.open(tar) as archive:
+        offsets = [member.offset_data for member in archive]
+    np.save(table, np.array([(0, xxhash.xxh3_128_digest(stem.encode()))], DOCUMENT))
+    np.save(counts, np.bincount(tokens, minlength=VOCAB))
+    outputs = [
+        Output(path=path.name, bytes=path.stat().st_size, xxh3_128=hash_file(path))
+        for path in (tar, table, counts)
+    ]
+    return Shard(
+        tar=outputs[0],
+        table=outputs[1],
+        counts=outputs[2],
+        tokens=len(tokens),
+        documents=1,
+        blocks=list(zip(offsets, sizes, strict=True)),
+    )
 
 
-def _published(path: Path) -> Output:
-    return Output(path=path.name, bytes=path.stat().st_size, xxh3_128=hash_file(path))
+def change_generation(path: Path, **changes: Any) -> None:
+    """Let a generation say something else, as if it had been published so."""
+    changed = msgspec.structs.replace(load_generation(path), origin="", **changes)
+    path.write_bytes(checksummed_json.dump(changed))
 
 
 @dataclass

@@ -12,15 +12,14 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from dataprep.pack.manifest import load_generation
-from dataprep.store.checksummed_json import dump
+from dataprep.pack.manifest import TokenizerIdentity
 from pipeline.config import load_config
 from pipeline.data.mixture import PERIOD, Mixture, quantised
 from pipeline.data.sources import Samples
 from pipeline.errors import RunError, UsageError
 from support.patience import patient
+from support.runs import VOCAB, change_generation
 
 pytestmark = pytest.mark.slow(15)
 
@@ -131,8 +130,7 @@ def test_what_cannot_be_mixed_is_refused(tiny_run: MakeRun, write_tokens: Any, t
     with pytest.raises(UsageError, match="of b holds"):
         load_config(path, ["train.eval_sequences=400", "batch.batch_size_multiple=4"])
     generation = run.home / "b" / "generation-2.json"
-    body = load_generation(generation)
-    other = replace(body, tokenizer=replace(body.tokenizer, fingerprint="beef"), origin="")
-    generation.write_bytes(dump(other))
+    identity = TokenizerIdentity(fingerprint="beef", vocab_size=VOCAB, eot=0)
+    change_generation(generation, tokenizer=identity)
     with pytest.raises(RunError, match="another tokenizer"):
         load_config(path, [])

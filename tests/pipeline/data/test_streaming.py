@@ -52,9 +52,7 @@ def server(packed: Path) -> Iterator[str]:
         web.shutdown()
 
 
-def expected(
-    packed: Path, generation: PinnedGeneration, ranks: int, rank: int, n_ctx: int
-) -> list[list[int]]:
+def expected(generation: PinnedGeneration, ranks: int, rank: int, n_ctx: int) -> list[list[int]]:
     """An epoch of a rank by the rule: its shards' tokens end to end, cut into sequences."""
     mine = generation.splits["train"].shards[rank::ranks]
     tokens = np.concatenate(
@@ -87,7 +85,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
     stream = StreamedSamples.of(expand(url, generation), generation.dtype, n_ctx=32, dp_size=2)
     seen = []
     for rank in (0, 1):
-        epoch = expected(packed, generation, 2, rank, 32)
+        epoch = expected(generation, 2, rank, 32)
         found = list(islice(stream.numbered(0, rank, 2), len(epoch) + 3))
         assert [tokens.tolist() for _, tokens in found] == epoch + epoch[:3]
         seen += [number for number, _ in found[:3]]
@@ -97,7 +95,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
 def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
     generation = load_generation(packed, None)
     stream = StreamedSamples.of(expand(f"{packed}/{{shard}}", generation), generation.dtype, 32, 2)
-    epoch = len(expected(packed, generation, 2, 1, 32))
+    epoch = len(expected(generation, 2, 1, 32))
     whole = [(number, tokens.tolist()) for number, tokens in islice(stream.numbered(0, 1, 2), 2 * epoch)]
     for skipped in (1, 17, epoch - 1, epoch, epoch + 5):
         number, tokens = next(stream.numbered(2 * skipped, 1, 2))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from dataprep.pack import manifest
 from dataprep.store.checksummed_json import dump
 from pipeline.data.token_stream import TokenStream, load_generation, verify
 from pipeline.errors import RunError
+from support.runs import change_generation
 
 Writer = Callable[..., dict[str, np.ndarray[Any, Any]]]
 
@@ -77,9 +77,9 @@ def test_a_broken_generation_is_named(tmp_path: Path, content: bytes) -> None:
 def test_block_sizes_must_add_up_to_the_stream(tmp_path: Path, write_tokens: Writer) -> None:
     write_tokens(tmp_path)
     path = tmp_path / "generation-1.json"
-    body = manifest.load_generation(path)
-    longer = replace(body.splits["train"], tokens=body.splits["train"].tokens + 1)
-    path.write_bytes(dump(replace(body, splits=body.splits | {"train": longer}, origin="")))
+    splits = load_generation(tmp_path, 1).splits
+    longer = replace(splits["train"], tokens=splits["train"].tokens + 1)
+    change_generation(path, splits=splits | {"train": longer})
     with pytest.raises(RunError, match="its blocks hold"):
         TokenStream(load_generation(tmp_path, None), "train")
 

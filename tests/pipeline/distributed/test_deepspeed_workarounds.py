@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from pipeline.distributed import deepspeed_workarounds
+from support.patience import patient
 
 TESTS = Path(__file__).parents[2]
 

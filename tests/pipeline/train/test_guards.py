@@ -243,7 +243,8 @@ def test_a_disk_that_is_full_is_told_and_the_save_leaves_nothing(tiny_run: MakeR
 def test_a_shard_that_goes_while_the_run_reads_is_named(tiny_run: MakeRun) -> None:
     config, sources = load_config(tiny_run().written(), [])
     samples = Samples.of(sources, 16, config.run.seed, block=4)
-    shard = sources.generations[0].splits["train"].shards[1].path
+    (generation,) = sources.generations
+    shard = generation.path(generation.splits["train"].shards[1])
     shard.write_bytes(shard.read_bytes()[:-512])
     with pytest.raises(RunError, match=rf"{shard.name}: \d+ bytes, expected \d+; the run's data changed"):
         list(map(samples, range(200)))
