@@ -38,12 +38,12 @@ def preflight(
         fitting = [case for case in CASES if case.processes <= devices]
     else:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks, here and in the processes
-    from pipeline.preflight.run import Outcome, preflight
+    from pipeline.preflight.run import CaseResult, preflight
 
     directory = Path(tempfile.mkdtemp(prefix="outbound-preflight-"))
     with progress("preflight", len(fitting), "layouts") as advance:
 
-        def tell(outcome: Outcome) -> None:
+        def tell(outcome: CaseResult) -> None:
             advance(1)
             console.print(line(outcome), highlight=False, soft_wrap=True)
 

@@ -25,7 +25,7 @@ from pipeline.demo.shell import Shell
 from pipeline.demo.sites import Sites, build
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
-from pipeline.monitor.report import Sample, gather, render
+from pipeline.monitor.report import GeneratedText, gather, render
 
 INCREMENTS = ("2013-08", "2013-09")
 PROMPT = "Returns the"
@@ -105,7 +105,7 @@ class DemoResult:
     val_loss: float | None
     unigram_entropy: float
     resume_point: ResumePoint | None
-    sample: Sample
+    sample: GeneratedText
     seconds: float
     paths: DemoPaths
     failures: Sequence[str]
@@ -232,9 +232,9 @@ def _progress(run: Path) -> float:
     return float(json.loads(lines[-1])["tokens"] / whole) if lines else 0.0
 
 
-def _sample(paths: DemoPaths, shell: Shell) -> Sample:
+def _sample(paths: DemoPaths, shell: Shell) -> GeneratedText:
     """Let the model continue a prompt; kept in a file, so that the same text stands in every report."""
     if not paths.sample.exists():
         text = shell.run("generate", paths.run, "--prompt", PROMPT, "--max-tokens", 120, capture=True)
         paths.sample.write_text(text, encoding="utf-8")
-    return Sample(PROMPT, paths.sample.read_text(encoding="utf-8").removeprefix(PROMPT))
+    return GeneratedText(PROMPT, paths.sample.read_text(encoding="utf-8").removeprefix(PROMPT))
