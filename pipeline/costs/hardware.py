@@ -82,7 +82,7 @@ class Shares:
 
 
 FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
-"""By least squares on nine A100 rows of one source: benchmarks/plan.py; docs/plan.md on what it is worth."""
+"""By least squares on nine A100 rows of one source (benchmarks/plan/run.py); docs/plan.md has its errors."""
 
 
 @dataclass(frozen=True, kw_only=True)

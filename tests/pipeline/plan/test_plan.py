@@ -113,7 +113,7 @@ def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:
 
 
 def benchmark() -> dict[str, Any]:
-    return runpy.run_path(str(REPOSITORY / "benchmarks" / "plan.py"))
+    return runpy.run_path(str(REPOSITORY / "benchmarks" / "plan" / "run.py"))
 
 
 def test_the_shares_are_the_fit_and_the_errors_those_of_the_docs() -> None:

@@ -1,6 +1,6 @@
 """The find pass of decontamination against datatrove's filter, on the same texts: prints a table.
 
-`python benchmarks/decontaminate.py TEXTS.gz... --sets EVALS --peer DIRECTORY`
+`python benchmarks/decontaminate/run.py TEXTS.gz... --sets EVALS --peer DIRECTORY`
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import middle, peer_python, run
-
+from benchmarks.measure import middle, peer_python, run
 from dataprep.corpus import evalsets
 
-HERE = Path(__file__).parent / "decontaminate_peers"
+HERE = Path(__file__).parent / "peers"
 PEER = ["datatrove[io,processing]==0.10.0", "spacy"]
 DOCUMENT = 5000
 """Characters of a document, into which the texts are cut."""

@@ -1,6 +1,6 @@
 """Gopher's, C4's and FineWeb's rules against datatrove's filters: speed, and the same verdicts.
 
-    python benchmarks/heuristics.py ../shared/data/web/pages.warc.gz
+    python benchmarks/heuristics/run.py ../shared/data/web/pages.warc.gz
 
 The pages of a WARC are extracted once. Then every contender judges each text by four filters (Gopher's
 repetition, Gopher's quality, C4, FineWeb), each on the text as it came, in an environment of its own, on one
@@ -18,10 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from measure import peer_python, run
 from warcio.archiveiterator import ArchiveIterator
 
-PEERS = Path(__file__).parent / "heuristics_peers"
+from benchmarks.measure import peer_python, run
+
+PEERS = Path(__file__).parent / "peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.18"]
 SHIPPED, SPLIT = "datatrove, as shipped", "datatrove, our definitions"
 OURS, STAGE = "ours, the same rules", "ours, the whole stage"
@@ -62,7 +63,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path(".peers-heuristics"), help="where it is, or goes")
     chosen = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     peer = peer_python(chosen.peers, DATATROVE)
     with tempfile.TemporaryDirectory() as directory:
         texts = extracted(chosen.warc)

@@ -1,6 +1,6 @@
 """The engine against the same model in plain torch, and two pipeline stages against one process.
 
-python benchmarks/engine.py
+python benchmarks/engine/run.py
 """
 
 from __future__ import annotations
@@ -201,10 +201,10 @@ class Measured:
     """Medians over the rounds of what the ranks of one launch took."""
 
     def __init__(self, size: Size, processes: int, rounds: int, cut: list[int] | None = None) -> None:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
         with tempfile.TemporaryDirectory() as directory:
             arguments = [directory, json.dumps(list(vars(size).values())), str(rounds), json.dumps(cut)]
-            launch(arguments, processes, Path(__file__).stem)
+            launch(arguments, processes, "benchmarks.engine.run")
             found = json.loads((Path(directory) / "taken.json").read_text())
         self.peak: float = found["peak"]
         self._ranks: list[dict[str, list[dict[str, float]]]] = found["ranks"]

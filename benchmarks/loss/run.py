@@ -1,6 +1,6 @@
 """The head's loss by chunks against logits that stand whole: time of forward + backward, and peak memory.
 
-python benchmarks/loss.py
+python benchmarks/loss/run.py
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def case(tokens: int, width: int, ids: int) -> tuple[Tensor, Tensor, Tensor]:
 def peak_bytes(name: str, size: tuple[int, int, int]) -> int:
     """What one step adds to the memory of a process of its own, with its gradients."""
     code = (
-        "import json, sys; sys.path[0:0] = json.loads(sys.argv[3]); import torch; import loss;"
-        "from measure import high_water;"
+        "import json, sys; sys.path[0:0] = json.loads(sys.argv[3]); import torch;"
+        "from benchmarks.loss import run as loss; from benchmarks.measure import high_water;"
         "torch.set_num_threads(1); size = json.loads(sys.argv[2]); tensors = loss.case(*size);"
         "before = high_water(); loss.step(sys.argv[1], tensors, size[2]);"
         "print(high_water() - before)"

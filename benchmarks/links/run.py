@@ -1,7 +1,7 @@
 """The links stage against `zstd -dc --long=31 | wc -l` and an orjson loop; its memory and index by size.
 
-    python benchmarks/links.py ../shared/data/reddit/RS_2013-08.zst     # about two minutes
-    python benchmarks/links.py --index 0.5 1 2 4                        # millions of links
+    python benchmarks/links/run.py ../shared/data/reddit/RS_2013-08.zst     # about two minutes
+    python benchmarks/links/run.py --index 0.5 1 2 4                        # millions of links
 
 The dump is repeated, each time with ids of its own and as a zstd frame of its own, so that the repeats do not
 shrink to references to the first. All contenders run on one core, in turn, each as a process whose whole CPU
@@ -22,9 +22,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from backports import zstd
-from measure import Run, middle, run
 
-PEERS = Path(__file__).parent / "links_peers"
+from benchmarks.measure import Run, middle, run
+
+PEERS = Path(__file__).parent / "peers"
 ORJSON = "orjson==3.11.4"
 ZSTD, OURS, LOOP = "zstd -dc --long=31, wc -l", "ours", "orjson loop"
 WRITE = {zstd.CompressionParameter.window_log: 31, zstd.CompressionParameter.compression_level: 9}

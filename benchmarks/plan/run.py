@@ -1,8 +1,8 @@
 """How far `outbound plan` is off: fits its three shares on published A100 rows, and predicts the others.
 
-    python benchmarks/plan.py
+    python benchmarks/plan/run.py
 
-benchmarks/plan_rows.csv holds the rows: the model, the batch, the layout, and the tokens a second and GPU
+benchmarks/plan/rows.csv holds the rows: the model, the batch, the layout, and the tokens a second and GPU
 that its source printed. `fit` marks those that the shares are fitted on; the rest are only predicted.
 """
 
@@ -23,7 +23,7 @@ from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.stages import stages_of
 from pipeline.costs.time import OURS, Program, StageWork, stage_work, step_time
 
-ROWS = Path(__file__).parent / "plan_rows.csv"
+ROWS = Path(__file__).with_name("rows.csv")
 ROUNDS = 20
 
 FUSED = Program(model_widths=12, ff_widths=1, logit_passes=3)
@@ -109,7 +109,7 @@ class Row:
 
 
 def rows() -> list[Row]:
-    """Read plan_rows.csv."""
+    """Read rows.csv."""
     with ROWS.open(newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
 

@@ -1,7 +1,7 @@
 """WARC to documents: our stage against bare trafilatura and datatrove, and two workers against one.
 
-    python benchmarks/extract.py ../shared/data/web/pages.warc.gz      # about ten minutes
-    python benchmarks/extract.py ../shared/data/web/pages.warc.gz --workers
+    python benchmarks/extract/run.py ../shared/data/web/pages.warc.gz      # about ten minutes
+    python benchmarks/extract/run.py ../shared/data/web/pages.warc.gz --workers
 
 All contenders read the same pages on one core, in turn, each as a process: pages of which datatrove makes a
 document, too, whose reader passes over those whose type it does not recognise. What a run over one page takes
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import xxhash
-from measure import Run, middle, peer_python, run
 
+from benchmarks.measure import Run, middle, peer_python, run
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Recipe
 from dataprep.crawl import rounds
@@ -32,7 +32,7 @@ from dataprep.store.files import publish_table
 from dataprep.store.records import Record, commit
 from dataprep.warc.reader import WarcRecord, read_warc
 
-PEERS = Path(__file__).parent / "extract_peers"
+PEERS = Path(__file__).parent / "peers"
 DATATROVE = ("datatrove[io,processing]==0.10.0", "orjson", "lxml_html_clean")
 OURS, BARE, TROVE = "ours", "bare trafilatura, writes nothing", "datatrove, reader + extractor"
 GOALS = {BARE: ">= 0.9", TROVE: "> 1"}

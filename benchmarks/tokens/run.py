@@ -1,6 +1,6 @@
 """Tokenising and writing against datatrove's tokenizer stage and bare tiktoken, on the same documents.
 
-    python benchmarks/tokens.py ../shared/data/text/novels ../shared/data/gpt2-bpe     # about five minutes
+    python benchmarks/tokens/run.py ../shared/data/text/novels ../shared/data/gpt2-bpe    # about five minutes
 
 The texts (*.txt.gz) are cut into documents of log-normal length, a mean of 4 kB, again and again until --mb
 are reached. Each contender takes a quarter of them and all of them, on one core, in turn, as a process whose
@@ -20,16 +20,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from measure import peer_python, run
+from benchmarks.measure import peer_python, run
 
-sys.path += [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
+sys.path += [str(Path(__file__).parents[2] / "tests"), str(Path(__file__).parents[2])]
 
 from dataprep import ingest
 from dataprep.corpus.recipe import NearDuplicates
 from dataprep.tokenizer import tokenizer
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
-PEERS = Path(__file__).parent / "tokens_peers"
+PEERS = Path(__file__).parent / "peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0"]
 Clocks = tuple[float, float]
 """By CPU and by wall time."""

@@ -1,6 +1,6 @@
 """Our loader against nanoGPT's memmap, webdataset, litdata and mosaicml-streaming.
 
-    python benchmarks/loader.py
+    python benchmarks/loader/run.py
 
 All read the same tokens, T = 1,024 and B = 12, and hand over int64 inputs and targets. Each is a process of
 its own on one core, in an environment of its own, one after the other in turn. It opens the data at a sample
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import webdataset
-from measure import peer_python, run
 
+from benchmarks.measure import peer_python, run
 from dataprep.pack.manifest import dump
 from dataprep.pack.pack import Layout
 from dataprep.store.files import hash_file
 
-PEERS = Path(__file__).parent / "loader_peers"
+PEERS = Path(__file__).parent / "peers"
 TORCH = "torch==2.13.0"
 NEEDS = {
     "nanogpt": [TORCH, "numpy"],

@@ -1,6 +1,6 @@
 """A training step of ours against HF's GPT2LMHeadModel: CPU and wall time, memory, share of the GEMM peak.
 
-python benchmarks/step.py
+python benchmarks/step/run.py
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 import transformers
-from measure import high_water, run
 from torch import Tensor, nn
 
+from benchmarks.measure import high_water, run
 from model import GPT, GPTConfig, hf
 from model.init import initialise
 from model.loss import IGNORED
@@ -119,7 +119,7 @@ def batches(config: GPTConfig, batch: int, steps: int) -> Iterable[Tensor]:
 def peak_bytes(size: str, name: str, directory: Path) -> int:
     """What building a model and two steps add to the memory of a fresh process."""
     code = (
-        "import json, sys; sys.path[0:0] = json.loads(sys.argv[1]); import step;"
+        "import json, sys; sys.path[0:0] = json.loads(sys.argv[1]); from benchmarks.step import run as step;"
         "step.print_peak(*sys.argv[2:])"
     )
     command = [sys.executable, "-c", code, json.dumps(sys.path), size, name, str(directory)]

@@ -1,7 +1,7 @@
 """The whole chain, from links to packed tokens: the share of each stage, and how it grows.
 
-    python benchmarks/chain.py ../shared/data/web/pages.warc.gz      # real pages, served on loopback
-    python benchmarks/chain.py --grow 10000 100000                   # generated texts, imported
+    python benchmarks/chain/run.py ../shared/data/web/pages.warc.gz      # real pages, served on loopback
+    python benchmarks/chain/run.py --grow 10000 100000                   # generated texts, imported
 
 One worker on one core, in one process that notes what it used at the end of every stage. The pages of the
 WARC file are served by another process. Texts are of 190 words on average; one in ten is a near copy of an
@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measure import run
+from benchmarks.measure import run
 
-STAGES = Path(__file__).parent / "chain_peers" / "stages.py"
-WEB = Path(__file__).parent / "crawl_peers" / "web.py"
+STAGES = Path(__file__).with_name("stages.py")
+WEB = Path(__file__).parents[1] / "crawl" / "web.py"
 SITES = 32
 
 

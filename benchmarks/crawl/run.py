@@ -1,7 +1,7 @@
 """Our crawler against scrapy and bare aiohttp: CPU seconds and wall time for the same pages, and our memory.
 
-    python benchmarks/crawl.py                  # the comparison, about two minutes
-    python benchmarks/crawl.py --memory 10000 100000
+    python benchmarks/crawl/run.py                  # the comparison, about two minutes
+    python benchmarks/crawl/run.py --memory 10000 100000
 
 A process of its own serves generated pages from one core; the contenders run on another, one after the other
 in turn, each a process whose whole CPU time counts, start-up included. scrapy gets a venv of its own, made on
@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from measure import Run, middle, peer_python, run
+from benchmarks.measure import Run, middle, peer_python, run
 
-PEERS = Path(__file__).parent / "crawl_peers"
+PEERS = Path(__file__).parent / "peers"
+WEB = Path(__file__).with_name("web.py")
+WEB = Path(__file__).with_name("web.py")
 SCRAPY = ("scrapy==2.19.0", "warcio==1.8.1", "uvloop==0.23.0")
 OURS, SCRAPY_WARC, BARE = "ours, WARC", "scrapy, WARC", "bare aiohttp, writes nothing"
 GOALS = {SCRAPY_WARC: 0.5, BARE: 2.0}
@@ -111,7 +113,7 @@ def crawled(command: list[Path], pages: int) -> Run:
 @contextmanager
 def serving(pages: int, median_bytes: int) -> Iterator[int]:
     """Serve the pages from the first core; yields the port."""
-    command = pinned([Path(sys.executable), PEERS / "web.py", str(pages), str(median_bytes)], 0)
+    command = pinned([Path(sys.executable), WEB, str(pages), str(median_bytes)], 0)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         yield int(server.stdout.readline())

@@ -1,8 +1,8 @@
 """Near-deduplication against datatrove, datasketch and rensa; what it takes at 10^4, 10^5 and 10^6 documents.
 
-    python benchmarks/dedup.py                            # speed and recall beside the peers
-    python benchmarks/dedup.py --growth 10000 100000 1000000
-    python benchmarks/dedup.py --growth 100000 1000000 --every 3   # a third of the documents are copies
+    python benchmarks/dedup/run.py                            # speed and recall beside the peers
+    python benchmarks/dedup/run.py --growth 10000 100000 1000000
+    python benchmarks/dedup/run.py --growth 100000 1000000 --every 3   # a third of the documents are copies
 
 Documents are generated: 965 words of a Zipf distribution, all of plain letters, so that every contender cuts
 them into the same words. A tenth of them are followed by a copy of known similarity. Each contender takes the
@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import xxhash
-from measure import peer_python, run
 
+from benchmarks.measure import peer_python, run
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
@@ -33,7 +33,7 @@ from dataprep.extract import stage as extract
 from dataprep.store.files import publish_table
 from dataprep.store.records import Record, commit
 
-PEERS = Path(__file__).parent / "dedup_peers"
+PEERS = Path(__file__).parent / "peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.11"]
 CONTENDERS = {
     "datatrove, as shipped": ("datatrove_stages.py", "shipped", DATATROVE),
