@@ -19,9 +19,9 @@ import numpy as np
 from model import GPTConfig
 from pipeline.costs.hardware import GPUS, Rates, Shares
 from pipeline.costs.layers import layer_costs
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.stages import stages_of
-from pipeline.costs.time import OURS, Program, Work, stage_work, step_time
+from pipeline.costs.time import OURS, Program, StageWork, stage_work, step_time
 
 ROWS = Path(__file__).with_name("rows.csv")
 ROUNDS = 20
@@ -73,7 +73,7 @@ class Row:
     source: str
     gpu: str
     model: GPTConfig
-    layout: Layout
+    layout: ParallelLayout
     accumulation: int
     measured: float
     """Tokens a second and GPU."""
@@ -140,7 +140,7 @@ def fitted(given: Iterable[Row]) -> Shares:
     return shares
 
 
-def _work(row: Row) -> Work:
+def _work(row: Row) -> StageWork:
     return stage_work(
         row.model,
         layer_costs(row.model),
@@ -154,7 +154,7 @@ def _row(line: dict[str, str]) -> Row:
     number = {
         name: int(line[name]) for name in ("n_layer", "n_head", "d_model", "d_ff", "n_ctx", "vocab_size")
     }
-    layout = Layout(
+    layout = ParallelLayout(
         pipeline=1,
         data=int(line["gpus"]),
         zero=int(line["zero"]),

@@ -10,7 +10,7 @@ import typer
 from pipeline.cli.app import Json, app, console, emit
 
 if TYPE_CHECKING:
-    from pipeline.demo.run import Outcome
+    from pipeline.demo.run import DemoResult
 
 
 @app.command()
@@ -31,25 +31,25 @@ def demo(
 
     outcome = run(directory, small, fresh, console)
     emit(_result(outcome), json, _text(outcome))
-    if outcome.broken:
-        raise RunError("the demo broke its promises: " + "; ".join(outcome.broken))
+    if outcome.failures:
+        raise RunError("checks of the demo failed: " + "; ".join(outcome.failures))
 
 
-def _result(outcome: Outcome) -> dict[str, Any]:
-    seam = outcome.seam
+def _result(outcome: DemoResult) -> dict[str, Any]:
+    resumed = outcome.resume_point
     return {
         "funnel": [vars(count) for count in outcome.funnel],
         "val_loss": outcome.val_loss,
         "unigram_entropy_nats": outcome.unigram_entropy,
-        "seam": None if seam is None else {"step": seam.step, "before": seam.before, "after": seam.after},
+        "resume_point": resumed and {"step": resumed.step, "before": resumed.before, "after": resumed.after},
         "sample": {"prompt": outcome.sample.prompt, "text": outcome.sample.text},
         "seconds": round(outcome.seconds, 1),
-        "paths": {what: str(path) for what, path in outcome.places.named()},
-        "broken": list(outcome.broken),
+        "paths": {what: str(path) for what, path in outcome.paths.named()},
+        "failures": list(outcome.failures),
     }
 
 
-def _text(outcome: Outcome) -> str:
+def _text(outcome: DemoResult) -> str:
     lines = [f"\nDone in {outcome.seconds:.0f} s.\n"]
     for count in outcome.funnel:
         lost = ", ".join(f"{number:,} {reason}" for reason, number in count.reasons.items()) or "nothing"
@@ -58,11 +58,12 @@ def _text(outcome: Outcome) -> str:
     lines.append(
         f"\nValidation loss   {val_loss} nats a token; unigram entropy {outcome.unigram_entropy:.4f}"
     )
-    if seam := outcome.seam:
+    if resumed := outcome.resume_point:
         lines.append(
-            f"The seam          step {seam.step}: {seam.before:.4f}, stopped, resumed, step {seam.step + 1}: "
-            f"{seam.after:.4f}; steps near it change the loss by up to {seam.usual_jump:.4f}"
+            f"Resumed           step {resumed.step}: {resumed.before:.4f}, stopped, resumed, "
+            f"step {resumed.step + 1}: {resumed.after:.4f}; steps near it change the loss by up to "
+            f"{resumed.usual_jump:.4f}"
         )
     lines.append("")
-    lines += [f"{what:<26} {path}" for what, path in outcome.places.named()]
+    lines += [f"{what:<26} {path}" for what, path in outcome.paths.named()]
     return "\n".join(lines)

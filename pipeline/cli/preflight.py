@@ -24,11 +24,11 @@ def preflight(
     from pipeline.preflight.cases import cases_for_this_node
 
     cases = cases_for_this_node(gpu)
-    from pipeline.preflight.run import Outcome, report  # with torch, which now sees the right devices
+    from pipeline.preflight.run import CaseResult, report  # with torch, which now sees the right devices
 
     with progress("preflight", len(cases), "layouts") as advance:
 
-        def tell(outcome: Outcome) -> None:
+        def tell(outcome: CaseResult) -> None:
             advance(1)
             console.print(line(outcome), highlight=False, soft_wrap=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ParallelLayout:
     """How a run is spread: `pipeline` stages times `data` replicas, one process a GPU."""
 
     pipeline: int

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from model import GPTConfig
 from model.loss import LARGEST_CHUNK
 from pipeline.costs.layers import LayerCost
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 
 BUCKET = 5 * 10**8
 """Elements that DeepSpeed reduces at once, in a copy (its reduce_bucket_size and allreduce_bucket_size)."""
@@ -70,7 +70,7 @@ def stage_bytes(
     model: GPTConfig,
     stages: list[list[LayerCost]],
     stage: int,
-    layout: Layout,
+    layout: ParallelLayout,
     *,
     in_flight: int,
     precision: str,
@@ -152,7 +152,7 @@ def _logits(model: GPTConfig, tokens: int, width: int) -> float:
     return chunk * (4 + width) + matrix * (summed + width) + tokens * model.d_model * width
 
 
-def _buffers(parameters: int, layout: Layout, width: int) -> float:
+def _buffers(parameters: int, layout: ParallelLayout, width: int) -> float:
     if layout.zero == 3:
         copied = min(parameters / layout.data, SUB_GROUP)  # in the update, when no layer is gathered
         return max(width * min(parameters, GATHERED), 4 * copied) + width * BUCKET

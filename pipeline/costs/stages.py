@@ -13,7 +13,7 @@ from itertools import pairwise
 from model import GPTConfig
 from pipeline.costs.hardware import FITTED, GPUS, Rates
 from pipeline.costs.layers import LayerCost, layer_costs, partition, whole_blocks
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import stage_parameters
 from pipeline.costs.time import stage_work
 
@@ -34,7 +34,7 @@ WIDTHS = {"cpu": 4, "cuda": 2}
 """Bytes of an activation."""
 
 
-def stages_of(model: GPTConfig, layout: Layout, device: str = "cuda") -> list[list[LayerCost]]:
+def stages_of(model: GPTConfig, layout: ParallelLayout, device: str = "cuda") -> list[list[LayerCost]]:
     """The layers of each stage of a layout."""
     costs = layer_costs(model)
     if layout.blocks_per_stage is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from model import GPTConfig
 from pipeline.costs.hardware import HOST_S_PER_BLOCK, Rates
 from pipeline.costs.layers import LayerCost
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import stage_parameters
 
 
@@ -43,7 +43,7 @@ the loss passes eight times over fp32 logits and four over their gradient."""
 
 
 @dataclass(frozen=True)
-class Work:
+class StageWork:
     """What one token costs in one stage, forward and backward."""
 
     matrix_flops: float
@@ -84,7 +84,7 @@ class StepTime:
 def step_time(
     model: GPTConfig,
     stages: list[list[LayerCost]],
-    layout: Layout,
+    layout: ParallelLayout,
     *,
     sequences: int,
     rates: Rates,
@@ -110,7 +110,13 @@ def step_time(
 
 
 def _micro_batch(
-    model: GPTConfig, layers: list[LayerCost], layout: Layout, *, rates: Rates, width: int, program: Program
+    model: GPTConfig,
+    layers: list[LayerCost],
+    layout: ParallelLayout,
+    *,
+    rates: Rates,
+    width: int,
+    program: Program,
 ) -> float:
     """Seconds that one stage computes, or that the host needs to launch it, whichever is longer."""
     work = stage_work(
@@ -125,7 +131,7 @@ def _micro_batch(
 
 def stage_work(
     model: GPTConfig, layers: list[LayerCost], *, width: int, checkpointing: bool, program: Program = OURS
-) -> Work:
+) -> StageWork:
     """Count what a token costs in a stage; with checkpointing, blocks go forward twice.
 
     A product reads an operand and writes a result of a token's width, as its two in the backward pass do;
@@ -160,7 +166,7 @@ def stage_work(
             memory += passes * width * 2 * d
         else:
             memory += width * 4 * d
-    return Work(matrix, attended, operands, memory)
+    return StageWork(matrix, attended, operands, memory)
 
 
 def _crosses_nodes(ranks: int, rates: Rates) -> bool:
@@ -173,7 +179,7 @@ def _collective_bytes_s(ranks: int, rates: Rates) -> float:
     return min(rates.link_bytes, rates.network_bytes) if _crosses_nodes(ranks, rates) else rates.link_bytes
 
 
-def _between_stages(boundary_bytes: float, layout: Layout, rates: Rates) -> float:
+def _between_stages(boundary_bytes: float, layout: ParallelLayout, rates: Rates) -> float:
     """Seconds to send one micro-batch on and its gradient back; DeepSpeed waits for both.
 
     Stages lie `layout.data` ranks apart, so that each GPU has its share of the node's network.
@@ -195,7 +201,7 @@ class _Shared:
     """Whether those of each micro-batch run beside its computing."""
 
 
-def _among_replicas(parameters: int, layout: Layout, rates: Rates, width: int) -> _Shared:
+def _among_replicas(parameters: int, layout: ParallelLayout, rates: Rates, width: int) -> _Shared:
     """Collectives as rings: a reduce-scatter or a gather moves every byte once, an all-reduce twice.
 
     ZeRO-0 and 1 all-reduce fp32 gradients at the end of the step, and ZeRO-1 gathers the updated weights.
@@ -212,7 +218,7 @@ def _among_replicas(parameters: int, layout: Layout, rates: Rates, width: int) -
     return _Shared(0.0, (2 * 4 + (width if layout.zero else 0)) * second)
 
 
-def _update(parameters: int, layout: Layout, rates: Rates) -> float:
+def _update(parameters: int, layout: ParallelLayout, rates: Rates) -> float:
     """Adam moves 30 bytes a parameter of its share; norm, clipping and zeroing pass over the gradients."""
     share = parameters / (layout.data if layout.zero else 1)
     return (30 * share + 3 * 4 * (parameters if layout.zero < 2 else share)) / rates.memory_bytes

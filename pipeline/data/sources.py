@@ -20,7 +20,7 @@ from pipeline.errors import RunError
 
 
 @dataclass(frozen=True)
-class Source:
+class TokenSource:
     """A pinned generation and its share of the samples."""
 
     generation: PinnedGeneration
@@ -32,7 +32,7 @@ class Source:
 class Sources:
     """All that a run reads, by name and in the order of the names; a run without a mixture has one, ""."""
 
-    by_name: Mapping[str, Source]
+    by_name: Mapping[str, TokenSource]
     stream: tuple[Streamed, ...] = ()
     """Where the training shards of the one source are streamed from, when they are not mapped."""
 
@@ -45,7 +45,7 @@ class Sources:
         names = sorted(wanted)
         parts = quantised([wanted[name][2] for name in names])
         found = {
-            name: Source(load_generation(wanted[name][0], wanted[name][1]), part)
+            name: TokenSource(load_generation(wanted[name][0], wanted[name][1]), part)
             for name, part in zip(names, parts, strict=True)
         }
         first, *others = [source.generation for source in found.values()]

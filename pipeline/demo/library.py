@@ -56,7 +56,7 @@ MATPLOTLIB = tuple(
 
 
 @dataclass(frozen=True)
-class Page:
+class DocPage:
     """One page of documentation, as the site at `host` serves it at `path`."""
 
     host: str
@@ -69,7 +69,7 @@ class Page:
         return f"http://{self.host}{self.path}"
 
 
-def render(small: bool = False) -> list[Page]:
+def render(small: bool = False) -> list[DocPage]:
     """Render every page, in the same order and with the same bytes each time on one machine.
 
     `small` leaves out the submodules, and the libraries that are slow to import.
@@ -85,7 +85,7 @@ def render(small: bool = False) -> list[Page]:
     return pages
 
 
-def _language_reference(host: str) -> Iterator[Page]:
+def _language_reference(host: str) -> Iterator[DocPage]:
     """One page a topic of the language reference, as `help("topic")` shows it."""
     from pydoc_data.topics import topics
 
@@ -98,7 +98,7 @@ def _language_reference(host: str) -> Iterator[Page]:
         )
 
 
-def _library(host: str, shelf: str, roots: Iterable[str], walk: bool = True) -> Iterator[Page]:
+def _library(host: str, shelf: str, roots: Iterable[str], walk: bool = True) -> Iterator[DocPage]:
     """A page a module, and a page for each class or function that has much to say."""
     seen: set[int] = set()
     for module in (m for root in roots for m in (_modules(root) if walk else _import(root))):
@@ -210,7 +210,7 @@ def _neutral(text: str) -> str:
     return text
 
 
-def _locale_data(host: str) -> Iterator[Page]:
+def _locale_data(host: str) -> Iterator[DocPage]:
     """Pages in other languages: Unicode's names of countries and languages, if a dependency has them."""
     if importlib.util.find_spec("babel") is None:
         return
@@ -234,7 +234,7 @@ def _page(
     up: str = "",
     contents: str = "",
     language: str = "en",
-) -> Page:
+) -> DocPage:
     index = f"<nav><h2>Contents</h2><ul>{contents}</ul></nav>" if contents else ""
     parent = f' &rsaquo; <a href="{up}">{up.strip("/")}</a>' if up else ""
     title_html = html.escape(title, quote=False)
@@ -252,10 +252,10 @@ def _page(
 </body>
 </html>
 """
-    return Page(host, path, title, text)
+    return DocPage(host, path, title, text)
 
 
-def rendered(file: Path, small: bool = False) -> list[Page]:
+def rendered(file: Path, small: bool = False) -> list[DocPage]:
     """Return the pages, rendered into `file` (JSON lines) by a process of its own if it is not there yet."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -274,7 +274,7 @@ def rendered(file: Path, small: bool = False) -> list[Page]:
         if child.returncode:
             raise RunError(f"the documentation pages could not be rendered: {child.stderr[-2000:]}")
     with file.open(encoding="utf-8") as lines:
-        return [Page(**json.loads(line)) for line in lines]
+        return [DocPage(**json.loads(line)) for line in lines]
 
 
 def main(out: Path, small: bool) -> None:

@@ -18,14 +18,14 @@ from rich.console import Console
 
 from dataprep.audit.funnel import StageCount
 from pipeline.config.named import find
+from pipeline.demo.checks import ResumePoint, check_crawl, check_training, find_resume_point
 from pipeline.demo.dumps import write_dumps
 from pipeline.demo.library import rendered
-from pipeline.demo.promises import Seam, broken_by_crawl, broken_by_training, find_seam
+from pipeline.demo.shell import Shell
 from pipeline.demo.sites import Sites, build
-from pipeline.demo.teller import Teller
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
-from pipeline.monitor.report import Sample, gather, render
+from pipeline.monitor.report import GeneratedText, gather, render
 
 INCREMENTS = ("2013-08", "2013-09")
 PROMPT = "Returns the"
@@ -53,7 +53,7 @@ SMALL = Size(
 
 
 @dataclass(frozen=True)
-class Places:
+class DemoPaths:
     """Where everything lies."""
 
     root: Path
@@ -98,60 +98,60 @@ class Places:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class DemoResult:
     """What a demo came to; losses in nats a token."""
 
     funnel: Sequence[StageCount]
     val_loss: float | None
     unigram_entropy: float
-    seam: Seam | None
-    sample: Sample
+    resume_point: ResumePoint | None
+    sample: GeneratedText
     seconds: float
-    places: Places
-    broken: Sequence[str]
+    paths: DemoPaths
+    failures: Sequence[str]
 
 
-def demo(root: Path, small: bool, fresh: bool, console: Console) -> Outcome:
+def demo(root: Path, small: bool, fresh: bool, console: Console) -> DemoResult:
     """Go the whole way in `root`; every promise that does not hold stands in the outcome's `broken`.
 
     Raises UsageError when `root` is something else than a demo of this size, RunError when a command fails.
     """
     started = time.monotonic()
     _claim(root, small, fresh)
-    places, size = Places(root), SMALL if small else FULL
-    say = Teller(console)
+    paths, size = DemoPaths(root), SMALL if small else FULL
+    shell = Shell(console)
 
-    say.heading("A web of real documentation, on this machine")
-    with say.working("Rendering the documentation that Python holds"):
+    shell.heading("A web of real documentation, on this machine")
+    with shell.working("Rendering the documentation that Python holds"):
         sites = build(rendered(root / "web" / "pages.jsonl", small))
-    say.note(f"{len(sites.links):,} links on {len({host for host, _ in sites.answers})} sites")
-    say.heading("Two months of submissions that link to it")
+    shell.note(f"{len(sites.links):,} links on {len({host for host, _ in sites.answers})} sites")
+    shell.heading("Two months of submissions that link to it")
     dumps = write_dumps(sites.links, root / "dumps")
-    say.note(" and ".join(map(str, dumps)))
+    shell.note(" and ".join(map(str, dumps)))
 
-    say.heading("From links to a corpus, month by month")
-    requests = _collect(places, sites, dumps, say)
-    say.heading("From text to tokens")
-    _tokenize(places, size, say)
-    say.heading("A GPT, stopped halfway and resumed")
-    summary, losses = _train(places, size, say)
-    say.heading("What it writes")
-    sample = _sample(places, say)
+    shell.heading("From links to a corpus, month by month")
+    requests = _collect(paths, sites, dumps, shell)
+    shell.heading("From text to tokens")
+    _tokenize(paths, size, shell)
+    shell.heading("A GPT, stopped halfway and resumed")
+    summary, losses = _train(paths, size, shell)
+    shell.heading("What it writes")
+    sample = _sample(paths, shell)
 
-    report = gather(places.corpus, places.run, sample, [(what, str(path)) for what, path in places.named()])
-    places.report.write_text(render(report), encoding="utf-8")
-    seam = find_seam(losses, summary["resumes"])
-    broken = broken_by_crawl(requests, sites)
-    broken += broken_by_training(summary["val_loss"], summary["unigram_entropy_nats"], seam)
-    return Outcome(
+    report = gather(paths.corpus, paths.run, sample, [(what, str(path)) for what, path in paths.named()])
+    paths.report.write_text(render(report), encoding="utf-8")
+    resume_point = find_resume_point(losses, summary["resumes"])
+    failures = check_crawl(requests, sites)
+    failures += check_training(summary["val_loss"], summary["unigram_entropy_nats"], resume_point)
+    return DemoResult(
         funnel=report.funnel,
         val_loss=summary["val_loss"],
         unigram_entropy=summary["unigram_entropy_nats"],
-        seam=seam,
+        resume_point=resume_point,
         sample=sample,
         seconds=time.monotonic() - started,
-        places=places,
-        broken=broken,
+        paths=paths,
+        failures=failures,
     )
 
 
@@ -170,10 +170,10 @@ def _claim(root: Path, small: bool, fresh: bool) -> None:
     mark.write_text(json.dumps({"small": small}))
 
 
-def _collect(places: Places, sites: Sites, dumps: Sequence[Path], say: Teller) -> list[list[Request]]:
+def _collect(paths: DemoPaths, sites: Sites, dumps: Sequence[Path], shell: Shell) -> list[list[Request]]:
     """Make the corpus and add both months; returns the requests that each month made of the web."""
-    if not (places.corpus / "recipe.yaml").exists():
-        say.run("corpus", "init", places.corpus, "--recipe", "demo")
+    if not (paths.corpus / "recipe.yaml").exists():
+        shell.run("corpus", "init", paths.corpus, "--recipe", "demo")
     requests = []
     with EmbeddedWeb(sites) as web:
         crawl = (
@@ -188,33 +188,33 @@ def _collect(places: Places, sites: Sites, dumps: Sequence[Path], say: Teller) -
         for name, dump in zip(INCREMENTS, dumps, strict=True):
             before = len(web.requests)
             try:
-                say.run("corpus", "add", places.corpus, dump, "--name", name, *crawl)
+                shell.run("corpus", "add", paths.corpus, dump, "--name", name, *crawl)
             finally:
-                log = places.root / "web" / f"requests-{name}.jsonl"
+                log = paths.root / "web" / f"requests-{name}.jsonl"
                 with log.open("a", encoding="utf-8") as file:
                     file.writelines(json.dumps(asdict(r)) + "\n" for r in web.requests[before:])
             requests.append([Request(**json.loads(line)) for line in log.read_text().splitlines()])
     return requests
 
 
-def _tokenize(places: Places, size: Size, say: Teller) -> None:
-    if not places.tokenizer.exists():
+def _tokenize(paths: DemoPaths, size: Size, shell: Shell) -> None:
+    if not paths.tokenizer.exists():
         vocabulary = ("--vocab-size", size.vocab_size)
-        say.run("tokenizer", "train", places.corpus, "-o", places.tokenizer, *vocabulary)
+        shell.run("tokenizer", "train", paths.corpus, "-o", paths.tokenizer, *vocabulary)
     held_out = ("--held-out", size.held_out)
-    say.run("pack", places.corpus, "--tokenizer", places.tokenizer, "-o", places.tokens, *held_out)
+    shell.run("pack", paths.corpus, "--tokenizer", paths.tokenizer, "-o", paths.tokens, *held_out)
 
 
-def _train(places: Places, size: Size, say: Teller) -> tuple[dict[str, Any], dict[int, float]]:
+def _train(paths: DemoPaths, size: Size, shell: Shell) -> tuple[dict[str, Any], dict[int, float]]:
     """Train, stop the run halfway by a signal, and resume it; returns its summary and its loss by step."""
-    where = (f"run.dir={places.run}", f"data.tokens={places.tokens}")
+    where = (f"run.dir={paths.run}", f"data.tokens={paths.tokens}")
     command = ("train", find("models", "demo"), *where, *size.overrides, "--nproc", 2)
-    summary = places.run / "summary.json"
+    summary = paths.run / "summary.json"
     if not _finished(summary):
-        if _share_done(places.run) < 0.5:
-            say.run(*command, until=lambda: _share_done(places.run) >= 0.5)
-        say.run(*command)
-    rows = [json.loads(line) for line in (places.run / "metrics.jsonl").read_text().splitlines()]
+        if _progress(paths.run) < 0.5:
+            shell.run(*command, until=lambda: _progress(paths.run) >= 0.5)
+        shell.run(*command)
+    rows = [json.loads(line) for line in (paths.run / "metrics.jsonl").read_text().splitlines()]
     return json.loads(summary.read_text()), {row["step"]: row["loss"] for row in rows if "loss" in row}
 
 
@@ -222,7 +222,7 @@ def _finished(summary: Path) -> bool:
     return summary.exists() and not json.loads(summary.read_text())["stopped"]
 
 
-def _share_done(run: Path) -> float:
+def _progress(run: Path) -> float:
     """How much of a run is done, 0 to 1, by the tokens of its newest whole line of metrics."""
     metrics = run / "metrics.jsonl"
     if not metrics.exists():
@@ -232,9 +232,9 @@ def _share_done(run: Path) -> float:
     return float(json.loads(lines[-1])["tokens"] / whole) if lines else 0.0
 
 
-def _sample(places: Places, say: Teller) -> Sample:
+def _sample(paths: DemoPaths, shell: Shell) -> GeneratedText:
     """Let the model continue a prompt; kept in a file, so that the same text stands in every report."""
-    if not places.sample.exists():
-        text = say.run("generate", places.run, "--prompt", PROMPT, "--max-tokens", 120, capture=True)
-        places.sample.write_text(text, encoding="utf-8")
-    return Sample(PROMPT, places.sample.read_text(encoding="utf-8").removeprefix(PROMPT))
+    if not paths.sample.exists():
+        text = shell.run("generate", paths.run, "--prompt", PROMPT, "--max-tokens", 120, capture=True)
+        paths.sample.write_text(text, encoding="utf-8")
+    return GeneratedText(PROMPT, paths.sample.read_text(encoding="utf-8").removeprefix(PROMPT))

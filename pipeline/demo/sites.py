@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.demo.library import Page
+from pipeline.demo.library import DocPage
 
 LIBRARY = "docs.stdlib.test"
 MIRROR = "mirror.archive.test"
@@ -62,7 +62,7 @@ class Sites:
         self.links.append(Link(f"http://{host}{path}", title, kind))
 
 
-def build(pages: list[Page]) -> Sites:
+def build(pages: list[DocPage]) -> Sites:
     """Lay the pages out over their sites and add mirrors, redirects, dead ends and hindrances."""
     sites = Sites()
     unposted = {page.url for page in _spread(pages, 8, offset=5)}  # reached by a redirect only
@@ -84,7 +84,7 @@ def build(pages: list[Page]) -> Sites:
     return sites
 
 
-def _copies(sites: Sites, pages: list[Page]) -> None:
+def _copies(sites: Sites, pages: list[DocPage]) -> None:
     """A mirror that copies some pages to the byte, and others with words changed here and there."""
     long = [page for page in pages if len(page.html) >= LONG_CHARS]
     for page in _spread(pages, 12, offset=1):
@@ -95,7 +95,7 @@ def _copies(sites: Sites, pages: list[Page]) -> None:
         sites.add(MIRROR, path, _html(edited(page.html)), f"{page.title}, annotated", "mirror")
 
 
-def _redirects(sites: Sites, pages: list[Page]) -> None:
+def _redirects(sites: Sites, pages: list[DocPage]) -> None:
     for page in _spread(pages, 8, offset=5):
         old = f"/old{page.path}"
         sites.add(page.host, old, Answer(301, location=page.path), page.title, "redirect")
@@ -127,7 +127,7 @@ def _dead_ends(sites: Sites) -> None:
     sites.add(LIBRARY, "/search", answer, "Search the documentation", "error")
 
 
-def _hindrances(sites: Sites, pages: list[Page]) -> None:
+def _hindrances(sites: Sites, pages: list[DocPage]) -> None:
     """Pages that come empty, too large, as another kind of file, or that robots.txt forbids."""
     roadmap = _html("<p>Whoever reads this did not read robots.txt.</p>")
     sites.add(LIBRARY, FORBIDDEN, roadmap, "The secret roadmap", "forbidden")
@@ -154,7 +154,7 @@ def edited(html: str) -> str:
     return re.sub(r"\bthe\b(?=[^<>]*<)", lambda match: match[0] if next(count) % 12 else "this", html)
 
 
-def _spread(pages: list[Page], wanted: int, offset: int) -> list[Page]:
+def _spread(pages: list[DocPage], wanted: int, offset: int) -> list[DocPage]:
     """Up to `wanted` pages, evenly over the whole list; other offsets give other pages."""
     step = max(1, len(pages) // wanted)
     return pages[min(offset, step - 1) :: step][:wanted]

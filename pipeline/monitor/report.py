@@ -32,7 +32,7 @@ TOP_LANGUAGES = 15
 
 
 @dataclass(frozen=True)
-class Sample:
+class GeneratedText:
     """What a model wrote after a prompt."""
 
     prompt: str
@@ -50,7 +50,7 @@ class ReportData:
     funnel: Sequence[StageCount]
     sites: Sequence[tuple[str, int]]
     curve: Curve | None = None
-    sample: Sample | None = None
+    sample: GeneratedText | None = None
     paths: Sequence[tuple[str, str]] = ()
     statistics: CorpusStatistics = field(default_factory=CorpusStatistics)
 
@@ -117,7 +117,10 @@ def key_figures(data: ReportData) -> list[tuple[str, str]]:
 
 
 def gather(
-    corpus: Path, run: Path | None = None, sample: Sample | None = None, paths: Sequence[tuple[str, str]] = ()
+    corpus: Path,
+    run: Path | None = None,
+    sample: GeneratedText | None = None,
+    paths: Sequence[tuple[str, str]] = (),
 ) -> ReportData:
     """Read what a report of `corpus`, and of a run on it, needs."""
     from dataprep.audit.funnel import funnel, top_sites

@@ -11,7 +11,7 @@ from model import GPTConfig
 from pipeline.config import RunConfig
 from pipeline.costs.hardware import CPU, FITTED, GIB, GPUS, Measured, Rates, usable_bytes
 from pipeline.costs.layers import LayerCost, layer_costs, training_flops_per_token
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import Bytes, in_flight, stage_bytes, stage_parameters
 from pipeline.costs.stages import stages_of
 from pipeline.costs.time import StepTime, step_time
@@ -103,7 +103,7 @@ class Stage:
 class Prediction:
     """A run in one layout."""
 
-    layout: Layout
+    layout: ParallelLayout
     stages: list[Stage]
     step: StepTime
     """At the full batch."""
@@ -124,7 +124,7 @@ class Prediction:
         return max(stage.bytes.total for stage in self.stages)
 
 
-def predict(config: RunConfig, layout: Layout, cluster: Cluster) -> Prediction:
+def predict(config: RunConfig, layout: ParallelLayout, cluster: Cluster) -> Prediction:
     """Predict a run; whether the layout divides the batch is for `pipeline.plan.search` to know."""
     model, full = config.model, config.batch.global_batch_size
     layers = stages_of(model, layout, "cpu" if cluster.name == "cpu" else "cuda")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.config import BF16_WITHOUT_ZERO, RunConfig, require_layout
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.errors import UsageError
 from pipeline.plan.predict import Cluster, Prediction, predict
 
-TELLS_APART = 0.03
-"""Predictions that differ by less say nothing about which is faster."""
+EQUAL_WITHIN = 0.03
+"""Relative difference below which two predictions count as equally fast."""
 
 
 def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
@@ -27,7 +27,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
         return str(error)
     return predict(
         config,
-        Layout(
+        ParallelLayout(
             pipeline=parallel.pipeline_stages,
             data=cluster.gpus // parallel.pipeline_stages,
             zero=parallel.zero_stage,
@@ -55,7 +55,7 @@ def ranked(config: RunConfig, cluster: Cluster) -> tuple[list[Prediction], Predi
     fastest = min((found.seconds for found in fitting), default=1.0)
 
     def order(found: Prediction) -> tuple[int, int, bool, float]:
-        behind = int((found.seconds / fastest - 1) / TELLS_APART)
+        behind = int((found.seconds / fastest - 1) / EQUAL_WITHIN)
         return behind, found.layout.zero, found.layout.checkpointing, found.fullest
 
     return sorted(fitting, key=order), nearest
@@ -75,7 +75,7 @@ def why_none_fits(config: RunConfig, cluster: Cluster, nearest: Prediction | Non
     )
 
 
-def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
+def layouts(config: RunConfig, gpus: int) -> Iterator[ParallelLayout]:
     """Every way that the engine allows, the batch divides, and the model has layers for.
 
     ZeRO-0 is no way: it is only slower than ZeRO-1, and DeepSpeed has none with fp32 accumulation in bf16.
@@ -89,7 +89,7 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[Layout]:
         for zero in (1, 2, 3) if pipeline == 1 and data > 1 else (1,):
             for micro in _divisors(config.batch.batch_size_multiple // data):
                 for checkpointing in (False, True):
-                    yield Layout(
+                    yield ParallelLayout(
                         pipeline=pipeline, data=data, zero=zero, micro=micro, checkpointing=checkpointing
                     )
 

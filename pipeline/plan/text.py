@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.costs.hardware import GIB, usable_bytes
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.plan.predict import Cluster, Prediction, parameters, steps
-from pipeline.plan.search import TELLS_APART
+from pipeline.plan.search import EQUAL_WITHIN
 
 SHOWN = 5
 UNVALIDATED = (
@@ -51,7 +51,7 @@ def as_text(
     ]
     if ranked:
         lines += [
-            f"the fastest layouts that fit; of those within {TELLS_APART:.0%}, the simplest first",
+            f"the fastest layouts that fit; of those within {EQUAL_WITHIN:.0%}, the simplest first",
             "    days   MFU  bubble    GiB  overrides",
         ]
         lines += [
@@ -63,10 +63,10 @@ def as_text(
     return "\n".join([*lines, UNVALIDATED])
 
 
-def overrides(layout: Layout) -> str:
+def overrides(layout: ParallelLayout) -> str:
     """A layout as what `outbound train` is told.
 
-    >>> overrides(Layout(pipeline=2, data=8, zero=1, micro=4))
+    >>> overrides(ParallelLayout(pipeline=2, data=8, zero=1, micro=4))
     'parallel.pipeline_stages=2 parallel.zero_stage=1 batch.micro_batch_size=4'
     """
     settings = {

@@ -43,7 +43,7 @@ Steps = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Taken:
+class CaseNumbers:
     """What a case gave."""
 
     steps: Steps

@@ -29,8 +29,8 @@ from pipeline.preflight.cases import (
     REFERENCES,
     SAVED_AFTER,
     Case,
+    CaseNumbers,
     Steps,
-    Taken,
     first_sample,
     samples,
 )
@@ -44,10 +44,12 @@ STALL_S = 300.0
 def main(argv: list[str], report: TextIO) -> int:
     """Take the cases named; exit code 0 or 1."""
     directory, names = Path(argv[0]), argv[1:]
-    return worker.attempt(lambda: take_all(directory, [case for case in CASES if case.name in names]), report)
+    return worker.attempt(
+        lambda: run_cases(directory, [case for case in CASES if case.name in names]), report
+    )
 
 
-def take_all(directory: Path, cases: list[Case]) -> None:
+def run_cases(directory: Path, cases: list[Case]) -> None:
     """Take cases of one number of processes, in turn."""
     rank = rank_from_environment()
     assert rank is not None
@@ -55,14 +57,14 @@ def take_all(directory: Path, cases: list[Case]) -> None:
     init_distributed(rank, find_device(rank.local_rank).backend, 2 * STALL_S)
     with Watchdog(STALL_S, directory / f"stacks-rank-{rank.global_rank:05d}.txt") as watchdog:
         for case in cases:
-            taken = take(case, directory, rank)
+            numbers = run_case(case, directory, rank)
             watchdog.beat()
             if rank.is_first:
-                note(directory, case.name, taken)
+                append_numbers(directory, case.name, numbers)
     dist.destroy_process_group()
 
 
-def take(case: Case, directory: Path, rank: Rank) -> Taken:
+def run_case(case: Case, directory: Path, rank: Rank) -> CaseNumbers:
     """Take the steps, saving on the way; then the last ones again, from the reference's checkpoint."""
     config = case.config(directory / case.name)
     require_layout(config, rank.world_size)
@@ -89,7 +91,7 @@ def take(case: Case, directory: Path, rank: Rank) -> Taken:
     write(engine, case.config(directory / f"{case.name} again"), rank)
     resumed = advance(engine, loader, rates, SAVED_AFTER, len(BATCHES))
     loader.close()
-    return Taken(steps, held_out, resumed)
+    return CaseNumbers(steps, held_out, resumed)
 
 
 def advance(engine: Engine, loader: TrainLoader, rates: list[float], first: int, last: int) -> Steps:
@@ -108,10 +110,10 @@ def write(engine: Engine, config: RunConfig, rank: Rank) -> None:
     save(config, engine, now, rank)
 
 
-def note(directory: Path, name: str, taken: Taken) -> None:
+def append_numbers(directory: Path, name: str, numbers: CaseNumbers) -> None:
     """Append a case's numbers to what the parent reads."""
-    with (directory / "taken.jsonl").open("a") as file:
-        file.write(json.dumps({"case": name, **dataclasses.asdict(taken)}) + "\n")
+    with (directory / "numbers.jsonl").open("a") as file:
+        file.write(json.dumps({"case": name, **dataclasses.asdict(numbers)}) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.distributed.launch import launch
 from pipeline.errors import RunError, UsageError
-from pipeline.preflight.cases import CASES, REFERENCES, SAVED_AFTER, Case, Steps, Taken
+from pipeline.preflight.cases import CASES, REFERENCES, SAVED_AFTER, Case, CaseNumbers, Steps
 from pipeline.preflight.plain import plain_torch
 
 PLAIN = "plain torch"
@@ -24,7 +24,7 @@ RANK = "pipeline.preflight.rank"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CaseResult:
     """How one case went: largest differences from its reference, or why it has none."""
 
     case: str
@@ -39,17 +39,17 @@ class Outcome:
 class Report:
     """All outcomes, the names of the cases that need more GPUs, and the log if a case failed."""
 
-    outcomes: list[Outcome]
+    outcomes: list[CaseResult]
     left_out: list[str]
     log: Path | None
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[CaseResult]:
         """The cases that differ from their reference."""
         return [outcome for outcome in self.outcomes if not outcome.ok]
 
 
-def report(cases: list[Case], tick: Callable[[Outcome], None]) -> Report:
+def report(cases: list[Case], tick: Callable[[CaseResult], None]) -> Report:
     """Run cases within a directory of their own, which stays for its log if one of them fails."""
     directory = Path(tempfile.mkdtemp(prefix="outbound-preflight-"))
     outcomes = preflight(cases, directory, tick)
@@ -61,8 +61,8 @@ def report(cases: list[Case], tick: Callable[[Outcome], None]) -> Report:
 
 
 def preflight(
-    cases: Iterable[Case], directory: Path, tick: Callable[[Outcome], None], worker: str = RANK
-) -> list[Outcome]:
+    cases: Iterable[Case], directory: Path, tick: Callable[[CaseResult], None], worker: str = RANK
+) -> list[CaseResult]:
     """Run cases, in order of their processes, within a directory of their own; tell each outcome.
 
     A case that ends its processes fails with what they said, and the ones after it run in new processes.
@@ -76,25 +76,25 @@ def preflight(
                 launch([str(directory), *(case.name for case in waiting)], processes, worker)
             except (RunError, UsageError) as error:
                 reason = str(error)
-            taken = read(directory)
-            done = [case for case in waiting if case.name in taken]
-            found = [judge(case, taken, directory) for case in done]
+            numbers = read(directory)
+            done = [case for case in waiting if case.name in numbers]
+            found = [compare(case, numbers, directory) for case in done]
             waiting = waiting[len(done) :]
             if waiting:
-                found.append(Outcome(case=waiting.pop(0).name, ok=False, reason=reason or "no numbers"))
+                found.append(CaseResult(case=waiting.pop(0).name, ok=False, reason=reason or "no numbers"))
             for outcome in found:
                 tick(outcome)
             outcomes += found
     return outcomes
 
 
-def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
+def compare(case: Case, numbers: dict[str, CaseNumbers], directory: Path) -> CaseResult:
     """Compare a case with its reference: plain torch in fp32, one process in bf16."""
-    mine, reference = taken[case.name], taken.get(REFERENCES[case.precision].name)
+    mine, reference = numbers[case.name], numbers.get(REFERENCES[case.precision].name)
     if case.precision == "fp32":
-        reference = Taken(*plain_torch(case.config(directory).optimizer), [])
+        reference = CaseNumbers(*plain_torch(case.config(directory).optimizer), [])
     if reference is None:
-        return Outcome(case=case.name, ok=False, reason="nothing to compare with: one process failed")
+        return CaseResult(case=case.name, ok=False, reason="nothing to compare with: one process failed")
     wanted = reference.steps + reference.steps[SAVED_AFTER:]
     loss, norm = differences(mine.steps + mine.resumed, wanted)
     loss = max(loss, abs(mine.held_out - reference.held_out))
@@ -105,7 +105,7 @@ def judge(case: Case, taken: dict[str, Taken], directory: Path) -> Outcome:
     if not norm <= within.norm:
         reasons.append(f"the gradient's norm may differ by {within.norm:g} of itself")
     reasons += wrong_checkpoint(case, directory)
-    return Outcome(case=case.name, ok=not reasons, loss=loss, norm=norm, reason="; ".join(reasons))
+    return CaseResult(case=case.name, ok=not reasons, loss=loss, norm=norm, reason="; ".join(reasons))
 
 
 def differences(mine: Steps, wanted: Steps) -> tuple[float, float]:
@@ -141,8 +141,8 @@ def wrong_checkpoint(case: Case, directory: Path) -> list[str]:
     return found
 
 
-def read(directory: Path) -> dict[str, Taken]:
+def read(directory: Path) -> dict[str, CaseNumbers]:
     """What the processes have noted so far, by case."""
-    path = directory / "taken.jsonl"
+    path = directory / "numbers.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return {row.pop("case"): Taken(**row) for row in rows}
+    return {row.pop("case"): CaseNumbers(**row) for row in rows}

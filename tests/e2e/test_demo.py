@@ -19,9 +19,9 @@ def outbound(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_no_promise_is_broken(result: dict[str, Any]) -> None:
-    assert result["broken"] == []
+    assert result["failures"] == []
     assert result["val_loss"] < result["unigram_entropy_nats"]
-    assert result["seam"]["step"] > 1
+    assert result["resume_point"]["step"] > 1
 
 
 def test_the_funnel_adds_up_and_shows_every_kind_of_loss(result: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ def test_a_second_call_does_nothing_that_is_done(root: Path, result: dict[str, A
     again = outbound("demo", str(root), "--small", "--json")
     assert again.returncode == 0, again.stderr[-4000:]
     second = json.loads(again.stdout)
-    for key in ("funnel", "val_loss", "seam", "sample"):
+    for key in ("funnel", "val_loss", "resume_point", "sample"):
         assert second[key] == result[key]
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     assert {log: log.read_bytes() for log in logs} == logs

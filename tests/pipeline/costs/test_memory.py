@@ -20,7 +20,7 @@ from model.block import Block
 from pipeline.config import load_ahead
 from pipeline.costs.hardware import Rates
 from pipeline.costs.layers import layer_costs
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import block_activation_bytes, layer_tensors, stage_bytes, stage_parameters
 from pipeline.costs.stages import stages_of
 from pipeline.plan.predict import Cluster, parameters
@@ -161,7 +161,7 @@ def test_a_tied_matrix_stands_on_both_ends_of_a_pipeline() -> None:
     whole = stage_parameters(model, layer_costs(model))
     ends = sum(
         stage_parameters(model, layers)
-        for layers in stages_of(model, Layout(pipeline=2, data=1, zero=1, micro=1))
+        for layers in stages_of(model, ParallelLayout(pipeline=2, data=1, zero=1, micro=1))
     )
     assert ends - whole == sum(layer_tensors(model, "wte"))
 
@@ -195,7 +195,12 @@ def test_more_replicas_share_the_optimizer_out_and_nothing_else() -> None:
     stages = [layer_costs(model)]
     one, four = (
         stage_bytes(
-            model, stages, 0, Layout(pipeline=1, data=n, zero=1, micro=2), in_flight=1, precision="bf16"
+            model,
+            stages,
+            0,
+            ParallelLayout(pipeline=1, data=n, zero=1, micro=2),
+            in_flight=1,
+            precision="bf16",
         )
         for n in (1, 4)
     )

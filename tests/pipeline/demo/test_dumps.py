@@ -8,7 +8,7 @@ import pytest
 from backports import zstd
 
 from pipeline.demo.dumps import BAR, BROKEN, FIRST_ID, write_dumps
-from pipeline.demo.library import Page
+from pipeline.demo.library import DocPage
 from pipeline.demo.sites import build
 
 FIELDS = (
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def dumps(few_pages: list[Page], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def dumps(few_pages: list[DocPage], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_dumps(build(few_pages).links, tmp_path_factory.mktemp("dumps"))
 
 
@@ -53,7 +53,7 @@ def test_rows_have_the_fields_of_the_real_dumps_and_lie_in_their_month(months: l
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
-    few_pages: list[Page], dumps: list[Path], tmp_path: Path
+    few_pages: list[DocPage], dumps: list[Path], tmp_path: Path
 ) -> None:
     links = build(few_pages).links
     again = write_dumps(links, tmp_path / "again")

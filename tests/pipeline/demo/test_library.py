@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import trafilatura
 
-from pipeline.demo.library import Page, rendered
+from pipeline.demo.library import DocPage, rendered
 
 pytestmark = pytest.mark.slow(8)
 
 
-def test_there_are_hundreds_of_distinct_pages_with_megabytes_of_text(pages: list[Page]) -> None:
+def test_there_are_hundreds_of_distinct_pages_with_megabytes_of_text(pages: list[DocPage]) -> None:
     assert len({page.html for page in pages}) >= 300
     assert len({page.url for page in pages}) == len(pages)
     assert sum(len(page.html) for page in pages) > 5_000_000
 
 
-def test_text_comes_out_as_prose(pages: list[Page]) -> None:
+def test_text_comes_out_as_prose(pages: list[DocPage]) -> None:
     some = random.Random(0).sample([page for page in pages if len(page.html) > 3_000], 30)
     for page in some:
         text = trafilatura.extract(page.html, favor_precision=True, include_comments=False)
@@ -28,7 +28,7 @@ def test_text_comes_out_as_prose(pages: list[Page]) -> None:
         assert len(text) > 0.4 * len(page.html), page.url
 
 
-def test_no_page_shows_a_path_or_an_address_of_this_machine(pages: list[Page]) -> None:
+def test_no_page_shows_a_path_or_an_address_of_this_machine(pages: list[DocPage]) -> None:
     for page in pages:
         assert " at 0x7" not in page.html, page.url
         for path in (sys.prefix, sys.base_prefix, str(Path.home())):
@@ -48,4 +48,4 @@ def test_pages_are_the_same_bytes_from_another_directory(tmp_path: Path, pages_f
 
 def test_rendered_pages_are_kept(pages_file: Path) -> None:
     pages_file.write_text('{"host": "a.test", "path": "/", "title": "T", "html": "<p>x</p>"}\n')
-    assert rendered(pages_file) == [Page("a.test", "/", "T", "<p>x</p>")]
+    assert rendered(pages_file) == [DocPage("a.test", "/", "T", "<p>x</p>")]

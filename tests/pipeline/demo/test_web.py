@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.demo.library import Page
+from pipeline.demo.library import DocPage
 from pipeline.demo.sites import (
     FORBIDDEN,
     HUGE_BYTES,
@@ -118,7 +118,7 @@ def test_the_huge_page_is_over_the_limit_and_the_blank_one_says_nothing(sites: S
     assert sites.answers[LIBRARY, "/blank.html"].body == b"<!DOCTYPE html><title>Blank</title>"
 
 
-def test_requests_are_remembered_with_host_path_and_agent(few_pages: list[Page]) -> None:
+def test_requests_are_remembered_with_host_path_and_agent(few_pages: list[DocPage]) -> None:
     with EmbeddedWeb(build(few_pages)) as web:
         get(web, f"http://{LIBRARY}{FORBIDDEN}", **{"User-Agent": "rude/1.0"})
         get(web, "http://unknown.test/x")
@@ -126,7 +126,7 @@ def test_requests_are_remembered_with_host_path_and_agent(few_pages: list[Page])
     assert seen == [(f"http://{LIBRARY}{FORBIDDEN}", 200, "rude/1.0"), ("http://unknown.test/x", 404, "")]
 
 
-def test_the_web_is_gone_after_its_context(few_pages: list[Page]) -> None:
+def test_the_web_is_gone_after_its_context(few_pages: list[DocPage]) -> None:
     with EmbeddedWeb(build(few_pages)) as web:
         pass
     with pytest.raises(ConnectionRefusedError):

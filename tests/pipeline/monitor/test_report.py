@@ -10,7 +10,7 @@ import pytest
 from dataprep.audit.funnel import StageCount
 from pipeline.errors import RunError
 from pipeline.monitor.charts import Curve
-from pipeline.monitor.report import ReportData, Sample, read_curve, render
+from pipeline.monitor.report import GeneratedText, ReportData, read_curve, render
 
 FUNNEL = (
     StageCount("links", "submissions", 71040, 1080, {"self_post": 60000, "below_karma": 9960}),
@@ -28,7 +28,7 @@ WHOLE = ReportData(
     funnel=FUNNEL,
     sites=(("stdlib.test", 700), ("numpy.test", 300)),
     curve=CURVE,
-    sample=Sample("Returns the", " <b>sum</b> & more"),
+    sample=GeneratedText("Returns the", " <b>sum</b> & more"),
     paths=(("Corpus", "demo/corpus"), ("Run", "demo/run")),
 )
 

@@ -19,7 +19,7 @@ from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_ahead, require_layout
 from pipeline.costs.hardware import FITTED, Measured, usable_bytes
 from pipeline.costs.layers import layer_costs
-from pipeline.costs.layout import Layout
+from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import in_flight, stage_bytes
 from pipeline.costs.stages import stages_of
 from pipeline.errors import UsageError
@@ -80,10 +80,10 @@ def test_the_fastest_layouts_come_first_and_all_fit() -> None:
 
 def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
     config = shipped("gpt3-2.7b")
-    one = predict(config, Layout(pipeline=8, data=1, zero=1, micro=1), cluster(1))
+    one = predict(config, ParallelLayout(pipeline=8, data=1, zero=1, micro=1), cluster(1))
     waiting, working = one.step.bubble, one.step.compute
     assert waiting / working == pytest.approx(7 / 512, rel=0.05)  # (stages - 1) / micro-batches
-    deeper = predict(config, Layout(pipeline=16, data=1, zero=1, micro=1), cluster(2))
+    deeper = predict(config, ParallelLayout(pipeline=16, data=1, zero=1, micro=1), cluster(2))
     assert deeper.bubble > one.bubble
     assert [in_flight(stage, 8, 512) for stage in (0, 7)] == [8, 1]
 

@@ -1,4 +1,4 @@
-"""The demo's voice and hand: it shows each step and each command on the terminal, and runs the command."""
+"""Print and run the demo's commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.errors import RunError
 POLL_S = 0.1
 
 
-class Teller:
+class Shell:
     """Numbers the steps; commands run as children, on this terminal, their results on stderr."""
 
     def __init__(self, console: Console) -> None:
