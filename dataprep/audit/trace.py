@@ -19,7 +19,7 @@ from dataprep.corpus.urls import key_of
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
-from dataprep.extract.page import Unreadable, read_page
+from dataprep.extract.page import UnreadablePage, read_page
 from dataprep.links.candidates import submission_number
 from dataprep.links.entry import naming
 from dataprep.links.index import LinkIndex, scattered
@@ -242,7 +242,7 @@ def page_of(corpus: Corpus, found: Found) -> bytes:
     try:
         place = corpus.root / found["warc_file"], found["warc_offset"], found["warc_length"]
         return read_page(*place, corpus.recipe.collect.extraction.max_bytes).body
-    except Unreadable:
+    except UnreadablePage:
         raise DataError(
             f"{found['warc_file']}: byte {found['warc_offset']:,} holds no response; it was forgotten with "
             "another link that led to the same page, or is damaged (`outbound corpus verify` tells)"

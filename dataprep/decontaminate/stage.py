@@ -191,7 +191,7 @@ def run_occurrences(task: Task[Decisions]) -> Made:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class CutNotes:
     """Notes of an increment: how many documents were cut and kept, and how many met each evaluation set."""
 
     cut: int = 0
@@ -245,7 +245,7 @@ def run(task: Task[Decisions]) -> Made:
         entered=entered,
         passed=entered - contaminated,
         reasons={CONTAMINATED: contaminated} if contaminated else {},
-        notes=Cut(
+        notes=CutNotes(
             cut=len(rows) - contaminated,
             documents_by_set={
                 named[int(number)]: int(n)

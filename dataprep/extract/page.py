@@ -17,7 +17,7 @@ NO_DAY = "2100-01-01"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-class Unreadable(Exception):
+class UnreadablePage(Exception):
     """A page that gives no document; the argument is the reason to count."""
 
 
@@ -33,8 +33,8 @@ class Page:
 def read_page(warc: Path, offset: int, length: int, limit: int) -> Page:
     """The page of the record at a place of a WARC file.
 
-    Raises Unreadable for a record that is not whole, down to a flipped bit, for a page of more than `limit`
-    bytes and for codings that are not known; DataError when the file is gone.
+    Raises UnreadablePage for a record that is not whole, down to a flipped bit, for a page of more than
+    `limit` bytes and for codings that are not known; DataError when the file is gone.
     """
     try:
         with warc.open("rb") as file:
@@ -43,18 +43,18 @@ def read_page(warc: Path, offset: int, length: int, limit: int) -> Page:
     except FileNotFoundError:
         raise DataError(f"{warc}: is missing; restore it from a copy and run the command again") from None
     except (OSError, Damaged):
-        raise Unreadable("damaged_record") from None
+        raise UnreadablePage("damaged_record") from None
     if record.kind == "resource":
         response = HttpResponse(200, {"content-type": record.fields.get("content-type", "")}, record.block)
     elif record.kind == "response":
         response = parse(record.block)
     else:
-        raise Unreadable("damaged_record")
+        raise UnreadablePage("damaged_record")
     try:
         body = response.page(limit)
     except TooLarge:
-        raise Unreadable("too_large") from None
+        raise UnreadablePage("too_large") from None
     except BadEncoding:
-        raise Unreadable("unknown_coding") from None
+        raise UnreadablePage("unknown_coding") from None
     day = record.date[:10]
     return Page(body, response.content_type, day if _DAY.fullmatch(day) else NO_DAY)

@@ -21,7 +21,7 @@ from trafilatura.utils import HTML_PARSER
 
 from dataprep.corpus.recipe import Extraction
 from dataprep.extract.encoding import decoded
-from dataprep.extract.page import Page, Unreadable, read_page
+from dataprep.extract.page import Page, UnreadablePage, read_page
 from dataprep.extract.xpaths import install_fast_xpaths
 
 RESET_PAGES = 1000
@@ -47,7 +47,7 @@ trafilatura.metadata.extract_license = lambda *_: None
 
 
 def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | None]:
-    """`title`, `author`, `date` and `text` of a page. Raises Unreadable.
+    """`title`, `author`, `date` and `text` of a page. Raises UnreadablePage.
 
     The latest date allowed is the day of its capture, never today.
     """
@@ -55,13 +55,13 @@ def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | Non
     if page.content_type.partition(";")[0].strip().lower() == "text/plain":
         found: dict[str, str | None] = {"title": None, "author": None, "date": None, "text": text}
         if _BINARY.search(text[:_SNIFFED]):
-            raise Unreadable("binary")
+            raise UnreadablePage("binary")
     else:
         found = _from_html(text, page.day, url, settings)
     clean = {name: value and _clean(value) for name, value in found.items()}
     clean["text"] = (clean["text"] or "").strip()
     if not clean["text"]:
-        raise Unreadable("no_text")
+        raise UnreadablePage("no_text")
     return clean
 
 
@@ -74,7 +74,7 @@ def in_sandbox(warc: str, offset: int, length: int, url: str, settings: dict[str
     extraction = Extraction.model_construct(**settings)
     try:
         return extracted(read_page(Path(warc), offset, length, extraction.max_bytes), url, extraction)
-    except Unreadable as reason:
+    except UnreadablePage as reason:
         return {"reason": str(reason)}
 
 
@@ -82,11 +82,11 @@ def _from_html(html: str, day: str, url: str, settings: Extraction) -> dict[str,
     try:
         tree = trafilatura.load_html(html)
         if tree is None:
-            raise Unreadable("no_text")
+            raise UnreadablePage("no_text")
         if _elements(tree) > settings.max_elements:
-            raise Unreadable("too_many_elements")
+            raise UnreadablePage("too_many_elements")
         if _deeper_than(settings.max_depth)(tree):
-            raise Unreadable("too_deep")
+            raise UnreadablePage("too_deep")
         found = trafilatura.bare_extraction(
             tree,
             url=url,
@@ -96,12 +96,12 @@ def _from_html(html: str, day: str, url: str, settings: Extraction) -> dict[str,
             include_comments=settings.include_comments,
             include_tables=settings.include_tables,
         )
-    except (Unreadable, MemoryError):
+    except (UnreadablePage, MemoryError):
         raise
     except Exception as error:  # a hostile page may break the parser anywhere; it costs this page only
-        raise Unreadable(f"extractor_{type(error).__name__}") from None
+        raise UnreadablePage(f"extractor_{type(error).__name__}") from None
     if found is None:
-        raise Unreadable("no_text")
+        raise UnreadablePage("no_text")
     return {"title": found.title, "author": found.author, "date": found.date, "text": found.text}
 
 

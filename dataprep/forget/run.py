@@ -46,7 +46,7 @@ from dataprep.text import minhash
 
 
 @dataclass(frozen=True)
-class Plan:
+class ForgetPlan:
     """What a forget does once all is prepared, and the record that says that it is done."""
 
     swap: Swap
@@ -102,7 +102,7 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
         return None
     path = corpus.root / FOLDER / f"{number:04d}.swap"
     if path.exists():
-        plan = load(path, Plan)
+        plan = load(path, ForgetPlan)
     else:
         plan = _prepare(corpus, number, tick)
         write_once(path, dump(plan))
@@ -115,7 +115,7 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
     return record
 
 
-def _prepare(corpus: Corpus, number: int, tick: Tick) -> Plan:
+def _prepare(corpus: Corpus, number: int, tick: Tick) -> ForgetPlan:
     """Publish what takes the place of every file that changes, and say how it is swapped in."""
     found = find_scope(corpus, tombstones(corpus.root)[number])
     erasure = Erasure(corpus.root, found)
@@ -150,7 +150,7 @@ def _prepare(corpus: Corpus, number: int, tick: Tick) -> Plan:
         versions={"minhash": str(minhash.VERSION)},
         notes=msgspec.to_builtins(Gone(links=found.links, lists=len(found.relisted))),
     )
-    return Plan(swap, record)
+    return ForgetPlan(swap, record)
 
 
 def _summed_up(path: Path, changed: dict[str, Record]) -> bytes:

@@ -102,7 +102,7 @@ def search(
     if record := done(path, inputs):
         tick(record.entered)
         return record
-    links = Links.of(corpus, increment)
+    links = LinkLookup.of(corpus, increment)
     best: dict[bytes, tuple[bool, int, str, int, int]] = {}
     reasons: Counter[str] = Counter()
     damage = FileDamage(each.name)
@@ -171,7 +171,7 @@ class IndexNotes:
         )
 
 
-class Links:
+class LinkLookup:
     """The links of an increment, to be looked up: sorted halves of url_key, and first_seen."""
 
     def __init__(
@@ -181,10 +181,10 @@ class Links:
         self._high, self._low, self._seen = high[order], low[order], seen[order]
 
     @staticmethod
-    def of(corpus: Corpus, increment: Increment) -> Links:
+    def of(corpus: Corpus, increment: Increment) -> LinkLookup:
         table = read_table(corpus.root, increment.outputs("links", "links"), ["url_key", "first_seen"])
         keys = np.frombuffer(b"".join(table["url_key"].to_pylist()), ">u8").astype(np.uint64).reshape(-1, 2)
-        return Links(keys[:, 0], keys[:, 1], table["first_seen"].to_numpy())
+        return LinkLookup(keys[:, 0], keys[:, 1], table["first_seen"].to_numpy())
 
     def those_of(self, batch: list[Candidate], reasons: Counter[str]) -> Iterator[tuple[Candidate, int]]:
         """The candidates whose URL is a link, each with the link's first_seen; the others are counted."""

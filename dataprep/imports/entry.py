@@ -34,7 +34,7 @@ CAPTURE_BYTES = 2048
 
 
 @dataclass
-class Part:
+class CapturePartition:
     """Ranges of URL keys that make one partition: what enters, and what was counted."""
 
     captures: list[pa.Table] = field(default_factory=list)
@@ -94,14 +94,14 @@ class Beside:
 
 def _parts(
     corpus: Corpus, increment: Increment, spill: SortedSpill, previous: LinkIndex, index: ArrayWriter
-) -> Iterator[Part]:
+) -> Iterator[CapturePartition]:
     """Take the captures back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / CAPTURE_BYTES
-    part = Part()
+    part = CapturePartition()
     for low, high in ranges(int((spill.rows + len(previous.urls) / 8) / limit) + 1):
         if part.entered >= limit / 2:
             yield part
-            part = Part()
+            part = CapturePartition()
         captures = spill.read(low, high)
         chosen, urls, reasons = earliest(captures, previous.urls_in(low, high), increment.number)
         part.captures.append(chosen)
@@ -135,7 +135,12 @@ def earliest(
 
 
 def _commit(
-    corpus: Corpus, increment: Increment, number: int, part: Part, inputs: dict[str, str], beside: Beside
+    corpus: Corpus,
+    increment: Increment,
+    number: int,
+    part: CapturePartition,
+    inputs: dict[str, str],
+    beside: Beside,
 ) -> None:
     """Write the links and the fetches of a partition."""
     captures = pa.concat_tables(part.captures)

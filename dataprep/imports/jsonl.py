@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 
 from dataprep.imports.inputs import Input
-from dataprep.imports.rows import Fields, Row, Task, of_columns
+from dataprep.imports.rows import Fields, ReadTask, Row, of_columns
 from dataprep.store.decompress import Unreadable, lines
 from dataprep.store.file_damage import FileDamage
 
 LONGEST_LINE_BYTES = 256 << 20
 
 
-def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
+def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The rows of a JSONL file. A row's number is that of its line; an empty line is none."""
     decoder = msgspec.json.Decoder(dict[str, Any])
     with each.path.open("rb") as file:

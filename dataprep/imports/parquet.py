@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from dataprep.errors import DataError
 from dataprep.imports.inputs import Input
-from dataprep.imports.rows import Fields, Row, Task, of_columns
+from dataprep.imports.rows import Fields, ReadTask, Row, of_columns
 from dataprep.store.file_damage import FileDamage
 
 BATCH_ROWS = 256
@@ -19,7 +19,7 @@ UNCONVERTIBLE = (ValueError, ArithmeticError, LookupError)
 """What Arrow raises for values that have no counterpart in Python."""
 
 
-def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Task]:
+def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[ReadTask]:
     """Runs of row groups of about `limit` stored bytes. Where they are cut depends on the files alone.
 
     Raises DataError for a file that is no Parquet, and one without a column of the text's name.
@@ -40,11 +40,11 @@ def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Tas
         for group in range(about.num_row_groups):
             size += about.row_group(group).total_byte_size
             if size >= limit or group == about.num_row_groups - 1:
-                yield Task(number, [each], (low, group + 1))
+                yield ReadTask(number, [each], (low, group + 1))
                 number, low, size = number + 1, group + 1, 0
 
 
-def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
+def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The rows of a task's row groups; those of a damaged group that cannot be read are bad."""
     with pq.ParquetFile(each.path) as file:
         about = file.metadata

@@ -48,7 +48,7 @@ class Fields:
 
 
 @dataclass(frozen=True)
-class Task:
+class ReadTask:
     """What one worker reads: inputs one after the other, or the row groups [low, high) of a Parquet file."""
 
     number: int
@@ -85,7 +85,7 @@ class RowNotes:
     damage: list[FileDamage] = field(default_factory=list)
 
 
-Reader = Callable[[Task, Input, Fields, FileDamage], Iterator[Row]]
+Reader = Callable[[ReadTask, Input, Fields, FileDamage], Iterator[Row]]
 """Reads one input of a task; where it cannot go on, it says so in the damage and ends."""
 
 
@@ -110,7 +110,7 @@ def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
 def run_task(
     corpus: Corpus,
     increment: Increment,
-    task: Task,
+    task: ReadTask,
     read: Reader,
     fields: Fields,
     hashes: dict[str, str],
@@ -143,7 +143,7 @@ def run_task(
     return records
 
 
-def _rows(task: Task, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, FileDamage]]:
+def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, FileDamage]]:
     """The rows of all inputs, each with its input and its damage up to here; None after an input's last."""
     for each in task.inputs:
         damage = FileDamage(each.name)

@@ -17,7 +17,7 @@ from dataprep.extract import stage as extract
 from dataprep.imports import byte_ranges, cdx, entry, jsonl, parquet, text, warc, wet
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.inputs import Import, Input, agree, expand, hash_input, kind_of, packs
-from dataprep.imports.rows import Fields, Reader, Task, run_task
+from dataprep.imports.rows import Fields, Reader, ReadTask, run_task
 from dataprep.links import stage as links
 from dataprep.store import locks
 from dataprep.store.pool import Progress, run_all
@@ -102,10 +102,10 @@ def run(
     return increment
 
 
-def _tasks(kind: str, inputs: list[Input], fields: Fields, limit: float) -> list[Task]:
+def _tasks(kind: str, inputs: list[Input], fields: Fields, limit: float) -> list[ReadTask]:
     if kind == "parquet":
         return list(parquet.tasks(inputs, fields, limit))
-    return [Task(number, pack) for number, pack in enumerate(packs(inputs, limit))]
+    return [ReadTask(number, pack) for number, pack in enumerate(packs(inputs, limit))]
 
 
 def _warc(

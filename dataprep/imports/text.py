@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dataprep.imports.inputs import Input
-from dataprep.imports.rows import Fields, Row, Task
+from dataprep.imports.rows import Fields, ReadTask, Row
 from dataprep.store.decompress import Unreadable, decompressed
 from dataprep.store.file_damage import FileDamage
 
@@ -13,7 +13,7 @@ LARGEST_BYTES = 256 << 20
 """A file of more text is no book; it counts as `too_large` and is never held."""
 
 
-def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
+def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The one row of a text file."""
     content = bytearray()
     with each.path.open("rb") as file:

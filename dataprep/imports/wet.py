@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from dataprep.imports.captures import seconds
 from dataprep.imports.inputs import Input
-from dataprep.imports.rows import Fields, Row, Task
+from dataprep.imports.rows import Fields, ReadTask, Row
 from dataprep.store.file_damage import FileDamage
 from dataprep.warc.reader import Gap, read_warc
 
 
-def read(task: Task, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
+def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The conversion records of a file; damaged ranges are counted as rows, since each was at least one."""
     number = 0
     for found in read_warc(each.path):

@@ -53,7 +53,7 @@ POST_BYTES = 1024
 
 
 @dataclass
-class Part:
+class LinkPartition:
     """Ranges of URL keys that make one partition: the links of each, and what was counted."""
 
     links: list[pa.Table] = field(default_factory=list)
@@ -131,13 +131,13 @@ def _parts(
     previous: LinkIndex,
     url_index: ArrayWriter,
     submission_index: ArrayWriter,
-) -> Iterator[Part]:
+) -> Iterator[LinkPartition]:
     """Take the candidates back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / POST_BYTES
     bounds = ranges(int((candidates.posts.rows + len(previous.urls) / 4) / limit) + 1)
     repeated = candidates.repeats(bounds, previous, submission_index)
 
-    def enter_range(low: int, high: int, part: Part) -> None:
+    def enter_range(low: int, high: int, part: LinkPartition) -> None:
         posts = candidates.posts.read(low, high)
         again = _bits(repeated, posts["place"].to_numpy())
         part.posts += posts.num_rows
@@ -148,11 +148,11 @@ def _parts(
         part.reasons.update(entered.reasons, repeated_submission=int(again.sum()))
         url_index.write(entered.urls)
 
-    part = Part()
+    part = LinkPartition()
     for low, high in bounds:
         if part.posts >= limit / 2:
             yield part
-            part = Part()
+            part = LinkPartition()
         enter_range(low, high, part)
     yield part
 

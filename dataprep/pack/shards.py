@@ -38,7 +38,7 @@ SOURCE = np.dtype([*ROW.descr, ("tokens", "<i8"), ("run", "<i4")])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TokenRun:
     """One split of a tokenised text shard."""
 
     tokens: Path
@@ -52,7 +52,7 @@ class Stream:
     bucket_starts: (buckets + 1,): in tokens from the start of the stream; the last is its length.
     """
 
-    runs: list[Run]
+    runs: list[TokenRun]
     bucket_starts: npt.NDArray[np.int64]
 
     @property
@@ -146,10 +146,10 @@ def entry(record: Record) -> Shard:
     return Shard(**record.outputs, tokens=notes.tokens, documents=record.passed, blocks=notes.blocks)
 
 
-def _runs(scope: Packing, increment: str, split: str) -> list[Run]:
+def _runs(scope: Packing, increment: str, split: str) -> list[TokenRun]:
     """The runs of one split of an increment, in the order of its text shards."""
     return [
-        Run(
+        TokenRun(
             tokens=scope.root / part.outputs[f"{split}/tokens"].path,
             table=scope.root / part.outputs[f"{split}/table"].path,
         )
@@ -158,7 +158,7 @@ def _runs(scope: Packing, increment: str, split: str) -> list[Run]:
     ]
 
 
-def _bucket_starts(scope: Packing, runs: list[Run]) -> npt.NDArray[np.int64]:
+def _bucket_starts(scope: Packing, runs: list[TokenRun]) -> npt.NDArray[np.int64]:
     """Count the tokens of each bucket of an increment's split."""
     sizes = [run.tokens.stat().st_size // np.dtype(scope.dtype).itemsize for run in runs]
     buckets = 1 << (sum(sizes) // BUCKET_TOKENS).bit_length()

@@ -20,7 +20,7 @@ from dataprep.warc.reader import WarcRecord, read_warc
 
 
 @dataclass
-class Visit:
+class ArchivedVisit:
     """Exchanges that were made for one address; `owner` is the first that was asked for, or the original."""
 
     owner: str = ""
@@ -38,9 +38,9 @@ def going(path: Path, name: str, scope: ForgetScope) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def visits(path: Path) -> Iterator[Visit]:
+def visits(path: Path) -> Iterator[ArchivedVisit]:
     """The visits of a WARC file in its order. Memory: one visit; of each record what its header says."""
-    visit, exchange = Visit(), list[WarcRecord]()
+    visit, exchange = ArchivedVisit(), list[WarcRecord]()
     for record in read_warc(path):
         if not isinstance(record, WarcRecord):  # damage: it names no address that could be asked for
             continue
@@ -52,19 +52,19 @@ def visits(path: Path) -> Iterator[Visit]:
             else:
                 yield visit
                 owner = fields.get("originalUri") or (exchange[0].url if exchange else record.url)
-                visit = Visit(owner, [*exchange, head])
+                visit = ArchivedVisit(owner, [*exchange, head])
             exchange = []
         elif kind == "request" or (exchange and exchange[-1].kind != "request"):
-            yield from (visit, Visit(exchange[0].url, exchange)) if exchange else ()
-            visit, exchange = (Visit(), [head]) if exchange else (visit, [head])
+            yield from (visit, ArchivedVisit(exchange[0].url, exchange)) if exchange else ()
+            visit, exchange = (ArchivedVisit(), [head]) if exchange else (visit, [head])
         else:
             exchange.append(head)
     yield visit
     if exchange:
-        yield Visit(exchange[0].url, exchange)
+        yield ArchivedVisit(exchange[0].url, exchange)
 
 
-def _goes_on(visit: Visit, notes: dict[str, str]) -> bool:
+def _goes_on(visit: ArchivedVisit, notes: dict[str, str]) -> bool:
     """Whether metadata is of the next exchange of a visit: one more redirect, from its last address."""
     hops = sum(record.kind == "metadata" for record in visit.records)
     return notes.get("hopsFromSeed") == "R" * hops and notes.get("via") == visit.records[-1].url
@@ -78,7 +78,7 @@ def _notes(record: WarcRecord) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition(": ") for line in lines)}
 
 
-def _goes(visit: Visit, name: str, scope: ForgetScope) -> bool:
+def _goes(visit: ArchivedVisit, name: str, scope: ForgetScope) -> bool:
     if scope.url(visit.owner):
         return True
     owner = key_of(visit.owner)

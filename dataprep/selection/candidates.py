@@ -35,7 +35,7 @@ NEEDED = np.dtype([("destination", "<u8"), ("row", "<u4"), ("document", "<u4")])
 """A document whose shingles will be compared; destination is source << 32 | partition."""
 
 
-class Cut(NamedTuple):
+class KeyRange(NamedTuple):
     """The keys in [low, high), and if that is one, of the documents whose rank is in [first, last)."""
 
     low: int
@@ -51,7 +51,7 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
     passed = sum(part.passed for part in work.parts("select"))
     tasks = max(1, -(-passed * (work.scheme.bands + 1) // KEYS_PER_TASK))
     parts = list(_partitions(work))
-    cuts = [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, Cut(*keys, 0, documents))]
+    cuts = [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, KeyRange(*keys, 0, documents))]
     return [
         Part(name=f"{number:05d}", size=sum(part.number(cut) for part in parts), spec=cut._asdict())
         for number, cut in enumerate(cuts)
@@ -60,7 +60,7 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
 
 def run(task: Task[Decisions]) -> Made:
     """Join one of `plan`'s ranges of keys."""
-    work, cut = Workspace(task.scope), Cut(**task.part.spec)
+    work, cut = Workspace(task.scope), KeyRange(**task.part.spec)
     low, high = cut.low, cut.high
     parts = list(_partitions(work))
     own = ordered([part.within(cut) for part in parts])
@@ -179,23 +179,23 @@ class _Partition:
     buckets: Buckets
     ranks: npt.NDArray[np.uint32]
 
-    def within(self, cut: Cut) -> Buckets:
+    def within(self, cut: KeyRange) -> Buckets:
         """Its buckets in a cut, documents by their rank."""
         keys, rows = self._of(cut)
         return Buckets(keys, self.ranks[rows])
 
-    def number(self, cut: Cut) -> int:
+    def number(self, cut: KeyRange) -> int:
         """How many those are."""
         return len(self._of(cut)[0])
 
-    def ahead(self, cut: Cut) -> Buckets:
+    def ahead(self, cut: KeyRange) -> Buckets:
         """Of the documents before the cut those that may be among its bucket's earliest."""
         found = self.buckets.within(cut.low, cut.high if cut.first else cut.low)
         ranks = self.ranks[found.documents[:EARLIEST]]
         early = ranks < cut.first
         return Buckets(found.keys[:EARLIEST][early], ranks[early])
 
-    def _of(self, cut: Cut) -> tuple[U64, npt.NDArray[np.uint32]]:
+    def _of(self, cut: KeyRange) -> tuple[U64, npt.NDArray[np.uint32]]:
         found = self.buckets.within(cut.low, cut.high)
         if cut.high - cut.low > 1:
             return found.keys, found.documents
@@ -215,7 +215,7 @@ def _partitions(work: Workspace) -> Iterator[_Partition]:
         start += rows
 
 
-def _halved(parts: list[_Partition], cut: Cut) -> list[Cut]:
+def _halved(parts: list[_Partition], cut: KeyRange) -> list[KeyRange]:
     """A cut, or the halves of it, and of these, until none holds too many keys."""
     if sum(part.number(cut) for part in parts) <= KEYS_PER_TASK * 3 // 2:
         return [cut]

@@ -46,7 +46,7 @@ ELSEWHERE = (
 
 
 @dataclass(frozen=True)
-class Submission:
+class DemoSubmission:
     """One act of posting: what was posted in which month, and how well it did."""
 
     month: int
@@ -93,37 +93,37 @@ def monthly_lines(links: list[Link], seed: int) -> list[list[bytes]]:
     return lines
 
 
-def _posts(links: list[Link], rng: random.Random) -> Iterator[Submission]:
+def _posts(links: list[Link], rng: random.Random) -> Iterator[DemoSubmission]:
     """Who posts what, in no order of time."""
     for link in links:
         month = 0 if rng.random() < 0.6 else 1
         fate = rng.random() if link.kind == "page" else 1.0
         if fate < 0.05:  # never rises
-            yield Submission(month, link.url, link.title, rng.randrange(BAR))
+            yield DemoSubmission(month, link.url, link.title, rng.randrange(BAR))
         elif fate < 0.09:  # overlooked in August, rises in September
-            yield Submission(0, link.url, link.title, rng.randrange(BAR))
-            yield Submission(1, link.url, f"{link.title}, again", score(rng))
+            yield DemoSubmission(0, link.url, link.title, rng.randrange(BAR))
+            yield DemoSubmission(1, link.url, f"{link.title}, again", score(rng))
         elif fate < 0.10:
-            yield Submission(month, link.url, link.title, score(rng), over_18=True)
+            yield DemoSubmission(month, link.url, link.title, score(rng), over_18=True)
         else:
-            yield Submission(month, _tracked(link.url, rng, 0.2), link.title, score(rng))
+            yield DemoSubmission(month, _tracked(link.url, rng, 0.2), link.title, score(rng))
             yield from _reposts(link, month, rng)
     for url, title in ELSEWHERE:
-        yield Submission(rng.randrange(2), url, title, score(rng))
-        yield Submission(rng.randrange(2), url, title, score(rng))
+        yield DemoSubmission(rng.randrange(2), url, title, score(rng))
+        yield DemoSubmission(rng.randrange(2), url, title, score(rng))
     for link in rng.sample(links, min(len(links), 60)):
         question = f"I have read {link.url} twice and still wonder. What do you use it for?"
-        yield Submission(rng.randrange(2), "", f"What is {link.title} for?", score(rng), text=question)
+        yield DemoSubmission(rng.randrange(2), "", f"What is {link.title} for?", score(rng), text=question)
 
 
-def _reposts(link: Link, month: int, rng: random.Random) -> Iterator[Submission]:
+def _reposts(link: Link, month: int, rng: random.Random) -> Iterator[DemoSubmission]:
     """The same page again: tracked, as an http/https twin, in the same month or the next."""
     if rng.random() < 0.15:
-        yield Submission(month, _tracked(link.url, rng, 1.0), f"{link.title} (x-post)", score(rng))
+        yield DemoSubmission(month, _tracked(link.url, rng, 1.0), f"{link.title} (x-post)", score(rng))
     if rng.random() < 0.1 and month == 0:
-        yield Submission(1, _tracked(link.url, rng, 0.5), f"{link.title}, one month on", score(rng))
+        yield DemoSubmission(1, _tracked(link.url, rng, 0.5), f"{link.title}, one month on", score(rng))
     if rng.random() < 0.05 and month == 0:
-        yield Submission(1, link.url.replace("http://", "https://"), link.title, score(rng))
+        yield DemoSubmission(1, link.url.replace("http://", "https://"), link.title, score(rng))
 
 
 def score(rng: random.Random) -> int:
@@ -138,7 +138,7 @@ def _tracked(url: str, rng: random.Random, share: float) -> str:
     return f"{url}?{rng.choice(TRACKING)}{fragment}"
 
 
-def _submissions(posts: Iterable[Submission], number: int, rng: random.Random) -> list[dict[str, Any]]:
+def _submissions(posts: Iterable[DemoSubmission], number: int, rng: random.Random) -> list[dict[str, Any]]:
     """Posts as rows of a dump, in the order of time."""
     year, month = MONTHS[number]
     start = calendar.timegm((year, month, 1, 0, 0, 0))
@@ -149,7 +149,7 @@ def _submissions(posts: Iterable[Submission], number: int, rng: random.Random) -
     return [_row(post, created, rng) for post, created in zip(posts, times, strict=True)]
 
 
-def _row(post: Submission, created_utc: int, rng: random.Random) -> dict[str, Any]:
+def _row(post: DemoSubmission, created_utc: int, rng: random.Random) -> dict[str, Any]:
     """One submission with the dumps' fields; ids count up with time, as Reddit's do."""
     subreddit = rng.choice(SUBREDDITS)
     id36 = _base36(FIRST_ID + created_utc - calendar.timegm((*MONTHS[0], 1, 0, 0, 0)))

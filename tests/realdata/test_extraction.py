@@ -13,7 +13,7 @@ import trafilatura
 
 from dataprep.corpus.recipe import Extraction
 from dataprep.extract.encoding import decoded
-from dataprep.extract.page import Unreadable, read_page
+from dataprep.extract.page import UnreadablePage, read_page
 from dataprep.extract.page_text import extracted
 from dataprep.warc.http_response import parse
 from dataprep.warc.reader import Gap, WarcRecord, read_warc
@@ -40,7 +40,7 @@ def test_our_text_is_at_least_as_right_as_trafilatura_s_by_its_own_settings(
         page = read_page(data / "web" / "pages.warc.gz", at.offset, at.length, settings.max_bytes)
         try:
             text = extracted(page, url, settings)["text"] or ""
-        except Unreadable:
+        except UnreadablePage:
             text = ""
         for tally, found in ((ours, text), (theirs, trafilatura.extract(page.body, url=url) or "")):
             tally[0] += sum(wanted in found for wanted in truth[url].get("with", ()))

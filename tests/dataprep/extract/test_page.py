@@ -15,7 +15,7 @@ from warcio.warcwriter import WARCWriter
 
 from dataprep.corpus.recipe import Extraction
 from dataprep.errors import DataError
-from dataprep.extract.page import Unreadable, read_page
+from dataprep.extract.page import UnreadablePage, read_page
 from dataprep.extract.page_text import extracted
 
 PROSE = "The harbour of the old town is quiet in winter, and the boats lie still under the snow. " * 8
@@ -72,7 +72,7 @@ def test_plain_text_is_its_own_extraction(tmp_path: Path, page: Any) -> None:
 
 
 def reason(root: Path, row: dict[str, Any], **limits: int) -> str:
-    with pytest.raises(Unreadable) as raised:
+    with pytest.raises(UnreadablePage) as raised:
         document(root, row, **limits)
     return str(raised.value)
 
@@ -122,7 +122,7 @@ def test_a_flipped_bit_never_gives_another_text(tmp_path: Path, page: Any) -> No
     right = read_page(*place)
     for at in range(len(whole)):
         warc.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
-        with suppress(Unreadable):
+        with suppress(UnreadablePage):
             assert read_page(*place) == right
 
 
