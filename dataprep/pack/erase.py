@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from dataprep.pack import manifest
 from dataprep.pack.manifest import ERASED, Generation, Shard, load_generation
-from dataprep.pack.shards import publish_shard
+from dataprep.pack.merge import publish_shard
 from dataprep.store import files
 from dataprep.store.checksummed_json import dump
 from dataprep.store.files import attempt_path

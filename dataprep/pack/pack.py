@@ -7,7 +7,7 @@ their doc_id, each is followed by end-of-text, and a held-out split is taken by 
 re-tokenises nothing.
 
 Two steps, both of independent tasks that leave a record each: text shards become sorted runs of tokens
-(`runs`), and these are merged into token shards (`shards`). What is killed goes on from the records.
+(`tokenize`), and these are merged into token shards (`merge`). What is killed goes on from the records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from dataprep.corpus.directory import JOBS, RECIPE, Build, Corpus
 from dataprep.errors import DataError
-from dataprep.pack import manifest, shards
+from dataprep.pack import manifest, merge
 from dataprep.pack.manifest import FORMAT, SPLITS, Generation, Split, TokenizerIdentity, latest_generation
 from dataprep.pack.packing import Layout, Packing
 from dataprep.pack.steps import STEPS
@@ -90,7 +90,7 @@ def pack(
 
 def _with(generation: Generation, packing: Packing) -> Generation:
     """A generation with the shards that a pack has made."""
-    made = [(record.part, shards.entry(record)) for record in records_in(packing.places["pack"] / "merge")]
+    made = [(record.part, merge.entry(record)) for record in records_in(packing.places["pack"] / "merge")]
     splits = {}
     for split in SPLITS:
         added = [shard for name, shard in made if name.startswith(f"{split}-")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataprep.pack import runs, shards
+from dataprep.pack import merge, tokenize
 from dataprep.pack.packing import Packing
 from dataprep.store.step import Step
 
@@ -15,6 +15,6 @@ def texts(scope: Packing) -> dict[str, str]:
 
 
 STEPS: list[Step[Any]] = [
-    Step(name="tokenize", unit="documents", at="pack", inputs=texts, plan=runs.plan, run=runs.run),
-    Step(name="merge", unit="blocks", at="pack", reads=("tokenize",), plan=shards.plan, run=shards.run),
+    Step(name="tokenize", unit="documents", at="pack", inputs=texts, plan=tokenize.plan, run=tokenize.run),
+    Step(name="merge", unit="blocks", at="pack", reads=("tokenize",), plan=merge.plan, run=merge.run),
 ]

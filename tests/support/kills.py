@@ -48,8 +48,8 @@ def killed(work: Callable[..., object], *arguments: Any) -> bool:
 
 
 def run_to_the_kill(*words: object, **popen: Any) -> bool:
-    """Run `support.kill` with these words: True if it was killed, False if it came to its end."""
-    command = [sys.executable, "-m", "support.kill", *map(str, words)]
+    """Run `support.killed_outbound` with these words: True if it was killed, False if it came to its end."""
+    command = [sys.executable, "-m", "support.killed_outbound", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=patient(), **popen

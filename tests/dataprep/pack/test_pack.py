@@ -13,7 +13,7 @@ import xxhash
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.pack import pack, runs, shards
+from dataprep.pack import merge, pack, tokenize
 from dataprep.pack.manifest import Generation, Split, latest_generation, read_table
 from dataprep.pack.packing import Layout
 from dataprep.store.os_errors import explain_full_disk
@@ -60,7 +60,7 @@ def test_a_stream_is_the_documents_of_each_increment_by_the_hash_of_their_doc_id
             url, text = f"http://a.test/{number}", TEXTS[number]
             doc_id = xxhash.xxh3_128_digest(f"{url}\0{text}".encode())
             split = "val" if xxhash.xxh3_128_digest(url.encode()) < b"\x33" * 16 else "train"
-            documents.append((xxhash.xxh3_64_intdigest(doc_id, runs.SHUFFLE_SEED), text, split))
+            documents.append((xxhash.xxh3_64_intdigest(doc_id, tokenize.SHUFFLE_SEED), text, split))
         for _, text, split in sorted(documents):
             expected[split] += [*loaded.encode(text), loaded.eot]
     for split, ids in expected.items():
@@ -73,7 +73,7 @@ def test_any_number_of_processes_and_buckets_makes_the_same_bytes(
     corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack, "WORTH_A_PROCESS", 1)
-    monkeypatch.setattr(shards, "BUCKET_TOKENS", 300)
+    monkeypatch.setattr(merge, "BUCKET_TOKENS", 300)
     run(corpus, bpe, tmp_path, workers=2)
     assert content(tmp_path) == content(packed)
 
@@ -164,7 +164,7 @@ def test_the_next_generation_adds_and_reads_no_old_shard(tmp_path: Path, bpe: Pa
 def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
     tmp_path: Path, bpe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "BUCKET_TOKENS", 100)
+    monkeypatch.setattr(merge, "BUCKET_TOKENS", 100)
     from support.ready_corpus import make_corpus
 
     corpus = make_corpus(tmp_path / "c")

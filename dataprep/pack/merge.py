@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from dataprep.pack.manifest import DOCUMENT, SPLITS, Shard
 from dataprep.pack.packing import Packing
-from dataprep.pack.runs import ROW
+from dataprep.pack.tokenize import ROW
 from dataprep.store.files import Output, attempt_path, publish, publish_array
 from dataprep.store.npy import loaded
 from dataprep.store.records import Record

@@ -1,4 +1,4 @@
-"""Run `outbound` and kill it at a chosen moment: `python -m support.kill HOW ... WORD...`.
+"""Run `outbound` and kill it at a chosen moment: `python -m support.killed_outbound HOW ... WORD...`.
 
 `at N WORD...` kills it just before its Nth change of a name (0: never). Names are what commits are made of: a
 file appears under its name, takes another's place, or goes.
