@@ -86,8 +86,9 @@ def test_a_dump_that_is_cut_gives_what_it_held(data: Path, tmp_path: Path) -> No
     cut.write_bytes(whole[: len(whole) // 2])
     corpus = make(tmp_path / "corpus", "post", 256)
     increment = corpus.increment("cut")
-    (record,) = links.run(corpus, increment, [cut], lambda _: None)
-    (damage,) = record.notes["dumps"]
+    links.run(corpus, increment, [cut], lambda _: None)
+    (record,) = (each for each in increment.records("links") if each.entered)
+    (damage,) = record.noted(InputNotes).damage
     assert 30_000 < record.entered < 71_040
-    assert f"cut at byte {cut.stat().st_size:,}" in damage["stopped"]
+    assert f"cut at byte {cut.stat().st_size:,}" in str(damage.stopped)
     assert record.entered == record.passed + sum(record.reasons.values())
