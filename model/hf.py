@@ -48,29 +48,31 @@ def read_config(directory: Path) -> GPTConfig:
     """
     path = directory / CONFIG
     try:
-        said = json.loads(path.read_bytes())
-        kind = said["model_type"]
+        settings = json.loads(path.read_bytes())
+        kind = settings["model_type"]
         if kind not in _CLASSES:
             raise ValueError(f"model_type is {kind!r}: only {' and '.join(_CLASSES)} can be read")
-        act = said.get(*(("afn", "gelu") if kind == "openai-gpt" else ("activation_function", "gelu_new")))
+        act = settings.get(
+            *(("afn", "gelu") if kind == "openai-gpt" else ("activation_function", "gelu_new"))
+        )
         if act not in _TANH_GELU[kind]:
             raise ValueError(f"activation {act!r}: only GELU in its tanh form ({_TANH_GELU[kind]}) is built")
         for name, value in _SUPPORTED.items():
-            if said.get(name, value) != value:
-                raise ValueError(f"{name} is {said[name]}: only {value} is built")
-        sizes = {name: int(said[name]) for name in ("n_layer", "n_head", "n_positions", "n_embd")}
+            if settings.get(name, value) != value:
+                raise ValueError(f"{name} is {settings[name]}: only {value} is built")
+        sizes = {name: int(settings[name]) for name in ("n_layer", "n_head", "n_positions", "n_embd")}
         return GPTConfig(
             n_layer=sizes["n_layer"],
             n_head=sizes["n_head"],
             d_model=sizes["n_embd"],
             n_ctx=sizes["n_positions"],
-            vocab_size=int(said["vocab_size"]),
-            d_ff=said.get("n_inner"),
+            vocab_size=int(settings["vocab_size"]),
+            d_ff=settings.get("n_inner"),
             norm="pre" if kind == "gpt2" else "post",
-            tied=bool(said.get("tie_word_embeddings", True)),
-            dropout=float(said.get("resid_pdrop", 0.1)),
-            norm_eps=float(said.get("layer_norm_epsilon", 1e-5)),
-            init_std=float(said.get("initializer_range", 0.02)),
+            tied=bool(settings.get("tie_word_embeddings", True)),
+            dropout=float(settings.get("resid_pdrop", 0.1)),
+            norm_eps=float(settings.get("layer_norm_epsilon", 1e-5)),
+            init_std=float(settings.get("initializer_range", 0.02)),
         )
     except KeyError as error:
         raise ValueError(f"{path}: {error.args[0]} is missing: is it the config.json of a GPT?") from None

@@ -18,7 +18,7 @@ class Layer:
     """One step of the model: how its module is built, and how it runs on one tensor."""
 
     name: str
-    """Where it stands: "wte", "wpe", "h.0", ..., "ln_f", "head"."""
+    """Name of the position: "wte", "wpe", "h.0", ..., "ln_f", "head"."""
     module: type[nn.Module]
     args: tuple[Any, ...]
     tied_to: str | None = None

@@ -34,7 +34,7 @@ class ClusterProfile(BaseModel):
     mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
     """Memory a node, such as "480G"; "0" is all of it."""
     grace_s: int = Field(default=300, ge=60, le=65535)
-    """Seconds before the limit at which training is told to save and stop. Slurm may be 60 s early."""
+    """Seconds before the limit at which training is signalled to save and stop. Slurm may be 60 s early."""
     options: tuple[str, ...] = ()
     """Further sbatch options, such as "--qos=high" or "--constraint=a100"."""
     setup: tuple[str, ...] = ()

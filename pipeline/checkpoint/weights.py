@@ -33,9 +33,9 @@ class Weights:
     tensor: Callable[[str], Tensor]
     """A parameter by canonical name: whole, unpadded, fp32."""
     tokenizer: Tokenizer | None
-    """What it learned with; None when the directory holds none."""
+    """Tokenizer it was trained with; None when the directory holds none."""
     step: int | None
-    """Of the run's checkpoint; None for a model of Hugging Face's format."""
+    """Step of the run's checkpoint; None for a model in Hugging Face's format."""
 
     def model(self) -> GPT:
         """Build the dense GPT in fp32, ready to evaluate."""
@@ -103,8 +103,12 @@ def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]
         if ours[name] != theirs[name]
     ]
     packed_with = sources.tokenizer
-    spoken = None if found else _tokenizer_of(where)
-    if spoken and packed_with.is_dir() and spoken.huggingface() != load_tokenizer(packed_with).huggingface():
+    tokenizer = None if found else _tokenizer_of(where)
+    if (
+        tokenizer
+        and packed_with.is_dir()
+        and tokenizer.huggingface() != load_tokenizer(packed_with).huggingface()
+    ):
         found.append(
             f"run.init_from: {where} learned with another tokenizer than {packed_with.parent} was packed "
             "with: pack the text again with that one"
@@ -133,10 +137,10 @@ def _hf_tokenizer(where: Path) -> Tokenizer | None:
             merges = [line for line in (where / "merges.txt").read_text().split("\n") if line]
             merges = merges[merges[0].startswith("#version") :]
         elif (where / HUGGINGFACE).is_file():
-            said = json.loads((where / HUGGINGFACE).read_bytes())
-            added = {token["content"]: token["id"] for token in said["added_tokens"]}
-            ids = {**said["model"]["vocab"], **added}
-            merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
+            body = json.loads((where / HUGGINGFACE).read_bytes())
+            added = {token["content"]: token["id"] for token in body["added_tokens"]}
+            ids = {**body["model"]["vocab"], **added}
+            merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in body["model"]["merges"]]
         else:
             return None
         names = gpt1.FILES if gpt1.UNKNOWN in ids and gpt1.NEWLINE in ids else gpt2_files.FILES

@@ -15,14 +15,14 @@ class GPU:
     peak_flops: float
     """Dense bf16 operations a second."""
     matrix_flops: float
-    """Of these, what the fastest product of any shape reaches: power and clocks set it, not only the chip."""
+    """Operations a second of the fastest product of any shape: power and clocks set it, not only the chip."""
     attention_flops: float
-    """What FlashAttention-2 reaches at best, which torch's attention is: it uses no Hopper instructions."""
+    """Best of FlashAttention-2, which torch's attention is: it uses no Hopper instructions."""
     memory_bytes_s: float
     link_bytes_s: float
-    """To another GPU of the node, in one direction."""
+    """Bandwidth to another GPU of the node, in one direction."""
     network_bits_s: float
-    """Of its usual node's network, all adapters together; `--network` says another."""
+    """Bandwidth of its usual node's network, all adapters together; `--network` gives another."""
 
 
 def _gpu(*, mib: int, peak: int, matrix: int, attention: int, memory: int, link: int, network: int) -> GPU:
@@ -71,14 +71,14 @@ ZeRO-3. An assumption."""
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """Which share of what a GPU can do a training step reaches."""
+    """Shares of a GPU's best rates that a training step reaches."""
 
     matrix: float
-    """Of its fastest product, in those of the model."""
+    """Share of its fastest product, in the products of the model."""
     attention: float
-    """Of its fastest attention, the skipped half of the scores not counted."""
+    """Share of its fastest attention, the skipped half of the scores not counted."""
     memory: float
-    """Of its memory bandwidth, in what is read and written."""
+    """Share of its memory bandwidth."""
 
 
 FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
@@ -87,7 +87,7 @@ FITTED = Shares(matrix=0.809, attention=0.469, memory=0.831)
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What one GPU does in a second, and its ways to the others."""
+    """Work that one GPU does in a second, and bandwidths to the others."""
 
     matrix_flops: float
     attention_flops: float
@@ -95,7 +95,7 @@ class Rates:
     link_bytes: float
     """Within the node, of one GPU."""
     network_bytes: float
-    """Of the whole node."""
+    """Bandwidth of the whole node."""
     gpus_per_node: int
     shapes_measured: bool = False
     """The products' rate was measured at the model's shapes: what they read and write is within it."""
@@ -129,5 +129,5 @@ class Measured:
 
 
 def usable_bytes(memory_bytes: float) -> float:
-    """What is left of a GPU's memory for a run."""
+    """Return the memory of a GPU that is left for a run."""
     return memory_bytes * (1 - FRAGMENTATION) - RESERVED_BYTES

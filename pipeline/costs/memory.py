@@ -22,18 +22,18 @@ SUB_GROUP = 10**9
 
 @dataclass(frozen=True)
 class Bytes:
-    """Of one GPU at the fullest moment of a step."""
+    """Bytes of one GPU at the fullest moment of a step."""
 
     weights: float
     gradients: float
     optimizer: float
     """Master weights and Adam's two moments, fp32."""
     activations: float
-    """Of all micro-batches in flight."""
+    """Bytes for all micro-batches in flight."""
     logits: float
-    """Of a chunk, and the gradient of the head's matrix."""
+    """Logits of a chunk, and the gradient of the head's matrix."""
     buffers: float
-    """What collectives copy into, and ZeRO-3's gathered layers."""
+    """Buckets of collectives, and ZeRO-3's gathered layers."""
 
     @property
     def total(self) -> float:

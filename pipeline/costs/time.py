@@ -19,18 +19,18 @@ from pipeline.costs.memory import stage_parameters
 
 @dataclass(frozen=True)
 class Program:
-    """What a program reads and writes between its matrix products, by how far it fuses them."""
+    """Memory traffic of a program between its matrix products, by how far it fuses them."""
 
     model_widths: float
     """Times d_model elements, by a block's norms and residual sums, forward; backward twice that."""
     ff_widths: float
     """Times d_ff elements, by its activation function, forward; backward twice that."""
     logit_passes: float
-    """Over the logits in the run's own precision, by the loss and its gradient."""
+    """Passes over the logits in the run's own precision, by the loss and its gradient."""
     precise_logit_passes: float = 0
-    """Over them in fp32."""
+    """Passes over them in fp32."""
     score_bytes: float = 0
-    """Of each attention score, forward and backward, where they stand whole; 0 for flash attention."""
+    """Bytes for each attention score, forward and backward, where they stand whole; 0 for flash attention."""
     products_again: float = 1
     """Share of a block's products that checkpointing computes again."""
     attention_again: float = 1
@@ -44,7 +44,7 @@ the loss passes eight times over fp32 logits and four over their gradient."""
 
 @dataclass(frozen=True)
 class StageWork:
-    """What one token costs in one stage, forward and backward."""
+    """Cost of one token in one stage, forward and backward."""
 
     matrix_flops: float
     attention_flops: float
@@ -68,11 +68,11 @@ class StepTime:
     """Seconds of one step on the dearest path."""
 
     compute: float
-    """Of the slowest stage, all its micro-batches."""
+    """Computing of the slowest stage, all its micro-batches."""
     bubble: float
     """Waiting for the pipeline to fill and to drain."""
     communication: float
-    """What computing does not hide: gradients and weights among replicas, activations among stages."""
+    """Communication that computing does not hide: gradients, weights and activations."""
     optimizer: float
 
     @property

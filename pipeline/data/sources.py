@@ -25,7 +25,7 @@ class TokenSource:
 
     generation: PinnedGeneration
     part: int
-    """In 4096ths."""
+    """Share in 4096ths."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Sources:
 
     by_name: Mapping[str, TokenSource]
     stream: tuple[Streamed, ...] = ()
-    """Where the training shards of the one source are streamed from, when they are not mapped."""
+    """Locations of the training shards of the one source, when they are streamed and not mapped."""
 
     @staticmethod
     def load(wanted: Mapping[str, tuple[Path, int | None, float]], stream: str | None = None) -> Sources:
@@ -89,8 +89,8 @@ class Sources:
             return xxhash.xxh3_128_hexdigest(f"{self.generations[0].fingerprint}\n{names}".encode())
         if list(self.by_name) == [""]:
             return self.by_name[""].generation.fingerprint
-        told = [f"{name} {each.part} {each.generation.fingerprint}\n" for name, each in self.by_name.items()]
-        return xxhash.xxh3_128_hexdigest("".join(told).encode())
+        lines = [f"{name} {each.part} {each.generation.fingerprint}\n" for name, each in self.by_name.items()]
+        return xxhash.xxh3_128_hexdigest("".join(lines).encode())
 
     @property
     def pins(self) -> dict[str, int]:

@@ -33,7 +33,7 @@ PROMPT = "Returns the"
 
 @dataclass(frozen=True)
 class Size:
-    """How much the demo does; the small one is for tests."""
+    """Size of a demo; the small one is for tests."""
 
     vocab_size: int
     held_out: float
@@ -54,7 +54,7 @@ SMALL = Size(
 
 @dataclass(frozen=True)
 class DemoPaths:
-    """Where everything lies."""
+    """Paths of everything that a demo makes."""
 
     root: Path
 
@@ -99,7 +99,7 @@ class DemoPaths:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """What a demo came to; losses in nats a token."""
+    """Result of a demo; losses in nats a token."""
 
     funnel: Sequence[StageCount]
     val_loss: float | None

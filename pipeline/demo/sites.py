@@ -32,7 +32,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says to one request."""
+    """Response of a server to one request."""
 
     status: int = 200
     body: bytes = b""

@@ -25,9 +25,9 @@ class Device:
 
     type: str
     backend: str
-    """Of torch.distributed."""
+    """Backend of torch.distributed."""
     precision: dict[str, Any]
-    """What the DeepSpeed configuration says about number formats."""
+    """DeepSpeed's settings of number formats."""
     peak_flops: float | None
     """Operations a second, for MFU; None where nobody states one."""
 

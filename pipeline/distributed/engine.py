@@ -46,19 +46,19 @@ log = logging.getLogger("outbound")
 
 
 class Engine(Protocol):
-    """What the loop and the checkpoints need of either engine."""
+    """Interface of both engines to the loop and to checkpoints."""
 
     parameters: dict[str, nn.Parameter]
-    """Of this process, by canonical name; a tied one stands on two stages."""
+    """Parameters of this process, by canonical name; a tied one stands on two stages."""
     owned: list[str]
-    """Those that this stage saves: of a tied one, the first copy."""
+    """Names that this stage saves: of a tied parameter, the first copy."""
     optimizer: Any
     """DeepSpeed's ZeRO optimizer, or torch's own under ZeRO-0."""
     stage: int
     dp_rank: int
     dp_size: int
     timer: StepTimer
-    """Of the last step."""
+    """Times of the last step."""
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
         """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""

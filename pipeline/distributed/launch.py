@@ -94,13 +94,13 @@ def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunEr
     killed, bugs = [], []
     for rank in failed:
         code, words = workers[rank].returncode, workers[rank].communicate()[0].splitlines()
-        said = json.loads(words[-1]) if words else {"message": _unexplained(rank, code), "bug": True}
+        report = json.loads(words[-1]) if words else {"message": _unexplained(rank, code), "bug": True}
         if code < 0:
             killed.append(RunError(f"rank {rank} was killed by {signal.Signals(-code).name}: {REMEDY}"))
-        elif said["bug"]:
-            bugs.append(RunError(said["message"]))
+        elif report["bug"]:
+            bugs.append(RunError(report["message"]))
         else:
-            return (UsageError if said["usage"] else RunError)(said["message"])
+            return (UsageError if report["usage"] else RunError)(report["message"])
     return (killed or bugs)[0]
 
 

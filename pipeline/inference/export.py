@@ -23,7 +23,7 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
     if directory.exists():
         raise UsageError(f"{directory}: exists: choose another directory, or remove it first")
     weights = open_weights(run)
-    spoken = weights.tokenizer
+    tokenizer = weights.tokenizer
     try:
         described = hf.to_hf_config(weights.config)
     except ValueError as error:
@@ -36,15 +36,15 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
     except OSError as error:
         error.filename = str(directory)  # what the user gave
         raise
-    hf.write(weights.config, weights.tensor, beside, spoken.eot if spoken else None)
-    if spoken:
-        _write_tokenizer(run / "tokenizer", spoken, weights.config.n_ctx, beside)
+    hf.write(weights.config, weights.tensor, beside, tokenizer.eot if tokenizer else None)
+    if tokenizer:
+        _write_tokenizer(run / "tokenizer", tokenizer, weights.config.n_ctx, beside)
     beside.rename(directory)
     return {
         "directory": str(directory),
         "class": described["architectures"][0],
         "step": weights.step,
-        "tokenizer": spoken is not None,
+        "tokenizer": tokenizer is not None,
     }
 
 

@@ -56,7 +56,7 @@ class Panel:
     name: str
     title: str
     lead: str
-    """What it shows, in a sentence."""
+    """One sentence on what it shows."""
     unit: str
     series: Mapping[str, Sequence[tuple[int, float]]]
 
@@ -89,8 +89,8 @@ def funnel_picture(funnel: Sequence[StageCount]) -> str:
 def sites_picture(sites: Sequence[tuple[str, int]]) -> str:
     """Kept documents of the sites that gave most."""
     bars = [Bar(site, count, f"{count:,}", KEPT) for site, count in sites]
-    said = ", ".join(f"{site} {count:,}" for site, count in sites[:5])
-    return _bars("sites", bars, f"Documents kept by site: {said}")
+    summary = ", ".join(f"{site} {count:,}" for site, count in sites[:5])
+    return _bars("sites", bars, f"Documents kept by site: {summary}")
 
 
 def counts_picture(name: str, title: str, counts: Mapping[str, int], good: str = "") -> str:
@@ -100,8 +100,8 @@ def counts_picture(name: str, title: str, counts: Mapping[str, int], good: str =
         Bar(word.replace("_", " "), count, f"{count:,}", KEPT if good in ("", word) else LOST)
         for word, count in ordered
     ]
-    said = ", ".join(f"{word} {count:,}" for word, count in ordered[:5])
-    return _bars(name, bars, f"{title}: {said}")
+    summary = ", ".join(f"{word} {count:,}" for word, count in ordered[:5])
+    return _bars(name, bars, f"{title}: {summary}")
 
 
 def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int, int]]) -> str:
@@ -120,8 +120,8 @@ def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    said = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
-    return _svg(name, figure, f"{title}: {said}")
+    summary = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
+    return _svg(name, figure, f"{title}: {summary}")
 
 
 def growth_picture(growth: Sequence[Growth]) -> str:
@@ -146,8 +146,8 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     axes.legend(
         frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4
     )  # off the bars
-    said = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
-    return _svg("growth", figure, f"Documents kept of each increment: {said}")
+    summary = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
+    return _svg("growth", figure, f"Documents kept of each increment: {summary}")
 
 
 def duplicates_picture(growth: Sequence[Growth]) -> str:
@@ -157,8 +157,8 @@ def duplicates_picture(growth: Sequence[Growth]) -> str:
         for each in growth
         for reason, count in each.duplicates.items()
     ]
-    said = ", ".join(f"{each.increment} {sum(each.duplicates.values()):,}" for each in growth)
-    return _bars("duplicates", bars, f"Duplicates by increment: {said}")
+    summary = ", ".join(f"{each.increment} {sum(each.duplicates.values()):,}" for each in growth)
+    return _bars("duplicates", bars, f"Duplicates by increment: {summary}")
 
 
 def _share(count: int, of: int) -> str:

@@ -88,7 +88,7 @@ class Monitor:
 
             data = [[row["step"], row["prompt"], row["text"]] for row in rows]
             table = wandb.Table(columns=["step", "prompt", "text"], data=data)
-            # Its count is ahead when a spike was undone, and what is told of an earlier step it ignores.
+            # Its count is ahead when a spike was undone, and it ignores values of an earlier step.
             self._to_wandb(lambda run: run.log({"samples": table}, step=max(step, run.step)))
 
     def _to_wandb(self, log_to: Callable[[Any], None]) -> None:
@@ -180,9 +180,9 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
             settings=wandb.Settings(console="off"),
         )
     except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise RunError(
-            f"Weights & Biases does not start: {said}; wandb.mode=offline needs neither account nor network"
+            f"Weights & Biases does not start: {reason}; wandb.mode=offline needs neither account nor network"
         ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")

@@ -33,7 +33,7 @@ TOP_LANGUAGES = 15
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """What a model wrote after a prompt."""
+    """Text that a model generated after a prompt."""
 
     prompt: str
     text: str
@@ -89,7 +89,7 @@ def pictures_of(statistics: CorpusStatistics) -> Iterator[tuple[str, str, str, s
         first = dict(list(statistics.languages.items())[:TOP_LANGUAGES])
         rest = sum(statistics.languages.values()) - sum(first.values())
         named = first | ({"all others": rest} if rest else {})
-        lead = "Kept documents by the language that was told from their text (ISO 639-1)."
+        lead = "Kept documents by the language of their text (ISO 639-1)."
         yield "languages", "Languages", lead, counts_picture("languages", "Kept by language", named)
     if statistics.words:
         lead = "Kept documents by their number of words; each column is twice as wide as the one before."

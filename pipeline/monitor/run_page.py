@@ -65,7 +65,7 @@ def render(run: Path) -> tuple[str, bytes]:
 
 
 def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
-    """What the metrics tell, by kind; kinds of which they tell nothing are left out."""
+    """Panels of the metrics, by kind; kinds without any value are left out."""
     for name, title, lead, unit, wanted in PANELS:
         series: dict[str, list[tuple[int, float]]] = {}
         for row in rows:

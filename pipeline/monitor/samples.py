@@ -41,13 +41,13 @@ class Sampler:
             return
         hidden = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        with (self._run / "samples.log").open("wb") as said:
+        with (self._run / "samples.log").open("wb") as log_file:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.monitor.samples", str(self._run)],
                 env=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=log_file,
+                stderr=log_file,
                 preexec_fn=lambda: os.nice(10),
             )
 

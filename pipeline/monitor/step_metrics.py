@@ -1,6 +1,6 @@
-"""What is measured of a step over all ranks: who computed, who waited for whom, and for what. Pure.
+"""Metrics of a step over all ranks: computing, waiting for others, waiting for data. Pure.
 
-Ranks tell each other integers, in one small gather a step; everything here is a function of those.
+Ranks exchange integers in one small gather a step; everything here is a function of those.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pipeline.checkpoint.run_state import RunState
 
 
 class RankReport(NamedTuple):
-    """What one rank tells all others after a step."""
+    """Measurements of one rank that all ranks gather after a step."""
 
     stop: int
-    """Whether it was asked to stop."""
+    """1 after a stop request, else 0."""
     stage: int
     stream_hash: int
-    """Of the samples that it has read; a last stage reads them too, and does not count."""
+    """Hash of the samples that it has read; a last stage reads them too, and does not count."""
     compute_ns: int
-    """In forward and backward passes; on the plain engine without the last backward pass of the step, which
+    """Time in forward and backward passes; on the plain engine without the step's last backward pass, which
     waits for other ranks' gradients. 0: unknown."""
     pipeline_ns: int
-    """From the step's start until the last micro-batch left its stage; 0 without a pipeline."""
+    """Time from the step's start until the last micro-batch left its stage; 0 without a pipeline."""
     data_wait_ns: int
-    """It stood still for want of data."""
+    """Time without data."""
     memory_bytes: int
-    """Its peak so far."""
+    """Peak memory so far."""
 
 
 def step_row(
@@ -41,7 +41,7 @@ def step_row(
     source_counts: Mapping[str, int],
     mfu: float,
 ) -> dict[str, Any]:
-    """What is recorded of the step that `state` has reached; loss and norm only of a step not skipped.
+    """Return the row of the step that `state` has reached; a skipped step has neither loss nor norm.
 
     source_counts: samples read so far from each of several sources; empty when there is one.
     """
@@ -98,12 +98,12 @@ def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str
 
 
 def stream_hash(reports: Sequence[RankReport]) -> int:
-    """Of what all first stages have read: each sample once."""
+    """Combine the hashes of all first stages, which read each sample once."""
     return sum(report.stream_hash for report in reports if report.stage == 0) % 2**64
 
 
 def format_step(row: dict[str, Any]) -> str:
-    """A step in one line for the terminal.
+    """Format a step as one line for the terminal.
 
     >>> format_step({"step": 3, "loss": 4.25, "tokens_per_s": 1234.5, "mfu": 0.41, "data_wait": 0.003})
     'step 3  loss 4.2500  1,234 tokens/s  MFU 41%  data wait 0.3%'

@@ -21,16 +21,16 @@ from pipeline.train.schedule import batch_size
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What a plan is made for."""
+    """GPUs that a plan is made for."""
 
     name: str
-    """Of the GPU."""
+    """Name of the GPU."""
     nodes: int
     gpus_per_node: int
     memory_bytes: float
-    """Of a GPU."""
+    """Memory of a GPU."""
     peak_flops: float
-    """Of a GPU, for MFU."""
+    """Peak of a GPU, for MFU."""
     rates: Rates
     precision: str
     """"bf16", or "fp32" on CPUs."""
@@ -96,7 +96,7 @@ class Stage:
 
     layers: list[LayerCost]
     bytes: Bytes
-    """Of each of its GPUs."""
+    """Bytes of each of its GPUs."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,15 @@ class Prediction:
     layout: ParallelLayout
     stages: list[Stage]
     step: StepTime
-    """At the full batch."""
+    """Time of a step at the full batch."""
     tokens_s: float
-    """Of all GPUs, at the full batch."""
+    """Tokens a second of all GPUs, at the full batch."""
     mfu: float
-    """By the operations that the model needs: a band by its width, nothing for checkpointing."""
+    """Share of the peak, by the operations that the model needs: bands by width, no recomputation."""
     bubble: float
     """Share of a step's time."""
     seconds: float
-    """Of the whole run, the batch ramp with it."""
+    """Time of the whole run, with the batch ramp."""
     too_large: str | None
     """Why it cannot fit; None when it fits."""
 
@@ -164,7 +164,7 @@ def predict(config: RunConfig, layout: ParallelLayout, cluster: Cluster) -> Pred
 
 
 def steps(config: RunConfig) -> Counter[int]:
-    """How many steps of each size the run takes, as the loop will take them."""
+    """Count the steps of each size that the loop will take."""
     batch = config.batch
     ramp = batch.ramp_tokens // config.model.n_ctx
     return _steps(
@@ -192,7 +192,7 @@ def _steps(samples: int, *, full: int, multiple: int, ramp_start: int, ramp_samp
 
 
 def parameters(model: GPTConfig) -> int:
-    """Of the whole model, without the vocabulary's padding."""
+    """Count the parameters of the whole model, without the vocabulary's padding."""
     padding = (model.padded_vocab_size - model.vocab_size) * model.d_model
     return stage_parameters(model, layer_costs(model)) - padding * (1 if model.tied else 2)
 

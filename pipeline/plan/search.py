@@ -42,7 +42,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
 def ranked(config: RunConfig, cluster: Cluster) -> tuple[list[Prediction], Prediction | None]:
     """The layouts that fit, the fastest first, and of those that do not the one that lacks the least.
 
-    Of layouts that are equally fast as far as a prediction can tell, the one with less sharing, then the one
+    Of layouts that are equally fast within EQUAL_WITHIN, the one with less sharing, then the one
     that computes nothing twice, then the smaller comes first.
     """
     fitting, nearest = [], None

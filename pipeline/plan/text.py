@@ -64,7 +64,7 @@ def as_text(
 
 
 def overrides(layout: ParallelLayout) -> str:
-    """A layout as what `outbound train` is told.
+    """A layout as overrides for `outbound train`.
 
     >>> overrides(ParallelLayout(pipeline=2, data=8, zero=1, micro=4))
     'parallel.pipeline_stages=2 parallel.zero_stage=1 batch.micro_batch_size=4'

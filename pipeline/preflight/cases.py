@@ -30,7 +30,7 @@ SEED = 3
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a layout may be from its reference: absolute in the loss, relative in the gradient's norm."""
+    """Largest difference from the reference: absolute in the loss, relative in the gradient's norm."""
 
     loss: float
     norm: float
@@ -44,7 +44,7 @@ Steps = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class CaseNumbers:
-    """What a case gave."""
+    """Numbers of one case."""
 
     steps: Steps
     held_out: float

@@ -25,7 +25,7 @@ RANK = "pipeline.preflight.rank"
 
 @dataclass(frozen=True, kw_only=True)
 class CaseResult:
-    """How one case went: largest differences from its reference, or why it has none."""
+    """Result of one case: its largest differences from the reference, or why it has none."""
 
     case: str
     ok: bool
@@ -63,9 +63,9 @@ def report(cases: list[Case], tick: Callable[[CaseResult], None]) -> Report:
 def preflight(
     cases: Iterable[Case], directory: Path, tick: Callable[[CaseResult], None], worker: str = RANK
 ) -> list[CaseResult]:
-    """Run cases, in order of their processes, within a directory of their own; tell each outcome.
+    """Run cases, in order of their processes, within a directory of their own; `tick` gets each result.
 
-    A case that ends its processes fails with what they said, and the ones after it run in new processes.
+    A case that ends its processes fails with their message, and the ones after it run in new processes.
     """
     outcomes = []
     for processes, group in groupby(cases, lambda case: case.processes):

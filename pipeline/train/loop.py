@@ -319,8 +319,8 @@ def _verify(sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) ->
         except RunError as error:
             found = str(error)
         watchdog.beat()
-    if told := [each for each in gather_json(found, device.type) if each]:
-        raise RunError(told[0])
+    if messages := [each for each in gather_json(found, device.type) if each]:
+        raise RunError(messages[0])
 
 
 def _describe(pins: dict[str, int]) -> str:

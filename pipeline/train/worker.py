@@ -76,7 +76,7 @@ def log_to(path: Path, rank: str) -> None:
 
 
 def describe_error(error: Exception, rank: object) -> Exception:
-    """What people are told of a failure, in one line; a traceback goes to the run's log."""
+    """Describe a failure in one line; a traceback goes to the run's log."""
     if isinstance(error, (RunError, DataError)):
         return error
     logging.getLogger("outbound").info(traceback.format_exc())
