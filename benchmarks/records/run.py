@@ -216,13 +216,13 @@ def tables(found: list[dict[str, Any]]) -> str:
             f"| {each['partitions']:,} | {total / 1e6:.1f} | {work / 1e6:.1f} | {largest / 1e3:.0f} |"
         )
     steps = list(found[-1]["opened"])
-    lines += ["", "Seconds of wall time (of CPU) to open each step, and MB of JSON read:", ""]
+    lines += ["", "Milliseconds of wall time (of CPU) to open each step, and MB of JSON read:", ""]
     lines += [f"| partitions | {' | '.join(steps)} | all |", "|---" * (len(steps) + 2) + "|"]
     for each in found:
         spans = [each["opened"][step] for step in steps]
         spans.append({key: sum(span[key] for span in spans) for key in spans[0]})
         cells = [
-            f"{span['wall_s']:.1f} ({span['cpu_s']:.1f}), {span['json_read_bytes'] / 1e6:,.0f}"
+            f"{span['wall_s'] * 1e3:.1f} ({span['cpu_s'] * 1e3:.1f}), {span['json_read_bytes'] / 1e6:,.1f}"
             for span in spans
         ]
         lines.append(f"| {each['partitions']:,} | {' | '.join(cells)} |")
