@@ -1,6 +1,6 @@
 """Banded attention: block by block against the masked form and against dense attention, forward + backward.
 
-python benchmarks/attention/run.py
+python -m benchmarks.attention.run
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The whole chain, from links to packed tokens: the share of each stage, and how it grows.
 
-    python benchmarks/chain/run.py ../shared/data/web/pages.warc.gz      # real pages, served on loopback
-    python benchmarks/chain/run.py --grow 10000 100000                   # generated texts, imported
+    python -m benchmarks.chain.run ../shared/data/web/pages.warc.gz      # real pages, served on loopback
+    python -m benchmarks.chain.run --grow 10000 100000                   # generated texts, imported
 
 One worker on one core, in one process that notes what it used at the end of every stage. The pages of the
 WARC file are served by another process. Texts are of 190 words on average; one in ten is a near copy of an

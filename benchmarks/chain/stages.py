@@ -22,9 +22,10 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.extract import stage as extract
 from dataprep.imports.rows import Fields
 from dataprep.pack import pack
+from dataprep.pack.packing import Layout
 from dataprep.tokenizer import train
 
-DEDUP = {"order", "bands", "copies", "shingles", "compare", "verdicts"}
+DEDUP = {"order", "candidates", "exact_duplicates", "shingles", "near_duplicates", "verdicts"}
 SAMPLE_BYTES = 4 << 20
 VOCABULARY = 8192
 
@@ -94,17 +95,17 @@ def main() -> None:
         for until in ("links", "fetch"):
             with meter.stage(until):
                 ingest.add(corpus, "a", [source], crawl, 1, until, unmeasured, unwatched)
-        ingest.add(corpus, "a", [source], crawl, 1, "select", meter.progress, unwatched)
+        ingest.add(corpus, "a", [source], crawl, 1, "shard", meter.progress, unwatched)
     else:
         ingest.bring(corpus, "a", "jsonl", [source], Fields(), None, 1, meter.progress)
     build = corpus.current_build()
     with meter.stage("tokenizer"):
         train.train(train.sample(corpus, build, SAMPLE_BYTES, lambda _: None), VOCABULARY, root / "bpe")
     with meter.stage("pack"):
-        pack.pack(corpus, build, root / "bpe", root / "tokens", pack.Layout(), 1, unmeasured)
-    kept = sum(record.passed for record in build.records("text"))
+        pack.pack(corpus, build, root / "bpe", root / "tokens", Layout(), 1, unmeasured)
+    kept = sum(record.passed for record in build.parts("shard"))
     (increment,) = corpus.increments()
-    documents = sum(record.passed for record in increment.records("documents"))
+    documents = sum(record.passed for record in increment.parts("extract"))
     files = [path for path in root.rglob("*") if path.is_file()]
     json.dump(
         {

@@ -1,6 +1,6 @@
 """Saving and loading our checkpoints against torch.save + fsync and torch.load of the same tensors.
 
-    python benchmarks/checkpoint/run.py
+    python -m benchmarks.checkpoint.run
 
 GPT-2 small's weights and both moments, 1.5 GB in fp32, in one process with DeepSpeed's plain engine. Ours is
 what training does: `pipeline.train.resume.save` (hashed while written, searched for NaN, synced, renamed),

@@ -1,7 +1,7 @@
 """Our crawler against scrapy and bare aiohttp: CPU seconds and wall time for the same pages, and our memory.
 
-    python benchmarks/crawl/run.py                  # the comparison, about two minutes
-    python benchmarks/crawl/run.py --memory 10000 100000
+    python -m benchmarks.crawl.run                  # the comparison, about two minutes
+    python -m benchmarks.crawl.run --memory 10000 100000
 
 A process of its own serves generated pages from one core; the contenders run on another, one after the other
 in turn, each a process whose whole CPU time counts, start-up included. scrapy gets a venv of its own, made on

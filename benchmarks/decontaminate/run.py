@@ -1,6 +1,6 @@
 """The find pass of decontamination against datatrove's filter, on the same texts: prints a table.
 
-`python benchmarks/decontaminate/run.py TEXTS.gz... --sets EVALS --peer DIRECTORY`
+`python -m benchmarks.decontaminate.run TEXTS.gz... --sets EVALS --peer DIRECTORY`
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Near-deduplication against datatrove, datasketch and rensa; what it takes at 10^4, 10^5 and 10^6 documents.
 
-    python benchmarks/dedup/run.py                            # speed and recall beside the peers
-    python benchmarks/dedup/run.py --growth 10000 100000 1000000
-    python benchmarks/dedup/run.py --growth 100000 1000000 --every 3   # a third of the documents are copies
+    python -m benchmarks.dedup.run                            # speed and recall beside the peers
+    python -m benchmarks.dedup.run --growth 10000 100000 1000000
+    python -m benchmarks.dedup.run --growth 100000 1000000 --every 3   # a third of the documents are copies
 
 Documents are generated: 965 words of a Zipf distribution, all of plain letters, so that every contender cuts
 them into the same words. A tenth of them are followed by a copy of known similarity. Each contender takes the
@@ -26,12 +26,11 @@ import pyarrow as pa
 import xxhash
 
 from benchmarks.measure import peer_python, run
-from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
 from dataprep.extract import stage as extract
 from dataprep.store.files import publish_table
-from dataprep.store.records import Record, commit
+from dataprep.store.records import Record, commit, finish_led
 
 PEERS = Path(__file__).parent / "peers"
 DATATROVE = ["datatrove[io,processing]==0.10.0", "spacy==3.8.11"]
@@ -110,7 +109,7 @@ def lines(words: list[str]) -> str:
 
 
 def add(corpus: Corpus, name: str, texts: list[str], first: int) -> None:
-    """Make an increment of documents; `first` is the first one's time."""
+    """Make an increment of documents that are not scored yet; `first` is the first one's time."""
     increment = corpus.increment(name)
     for part, start in enumerate(range(0, len(texts), PARTITION)):
         rows = []
@@ -122,10 +121,16 @@ def add(corpus: Corpus, name: str, texts: list[str], first: int) -> None:
             )
         stem = f"part-{part:05d}"
         table = pa.Table.from_pylist(rows, schema=extract.SCHEMA)
-        output = publish_table(corpus.root, increment.path / "documents", stem, table)
-        record = Record("documents", stem, {}, [output], len(rows), len(rows))
-        commit(increment.path / "documents" / f"{stem}.json", record)
-    ingest.close(corpus, increment)
+        output = publish_table(corpus.root, increment.path / extract.STEP, stem, table)
+        record = Record(
+            step=extract.STEP,
+            part=stem,
+            outputs={"documents": output},
+            entered=len(rows),
+            passed=len(rows),
+        )
+        commit(increment.path / extract.STEP / f"{stem}.json", record)
+    finish_led(increment.path, extract.STEP, {})
 
 
 def compare(documents: int, names: list[str], repeats: int, peers: Path, directory: Path) -> None:

@@ -1,6 +1,6 @@
 """The engine against the same model in plain torch, and two pipeline stages against one process.
 
-python benchmarks/engine/run.py
+python -m benchmarks.engine.run
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """WARC to documents: our stage against bare trafilatura and datatrove, and two workers against one.
 
-    python benchmarks/extract/run.py ../shared/data/web/pages.warc.gz      # about ten minutes
-    python benchmarks/extract/run.py ../shared/data/web/pages.warc.gz --workers
+    python -m benchmarks.extract.run ../shared/data/web/pages.warc.gz      # about ten minutes
+    python -m benchmarks.extract.run ../shared/data/web/pages.warc.gz --workers
 
 All contenders read the same pages on one core, in turn, each as a process: pages of which datatrove makes a
 document, too, whose reader passes over those whose type it does not recognise. What a run over one page takes
@@ -23,13 +23,15 @@ import pyarrow as pa
 import xxhash
 
 from benchmarks.measure import Run, middle, peer_python, run
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus.directory import Corpus, Facts
 from dataprep.corpus.recipe import Recipe
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
 from dataprep.links import entry
+from dataprep.steps import BY_NAME
 from dataprep.store.files import publish_table
-from dataprep.store.records import Record, commit
+from dataprep.store.records import Record, commit, finish_led
+from dataprep.store.step import make_part, plan_step
 from dataprep.warc.reader import WarcRecord, read_warc
 
 PEERS = Path(__file__).parent / "peers"
@@ -126,8 +128,9 @@ def workers(warc: Path, records: list[WarcRecord], repeats: int, directory: Path
 def part(corpus: Corpus, children: int) -> None:
     """Extract the only partition of the only increment."""
     (increment,) = corpus.increments()
-    (pages,) = extract.plan(corpus, increment)
-    extract.run_part(corpus, increment, 0, pages, children, lambda _: None)
+    step, scope = BY_NAME[extract.STEP], Facts(corpus, increment)
+    (only,) = plan_step(step, scope).parts
+    make_part(step, scope, only.name, children, lambda _: None)
 
 
 def crawled(warc: Path, records: list[WarcRecord], root: Path) -> Corpus:
@@ -143,13 +146,15 @@ def crawled(warc: Path, records: list[WarcRecord], root: Path) -> Corpus:
             file.write(source.read(record.length))
             link = {"url": record.url, "url_key": xxhash.xxh3_128_digest(record.url.encode()), "karma": 3}
             rows.append({**link, **place, "outcome": "ok", "warc_length": record.length})
-    for stage, schema in (("links", entry.SCHEMA), ("fetches", rounds.SCHEMA)):
+    for step, name, schema in (("links", "links", entry.SCHEMA), ("fetch", "fetches", rounds.SCHEMA)):
         table = pa.Table.from_pylist(rows, schema=schema)
-        output = publish_table(root, increment.path / stage, "part-00000", table)
+        output = publish_table(root, increment.path / step, "part-00000", table)
         commit(
-            increment.path / stage / "part-00000.json",
-            Record(stage, "part-00000", {}, [output], len(rows), len(rows)),
+            increment.path / step / "part-00000.json",
+            Record(step=step, part="part-00000", outputs={name: output}, entered=len(rows), passed=len(rows)),
         )
+    for step in ("links", "retry", "fetch"):
+        finish_led(increment.path, step, {})
     return corpus
 
 

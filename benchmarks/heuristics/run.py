@@ -1,6 +1,6 @@
 """Gopher's, C4's and FineWeb's rules against datatrove's filters: speed, and the same verdicts.
 
-    python benchmarks/heuristics/run.py ../shared/data/web/pages.warc.gz
+    python -m benchmarks.heuristics.run ../shared/data/web/pages.warc.gz
 
 The pages of a WARC are extracted once. Then every contender judges each text by four filters (Gopher's
 repetition, Gopher's quality, C4, FineWeb), each on the text as it came, in an environment of its own, on one

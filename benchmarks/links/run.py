@@ -1,7 +1,7 @@
 """The links stage against `zstd -dc --long=31 | wc -l` and an orjson loop; its memory and index by size.
 
-    python benchmarks/links/run.py ../shared/data/reddit/RS_2013-08.zst     # about two minutes
-    python benchmarks/links/run.py --index 0.5 1 2 4                        # millions of links
+    python -m benchmarks.links.run ../shared/data/reddit/RS_2013-08.zst     # about two minutes
+    python -m benchmarks.links.run --index 0.5 1 2 4                        # millions of links
 
 The dump is repeated, each time with ids of its own and as a zstd frame of its own, so that the repeats do not
 shrink to references to the first. All contenders run on one core, in turn, each as a process whose whole CPU

@@ -1,6 +1,6 @@
 """Our loader against nanoGPT's memmap, webdataset, litdata and mosaicml-streaming.
 
-    python benchmarks/loader/run.py
+    python -m benchmarks.loader.run
 
 All read the same tokens, T = 1,024 and B = 12, and hand over int64 inputs and targets. Each is a process of
 its own on one core, in an environment of its own, one after the other in turn. It opens the data at a sample
@@ -24,9 +24,10 @@ import numpy as np
 import webdataset
 
 from benchmarks.measure import peer_python, run
-from dataprep.pack.manifest import dump
-from dataprep.pack.pack import Layout
-from dataprep.store.files import hash_file
+from dataprep.pack.manifest import FORMAT, Generation, Shard, Split, TokenizerIdentity
+from dataprep.pack.packing import Layout
+from dataprep.store.checksummed_json import dump
+from dataprep.store.files import Output, hash_file
 
 PEERS = Path(__file__).parent / "peers"
 TORCH = "torch==2.13.0"
@@ -81,18 +82,30 @@ def write(directory: Path, blocks: int, pythons: dict[str, Path]) -> None:
         path = directory / "ours" / f"train-{number:05d}.tar"
         write_tar(path, np.split(shard, len(shard) // size))
         with tarfile.open(path) as tar:
-            listed = [[member.offset_data, member.size // 2] for member in tar]
+            blocks_of = [(member.offset_data, member.size // 2) for member in tar]
+        unread = Output(path=f"{path.stem}.npy", bytes=0, xxh3_128="")
         shards.append(
-            {"path": path.name, "bytes": path.stat().st_size, "xxh3_128": hash_file(path), "blocks": listed}
+            Shard(
+                tar=Output(path=path.name, bytes=path.stat().st_size, xxh3_128=hash_file(path)),
+                table=unread,
+                counts=unread,
+                tokens=len(shard),
+                documents=1,
+                blocks=blocks_of,
+            )
         )
-    train = {"tokens": len(stream), "documents": 1, "unigram_entropy_nats": 1.0, "shards": shards}
-    body = {
-        "format": "outbound-tokens/2",
-        "tokenizer": {"fingerprint": "", "vocab_size": 50257, "eot": 50256},
-        "dtype": "<u2",
-        "splits": {"train": train},
-    }
-    (directory / "ours" / "generation-1.json").write_bytes(dump(body))
+    generation = Generation(
+        format=FORMAT,
+        number=1,
+        build="",
+        tokenizer=TokenizerIdentity(fingerprint="", vocab_size=50257, eot=50256),
+        dtype="<u2",
+        block_tokens=size,
+        held_out=0,
+        increments={},
+        splits={"train": Split(tokens=len(stream), documents=1, unigram_entropy_nats=1.0, shards=shards)},
+    )
+    (directory / "ours" / "generation-1.json").write_bytes(dump(generation))
     (directory / "sequences").mkdir()
     rows = np.lib.stride_tricks.sliding_window_view(stream, CONTEXT + 1)[::CONTEXT]
     for number, part in enumerate(np.array_split(rows, max(1, blocks // 16))):

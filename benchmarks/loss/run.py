@@ -1,6 +1,6 @@
 """The head's loss by chunks against logits that stand whole: time of forward + backward, and peak memory.
 
-python benchmarks/loss/run.py
+python -m benchmarks.loss.run
 """
 
 from __future__ import annotations

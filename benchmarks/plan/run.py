@@ -1,6 +1,6 @@
 """How far `outbound plan` is off: fits its three shares on published A100 rows, and predicts the others.
 
-    python benchmarks/plan/run.py
+    python -m benchmarks.plan.run
 
 benchmarks/plan/rows.csv holds the rows: the model, the batch, the layout, and the tokens a second and GPU
 that its source printed. `fit` marks those that the shares are fitted on; the rest are only predicted.

@@ -1,7 +1,7 @@
 """How records grow with the partitions of an increment: their bytes, the time to open a step, and a forget.
 
-    python benchmarks/records/run.py
-    python benchmarks/records/run.py --partitions 100 400 --json records.json
+    python -m benchmarks.records.run
+    python -m benchmarks.records.run --partitions 100 400 --json records.json
 
 An import of small JSON-lines files makes an increment of so many partitions of eight documents each. One of
 them nearly repeats a document of an earlier partition, so every partition holds candidates. One process, one

@@ -1,6 +1,6 @@
 """A training step of ours against HF's GPT2LMHeadModel: CPU and wall time, memory, share of the GEMM peak.
 
-python benchmarks/step/run.py
+python -m benchmarks.step.run
 """
 
 from __future__ import annotations

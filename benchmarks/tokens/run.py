@@ -1,6 +1,6 @@
 """Tokenising and writing against datatrove's tokenizer stage and bare tiktoken, on the same documents.
 
-    python benchmarks/tokens/run.py ../shared/data/text/novels ../shared/data/gpt2-bpe    # about five minutes
+    python -m benchmarks.tokens.run ../shared/data/text/novels ../shared/data/gpt2-bpe    # about five minutes
 
 The texts (*.txt.gz) are cut into documents of log-normal length, a mean of 4 kB, again and again until --mb
 are reached. Each contender takes a quarter of them and all of them, on one core, in turn, as a process whose

@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataprep import ingest
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Decisions, Increment
 from dataprep.score import stage as score
-from dataprep.selection.exclude import build_of
+from dataprep.selection.exclude import begin
+from dataprep.steps import BY_NAME, STEPS
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.npy import fixed_width_column
-from dataprep.store.records import Record, commit
+from dataprep.store.records import Record, commit, load_step
+from dataprep.store.step import LocalPool, run_steps
 from dataprep.text import minhash
 
 
@@ -37,17 +39,25 @@ def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[
 
 
 def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None:
-    """What the stage `score` does for deduplication."""
-    for documents in increment.records("documents"):
-        table = read_table(corpus.root, documents.outputs, ["doc_id", "text"])
+    """What the step `score` does for deduplication; the increment is closed with it."""
+    for documents in increment.parts("extract"):
+        table = read_table(corpus.root, [documents.outputs["documents"]], ["doc_id", "text"])
         shingles, signatures = zip(*minhash.sketches(table["text"].to_pylist()), strict=True)
         columns = {field.name: pa.nulls(len(table), field.type) for field in score.SCHEMA}
         columns["doc_id"], columns["shingles"] = table["doc_id"], pa.array(shingles, pa.int64())
         columns["signature"] = fixed_width_column(np.stack(signatures).view("V560").ravel())
         scores = pa.table(columns, schema=score.SCHEMA)
-        output = publish_table(corpus.root, increment.path / "scores", documents.part, scores)
-        path = increment.path / "scores" / f"{documents.part}.json"
-        commit(path, Record("scores", documents.part, {}, [output], len(table), len(table), {}, versions))
+        output = publish_table(corpus.root, increment.path / score.STEP, documents.part, scores)
+        record = Record(
+            step=score.STEP,
+            part=documents.part,
+            outputs={"scores": output},
+            entered=len(table),
+            passed=len(table),
+            versions=versions,
+        )
+        commit(increment.path / score.STEP / f"{documents.part}.json", record)
+    ingest.close(corpus, increment)
 
 
 def main() -> None:
@@ -61,9 +71,12 @@ def main() -> None:
     clock.append((time.process_time(), time.monotonic()))
     if "sign" in sys.argv:
         return
-    record = ingest.judge(corpus, build_of(corpus), increment, 1, no_progress)
+    scope = Decisions(corpus, begin(corpus), increment)
+    chain = STEPS[STEPS.index(BY_NAME["select"]) : STEPS.index(BY_NAME["verdicts"]) + 1]
+    run_steps(chain, scope, LocalPool(1), no_progress)
     clock.append((time.process_time(), time.monotonic()))
-    verdicts = pq.read_table(corpus.root / record.outputs[0].path, columns=["first_seen", "verdict"])
+    (output,) = load_step(BY_NAME["verdicts"].file(scope)).outputs("verdicts")
+    verdicts = pq.read_table(corpus.root / output.path, columns=["first_seen", "verdict"])
     kept = verdicts.filter(pa.compute.equal(verdicts["verdict"], "kept"))["first_seen"].to_pylist()
     Path(sys.argv[2]).write_text("\n".join(map(str, kept)))
     spans = [[after[n] - before[n] for n in (0, 1)] for before, after in pairwise(clock)]

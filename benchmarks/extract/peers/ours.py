@@ -1,18 +1,20 @@
-"""The stage `extract` over a corpus whose crawl is done, by so many children; prints how many documents."""
+"""The step `extract` over a corpus whose crawl is done, by so many children; prints how many documents."""
 
 import sys
 from pathlib import Path
 
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus.directory import Corpus, Facts
 from dataprep.extract import stage as extract
+from dataprep.steps import BY_NAME
+from dataprep.store.step import make_part, plan_step
 
 
 def main() -> None:
     corpus, children = Corpus.open(Path(sys.argv[1])), int(sys.argv[2])
     (increment,) = corpus.increments()
-    documents = 0
-    for number, pages in enumerate(extract.plan(corpus, increment)):
-        documents += extract.run_part(corpus, increment, number, pages, children, lambda _: None).passed
+    step, scope, documents = BY_NAME[extract.STEP], Facts(corpus, increment), 0
+    for part in plan_step(step, scope).parts:
+        documents += make_part(step, scope, part.name, children, lambda _: None).passed
     extract.sandboxes.close()  # so that what they used is counted
     print(documents)
 

@@ -48,7 +48,7 @@ class Killed:
     def __init__(self, after: int) -> None:
         self.after = after
 
-    def __call__(self, step: Step[Toy], scope: Toy, parts: Sequence[str], tick: Tick) -> None:
+    def __call__(self, step: Step[Any], scope: Any, parts: Sequence[str], tick: Tick) -> None:
         for name in parts[: self.after]:
             make_part(step, scope, name, 1, tick)
         raise KeyboardInterrupt

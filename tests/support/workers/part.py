@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.corpus.directory import Build, Corpus, Decisions, Facts
-from dataprep.pack import shards
+from dataprep.pack import merge
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS as PACK
 from dataprep.selection import candidates, corpus_order, exact_duplicates, near_duplicates, shingles
@@ -25,7 +25,7 @@ SMALL: list[tuple[Any, str, int]] = [
     (exact_duplicates, "RANGE", 8),
     (near_duplicates, "RANGE", 8),
     (shingles, "TEXTS", 4),
-    (shards, "BUCKET_TOKENS", 300),
+    (merge, "BUCKET_TOKENS", 300),
 ]
 """Module, constant, value: what decides how much is done at once."""
 
