@@ -1,4 +1,4 @@
-"""Counts between stages: what one stage passed on is what the next was given, document for document.
+"""Counts between steps: what one step passed on is what the next was given, document for document.
 
 Each check is a function from a corpus to lines that say what does not add up. Memory: the keys of an
 increment's links, or of its documents.

@@ -38,7 +38,7 @@ def files(corpus: Corpus) -> int:
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     """What is wrong, one line each; `tick` is told of files.
 
-    Counts between stages are compared when every file is right: else they only say the same once more.
+    Counts between steps are compared when every file is right: else they only say the same once more.
     """
     sound = True
     for problem in _damage(corpus, tick):

@@ -1,4 +1,4 @@
-"""One partition of stage `fetch`: targets in, one row for each out, pages in WARC files beside a journal."""
+"""One partition of step `fetch`: targets in, one row for each out, pages in WARC files beside a journal."""
 
 from __future__ import annotations
 

@@ -234,8 +234,8 @@ class _Fetching:
             tables.append(record.outputs["fetches"])
             settled.update(read_table(self.corpus.root, tables[-1:], ["url_key"])["url_key"].to_pylist())
         rest = [target for target in targets if target.url_key not in settled]
-        husks = [key for key in gone if key not in settled]
-        for part in list(cut(rest)) or ([[]] if husks else []):
+        redacted = [key for key in gone if key not in settled]
+        for part in list(cut(rest)) or ([[]] if redacted else []):
             path = self._path(name, len(tables))
             record = self._part(
                 path,
@@ -245,10 +245,10 @@ class _Fetching:
                 notes=notes,
                 watch=watch,
                 earlier=earlier,
-                gone=husks,
+                gone=redacted,
             )
             tables.append(record.outputs["fetches"])
-            husks = []
+            redacted = []
         return tables
 
     def _path(self, name: str, place: int) -> Path:

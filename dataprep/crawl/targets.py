@@ -22,7 +22,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """How a target ended; a row of fetches/*.parquet.
+    """How a target ended; a row of fetch/*.parquet.
 
     outcome: a word of `outcomes.OUTCOMES`; detail says more about it, for people.
     status: HTTP status of the last response, 0 if there was none.

@@ -32,7 +32,7 @@ from dataprep.store.records import Record, commit, done
 ROWS = 1 << 12
 """Documents that are written at once."""
 PARTITION = 1 << 17
-"""Documents of a partition at most, however short: later stages hold its measurements, 1 KB each."""
+"""Documents of a partition at most, however short: later steps hold its measurements, 1 KB each."""
 BYTE_ORDER_MARK = "\ufeff"
 """Stands before texts that once were files of their own."""
 

@@ -1,1 +1,1 @@
-"""Files, records and processes: what every stage stands on, and nothing of a corpus."""
+"""Files, records and processes: what every step stands on, and nothing of a corpus."""

@@ -1,7 +1,7 @@
-"""Run the partitions of a stage on this machine's cores.
+"""Run the parts of a step on this machine's cores.
 
-A worker takes partitions and nothing else, so how many there are changes the time, never a result. Results
-come back in the order of the partitions.
+A worker takes parts and nothing else, so how many there are changes the time, never a result. Results
+come back in the order of the parts.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def add(
     ] = None,
     workers: Workers = CORES,
     until: Annotated[
-        str, typer.Option(help="Stop after this stage: links, fetch, extract, score or select.")
+        str, typer.Option(help="Stop after this step: links, fetch, extract, score or shard.")
     ] = "shard",
     crawl: Annotated[
         str | None,

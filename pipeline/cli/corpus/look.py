@@ -41,7 +41,7 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check every hash and that all counts add up, also between stages; exits 1 when something is wrong."""
+    """Check every hash and that all counts add up, also between steps; exits 1 when something is wrong."""
     from dataprep.audit.verify import files, problems, unknown
     from dataprep.pack import verify as packed
 
