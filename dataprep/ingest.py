@@ -16,6 +16,7 @@ from dataprep.crawl import rounds
 from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.errors import DataError
+from dataprep.extract import stage as extract
 from dataprep.imports import stage as imports
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.rows import Fields
@@ -93,8 +94,8 @@ def bring(
         workers=workers,
         progress=progress,
     )
-    made = {"score"} if kind in imports.READERS else {"extract", "score"}
-    _extract_and_score(corpus, increment, made, workers, progress)
+    made = {extract.STEP} if kind in imports.READERS else set()
+    _extract_and_score(corpus, increment, {*steps.UNTIL} - made, workers, progress)
     extend(corpus, workers, progress)
     return increment
 
@@ -105,11 +106,12 @@ def _extract_and_score(
     """Do those of the increment's planned steps that are chosen; after the last, the increment is closed."""
     if increment.closed:
         return
-    planned = [step for step in steps.STEPS if step.at == "facts" and step.plan and step.name in chosen]
-    if planned:
+    planned = [step for step in steps.STEPS if step.at == "facts" and step.plan]
+    wanted = [step for step in planned if step.name in chosen]
+    if wanted:
         rounds.finish(increment)
-    run_steps(planned, Facts(corpus, increment), LocalPool(workers), progress)
-    if score.STEP in chosen:
+    run_steps(wanted, Facts(corpus, increment), LocalPool(workers), progress)
+    if planned[-1] in wanted:
         close(corpus, increment)
 
 

@@ -27,7 +27,7 @@ from dataprep.corpus.directory import Corpus, Facts
 from dataprep.corpus.recipe import Recipe
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
-from dataprep.links import entry
+from dataprep.links import karma
 from dataprep.steps import BY_NAME
 from dataprep.store.files import publish_table
 from dataprep.store.records import Record, commit, finish_led
@@ -146,7 +146,7 @@ def crawled(warc: Path, records: list[WarcRecord], root: Path) -> Corpus:
             file.write(source.read(record.length))
             link = {"url": record.url, "url_key": xxhash.xxh3_128_digest(record.url.encode()), "karma": 3}
             rows.append({**link, **place, "outcome": "ok", "warc_length": record.length})
-    for step, name, schema in (("links", "links", entry.SCHEMA), ("fetch", "fetches", rounds.SCHEMA)):
+    for step, name, schema in (("links", "links", karma.SCHEMA), ("fetch", "fetches", rounds.SCHEMA)):
         table = pa.Table.from_pylist(rows, schema=schema)
         output = publish_table(root, increment.path / step, "part-00000", table)
         commit(

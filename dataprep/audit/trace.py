@@ -21,8 +21,8 @@ from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
 from dataprep.extract.page import UnreadablePage, read_page
 from dataprep.links.candidates import submission_number
-from dataprep.links.entry import naming
 from dataprep.links.index import LinkIndex, scattered
+from dataprep.links.karma import naming
 from dataprep.pack import positions
 from dataprep.pack.manifest import ERASED, Generation, latest_generation
 from dataprep.shards import text_shards

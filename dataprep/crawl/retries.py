@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl.outcomes import is_temporary
-from dataprep.links.entry import SCHEMA
+from dataprep.links.karma import SCHEMA
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.records import Record, commit, origin
 

@@ -23,7 +23,7 @@ from dataprep.corpus.tombstones import Tombstone
 from dataprep.corpus.urls import key_of, site_of, site_of_host
 from dataprep.crawl import unfinished
 from dataprep.errors import DataError
-from dataprep.links.entry import naming
+from dataprep.links.karma import naming
 from dataprep.redact.scope import ForgetScope, Place
 from dataprep.store.files import read_table
 

@@ -14,7 +14,7 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
-from dataprep.imports import byte_ranges, cdx, entry, jsonl, parquet, text, warc, wet
+from dataprep.imports import byte_ranges, cdx, first_captures, jsonl, parquet, text, warc, wet
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.inputs import Import, Input, agree, expand, hash_input, kind_of, packs
 from dataprep.imports.rows import Fields, Reader, ReadTask, run_task
@@ -125,8 +125,8 @@ def _warc(
         ]
         with progress("scan", None, "captures") as tick:
             run_all(warc.scan, parts, workers, tick)
-        entry.enter(corpus, increment)
-    entry.tidy(increment)
+        first_captures.enter(corpus, increment)
+    first_captures.tidy(increment)
 
 
 def _of_its_own(corpus: Corpus, name: str) -> Increment:
@@ -198,7 +198,7 @@ def _cdx(
                 byte_ranges.fetch_part(
                     corpus, increment, number, plan, archive, inputs=made_from, notes=notes, tick=tick
                 )
-    entry.tidy(increment)
+    first_captures.tidy(increment)
 
 
 def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:

@@ -3,7 +3,7 @@
 The files become the increment's own, so that extraction, `verify` and `forget` find them as a crawl leaves
 them: as another name of the same bytes where the filesystem can, else as a copy. A file that is one long gzip
 stream is packed anew, a member for each record, since pages are read by their offsets. Files are scanned by
-themselves; `entry` then decides which captures count. Memory: the captures of `partition_mb` of files.
+themselves; `first_captures` then decides which count. Memory: the captures of `partition_mb` of files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dataprep.warc.gzip_members import deflated
 from dataprep.warc.reader import Gap, WarcRecord, read_warc
 
 WORK = "captures"
-"""What the scan leaves for `entry`; removed when the links are in."""
+"""What the scan leaves for `first_captures`; removed when the links are in."""
 
 CAPTURES = pa.schema(
     [

@@ -1,4 +1,7 @@
-"""The rules of a recipe for one submission: the link that it gives, or the first reason why it gives none."""
+"""The rules of a recipe for one submission: the link that it gives, or the first reason why it gives none.
+
+The bar of karma counts all submissions of a URL: it is in `karma`.
+"""
 
 from __future__ import annotations
 

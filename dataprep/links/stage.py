@@ -27,8 +27,8 @@ from dataprep.corpus.urls import POLICY_VERSION
 from dataprep.errors import DataError
 from dataprep.links.candidates import Candidates
 from dataprep.links.dumps import read_dump
-from dataprep.links.entry import enter
 from dataprep.links.index import URL, LinkIndex
+from dataprep.links.karma import enter
 from dataprep.links.rules import LinkFilter
 from dataprep.store.external_sort import ranges
 from dataprep.store.file_damage import FileDamage, InputNotes

@@ -2,5 +2,5 @@
 
 `tokenize` turns a text shard into sorted runs of tokens, `merge` makes token shards of the runs, `pack` does
 both and publishes a generation, whose format is in `manifest`. `positions` finds a document in a stream.
-`erase` and `forget` remove documents from token shards, `verify` checks them.
+`forget` erases documents from token shards, `verify` checks these.
 """

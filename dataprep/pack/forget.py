@@ -1,22 +1,36 @@
 """`corpus forget --tokens`: erase from token shards what their corpus has forgotten.
 
-All tombstones are applied, so it may be done at any time, and again. Memory: 80 bytes a document.
+The tokens of a forgotten document become end-of-text, so every other token keeps its place. Each touched
+shard is written anew beside the old one. Then every generation is replaced to name the new one, and what none
+names is removed. Killed at any moment, the same call finishes it. All tombstones are applied, so it may be
+done at any time, and again.
+
+A generation keeps its `origin`, the hash of what was first published: the runs that pinned it go on by that.
+The caller holds the directory's lock (`locks.alone`). Memory: 80 bytes a document, and a block.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from dataprep.corpus import tombstones
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
-from dataprep.pack.erase import erase
-from dataprep.pack.manifest import ERASED, Generation, identity, latest_generation
-from dataprep.pack.manifest import read_table as documents_table
+from dataprep.pack import manifest
+from dataprep.pack.manifest import ERASED, Generation, Shard, identity, latest_generation, load_generation
+from dataprep.pack.merge import publish_shard
 from dataprep.shards import text_shards
-from dataprep.store.files import read_table
+from dataprep.store import files
+from dataprep.store.checksummed_json import dump
+from dataprep.store.files import attempt_path, read_table
+
+Range = tuple[int, int]
 
 
 def forget(corpus: Corpus, tokens: Path) -> int:
@@ -46,10 +60,90 @@ def _refuse_others(corpus: Corpus, tokens: Path, generation: Generation) -> None
     known = np.array([ERASED, *(key for table in tables for key in table["doc_id"].to_pylist())], "S16")
     for split in generation.splits.values():
         for shard in split.shards:
-            ids = np.ascontiguousarray(documents_table(tokens, shard)["doc_id"]).view("S16")
+            ids = np.ascontiguousarray(manifest.read_table(tokens, shard)["doc_id"]).view("S16")
             if not np.isin(ids, known).all():
                 path = tokens / shard.table.path
                 raise DataError(
                     f"{path}: names a document that {corpus.root} does not hold: was it packed from another "
                     "corpus, or is it damaged? `outbound corpus verify --tokens` says it"
                 )
+
+
+def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str]) -> int:
+    """Erase documents from all generations of a token directory; returns how many of its samples they were.
+
+    sources: increment to `manifest.identity` of its text shards as they are now, where they changed.
+    """
+    standing = {path: load_generation(path) for path in manifest.generations(tokens).values()}
+    rewritten: dict[str, Shard] = {}
+    erased = 0
+    for generation in standing.values():
+        for split in generation.splits.values():
+            for shard, documents, ranges in _touched(tokens, split.shards, doc_ids):
+                if shard.tar.path not in rewritten:
+                    rewritten[shard.tar.path] = _rewritten(tokens, generation, shard, documents, ranges)
+                    erased += len(documents)
+    for path, generation in standing.items():
+        known = {name: sources[name] for name in generation.increments if name in sources}
+        splits = {
+            name: manifest.split_of(
+                tokens,
+                [rewritten.get(shard.tar.path, shard) for shard in split.shards],
+                generation.tokenizer.vocab_size,
+            )
+            for name, split in generation.splits.items()
+        }
+        changed = replace(generation, increments=generation.increments | known, splits=splits)
+        if changed != generation:
+            files.replace(path, dump(changed))
+    shutil.rmtree(tokens / "runs", ignore_errors=True)
+    for path in manifest.unnamed(tokens):
+        path.unlink()
+    return erased
+
+
+def _touched(
+    tokens: Path, shards: list[Shard], doc_ids: AbstractSet[bytes]
+) -> Iterator[tuple[Shard, list[int], list[Range]]]:
+    """The shards of a split that hold any of some documents: the rows of those that start there, and where
+    their tokens stand, those of one that started in an earlier shard included."""
+    goes_on = False
+    for shard in shards:
+        table = manifest.read_table(tokens, shard)
+        starts = [*table["start"].tolist(), shard.tokens]
+        ranges = [(0, starts[0])] if goes_on and starts[0] else []
+        rows = [row for row, doc_id in enumerate(table["doc_id"]) if bytes(doc_id) in doc_ids]
+        ranges += [(starts[row], starts[row + 1]) for row in rows]
+        if ranges:
+            yield shard, rows, ranges
+        if len(table):
+            goes_on = len(table) - 1 in rows
+
+
+def _rewritten(
+    tokens: Path, generation: Generation, shard: Shard, rows: list[int], ranges: list[Range]
+) -> Shard:
+    """A shard whose tokens in some ranges are end-of-text, published with its tables; its new entry."""
+    stem = "-".join(shard.tar.path.split("-")[:3])
+    dtype, eot = np.dtype(generation.dtype), generation.tokenizer.eot
+    written = attempt_path(tokens, stem)
+    shutil.copyfile(tokens / shard.tar.path, written)
+    counts = np.zeros(generation.tokenizer.vocab_size, np.int64)
+    with written.open("rb+") as file:
+        first = 0
+        for offset, length in shard.blocks:
+            block = np.fromfile(tokens / shard.tar.path, dtype, length, offset=offset)
+            for start, end in ranges:
+                block[max(0, start - first) : max(0, end - first)] = eot
+            file.seek(offset)
+            file.write(block.tobytes())
+            counts += np.bincount(block, minlength=len(counts))
+            first += length
+    table = manifest.read_table(tokens, shard)
+    table["doc_id"][rows] = np.void(ERASED)
+    return Shard(
+        **publish_shard(tokens, written, stem, table, counts),
+        tokens=shard.tokens,
+        documents=int((table["doc_id"] != np.void(ERASED)).sum()),
+        blocks=shard.blocks,
+    )

@@ -1,7 +1,5 @@
 """Selection: which documents of a corpus stay, by thresholds, then without those that repeat an earlier one.
 
-Step `dedup` drops a document that repeats an earlier one, exactly or nearly.
-
 The rule needs no clustering. A document that passed the thresholds is dropped if and only if an earlier such
 document, kept or not, has the same text, or shares a band bucket with it (among that bucket's 64 earliest)
 and an exact Jaccard similarity over word 5-grams of at least the recipe's threshold. Earlier is by

@@ -10,10 +10,8 @@ from typing import Any
 
 import torch
 
+from pipeline.costs.hardware import GPUS
 from pipeline.distributed.deepspeed_workarounds import bf16_settings
-
-PEAK_FLOPS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
-"""Dense bf16 operations a second, by a word of the device's name (NVIDIA data sheets, SXM)."""
 
 BF16 = bf16_settings()
 """DeepSpeed's settings for what GPUs compute with."""
@@ -49,11 +47,20 @@ def find_device(local_rank: int, precision: str = "auto", deterministic: bool = 
             type="cpu", backend="gloo", precision=BF16 if precision == "bf16" else {}, peak_flops=None
         )
     torch.cuda.set_device(local_rank)
-    name = torch.cuda.get_device_name(local_rank)
-    peak = next((flops for word, flops in PEAK_FLOPS.items() if word in name), None)
     if precision == "fp32":
         return Device(type="cuda", backend="nccl", precision={}, peak_flops=None)
+    peak = stated_peak(torch.cuda.get_device_name(local_rank))
     return Device(type="cuda", backend="nccl", precision=BF16, peak_flops=peak)
+
+
+def stated_peak(name: str) -> float | None:
+    """Dense bf16 operations a second that the data sheet states for a GPU of CUDA's name; None for others.
+
+    >>> stated_peak("NVIDIA H100 80GB HBM3"), stated_peak("NVIDIA GeForce RTX 4090"), stated_peak("Tesla T4")
+    (989000000000000.0, 165000000000000.0, None)
+    """
+    word = name.replace(" ", "").lower()
+    return next((gpu.peak_flops for key, gpu in GPUS.items() if key.split("-")[0] in word), None)
 
 
 def measured_flops(device: Device) -> float:

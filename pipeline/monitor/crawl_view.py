@@ -17,7 +17,7 @@ from rich.text import Text
 
 from dataprep.corpus.directory import Increment
 from dataprep.crawl.progress import Look, SlowSite, View
-from pipeline.monitor.monitor import wandb_id
+from pipeline.monitor.metrics_logger import wandb_id
 
 LINE_EVERY_S = 30.0
 """Where there is no terminal, a line appears this often, and one at the end."""

@@ -29,7 +29,7 @@ from pipeline.distributed.stop import StopRequest
 from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.errors import RunError
-from pipeline.monitor.monitor import Monitor
+from pipeline.monitor.metrics_logger import MetricsLogger
 from pipeline.monitor.step_metrics import RankReport, reduce_over_ranks, step_row, stream_hash
 from pipeline.train import guards
 from pipeline.train.resume import not_finite, restore, save
@@ -95,17 +95,17 @@ class _Trainer:
         first = self.rank.is_first
         identity = prepare(self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
-        monitor = Monitor(self.config, now.step, now.wandb_id) if first else None
+        logger = MetricsLogger(self.config, now.step, now.wandb_id) if first else None
         try:
-            if monitor:
-                self._report_start(monitor, then)
-            now = self._advance(now, stop, monitor)
-            if monitor and now.samples < self.config.samples:
-                monitor.report(f"stopped after step {now.step} as asked; the same command continues")
+            if logger:
+                self._report_start(logger, then)
+            now = self._advance(now, stop, logger)
+            if logger and now.samples < self.config.samples:
+                logger.report(f"stopped after step {now.step} as asked; the same command continues")
         finally:
             self.loader.close()
-            if monitor:
-                monitor.close(now.step)
+            if logger:
+                logger.close(now.step)
         summary = self._summary(now)
         if first:
             files.replace(
@@ -114,7 +114,7 @@ class _Trainer:
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 
-    def _advance(self, now: RunState, stop: StopRequest, monitor: Monitor | None) -> RunState:
+    def _advance(self, now: RunState, stop: StopRequest, logger: MetricsLogger | None) -> RunState:
         """Step after step."""
         config = self.config
         stopped = False
@@ -132,7 +132,7 @@ class _Trainer:
             ]
             stopped = any(report.stop for report in reports)
             if guards.is_spike(loss, now, config.guards):
-                now = self._undo(now, batch, loss, monitor)
+                now = self._undo(now, batch, loss, logger)
                 continue
             now = replace(
                 now,
@@ -142,15 +142,15 @@ class _Trainer:
                 stream_hash=(now.stream_hash + stream_hash(reports)) % 2**64,
             )
             now = self._record(now, loss, norm)
-            if monitor:
+            if logger:
                 seconds = time.perf_counter() - began
-                monitor.step(self._row(now, lr, norm, batch, seconds) | reduce_over_ranks(reports, seconds))
+                logger.step(self._row(now, lr, norm, batch, seconds) | reduce_over_ranks(reports, seconds))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every_steps == 0:
-                now = self._evaluate(now, monitor)
+                now = self._evaluate(now, logger)
             now = replace(now, seconds=now.seconds + time.perf_counter() - began)
             if ended or stopped or now.step % config.train.checkpoint_every_steps == 0:
-                now = self._save(now, monitor)
+                now = self._save(now, logger)
         return now
 
     def _measure(self, stop: StopRequest) -> RankReport:
@@ -177,7 +177,7 @@ class _Trainer:
             log.warning("step skipped: %s", numbers)
         return now
 
-    def _undo(self, now: RunState, batch: int, loss: float, monitor: Monitor | None) -> RunState:
+    def _undo(self, now: RunState, batch: int, loss: float, logger: MetricsLogger | None) -> RunState:
         """Go back to the checkpoint before a spike, and skip all that was read since then.
 
         DeepSpeed returns the loss after the update, so the weights cannot be kept.
@@ -191,28 +191,28 @@ class _Trainer:
         if then is None:
             raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
         self.loader.skipped_ranges = self.loader.skipped_ranges.skipping(then.samples, now.samples + batch)
-        if monitor:
-            monitor.roll_back(then.step)
-            monitor.report(f"{spike}: back to step {then.step}, without the samples since then")
+        if logger:
+            logger.roll_back(then.step)
+            logger.report(f"{spike}: back to step {then.step}, without the samples since then")
         return guards.roll_back(then, now, self.loader.skipped_ranges)
 
-    def _evaluate(self, now: RunState, monitor: Monitor | None) -> RunState:
+    def _evaluate(self, now: RunState, logger: MetricsLogger | None) -> RunState:
         val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
         self.watchdog.beat()
         if not math.isfinite(val_loss):
             raise not_finite(self.config.run.dir, f"val_loss is {val_loss} at step {now.step}")
         now = replace(now, val_loss=val_loss)
-        if monitor:
-            monitor.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
+        if logger:
+            logger.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
         return now
 
-    def _save(self, now: RunState, monitor: Monitor | None) -> RunState:
+    def _save(self, now: RunState, logger: MetricsLogger | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
         path = save(self.config, self.engine, now, self.rank)
         self.watchdog.beat()
-        if monitor:
+        if logger:
             log.info("saved %s", path)
-            monitor.saved()
+            logger.saved()
         return now
 
     def _starting_state(self, then: RunState | None, identity: str) -> RunState:
@@ -234,11 +234,11 @@ class _Trainer:
             stages=self.config.parallel.pipeline_stages,
         )
 
-    def _report_start(self, monitor: Monitor, then: RunState | None) -> None:
+    def _report_start(self, logger: MetricsLogger, then: RunState | None) -> None:
         stages = self.config.parallel.pipeline_stages
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
-        monitor.report(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
+        logger.report(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
 
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""

@@ -11,7 +11,7 @@ from dataprep.store import files
 from pipeline.config import RunConfig, save_config
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError
-from pipeline.monitor.monitor import keep_funnel, wandb_id
+from pipeline.monitor.metrics_logger import keep_funnel, wandb_id
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.corpus.recipe import NearDuplicates, Recipe, Select
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
-from dataprep.links import entry
+from dataprep.links import karma
 from dataprep.score import stage as score
 from dataprep.steps import BY_NAME
 from dataprep.store.files import publish_table
@@ -61,7 +61,7 @@ def add_pages(
         ended = ["ok"] * len(rows) + [*lost]
         fetches = [{**link, "outcome": outcome} for link, outcome in zip(links, ended, strict=True)]
         commit_part(corpus, increment, "fetch", 0, fetches, rounds.SCHEMA, Counter(lost))
-    commit_part(corpus, increment, "links", 0, links, entry.SCHEMA)
+    commit_part(corpus, increment, "links", 0, links, karma.SCHEMA)
     finish_led(increment.path, "extract", {})
     if not only_sign:
         run_step(BY_NAME["score"], Facts(corpus, increment), LocalPool(1), no_progress)

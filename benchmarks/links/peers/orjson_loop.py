@@ -15,7 +15,7 @@ from backports import zstd
 
 from dataprep.corpus.recipe import Links
 from dataprep.corpus.urls import canonical
-from dataprep.links.entry import SCHEMA
+from dataprep.links.karma import SCHEMA
 from dataprep.links.rules import MEDIA, REDDIT, extension
 
 BLOCKED = REDDIT | MEDIA | {"wikipedia.org"}

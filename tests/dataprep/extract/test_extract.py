@@ -20,7 +20,7 @@ from dataprep.corpus.urls import canonical
 from dataprep.crawl import rounds
 from dataprep.extract import stage as extract
 from dataprep.imports.rows import Fields
-from dataprep.links import entry
+from dataprep.links import karma
 from dataprep.steps import BY_NAME
 from dataprep.store import files
 from dataprep.store.files import publish_table, read_table
@@ -77,7 +77,7 @@ def increment(tmp_path: Path) -> tuple[Corpus, Increment]:
     warc.write_bytes(content)
     lost = {**rows[0], "url_key": bytes(16), "outcome": "dns_error", "warc_file": "", "warc_length": 0}
     for name, schema, table in (
-        ("links", entry.SCHEMA, [{**row, "submissions": []} for row in rows]),
+        ("links", karma.SCHEMA, [{**row, "submissions": []} for row in rows]),
         ("fetch", rounds.SCHEMA, [*rows, lost]),
     ):
         commit_part(corpus, increment, name, 0, table, schema)

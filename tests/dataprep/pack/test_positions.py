@@ -13,8 +13,8 @@ from dataprep import ingest
 from dataprep.corpus.tombstones import Tombstone
 from dataprep.errors import DataError
 from dataprep.forget import run as forget_in_corpus
-from dataprep.pack import erase, positions
-from dataprep.pack.forget import forget
+from dataprep.pack import positions
+from dataprep.pack.forget import erase, forget
 from dataprep.pack.manifest import Generation, entropy, latest_generation, unnamed
 from dataprep.pack.packing import Layout
 from dataprep.pack.verify import problems
@@ -89,7 +89,7 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
     ]
     spans.append(positions.document_at(copy, generation, "val", len(before["val"]) - 1))
     doc_ids = {span.doc_id for span in spans}
-    assert erase.erase(copy, doc_ids, {"0001": "new"}) == 3
+    assert erase(copy, doc_ids, {"0001": "new"}) == 3
 
     erased, after = ids_of(copy)
     for span in spans:
@@ -113,7 +113,7 @@ def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Pat
         assert not [path for path in copy.iterdir() if path.is_file() and doc_id in path.read_bytes()]
     assert unnamed(copy) == []
     state = {path: path.read_bytes() for path in copy.iterdir() if path.is_file()}
-    assert erase.erase(copy, doc_ids, {}) == 0
+    assert erase(copy, doc_ids, {}) == 0
     assert {path: path.read_bytes() for path in copy.iterdir() if path.is_file()} == state
 
 
@@ -122,12 +122,12 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, t
     generation, _ = ids_of(copy)
     doc_ids = {positions.document_at(copy, generation, "train", at).doc_id for at in (0, 2000, 5000)}
     whole = shutil.copytree(copy, tmp_path / "whole")
-    erase.erase(whole, doc_ids, {})
+    erase(whole, doc_ids, {})
     expected = {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()}
 
     def erase_until(call: int) -> None:
         die_before(call, os, "replace", "unlink")
-        erase.erase(copy, doc_ids, {})
+        erase(copy, doc_ids, {})
 
     kills = 0
     while killed(erase_until, kills + 1):

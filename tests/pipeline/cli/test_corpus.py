@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from dataprep import steps
 from support.cli import run as outbound
 from support.ready_corpus import add_pages, make_corpus
 
@@ -276,3 +277,8 @@ def test_help_of_every_command_is_quick_and_imports_no_torch() -> None:
     root = get_command(app)
     for name in root.commands:  # type: ignore[attr-defined]
         assert outbound(name, "--help").returncode == 0
+
+
+def test_help_names_the_steps_at_which_add_can_stop() -> None:
+    words = " ".join(outbound("corpus", "add", "--help").stdout.replace("│", " ").split())
+    assert f"{', '.join(steps.UNTIL[:-1])} or {steps.UNTIL[-1]}." in words

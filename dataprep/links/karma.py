@@ -1,4 +1,7 @@
-"""Which URLs enter the corpus: posts of one range of URL keys against the karma that is known of them."""
+"""The karma bar: which URLs have been upvoted enough to enter the corpus.
+
+The posts of one range of URL keys are put against the karma that is known of these URLs.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LINE_INTERVAL_S = 15.0
 log = logging.getLogger("outbound")
 
 
-class Monitor:
+class MetricsLogger:
     """Receives numbers after each step and each evaluation, and puts them where people look."""
 
     def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:

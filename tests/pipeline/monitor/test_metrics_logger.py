@@ -21,7 +21,7 @@ from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.distributed.timers import StepTimer
 from pipeline.errors import RunError
-from pipeline.monitor.monitor import Monitor, keep_funnel, wandb_id
+from pipeline.monitor.metrics_logger import MetricsLogger, keep_funnel, wandb_id
 from support import wandb_files
 from support.patience import wait_until
 
@@ -145,10 +145,10 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     assert [sample["prompt"] for sample in samples] == ["the", "a"]
 
 
-def watched(run: Any, *overrides: str) -> Monitor:
+def watched(run: Any, *overrides: str) -> MetricsLogger:
     """What a run begins with, or goes on with after its step 2."""
     path = run.written()
-    return Monitor(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
+    return MetricsLogger(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
 
 
 def row(step: int) -> dict[str, float]:
@@ -160,13 +160,13 @@ def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_bi
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     run = tiny_run()
-    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
+    logger = watched(run, "wandb.mode=offline", "train.prompts=[the]")
     for step in (1, 2, 3, 4):
-        monitor.step(row(step))
-    monitor.roll_back(2)
+        logger.step(row(step))
+    logger.roll_back(2)
     (run.dir / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
-    monitor.step(row(3))  # W&B's own count stands at 4 and does not go back
-    monitor.close(0)
+    logger.step(row(3))  # W&B's own count stands at 4 and does not go back
+    logger.close(0)
     wandb.teardown()  # its own process closes the file as it ends
     (path,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
     told = {row["_step"]: row for row in wandb_files.history(path)}
@@ -175,9 +175,9 @@ def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_bi
     assert "WANDB_MODE=disabled is not heeded: wandb.mode says offline" in caplog.text
 
     shutil.rmtree(run.dir / "wandb")
-    monitor = watched(run, "wandb.mode=offline")
-    monitor.step(row(3))
-    monitor.close(3)
+    logger = watched(run, "wandb.mode=offline")
+    logger.step(row(3))
+    logger.close(3)
     wandb.teardown()
     (again,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
     assert again.name == path.name, "one run"
@@ -198,8 +198,8 @@ def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
 ) -> None:
     caplog.set_level("INFO", "outbound")
     run = tiny_run()
-    monitor = watched(run, "wandb.mode=offline", "train.prompts=[the]")
-    monitor.step(row(3))
+    logger = watched(run, "wandb.mode=offline", "train.prompts=[the]")
+    logger.step(row(3))
     children = [
         each for path in Path("/proc/self/task").glob("*/children") for each in path.read_text().split()
     ]
@@ -207,11 +207,11 @@ def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
     os.kill(max(cores), signal.SIGKILL)  # another test's may be there, too
     wait_until(lambda: ended(max(cores)), "the end of the process of W&B")
     for step in steps:  # it is noticed when a message cannot be sent
-        monitor.step(row(step))
+        logger.step(row(step))
         time.sleep(0.01)
     time.sleep(0.3)
     (run.dir / "samples.jsonl").write_text(json.dumps({"step": 3, "prompt": "the", "text": "re"}) + "\n")
-    monitor.close(3)
+    logger.close(3)
     assert [row["step"] for row in run.metrics()] == [3, *steps]
     assert caplog.text.count("Weights & Biases is gone") == 1
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.imports.warc import CAPTURES, WORK
-from dataprep.links import entry
+from dataprep.links import karma
 from dataprep.links import stage as links
 from dataprep.links.index import URL, LinkIndex, find, merged
 from dataprep.store.external_sort import SortedSpill, ranges
@@ -146,7 +146,7 @@ def _commit(
     captures = pa.concat_tables(part.captures)
     name = f"part-{number:05d}"
     directory = increment.path / links.STEP
-    entered = _columns(captures, entry.SCHEMA, {"time": "first_seen"}, submissions=[])
+    entered = _columns(captures, karma.SCHEMA, {"time": "first_seen"}, submissions=[])
     table = publish_table(corpus.root, directory, name, entered)
     reasons = {reason: n for reason, n in sorted((part.reasons + beside.reasons).items()) if n}
     record = Record(
