@@ -95,7 +95,7 @@ def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Ite
     counted = Counter(table["verdict"].to_pylist())
     recorded = Counter({KEPT: record.passed, **record.reasons})
     if counted != +recorded:
-        yield f"{where}/verdicts: holds {dict(counted)}, but the record says {dict(+recorded)}"
+        yield f"{where}/verdicts: holds {dict(counted)}, but its record counts {dict(+recorded)}"
 
 
 def _every_kept_document_is_written(

@@ -99,7 +99,7 @@ def next_step(corpus: Corpus) -> str:
 
 
 def _again(corpus: Corpus, increment: Increment) -> str:
-    """How an open increment goes on: by the door that it came through."""
+    """The command that continues an unfinished increment: the one that began it."""
     root, kind = corpus.root, kind_of(increment)
     if kind and not increment.outputs("links", "links"):  # texts, of which nothing stands before documents
         return f"`outbound corpus import {root} ... --kind {kind}` again for {increment.name}"

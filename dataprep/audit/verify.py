@@ -108,7 +108,7 @@ def _check(corpus: Corpus, output: Output) -> Iterator[str]:
 
 
 def _step(corpus: Corpus, path: Path) -> Iterator[str]:
-    """A step file, and the records of its parts where they differ from what it says of them."""
+    """What is wrong with a step file, and where it differs from the records of its parts."""
     try:
         whole = load_step(path)
     except DataError as error:
@@ -121,7 +121,7 @@ def _step(corpus: Corpus, path: Path) -> Iterator[str]:
         if part.part not in records:
             yield f"{where}: missing; restore it from a copy"
             continue
-        with suppress(DataError):  # one that is damaged was told of
+        with suppress(DataError):  # `_records` names damaged ones
             record = load_record(records[part.part])
             names = ("outputs", "entered", "passed", "reasons", "versions")
             if differ := [name for name in names if getattr(record, name) != getattr(part, name)]:
@@ -153,7 +153,7 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
         if not path.exists():
             yield f"{where}: missing; restore it from a copy"
         elif step.name not in listed:
-            yield f"{there}: says nothing of {step.name}; restore it from a copy"
+            yield f"{there}: does not list the step {step.name}; restore it from a copy"
         else:
             with suppress(DataError):
                 if load_step(path).origin != listed[step.name]["origin"]:

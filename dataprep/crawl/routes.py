@@ -1,4 +1,4 @@
-"""Connections that go elsewhere than their URL says: curl's --connect-to."""
+"""Connections to another host and port than those of the URL, as by curl's --connect-to."""
 
 from __future__ import annotations
 

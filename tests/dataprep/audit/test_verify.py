@@ -57,7 +57,10 @@ def rewritten(corpus: Corpus, output: Output, table: pa.Table, rows: int) -> Out
 
 
 def cut_table(corpus: Corpus, path: Path, count: bool) -> None:
-    """Take the last row out of a record's table, as a step that loses a row would; `count` says so, too."""
+    """Take the last row out of a record's table, as a step that loses a row would.
+
+    count: the number of rows in the record is lowered, too.
+    """
     outputs = load_record(path).outputs
     name, output = next((name, each) for name, each in outputs.items() if each.path.endswith(".parquet"))
     table = pq.read_table(corpus.root / output.path).slice(0, output.rows - 1)
@@ -141,7 +144,7 @@ def write_what_was_dropped(corpus: Corpus) -> None:
         (write_what_was_dropped, "1 documents are in tars that were not kept"),
         (lose_scores, "increments/0001-one/score/part-00000: 2 documents entered, but 3 were extracted"),
         (lose_a_tar, "6 kept documents are in no tar"),
-        (lie_about_verdicts, "0001-one/verdicts: holds {'kept': 6}, but the record says"),
+        (lie_about_verdicts, "0001-one/verdicts: holds {'kept': 6}, but its record counts"),
     ],
 )
 def test_a_count_that_does_not_add_up_between_stages_is_named(
