@@ -66,7 +66,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveNotes:
-    """Notes of a part whose pages were asked of an archive: its address."""
+    """Notes of a part that was fetched from an archive: the address of the archive."""
 
     archive: str = ""
 
@@ -85,7 +85,7 @@ def run(
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
-    begun = increment.parts(retries.STEP)
+    begun = increment.records(retries.STEP)
     closed = step_path(increment.path, STEP).exists()
     if retry_failed and closed and not begun:
         raise DataError(
@@ -98,7 +98,7 @@ def run(
     budget = _Budget(settings)
     with watching(increment) as look:
         fetching = _Fetching(corpus, increment, budget, look)
-        if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # by that door
+        if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # not a CDX import
             inputs = {"links": origin(increment.path, "links")}
             fetching.round(0, increment.outputs("links", "links"), inputs)
         went_on = False
@@ -109,8 +109,11 @@ def run(
 
 
 def finish(increment: Increment) -> None:
-    """Finish the step, and `retry` with it: from now on the increment takes no more pages."""
-    for step in (retries.STEP, STEP):
+    """Finish the step, and `retry` with it: from now on the increment takes no more pages.
+
+    `fetch` comes first: once its step file stands, no round begins or goes on.
+    """
+    for step in (STEP, retries.STEP):
         finish_led(increment.path, step, {"links": origin(increment.path, "links")})
 
 
@@ -281,6 +284,11 @@ class _Fetching:
             f"warc/{path.name}": _output(self.corpus, path)
             for path in sorted(pages.glob(f"{name}-*.warc.gz"))
         }
+        if step_path(self.increment.path, STEP).exists():
+            raise DataError(
+                f"{path}: another command has finished fetching for {self.increment.name} meanwhile; what "
+                "failed is fetched again by the next increment: give --retry-failed when you add that"
+            )
         reasons = Counter(each["outcome"] for each in rows)
         passed = reasons.pop("ok", 0)
         record = Record(
@@ -325,7 +333,7 @@ class _Fetching:
         return [record for record in self.increment.records(STEP) if record.part.startswith(prefix)]
 
     def _committed(self) -> int:
-        return len(self.increment.records(STEP))
+        return len(list((self.increment.path / STEP).glob("*.json")))
 
 
 def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:

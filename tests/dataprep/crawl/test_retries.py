@@ -16,7 +16,7 @@ from dataprep.audit.funnel import funnel
 from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.crawl import retries
+from dataprep.crawl import retries, rounds
 from dataprep.errors import DataError
 from dataprep.shards.text_shards import read_documents
 from dataprep.store.files import read_table
@@ -182,6 +182,49 @@ def test_a_closed_increment_says_where_its_failures_are_fetched_again(
     add("one", Flaky(site, "http://a.test/page1").url)
     with pytest.raises(DataError, match="by the next increment: give --retry-failed"):
         add("one", retry_failed=True)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_kill_between_the_step_files_of_fetch_and_retry_costs_nothing(
+    site: Any, corpus: Corpus, add: Add, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    add("one", Flaky(site, "http://a.test/page1").url, until="fetch")
+    add("one", until="fetch", retry_failed=True)
+    finish_led, finished = rounds.finish_led, list[str]()
+
+    def dies(place: Path, step: str, inputs: dict[str, str]) -> object:
+        if finished:
+            raise KeyboardInterrupt
+        finished.append(step)
+        return finish_led(place, step, inputs)
+
+    monkeypatch.setattr(rounds, "finish_led", dies)
+    with pytest.raises(KeyboardInterrupt):
+        add("one")
+    monkeypatch.undo()
+    assert len(list(corpus.increment("one").path.glob("*.step.json"))) == 2, "links, and one of the two"
+    assert add("one", retry_failed=again).closed
+    assert fetched(corpus) == {"ok": 0, "server_error": 1}
+    assert paths(site) == ["/page1"] * 2
+    assert list(problems(corpus, lambda _: None)) == []
+
+
+def test_a_fetch_that_another_command_finishes_meanwhile_takes_no_more_pages(
+    site: Any, corpus: Corpus, add: Add
+) -> None:
+    flaky = Flaky(site, "http://a.test/page1")
+    increment = add("one", flaky.url, until="fetch")
+
+    async def finish_and_answer(_: web.Request) -> web.StreamResponse:
+        rounds.finish(increment)
+        return web.Response(text=PAGE.format(flaky.text), content_type="text/html")
+
+    site.serve(flaky.url, finish_and_answer)
+    with pytest.raises(DataError, match="another command has finished fetching"):
+        add("one", until="fetch", retry_failed=True)
+    assert add("one").closed
+    assert fetched(corpus) == {"ok": 0, "server_error": 1}
+    assert list(problems(corpus, lambda _: None)) == []
 
 
 def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus, add: Add) -> None:
