@@ -317,7 +317,7 @@ def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
 
 
 def remove_step(step: Step[S], scope: S) -> None:
-    """Remove all files of a step; of several in turn, the latest first."""
+    """Remove the step file and all other files of a step."""
     step.file(scope).unlink(missing_ok=True)
     shutil.rmtree(step.directory(scope), ignore_errors=True)
     _remove_empty(scope.places[step.at], scope.root)
@@ -347,7 +347,7 @@ def _standing(step: Step[S], scope: S, plan: Plan, part: Part) -> Record | None:
         return None
     record = load_record(path)
     same = record.inputs == plan.inputs
-    if same and (record.versions == plan.versions or not step.remake):
+    if same and (record.versions == plan.versions or not (step.remake or step.temporary)):
         return record
     if step.temporary or (step.remake and step.remake(scope, part)):
         return None

@@ -194,6 +194,13 @@ def test_temporary_steps_are_made_anew_from_other_inputs(tmp_path: Path) -> None
     assert scope.made()[4:] == ["square/00", "square/01", "square/02"]
 
 
+def test_temporary_parts_of_another_version_are_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_step(TEMPORARY, Toy(root=tmp_path), Killed(2), no_progress)
+    whole = run_step(TEMPORARY, Toy(root=tmp_path, version="2"), POOL, no_progress)
+    assert {part.versions["toy"] for part in whole.parts} == {"2"}
+
+
 def test_temporary_steps_are_done_for_the_next_that_lasts_and_go_when_it_is_whole(tmp_path: Path) -> None:
     scope = Toy(root=tmp_path)
     run_steps([TEMPORARY, SUM], scope, POOL, no_progress)
