@@ -25,8 +25,9 @@ import xxhash
 from dataprep.corpus import tombstones
 from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.extract.sandbox import Limits, Misbehaved, Sandboxes
-from dataprep.store.files import read_table
+from dataprep.store.files import Output, read_table
 from dataprep.store.npy import fixed_width, mapped
+from dataprep.store.records import step_path
 from dataprep.store.step import Made, Part, Save, Task
 
 STEP = "extract"
@@ -147,8 +148,20 @@ def remake(scope: Facts, part: Part) -> bool:
     A closed increment keeps the documents of its time. And what was forgotten is remembered by its row, so
     the rows of such a partition stay as they are.
     """
-    number = int(part.name.rpartition("-")[2])
-    return not scope.increment.closed and not tombstones.shingles(scope.root, scope.increment.number, number)
+    gone = tombstones.shingles(scope.root, scope.increment.number, number_of(part.name))
+    return not scope.increment.closed and not gone
+
+
+def number_of(part: str) -> int:
+    """The number of a partition that `plan` has named; tombstones know it by that."""
+    return int(part.rpartition("-")[2])
+
+
+def numbered(increment: Increment) -> Iterator[tuple[int, Output]]:
+    """The number and the documents of each partition; while the step is under way, of those that are made."""
+    whole = step_path(increment.path, STEP).exists()
+    for place, made in enumerate(increment.parts(STEP)):
+        yield place if whole else number_of(made.part), made.outputs["documents"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +181,7 @@ def why_lost(increment: Increment, url_key: bytes) -> str | None:
     return None
 
 
-def versions(scope: Facts | None = None) -> dict[str, str]:
+def versions(scope: Facts) -> dict[str, str]:
     """What decides the documents."""
     ours = {"extract": str(VERSION), "unicode": unidata_version}
     return ours | {library: version(library) for library in LIBRARIES}

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from dataprep import all_records
 from dataprep.audit import gc
-from dataprep.corpus.directory import JOBS, REPORT_FILES, Corpus
+from dataprep.corpus.directory import JOBS, REPORT_FILES, Corpus, Increment
 from dataprep.corpus.tombstones import (
     FOLDER,
     SCHEMA,
@@ -32,10 +32,13 @@ from dataprep.corpus.tombstones import (
     unfinished,
 )
 from dataprep.errors import DataError
+from dataprep.extract import stage as extract
 from dataprep.forget import open_crawl
 from dataprep.forget.scope import find_scope
 from dataprep.forget.swap import Swap, carry_out
 from dataprep.imports import warc
+from dataprep.imports.inputs import kind_of
+from dataprep.imports.stage import READERS
 from dataprep.redact.records import Erasure
 from dataprep.redact.scope import ForgetScope
 from dataprep.store.checksummed_json import dump, load
@@ -64,13 +67,13 @@ class Gone:
 def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     """Write the tombstone of a thing that is to be forgotten, unless it is forgotten already.
 
-    A crawl that was stopped loses it, too, and goes on without it. Raises DataError while files of an archive
-    are being read: the command that goes on would do so with what it has listed.
+    A crawl that was stopped loses it, too, and goes on without it. Raises DataError while an import is half
+    read: the command that goes on would do so with what it has listed, and partitions have no numbers yet.
     """
     for increment in corpus.increments():
-        if not increment.closed and increment.records(warc.WORK):
+        if not increment.closed and _is_half_read(increment):
             raise DataError(
-                f"{increment.path}: its archive is being read; run its `outbound corpus import` to the end "
+                f"{increment.path}: its files are being read; run its `outbound corpus import` to the end "
                 f"first, or `outbound corpus drop {corpus.root} {increment.name}`"
             )
     for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
@@ -80,6 +83,13 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
         return
     number = max(tombstones(corpus.root), default=0) + 1
     write_once(tombstone_path(corpus.root, number), dump(tombstone))
+
+
+def _is_half_read(increment: Increment) -> bool:
+    """Whether an import has read some of its files and not all."""
+    if kind_of(increment) in READERS:
+        return not step_path(increment.path, extract.STEP).exists()
+    return bool(increment.records(warc.WORK))
 
 
 def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
@@ -163,10 +173,13 @@ def _summed_up(path: Path, changed: dict[str, Record]) -> bytes:
 def _remember(corpus: Corpus, number: int, found: ForgetScope) -> Output:
     """What stays of the documents: their places and the hashes of their shingles."""
     rows = []
-    increments = {increment.number: increment for increment in corpus.increments()}
+    tables = {
+        (increment.number, part): documents
+        for increment in corpus.increments()
+        for part, documents in extract.numbered(increment)
+    }
     for (increment, part), places in groupby(found.documents, lambda item: item[1][:2]):
-        output = increments[increment].outputs("extract", "documents")[part]
-        texts = read_table(corpus.root, [output], ["text"])["text"]
+        texts = read_table(corpus.root, [tables[increment, part]], ["text"])["text"]
         for doc_id, (*_, row) in places:
             hashes = minhash.shingles(texts[row].as_py())
             rows.append((doc_id, increment, part, row, hashes))

@@ -23,6 +23,7 @@ from dataprep.corpus.tombstones import Tombstone
 from dataprep.corpus.urls import key_of, site_of, site_of_host
 from dataprep.crawl import unfinished
 from dataprep.errors import DataError
+from dataprep.extract import stage as extract
 from dataprep.links.karma import naming
 from dataprep.redact.scope import ForgetScope, Place
 from dataprep.store.files import read_table
@@ -140,8 +141,8 @@ def _fetches(corpus: Corpus, increment: Increment) -> Iterator[tuple[list[str], 
 
 def _documents(corpus: Corpus, found: ForgetScope) -> Iterator[tuple[bytes, Place]]:
     for increment in corpus.increments():
-        for part, output in enumerate(increment.outputs("extract", "documents")):
-            table = read_table(corpus.root, [output], ["doc_id", "url_key", "site", "url"])
+        for part, documents in extract.numbered(increment):
+            table = read_table(corpus.root, [documents], ["doc_id", "url_key", "site", "url"])
             there = pc.not_equal(table["url"], "").to_numpy().astype(np.bool_)  # what is empty went before
             rows = np.flatnonzero(found.rows(table) & there)
             for row, doc_id in zip(

@@ -13,8 +13,10 @@ from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems, unknown
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Recipe
+from dataprep.errors import DataError
 from dataprep.forget import run
 from dataprep.forget.scope import of_site, of_url
+from dataprep.imports import stage as imports
 from dataprep.imports.rows import Fields
 from dataprep.warc.filler import member
 from dataprep.warc.reader import WarcRecord, read_warc, record_in
@@ -163,3 +165,24 @@ def test_a_filler_has_any_length_and_every_reader_takes_it(length: int, tmp_path
         assert len(list(Fast(file))) == 2
     places = [(each.offset, each.length) for each in read_warc(path) if isinstance(each, WarcRecord)]
     assert places == [(0, length), (length, length)]
+
+
+def test_an_import_that_is_half_read_is_finished_first(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    books = tmp_path / "more.jsonl"
+    books.write_text(json.dumps({"text": "xyzzyr sailed the sea " * 9, "url": "http://c.test/r"}))
+    monkeypatch.setattr(imports, "finish_led", dies)
+    with pytest.raises(KeyboardInterrupt):
+        bring(corpus, "more", "jsonl", books)
+    monkeypatch.undo()
+    with pytest.raises(
+        DataError, match=r"0003-more: its files are being read; run its `outbound corpus import`"
+    ):
+        forget(corpus, "http://c.test/r")
+    bring(corpus, "more", "jsonl", books)
+    forget(corpus, "http://c.test/r")
+    assert where(corpus, "xyzzyr") == set()

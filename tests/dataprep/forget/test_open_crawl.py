@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus import tombstones
+from dataprep.corpus.directory import Corpus, Facts
 from dataprep.corpus.recipe import Collect, NearDuplicates, Recipe, Select
+from dataprep.crawl import rounds
+from dataprep.steps import BY_NAME
 from dataprep.store.files import read_table
+from dataprep.store.step import make_part, plan_step
 from support.cli import Ended, result, run
 from support.kills import run_to_the_kill
 from support.leaks import contents
@@ -136,3 +140,27 @@ def test_an_open_increment_forgets_at_once_and_ends_as_if_it_had_been_forgotten_
     assert left(root) == left(whole)
     assert kept(root) == kept(whole)
     assert len(kept(root)) == PAGES + 2 - len(gone)
+
+
+def test_a_document_is_remembered_by_its_partition_when_an_earlier_one_is_not_made_yet(
+    undisturbed: Path, tmp_path: Path, add: Callable[..., Ended]
+) -> None:
+    root, whole = tmp_path / "open", tmp_path / "whole"
+    shutil.copytree(undisturbed, whole)
+    corpus = Corpus.create(root, RECIPE)
+    assert add(root, "--until", "fetch").returncode == 0
+    (increment,) = corpus.increments()
+    rounds.finish(increment)
+    step, scope = BY_NAME["extract"], Facts(corpus, increment)
+    last = plan_step(step, scope).parts[-1].name
+    number = int(last.rpartition("-")[2])
+    assert number >= 2
+    made = make_part(step, scope, last, 1, lambda _: None)
+    url = read_table(root, made.outputs.values())["url"][0].as_py()
+    for each in (root, whole):
+        result("corpus", "forget", each, "--url", url)
+    remembered = [part for part in range(number + 1) if tombstones.shingles(root, 1, part)]
+    assert remembered == [number]
+    assert add(root).returncode == 0
+    assert result("corpus", "verify", root)["problems"] == []
+    assert (left(root), kept(root)) == (left(whole), kept(whole))
