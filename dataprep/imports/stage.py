@@ -95,8 +95,8 @@ def run(
             _refuse_nothing(corpus, increment)
         except DataError:
             steps = (warc.WORK, links.STEP, rounds.STEP, extract.STEP)
-            found = (part.passed for step in steps for part in increment.parts(step))
-            if kind != "cdx" and not any(found):
+            found = (part.passed for step in steps for part in increment.records(step))
+            if kind != "cdx" and not increment.closed and not any(found):
                 corpus.drop(increment.name)  # so that what is right can be imported at once
             raise
     return increment

@@ -233,6 +233,19 @@ def test_changed_inputs_and_options_are_refused(tmp_path: Path) -> None:
         bring(corpus, "b", "wet", tmp_path)
 
 
+def test_a_damaged_record_of_a_finished_import_is_named_and_nothing_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(json.dumps({"text": TEXTS[0]}))
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", "jsonl", file)
+    (record,) = (increment.path / "extract").glob("*.json")
+    record.write_bytes(record.read_bytes()[:-9])
+    before = set(corpus.root.rglob("*"))
+    with pytest.raises(DataError, match=f"{record.name}: "):
+        bring(corpus, "a", "jsonl", file)
+    assert set(corpus.root.rglob("*")) == before
+
+
 def test_a_value_that_python_cannot_hold_costs_no_other(tmp_path: Path) -> None:
     """Bytes that are no UTF-8 lose their row; a date after 9999 or with nanoseconds only itself."""
     good, bad = TEXTS[0].encode(), b"caf\xe9 " * 20
