@@ -21,8 +21,9 @@ from dataprep.store.step import LocalPool, run_step
 def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]:
     """Bring all scores to this version; returns the increments that it measured.
 
-    The builds go first: they decided by what is replaced here. Killed, it is done by running it again; until
-    then no build is made. Raises DataError when forgotten documents could not displace their copies any more.
+    The builds go first: they decided by what is replaced here. Killed, it is finished by running it again:
+    until all is measured, no build is made, and until the summaries are written, `verify` names them.
+    Raises DataError when forgotten documents could not displace their copies any more.
     """
     tombstones.refuse_old_shingles(corpus.root)
     names = score.outdated(corpus)
