@@ -235,7 +235,7 @@ def text_of(corpus: Corpus, found: Found) -> str:
 def page_of(corpus: Corpus, found: Found) -> bytes:
     """The decoded body of a traced document's page, from its WARC record.
 
-    Raises DataError when it has none: by its door, by `forget`, or by damage.
+    Raises DataError when it has none: because it was imported as text, forgotten or damaged.
     """
     if not found["warc_file"]:
         raise DataError(f"{found['doc_id']}: has no WARC record; it was forgotten, or came without one")

@@ -36,7 +36,7 @@ def files(corpus: Corpus) -> int:
 
 
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
-    """What is wrong, one line each; `tick` is told of files.
+    """What is wrong, one line each; `tick` counts files.
 
     Counts between steps are compared when every file is right: else they only say the same once more.
     """

@@ -1,4 +1,4 @@
-"""Tombstones: what a corpus was told to forget, and what it must remember of that to stay the same.
+"""Tombstones: what a corpus has forgotten, and what it must remember of that to stay the same.
 
 `forgotten/NNNN.json` is written before anything is removed, and never changes. It says what stays out: URLs
 by their keys, sites, submissions. It is unfinished until `forgotten/done/NNNN.json` stands beside it, a

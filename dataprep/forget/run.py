@@ -103,7 +103,7 @@ def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
 
 
 def finish(corpus: Corpus, tick: Tick) -> Record | None:
-    """Carry out the tombstone that is not done yet; None if there is none. `tick` is told of records.
+    """Carry out the tombstone that is not done yet; None if there is none. `tick` counts records.
 
     The record counts the documents that went; its notes, the links, and those that a submission left.
     """

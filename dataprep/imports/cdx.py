@@ -1,4 +1,4 @@
-"""Door `cdx`: which captures of an archive's index are the links' pages (CDXJ, of Common Crawl and pywb).
+"""Kind `cdx`: which captures of an archive's index are the links' pages (CDXJ, of Common Crawl and pywb).
 
 A line is `SURT TIMESTAMP {JSON}`, with url, mime, status, length, offset and filename. Of a link's captures
 of status 200 and a page's type, the one counts that is nearest after `first_seen`; if there is none after it,
@@ -95,7 +95,7 @@ def search(
     hashes: dict[str, str],
     tick: Callable[[int], None],
 ) -> Record:
-    """The best captures of the increment's links that one index file lists; `tick` is told of lines."""
+    """The best captures of the increment's links that one index file lists; `tick` counts lines."""
     part = f"part-{number:05d}"
     path = increment.path / WORK / f"{part}.json"
     inputs = {each.name: hashes[each.name]}

@@ -120,7 +120,7 @@ def kind_of(increment: Increment) -> str:
 
 
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:
-    """xxh3_128 of one file, as hex; `tick` is told of files."""
+    """xxh3_128 of one file, as hex; `tick` counts files."""
     digest = hash_file(path)
     tick(1)
     return digest

@@ -1,4 +1,4 @@
-"""Door `parquet`: every row is a document, and one of its columns is the text. Row groups come one by one."""
+"""Kind `parquet`: every row is a document, and one of its columns is the text. Row groups come one by one."""
 
 from __future__ import annotations
 

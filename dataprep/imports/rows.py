@@ -116,7 +116,7 @@ def run_task(
     hashes: dict[str, str],
     tick: Callable[[int], None],
 ) -> list[Record]:
-    """Make the documents of a task; `tick` is told of rows. What is committed stays as it is."""
+    """Make the documents of a task; `tick` counts rows. What is committed stays as it is."""
     inputs = {each.name: hashes[each.name] for each in task.inputs}
     records: list[Record] = []
 
@@ -216,7 +216,7 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     """A row of `documents`, or the reason why there is none.
 
     A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
-    nothing from is not let in at this door, either.
+    nothing from is not imported, either.
     """
     if row.loss:
         return row.loss

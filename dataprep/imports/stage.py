@@ -157,7 +157,7 @@ def _with_links(corpus: Corpus, name: str) -> Increment:
     return increment
 
 
-def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
+def refuse_dumps(increment: Increment) -> None:
     """Raise DataError when `corpus add` cannot go on with an increment, because it is an import."""
     kind = kind_of(increment)
     if kind not in ("", "cdx"):

@@ -66,7 +66,7 @@ class Candidates:
     def collect(
         self, blocks: Iterable[list[Submission]], link_filter: LinkFilter, tick: Callable[[int], None]
     ) -> None:
-        """Sort submissions into posts and reasons; `tick` is told of submissions."""
+        """Sort submissions into posts and reasons; `tick` counts submissions."""
         batch: list[Post] = []
         for submissions in blocks:
             posts, reasons = link_filter(submissions)

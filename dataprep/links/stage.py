@@ -62,7 +62,7 @@ class LinkPartition:
 
 
 def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> StepFile:
-    """Do the step over `dumps`; `tick` is told of submissions as they are read.
+    """Do the step over `dumps`; `tick` counts submissions as they are read.
 
     Beside the parts with links stands the part `index`: all links after this increment. The first part's
     record also counts the submissions that gave no link, and its notes tell what was wrong with dumps.

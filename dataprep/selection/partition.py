@@ -47,7 +47,7 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
 
 
 def run(task: Task[Decisions]) -> Made:
-    """LinkFilter one partition of documents of an increment."""
+    """Apply the thresholds to one partition of documents of an increment."""
     corpus, scheme = task.scope.corpus, Workspace(task.scope).scheme
     documents, scores = (
         next(part for part in task.scope.increment.parts(step) if part.part == task.part.name).outputs[name]

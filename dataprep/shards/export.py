@@ -140,7 +140,7 @@ def export(
 def run_part(
     corpus: Corpus, out: Path, number: int, tar: Output, shape: Shape, tick: Callable[[int], None]
 ) -> Record:
-    """Export one text shard; `tick` is told of documents."""
+    """Export one text shard; `tick` counts documents."""
     part = f"part-{number:05d}"
     path = out / "records" / f"{part}.json"
     inputs = {tar.path: tar.xxh3_128} | {name: str(value) for name, value in vars(shape).items()}

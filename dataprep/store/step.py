@@ -115,9 +115,9 @@ class Task(Generic[S]):
     processes: int
     tick: Tick
 
-    def attempt(self, name: str = "", directory: Path | None = None) -> Path:
+    def attempt(self, name: str = "") -> Path:
         """A path of our own for a file that is still being written."""
-        return attempt_path(directory or self.directory, self._stem(name))
+        return attempt_path(self.directory, self._stem(name))
 
     def publish(self, written: Path, suffix: str, name: str = "", rows: int = 0) -> Output:
         """Publish a file that was written at `attempt(name)`."""
@@ -186,7 +186,7 @@ class Executor(Protocol):
     """Gets parts made, however and wherever."""
 
     def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
-        """Make these parts of a planned step; `tick` is told of units."""
+        """Make these parts of a planned step; `tick` counts units."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def sample(text: str) -> Sample:
 
 
 def train(good: Sequence[Sample], bad: Sequence[Sample], tick: Callable[[int], None]) -> Trained:
-    """Fit the classifier; `tick` is told of epochs. Raises DataError when a side has too few samples.
+    """Fit the classifier; `tick` counts epochs. Raises DataError when a side has too few samples.
 
     A text that is on both sides is left out of both.
     """

@@ -56,7 +56,7 @@ def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Ran:
     dump.write_text("\n".join(json.dumps(each) for each in posts))
     increment = corpus.increment(name)
     whole = links.run(corpus, increment, [dump], lambda _: None)
-    ingest.close(corpus, increment)
+    ingest.close(increment)
     records = [part for part in whole.parts if "links" in part.outputs]
     return Ran(records, read_table(corpus.root, whole.outputs("links")).to_pylist())
 
