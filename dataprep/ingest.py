@@ -173,7 +173,9 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
         run_step(step, Decisions(corpus, build, closed[0]), pool, progress)
     with locks.alone(build.path):
         decided = list[Increment]()
-        while closed := [each for each in corpus.increments() if each.closed and each not in decided]:
+        while closed := [
+            increment for increment in corpus.increments() if increment.closed and increment not in decided
+        ]:
             for increment in closed:  # and those that another command has closed meanwhile
                 if not text_shards.complete(build, increment):
                     each = [step for step in chosen if step.at != "build"]

@@ -53,7 +53,7 @@ def unknown(corpus: Corpus) -> list[str]:
     strangers = [
         path for path in corpus.root.iterdir() if path.name not in ENTRIES | {corpus.recipe.collect.quality}
     ]
-    found = {*strangers, *(each.path for each in gc.find(corpus))}
+    found = {*strangers, *(garbage.path for garbage in gc.find(corpus))}
     return sorted(str(path.relative_to(corpus.root)) for path in found)
 
 

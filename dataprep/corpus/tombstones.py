@@ -60,9 +60,9 @@ class Forgotten:
         """What the tombstones of a corpus say together."""
         found = tombstones(root).values()
         return Forgotten(
-            frozenset(bytes.fromhex(key) for each in found for key in each.url_keys),
-            frozenset(site for each in found for site in each.sites),
-            frozenset(name for each in found for name in each.submissions),
+            frozenset(bytes.fromhex(key) for tombstone in found for key in tombstone.url_keys),
+            frozenset(site for tombstone in found for site in tombstone.sites),
+            frozenset(name for tombstone in found for name in tombstone.submissions),
         )
 
     def covers(self, link: Canonical) -> bool:

@@ -117,7 +117,7 @@ def run_task(
     tick: Callable[[int], None],
 ) -> list[Record]:
     """Make the documents of a task; `tick` counts rows. What is committed stays as it is."""
-    inputs = {each.name: hashes[each.name] for each in task.inputs}
+    inputs = {input_file.name: hashes[input_file.name] for input_file in task.inputs}
     records: list[Record] = []
 
     def name() -> str:
@@ -131,13 +131,13 @@ def run_task(
     begun = sum(record.noted(RowNotes).read for record in records)
     part = _Part(corpus, increment, name())
     limit = corpus.recipe.collect.partition_mb * 1e6
-    for event, (each, row, damage) in enumerate(_rows(task, read, fields)):
+    for event, (input_file, row, damage) in enumerate(_rows(task, read, fields)):
         if event < begun:
             continue
         if row and (part.text_bytes >= limit or part.documents >= PARTITION):
             records.append(part.commit(inputs, last=False))
             part = _Part(corpus, increment, name())
-        part.add(each, row, damage)
+        part.add(input_file, row, damage)
         tick(1 if row else 0)
     records.append(part.commit(inputs, last=True))
     return records
@@ -145,14 +145,14 @@ def run_task(
 
 def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, FileDamage]]:
     """The rows of all inputs, each with its input and its damage up to here; None after an input's last."""
-    for each in task.inputs:
-        damage = FileDamage(each.name)
-        for row in read(task, each, fields, damage):
+    for input_file in task.inputs:
+        damage = FileDamage(input_file.name)
+        for row in read(task, input_file, fields, damage):
             damage.lines += 1
             if row.loss:
                 damage.note(f"row {row.number:,}", row.detail or row.loss)
-            yield each, row, damage
-        yield each, None, damage
+            yield input_file, row, damage
+        yield input_file, None, damage
 
 
 class _Part:

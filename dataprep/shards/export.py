@@ -82,7 +82,7 @@ class Shape:
             ("columns", self.columns, tuple(SCHEMA.names)),
             ("mask", self.mask, masking.KINDS),
         ):
-            if wrong := [each for each in given if each not in known]:
+            if wrong := [column for column in given if column not in known]:
                 raise UsageError(f"--{what} {', '.join(wrong)}: expected {', '.join(known)}")
 
     @staticmethod

@@ -165,7 +165,7 @@ def test_neither_partitions_nor_runs_change_what_enters(
 ) -> None:
     whole = run(make(tmp_path / "whole"), "one", many(2000))
     monkeypatch.setattr(external_sort, "RUN_BYTES", 20_000)
-    monkeypatch.setattr("dataprep.links.candidates.BATCH", 50)
+    monkeypatch.setattr("dataprep.links.posts.BATCH", 50)
     corpus = make(tmp_path / "cut", partition_mb=0.05)
     cut = run(corpus, "one", many(2000))
     assert list(problems(corpus, lambda _: None)) == []

@@ -45,8 +45,8 @@ POSTS = pa.schema(
 _NUMBERS = pa.schema([("scattered", pa.uint64()), ("place", pa.uint64())])
 
 
-class Candidates:
-    """Posts by URL key, and why the other submissions were left; use it as `with Candidates(...) as ...`."""
+class CollectedPosts:
+    """Posts by URL key, and why the other submissions were left; used as a context manager."""
 
     def __init__(self, directory: Path) -> None:
         self.entered = 0
