@@ -22,6 +22,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     submit,
     tokens,
     train,
+    wandb_sync,
 )
 from pipeline.cli.app import app, console
 from pipeline.errors import RunError, UsageError
