@@ -50,12 +50,12 @@ def wandb_sync(
 
 def _update(sync: WandbSync, watch: bool, failures: list[str]) -> bool:
     """Send what one run has; return whether to come back to it."""
-    from pipeline.monitor.wandb_server import Unreachable
+    from pipeline.monitor.wandb_server import TryLater
 
     try:
         finished = sync.update()
     except (DataError, RunError) as error:
-        if watch and isinstance(error, Unreachable):
+        if watch and isinstance(error, TryLater):
             console.print(f"{sync.run}: {error}; trying again", highlight=False, markup=False)
             return True
         failures.append(f"{sync.run}: {error}")

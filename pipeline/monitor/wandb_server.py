@@ -65,12 +65,12 @@ mutation CreateRunFiles($entity: String!, $project: String!, $run: String!, $fil
 }"""
 
 
-class Unreachable(RunError):
-    """The server cannot be reached, or is too busy; the same request may succeed later."""
+class TryLater(RunError):
+    """The server cannot be reached or is too busy, or the run is still starting."""
 
 
 class WandbRun:
-    """A run at the server, created there when it is not known. Raises RunError, Unreachable among them."""
+    """A run at the server, created there when it is not known. Raises RunError, TryLater among them."""
 
     def __init__(self, run_id: str, name: str, project: str, config: dict[str, Any]) -> None:
         """Open the run and read what the server has of it: `known`.
@@ -147,10 +147,10 @@ class WandbRun:
         try:
             response = self._session.request(method, url, timeout=TIMEOUT_S, **request)
         except requests.RequestException as error:
-            raise Unreachable(f"{self._base} cannot be reached ({error})") from None
+            raise TryLater(f"{self._base} cannot be reached ({error})") from None
         if response.status_code in RETRIES.status_forcelist or response.status_code == 404:
             # 404: the server does not know the run any more, so that it must be opened again
-            raise Unreachable(f"{self._base} answered {response.status_code} {response.reason}")
+            raise TryLater(f"{self._base} answered {response.status_code} {response.reason}")
         if response.status_code in (401, 403):
             raise RunError(f"{self._base} refuses the API key: run `wandb login`, or set WANDB_API_KEY")
         if not response.ok:

@@ -24,7 +24,7 @@ from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
 from pipeline.monitor.run_files import all_metrics, joined_samples, read_json
 from pipeline.monitor.wandb_history import UNDONE, Metrics, Row, due, format_ranges, parse_ranges
-from pipeline.monitor.wandb_server import Unreachable, WandbRun
+from pipeline.monitor.wandb_server import TryLater, WandbRun
 
 CHUNK_LINES = 500
 """History lines in a request: under 1 MB."""
@@ -56,12 +56,12 @@ class WandbSync:
     def update(self) -> bool:
         """Send what is due; return whether the run is trained to its end.
 
-        Raises RunError when there is no run or the server refuses, Unreachable when it may take it later: the
+        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself; the
         next update then begins with what the server has.
         """
         try:
             return self._update()
-        except Unreachable:
+        except TryLater:
             self._server = None
             raise
 
@@ -115,9 +115,10 @@ class WandbSync:
 
 def open_run(run: Path) -> WandbRun:
     """Open a run at the server by its one id. Raises RunError."""
-    path = attempts.latest_file(run, "config.yaml")
-    if path is None:
-        raise RunError(f"{run}: expected the directory of a training run that has begun")
+    paths = (attempts.folder(run, number) / "config.yaml" for number in reversed(attempts.numbers(run)))
+    path = next((path for path in paths if path.exists()), None)
+    if path is None or not (run / "wandb_id").exists():
+        raise TryLater(f"{run}: the first attempt has not begun yet")
     config = yaml.safe_load(path.read_text())
     run_id, name = (run / "wandb_id").read_text().strip(), run.resolve().name
     return WandbRun(run_id, name, config["wandb"]["project"], config)

@@ -38,7 +38,7 @@ def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Clu
     run = TinyRun.make(tmp_path, "submitted", dropout=0.1)
     job = submit(run, slurm)
     wait_until(lambda: len(steps(run)) >= 8, slurm, job)
-    slurm.ask("scancel", "--signal=TERM", job)  # what Slurm itself sends `grace_s` before the time limit
+    slurm.ask("scancel", "--signal=USR1", job)  # what Slurm itself sends `grace_s` before the time limit
     wait_until(lambda: queued_again(slurm.job(job), 1), slurm, job)
     slurm.start_again(job)
     wait_until(lambda: len(steps(run)) >= 16, slurm, job)

@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server, wandb_sync
 from pipeline.monitor.run_files import joined_metrics
-from pipeline.monitor.wandb_server import RETRIES, Unreachable, api_key, base_url
+from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
 from pipeline.monitor.wandb_sync import WandbSync
 from support import cli
 from support.patience import patient
@@ -102,7 +102,7 @@ def test_a_server_that_has_become_empty_gets_everything_anew(run: WrittenRun, se
     sync.update()
     server.runs.clear()
     run.steps(3)
-    with pytest.raises(Unreachable, match="answered 404"):
+    with pytest.raises(TryLater, match="answered 404"):
         sync.update()
     run.end()
     assert sync.update()
