@@ -7,9 +7,7 @@ a process of its own, so that no slow server and no broken network reaches the t
 
 from __future__ import annotations
 
-import os
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -20,8 +18,10 @@ from typing import Any
 
 import yaml
 
+from dataprep.errors import DataError
 from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
+from pipeline.monitor import helper_process
 from pipeline.monitor.run_files import all_metrics, joined_samples, read_json
 from pipeline.monitor.wandb_history import UNDONE, Metrics, Row, due, format_ranges, parse_ranges
 from pipeline.monitor.wandb_server import TryLater, WandbRun
@@ -56,8 +56,8 @@ class WandbSync:
     def update(self) -> bool:
         """Send what is due; return whether the run is trained to its end.
 
-        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself; the
-        next update then begins with what the server has.
+        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself: the
+        next update begins with what the server has then.
         """
         try:
             return self._update()
@@ -159,26 +159,18 @@ class Uploader:
     def __init__(self, run: Path, log: Path) -> None:
         self._run = run
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = self._start()
 
-    def start(self) -> bool:
-        """Start the process unless it is at work; return whether an earlier one has died."""
-        died = self._process is not None and self._process.poll() is not None
-        if self._process is None or died:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "pipeline.monitor.wandb_sync", str(self._run)],
-                    stdin=subprocess.PIPE,  # closes with this process, whatever ends it
-                    stdout=log,
-                    stderr=log,
-                    preexec_fn=_in_background,
-                )
+    def restart(self) -> bool:
+        """Start the process again if it has died; return whether it had."""
+        died = self._process.poll() is not None
+        if died:
+            self._process = self._start()
         return died
 
     def finish(self) -> bool:
         """Let it send the rest; return whether that has been done in time."""
-        self.start()
-        assert self._process is not None
+        self.restart()
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -187,12 +179,9 @@ class Uploader:
             self._process.kill()
             return False
 
-
-def _in_background() -> None:
-    os.nice(10)
-    signal.signal(
-        signal.SIGUSR1, signal.SIG_IGN
-    )  # it asks every process of a job to stop: we end after training
+    def _start(self) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE  # closes with this process, whatever ends it
+        return helper_process.start(__name__, str(self._run), log=self._log, stdin=pipe)
 
 
 def main(run: Path) -> int:
@@ -203,7 +192,7 @@ def main(run: Path) -> int:
         try:
             sync.update()
             problem = ""
-        except RunError as error:
+        except (DataError, RunError) as error:
             if problem != str(error):
                 problem = str(error)
                 print(time.strftime("%F %T"), problem, file=sys.stderr, flush=True)
