@@ -56,8 +56,8 @@ class WandbSync:
     def update(self) -> bool:
         """Send what is due; return whether the run is trained to its end.
 
-        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself: the
-        next update begins with what the server has then.
+        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself.
+        The next update then begins with what the server has.
         """
         try:
             return self._update()
