@@ -1,4 +1,4 @@
-"""Metrics to metrics.jsonl, Weights & Biases and the terminal, from the first rank only."""
+"""Metrics to the attempt's metrics.jsonl, Weights & Biases and the terminal, from the first rank only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dataprep.store import files
+from pipeline.checkpoint.attempts import Attempt
 from pipeline.config import RunConfig
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError
-from pipeline.monitor.run_files import read_json
+from pipeline.monitor.run_files import METRICS, read_json
 from pipeline.monitor.samples import Sampler
 from pipeline.monitor.step_metrics import format_step
 
@@ -32,14 +33,13 @@ log = logging.getLogger("outbound")
 class MetricsLogger:
     """Receives numbers after each step and each evaluation, and puts them where people look."""
 
-    def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:
-        """Go on after `step`: what was written beyond it belongs to steps that will be taken again."""
-        self._path = config.run.dir / "metrics.jsonl"
-        truncate_metrics(self._path, step)
-        self._metrics = self._path.open("a", buffering=1)
-        self._wandb = _start_wandb(config, wandb_id)
+    def __init__(self, config: RunConfig, attempt: Attempt, wandb_id: str) -> None:
+        """Metrics are appended below the attempt's folder, in the format that `run_files` describes."""
+        self._attempt = attempt
+        self._metrics = (attempt.folder / METRICS).open("a", buffering=1)
+        self._wandb = _start_wandb(config, attempt.folder, wandb_id)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
-        self._sampler = Sampler(config.run.dir, config.train.prompts)
+        self._sampler = Sampler(attempt, config.train.prompts)
 
     def step(self, row: dict[str, Any]) -> None:
         """Record one step, and what the checkpoints have written meanwhile."""
@@ -52,11 +52,9 @@ class MetricsLogger:
         self._record(row)
         self._terminal.print(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
 
-    def roll_back(self, step: int) -> None:
-        """Forget what was recorded after `step`, since it is taken again."""
-        self._metrics.close()
-        truncate_metrics(self._path, step)
-        self._metrics = self._path.open("a", buffering=1)
+    def roll_back(self, since: int, to: int) -> None:
+        """Note that what was recorded beyond step `to` is undone, from `since` on, and taken again."""
+        self._append({"rollback": {"from": since, "to": to}})
 
     def saved(self) -> None:
         """A checkpoint stands that can be sampled."""
@@ -74,8 +72,12 @@ class MetricsLogger:
         self._metrics.close()
         self._to_wandb(lambda run: run.finish())
 
+    def _append(self, row: dict[str, Any]) -> None:
+        whole = {"attempt": self._attempt.number, "time": round(time.time(), 3), **row}
+        self._metrics.write(json.dumps(whole, allow_nan=False) + "\n")
+
     def _record(self, row: dict[str, Any]) -> None:
-        self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
+        self._append(row)
         # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
         # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
         self._to_wandb(lambda run: run.log(row, step=row["step"]))
@@ -107,21 +109,6 @@ class MetricsLogger:
             self.report(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
 
 
-def truncate_metrics(path: Path, step: int) -> None:
-    """Drop lines beyond `step`, and a last line that a crash has torn, so that no step stands twice."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row["step"] <= step:
-            kept.append(line)
-    files.replace(path, "".join(f"{line}\n" for line in kept).encode())
-
-
 def wandb_id(run: Path) -> str:
     """Return the run's one W&B id: made at its first start, the same after every requeue."""
     path = run / "wandb_id"
@@ -129,7 +116,7 @@ def wandb_id(run: Path) -> str:
     return path.read_text().strip()
 
 
-def keep_funnel(run: Path, sources: Sources) -> None:
+def keep_funnel(folder: Path, sources: Sources) -> None:
     """Copy the funnels of the corpora that the tokens were packed from to funnel.json, by source.
 
     `outbound pack` leaves them beside its generations; of tokens from elsewhere there are none.
@@ -142,12 +129,12 @@ def keep_funnel(run: Path, sources: Sources) -> None:
         else:
             log.info("no corpus funnel is shown: %s is not there", path)
     if funnels:
-        files.replace(run / "funnel.json", json.dumps(funnels).encode())
+        files.replace(folder / "funnel.json", json.dumps(funnels).encode())
 
 
-def _funnel_row(run: Path) -> dict[str, int]:
+def _funnel_row(folder: Path) -> dict[str, int]:
     """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
-    path = run / "funnel.json"
+    path = folder / "funnel.json"
     row: dict[str, int] = {}
     for source, stages in read_json(path).items() if path.exists() else ():
         for stage in stages:
@@ -157,8 +144,8 @@ def _funnel_row(run: Path) -> dict[str, int]:
     return row
 
 
-def _start_wandb(config: RunConfig, run_id: str) -> Any:
-    """W&B's run, or None; raises RunError when W&B refuses to begin one."""
+def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
+    """W&B's run, with its files in a folder, or None; raises RunError when W&B refuses to begin one."""
     mode = config.wandb.mode
     other = os.environ.get("WANDB_MODE")
     if other and other != mode:
@@ -174,7 +161,7 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
             project=config.wandb.project,
             id=run_id,
             name=config.run.dir.name,
-            dir=config.run.dir,
+            dir=folder,
             config=config.model_dump(mode="json"),
             resume="allow" if mode == "online" else None,  # offline, W&B cannot look and warns
             settings=wandb.Settings(console="off"),
@@ -186,7 +173,7 @@ def _start_wandb(config: RunConfig, run_id: str) -> Any:
         ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")
-    run.summary.update(_funnel_row(config.run.dir))
+    run.summary.update(_funnel_row(folder))
     return run
 
 

@@ -43,7 +43,7 @@ def all_metrics(run: Path) -> list[MetricsRow]:
     standing: list[int] = []  # indices into rows, of steps that never fall
     for number in numbers:
         last = until.get(number, 0)  # an attempt outside the chain has no step that counts
-        for row in _lines(attempts.folder(run, number) / METRICS):
+        for row in _rows(attempts.folder(run, number) / METRICS):
             if rollback := row.get("rollback"):
                 while number in until and standing and rows[standing[-1]]["step"] > rollback["to"]:
                     standing.pop()
@@ -68,7 +68,7 @@ def joined_samples(run: Path) -> list[dict[str, Any]]:
     return [
         row
         for link in reversed(attempts.chain(run))
-        for row in _lines(attempts.folder(run, link.number) / SAMPLES)
+        for row in _rows(attempts.folder(run, link.number) / SAMPLES)
         if link.until is None or row["step"] <= link.until
     ]
 
@@ -96,5 +96,10 @@ def _numbers(run: Path) -> list[int]:
     raise RunError(f"{run / 'attempts'}: holds no attempt; expected the directory of a training run")
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return whole_lines(path) if path.exists() else []
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of an attempt's file, none before the first. Raises RunError when one has no place in the run."""
+    rows = whole_lines(path) if path.exists() else []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not row.keys() & {"step", "rollback"}:
+            raise RunError(f"{path}: line {number} is no row of a run: restore the file from a copy")
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from dataprep.errors import DataError
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import Attempt, Link, Origin
 from pipeline.errors import RunError, Superseded
+from pipeline.monitor.report import follow_metrics
 from pipeline.monitor.run_files import all_metrics, joined_metrics, joined_samples
+
+CLOCK = count()
 
 
 def begun(run: Path, attempt: int = 0, step: int = 0) -> Attempt:
@@ -26,7 +30,8 @@ def begun(run: Path, attempt: int = 0, step: int = 0) -> Attempt:
 def note(attempt: Attempt, *steps: int, file: str = "metrics.jsonl") -> None:
     with (attempt.folder / file).open("a") as lines:
         for step in steps:
-            lines.write(json.dumps({"attempt": attempt.number, "step": step, "text": "t"}) + "\n")
+            row = {"attempt": attempt.number, "time": next(CLOCK), "step": step}
+            lines.write(json.dumps(row) + "\n")
 
 
 def roll_back(attempt: Attempt, since: int, to: int) -> None:
@@ -134,6 +139,20 @@ def test_a_rollback_undoes_what_was_taken_since_also_by_an_attempt_before(tmp_pa
     assert taken(undone) == [(1, 5), (1, 6), (2, 7), (2, 8)]
 
 
+def test_who_follows_a_run_sees_what_was_undone_once_more_as_it_is_taken_again(tmp_path: Path) -> None:
+    first = begun(tmp_path)
+    note(first, 1, 2, 3, 4, 5)
+    followed = follow_metrics(tmp_path, poll_s=0.01)
+    assert taken(list(islice(followed, 5)))[-1] == (1, 5)
+    roll_back(first, 6, 3)
+    note(first, 4, 5, 6)
+    assert taken(list(islice(followed, 3))) == [(1, 4), (1, 5), (1, 6)]
+    second = begun(tmp_path, 1, 4)
+    note(second, 5)
+    (second.folder / "summary.json").write_text("{}")
+    assert taken(list(followed)) == [(2, 5)]
+
+
 def test_samples_join_along_the_chain(tmp_path: Path) -> None:
     first = begun(tmp_path)
     note(first, 4, 8, file="samples.jsonl")
@@ -145,4 +164,14 @@ def test_samples_join_along_the_chain(tmp_path: Path) -> None:
 
 def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"attempts: holds no attempt; expected the directory of a training"):
+        joined_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["{}", "[1]", "3", '{"step": 1'])
+def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
+    first = begun(tmp_path)
+    note(first, 1)
+    with (first.folder / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RunError, match=r"metrics\.jsonl: .*restore"):
         joined_metrics(tmp_path)
