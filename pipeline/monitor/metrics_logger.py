@@ -23,6 +23,8 @@ from pipeline.errors import RunError
 from pipeline.monitor.run_files import METRICS, read_json
 from pipeline.monitor.samples import Sampler
 from pipeline.monitor.step_metrics import format_step
+from pipeline.monitor.wandb_server import TryLater
+from pipeline.monitor.wandb_sync import Uploader, funnel_row, open_run
 
 LINE_INTERVAL_S = 15.0
 """Shortest time between two lines of progress where there is no terminal."""
@@ -38,6 +40,7 @@ class MetricsLogger:
         self._attempt = attempt
         self._metrics = (attempt.folder / METRICS).open("a", buffering=1)
         self._wandb = _start_wandb(config, attempt.folder, wandb_id)
+        self._uploader = _start_uploader(config, attempt)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
         self._sampler = Sampler(attempt, config.train.prompts)
 
@@ -59,6 +62,8 @@ class MetricsLogger:
     def saved(self) -> None:
         """A checkpoint stands that can be sampled."""
         self._sampler.start()
+        if self._uploader and self._uploader.restart():
+            self.report("the process that sends to Weights & Biases has died, and is started again")
 
     def report(self, text: str) -> None:
         """Print a line on the terminal and in log.txt."""
@@ -72,14 +77,19 @@ class MetricsLogger:
         self._metrics.close()
         self._to_wandb(lambda run: run.finish())
 
+    def send_rest(self) -> None:
+        """Let a run that is online send its last steps, once its summary tells that no more follow."""
+        if self._uploader and not self._uploader.finish():
+            run = self._attempt.run
+            self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
+
     def _append(self, row: dict[str, Any]) -> None:
         whole = {"attempt": self._attempt.number, "time": round(time.time(), 3), **row}
         self._metrics.write(json.dumps(whole, allow_nan=False) + "\n")
 
     def _record(self, row: dict[str, Any]) -> None:
         self._append(row)
-        # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
-        # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
+        # The SDK cannot take a step back: of those undone by a spike but the last it keeps the first values.
         self._to_wandb(lambda run: run.log(row, step=row["step"]))
 
     def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
@@ -132,49 +142,51 @@ def keep_funnel(folder: Path, sources: Sources) -> None:
         files.replace(folder / "funnel.json", json.dumps(funnels).encode())
 
 
-def _funnel_row(folder: Path) -> dict[str, int]:
-    """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
-    path = folder / "funnel.json"
-    row: dict[str, int] = {}
-    for source, stages in read_json(path).items() if path.exists() else ():
-        for stage in stages:
-            name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
-            row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}
-            row |= {f"{name}/{reason}": count for reason, count in stage["reasons"].items()}
-    return row
-
-
 def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
-    """W&B's run, with its files in a folder, or None; raises RunError when W&B refuses to begin one."""
+    """The SDK's offline run, with its files in a folder, or None; raises RunError when it refuses."""
     mode = config.wandb.mode
     other = os.environ.get("WANDB_MODE")
     if other and other != mode:
         log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
-    if mode == "disabled":
+    if mode != "offline":
         return None
     os.environ["WANDB_SILENT"] = "true"
     import wandb
 
     try:
         run = wandb.init(
-            mode=mode,
+            mode="offline",
             project=config.wandb.project,
             id=run_id,
             name=config.run.dir.name,
             dir=folder,
             config=config.model_dump(mode="json"),
-            resume="allow" if mode == "online" else None,  # offline, W&B cannot look and warns
             settings=wandb.Settings(console="off"),
         )
-    except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
+    except (wandb.Error, ValueError) as error:  # a variable that makes no sense
         reason = " ".join(str(error).split())
         raise RunError(
-            f"Weights & Biases does not start: {reason}; wandb.mode=offline needs neither account nor network"
+            f"Weights & Biases does not start: {reason}; wandb.mode=disabled does without"
         ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")
-    run.summary.update(_funnel_row(folder))
+    run.summary.update(funnel_row(folder / "funnel.json"))
     return run
+
+
+def _start_uploader(config: RunConfig, attempt: Attempt) -> Uploader | None:
+    """Start the process that sends a run which is online. Raises RunError when the server refuses it."""
+    if config.wandb.mode != "online":
+        return None
+    try:
+        open_run(attempt.run)
+    except TryLater as error:
+        log.warning("%s: it gets the steps as soon as it answers", error)
+    except RunError as error:
+        raise RunError(
+            f"Weights & Biases does not start: {error}; wandb.mode=offline needs neither account nor network"
+        ) from None
+    return Uploader(attempt.run, attempt.folder / "wandb.log")
 
 
 class _Terminal:

@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.checkpoint.attempts import Attempt
 from pipeline.errors import RunError
+from pipeline.monitor import helper_process
 from pipeline.monitor.run_files import SAMPLES, whole_lines
 
 TOKENS = 64
@@ -43,16 +44,13 @@ class Sampler:
             return
         hidden = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        with self._log.open("wb") as log_file:
-            where = (str(self._attempt.run), str(self._attempt.folder))
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.monitor.samples", *where],
-                env=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
-                preexec_fn=lambda: os.nice(10),
-            )
+        self._process = helper_process.start(
+            __name__,
+            str(self._attempt.run),
+            str(self._attempt.folder),
+            log=self._log,
+            environment=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        )
 
     def new(self) -> list[dict[str, Any]]:
         """What has been written since the last time: {"step", "prompt", "text"}."""

@@ -27,6 +27,7 @@ from pipeline.errors import RunError
 from pipeline.monitor.wandb_history import Known, Row
 
 CLOUD = "https://api.wandb.ai"
+CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 60.0
 """Longest wait for an answer; the request is then sent again."""
 RETRIES = Retry(
@@ -145,7 +146,7 @@ class WandbRun:
 
     def _ask(self, method: str, url: str, **request: Any) -> Any:
         try:
-            response = self._session.request(method, url, timeout=TIMEOUT_S, **request)
+            response = self._session.request(method, url, timeout=(CONNECT_TIMEOUT_S, TIMEOUT_S), **request)
         except requests.RequestException as error:
             raise TryLater(f"{self._base} cannot be reached ({error})") from None
         if response.status_code in RETRIES.status_forcelist or response.status_code == 404:

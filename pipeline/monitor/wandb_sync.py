@@ -93,7 +93,7 @@ class WandbSync:
 
     def _send(self, server: WandbRun, metrics: Metrics) -> None:
         found = due(metrics, server.known)
-        summary: Row = server.known.summary or funnel_row(self.run)
+        summary: Row = server.known.summary or funnel_row(attempts.latest_file(self.run, "funnel.json"))
         if found.undone:
             listed = [*parse_ranges(summary.get(UNDONE, "")), *found.undone]
             summary = summary | {UNDONE: format_ranges(listed)}
@@ -124,11 +124,13 @@ def open_run(run: Path) -> WandbRun:
     return WandbRun(run_id, name, config["wandb"]["project"], config)
 
 
-def funnel_row(run: Path) -> dict[str, int]:
-    """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
-    path = attempts.latest_file(run, "funnel.json")
+def funnel_row(path: Path | None) -> dict[str, int]:
+    """Read an attempt's funnel.json, if there is one.
+
+    Returns "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts.
+    """
     row: dict[str, int] = {}
-    for source, stages in read_json(path).items() if path else ():
+    for source, stages in read_json(path).items() if path and path.exists() else ():
         for stage in stages:
             name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
             row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}
@@ -171,13 +173,20 @@ class Uploader:
     def finish(self) -> bool:
         """Let it send the rest; return whether that has been done in time."""
         self.restart()
+        code = self._end()
+        if code < 0:  # by a signal to all processes of the job, which are at their end
+            self.restart()
+            code = self._end()
+        return code == 0
+
+    def _end(self) -> int:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            return self._process.wait(FINISH_TIMEOUT_S) == 0
+            return self._process.wait(FINISH_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return False
+            return 1
 
     def _start(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE  # closes with this process, whatever ends it

@@ -85,7 +85,7 @@ def queued_again(told: dict[str, str], times: int) -> bool:
 
 
 def steps(run: TinyRun) -> dict[int, float]:
-    return run.losses() if (run.dir / "attempts").exists() else {}
+    return run.losses() if attempts.numbers(run.dir) else {}
 
 
 def wait_until(came: Callable[[], bool], slurm: Cluster, job: str) -> None:

@@ -214,7 +214,7 @@ class TinyRun:
         """Return when so many steps have been taken by what runs."""
 
         def taken() -> bool:
-            if (self.dir / "attempts").exists() and len(self.metrics()) >= step:
+            if attempts.numbers(self.dir) and len(self.metrics()) >= step:
                 return True
             if process.poll() is not None:
                 raise AssertionError(process.told() if isinstance(process, Ranks) else process.communicate())

@@ -18,26 +18,32 @@ class WrittenRun:
     """A run whose loss at each step tells when it was taken: the n-th row of all has the loss n."""
 
     dir: Path
-    step: int = 0
     rows: int = 0
+    taken_by: list[int] = field(default_factory=list)
+    """The attempt that took each step of the run as it stands."""
     current: Attempt = field(init=False)
 
     def __post_init__(self) -> None:
         self.dir.mkdir()
         (self.dir / "wandb_id").write_text(f"{ID}\n")
-        self.attempt(0, 0)
+        self.attempt(0)
 
-    def attempt(self, number: int, step: int) -> None:
-        """Begin another attempt, from that step of attempt `number`."""
+    @property
+    def step(self) -> int:
+        """The last step."""
+        return len(self.taken_by)
+
+    def attempt(self, step: int) -> None:
+        """Begin another attempt, from the checkpoint of that step."""
         self.current = attempts.claim(self.dir, processes=1)
         (self.current.folder / "config.yaml").write_text("wandb: {project: links}\nrun: {seed: 3}\n")
-        self.current.begin(Origin(attempt=number, step=step))
-        self.step = step
+        del self.taken_by[step:]
+        self.current.begin(Origin(attempt=self.taken_by[-1] if step else 0, step=step))
 
     def steps(self, count: int) -> None:
         """Take so many steps."""
         for _ in range(count):
-            self.step += 1
+            self.taken_by.append(self.current.number)
             self._note({"step": self.step, "tokens": 64 * self.step, "loss": float(self.rows + 1)})
 
     def evaluation(self) -> None:
@@ -47,7 +53,7 @@ class WrittenRun:
     def roll_back(self, step: int) -> None:
         """Undo a spike."""
         self._note({"rollback": {"from": self.step, "to": step}})
-        self.step = step
+        del self.taken_by[step:]
 
     def samples(self, step: int) -> None:
         """Let the checkpoint of a step write, only now."""

@@ -190,7 +190,7 @@ def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_RESUME", "perhaps")
-    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=offline"):
+    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=disabled"):
         watched(tiny_run(), "wandb.mode=offline")
 
 

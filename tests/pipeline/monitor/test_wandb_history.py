@@ -66,7 +66,7 @@ def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
             elif event == "spike":
                 run.roll_back(max(0, run.step - number))
             elif event == "killed":
-                run.attempt(run.current.number, max(0, run.step - number))
+                run.attempt(max(0, run.step - number))
             elif event == "empty":
                 server, sent = Server(), {}
             else:
@@ -113,7 +113,7 @@ def test_a_spike_before_the_sending_leaves_no_trace_and_one_after_it_is_listed_o
     found = due(state(run), server.known())
     assert ([line["loss"] for line in found.lines], found.undone) == ([1, 2, 6, 7, 8, 9, 10], [])
     server.take(found)
-    run.attempt(1, 5)
+    run.attempt(5)
     for _ in range(2):  # its first two steps bring nothing new
         run.steps(1)
         found = due(state(run), server.known())
@@ -141,12 +141,13 @@ def test_an_old_copy_that_lives_on_undoes_nothing(tmp_path: Path) -> None:
     run, server = WrittenRun(tmp_path / "run"), Server()
     run.steps(4)
     first = run.current
-    run.attempt(1, 3)
+    run.attempt(3)
     run.steps(3)
     server.take(due(state(run), server.known()))
-    second, run.current, run.step = run.current, first, 4
-    run.steps(5)
-    run.current, run.step = second, 6
+    second, run.current = run.current, first
+    run.steps(3)  # its steps 7 to 9
+    run.current = second
+    del run.taken_by[6:]
     run.steps(2)
     found = due(state(run), server.known())
     assert ([line["step"] for line in found.lines], found.offset, found.undone) == ([6, 7], 5, [])

@@ -52,7 +52,7 @@ def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: W
     run.steps(6)
     run.evaluation()
     run.steps(2)
-    run.attempt(1, 6)
+    run.attempt(6)
     run.steps(9)
     run.roll_back(12)
     run.steps(5)
@@ -190,7 +190,7 @@ def test_watching_sends_each_step_once_lists_undone_steps_once_and_ends_with_the
     run.end(stopped=True)
     assert not sync.update(), "its job is queued again"
     assert server.run.exit_code == 0
-    run.attempt(1, 8)
+    run.attempt(8)
     run.steps(3)
     sync.update()
     assert server.run.exit_code is None, "it runs again"
