@@ -37,11 +37,12 @@ def all_metrics(run: Path) -> list[MetricsRow]:
 
     A rollback is no row of its own here: it marks what it has undone. Raises RunError as `joined_metrics`.
     """
-    numbers = _numbers(run)
+    if not (run / "attempts").is_dir():
+        raise RunError(f"{run / 'attempts'}: is not there; expected the directory of a training run")
     until = {link.number: link.until for link in attempts.chain(run)}
     rows: list[dict[str, Any]] = []
     standing: list[int] = []  # indices into rows, of steps that never fall
-    for number in numbers:
+    for number in attempts.numbers(run):
         last = until.get(number, 0)  # an attempt outside the chain has no step that counts
         for row in _rows(attempts.folder(run, number) / METRICS):
             if rollback := row.get("rollback"):
@@ -88,12 +89,6 @@ def whole_lines(path: Path) -> list[Any]:
         return [json.loads(line) for line in lines]
     except ValueError as error:
         raise RunError(f"{path}: damaged ({error}): restore it from a copy, or remove it") from None
-
-
-def _numbers(run: Path) -> list[int]:
-    if numbers := attempts.numbers(run):
-        return numbers
-    raise RunError(f"{run / 'attempts'}: holds no attempt; expected the directory of a training run")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import TextIO
 
@@ -38,6 +39,8 @@ from pipeline.train import worker
 from pipeline.train.resume import load, save, seed_generators
 from pipeline.train.run_log import log_to
 
+log = logging.getLogger("outbound")
+
 STALL_S = 300.0
 """Longer than any case should take."""
 
@@ -55,6 +58,7 @@ def run_cases(directory: Path, cases: list[Case]) -> None:
     rank = rank_from_environment()
     assert rank is not None
     log_to(directory / "log.txt", rank.global_rank)
+    log.info("takes %s", ", ".join(case.name for case in cases))
     init_distributed(rank, find_device(rank.local_rank).backend, 2 * STALL_S)
     with Watchdog(STALL_S, directory / f"stacks-rank-{rank.global_rank:05d}.txt") as watchdog:
         for case in cases:

@@ -163,7 +163,7 @@ def test_samples_join_along_the_chain(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"attempts: holds no attempt; expected the directory of a training"):
+    with pytest.raises(RunError, match=r"attempts: is not there; expected the directory of a training"):
         joined_metrics(tmp_path)
 
 

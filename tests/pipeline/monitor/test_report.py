@@ -123,5 +123,5 @@ def test_a_curve_is_read_from_a_run_s_directory(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"attempts: holds no attempt"):
+    with pytest.raises(RunError, match=r"attempts: is not there"):
         read_curve(tmp_path)

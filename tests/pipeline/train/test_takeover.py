@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -14,8 +16,11 @@ import pytest
 
 from dataprep.store.files import hash_file
 from pipeline.checkpoint import attempts
+from pipeline.checkpoint.format import Checkpoint, CheckpointWriter
+from pipeline.checkpoint.run_state import RunState
+from pipeline.distributed.ranks import Rank
 from pipeline.errors import SUPERSEDED_EXIT, RunError
-from pipeline.train import run_directory
+from pipeline.train import resume, run_directory
 from support.patience import patient, wait_until
 from support.ranks import Ranks
 
@@ -165,6 +170,46 @@ def test_a_lock_of_this_machine_stops_a_second_start_and_one_of_another_does_not
         monkeypatch.setenv("SLURMD_NODENAME", "elsewhere")
         with run_directory.claim(tmp_path, processes=1) as second:
             assert (first.number, second.number) == (1, 2)
+
+
+def test_where_the_filesystem_has_no_locks_a_run_starts_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with run_directory.claim(tmp_path, processes=1) as attempt:
+        assert attempt.number == 1
+
+
+def test_what_an_old_copy_lets_go_of_while_it_is_looked_at_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(step: int) -> None:
+        writer = CheckpointWriter(old.folder, step)
+        writer.prepare()
+        writer.publish(RunState(step=step), [], keep=1)
+
+    steps = iter([8])
+    verify = Checkpoint.first_damage
+
+    def late(checkpoint: Checkpoint, names: Any) -> str | None:
+        if step := next(steps, None):
+            save(step)
+        return verify(checkpoint, names)
+
+    monkeypatch.setattr(Checkpoint, "first_damage", late)
+    monkeypatch.setattr(resume, "gather_json", lambda value, device: [value])
+    old = attempts.claim(tmp_path, processes=1)
+    old.begin(attempts.Origin(attempt=0, step=0))
+    save(4)
+    new = attempts.claim(tmp_path, processes=1)
+    found = resume._find_and_link(new, Rank(global_rank=0, world_size=1, local_rank=0), "cpu")
+    assert found is not None
+    checkpoint, origin = found
+    assert origin == attempts.Origin(attempt=1, step=8)
+    assert checkpoint.path == new.folder / "checkpoints" / "step-00000008"
 
 
 def test_a_run_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:
