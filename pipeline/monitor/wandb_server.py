@@ -142,13 +142,18 @@ class WandbRun:
         answer = self._ask("POST", f"{self._base}/graphql", json={"query": query, "variables": variables})
         if errors := answer.get("errors"):
             raise RunError(f"{self._base}: {errors[0].get('message', errors[0])}")
+        if not answer.get("data"):
+            raise RunError(f"{self._base} answers without data: expected the address of a W&B server")
         return answer["data"]
 
     def _ask(self, method: str, url: str, **request: Any) -> Any:
         try:
             response = self._session.request(method, url, timeout=(CONNECT_TIMEOUT_S, TIMEOUT_S), **request)
+        except ValueError as error:
+            raise RunError(f"WANDB_BASE_URL is {self._base!r}: {error}") from None
         except requests.RequestException as error:
-            raise TryLater(f"{self._base} cannot be reached ({error})") from None
+            cause = str(getattr(error.args[0], "reason", error)) if error.args else type(error).__name__
+            raise TryLater(f"{self._base} cannot be reached ({cause.rpartition(': ')[2]})") from None
         if response.status_code in RETRIES.status_forcelist or response.status_code == 404:
             # 404: the server does not know the run any more, so that it must be opened again
             raise TryLater(f"{self._base} answered {response.status_code} {response.reason}")
@@ -156,7 +161,10 @@ class WandbRun:
             raise RunError(f"{self._base} refuses the API key: run `wandb login`, or set WANDB_API_KEY")
         if not response.ok:
             raise RunError(f"{self._base} answered {response.status_code}: {response.text[:200]}")
-        return {} if method == "PUT" else response.json()
+        try:
+            return {} if method == "PUT" else response.json()
+        except ValueError:
+            raise RunError(f"{self._base} answers no JSON: expected the address of a W&B server") from None
 
 
 TOKENS_AXIS = {"m": [{"1": "tokens", "6": [3], "7": []}, {"2": "*", "5": 1, "6": [1], "7": []}]}
@@ -165,9 +173,12 @@ TOKENS_AXIS = {"m": [{"1": "tokens", "6": [3], "7": []}, {"2": "*", "5": 1, "6":
 
 def base_url() -> str:
     """Return the server's address: WANDB_BASE_URL, what `wandb login --host` has written, or W&B's own."""
-    settings = configparser.ConfigParser()
-    home = os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb"
-    settings.read(Path(home) / "settings")
+    settings = configparser.ConfigParser(interpolation=None)
+    path = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb") / "settings"
+    try:
+        settings.read(path)
+    except configparser.Error as error:
+        raise RunError(f"{path}: {' '.join(str(error).split())}: run `wandb login` again") from None
     written = settings.get("default", "base_url", fallback=CLOUD)
     return (os.environ.get("WANDB_BASE_URL") or written).rstrip("/")
 

@@ -34,7 +34,7 @@ SHARE = 0.1
 """Highest share of a core that following a run takes."""
 HEARTBEAT_S = 30.0
 """A run that is silent for minutes is shown as crashed."""
-FINISH_TIMEOUT_S = 120.0
+FINISH_TIMEOUT_S = 60.0
 """How long the end of a run waits until the last steps have been sent."""
 
 
@@ -74,10 +74,8 @@ class WandbSync:
         return found | {"undone": format_ranges(self.undone)}
 
     def _update(self) -> bool:
-        summary = attempts.latest_file(
-            self.run, "summary.json"
-        )  # looked at first: what comes before it is read
-        ended = read_json(summary) if summary else None
+        path = attempts.latest_file(self.run, "summary.json")  # before the metrics: all of them precede it
+        ended = read_json(path) if path else None
         metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run))
         server = self._server = self._server or open_run(self.run)
         if self._complete and due(metrics, server.known).lines:  # another attempt: it runs again

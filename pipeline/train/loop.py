@@ -133,9 +133,9 @@ class _Trainer:
         if first:
             written = json.dumps(summary, indent=1).encode() + b"\n"
             files.replace(self.attempt.folder / "summary.json", written)
+            self.attempt.end(*((RESUME_EXIT, "stopped as asked") if summary["stopped"] else (0, "finished")))
         if logger:
             logger.send_rest()
-            self.attempt.end(*((RESUME_EXIT, "stopped as asked") if summary["stopped"] else (0, "finished")))
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 

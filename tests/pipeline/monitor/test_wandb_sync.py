@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
 from pipeline.monitor.wandb_sync import WandbSync
 from support import cli
 from support.patience import patient
-from support.servers.wandb import Run, WandbServer, serving
+from support.servers.wandb import API_KEY, Run, WandbServer, serving
 from support.written_runs import ID, WrittenRun
 
 
@@ -268,8 +270,40 @@ def test_a_server_that_is_away_or_refuses_is_named(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     ended = cli.run("wandb-sync", run.dir)
     assert ended.returncode == 1
-    assert "http://127.0.0.1:1 cannot be reached" in " ".join(ended.stderr.split())
+    assert "http://127.0.0.1:1 cannot be reached ([Errno 111] Connection refused)" in " ".join(
+        ended.stderr.split()
+    )
     assert "Traceback" not in ended.stderr
+
+
+def test_an_address_of_something_else_is_named(
+    run: WrittenRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "127.0.0.1/wandb")
+    ended = cli.run("wandb-sync", run.dir)
+    assert (ended.returncode, "WANDB_BASE_URL is '127.0.0.1/wandb': Invalid URL" in ended.stderr) == (1, True)
+
+    class Site(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Sign in to this network</html>")
+
+    with HTTPServer(("127.0.0.1", 0), Site) as site:
+        threading.Thread(target=site.handle_request, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{site.server_address[1]}")
+        ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "answers no JSON: expected the address of a W&B server" in " ".join(ended.stderr.split())
+
+    monkeypatch.delenv("WANDB_BASE_URL")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "settings").write_text("base_url = x")
+    ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "run `wandb login` again" in " ".join(ended.stderr.split())
 
 
 def test_what_wandb_login_has_written_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
