@@ -109,15 +109,12 @@ class Checkpoint:
         target = folder / "checkpoints" / self.path.name
         beside = target.with_name(f"writing-{target.name}")
         beside.mkdir(parents=True)
-        for name in (MANIFEST, *self.files):
-            try:
-                os.link(self.path / name, beside / name)
-            except FileNotFoundError:
-                shutil.rmtree(beside)
-                raise
-            except OSError as error:
-                log.info("%s is copied: it cannot be linked (%s)", self.path / name, error.strerror)
-                shutil.copyfile(self.path / name, beside / name)
+        try:
+            for name in (MANIFEST, *self.files):
+                _link_or_copy(self.path / name, beside / name)
+        except FileNotFoundError:
+            shutil.rmtree(beside)
+            raise
         _make_current(beside, target)
         return replace(self, path=target, _opened={})
 
@@ -259,6 +256,19 @@ def _hash_json(body: Any) -> str:
 
 def _step(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        log.info("%s is copied: it cannot be linked (%s)", source, error.strerror)
+        with source.open("rb") as read, target.open("wb") as written:
+            shutil.copyfileobj(read, written, files.READ_BYTES)
+            written.flush()
+            os.fsync(written.fileno())
 
 
 def _make_current(beside: Path, path: Path) -> None:

@@ -266,27 +266,33 @@ def test_a_successor_keeps_what_it_resumes_from_whatever_the_older_attempt_remov
     assert torch.equal(found.tensor("weight/1"), torch.full((3, 2), 6.0))
 
 
+def refuse_links(*paths: Path) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
 def test_where_files_cannot_be_linked_they_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*paths: Path) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
     write_checkpoint(tmp_path, 5)
     successor = attempts.claim(tmp_path, processes=2)
     checkpoint = find(tmp_path)
     assert checkpoint is not None
-    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse_links)
     linked = checkpoint.link_into(successor.folder)
     assert linked.first_damage(linked.files) is None
     assert not (linked.path / "checkpoint.json").samefile(checkpoint.path / "checkpoint.json")
 
 
-def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
     write_checkpoint(tmp_path, 5)
     successor = attempts.claim(tmp_path, processes=2)
     checkpoint = find(tmp_path)
     assert checkpoint is not None
+    if not links:
+        monkeypatch.setattr(os, "link", refuse_links)
     (checkpoint.path / "rank-00001.safetensors").unlink()  # the older attempt is removing it
     with pytest.raises(FileNotFoundError):
         checkpoint.link_into(successor.folder)
