@@ -23,7 +23,7 @@ import torch
 
 from model.names import unpadded
 from model.presets import PRESETS
-from pipeline.checkpoint.format import find
+from pipeline.checkpoint.format import first_whole, saved_in
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import Batch, Data, Optimizer, Parallel, Run, RunConfig, Train
 from pipeline.distributed import zero_state
@@ -72,10 +72,10 @@ def compare(preset: str, zero: int, repeats: int, directory: Path) -> None:
     pickled = directory / "all.pt"
 
     def our_save() -> None:
-        save(config, engine, now, rank)
+        save(directory, config, engine, now, rank)
 
     def our_load() -> None:
-        checkpoint = find(directory)
+        checkpoint = first_whole(saved_in(directory))
         assert checkpoint is not None
         load(checkpoint, engine, config)
 

@@ -32,6 +32,7 @@ from pipeline.distributed.ranks import gather_json, init_distributed, rank_from_
 from pipeline.distributed.stage_bounds import stage_bounds
 from pipeline.errors import RunError
 from pipeline.train import worker
+from pipeline.train.run_log import log_to
 
 BARE, ENGINE = "bare torch loop", "our engine"
 ALONE, BUSY, STAGES = "one process alone", "two at once, each its own batch", "two stages, one batch"
@@ -185,7 +186,7 @@ class Rank:
 def rank(argv: list[str], report: TextIO) -> int:
     """Be one of the processes; the first leaves what all took in a file."""
     directory, size = Path(argv[0]), Size(*json.loads(argv[1]))
-    worker.log_to(directory / "log.txt", os.environ["RANK"])
+    log_to(directory / "log.txt", int(os.environ["RANK"]))
 
     def work() -> None:
         me = Rank(size, json.loads(argv[3]), directory)

@@ -1,10 +1,11 @@
 """Checkpoints of our own: whole tensors by canonical name in safetensors, and one JSON that lists them.
 
-    RUN/checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
-    RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes, the state of `run_state.py`
+    checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
+    checkpoints/step-00000100/checkpoint.json              sizes, hashes, the state of `run_state.py`
 
-Everything is written beside and made current by one rename. No pickle anywhere: opening a stranger's
-checkpoint executes nothing. Tensors are unpadded fp32, so any layout loads what any other has saved.
+They lie in the folder of the attempt that saved them. Everything is written beside and made current by one
+rename. No pickle anywhere: opening a stranger's checkpoint executes nothing. Tensors are unpadded fp32, so
+any layout loads what any other has saved.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ import xxhash
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from dataprep.store.files import hash_file, replace
+from dataprep.store import files
+from pipeline.checkpoint import attempts
 from pipeline.checkpoint.run_state import RunState
 from pipeline.errors import RunError
 
@@ -54,15 +56,15 @@ class Checkpoint:
                 raise RunError(f"{path / MANIFEST}: was altered: its hash does not fit")
             if body["format"] != FORMAT:
                 raise RunError(f"{path / MANIFEST}: format {body['format']!r}, expected {FORMAT!r}")
-            files = {
+            listed = {
                 name: {k: facts[k] for k in ("bytes", "xxh3_128")} for name, facts in body["files"].items()
             }
-            named = {*files, *body["tensors"].values()}
-            if strange := [name for name in named if name not in files or Path(name).name != name]:
+            named = {*listed, *body["tensors"].values()}
+            if strange := [name for name in named if name not in listed or Path(name).name != name]:
                 raise RunError(f"{path / MANIFEST}: {strange[0]!r} is none of its files")
             if missing := {entry.name for entry in fields(RunState)} - {*body["state"]}:
                 raise RunError(f"{path / MANIFEST}: its state lacks {', '.join(sorted(missing))}")
-            return Checkpoint(path, RunState(**body["state"]), files, body["tensors"])
+            return Checkpoint(path, RunState(**body["state"]), listed, body["tensors"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"{path / MANIFEST}: not readable: {error}") from None
 
@@ -74,7 +76,7 @@ class Checkpoint:
                 return f"{file} is missing"
             if file.stat().st_size != recorded["bytes"]:
                 return f"{file} has {file.stat().st_size} bytes, not {recorded['bytes']}"
-            if hash_file(file) != recorded["xxh3_128"]:
+            if files.hash_file(file) != recorded["xxh3_128"]:
                 return f"{file} was altered: its hash does not fit"
         return None
 
@@ -98,6 +100,24 @@ class Checkpoint:
             self._open(file)
         return self
 
+    def link_into(self, folder: Path) -> Checkpoint:
+        """Give an attempt's folder a checkpoint of its own that nobody else can let go of.
+
+        Its files are hard links, or copies where the filesystem has no links. Raises FileNotFoundError when
+        its owner lets go of it meanwhile.
+        """
+        target = folder / "checkpoints" / self.path.name
+        beside = target.with_name(f"writing-{target.name}")
+        beside.mkdir(parents=True)
+        try:
+            for name in (MANIFEST, *self.files):
+                _link_or_copy(self.path / name, beside / name)
+        except FileNotFoundError:
+            shutil.rmtree(beside)
+            raise
+        _make_current(beside, target)
+        return replace(self, path=target, _opened={})
+
     def _open(self, file: str) -> Any:
         try:
             if file not in self._opened:
@@ -110,36 +130,37 @@ class Checkpoint:
         return RunError(f"{self.path / file}: not readable as safetensors ({error}): restore it from a copy")
 
 
-def remove_partial(run: Path) -> None:
-    """Remove what attempts that died while they wrote have left, by one process while no other writes."""
-    for leftover in (run / "checkpoints").glob("writing-*"):
-        shutil.rmtree(leftover)
+def saved_in(folder: Path, until: int | None = None) -> list[Path]:
+    """The checkpoints in the folder of an attempt, the newest first, as far as a step if given."""
+    found = sorted((folder / "checkpoints").glob("step-" + "[0-9]" * 8), reverse=True)
+    return [path for path in found if until is None or _step(path) <= until]
 
 
 def newest(run: Path) -> Iterator[Path]:
-    """Yield the run's checkpoint directories, the newest first."""
-    yield from sorted((run / "checkpoints").glob("step-" + "[0-9]" * 8), reverse=True)
+    """Yield the checkpoints of the run as it stands, over all attempts that make it up, the newest first."""
+    for link in attempts.chain(run):
+        yield from saved_in(attempts.folder(run, link.number), link.until)
 
 
-def find(
-    run: Path,
+def first_whole(
+    paths: Sequence[Path],
     share: Callable[[list[str]], list[str]] = lambda names: names,
     agree: Callable[[str | None], str | None] = lambda reason: reason,
 ) -> Checkpoint | None:
-    """Return the newest whole checkpoint; None when there is none at all.
+    """Return the first of some checkpoints that is whole; None when there is none at all.
 
     A damaged one is named in the log and passed over. With several ranks, `share` picks the files that
     this rank verifies, and `agree` returns the first reason of any rank.
 
-    Raises RunError when there are checkpoints, all of them damaged.
+    Raises RunError when all of them are damaged.
     """
     damaged = []
-    for path in newest(run):
+    for path in paths:
         reason = None
         try:
             checkpoint = Checkpoint.open(path)
             reason = checkpoint.first_damage(share(sorted(checkpoint.files)))
-        except RunError as error:
+        except (RunError, OSError) as error:
             reason = str(error)
         if (reason := agree(reason)) is None:
             return checkpoint
@@ -148,10 +169,15 @@ def find(
             log.warning("checkpoint passed over: %s", reason)
     if damaged:
         raise RunError(
-            f"{run / 'checkpoints'}: every checkpoint is damaged ({damaged[0]}): "
+            f"{paths[0].parent}: every checkpoint is damaged ({damaged[0]}): "
             "restore one, or remove them all to begin again"
         )
     return None
+
+
+def find(run: Path) -> Checkpoint | None:
+    """Return the newest whole checkpoint of a run, as `first_whole`."""
+    return first_whole(list(newest(run)))
 
 
 def find_and_open(run: Path) -> Checkpoint | None:
@@ -175,14 +201,19 @@ def find_and_open(run: Path) -> Checkpoint | None:
 class CheckpointWriter:
     """One checkpoint in the making, by all ranks together: shares, then `publish` by one of them."""
 
-    def __init__(self, run: Path, step: int) -> None:
-        self.path = run / "checkpoints" / f"step-{step:08d}"
+    def __init__(self, folder: Path, step: int) -> None:
+        """folder: the attempt's own, in which nobody else writes."""
+        self._folder = folder
+        self.path = folder / "checkpoints" / f"step-{step:08d}"
         self.beside = self.path.with_name(f"writing-{self.path.name}")
 
     def prepare(self) -> None:
-        """Make room, by one rank before the others write; what a dead attempt left goes."""
-        remove_partial(self.path.parent.parent)
+        """Make room, by one rank before the others write."""
         self.beside.mkdir(parents=True)
+
+    def abandon(self) -> None:
+        """Give back the room of one that will not be whole, as far as this process can see it."""
+        shutil.rmtree(self.beside, ignore_errors=True)
 
     def share(self, rank: int) -> Path:
         """Where a rank writes its tensors."""
@@ -204,12 +235,10 @@ class CheckpointWriter:
             "tensors": {name: s["file"] for s in shares for name in s["tensors"]},
         }
         envelope = {"xxh3_128": _hash_json(body), "checkpoint": body}
-        replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
-        _sync_directory(self.beside)
-        self.beside.rename(self.path)
-        _sync_directory(self.path.parent)
-        for old in list(newest(self.path.parent.parent))[keep:]:
-            if not keep_every or int(old.name.removeprefix("step-")) % keep_every:
+        files.replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
+        _make_current(self.beside, self.path)
+        for old in saved_in(self._folder)[keep:]:
+            if not keep_every or _step(old) % keep_every:
                 shutil.rmtree(old)
 
 
@@ -223,6 +252,29 @@ def set_aside(path: Path) -> None:
 
 def _hash_json(body: Any) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        log.info("%s is copied: it cannot be linked (%s)", source, error.strerror)
+        with source.open("rb") as read, target.open("wb") as written:
+            shutil.copyfileobj(read, written, files.READ_BYTES)
+            written.flush()
+            os.fsync(written.fileno())
+
+
+def _make_current(beside: Path, path: Path) -> None:
+    _sync_directory(beside)
+    beside.rename(path)
+    _sync_directory(path.parent)
 
 
 def _sync_directory(path: Path) -> None:

@@ -14,6 +14,8 @@ class RunState:
     The defaults are those of a run before its first step.
     """
 
+    attempt: int = 0
+    """Attempt that saved it."""
     step: int = 0
     samples: int = 0
     """Samples consumed: the whole state of the data order."""

@@ -19,6 +19,7 @@ from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.names import padded
+from pipeline.checkpoint import attempts
 from pipeline.checkpoint.format import find_and_open
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError, UsageError
@@ -65,7 +66,7 @@ def open_weights(where: Path) -> Weights:
         )
     checkpoint = find_and_open(where)
     if checkpoint is None:
-        raise RunError(f"{where / 'checkpoints'}: no checkpoint yet: train first")
+        raise RunError(f"{where}: no checkpoint yet: train first")
     tokenizer = _tokenizer_of(where)
     if tokenizer and tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
         raise RunError(f"{where / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
@@ -87,7 +88,10 @@ def read_model_config(where: Path) -> GPTConfig:
     try:
         if (where / hf.CONFIG).is_file():
             return hf.read_config(where)
-        return GPTConfig(**yaml.safe_load((where / "config.yaml").read_text())["model"])
+        settings = attempts.latest_file(where, "config.yaml")
+        if settings is None:
+            raise FileNotFoundError("no attempt has begun")
+        return GPTConfig(**yaml.safe_load(settings.read_text())["model"])
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         raise UsageError(
             f"{where}: no model to begin with: expected a run, or a directory with {hf.CONFIG} ({error})"

@@ -22,16 +22,17 @@ from pipeline.cli import (  # noqa: F401 (registers)
     submit,
     tokens,
     train,
+    wandb_sync,
 )
 from pipeline.cli.app import app, console
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 OPEN_FILES = 1 << 16
 
 
 def main() -> None:
-    """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage) or 130 (Ctrl-C)."""
+    """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage), 76 (superseded) or 130 (Ctrl-C)."""
     _allow_open_files()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
     try:
@@ -44,6 +45,8 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except UsageError as error:
         sys.exit(complain(error, USAGE))
+    except Superseded as error:
+        sys.exit(complain(error, SUPERSEDED_EXIT))
     except (DataError, RunError) as error:
         sys.exit(complain(error, FAILED))
     except OSError as error:

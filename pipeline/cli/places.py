@@ -11,7 +11,7 @@ MARKS = {
     "recipe.yaml": "a corpus",
     "generation-1.json": "token shards",
     "vocab.bpe": "a tokenizer",
-    "checkpoints": "a run",
+    "attempts": "a run",
 }
 """What a directory is that holds a file of this name."""
 

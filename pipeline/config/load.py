@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dataprep import yaml_settings
 from dataprep.store import files
 from model import PRESETS
+from pipeline.checkpoint import attempts
 from pipeline.config.sections import Data, Run, RunConfig
 from pipeline.config.validate import check_config, check_data, check_init_from
 from pipeline.data.sources import Sources
@@ -80,7 +81,7 @@ def _pin(raw: dict[str, Any]) -> Sources | None:
     """Choose the generations, as the run did when it began; None when the data section is too broken."""
     try:
         data = Data.model_validate(raw["data"])
-        begun = _begun(Run.model_validate(raw["run"]).dir / "config.yaml")
+        begun = _begun(Run.model_validate(raw["run"]).dir)
     except (ValidationError, KeyError):
         return None
     wanted = {
@@ -110,9 +111,10 @@ def pinning(sources: Sources) -> list[str]:
     ]
 
 
-def _begun(resolved: Path) -> dict[str, int | None]:
+def _begun(run: Path) -> dict[str, int | None]:
     """The generations in a run's own config.yaml, by source; of none, if the run has not begun."""
-    if not resolved.exists():
+    resolved = attempts.latest_file(run, "config.yaml")
+    if resolved is None:
         return {}
     sources = Data.model_validate(yaml_settings.read(resolved, SECTIONS)["data"]).sources()
     return {name: generation for name, (_, generation, _) in sources.items()}
@@ -146,4 +148,4 @@ def _start(raw: dict[str, Any]) -> Path | None:
     if not isinstance(run, dict) or not isinstance(run.get("init_from"), str):
         return None
     begun = Path(str(run.get("dir", "")))
-    return begun if (begun / "config.yaml").exists() else Path(run["init_from"])
+    return begun if attempts.latest(begun) else Path(run["init_from"])

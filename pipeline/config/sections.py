@@ -181,9 +181,10 @@ class Guards(Section):
 
 
 class Wandb(Section):
-    """Weights & Biases; the same numbers are always in metrics.jsonl."""
+    """Weights & Biases; the same numbers are always in metrics.jsonl, which `outbound wandb-sync` sends."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
+    """offline: the SDK's files in each attempt's folder. online: sent while it trains, each step once."""
     project: str = "outbound"
 
 

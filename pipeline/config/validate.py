@@ -5,6 +5,7 @@ The check functions return mistakes, each as "section.key: reason", so that a us
 
 from __future__ import annotations
 
+from pipeline.checkpoint import attempts
 from pipeline.config.sections import RunConfig
 from pipeline.costs.layers import layer_costs, partition, whole_blocks
 from pipeline.data.sources import Sources
@@ -137,7 +138,7 @@ def check_data(config: RunConfig, sources: Sources) -> list[str]:
 
 def check_init_from(config: RunConfig, sources: Sources) -> list[str]:
     """Check that `run.init_from` fits a run that has not begun."""
-    if config.run.init_from is None or (config.run.dir / "config.yaml").exists():
+    if config.run.init_from is None or attempts.latest(config.run.dir):
         return []
     from pipeline.checkpoint.weights import check_weights
 

@@ -17,6 +17,7 @@ import yaml
 from rich.console import Console
 
 from dataprep.audit.funnel import StageCount
+from pipeline.checkpoint import attempts
 from pipeline.config.named import find
 from pipeline.demo.checks import ResumePoint, check_crawl, check_training, find_resume_point
 from pipeline.demo.dumps import write_dumps
@@ -26,6 +27,7 @@ from pipeline.demo.sites import Sites, build
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
 from pipeline.monitor.report import GeneratedText, gather, render
+from pipeline.monitor.run_files import joined_metrics, read_json
 
 INCREMENTS = ("2013-08", "2013-09")
 PROMPT = "Returns the"
@@ -209,27 +211,30 @@ def _train(paths: DemoPaths, size: Size, shell: Shell) -> tuple[dict[str, Any], 
     """Train, stop the run halfway by a signal, and resume it; returns its summary and its loss by step."""
     where = (f"run.dir={paths.run}", f"data.tokens={paths.tokens}")
     command = ("train", find("models", "demo"), *where, *size.overrides, "--nproc", 2)
-    summary = paths.run / "summary.json"
-    if not _finished(summary):
-        if _progress(paths.run) < 0.5:
-            shell.run(*command, until=lambda: _progress(paths.run) >= 0.5)
-        shell.run(*command)
-    rows = [json.loads(line) for line in (paths.run / "metrics.jsonl").read_text().splitlines()]
-    return json.loads(summary.read_text()), {row["step"]: row["loss"] for row in rows if "loss" in row}
+    summary = _summary(paths.run)
+    while summary.get("stopped", True):
+        halfway = _progress(paths.run) >= 0.5
+        shell.run(*command, until=None if halfway else lambda: _progress(paths.run) >= 0.5)
+        summary = _summary(paths.run)
+    rows = joined_metrics(paths.run)
+    return summary, {row["step"]: row["loss"] for row in rows if "loss" in row}
 
 
-def _finished(summary: Path) -> bool:
-    return summary.exists() and not json.loads(summary.read_text())["stopped"]
+def _summary(run: Path) -> dict[str, Any]:
+    """How the run's newest attempt ended; nothing before that."""
+    path = attempts.latest_file(run, "summary.json")
+    summary: dict[str, Any] = read_json(path) if path else {}
+    return summary
 
 
 def _progress(run: Path) -> float:
     """How much of a run is done, 0 to 1, by the tokens of its newest whole line of metrics."""
-    metrics = run / "metrics.jsonl"
-    if not metrics.exists():
+    settings = attempts.latest_file(run, "config.yaml")
+    if settings is None:
         return 0.0
-    lines = [line for line in metrics.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    whole: int = yaml.safe_load((run / "config.yaml").read_text())["train"]["tokens"]
-    return float(json.loads(lines[-1])["tokens"] / whole) if lines else 0.0
+    whole: int = yaml.safe_load(settings.read_text())["train"]["tokens"]
+    rows = joined_metrics(run)
+    return float(rows[-1]["tokens"] / whole) if rows else 0.0
 
 
 def _sample(paths: DemoPaths, shell: Shell) -> GeneratedText:

@@ -15,7 +15,7 @@ from types import FrameType
 
 from pipeline.distributed.stop import SIGNALS
 from pipeline.distributed.watchdog import STALLED
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
 
 POLL_S = 0.05
 MALLOC = (
@@ -35,7 +35,8 @@ def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.w
     To train, the arguments are the configuration's path and its overrides.
 
     SIGTERM, SIGUSR1 and SIGINT are passed on, and the processes save and end. When one dies, the others
-    are ended and RunError (UsageError for a usage error) says what happened to it.
+    are ended and RunError says what happened to it: UsageError for a usage error, Superseded when another
+    attempt has taken over the run.
     """
     port = _free_port()
     command = [sys.executable, "-P", "-m", worker, *arguments]  # -P: the user's folder is not searched
@@ -91,6 +92,8 @@ def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError | UsageError:
     """Say why the first died: what it explained, else a signal that killed it; the rest are consequences."""
+    if any(each.poll() == SUPERSEDED_EXIT for each in workers):
+        return Superseded("another attempt has taken over this run: this one has ended")
     killed, bugs = [], []
     for rank in failed:
         code, words = workers[rank].returncode, workers[rank].communicate()[0].splitlines()
@@ -105,7 +108,7 @@ def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunEr
 
 
 def _unexplained(rank: int, code: int) -> str:
-    found = f"rank {rank} ended with code {code}: the run's log.txt says more"
+    found = f"rank {rank} ended with code {code}: log.txt of its attempt says more"
     if code == STALLED:  # as of other failures, but those speak
         found += f", and stacks-rank-{rank:05d}.txt where it waited if no step came (guards.stall_timeout_s)"
     return f"{found}; {REMEDY}"

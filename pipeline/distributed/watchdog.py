@@ -34,7 +34,7 @@ class Watchdog:
     ) -> None:
         """limit_s: 0 watches nothing. stacks: the file that the stacks of all threads go to."""
         self._limit_s = limit_s
-        self._stacks = stacks
+        self.stacks = stacks
         self._leave = leave
         self._tell_s = dump_timeout_s
         self._last = time.monotonic()
@@ -64,9 +64,9 @@ class Watchdog:
 
     def _dump_stacks(self) -> None:
         try:
-            with self._stacks.open("w") as file:
+            with self.stacks.open("w") as file:
                 faulthandler.dump_traceback(file)
         except OSError as error:
-            log.error("%s: %s", self._stacks, error)
+            log.error("%s: %s", self.stacks, error)
             faulthandler.dump_traceback()
-        log.error("no step in %g s (guards.stall_timeout_s): see %s", self._limit_s, self._stacks)
+        log.error("no step in %g s (guards.stall_timeout_s): see %s", self._limit_s, self.stacks)

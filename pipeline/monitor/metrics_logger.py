@@ -1,4 +1,4 @@
-"""Metrics to metrics.jsonl, Weights & Biases and the terminal, from the first rank only."""
+"""Metrics to the attempt's metrics.jsonl, Weights & Biases and the terminal, from the first rank only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dataprep.store import files
+from pipeline.checkpoint.attempts import Attempt
 from pipeline.config import RunConfig
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError
-from pipeline.monitor.run_files import read_json
+from pipeline.monitor.run_files import METRICS, read_json
 from pipeline.monitor.samples import Sampler
 from pipeline.monitor.step_metrics import format_step
+from pipeline.monitor.wandb_server import TryLater
+from pipeline.monitor.wandb_sync import Uploader, funnel_row, open_run
 
 LINE_INTERVAL_S = 15.0
 """Shortest time between two lines of progress where there is no terminal."""
@@ -32,14 +35,14 @@ log = logging.getLogger("outbound")
 class MetricsLogger:
     """Receives numbers after each step and each evaluation, and puts them where people look."""
 
-    def __init__(self, config: RunConfig, step: int, wandb_id: str) -> None:
-        """Go on after `step`: what was written beyond it belongs to steps that will be taken again."""
-        self._path = config.run.dir / "metrics.jsonl"
-        truncate_metrics(self._path, step)
-        self._metrics = self._path.open("a", buffering=1)
-        self._wandb = _start_wandb(config, wandb_id)
+    def __init__(self, config: RunConfig, attempt: Attempt, wandb_id: str) -> None:
+        """Metrics are appended below the attempt's folder, in the format that `run_files` describes."""
+        self._attempt = attempt
+        self._metrics = (attempt.folder / METRICS).open("a", buffering=1)
+        self._wandb = _start_wandb(config, attempt.folder, wandb_id)
+        self._uploader = _start_uploader(config, attempt)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
-        self._sampler = Sampler(config.run.dir, config.train.prompts)
+        self._sampler = Sampler(attempt, config.train.prompts)
 
     def step(self, row: dict[str, Any]) -> None:
         """Record one step, and what the checkpoints have written meanwhile."""
@@ -52,15 +55,15 @@ class MetricsLogger:
         self._record(row)
         self._terminal.print(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
 
-    def roll_back(self, step: int) -> None:
-        """Forget what was recorded after `step`, since it is taken again."""
-        self._metrics.close()
-        truncate_metrics(self._path, step)
-        self._metrics = self._path.open("a", buffering=1)
+    def roll_back(self, since: int, to: int) -> None:
+        """Note that what was recorded beyond step `to` is undone, from `since` on, and taken again."""
+        self._append({"rollback": {"from": since, "to": to}})
 
     def saved(self) -> None:
         """A checkpoint stands that can be sampled."""
         self._sampler.start()
+        if self._uploader and self._uploader.restart():
+            self.report("the process that sends to Weights & Biases has died, and is started again")
 
     def report(self, text: str) -> None:
         """Print a line on the terminal and in log.txt."""
@@ -74,10 +77,19 @@ class MetricsLogger:
         self._metrics.close()
         self._to_wandb(lambda run: run.finish())
 
+    def send_rest(self) -> None:
+        """Let a run that is online send its last steps, once its summary tells that no more follow."""
+        if self._uploader and not self._uploader.finish():
+            run = self._attempt.run
+            self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
+
+    def _append(self, row: dict[str, Any]) -> None:
+        whole = {"attempt": self._attempt.number, "time": round(time.time(), 3), **row}
+        self._metrics.write(json.dumps(whole, allow_nan=False) + "\n")
+
     def _record(self, row: dict[str, Any]) -> None:
-        self._metrics.write(json.dumps(row, allow_nan=False) + "\n")
-        # With the step, a run that goes on takes up W&B's count where it was, offline too. W&B cannot
-        # take a step back: of those undone by a spike, but the last, it keeps the first numbers.
+        self._append(row)
+        # The SDK cannot take a step back: of those undone by a spike but the last it keeps the first values.
         self._to_wandb(lambda run: run.log(row, step=row["step"]))
 
     def _samples(self, step: int, rows: list[dict[str, Any]]) -> None:
@@ -107,21 +119,6 @@ class MetricsLogger:
             self.report(f"Weights & Biases is gone ({reason}) until the next start; metrics.jsonl goes on")
 
 
-def truncate_metrics(path: Path, step: int) -> None:
-    """Drop lines beyond `step`, and a last line that a crash has torn, so that no step stands twice."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        if row["step"] <= step:
-            kept.append(line)
-    files.replace(path, "".join(f"{line}\n" for line in kept).encode())
-
-
 def wandb_id(run: Path) -> str:
     """Return the run's one W&B id: made at its first start, the same after every requeue."""
     path = run / "wandb_id"
@@ -129,7 +126,7 @@ def wandb_id(run: Path) -> str:
     return path.read_text().strip()
 
 
-def keep_funnel(run: Path, sources: Sources) -> None:
+def keep_funnel(folder: Path, sources: Sources) -> None:
     """Copy the funnels of the corpora that the tokens were packed from to funnel.json, by source.
 
     `outbound pack` leaves them beside its generations; of tokens from elsewhere there are none.
@@ -142,52 +139,54 @@ def keep_funnel(run: Path, sources: Sources) -> None:
         else:
             log.info("no corpus funnel is shown: %s is not there", path)
     if funnels:
-        files.replace(run / "funnel.json", json.dumps(funnels).encode())
+        files.replace(folder / "funnel.json", json.dumps(funnels).encode())
 
 
-def _funnel_row(run: Path) -> dict[str, int]:
-    """ "funnel/SOURCE/STAGE/passed" and each stage's reasons of loss -> counts."""
-    path = run / "funnel.json"
-    row: dict[str, int] = {}
-    for source, stages in read_json(path).items() if path.exists() else ():
-        for stage in stages:
-            name = "/".join(part for part in ("funnel", source, stage["stage"]) if part)
-            row |= {f"{name}/entered": stage["entered"], f"{name}/passed": stage["passed"]}
-            row |= {f"{name}/{reason}": count for reason, count in stage["reasons"].items()}
-    return row
-
-
-def _start_wandb(config: RunConfig, run_id: str) -> Any:
-    """W&B's run, or None; raises RunError when W&B refuses to begin one."""
+def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
+    """The SDK's offline run, with its files in a folder, or None; raises RunError when it refuses."""
     mode = config.wandb.mode
     other = os.environ.get("WANDB_MODE")
     if other and other != mode:
         log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
-    if mode == "disabled":
+    if mode != "offline":
         return None
     os.environ["WANDB_SILENT"] = "true"
     import wandb
 
     try:
         run = wandb.init(
-            mode=mode,
+            mode="offline",
             project=config.wandb.project,
             id=run_id,
             name=config.run.dir.name,
-            dir=config.run.dir,
+            dir=folder,
             config=config.model_dump(mode="json"),
-            resume="allow" if mode == "online" else None,  # offline, W&B cannot look and warns
             settings=wandb.Settings(console="off"),
         )
-    except (wandb.Error, ValueError) as error:  # no key, no network, a variable that makes no sense
+    except (wandb.Error, ValueError) as error:  # a variable that makes no sense
         reason = " ".join(str(error).split())
         raise RunError(
-            f"Weights & Biases does not start: {reason}; wandb.mode=offline needs neither account nor network"
+            f"Weights & Biases does not start: {reason}; wandb.mode=disabled does without"
         ) from None
     run.define_metric("tokens")
     run.define_metric("*", step_metric="tokens")
-    run.summary.update(_funnel_row(config.run.dir))
+    run.summary.update(funnel_row(folder / "funnel.json"))
     return run
+
+
+def _start_uploader(config: RunConfig, attempt: Attempt) -> Uploader | None:
+    """Start the process that sends a run which is online. Raises RunError when the server refuses it."""
+    if config.wandb.mode != "online":
+        return None
+    try:
+        open_run(attempt.run)
+    except TryLater as error:
+        log.warning("%s: it gets the steps as soon as it answers", error)
+    except RunError as error:
+        raise RunError(
+            f"Weights & Biases does not start: {error}; wandb.mode=offline needs neither account nor network"
+        ) from None
+    return Uploader(attempt.run, attempt.folder / "wandb.log")
 
 
 class _Terminal:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from dataprep.audit.funnel import StageCount
 from dataprep.audit.statistics import CorpusStatistics, corpus_statistics
-from pipeline.errors import RunError
+from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import (
     Curve,
     counts_picture,
@@ -24,7 +25,7 @@ from pipeline.monitor.charts import (
     loss_picture,
     sites_picture,
 )
-from pipeline.monitor.run_files import read_json, whole_lines
+from pipeline.monitor.run_files import joined_metrics, read_json
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
@@ -137,25 +138,19 @@ def gather(
     )
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's `metrics.jsonl`, none before its first step; it may be writing the last."""
-    path = run / "metrics.jsonl"
-    if path.exists():
-        return whole_lines(path)
-    if (run / "lock").exists():  # it has begun: it builds its model, or hashes its data
-        return []
-    raise RunError(f"{path}: there is no such file; expected the directory of a training run")
-
-
 def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:
-    """Every row of the metrics, then new ones until the run has ended or Ctrl-C."""
-    shown = 0
+    """Every row of the metrics, then new ones until the run has ended or Ctrl-C.
+
+    Steps that were undone come once more when they are taken again.
+    """
+    shown: list[dict[str, Any]] = []
     try:
         while True:
-            ended = (run / "summary.json").exists()  # looked at first: what comes before it is read yet
-            rows = read_metrics(run)
-            yield from rows[shown:]
-            shown = len(rows)  # fewer than before when the run has gone back to a checkpoint
+            ended = attempts.latest_file(run, "summary.json")  # looked at first: all before it is read yet
+            rows = joined_metrics(run)
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(rows, shown, strict=False)))
+            yield from rows[same:]
+            shown = rows
             if ended:
                 return
             time.sleep(poll_s)
@@ -164,10 +159,10 @@ def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:
 
 
 def read_curve(run: Path) -> Curve:
-    """Read a run's curve from its `metrics.jsonl` and, when it has ended, `summary.json`."""
-    rows = read_metrics(run)
-    summary = run / "summary.json"
-    ended = read_json(summary) if summary.exists() else {}
+    """Read a run's curve from its metrics and, when it has ended, `summary.json`."""
+    rows = joined_metrics(run)
+    summary = attempts.latest_file(run, "summary.json")
+    ended = read_json(summary) if summary else {}
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}
     return Curve(

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline.monitor import samples
+from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
-from pipeline.monitor.report import TEMPLATES, read_curve, read_metrics
-from pipeline.monitor.run_files import read_json
+from pipeline.monitor.report import TEMPLATES, read_curve
+from pipeline.monitor.run_files import joined_metrics, joined_samples, read_json
 
 PANELS = (
     ("lr", "Learning rate", "At each step.", "rate", ("lr",)),
@@ -47,7 +47,7 @@ def render(run: Path) -> tuple[str, bytes]:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    rows = read_metrics(run)
+    rows = joined_metrics(run)
     curve = _thin_curve(read_curve(run))
     shown = list(panels(rows))
     environment = Environment(
@@ -107,15 +107,15 @@ def figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def last_samples(run: Path) -> list[dict[str, Any]]:
     """What the newest sampled checkpoint has written: {"step", "prompt", "text"} a prompt."""
-    rows = samples.read(run)
+    rows = joined_samples(run)
     return [row for row in rows if row["step"] == rows[-1]["step"]]
 
 
 def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
     from dataprep.audit.funnel import StageCount
 
-    path = run / "funnel.json"
-    for source, stages in read_json(path).items() if path.exists() else ():
+    path = attempts.latest_file(run, "funnel.json")
+    for source, stages in read_json(path).items() if path else ():
         yield source, [StageCount(**stage) for stage in stages]
 
 

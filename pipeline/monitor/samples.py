@@ -16,8 +16,10 @@ from typing import Any
 
 import yaml
 
+from pipeline.checkpoint.attempts import Attempt
 from pipeline.errors import RunError
-from pipeline.monitor.run_files import whole_lines
+from pipeline.monitor import helper_process
+from pipeline.monitor.run_files import SAMPLES, whole_lines
 
 TOKENS = 64
 FINISH_TIMEOUT_S = 120.0
@@ -29,11 +31,12 @@ log = logging.getLogger("outbound")
 class Sampler:
     """Starts the process after a checkpoint, and brings what it has written."""
 
-    def __init__(self, run: Path, prompts: list[str]) -> None:
-        self._run = run
+    def __init__(self, attempt: Attempt, prompts: list[str]) -> None:
+        self._attempt = attempt
+        self._log = attempt.folder / "samples.log"
         self._prompts = prompts
         self._process: subprocess.Popen[bytes] | None = None
-        self._seen = len(read(run))
+        self._seen = 0
 
     def start(self) -> None:
         """A checkpoint has been saved."""
@@ -41,21 +44,20 @@ class Sampler:
             return
         hidden = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
-        with (self._run / "samples.log").open("wb") as log_file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.monitor.samples", str(self._run)],
-                env=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
-                preexec_fn=lambda: os.nice(10),
-            )
+        self._process = helper_process.start(
+            __name__,
+            str(self._attempt.run),
+            str(self._attempt.folder),
+            log=self._log,
+            environment=environment | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        )
 
     def new(self) -> list[dict[str, Any]]:
         """What has been written since the last time: {"step", "prompt", "text"}."""
         if not self._prompts:
             return []
-        rows = read(self._run)
+        path = self._attempt.folder / SAMPLES
+        rows = whole_lines(path) if path.exists() else []
         new, self._seen = rows[self._seen :], len(rows)
         return new
 
@@ -64,36 +66,30 @@ class Sampler:
         if self._process:
             try:
                 if self._process.wait(FINISH_TIMEOUT_S):
-                    log.warning("no samples of the last checkpoint: see %s", self._run / "samples.log")
+                    log.warning("no samples of the last checkpoint: see %s", self._log)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 log.warning("no samples of the last checkpoint: they took more than %g s", FINISH_TIMEOUT_S)
         return self.new()
 
 
-def read(run: Path) -> list[dict[str, Any]]:
-    """All samples of a run so far."""
-    path = run / "samples.jsonl"
-    return whole_lines(path) if path.exists() else []
-
-
-def write(run: Path) -> None:
-    """Let the newest checkpoint continue the run's prompts; append to samples.jsonl."""
+def write(run: Path, folder: Path) -> None:
+    """Let the run's newest checkpoint continue the attempt's prompts; append to its samples.jsonl."""
     from model.generate import Sampling
     from pipeline.inference.generate import generate_texts
 
-    prompts = yaml.safe_load((run / "config.yaml").read_text())["train"]["prompts"]
+    prompts = yaml.safe_load((folder / "config.yaml").read_text())["train"]["prompts"]
     how = Sampling(temperature=0.8, top_k=None, top_p=None, seed=0)
     found = generate_texts(run, prompts, TOKENS, how)
     rows = [
         {"step": found["step"], "prompt": text["prompt"], "text": text["text"]} for text in found["texts"]
     ]
-    with (run / "samples.jsonl").open("a") as file:
+    with (folder / SAMPLES).open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 if __name__ == "__main__":
     try:
-        write(Path(sys.argv[1]))
+        write(*map(Path, sys.argv[1:]))
     except RunError as error:
         sys.exit(str(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import TextIO
 
@@ -36,6 +37,9 @@ from pipeline.preflight.cases import (
 )
 from pipeline.train import worker
 from pipeline.train.resume import load, save, seed_generators
+from pipeline.train.run_log import log_to
+
+log = logging.getLogger("outbound")
 
 STALL_S = 300.0
 """Longer than any case should take."""
@@ -53,7 +57,8 @@ def run_cases(directory: Path, cases: list[Case]) -> None:
     """Take cases of one number of processes, in turn."""
     rank = rank_from_environment()
     assert rank is not None
-    worker.log_to(directory / "log.txt", str(rank.global_rank))
+    log_to(directory / "log.txt", rank.global_rank)
+    log.info("takes %s", ", ".join(case.name for case in cases))
     init_distributed(rank, find_device(rank.local_rank).backend, 2 * STALL_S)
     with Watchdog(STALL_S, directory / f"stacks-rank-{rank.global_rank:05d}.txt") as watchdog:
         for case in cases:
@@ -107,7 +112,7 @@ def advance(engine: Engine, loader: TrainLoader, rates: list[float], first: int,
 def write(engine: Engine, config: RunConfig, rank: Rank) -> None:
     """Save what the engine holds."""
     now = RunState(step=SAVED_AFTER, updates=updates(engine.optimizer))
-    save(config, engine, now, rank)
+    save(config.run.dir, config, engine, now, rank)
 
 
 def append_numbers(directory: Path, name: str, numbers: CaseNumbers) -> None:

@@ -62,10 +62,11 @@ def z_score(loss: float, recent_losses: Sequence[float]) -> float:
 def roll_back(checkpoint: RunState, state: RunState, skipped_ranges: SkippedRanges) -> RunState:
     """Return the checkpoint's state without the samples that led to a spike.
 
-    What this attempt brought stays: its configuration, processes, stages and resumes.
+    What this attempt brought stays: its number, configuration, processes, stages and resumes.
     """
     return replace(
         checkpoint,
+        attempt=state.attempt,
         config=state.config,
         resumes=state.resumes,
         processes=state.processes,

@@ -13,6 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from dataprep.store import files
+from pipeline.checkpoint.attempts import Attempt, Origin
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
 from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
@@ -32,9 +33,11 @@ from pipeline.errors import RunError
 from pipeline.monitor.metrics_logger import MetricsLogger
 from pipeline.monitor.step_metrics import RankReport, reduce_over_ranks, step_row, stream_hash
 from pipeline.train import guards
-from pipeline.train.resume import not_finite, restore, save
-from pipeline.train.run_directory import claim, prepare
+from pipeline.train.resume import not_finite, resume, roll_back, save
+from pipeline.train.run_directory import bytes_of_earlier_checkpoints, claim, prepare
+from pipeline.train.run_log import log_to
 from pipeline.train.schedule import batch_of, lr_of
+from slurm.submit import RESUME_EXIT
 
 log = logging.getLogger("outbound")
 
@@ -47,30 +50,48 @@ def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) ->
     """
     require_layout(config, rank.world_size)
     device = find_device(rank.local_rank, config.train.precision, config.train.deterministic)
-    with claim(config.run.dir) if rank.is_first else nullcontext():
-        stacks = config.run.dir / f"stacks-rank-{rank.global_rank:05d}.txt"
-        with Watchdog(config.guards.stall_timeout_s, stacks) as watchdog:
-            init_distributed(rank, device.backend, 2 * config.guards.stall_timeout_s)
+    run = config.run.dir
+    with (
+        claim(run, rank.world_size) if rank.is_first else nullcontext() as claimed,
+        Watchdog(config.guards.stall_timeout_s, run / _stacks(rank)) as watchdog,
+    ):
+        if claimed:
+            _move_in(claimed, rank, watchdog)
+        init_distributed(rank, device.backend, 2 * config.guards.stall_timeout_s)
+        watchdog.beat()
+        try:
+            number = gather_json(claimed and claimed.number, device.type)[0]
+            attempt = claimed or Attempt(run, number)
+            _move_in(attempt, rank, watchdog)
+            _require_same_data(sources, device)
+            if config.data.verify:
+                _verify(sources, rank, device, watchdog)
+            trainer = _build(attempt, config, sources, rank, device, watchdog)
             watchdog.beat()
-            try:
-                _require_same_data(sources, device)
-                if config.data.verify:
-                    _verify(sources, rank, device, watchdog)
-                trainer = _build(config, sources, rank, device, watchdog)
-                watchdog.beat()
-                if config.guards.dry_run_batch:
-                    trainer.dry_run()
-                then = restore(config, sources, trainer.engine, rank)
-                watchdog.beat()
-                return trainer.run(then, stop)
-            finally:
-                dist.destroy_process_group()
+            if config.guards.dry_run_batch:
+                trainer.dry_run()
+            then, origin = resume(attempt, config, sources, trainer.engine, rank)
+            watchdog.beat()
+            return trainer.run(then, origin, stop)
+        finally:
+            dist.destroy_process_group()
+
+
+def _move_in(attempt: Attempt, rank: Rank, watchdog: Watchdog) -> None:
+    """Leave what this process has to say of itself in the attempt's folder from here on."""
+    log_to(attempt.folder / "log.txt", rank.global_rank)
+    watchdog.stacks = attempt.folder / _stacks(rank)
+
+
+def _stacks(rank: Rank) -> str:
+    return f"stacks-rank-{rank.global_rank:05d}.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Trainer:
     """One process's part of a run."""
 
+    attempt: Attempt
     config: RunConfig
     sources: Sources
     rank: Rank
@@ -83,19 +104,21 @@ class _Trainer:
     """Operations a second of all ranks."""
 
     def dry_run(self) -> None:
-        """Take the run's largest step at a learning rate of 0; `restore` then undoes it."""
+        """Take the run's largest step at a learning rate of 0; `resume` then undoes it."""
         batch = self.config.batch.global_batch_size
         self.engine.train_batch(self.loader.batches(0, batch), batch, 0.0)
         self.loader.take_hash()
         self.loader.take_wait_ns()
         self.watchdog.beat()
 
-    def run(self, then: RunState | None, stop: StopRequest) -> dict[str, Any]:
+    def run(self, then: RunState | None, origin: Origin, stop: StopRequest) -> dict[str, Any]:
         """Go from a checkpoint's state, or from the beginning, to the end or to a stop."""
         first = self.rank.is_first
-        identity = prepare(self.config, self.sources) if first else ""
+        identity = prepare(self.attempt, self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
-        logger = MetricsLogger(self.config, now.step, now.wandb_id) if first else None
+        if first:
+            self.attempt.begin(origin)
+        logger = MetricsLogger(self.config, self.attempt, now.wandb_id) if first else None
         try:
             if logger:
                 self._report_start(logger, then)
@@ -108,9 +131,11 @@ class _Trainer:
                 logger.close(now.step)
         summary = self._summary(now)
         if first:
-            files.replace(
-                self.config.run.dir / "summary.json", json.dumps(summary, indent=1).encode() + b"\n"
-            )
+            written = json.dumps(summary, indent=1).encode() + b"\n"
+            files.replace(self.attempt.folder / "summary.json", written)
+            self.attempt.end(*((RESUME_EXIT, "stopped as asked") if summary["stopped"] else (0, "finished")))
+        if logger:
+            logger.send_rest()
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 
@@ -139,6 +164,7 @@ class _Trainer:
                 tokens=tokens,
                 stream_hash=(now.stream_hash + stream_hash(reports)) % 2**64,
             )
+            self.attempt.step = now.step
             now = self._record(now, loss, norm)
             if logger:
                 seconds = time.perf_counter() - began
@@ -185,12 +211,13 @@ class _Trainer:
             raise RunError(
                 f"{spike}, and {now.spikes} were skipped before it (guards.max_spikes): lower the rate"
             )
-        then = restore(self.config, self.sources, self.engine, self.rank)
+        then = roll_back(self.attempt, self.config, self.sources, self.engine, self.rank)
         if then is None:
             raise RunError(f"{spike}, before the first checkpoint: lower train.checkpoint_every_steps")
+        self.attempt.step = then.step
         self.loader.skipped_ranges = self.loader.skipped_ranges.skipping(then.samples, now.samples + batch)
         if logger:
-            logger.roll_back(then.step)
+            logger.roll_back(now.step + 1, then.step)
             logger.report(f"{spike}: back to step {then.step}, without the samples since then")
         return guards.roll_back(then, now, self.loader.skipped_ranges)
 
@@ -206,7 +233,7 @@ class _Trainer:
 
     def _save(self, now: RunState, logger: MetricsLogger | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
-        path = save(self.config, self.engine, now, self.rank)
+        path = save(self.attempt.folder, self.config, self.engine, now, self.rank)
         self.watchdog.beat()
         if logger:
             log.info("saved %s", path)
@@ -225,6 +252,7 @@ class _Trainer:
         goes_on = then is not None and then.samples < self.config.samples
         return replace(
             state,
+            attempt=self.attempt.number,
             config=self.config.model_dump(mode="json"),
             wandb_id=identity,
             resumes=[*state.resumes, state.step] if goes_on else state.resumes,
@@ -237,6 +265,11 @@ class _Trainer:
         log.info(describe(layer_costs(self.config.model), stage_bounds(self.config, self.device.type)))
         start = f"resumed after step {then.step}" if then else "started"
         logger.report(f"{start}: {self.rank.world_size} processes, {stages} stages, {self.device.type}")
+        if taken := bytes_of_earlier_checkpoints(self.attempt):
+            logger.report(
+                f"checkpoints of earlier attempts take {taken / 1e9:.1f} GB and stay as a reserve: "
+                f"rm -r {self.config.run.dir}/attempts/NNNN/checkpoints gives back the room of attempt NNNN"
+            )
 
     def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
@@ -270,7 +303,9 @@ class _Trainer:
         }
 
 
-def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) -> _Trainer:
+def _build(
+    attempt: Attempt, config: RunConfig, sources: Sources, rank: Rank, device: Device, watchdog: Watchdog
+) -> _Trainer:
     """Map the data and build the engine over the processes that have met."""
     engine = build_engine(config, device)
     data, n_ctx = config.data, config.model.n_ctx
@@ -285,6 +320,7 @@ def _build(config: RunConfig, sources: Sources, rank: Rank, device: Device, watc
     held_out = EvalLoader(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)
     return _Trainer(
+        attempt=attempt,
         config=config,
         sources=sources,
         rank=rank,

@@ -1,8 +1,13 @@
-"""Saving and restoring by all ranks together: each writes its share, each reads what it holds."""
+"""Saving and restoring by all ranks together: each writes its share, each reads what it holds.
+
+All that an attempt saves goes to its own folder. It begins with a checkpoint there, linked from the attempt
+that it resumes from, so that an older one that lives on cannot prune it away.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,15 @@ import torch.distributed as dist
 import xxhash
 
 from model.names import padded, unpadded
-from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, newest, remove_partial, set_aside
+from pipeline.checkpoint.attempts import Attempt, Origin
+from pipeline.checkpoint.format import (
+    Checkpoint,
+    CheckpointWriter,
+    first_whole,
+    newest,
+    saved_in,
+    set_aside,
+)
 from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
 from pipeline.checkpoint.weights import Weights, open_weights
@@ -34,16 +47,31 @@ PINNED = (
 log = logging.getLogger("outbound")
 
 
-def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
-    """Write a checkpoint; every rank must call it. Returns its path when it is current.
+def save(folder: Path, config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
+    """Write a checkpoint to an attempt's folder; every rank must call it. Returns its path.
 
     Raises RunError on every rank, and publishes nothing, when a tensor is not finite.
     """
-    device = _device(engine)
-    writer = CheckpointWriter(config.run.dir, now.step)
+    writer = CheckpointWriter(folder, now.step)
     if rank.is_first:
         writer.prepare()
     dist.barrier()
+    try:
+        shares = _write_share(writer.share(rank.global_rank), config, engine, rank)
+        if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
+            raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
+    except BaseException:
+        if rank.is_first:
+            writer.abandon()
+        raise
+    if rank.is_first:
+        writer.publish(now, shares, config.train.keep_last, config.train.keep_every_steps)
+    dist.barrier()
+    return writer.path
+
+
+def _write_share(path: Path, config: RunConfig, engine: Engine, rank: Rank) -> list[dict[str, Any]]:
+    """Write this rank's tensors; return what every rank has written."""
     # A stage's parameters are dealt out over its data-parallel ranks, so that all disks and links work.
     mine = engine.owned[engine.dp_rank :: engine.dp_size]
     shapes: Shapes = {}
@@ -56,7 +84,7 @@ def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
         f"rng/{rank.global_rank}/{name}": (value.dtype, tuple(value.shape))
         for name, value in generators.items()
     }
-    with SafetensorsWriter(writer.share(rank.global_rank), shapes) as file:
+    with SafetensorsWriter(path, shapes) as file:
         for name in engine.owned:
             for kind in zero_state.KINDS:
                 whole = zero_state.read(
@@ -66,35 +94,54 @@ def save(config: RunConfig, engine: Engine, now: RunState, rank: Rank) -> Path:
                     file.write(f"{kind}/{name}", unpadded(name, whole, config.model))
         for name, value in generators.items():
             file.write(f"rng/{rank.global_rank}/{name}", value)
-    shares = gather_json(
-        {**file.file_record(), "tensors": list(shapes), "not_finite": file.not_finite}, device
+    return gather_json(
+        {**file.file_record(), "tensors": list(shapes), "not_finite": file.not_finite}, _device(engine)
     )
-    if poisoned := next((s["not_finite"] for s in shares if s["not_finite"]), None):
-        raise not_finite(config.run.dir, f"{poisoned} is not finite after step {now.step}")
-    if rank.is_first:
-        writer.publish(now, shares, config.train.keep_last, config.train.keep_every_steps)
-    dist.barrier()
-    return writer.path
 
 
-def restore(config: RunConfig, sources: Sources, engine: Engine, rank: Rank) -> RunState | None:
-    """Load the newest whole checkpoint into this layout, whatever layout wrote it; None when there is none.
+def resume(
+    attempt: Attempt, config: RunConfig, sources: Sources, engine: Engine, rank: Rank
+) -> tuple[RunState | None, Origin]:
+    """Load the run's newest whole checkpoint, linked into the attempt's folder; return where it came from.
 
-    Whatever the optimizer had counted is replaced; without a checkpoint, by nothing.
-
-    Every rank must call it. With the same processes and stages, dropout's generators go on as they were;
-    otherwise they are seeded anew by (seed, step, rank). A run without a checkpoint begins with the weights
-    of `run.init_from`, when that is given.
+    Every rank must call it. Any layout loads what any other has saved. A run without a checkpoint begins with
+    the weights of `run.init_from`, when that is given, and has no state.
 
     Raises UsageError when the configuration describes another run, RunError when all are damaged.
     """
-    checkpoint = _find_together(config.run.dir, rank, _device(engine))
-    if checkpoint is None:
-        zero_state.set_updates(engine.optimizer, 0)
+    found = _find_and_link(attempt, rank, _device(engine))
+    if found is None:
+        zero_state.set_updates(engine.optimizer, 0)  # those of the dry run
         seed_generators(config.run.seed, 0, rank.global_rank)
         if config.run.init_from is not None:
             _load_weights(open_weights(config.run.init_from), engine)
+        return None, Origin(attempt=0, step=0)
+    checkpoint, origin = found
+    return _restore(checkpoint, config, sources, engine, rank), origin
+
+
+def roll_back(
+    attempt: Attempt, config: RunConfig, sources: Sources, engine: Engine, rank: Rank
+) -> RunState | None:
+    """Load the attempt's own newest whole checkpoint; None when it has none. Every rank must call it."""
+    saved = _of_first_rank(saved_in(attempt.folder), _device(engine))
+    checkpoint = _first_whole_together(saved, rank, _device(engine))
+    dist.barrier()  # nobody looks any more at those that now go
+    if checkpoint is None:
         return None
+    for path in saved[: saved.index(checkpoint.path)] if rank.is_first else ():
+        set_aside(path)
+    return _restore(checkpoint, config, sources, engine, rank)
+
+
+def _restore(
+    checkpoint: Checkpoint, config: RunConfig, sources: Sources, engine: Engine, rank: Rank
+) -> RunState:
+    """Load a checkpoint into this layout.
+
+    With the same processes and stages, dropout's generators go on as they were; otherwise they are seeded
+    anew by (seed, step, rank).
+    """
     then = checkpoint.state
     for change in config_changes(config, then, sources):
         if rank.is_first:
@@ -167,7 +214,7 @@ def config_changes(config: RunConfig, then: RunState, sources: Sources) -> list[
     if refused := [text for name, text in changed.items() if name.startswith("model.") or name in PINNED]:
         raise UsageError(
             f"{'; '.join(refused)}: a run does not change these once it has begun: "
-            "use its own config.yaml, or another run.dir"
+            "use the config.yaml of its last attempt, or another run.dir"
         )
     return list(changed.values())
 
@@ -180,7 +227,41 @@ def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _find_together(run: Path, rank: Rank, device: str) -> Checkpoint | None:
+def _find_and_link(attempt: Attempt, rank: Rank, device: str) -> tuple[Checkpoint, Origin] | None:
+    """All ranks take the newest whole checkpoint of the run, once the first has linked it for the attempt.
+
+    An older attempt that lives on may let go of what they look at: then they look again.
+    """
+    while True:
+        paths = _of_first_rank(newest(attempt.run) if rank.is_first else [], device)
+        checkpoint, failure, gone = None, None, False
+        try:
+            checkpoint = _first_whole_together(paths, rank, device)
+        except RunError as error:
+            failure = error
+        if rank.is_first and paths:
+            gone = not paths[0].exists()
+            if checkpoint and not gone:
+                try:
+                    checkpoint.link_into(attempt.folder)
+                except FileNotFoundError:
+                    gone = True
+        if gather_json(gone, device)[0]:
+            continue
+        if failure:
+            raise failure
+        if checkpoint is None:
+            return None
+        origin = Origin(attempt=int(checkpoint.path.parents[1].name), step=checkpoint.state.step)
+        return Checkpoint.open(attempt.folder / "checkpoints" / checkpoint.path.name), origin
+
+
+def _of_first_rank(paths: Iterable[Path], device: str) -> list[Path]:
+    """Let all ranks have the list of the first: directories that change may look different on other nodes."""
+    return [Path(path) for path in gather_json([str(path) for path in paths], device)[0]]
+
+
+def _first_whole_together(paths: list[Path], rank: Rank, device: str) -> Checkpoint | None:
     """Each rank verifies some of the files; all take the same checkpoint."""
 
     def share(names: list[str]) -> list[str]:
@@ -189,16 +270,7 @@ def _find_together(run: Path, rank: Rank, device: str) -> Checkpoint | None:
     def agree(reason: str | None) -> str | None:
         return next((found for found in gather_json(reason, device) if found), None)
 
-    checkpoint = find(run, share, agree)
-    dist.barrier()  # nobody looks any more at those that now go
-    if rank.is_first:
-        remove_partial(run)  # at once: what filled the disk must not be in the way of going on
-    if checkpoint and rank.is_first:
-        for path in newest(run):
-            if path == checkpoint.path:
-                break
-            set_aside(path)
-    return checkpoint
+    return first_whole(paths, share, agree)
 
 
 def _generator_states() -> dict[str, torch.Tensor]:

@@ -1,40 +1,118 @@
-"""A run's directory: one training at a time, and what it holds from the start."""
+"""A run's directory: the attempt that a start makes in it, and what it holds from the start."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 
+from dataprep.errors import DataError
 from dataprep.store import files
+from dataprep.store.locks import NO_LOCKS_HERE
+from pipeline.checkpoint import attempts
+from pipeline.checkpoint.attempts import Attempt
 from pipeline.config import RunConfig, save_config
 from pipeline.data.sources import Sources
-from pipeline.errors import RunError
+from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
 from pipeline.monitor.metrics_logger import keep_funnel, wandb_id
+
+LOOK_S = 10.0
+"""How often an attempt looks whether a later one has begun."""
+
+log = logging.getLogger("outbound")
 
 
 @contextmanager
-def claim(run: Path) -> Iterator[None]:
-    """Hold the run directory alone; raises RunError when another training holds it."""
+def claim(run: Path, processes: int) -> Iterator[Attempt]:
+    """Make the next attempt of a run, and leave the process when a later one takes over.
+
+    Raises RunError when another process of this machine trains here. Nothing keeps out a start on another
+    machine, since the process that it follows may be alive behind a network that is cut.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    with (run / "lock").open("w") as file:
+    if (run / "checkpoints").is_dir():
+        raise RunError(
+            f"{run / 'checkpoints'}: an earlier version of outbound trained here, and this one does not "
+            "read its layout: choose another run.dir"
+        )
+    with _alone_on_this_machine(run):
+        attempt = attempts.claim(run, processes)
+        over = Event()
+        Thread(target=leave_when_superseded, args=(attempt, over), daemon=True).start()
+        try:
+            yield attempt
+        except BaseException as error:
+            with suppress(OSError, DataError):  # a disk that is full must not hide what went wrong
+                attempt.end(_exit_code(error), str(error) or type(error).__name__)
+            raise
+        finally:
+            over.set()
+
+
+def leave_when_superseded(attempt: Attempt, over: Event, leave: Callable[[int], object] = os._exit) -> None:
+    """End the process when a later attempt owns the run, even while it waits for ranks that are gone."""
+    while not over.wait(LOOK_S):
+        try:
+            successor = attempt.successor()
+        except (OSError, DataError):
+            continue  # the filesystem may come back
+        if successor:
+            log.warning(successor)
+            with suppress(OSError, DataError):
+                attempt.end(SUPERSEDED_EXIT, successor)
+            leave(SUPERSEDED_EXIT)
+            return
+
+
+def prepare(attempt: Attempt, config: RunConfig, sources: Sources) -> str:
+    """Write configuration, tokenizer and funnel; return the W&B id."""
+    run = config.run.dir
+    save_config(config, attempt.folder / "config.yaml")
+    if sources.tokenizer.is_dir():  # a copy, so that the run can generate text by itself
+        for path in sources.tokenizer.glob("[!.]*"):
+            files.write_once(run / "tokenizer" / path.name, path.read_bytes())
+    keep_funnel(attempt.folder, sources)
+    return wandb_id(run)
+
+
+def bytes_of_earlier_checkpoints(attempt: Attempt) -> int:
+    """Room that the checkpoints of earlier attempts take, besides what this attempt has linked."""
+    earlier: dict[int, int] = {}
+    for number in range(1, attempt.number):
+        earlier |= _sizes(attempts.folder(attempt.run, number))
+    own = _sizes(attempt.folder)
+    return sum(size for inode, size in earlier.items() if inode not in own)
+
+
+def _sizes(folder: Path) -> dict[int, int]:
+    """Inode -> bytes of each file of an attempt's checkpoints."""
+    with suppress(OSError):  # an older copy that lives on may let go of some
+        found = [path.stat() for path in (folder / "checkpoints").glob("*/*")]
+        return {stat.st_ino: stat.st_size for stat in found}
+    return {}
+
+
+@contextmanager
+def _alone_on_this_machine(run: Path) -> Iterator[None]:
+    """Hold a lock that this machine's processes share; raises RunError when one of them has it."""
+    with (run / f"lock-{attempts.host_name()}").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
         except BlockingIOError:
             raise RunError(
                 f"{run}: another process trains here; stop it, or choose another run.dir"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS_HERE:
+                raise
         yield
 
 
-def prepare(config: RunConfig, sources: Sources) -> str:
-    """Write configuration, tokenizer and funnel; return the W&B id."""
-    run = config.run.dir
-    (run / "summary.json").unlink(missing_ok=True)
-    save_config(config, run / "config.yaml")
-    if sources.tokenizer.is_dir():  # a copy, so that the run can generate text by itself
-        for path in sources.tokenizer.glob("[!.]*"):
-            files.write_once(run / "tokenizer" / path.name, path.read_bytes())
-    keep_funnel(run, sources)
-    return wandb_id(run)
+def _exit_code(error: BaseException) -> int:
+    if isinstance(error, Superseded):
+        return SUPERSEDED_EXIT
+    return 2 if isinstance(error, UsageError) else 1

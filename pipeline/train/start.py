@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoint import attempts
 from pipeline.config import RunConfig, pinning, require_layout
 from pipeline.data.sources import Sources
 from pipeline.distributed.launch import launch
 from pipeline.distributed.ranks import Rank
 from pipeline.distributed.stop import StopRequest
+from pipeline.monitor.run_files import read_json
 
 Summary = dict[str, Any]
 
@@ -19,9 +20,10 @@ Summary = dict[str, Any]
 def train_as_rank(config: RunConfig, sources: Sources, rank: Rank) -> Summary:
     """Train as one process of those that srun or torchrun has started."""
     from pipeline.train.loop import train  # with torch, which the process that starts others does not need
-    from pipeline.train.worker import describe_error, log_to
+    from pipeline.train.run_log import log_to
+    from pipeline.train.worker import describe_error
 
-    log_to(config.run.dir / "log.txt", str(rank.global_rank))
+    log_to(config.run.dir / "log.txt", rank.global_rank)
     try:
         return train(config, sources, rank, StopRequest())
     except Exception as error:
@@ -39,5 +41,7 @@ def train_in_processes(
     processes = nproc or config.parallel.pipeline_stages
     require_layout(config, processes)
     launch([str(path), *overrides, *pinning(sources)], processes)
-    summary: Summary = json.loads((config.run.dir / "summary.json").read_text())
+    run = config.run.dir
+    summaries = (attempts.folder(run, number) / "summary.json" for number in reversed(attempts.numbers(run)))
+    summary: Summary = read_json(next(path for path in summaries if path.exists()))
     return summary

@@ -19,11 +19,12 @@ from typing import TextIO
 from dataprep.errors import DataError
 from dataprep.store.os_errors import explain_os_error
 from pipeline.distributed.stop import StopRequest
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
+from pipeline.train.run_log import log_file, log_to
 
 
 def main(argv: list[str], report: TextIO) -> int:
-    """Train as the rank that the environment names; exit code 0, 1 or 2."""
+    """Train as the rank that the environment names; exit code 0, 1, 2 or SUPERSEDED_EXIT."""
     stop = StopRequest()
 
     def work() -> None:
@@ -31,25 +32,26 @@ def main(argv: list[str], report: TextIO) -> int:
         from pipeline.distributed.ranks import rank_from_environment
 
         config, sources = load_config(Path(argv[0]), argv[1:])
-        log_to(config.run.dir / "log.txt", os.environ["RANK"])
-        from pipeline.train.loop import train
-
         rank = rank_from_environment()
         assert rank is not None
+        log_to(config.run.dir / "log.txt", rank.global_rank)
+        from pipeline.train.loop import train
+
         train(config, sources, rank, stop)
 
     return attempt(work, report)
 
 
 def attempt(work: Callable[[], None], report: TextIO) -> int:
-    """Do a rank's work while its launcher lives, and report why it failed; exit code 0, 1 or 2."""
+    """Do a rank's work while its launcher lives, and report why it failed; exit code as of `main`."""
     threading.Thread(target=_exit_with_launcher, daemon=True).start()
     rank = os.environ["RANK"]
     try:
         work()
     except Exception as error:
         usage, bug = isinstance(error, UsageError), not isinstance(error, (RunError, DataError, OSError))
-        return _report(report, str(describe_error(error, rank)), usage, bug)
+        _report(report, str(describe_error(error, rank)), usage, bug)
+        return SUPERSEDED_EXIT if isinstance(error, Superseded) else 2 if usage else 1
     return 0
 
 
@@ -61,20 +63,6 @@ def run(main: Callable[[list[str], TextIO], int]) -> None:
         os._exit(code)  # a tidy exit could wait for peers; there is nothing to save
 
 
-def log_to(path: Path, rank: str) -> None:
-    """Send the run's log to a file that all ranks append to; warnings of the first reach people, too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
-    logger = logging.getLogger("outbound")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    if rank == "0":
-        terminal = logging.StreamHandler()
-        terminal.setLevel(logging.WARNING)
-        logger.addHandler(terminal)
-
-
 def describe_error(error: Exception, rank: object) -> Exception:
     """Describe a failure in one line; a traceback goes to the run's log."""
     if isinstance(error, (RunError, DataError)):
@@ -83,7 +71,7 @@ def describe_error(error: Exception, rank: object) -> Exception:
     if isinstance(error, OSError):  # a full disk, a directory that cannot be written
         return RunError(f"rank {rank}: {explain_os_error(error) or error}")
     line = f"{type(error).__name__}: {error}".partition("\n")[0]  # a bug, or the loss of another process
-    return RunError(f"rank {rank}: {line} (see log.txt in the run)")
+    return RunError(f"rank {rank}: {line} (see {log_file()})")
 
 
 def _exit_with_launcher() -> None:
@@ -91,9 +79,8 @@ def _exit_with_launcher() -> None:
     os._exit(1)
 
 
-def _report(report: TextIO, message: str, usage: bool = False, bug: bool = False) -> int:
+def _report(report: TextIO, message: str, usage: bool, bug: bool) -> None:
     print(json.dumps({"message": message, "usage": usage, "bug": bug}), file=report, flush=True)
-    return 2 if usage else 1
 
 
 if __name__ == "__main__":

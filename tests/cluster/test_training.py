@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.checkpoint import attempts
 from support import patience
 from support.runs import TinyRun, make_shards
 from support.slurm_cluster import MISSING, Cluster, running
@@ -38,7 +39,7 @@ def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Clu
     run = TinyRun.make(tmp_path, "submitted", dropout=0.1)
     job = submit(run, slurm)
     wait_until(lambda: len(steps(run)) >= 8, slurm, job)
-    slurm.ask("scancel", "--signal=TERM", job)  # what Slurm itself sends `grace_s` before the time limit
+    slurm.ask("scancel", "--signal=USR1", job)  # what Slurm itself sends `grace_s` before the time limit
     wait_until(lambda: queued_again(slurm.job(job), 1), slurm, job)
     slurm.start_again(job)
     wait_until(lambda: len(steps(run)) >= 16, slurm, job)
@@ -53,7 +54,8 @@ def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Clu
     log = (tmp_path / f"outbound-train-submitted-{job}.log").read_text()
     assert [f"start {number}, on" in log for number in (1, 2, 3)] == [True] * 3
     assert "stopped after" in log
-    assert f"trained {json.loads((run.dir / 'summary.json').read_text())['steps']} steps" in log
+    assert f"trained {run.summary()['steps']} steps" in log
+    assert [attempts.read(run.dir, number).job for number in attempts.numbers(run.dir)] == [job] * 3
 
 
 def submit(run: TinyRun, slurm: Cluster) -> str:
@@ -83,7 +85,7 @@ def queued_again(told: dict[str, str], times: int) -> bool:
 
 
 def steps(run: TinyRun) -> dict[int, float]:
-    return run.losses() if (run.dir / "metrics.jsonl").exists() else {}
+    return run.losses() if attempts.numbers(run.dir) else {}
 
 
 def wait_until(came: Callable[[], bool], slurm: Cluster, job: str) -> None:

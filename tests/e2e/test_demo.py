@@ -58,7 +58,7 @@ def test_the_report_and_everything_else_lies_where_it_is_said_to(root: Path, res
 
 
 def test_a_second_call_does_nothing_that_is_done(root: Path, result: dict[str, Any]) -> None:
-    kept = [*(root / "corpus").rglob("*.warc.gz"), *(root / "run").glob("checkpoints/*/*")]
+    kept = [*(root / "corpus").rglob("*.warc.gz"), *(root / "run").glob("attempts/*/checkpoints/*/*")]
     before = {path: path.stat().st_mtime_ns for path in kept}
     logs = {log: log.read_bytes() for log in (root / "web").glob("requests-*.jsonl")}
     again = outbound("demo", str(root), "--small", "--json")

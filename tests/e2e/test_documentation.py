@@ -21,6 +21,7 @@ from dataprep.shards.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
+from support.servers import wandb
 from support.servers.pywb import index_warcs
 
 pytestmark = pytest.mark.slow(120)
@@ -94,7 +95,7 @@ def test_the_commands_of_a_page_work(page: str, desk: Path) -> None:
     for name, original in GIVEN.get(page, {}).items():
         shutil.copytree(desk / original, desk / name)
     sites = build(rendered(desk / "demo" / "web" / "pages.jsonl", True))
-    with EmbeddedWeb(sites) as web:
+    with EmbeddedWeb(sites) as web, wandb.serving() as weights_and_biases:
         # the pages' links lead to this machine here; everything else is as printed
         crawl = f"--contact you@example.org --allow-loopback --connect-to {web.connect_to} --delay 0"
         for command in commands(page):
@@ -103,7 +104,7 @@ def test_the_commands_of_a_page_work(page: str, desk: Path) -> None:
             ended = subprocess.run(
                 [sys.executable, "-m", "pipeline.cli.main", *words[1:]],
                 cwd=desk,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env={**os.environ, **weights_and_biases.environment, "PYTHONPATH": str(REPOSITORY)},
                 capture_output=True,
                 text=True,
                 check=False,

@@ -143,7 +143,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_runs: Any) -> Path:
     run = tiny_runs(home)
     run.train("train.tokens=128", "schedule.warmup_tokens=0", "train.prompts=[Page]")
     assert cli.run("export", run.dir, "-o", home / "hf").returncode == 0
-    (home / "run" / "funnel.json").write_text('{"": []}')
+    (run.attempt / "funnel.json").write_text('{"": []}')
     return home
 
 
@@ -209,9 +209,10 @@ def told(home: Path, tree: str, planted: Path) -> Iterator[str]:
     if tree == "run":
         yield from complaints("generate", run, "--max-tokens", 2)
         yield from complaints("export", run, "-o", home / "exported")
-        if planted.parent == run:  # it reads no others, and drawing takes its time
+        attempt = run / "attempts" / "0001"
+        if planted.parent in (run, attempt.parent, attempt):  # it reads no others, and drawing takes its time
             yield from complaints("monitor", run)
-        yield said_by(samples.write, run)
+        yield said_by(samples.write, run, attempt)
         yield said_by(begin_from, home, run)
     if tree == "hf":
         yield from complaints("generate", home / "hf", "--max-tokens", 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import SUPERSEDED_EXIT
 from slurm.profile import ClusterProfile, load
 from slurm.submit import RESUME_EXIT, SubmitError, job_name, render_train, submit
 
@@ -49,8 +50,8 @@ def test_a_run_that_was_stopped_early_is_queued_again(tmp_path: Path) -> None:
     assert run.returncode == RESUME_EXIT
 
 
-@pytest.mark.parametrize("code", [0, 1, 137])
-def test_a_run_that_ended_or_failed_is_not_queued_again(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize("code", [0, 1, SUPERSEDED_EXIT, 137])
+def test_a_run_that_ended_failed_or_was_taken_over_is_not_queued_again(tmp_path: Path, code: int) -> None:
     run = execute(tmp_path, MINIMAL, f"#!/bin/sh\nexit {code}\n")
     assert "requeue" not in run.stdout
     assert run.returncode == code

@@ -31,6 +31,8 @@ from dataprep.pack.manifest import (
 )
 from dataprep.store import checksummed_json
 from dataprep.store.files import Output, hash_file
+from pipeline.checkpoint import attempts
+from pipeline.monitor.run_files import joined_metrics
 from support.patience import wait_until
 from support.ranks import Ranks
 
@@ -178,11 +180,26 @@ class TinyRun:
         """Train to the end; return the run's summary."""
         ranks = self.fork(*overrides, nproc=nproc)
         assert ranks.wait() == [0] * nproc, ranks.reported() + ranks.told()
-        summary: dict[str, Any] = json.loads((self.dir / "summary.json").read_text())
+        return self.summary()
+
+    @property
+    def attempt(self) -> Path:
+        """The folder of the attempt that owns the run."""
+        return attempts.folder(self.dir, attempts.chain(self.dir)[0].number)
+
+    def summary(self) -> dict[str, Any]:
+        """How the last attempt ended."""
+        summary: dict[str, Any] = json.loads((self.attempt / "summary.json").read_text())
         return summary
 
+    def logs(self) -> str:
+        """What all attempts have logged, and processes that did not learn theirs."""
+        return "".join(path.read_text() for path in sorted(self.dir.rglob("log.txt")))
+
     def metrics(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.dir / "metrics.jsonl").read_text().splitlines()]
+        """The run as it stands, without who noted a row and when."""
+        rows = joined_metrics(self.dir)
+        return [{name: row[name] for name in row if name not in ("attempt", "time")} for row in rows]
 
     def timeless(self) -> list[dict[str, Any]]:
         """The metrics without what a clock or the machine decides."""
@@ -195,10 +212,9 @@ class TinyRun:
 
     def wait_for_step(self, step: int, process: subprocess.Popen[str] | Ranks) -> None:
         """Return when so many steps have been taken by what runs."""
-        path = self.dir / "metrics.jsonl"
 
         def taken() -> bool:
-            if path.exists() and len(path.read_bytes().splitlines()) >= step:
+            if attempts.numbers(self.dir) and len(self.metrics()) >= step:
                 return True
             if process.poll() is not None:
                 raise AssertionError(process.told() if isinstance(process, Ranks) else process.communicate())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,6 +17,7 @@ import xxhash
 from safetensors.torch import load_file
 
 from dataprep.store.os_errors import explain_os_error
+from pipeline.checkpoint import attempts
 from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, find_and_open, newest
 from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
@@ -24,6 +27,7 @@ from support.kills import die_before, killed
 
 def state(step: int) -> RunState:
     return RunState(
+        attempt=1,
         step=step,
         samples=4 * step,
         tokens=64 * step,
@@ -48,9 +52,16 @@ def state(step: int) -> RunState:
     )
 
 
+def attempt_of(run: Path) -> Path:
+    """The folder of the run's attempt, the first of which begins now."""
+    if not attempts.numbers(run):
+        attempts.claim(run, processes=2).begin(attempts.Origin(attempt=0, step=0))
+    return attempts.folder(run, attempts.chain(run)[0].number)
+
+
 def write_checkpoint(run: Path, step: int, keep: int = 3, keep_every: int | None = None) -> Path:
     """Two ranks' shares, one tensor each."""
-    writer = CheckpointWriter(run, step)
+    writer = CheckpointWriter(attempt_of(run), step)
     writer.prepare()
     shares: list[dict[str, Any]] = []
     for rank in range(2):
@@ -141,16 +152,17 @@ def test_a_state_that_lacks_a_number_is_refused(tmp_path: Path) -> None:
         Checkpoint.open(path.parent)
 
 
-def test_an_attempt_that_died_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None:
+def test_a_save_that_was_given_up_leaves_nothing_that_counts(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 5)
-    dead = CheckpointWriter(tmp_path, 10)
+    dead = CheckpointWriter(attempt_of(tmp_path), 10)
     dead.prepare()
     dead.share(0).write_bytes(b"half")
     checkpoint = find(tmp_path)
     assert checkpoint is not None
     assert checkpoint.state.step == 5
+    dead.abandon()
     write_checkpoint(tmp_path, 10)
-    assert not list((tmp_path / "checkpoints").glob("writing-*"))
+    assert not list(tmp_path.rglob("writing-*"))
 
 
 def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
@@ -170,8 +182,6 @@ def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: 
         step = checkpoint.state.step
         assert torch.equal(checkpoint.tensor("weight/1"), torch.full((3, 2), float(step + 1)))
         found.append(step)
-        write_checkpoint(run, 15, keep=1)
-        assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000015"]
         if not hit:
             break
     assert found == sorted(found)
@@ -203,7 +213,7 @@ def test_a_checkpoint_is_read_to_its_end_while_a_training_lets_go_of_it(
 
 def test_a_save_for_which_there_is_no_place_is_told_and_leaves_the_one_before(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, 5)
-    way = tmp_path / "checkpoints" / "writing-step-00000010"
+    way = attempt_of(tmp_path) / "checkpoints" / "writing-step-00000010"
     way.write_text("a file")
     with pytest.raises(OSError, match=way.name) as failure:
         write_checkpoint(tmp_path, 10)
@@ -238,3 +248,63 @@ def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value:
         for name, tensor in tensors.items():
             file.write(name, tensor)
     assert file.not_finite == "b"
+
+
+def test_a_successor_keeps_what_it_resumes_from_whatever_the_older_attempt_removes(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, 5)
+    older = attempt_of(tmp_path)
+    successor = attempts.claim(tmp_path, processes=2)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    linked = checkpoint.link_into(successor.folder)
+    assert linked.path == successor.folder / "checkpoints" / "step-00000005"
+    assert linked.path.joinpath("rank-00000.safetensors").samefile(checkpoint.path / "rank-00000.safetensors")
+    successor.begin(attempts.Origin(attempt=1, step=5))
+    shutil.rmtree(older / "checkpoints")
+    found = find(tmp_path)
+    assert found is not None
+    assert torch.equal(found.tensor("weight/1"), torch.full((3, 2), 6.0))
+
+
+def refuse_links(*paths: Path) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+def test_where_files_cannot_be_linked_they_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path, 5)
+    successor = attempts.claim(tmp_path, processes=2)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    monkeypatch.setattr(os, "link", refuse_links)
+    linked = checkpoint.link_into(successor.folder)
+    assert linked.first_damage(linked.files) is None
+    assert not (linked.path / "checkpoint.json").samefile(checkpoint.path / "checkpoint.json")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    write_checkpoint(tmp_path, 5)
+    successor = attempts.claim(tmp_path, processes=2)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    if not links:
+        monkeypatch.setattr(os, "link", refuse_links)
+    (checkpoint.path / "rank-00001.safetensors").unlink()  # the older attempt is removing it
+    with pytest.raises(FileNotFoundError):
+        checkpoint.link_into(successor.folder)
+    assert not list(successor.folder.rglob("*-step-*"))
+
+
+def test_what_an_older_attempt_saves_beyond_the_step_taken_over_does_not_count(
+    tmp_path: Path,
+) -> None:
+    write_checkpoint(tmp_path, 5)
+    write_checkpoint(tmp_path, 10)
+    older = attempt_of(tmp_path)
+    attempts.claim(tmp_path, processes=2).begin(attempts.Origin(attempt=1, step=10))
+    shutil.copytree(older / "checkpoints" / "step-00000010", older / "checkpoints" / "step-00000015")
+    assert [path.name for path in newest(tmp_path)] == ["step-00000010", "step-00000005"]

@@ -140,7 +140,7 @@ def test_a_run_begins_with_another_models_weights_and_takes_its_shape(speaking: 
     # Without a learning rate to speak of, the held-out loss stays that of the weights it began with.
     slow = ("optimizer.lr=1e-12", "train.tokens=128", "schedule.warmup_tokens=0")
     run.train(f"run.init_from={tmp_path / 'out'}", *slow)
-    summary, began = (json.loads((r.dir / "summary.json").read_text()) for r in (run, speaking))
+    summary, began = run.summary(), speaking.summary()
     assert summary["val_loss"] == pytest.approx(began["val_loss"], abs=1e-5)
     assert summary["steps"] == 1
     shutil.rmtree(tmp_path / "out")

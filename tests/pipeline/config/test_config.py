@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from model import PRESETS
+from pipeline.checkpoint import attempts
 from pipeline.config import Data, Run, load_ahead, load_config, require_layout, save_config
 from pipeline.errors import RunError, UsageError
 
@@ -124,9 +125,11 @@ def test_a_run_keeps_its_generation_when_newer_ones_appear(
 ) -> None:
     run = tiny_run()
     config, _ = load_config(run.written(), [])
-    run.dir.mkdir()
-    save_config(config, run.dir / "config.yaml")
+    attempt = attempts.claim(run.dir, processes=1)
+    save_config(config, attempt.folder / "config.yaml")
     write_tokens(run.home / "tokens", 2)
+    assert load_config(run.written(), [])[1].pins == {"": 2}, "it has not begun, and may have been refused"
+    attempt.begin(attempts.Origin(attempt=0, step=0))
     assert load_config(run.written(), [])[1].pins == {"": 1}
     assert load_config(run.written(), ["run.dir=elsewhere"])[1].pins == {"": 2}
 

@@ -89,7 +89,7 @@ def test_a_mixture_trains_its_shares_and_another_layout_reads_the_same(
         row.get("stream_hash") for row in run.metrics()
     ]
     assert other.losses() == pytest.approx(run.losses(), abs=1e-5)
-    pinned = yaml.safe_load((run.dir / "config.yaml").read_text())["data"]["mixture"]
+    pinned = yaml.safe_load((run.attempt / "config.yaml").read_text())["data"]["mixture"]
     assert {name: source["generation"] for name, source in pinned.items()} == {"books": 1, "web": 2}
 
     process = run.start("train.tokens=3200", "data.mixture.web.weight=2")

@@ -147,7 +147,7 @@ def test_a_stopped_run_goes_on_with_the_same_stream_and_not_with_another(
     parts.train(*spread, "train.tokens=640", "schedule.decay_tokens=1600")
     parts.train(*spread, "train.tokens=1600")
     assert parts.metrics()[-2]["stream_hash"] == whole.metrics()[-2]["stream_hash"]
-    config, sources = load_config(whole.dir / "config.yaml", [])
+    config, sources = load_config(whole.attempt / "config.yaml", [])
     mapped = Sources.load({"": (whole.home / "tokens", None, 1.0)})
     assert sources.fingerprint != mapped.fingerprint
     process = whole.start(*spread, "train.tokens=3200", nproc=1)

@@ -173,7 +173,7 @@ def test_a_stop_under_srun_asks_the_script_to_queue_the_job_again(tiny_run: Make
     (first, first_err), _ = [rank.communicate(timeout=patient()) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [RESUME_EXIT, RESUME_EXIT], first_err
     assert "stopped after" in first
-    assert list((run.dir / "checkpoints").glob("step-*"))
+    assert list((run.attempt / "checkpoints").glob("step-*"))
 
 
 def test_a_rank_that_loses_another_under_srun_says_so_in_one_line(tiny_run: MakeRun) -> None:
@@ -184,9 +184,10 @@ def test_a_rank_that_loses_another_under_srun_says_so_in_one_line(tiny_run: Make
     _, err = ranks[0].communicate(timeout=patient())
     assert ranks[0].returncode == 1
     assert "error: rank 0: " in err
-    assert "(see log.txt in the run)" in err
+    log = run.attempt / "log.txt"
+    assert f"(see {log})" in " ".join(err.split())
     assert "Traceback" not in err
-    assert "Traceback" in (run.dir / "log.txt").read_text()
+    assert "Traceback" in log.read_text()
 
 
 def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> None:
@@ -276,7 +277,7 @@ def test_all_processes_take_the_generation_that_the_launcher_has_found(
         path.rename(run.home / "tokens" / path.name)
     _, err = process.communicate(timeout=patient())
     assert process.returncode == 0, err
-    assert yaml.safe_load((run.dir / "config.yaml").read_text())["data"]["generation"] == 1
+    assert yaml.safe_load((run.attempt / "config.yaml").read_text())["data"]["generation"] == 1
 
 
 def test_the_tasks_of_srun_refuse_to_read_different_generations(tiny_run: MakeRun, write_tokens: Any) -> None:
@@ -287,7 +288,7 @@ def test_the_tasks_of_srun_refuse_to_read_different_generations(tiny_run: MakeRu
         _, err = rank.communicate(timeout=patient())
         assert rank.returncode == 1
         assert "the processes have found different generations (1; 2)" in " ".join(err.split())
-    assert not (run.dir / "config.yaml").exists()
+    assert not list(run.dir.rglob("config.yaml"))
 
 
 def children_of(process: int) -> list[int]:

@@ -17,6 +17,7 @@ import pytest
 import wandb
 from typer.testing import CliRunner
 
+from pipeline.checkpoint import attempts
 from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.distributed.timers import StepTimer
@@ -70,11 +71,11 @@ def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not(
 
 def test_a_run_is_drawn_as_a_picture_and_a_page_that_loads_nothing(finished_run: Any, tmp_path: Path) -> None:
     run = finished_run.copy("drawn")
-    with (run.dir / "metrics.jsonl").open("a") as file:
+    with (run.attempt / "metrics.jsonl").open("a") as file:
         file.write('{"step": 13, "tok')  # it is still being written
     funnel = [{"stage": "links", "unit": "submissions", "entered": 9, "passed": 7, "reasons": {"dead": 2}}]
-    (run.dir / "funnel.json").write_text(json.dumps({"books": funnel}))
-    (run.dir / "samples.jsonl").write_text(
+    (run.attempt / "funnel.json").write_text(json.dumps({"books": funnel}))
+    (run.attempt / "samples.jsonl").write_text(
         json.dumps({"step": 4, "prompt": "Old", "text": "er"})
         + "\n"
         + json.dumps({"step": 8, "prompt": "The <b>", "text": " end"})
@@ -107,7 +108,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_before_its_first_step_is_drawn_empty(tmp_path: Path) -> None:
-    (tmp_path / "lock").touch()
+    attempts.claim(tmp_path, processes=1)
     result = CliRunner().invoke(app, ["monitor", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "monitor" / "monitor.html").exists()
@@ -127,7 +128,7 @@ def test_the_funnel_of_the_tokens_comes_along_and_its_absence_is_no_error(tmp_pa
 @pytest.mark.slow(4)
 def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(speaking: Any) -> None:
     """Read back from its offline file."""
-    (path,) = (speaking.dir / "wandb").glob("offline-run-*/*.wandb")
+    (path,) = (speaking.attempt / "wandb").glob("offline-run-*/*.wandb")
     rows = wandb_files.history(path)
     (evaluated,) = [row for row in rows if "val_loss" in row]
     assert evaluated["tokens"] == 640
@@ -139,16 +140,17 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     assert told["funnel/links/entered"] == 9
     assert (told["funnel/links/passed"], told["funnel/links/merged"]) == (7, 2)
 
-    samples = [json.loads(line) for line in (speaking.dir / "samples.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (speaking.attempt / "samples.jsonl").read_text().splitlines()]
     (table,) = path.parent.rglob("*.table.json")
     assert json.loads(table.read_text())["data"] == [[s["step"], s["prompt"], s["text"]] for s in samples]
     assert [sample["prompt"] for sample in samples] == ["the", "a"]
 
 
 def watched(run: Any, *overrides: str) -> MetricsLogger:
-    """What a run begins with, or goes on with after its step 2."""
-    path = run.written()
-    return MetricsLogger(load_config(path, list(overrides))[0], 2, wandb_id(run.dir))
+    """What an attempt begins with."""
+    attempt = attempts.claim(run.dir, processes=2)
+    attempt.begin(attempts.Origin(attempt=0, step=0))
+    return MetricsLogger(load_config(run.written(), list(overrides))[0], attempt, wandb_id(run.dir))
 
 
 def row(step: int) -> dict[str, float]:
@@ -163,23 +165,23 @@ def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_bi
     logger = watched(run, "wandb.mode=offline", "train.prompts=[the]")
     for step in (1, 2, 3, 4):
         logger.step(row(step))
-    logger.roll_back(2)
-    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
+    logger.roll_back(5, 2)
+    (run.attempt / "samples.jsonl").write_text(json.dumps({"step": 2, "prompt": "the", "text": "re"}) + "\n")
     logger.step(row(3))  # W&B's own count stands at 4 and does not go back
     logger.close(0)
     wandb.teardown()  # its own process closes the file as it ends
-    (path,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    (path,) = (run.attempt / "wandb").glob("offline-run-*/*.wandb")
     told = {row["_step"]: row for row in wandb_files.history(path)}
     assert list(told) == [1, 2, 3, 4]
     assert [step for step, row in told.items() if "samples/nrows" in row] == [4]
     assert "WANDB_MODE=disabled is not heeded: wandb.mode says offline" in caplog.text
 
-    shutil.rmtree(run.dir / "wandb")
+    shutil.rmtree(run.attempt / "wandb")
     logger = watched(run, "wandb.mode=offline")
     logger.step(row(3))
     logger.close(3)
     wandb.teardown()
-    (again,) = (run.dir / "wandb").glob("offline-run-*/*.wandb")
+    (again,) = (run.attempt / "wandb").glob("offline-run-*/*.wandb")
     assert again.name == path.name, "one run"
     assert [row["_step"] for row in wandb_files.history(again)] == [3]
 
@@ -188,7 +190,7 @@ def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_RESUME", "perhaps")
-    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=offline"):
+    with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=disabled"):
         watched(tiny_run(), "wandb.mode=offline")
 
 
@@ -210,7 +212,7 @@ def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
         logger.step(row(step))
         time.sleep(0.01)
     time.sleep(0.3)
-    (run.dir / "samples.jsonl").write_text(json.dumps({"step": 3, "prompt": "the", "text": "re"}) + "\n")
+    (run.attempt / "samples.jsonl").write_text(json.dumps({"step": 3, "prompt": "the", "text": "re"}) + "\n")
     logger.close(3)
     assert [row["step"] for row in run.metrics()] == [3, *steps]
     assert caplog.text.count("Weights & Biases is gone") == 1

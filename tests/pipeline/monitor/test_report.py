@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dataprep.audit.funnel import StageCount
+from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
 from pipeline.monitor.charts import Curve
 from pipeline.monitor.report import GeneratedText, ReportData, read_curve, render
@@ -113,12 +114,14 @@ def test_a_curve_is_read_from_a_run_s_directory(tmp_path: Path) -> None:
         {"step": 2, "tokens": 200, "loss": 6.5},
         {"step": 2, "tokens": 200, "val_loss": 6.6},
     ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    attempt = attempts.claim(tmp_path, processes=1)
+    attempt.begin(attempts.Origin(attempt=0, step=0))
+    (attempt.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], resumes=[])
-    (tmp_path / "summary.json").write_text(json.dumps({"unigram_entropy_nats": 6.9, "resumes": [1]}))
+    (attempt.folder / "summary.json").write_text(json.dumps({"unigram_entropy_nats": 6.9, "resumes": [1]}))
     assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], 6.9, [100])
 
 
 def test_a_directory_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"metrics\.jsonl: there is no such file"):
+    with pytest.raises(RunError, match=r"attempts: is not there"):
         read_curve(tmp_path)

@@ -33,7 +33,7 @@ MakeRun = Callable[..., Any]
 
 
 def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_run: Any) -> None:
-    config, sources = load_config(finished_run.dir / "config.yaml", [])
+    config, sources = load_config(finished_run.attempt / "config.yaml", [])
     expected = plain_torch(config, sources)
     steps = [row for row in finished_run.metrics() if "loss" in row]
     assert [row["batch"] for row in steps] == [batch for batch, _, _ in expected]
@@ -45,7 +45,7 @@ def test_two_stages_equal_plain_torch_with_clipping_and_a_batch_ramp(finished_ru
 
 
 def test_training_learns_more_than_how_frequent_tokens_are(finished_run: Any) -> None:
-    summary = json.loads((finished_run.dir / "summary.json").read_text())
+    summary = finished_run.summary()
     assert summary["val_loss"] < summary["unigram_entropy_nats"]
     assert not summary["stopped"]
     assert summary["resumes"] == []
@@ -55,7 +55,7 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
     checkpoint = find(finished_run.dir)
     assert checkpoint is not None
     model = open_weights(finished_run.dir).model()
-    _, sources = load_config(finished_run.dir / "config.yaml", [])
+    _, sources = load_config(finished_run.attempt / "config.yaml", [])
     with torch.no_grad():
         loader = EvalLoader(
             held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_two_stages_continues_in_another_layout(
     finished_run: Any, processes: int, zero: int
 ) -> None:
     moved = finished_run.copy(f"moved-to-{processes}-zero-{zero}")
-    shutil.rmtree(moved.dir / "checkpoints" / "step-00000012")
+    shutil.rmtree(moved.attempt / "checkpoints" / "step-00000012")
     layout = ("parallel.pipeline_stages=1", f"parallel.zero_stage={zero}", f"train.deterministic={zero == 3}")
     summary = moved.train(*layout, nproc=processes)
     assert summary["resumes"] == [8]
@@ -100,9 +100,9 @@ def test_stages_of_compiled_blocks_with_checkpointed_activations_train_the_same(
     assert ranks.wait() == [0, 0], ranks.told()
     assert (tmp_path / "notes").read_text().split() == ["2", "2"], "one graph to train, one to evaluate"
     said = "rank 0 WARNING train.flex_attention: not used, banded layers run block by block, on 1 of 2 ranks"
-    (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
+    (warning,) = [line for line in run.logs().splitlines() if "WARNING" in line]
     assert said in warning, "of the second rank's layers, by the first, which speaks to people"
-    expected = plain_torch(*load_config(run.dir / "config.yaml", []))
+    expected = plain_torch(*load_config(run.attempt / "config.yaml", []))
     assert list(run.losses().values()) == pytest.approx([loss for _, loss, _ in expected], abs=1e-5)
 
 
@@ -115,7 +115,7 @@ def test_without_a_compiler_the_run_goes_on_as_if_it_had_not_been_asked_to_compi
     process = run.start("train.compile=true")  # torch reads CXX as it is imported
     _, err = process.communicate(timeout=patient())
     assert process.returncode == 0, err
-    (warning,) = [line for line in (run.dir / "log.txt").read_text().splitlines() if "WARNING" in line]
+    (warning,) = [line for line in run.logs().splitlines() if "WARNING" in line]
     assert "train.compile: not used, blocks run as they are written, on 2 of 2 ranks" in warning
     assert "InvalidCxxCompiler: No working C++ compiler" in warning
     assert run.losses() == finished_run.losses()
@@ -139,10 +139,10 @@ def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: Make
     assert not summary["stopped"]
 
     assert stopped.timeless() == unbroken.timeless()
-    attempts = list((stopped.dir / "wandb").glob("offline-run-*"))
     run_id = (stopped.dir / "wandb_id").read_text().strip()
-    assert len(attempts) == 2
-    logged = [wandb_files.history(attempt / f"run-{run_id}.wandb") for attempt in sorted(attempts)]
+    segments = sorted(stopped.dir.glob(f"attempts/*/wandb/offline-run-*/run-{run_id}.wandb"))
+    assert len(segments) == 2
+    logged = [wandb_files.history(segment) for segment in segments]
     by_step = {row["_step"]: row for attempt in logged for row in attempt}
     for row in stopped.metrics():
         assert row.items() <= by_step[row["step"]].items(), "all numbers of every step, in one count of steps"
@@ -151,7 +151,7 @@ def test_a_stopped_run_resumes_to_the_last_digit_in_one_wandb_run(tiny_run: Make
 
 def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(finished_run: Any) -> None:
     run = finished_run.copy("killed")
-    share = run.dir / "checkpoints" / "step-00000012" / "rank-00001.safetensors"
+    share = run.attempt / "checkpoints" / "step-00000012" / "rank-00001.safetensors"
     data = bytearray(share.read_bytes())
     data[-100] ^= 1
     share.write_bytes(data)
@@ -166,12 +166,12 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     assert "Traceback" not in err
     assert worker_of(process.pid) is None, "nobody is left behind"
     assert "resumed after step 8" in err
-    for told in (err, (run.dir / "log.txt").read_text()):
+    for told in (err, run.logs()):
         assert "rank-00001.safetensors was altered" in told
         assert "optimizer.lr: was 0.01, is 0.02" in told
         assert "train.tokens: was 1600, is 160000" in told
     assert err.count("was altered") == 1, "only one process tells people"
-    assert (run.dir / "checkpoints" / "damaged-step-00000012").is_dir()
+    assert share.read_bytes() == data, "an attempt leaves what others have saved as it is"
     steps = [row["step"] for row in run.metrics() if "loss" in row]
     assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
 
@@ -191,7 +191,6 @@ def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: M
         assert sorted(ranks.wait()) == [-signal.SIGKILL, 1], ranks.told()
     assert killed.train(*settings)["resumes"], "at least once from a checkpoint"
     assert killed.losses() == unbroken.losses()
-    assert not list((killed.dir / "checkpoints").glob("writing-*")), "what a dead attempt left is gone"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,7 @@ def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digi
     assert ranks.wait() == [1, -signal.SIGKILL], ranks.told()
     taken = run.losses()
     assert max(taken) > 4
-    for path in run.dir.glob("checkpoints/*"):  # as if it had been killed before the second
+    for path in run.attempt.glob("checkpoints/*"):  # as if it had been killed before the second
         if path.name != "step-00000004":
             shutil.rmtree(path)
     assert run.train(*settings)["resumes"] == [4]

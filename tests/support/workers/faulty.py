@@ -4,7 +4,8 @@ FAULT in the environment is JSON: {"nan_steps": [3, 4]} makes the gradient of th
 steps (counted from 1); {"noise": [8, 16]} puts random tokens in place of those samples of the data order;
 {"file_bytes": 100} lets no file grow larger, as a full disk does; {"at": "pipeline.train.loop.save", "call":
 2, "deed": "stall"} stalls, is stopped (SIGSTOP), dies or raises at that call of a function, or ("race") first
-writes two numbers to one place, of which either may stay. With {"rank": 1} it happens to that rank alone.
+writes two numbers to one place, of which either may stay; {"look_s": 0.2} is how often it looks for a later
+attempt. With {"rank": 1} it happens to that rank alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 
 from pipeline.data import sources
 from pipeline.distributed import engine
-from pipeline.train import worker
+from pipeline.train import run_directory, worker
 
 FAULT = json.loads(os.environ["FAULT"])
 
@@ -71,6 +72,7 @@ def fail(deed: str) -> None:
         time.sleep(1e6)
     elif deed == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
+        return  # continued
     elif deed == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif deed == "race":
@@ -103,6 +105,8 @@ if __name__ == "__main__":
         fail_at(FAULT["at"], FAULT["call"], FAULT["deed"])
     if "file_bytes" in FAULT:
         resource.setrlimit(resource.RLIMIT_FSIZE, (FAULT["file_bytes"], resource.RLIM_INFINITY))
+    if "look_s" in FAULT:
+        run_directory.LOOK_S = FAULT["look_s"]
     if "nan_steps" in FAULT:
         break_gradients(FAULT["nan_steps"])
     if "noise" in FAULT:

@@ -1,0 +1,32 @@
+"""The log of one process of a run, and where it lies."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+
+def log_to(path: Path, rank: int) -> None:
+    """Send the log to a file that all ranks append to from now on; warnings of the first reach people, too.
+
+    A rank logs to the run's directory until it knows its attempt, and then to the attempt's folder.
+    """
+    logger = logging.getLogger("outbound")
+    logger.setLevel(logging.INFO)
+    for earlier in list(logger.handlers):
+        logger.removeHandler(earlier)
+        earlier.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, delay=True)  # no file where nothing is logged
+    handler.setFormatter(logging.Formatter(f"%(asctime)s rank {rank} %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    if rank == 0:
+        terminal = logging.StreamHandler()
+        terminal.setLevel(logging.WARNING)
+        logger.addHandler(terminal)
+
+
+def log_file() -> str:
+    """Path of the file that the log goes to."""
+    handlers = logging.getLogger("outbound").handlers
+    return next(each.baseFilename for each in handlers if isinstance(each, logging.FileHandler))

@@ -1,0 +1,321 @@
+"""`outbound wandb-sync` against a server on loopback that has the habits of a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import RunError
+from pipeline.monitor import wandb_server, wandb_sync
+from pipeline.monitor.run_files import joined_metrics
+from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
+from pipeline.monitor.wandb_sync import WandbSync
+from support import cli
+from support.patience import patient
+from support.servers.wandb import API_KEY, Run, WandbServer, serving
+from support.written_runs import ID, WrittenRun
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    with serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> WrittenRun:
+    return WrittenRun(tmp_path / "zwei Läufe")
+
+
+def complete(run: WrittenRun, server: WandbServer) -> None:
+    """The server has the run as it stands: each step once, in order, with its values."""
+    standing: dict[int, dict[str, Any]] = {}
+    for row in joined_metrics(run.dir):
+        standing[row["step"]] = row | standing.get(row["step"], {})
+    history = server.run.history
+    assert [line["_step"] for line in history] == list(standing)
+    for line, row in zip(history, standing.values(), strict=True):
+        assert row.items() - {("time", row["time"])} <= line.items()
+
+
+def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: WandbServer) -> None:
+    run.steps(6)
+    run.evaluation()
+    run.steps(2)
+    run.attempt(6)
+    run.steps(9)
+    run.roll_back(12)
+    run.steps(5)
+    run.evaluation()
+    assert cli.result("wandb-sync", run.dir)["runs"] == [
+        {
+            "run": str(run.dir),
+            "url": f"{server.base}/team/links/runs/{ID}",
+            "sent": 16,
+            "last_step": 16,
+            "undone": "",
+        }
+    ]
+    assert server.run.exit_code is None, "the run may go on"
+    run.end()
+    assert cli.result("wandb-sync", run.dir)["runs"][0]["sent"] == 1
+    complete(run, server)
+    assert server.run.exit_code == 0
+    assert cli.result("wandb-sync", run.dir)["runs"][0]["sent"] == 0
+    assert len(server.run.received) == 17, "nothing was sent twice"
+    assert server.run.name == "zwei Läufe"
+    assert server.run.config["run"] == {"value": {"seed": 3}}
+    assert server.run.config["_wandb"]["value"]["m"][1]["5"] == 1, "the tokens are the x-axis"
+    assert server.run.summary["val_loss"] == run.rows
+
+
+@pytest.mark.parametrize(
+    "habits",
+    [{"stale_count": 4}, {"stale_tail": 4}, {"stale_count": 3, "stale_tail": 5}, {"stale_count": 99}],
+    ids=str,
+)
+def test_a_server_that_reports_less_than_it_has_loses_nothing(
+    run: WrittenRun, server: WandbServer, habits: dict[str, int]
+) -> None:
+    run.steps(10)
+    cli.result("wandb-sync", run.dir)
+    vars(server).update(habits)
+    run.steps(10)
+    run.end()
+    cli.result("wandb-sync", run.dir)
+    complete(run, server)
+
+
+def test_a_server_that_has_become_empty_gets_everything_anew(run: WrittenRun, server: WandbServer) -> None:
+    run.steps(10)
+    sync = WandbSync(run.dir)
+    sync.update()
+    server.runs.clear()
+    run.steps(3)
+    with pytest.raises(TryLater, match="answered 404"):
+        sync.update()
+    run.end()
+    assert sync.update()
+    complete(run, server)
+
+
+@pytest.mark.parametrize("fault", ["503", "cut", "unheard"])
+def test_a_request_that_was_not_acknowledged_is_repeated(
+    run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(wandb_sync, "CHUNK_LINES", 4)
+    seen: list[int] = []
+
+    def on_stream(_: Run, lines: int) -> str:
+        seen.append(lines)
+        return fault if len(seen) == 2 else ""
+
+    server.on_stream = on_stream
+    run.steps(10)
+    run.end()
+    cli.result("wandb-sync", run.dir)
+    assert seen[1:3] == [4, 4]
+    complete(run, server)
+    assert len(server.run.received) == 10 + {"503": 0, "cut": 2, "unheard": 4}[fault]
+
+
+def test_a_server_that_acknowledges_too_late_is_asked_again(
+    run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_server, "TIMEOUT_S", 0.2)
+    server.late_s = 0.4
+    server.on_stream = lambda run, lines: vars(server).update(late_s=0.4 * (not run.received)) or ""
+    run.steps(5)
+    run.end()
+    cli.result("wandb-sync", run.dir)
+    complete(run, server)
+    assert len(server.run.received) > 5, "it was too late for us"
+
+
+@pytest.mark.slow(5)
+def test_a_sync_that_is_killed_in_the_middle_is_completed_by_the_next(
+    run: WrittenRun, server: WandbServer
+) -> None:
+    run.steps(30)
+    run.end()
+    faults = ["unheard", "cut", "unheard"]
+    streams = 0
+
+    def kill(_: Run, lines: int) -> str:
+        nonlocal streams
+        streams += 1
+        if streams % 2 or not faults:
+            return ""
+        fault = faults.pop()
+        child.kill()
+        child.wait(patient())
+        return fault
+
+    server.on_stream = kill
+    code = "import sys; from pathlib import Path; from pipeline.monitor import wandb_sync; "
+    code += "wandb_sync.CHUNK_LINES = 3; wandb_sync.WandbSync(Path(sys.argv[1])).update()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    codes = []
+    while faults or not codes:
+        child = subprocess.Popen([sys.executable, "-c", code, str(run.dir)], env=environment)
+        codes.append(child.wait(patient()))
+    assert codes == [-signal.SIGKILL] * 3
+    assert len(server.run.lines) == 3 + 3 + 3 + 1 + 3 + 3, "two requests of each, one of them cut"
+    cli.result("wandb-sync", run.dir)
+    complete(run, server)
+
+
+def test_watching_sends_each_step_once_lists_undone_steps_once_and_ends_with_the_run(
+    run: WrittenRun, server: WandbServer
+) -> None:
+    sync = WandbSync(run.dir)
+    assert not sync.update(), "nothing is there yet"
+    run.steps(7)
+    sync.update()
+    run.roll_back(4)
+    run.steps(2)
+    sync.update()
+    assert sync.undone == [5, 6]
+    run.steps(2)
+    run.end(stopped=True)
+    assert not sync.update(), "its job is queued again"
+    assert server.run.exit_code == 0
+    run.attempt(8)
+    run.steps(3)
+    sync.update()
+    assert server.run.exit_code is None, "it runs again"
+    run.end()
+    assert sync.update()
+    history = server.run.history
+    assert [line["_step"] for line in history] == list(range(1, 12))
+    assert [line["loss"] for line in history] == [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15]
+    assert len(server.run.received) == 11
+    assert sync.undone == [5, 6]
+    assert server.run.summary["undone_steps"] == "5-6"
+    assert "undone" not in cli.run("wandb-sync", run.dir).stdout, "they are in the summary by now"
+
+
+def test_late_samples_come_with_the_current_step_as_a_table(run: WrittenRun, server: WandbServer) -> None:
+    sync = WandbSync(run.dir)
+    run.steps(5)
+    sync.update()
+    run.samples(2)
+    run.steps(1)
+    sync.update()
+    run.samples(6)
+    run.end()
+    WandbSync(run.dir).update()
+    found = {line["_step"]: line for line in server.run.history if "samples" in line}
+    assert {step: line["of_step"] for step, line in found.items()} == {5: 2, 6: 6}
+    table = found[5]["samples"]
+    assert (table["_type"], table["nrows"]) == ("table-file", 1)
+    assert json.loads(server.files[table["path"]]) == {
+        "columns": ["of_step", "prompt", "text"],
+        "data": [[2, "the", " end 2"]],
+    }
+
+
+def test_the_command_watches_until_the_run_has_ended(
+    run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
+    monkeypatch.setattr(wandb_sync, "HEARTBEAT_S", 0.0)
+
+    def train(_: Run, lines: int) -> str:
+        if run.step < 8:
+            run.steps(1)
+        elif not (run.current.folder / "summary.json").exists():
+            run.end()
+        return ""
+
+    server.on_stream = train
+    (found,) = cli.result("wandb-sync", run.dir, "--watch")["runs"]
+    assert (found["sent"], found["last_step"]) == (8, 8)
+    complete(run, server)
+    assert server.heartbeats, "a silent run would be shown as crashed"
+
+
+def test_one_run_that_cannot_be_sent_does_not_keep_the_others(
+    run: WrittenRun, server: WandbServer, tmp_path: Path
+) -> None:
+    run.steps(2)
+    run.end()
+    ended = cli.run("wandb-sync", tmp_path, run.dir)
+    assert ended.returncode == 1
+    assert f"{tmp_path}: {tmp_path}/attempts: holds no attempt" in " ".join(ended.stderr.split())
+    complete(run, server)
+
+
+def test_a_server_that_is_away_or_refuses_is_named(
+    run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_server, "RETRIES", RETRIES.new(total=0, connect=0))
+    monkeypatch.setenv("WANDB_API_KEY", "wrong")
+    ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "refuses the API key: run `wandb login`" in " ".join(ended.stderr.split())
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
+    ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "http://127.0.0.1:1 cannot be reached ([Errno 111] Connection refused)" in " ".join(
+        ended.stderr.split()
+    )
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_address_of_something_else_is_named(
+    run: WrittenRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", API_KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "127.0.0.1/wandb")
+    ended = cli.run("wandb-sync", run.dir)
+    assert (ended.returncode, "WANDB_BASE_URL is '127.0.0.1/wandb': Invalid URL" in ended.stderr) == (1, True)
+
+    class Site(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Sign in to this network</html>")
+
+    with HTTPServer(("127.0.0.1", 0), Site) as site:
+        threading.Thread(target=site.handle_request, daemon=True).start()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{site.server_address[1]}")
+        ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "answers no JSON: expected the address of a W&B server" in " ".join(ended.stderr.split())
+
+    monkeypatch.delenv("WANDB_BASE_URL")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "settings").write_text("base_url = x")
+    ended = cli.run("wandb-sync", run.dir)
+    assert ended.returncode == 1
+    assert "run `wandb login` again" in " ".join(ended.stderr.split())
+
+
+def test_what_wandb_login_has_written_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_BASE_URL", "WANDB_API_KEY", "WANDB_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert base_url() == "https://api.wandb.ai"
+    settings = tmp_path / ".config" / "wandb" / "settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[default]\nbase_url = https://wandb.example.org/\n")
+    with pytest.raises(RunError, match=r"no API key for https://wandb.example.org: run `wandb login`"):
+        api_key(base_url())
+    (tmp_path / "netrc").write_text("machine wandb.example.org\n  login user\n  password secret\n")
+    assert api_key(base_url()) == "secret"
