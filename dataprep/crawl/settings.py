@@ -64,6 +64,8 @@ class CrawlSettings(BaseModel):
     max_redirects: int = Field(default=Crawl().max_redirects, ge=0)
     max_warc_bytes: int = Field(default=1 << 30, gt=0)
     """A WARC file that has reached this size is closed and the next begun."""
+    training_crawlers: int | None = Crawl().training_crawlers
+    """Version of the list of crawlers whose exclusion by robots.txt is an opt-out; None: of none."""
     content_types: frozenset[str] = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
 
     dns_concurrency: int = Field(default=32, ge=1)
@@ -181,6 +183,7 @@ FROM_RECIPE = {
     "max_page_bytes": "max_bytes",
     "total_timeout_s": "total_timeout_s",
     "max_redirects": "max_redirects",
+    "training_crawlers": "training_crawlers",
 }
 """Fields that the recipe's `collect.crawl` decides, with its names for them: facts depend on them."""
 INTERNAL = frozenset(["content_types", "forgotten"])

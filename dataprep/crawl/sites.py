@@ -116,7 +116,7 @@ async def crawl(
     async def own(site: Site, ownership: Ownership, pace: Pace) -> None:
         site.began = now()
         queue.owned.add(site)
-        robots = Robots(client, pace, settings.agent)
+        robots = Robots(client, pace, settings)
         try:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(settings.site_concurrency, len(site.targets))):
