@@ -80,6 +80,8 @@ class CrawlSettings(BaseModel):
 
     forgotten: Forgotten = NO_TOMBSTONES
     """What redirects must not lead to (`corpus forget`)."""
+    owners: Path | None = None
+    """Where sites are locked while a process asks them (`ownership.py`); None: beside the pages."""
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = WEB_PORTS
@@ -186,7 +188,7 @@ FROM_RECIPE = {
     "training_crawlers": "training_crawlers",
 }
 """Fields that the recipe's `collect.crawl` decides, with its names for them: facts depend on them."""
-INTERNAL = frozenset(["content_types", "forgotten"])
+INTERNAL = frozenset(["content_types", "forgotten", "owners"])
 """Fields that nobody sets: the same for every crawl, or read from the corpus."""
 OPTIONS = {"delay_s": "--delay", "ports": "--port"}
 """Options of `corpus add` that are not spelt as their field."""
