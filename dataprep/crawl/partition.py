@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import resource
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -53,7 +54,7 @@ def fetch_part(
     newer attempt has taken over the part.
     """
     _refuse_without_contact(targets, settings)
-    tls_context(settings.ca_file)  # before an attempt begins
+    tls = prepared(settings)
     try:
         pages.mkdir(parents=True, exist_ok=True)
         owners = Owners(settings.owners or pages / ".owners")
@@ -62,7 +63,7 @@ def fetch_part(
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
-        return _crawl(attempt, owners, targets, settings, tick=tick, watch=watch)
+        return _crawl(attempt, owners, targets, settings, tls=tls, tick=tick, watch=watch)
     finally:
         attempt.close()
 
@@ -73,6 +74,7 @@ def _crawl(
     targets: Sequence[Target],
     settings: CrawlSettings,
     *,
+    tls: ssl.SSLContext,
     tick: Callable[[Fetch], None],
     watch: Watch | None,
 ) -> list[Fetch]:
@@ -90,13 +92,21 @@ def _crawl(
         rows[row.url_key] = row
         tick(row)
 
-    crawl_queue(queue, settings, owners=owners, stored=attempt.stored, done=done, watch=watch)
+    crawl_queue(queue, settings, tls, owners=owners, stored=attempt.stored, done=done, watch=watch)
     return [rows[target.url_key] for target in targets]
+
+
+def prepared(settings: CrawlSettings) -> ssl.SSLContext:
+    """Make this process fit for a crawl; raises DataError for settings that cannot work."""
+    tls = tls_context(settings.ca_file)
+    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    return tls
 
 
 def crawl_queue(
     queue: Queue,
     settings: CrawlSettings,
+    tls: ssl.SSLContext,
     *,
     owners: Owners,
     stored: Stored,
@@ -104,12 +114,7 @@ def crawl_queue(
     watch: Watch | None = None,
     visitor: Visitor = visit,
 ) -> None:
-    """Visit all targets of a queue in an event loop of their own, as `sites.crawl` does.
-
-    Raises DataError for settings that cannot work.
-    """
-    tls = tls_context(settings.ca_file)
-    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    """Visit all targets of a queue in an event loop of their own, as `sites.crawl` does; tls: `prepared`."""
 
     async def run() -> None:
         async with (

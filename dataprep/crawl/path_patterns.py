@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 _LITERAL = "/?#[]@!&'()+,;=:%"
 """What stands for itself in a path, beside letters, digits and `-._~`. Not among them: `*` and `$`."""
+_PLAIN = re.compile(r"[A-Za-z0-9._~/-]*")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -69,11 +70,10 @@ def _normal(text: str, literal: str) -> str:
     >>> _normal("/caf\u00e9/%62?c=http://d%2Fe", _LITERAL)
     '/caf%C3%A9/b?c=http%3A%2F%2Fd%2Fe'
     """
-    if not text.isascii() or not _UNRESERVED.issuperset(text):
-        text = _ESCAPE.sub(_spelt, quote(text, safe=literal))
-        path, mark, query = text.partition("?")
-        text = path + mark + query.replace(":", "%3A").replace("/", "%2F")
-    return text
+    if _PLAIN.fullmatch(text):  # as nearly all are
+        return text
+    path, mark, query = _ESCAPE.sub(_spelt, quote(text, safe=literal)).partition("?")
+    return path + mark + query.replace(":", "%3A").replace("/", "%2F")
 
 
 def _spelt(escape: re.Match[str]) -> str:

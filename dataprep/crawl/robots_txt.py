@@ -3,7 +3,7 @@
 A group is the user-agent lines that stand together and the rules after them. Lines that the RFC does not know
 split no group, wherever they stand (section 2.2.4). Beyond the RFC this reads, as the reference parser
 (github.com/google/robotstxt) does, common misspellings, lines without a colon, names with a space, and
-`/index.html`, which allows its folder.
+`/index.html`, which allows its folder. (Libraries do not tell the lines beyond the RFC by their groups.)
 
 Two lines tell how pages may be used. `Content-Signal: ai-train=no` (contentsignals.org, 2025) has no grammar:
 it is of the group that it stands in, or of everybody before the first group and after a blank line.
@@ -64,9 +64,9 @@ class Group:
     crawl_delay_s: float | None = None
 
     def allows(self, path: str) -> bool:
-        """Whether a path (`path_of`) may be crawled."""
+        """Whether a path (`path_of`) may be crawled; robots.txt itself always may (section 2.2.2)."""
         rule = _decides(self.crawling, path)
-        return rule is None or rule.allows
+        return rule is None or rule.allows or path == "/robots.txt"
 
     def opt_out(self, path: str) -> str:
         """What forbids that a page be trained on, "" if nothing does."""

@@ -23,7 +23,7 @@ _LIST = rf"\( *(?:{_ITEM}{_PARAMETERS}(?: +{_ITEM}{_PARAMETERS})*)? *\)"
 _MEMBER = re.compile(rf"(?P<key>{_KEY})(?:=(?P<value>{_ITEM}|{_LIST}))?{_PARAMETERS}")
 _COMMA = re.compile(r"[ \t]*,[ \t]*")
 
-_SIGNAL = re.compile(r"(?:^|[\s,;])ai-train\s*[=:]\s*(yes|no)(?=$|[\s,;])", re.IGNORECASE)
+_SIGNAL = re.compile(r"""(?<![\w-])ai-train["']?\s*[=:]\s*["']?(yes|no)(?![\w-])""", re.IGNORECASE)
 
 
 def forbids_training(content_usage: str) -> bool | None:

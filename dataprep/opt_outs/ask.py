@@ -17,7 +17,7 @@ import msgspec
 from dataprep.crawl.client import Client
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.ownership import Owners
-from dataprep.crawl.partition import crawl_queue
+from dataprep.crawl.partition import crawl_queue, prepared
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.revisits import Stored
 from dataprep.crawl.robots import Robots
@@ -62,6 +62,7 @@ def ask(
 
     pages: how many of each host are asked for. What had no turn (`deferred`) stays out of the journal.
     """
+    tls = prepared(settings)
     question = Question(datetime.now(UTC), settings.agent, settings.training_crawlers, pages)
     with _Journal(journal, question) as answers:
         wanted = {target.url_key: target for target in targets}
@@ -82,6 +83,7 @@ def ask(
         crawl_queue(
             Queue(deque(by_site(rest, earlier))),
             settings,
+            tls,
             owners=Owners(owners),
             stored=Stored(),
             done=done,

@@ -27,6 +27,13 @@ def opt_outs(
         bool,
         typer.Option("--denied", help="Count it as an opt-out, too, that robots.txt shuts our agent out."),
     ] = False,
+    training_crawlers: Annotated[
+        bool,
+        typer.Option(
+            "--training-crawlers",
+            help="Take a no to known training crawlers as a no to ours, though the recipe does not.",
+        ),
+    ] = False,
     pages: Annotated[
         int, typer.Option(min=0, help="Pages of each host to ask for: headers and meta elements.")
     ] = 3,
@@ -53,6 +60,7 @@ def opt_outs(
     from dataprep.corpus.directory import Corpus
     from dataprep.corpus.tombstones import unfinished
     from dataprep.crawl.settings import CrawlSettings
+    from dataprep.crawl.training_crawlers import LATEST
     from dataprep.opt_outs import command
     from dataprep.store import locks
     from pipeline.config.named import find
@@ -80,6 +88,8 @@ def opt_outs(
     with locks.shared(directory):
         if check:
             settings = settings.limited(opened.recipe.collect.crawl)
+            if training_crawlers:
+                settings = settings.model_copy(update={"training_crawlers": LATEST})
             found = command.check(opened, settings, pages, progress)
         else:
             found = command.last(opened)

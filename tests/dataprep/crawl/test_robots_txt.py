@@ -129,6 +129,7 @@ def test_the_group_of_our_name_goes_before_the_star_also_when_its_name_has_a_spa
         ("User-agent: *; Allow: /$; Disallow: /", "/page", False),
         ("User-agent: *; Allow: /foo?a=b&c=http://d.e?f; Disallow: /", "/foo?a=b&c=http://d.e?f", True),
         ("User-agent: *; Disallow: *", "/", False),
+        ("User-agent: *; Disallow: /", "/robots.txt", True),
         ("User-agent:; Disallow: /; User-agent: outbound; Allow: /x", "/y", True),  # a group of nobody
         ("User-agent: *; Disallow: /a\u2028Allow: /", "/b", True),  # only CR and LF end a line
         ("User-agent: *; Disallow: /a\x0cAllow: /", "/b", True),
@@ -180,6 +181,7 @@ SIGNAL, USAGE = "robots.txt Content-Signal: ai-train=no", "robots.txt Content-Us
         ("Content-Signal: ai-train=no; User-agent: *; Content-Signal: ai-train=yes", SIGNAL),
         ("User-agent: *; Content-Signal: ai-train=yes, ai-train=no", SIGNAL),
         ("User-agent: *; Content-Signal: /x ai-train=no", SIGNAL),
+        ("User-agent: *; Content-Signal: 'search=yes', \"ai-train\"='no'", SIGNAL),
         ("User-agent: *; Content-Signal: /y ai-train=no", ""),
         ("User-agent: GPTBot; Content-Signal: ai-train=no; Disallow: /; User-agent: *; Allow: /", ""),
         ("User-agent: *; Content-Signal: ai-train=no; Allow: /; User-agent: outbound; Allow: /", ""),
