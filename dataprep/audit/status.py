@@ -84,10 +84,10 @@ def opt_outs(corpus: Corpus) -> dict[str, int]:
     for increment in corpus.increments():
         for output in increment.outputs("fetch", "fetches"):
             table = read_table(corpus.root, [output], ["url_key", "outcome", "detail"])
-            for key, outcome, detail in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                signals.pop(key, None)  # the last row of a link counts
-                if outcome == "opted_out" and detail:
-                    signals[key] = detail
+            for row in table.to_pylist():
+                signals.pop(row["url_key"], None)  # the last row of a link counts
+                if row["outcome"] == "opted_out" and row["detail"]:
+                    signals[row["url_key"]] = row["detail"]
         for record in increment.records("links"):
             counts.update(record.noted(InputNotes).opt_outs)
     return dict((counts + Counter(signals.values())).most_common())

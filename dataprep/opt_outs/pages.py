@@ -41,7 +41,11 @@ def pages_of(corpus: Corpus) -> Pages:
         if outcome == "ok":
             original = "" if captured(link) else captured(final_url)
             addresses[key] = original or final_url or link
-    targets = [Target(url, key, site_of(url)) for key, url in addresses.items() if url.startswith("http")]
+    targets = [
+        Target(url, key, site_of(url))
+        for key, url in addresses.items()
+        if url.startswith(("http://", "https://"))
+    ]
     asked = {target.url_key for target in targets}
     return Pages(
         targets=sorted(targets, key=lambda target: (target.site, target.url)),

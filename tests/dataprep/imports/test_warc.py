@@ -25,6 +25,7 @@ from dataprep.imports.rows import Fields
 from dataprep.links.index import LinkIndex
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
+from support.cli import run
 from support.ready_corpus import TABLES, no_progress
 from support.servers.pywb import write_warc
 
@@ -96,6 +97,7 @@ def test_what_a_record_says_about_training_is_heeded_and_counted_by_signal(tmp_p
         "meta tdm-reservation: 1": 1,
         "meta robots: noimageai": 1,
     }
+    assert "1 by Content-Usage: train-ai=n" in run("corpus", "status", corpus.root).stdout
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
