@@ -29,15 +29,20 @@ class Rules:
         self._others = {name: robots.of(name) for name in heard if robots.names(name)}
 
     def check(self, url: str) -> None:
-        """Raise NotFetched when a URL must not be fetched, or its page not be trained on."""
+        """Raise NotFetched when a URL must not be fetched, or its page not be trained on.
+
+        The detail of either is the signal against training.
+        """
         path = path_of(url)
+        signal = self.group.opt_out(path) or self._shut_out(path)
         if not self.group.allows(path):
-            raise NotFetched("robots_denied")
-        if how := self.group.opt_out(path):
-            raise NotFetched("opted_out", how)
-        for name, group in self._others.items():
-            if not group.allows(path):
-                raise NotFetched("opted_out", f"robots.txt Disallow: {name}")
+            raise NotFetched("robots_denied", signal)
+        if signal:
+            raise NotFetched("opted_out", signal)
+
+    def _shut_out(self, path: str) -> str:
+        shut_out = (name for name, group in self._others.items() if not group.allows(path))
+        return next((f"robots.txt Disallow: {name}" for name in shut_out), "")
 
 
 class Robots:

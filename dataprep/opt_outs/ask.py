@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ KEPT = timedelta(days=7)
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a check asks: the first line of its journal. began: in UTC; else answers are as of now."""
+    """What a check asks, and when (UTC) it began: the first line of its journal."""
 
     began: datetime
     agent: str
@@ -41,12 +42,13 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of a page (`outcomes.OUTCOMES`); "ok" if nothing was found against it."""
+    """What became of a page (`outcomes.OUTCOMES`); "ok" if nothing was found against it. signal: against
+    training, "" if there is none."""
 
     url_key: str
     site: str
     outcome: str
-    detail: str
+    signal: str
 
 
 def ask(
@@ -71,8 +73,8 @@ def ask(
 
         def done(visited: Visit) -> None:
             target = visited.target
-            detail = visited.detail if visited.outcome == "opted_out" else ""
-            answer = Answer(target.url_key.hex(), target.site, visited.outcome, detail)
+            signal = visited.detail if visited.outcome in ("opted_out", "robots_denied") else ""
+            answer = Answer(target.url_key.hex(), target.site, visited.outcome, signal)
             found[target.url_key] = answer
             if visited.outcome != "deferred":
                 answers.append(answer)
@@ -98,9 +100,10 @@ class _Visitor:
     def __init__(self, pages: int, targets: dict[bytes, Target], earlier: dict[bytes, Answer]) -> None:
         self._pages = pages
         self._asked: Counter[str] = Counter()
+        self._answers: dict[str, Visit] = {}
         self._opted_out: set[str] = set()
         for key, answer in earlier.items():
-            if key in targets and answer.outcome == "opted_out" and not _of_host(answer.detail):
+            if key in targets and answer.outcome == "opted_out" and not _of_host(answer.signal):
                 self._opted_out.add(_host(targets[key]))
 
     async def __call__(
@@ -119,6 +122,8 @@ class _Visitor:
             await robots.check(target.url)
         except NotFetched as failure:
             return Visit(target=target, outcome=failure.outcome, final_url=target.url, detail=failure.detail)
+        if earlier := self._answers.get(target.url):  # another link led there, too
+            return replace(earlier, target=target)
         if self._asked[host] >= self._pages and host not in self._opted_out:
             return Visit(target=target, outcome="ok", final_url=target.url)
         self._asked[host] += 1
@@ -127,6 +132,7 @@ class _Visitor:
         )
         if found.outcome == "opted_out" and not _of_host(found.detail):
             self._opted_out.add(host)
+        self._answers[target.url] = replace(found, exchanges=[])
         return found
 
 

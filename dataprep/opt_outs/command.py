@@ -92,8 +92,8 @@ def check(corpus: Corpus, settings: CrawlSettings, pages: int, progress: Progres
         groups: dict[tuple[str, str, bool], list[bytes]] = defaultdict(list)
         unknown: Counter[str] = Counter()
         for key, answer in answers.items():
-            if answer.outcome == "opted_out":
-                groups[answer.site, answer.detail, True].append(key)
+            if answer.signal:
+                groups[answer.site, answer.signal, True].append(key)
             elif answer.outcome == "robots_denied":
                 groups[answer.site, DENIED, False].append(key)
             elif _is_unknown(answer.outcome):

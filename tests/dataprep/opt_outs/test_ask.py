@@ -33,7 +33,7 @@ def asked(site: Web, home: Path, *urls: str, **changes: Any) -> list[tuple[str, 
     journal, ticked = home / "journal", list[int]()
     _, answers = ask(targets, settings, 1, journal=journal, owners=home / "owners", tick=ticked.append)
     assert sum(ticked) == len(urls)
-    return [(answers[target.url_key].outcome, answers[target.url_key].detail) for target in targets]
+    return [(answers[target.url_key].outcome, answers[target.url_key].signal) for target in targets]
 
 
 @pytest.mark.parametrize("end", [b"", b'{"url_key":"ab', b"\xff\xfe\n", b"\n"])
@@ -70,3 +70,23 @@ def test_another_question_begins_anew(site: Web, tmp_path: Path, change: str) ->
         site.hits.clear()
         assert asked(site, tmp_path, url) == [("ok", "")]
         assert site.paths("a.test") == ["/robots.txt", "/"]
+
+
+def test_a_page_to_which_two_links_led_is_asked_for_once(site: Web, tmp_path: Path) -> None:
+    url = site.html("http://a.test/page", X_Robots_Tag="noai")
+    settings = CrawlSettings(allow_loopback=True, connect_to=(f"::127.0.0.1:{site.port}",), delay_s=0)
+    targets = [Target(url, bytes([number] * 16), "a.test") for number in range(3)]
+    _, answers = ask(
+        targets, settings, 3, journal=tmp_path / "journal", owners=tmp_path / "owners", tick=lambda _: None
+    )
+    assert [answer.outcome for answer in answers.values()] == ["opted_out"] * 3
+    assert site.paths("a.test") == ["/robots.txt", "/page"]
+
+
+def test_a_site_that_shuts_us_out_may_forbid_training_beside(site: Web, tmp_path: Path) -> None:
+    shut = "User-agent: *\nDisallow: /\n"
+    site.html("http://a.test/robots.txt", f"{shut}Content-Signal: ai-train=no\n", Content_Type="text/plain")
+    site.html("http://b.test/robots.txt", shut, Content_Type="text/plain")
+    signal = "robots.txt Content-Signal: ai-train=no"
+    denied = [("robots_denied", signal), ("robots_denied", "")]
+    assert asked(site, tmp_path, "http://a.test/", "http://b.test/") == denied
