@@ -250,3 +250,35 @@ def test_pages_are_asked_about_where_they_came_from(corpus: Path, tmp_path: Path
     result("corpus", "import", corpus, tmp_path / "rows.jsonl", "--kind", "jsonl", "--workers", 1)
     pages = pages_of(Corpus.open(corpus))
     assert ("http://table.test/a", 1) in [(target.url, pages.unaddressed) for target in pages.targets]
+
+
+def test_known_training_crawlers_are_heeded_where_the_command_says_so(site: Web, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    Corpus.create(root, Recipe(name="consent"))
+    html = {"Content-Type": "text/html"}
+    write_warc(tmp_path / "x.warc.gz", [("http://a.test/", "20130803000000", 200, html, page("a").encode())])
+    result("corpus", "import", root, tmp_path / "x.warc.gz", "--kind", "warc", "--workers", 1)
+    site.html("http://a.test/robots.txt", "User-agent: GPTBot\nDisallow: /\n", Content_Type="text/plain")
+    words: list[object] = ["corpus", "opt-outs", root, "--check", *crawling(site)]
+    assert found(result(*words)) == {}
+    assert found(result(*words, "--training-crawlers")) == {("a.test", "robots.txt Disallow: GPTBot"): 1}
+
+
+def test_a_crawl_leaves_a_site_alone_that_a_check_is_asking(site: Web, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    Corpus.create(root, Recipe(name="consent"))
+    urls = [site.html(f"http://{name}.test/", page(name)) for name in "ab"]
+    rows = [
+        {"id": str(n), "url": url, "score": 9, "created_utc": n, "subreddit": "x"}
+        for n, url in enumerate(urls)
+    ]
+    (tmp_path / "dump.json").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "crawl.yaml").write_text("site_lock_wait_s: 0\n")
+    asked = Owners(root / OWNERS).take("a.test")  # as a check takes it
+    assert asked
+    words = ["--crawl", tmp_path / "crawl.yaml", "--until", "fetch", "--workers", 1]
+    added = result("corpus", "add", root, tmp_path / "dump.json", *crawling(site), *words)
+    asked.release()
+    (fetched,) = (stage for stage in added["funnel"] if stage["stage"] == "fetch")
+    assert (fetched["passed"], fetched["reasons"]) == (1, {"deferred": 1})
+    assert site.paths("a.test") == []
