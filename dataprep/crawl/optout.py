@@ -26,6 +26,8 @@ from dataprep.crawl.usage_preferences import (
 
 NO_TRAINING = frozenset(["noai", "noimageai"])
 RESERVATION = "tdm-reservation"
+ARCHIVED = "x-archive-orig-"
+"""What the Wayback Machine puts before the names of the headers that it captured."""
 HEAD_BYTES = 1 << 16
 """How much of a page is looked through for meta elements, which stand in its head."""
 
@@ -43,7 +45,7 @@ def header_opt_out(headers: Iterable[tuple[str, str]], agent: str) -> str:
     """
     usage, signal = list[str](), list[str]()
     for name, value in headers:
-        match name.lower():
+        match name.lower().removeprefix(ARCHIVED):
             case "tdm-reservation" if value.strip() == "1":
                 return f"{RESERVATION}: 1"
             case "x-robots-tag" if directive := _forbids(value, agent):

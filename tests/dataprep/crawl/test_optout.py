@@ -32,6 +32,7 @@ def ends(rows: list[Fetch]) -> list[tuple[str, str]]:
         ("Content-Usage", "search=y, train-ai=n", "Content-Usage: train-ai=n"),
         ("content-usage", 'train-ai=n;why="ours, train-ai=y"', "Content-Usage: train-ai=n"),
         ("Content-Signal", "search=yes,ai-train=no", "Content-Signal: ai-train=no"),
+        ("X-Archive-Orig-X-Robots-Tag", "noai", "X-Robots-Tag: noai"),
         ("Content-Usage", "train-ai=y", ""),
         ("Content-Usage", 'train-ai="n"', ""),
         ("Content-Usage", "train-ai=n, train-ai=y", ""),  # of a repeated key the last counts
