@@ -12,6 +12,7 @@ from dataprep.imports.inputs import kind_of
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
 from dataprep.store.file_damage import FileDamage, InputNotes
+from dataprep.store.files import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +27,14 @@ class IncrementStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All that `corpus status` shows; `bytes` by folder, `next` the command to run next."""
+    """All that `corpus status` shows; `opt_outs` by signal, `bytes` by folder, `next` the command to run
+    next."""
 
     recipe: str
     build: str | None
     increments: list[IncrementStatus]
     funnel: list[StageCount]
+    opt_outs: dict[str, int]
     bytes: dict[str, int]
     next: str
 
@@ -53,6 +56,7 @@ def status(corpus: Corpus) -> Status:
         build=corpus.current_build().name if corpus.has_build else None,
         increments=increments,
         funnel=funnel(corpus.root),
+        opt_outs=opt_outs(corpus),
         bytes=sizes(corpus),
         next=next_step(corpus),
     )
@@ -68,6 +72,25 @@ def damage_of(increment: Increment) -> list[FileDamage]:
     return list(
         {damage.path: damage for record in records for damage in record.noted(InputNotes).damage}.values()
     )
+
+
+def opt_outs(corpus: Corpus) -> dict[str, int]:
+    """How many links and captures had opted out of training when they were met, by signal.
+
+    What was forgotten since is not among the links. Memory: the links that opted out.
+    """
+    signals: dict[bytes, str] = {}
+    counts: Counter[str] = Counter()
+    for increment in corpus.increments():
+        for output in increment.outputs("fetch", "fetches"):
+            table = read_table(corpus.root, [output], ["url_key", "outcome", "detail"])
+            for row in table.to_pylist():
+                signals.pop(row["url_key"], None)  # the last row of a link counts
+                if row["outcome"] == "opted_out" and row["detail"]:
+                    signals[row["url_key"]] = row["detail"]
+        for record in increment.records("links"):
+            counts.update(record.noted(InputNotes).opt_outs)
+    return dict((counts + Counter(signals.values())).most_common())
 
 
 def sizes(corpus: Corpus) -> dict[str, int]:

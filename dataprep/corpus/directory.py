@@ -16,7 +16,7 @@ from dataprep.store.files import Output, replace, write_once
 from dataprep.store.records import Record, load_step, records_in, step_path
 
 RECIPE = "recipe.yaml"
-REPORT_FILES = ("report.html", "overlap.jsonl")
+REPORT_FILES = ("report.html", "overlap.jsonl", "opt-outs.json")
 """What commands tell of a corpus beside its layers, and tell again when they are asked."""
 JOBS = "jobs"
 """The plans of steps under way; nothing there is needed by what is finished."""

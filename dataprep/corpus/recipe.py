@@ -76,6 +76,9 @@ class Crawl(Section):
     """Largest body after decompression."""
     total_timeout_s: float = 60.0
     max_redirects: int = 5
+    training_crawlers: Literal[1] | None = None
+    """Version of the list of training crawlers, as GPTBot (dataprep/crawl/training_crawlers.py). A page from
+    which robots.txt shuts one out by name is opted out for ours, too. null: they do not count."""
 
 
 class Extraction(Section):

@@ -39,6 +39,16 @@ def capture(archive: str, target: Target) -> Target:
     return replace(target, url=url, site=site_of(url), original=target.url)
 
 
+def captured(url: str) -> str:
+    """The address of which a URL of an archive is a capture, "" if it is none.
+
+    >>> captured("http://web.test/all/20130801000000id_/http://a.test/?b"), captured("http://a.test/2013/x")
+    ('http://a.test/?b', '')
+    """
+    capture = _CAPTURE.fullmatch(url)
+    return capture[3] if capture else ""
+
+
 def admitted(settings: CrawlSettings, target: Target) -> CrawlSettings:
     """The settings of a crawl of this target's site: an archive may listen on a port that links may not name.
 

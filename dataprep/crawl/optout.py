@@ -1,10 +1,11 @@
 """Opt-outs of training: what a host, a response or a page says about machines that learn from it.
 
-Two conventions are honoured. `noai` and `noimageai` are directives beside those for search engines, in the
+Four conventions are honoured. `noai` and `noimageai` are directives beside those for search engines, in the
 X-Robots-Tag header or in a robots meta element. The TDM Reservation Protocol (W3C community group report,
 2024) is how rights under article 4 of EU directive 2019/790 are reserved: `tdm-reservation: 1` as a header,
-as a meta element, or by path in /.well-known/tdmrep.json. Directives for search engines, such as `noindex`,
-say nothing of training.
+as a meta element, or by path in /.well-known/tdmrep.json. Content-Usage (IETF AIPREF) and Content-Signal are
+headers, too, and lines of robots.txt (`robots_txt.py`). Directives for search engines, such as `noindex`, say
+nothing of training.
 """
 
 from __future__ import annotations
@@ -14,10 +15,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from urllib.parse import unquote, urlsplit
+
+from dataprep.crawl.path_patterns import PathPattern, path_of
+from dataprep.crawl.usage_preferences import (
+    CONTENT_SIGNAL,
+    CONTENT_USAGE,
+    forbids_training,
+    signals_no_training,
+)
 
 NO_TRAINING = frozenset(["noai", "noimageai"])
 RESERVATION = "tdm-reservation"
+ARCHIVED = "x-archive-orig-"
+"""What the Wayback Machine puts before the names of the headers that it captured."""
 HEAD_BYTES = 1 << 16
 """How much of a page is looked through for meta elements, which stand in its head."""
 
@@ -30,14 +40,23 @@ def header_opt_out(headers: Iterable[tuple[str, str]], agent: str) -> str:
 
     >>> header_opt_out([("X-Robots-Tag", "otherbot: noai, noindex"), ("TDM-Reservation", "1")], "outbound")
     'tdm-reservation: 1'
+    >>> header_opt_out([("Content-Usage", "train-ai=n"), ("content-usage", "search=y")], "outbound")
+    'Content-Usage: train-ai=n'
     """
+    usage, signal = list[str](), list[str]()
     for name, value in headers:
-        lower = name.lower()
-        if lower == RESERVATION and value.strip() == "1":
-            return f"{RESERVATION}: 1"
-        if lower == "x-robots-tag" and (directive := _forbids(value, agent)):
-            return f"X-Robots-Tag: {directive}"
-    return ""
+        match name.lower().removeprefix(ARCHIVED):
+            case "tdm-reservation" if value.strip() == "1":
+                return f"{RESERVATION}: 1"
+            case "x-robots-tag" if directive := _forbids(value, agent):
+                return f"X-Robots-Tag: {directive}"
+            case "content-usage":
+                usage.append(value)
+            case "content-signal":
+                signal.append(value)
+    if usage and forbids_training(", ".join(usage)):  # several are one dictionary (RFC 9651, section 4.2)
+        return CONTENT_USAGE
+    return CONTENT_SIGNAL if signals_no_training(", ".join(signal)) else ""
 
 
 def page_opt_out(head: bytes, agent: str) -> str:
@@ -65,14 +84,15 @@ def page_opt_out(head: bytes, agent: str) -> str:
 class Reservations:
     """The rules of a tdmrep.json in order: a pattern of paths, and whether rights are reserved there."""
 
-    rules: tuple[tuple[str, bool], ...] = ()
+    rules: tuple[tuple[PathPattern, bool], ...] = ()
 
     @staticmethod
     def parse(text: str) -> Reservations:
         """Read a tdmrep.json; what is not one reserves nothing.
 
-        >>> Reservations.parse('[{"location": "/a/*.html$", "tdm-reservation": 1}]').rules
-        (('/a/*.html$', True),)
+        >>> reserved = Reservations.parse('[{"location": "/a/*.html$", "tdm-reservation": 1}]')
+        >>> reserved.reserve("http://a.test/a/b.html"), reserved.reserve("http://a.test/a/b.html?c")
+        (True, False)
         """
         try:
             document = json.loads(text)
@@ -81,7 +101,7 @@ class Reservations:
         rules = [rule for rule in document if isinstance(rule, dict)] if isinstance(document, list) else []
         return Reservations(
             tuple(
-                (str(rule["location"]), str(rule.get(RESERVATION)) in ("1", "True"))
+                (PathPattern.of(str(rule["location"])), str(rule.get(RESERVATION)) in ("1", "True"))
                 for rule in rules
                 if "location" in rule
             )
@@ -89,31 +109,8 @@ class Reservations:
 
     def reserve(self, url: str) -> bool:
         """Whether the first rule that matches a URL's path reserves it."""
-        parts = urlsplit(url)
-        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        return next((reserved for pattern, reserved in self.rules if matches(pattern, path)), False)
-
-
-def matches(pattern: str, path: str) -> bool:
-    """Whether a path begins as a pattern says, where `*` is any text and a last `$` the end (as robots.txt).
-
-    >>> [matches(pattern, "/a/b.html") for pattern in ("/a/", "/*.html$", "/a$", "*b*", "/b")]
-    [True, True, False, True, False]
-    """
-    anchored, path = pattern.endswith("$"), unquote(path)
-    first, *others = unquote(pattern.removesuffix("$")).split("*")
-    if not path.startswith(first):
-        return False
-    if not others:
-        return path == first or not anchored
-    place, last = len(first), others.pop()
-    for text in others:  # the leftmost match leaves the most room for the rest
-        if (place := path.find(text, place)) < 0:
-            return False
-        place += len(text)
-    if anchored:
-        return len(path) - len(last) >= place and path.endswith(last)
-    return path.find(last, place) >= 0
+        path = path_of(url)
+        return next((reserved for pattern, reserved in self.rules if pattern.matches(path)), False)
 
 
 def _forbids(directives: str, agent: str) -> str:

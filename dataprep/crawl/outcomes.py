@@ -20,7 +20,7 @@ OUTCOMES: dict[str, Kind] = {
     "not_found": Kind.PERMANENT,  # 404, 410
     "http_error": Kind.PERMANENT,  # any other status that is neither a page nor a redirect
     "robots_denied": Kind.PERMANENT,
-    "opted_out": Kind.PERMANENT,  # of training, by noai or a TDM reservation
+    "opted_out": Kind.PERMANENT,  # of training; the detail names the signal
     "forgotten": Kind.PERMANENT,  # redirects to what the corpus has forgotten
     "wrong_type": Kind.PERMANENT,
     "too_large": Kind.PERMANENT,

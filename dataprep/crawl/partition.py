@@ -17,11 +17,12 @@ from dataprep.crawl.connect import tls_context
 from dataprep.crawl.journal import Attempt
 from dataprep.crawl.ownership import Owners
 from dataprep.crawl.progress import Watch
+from dataprep.crawl.revisits import Stored
 from dataprep.crawl.routes import destination, parse_route
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.sites import Queue, by_site, crawl
+from dataprep.crawl.sites import Queue, Visitor, by_site, crawl
 from dataprep.crawl.targets import Fetch, Target
-from dataprep.crawl.visit import Visit
+from dataprep.crawl.visit import Visit, visit
 from dataprep.errors import DataError
 from dataprep.ip_addresses import is_loopback_host
 
@@ -53,19 +54,16 @@ def fetch_part(
     newer attempt has taken over the part.
     """
     _refuse_without_contact(targets, settings)
-    tls = tls_context(settings.ca_file)
-    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    tls = prepared(settings)
     try:
         pages.mkdir(parents=True, exist_ok=True)
-        owners = Owners(pages / ".owners")
+        owners = Owners(settings.owners or pages / ".owners")
         attempt = Attempt(pages, name, user_agent=settings.user_agent, warc_bytes=settings.max_warc_bytes)
         attempt.stored.note(earlier)
     except OSError as error:
         raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
     try:
         return _crawl(attempt, owners, targets, settings, tls=tls, tick=tick, watch=watch)
-    except BaseExceptionGroup as group:
-        raise _first(group) from None
     finally:
         attempt.close()
 
@@ -87,24 +85,49 @@ def _crawl(
             rows[row.url_key] = row
             tick(row)
     rest = [target for key, target in wanted.items() if key not in rows]
-    sites = by_site(rest, [(row.site, row.outcome) for row in rows.values()])
+    queue = Queue(deque(by_site(rest, [(row.site, row.outcome) for row in rows.values()])))
 
     def done(visit: Visit) -> None:
         row = attempt.finish(visit)
         rows[row.url_key] = row
         tick(row)
 
+    crawl_queue(queue, settings, tls, owners=owners, stored=attempt.stored, done=done, watch=watch)
+    return [rows[target.url_key] for target in targets]
+
+
+def prepared(settings: CrawlSettings) -> ssl.SSLContext:
+    """Make this process fit for a crawl; raises DataError for settings that cannot work."""
+    tls = tls_context(settings.ca_file)
+    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    return tls
+
+
+def crawl_queue(
+    queue: Queue,
+    settings: CrawlSettings,
+    tls: ssl.SSLContext,
+    *,
+    owners: Owners,
+    stored: Stored,
+    done: Callable[[Visit], None],
+    watch: Watch | None = None,
+    visitor: Visitor = visit,
+) -> None:
+    """Visit all targets of a queue in an event loop of their own, as `sites.crawl` does; tls: `prepared`."""
+
     async def run() -> None:
-        queue = Queue(deque(sites))
         async with (
             Client(settings, tls) as client,
             watch.following(queue, client) if watch else nullcontext(),
         ):
-            await crawl(queue, client, settings, owners=owners, stored=attempt.stored, done=done)
+            await crawl(queue, client, settings, owners=owners, stored=stored, done=done, visitor=visitor)
 
-    with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run())
-    return [rows[target.url_key] for target in targets]
+    try:
+        with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(run())
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
 
 
 @contextmanager

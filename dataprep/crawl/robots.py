@@ -3,37 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
 from urllib.parse import urlsplit
-
-from protego import Protego
 
 from dataprep.crawl.client import Client
 from dataprep.crawl.host_files import host_file
 from dataprep.crawl.optout import Reservations
 from dataprep.crawl.outcomes import NOBODY_THERE, NotFetched
+from dataprep.crawl.path_patterns import path_of
 from dataprep.crawl.rate_limit import Pace
+from dataprep.crawl.robots_txt import RobotsTxt
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.training_crawlers import names
 
 
-@dataclass(frozen=True)
 class Rules:
-    """What one host allows our agent."""
+    """What one host's robots.txt says to our agent.
 
-    parsed: Protego
-    agent: str
+    training_crawlers: names whose exclusion holds for us, too, unless a group is for our agent by name.
+    """
 
-    def allows(self, url: str) -> bool:
-        """Whether the URL may be fetched."""
-        return bool(self.parsed.can_fetch(url, self.agent))
+    def __init__(self, robots: RobotsTxt, agent: str, training_crawlers: Sequence[str] = ()) -> None:
+        self.group = robots.of(agent)
+        heard = [] if robots.names(agent) else training_crawlers
+        self._others = {name: robots.of(name) for name in heard if robots.names(name)}
+
+    def check(self, url: str) -> None:
+        """Raise NotFetched when a URL must not be fetched, or its page not be trained on.
+
+        The detail of either is the signal against training.
+        """
+        path = path_of(url)
+        signal = self.group.opt_out(path) or self._shut_out(path)
+        if not self.group.allows(path):
+            raise NotFetched("robots_denied", signal)
+        if signal:
+            raise NotFetched("opted_out", signal)
+
+    def _shut_out(self, path: str) -> str:
+        shut_out = (name for name, group in self._others.items() if not group.allows(path))
+        return next((f"robots.txt Disallow: {name}" for name in shut_out), "")
 
 
 class Robots:
     """The rules of a site's hosts; each host is asked once for each of its files, whatever the answer."""
 
-    def __init__(self, client: Client, pace: Pace, agent: str) -> None:
+    def __init__(self, client: Client, pace: Pace, settings: CrawlSettings) -> None:
         self._client = client
         self._pace = pace
-        self._agent = agent
+        self._agent = settings.agent
+        self._training_crawlers = names(settings.training_crawlers)
         self._known: dict[str, Rules | NotFetched] = {}
         self._reserved: dict[str, Reservations] = {}
         self._asking = asyncio.Lock()
@@ -41,8 +60,7 @@ class Robots:
     async def check(self, url: str) -> None:
         """Raise NotFetched unless the URL may be fetched: denied, opted out of training, or not known yet."""
         rules = await self.rules(url)
-        if not rules.allows(url):
-            raise NotFetched("robots_denied")
+        rules.check(url)
         origin = _origin(url)
         if origin not in self._reserved:  # asked only now: most dead hosts do not get this far
             async with self._asking:
@@ -67,15 +85,14 @@ class Robots:
     async def _fetch(self, origin: str) -> Rules | NotFetched:
         url = f"{origin}/robots.txt"
         try:
-            parsed = Protego.parse(await host_file(url, self._client, self._pace))
+            robots = RobotsTxt.parse(await host_file(url, self._client, self._pace))
         except NotFetched as failure:
             if failure.outcome in NOBODY_THERE:
                 return failure
             return NotFetched("robots_unavailable", f"{url}: {failure.outcome} {failure.detail}".strip())
-        delay_s = parsed.crawl_delay(self._agent)
-        if delay_s is not None:
-            self._pace.slow_to(float(delay_s))
-        return Rules(parsed, self._agent)
+        rules = Rules(robots, self._agent, self._training_crawlers)
+        self._pace.slow_to(rules.group.crawl_delay_s or 0)
+        return rules
 
     async def _reservations(self, origin: str) -> Reservations:
         """What a host's tdmrep.json reserves. A host that does not answer has, by the protocol, none."""

@@ -35,6 +35,8 @@ from dataprep.store.files import Output, hash_file, publish_table, read_table
 from dataprep.store.records import Record, commit, done, finish_led, origin, step_path
 
 STEP = "fetch"
+OWNERS = "increments/.owners"
+"""Where all commands of a corpus lock the sites that they ask."""
 PART_LINKS = 50_000
 """Links of a partition, about; a site is never split."""
 HOPS = range(1, 5)
@@ -94,7 +96,9 @@ def run(
         )
     if closed:
         return
-    settings = settings.model_copy(update={"forgotten": Forgotten.of(corpus.root)})
+    settings = settings.model_copy(
+        update={"forgotten": Forgotten.of(corpus.root), "owners": corpus.root / OWNERS}
+    )
     budget = _Budget(settings)
     with watching(increment) as look:
         fetching = _Fetching(corpus, increment, budget, look)

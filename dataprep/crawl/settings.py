@@ -64,6 +64,8 @@ class CrawlSettings(BaseModel):
     max_redirects: int = Field(default=Crawl().max_redirects, ge=0)
     max_warc_bytes: int = Field(default=1 << 30, gt=0)
     """A WARC file that has reached this size is closed and the next begun."""
+    training_crawlers: int | None = Crawl().training_crawlers
+    """Version of the list of crawlers whose exclusion by robots.txt is an opt-out; None: of none."""
     content_types: frozenset[str] = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
 
     dns_concurrency: int = Field(default=32, ge=1)
@@ -78,6 +80,8 @@ class CrawlSettings(BaseModel):
 
     forgotten: Forgotten = NO_TOMBSTONES
     """What redirects must not lead to (`corpus forget`)."""
+    owners: Path | None = None
+    """Where sites are locked while a process asks them (`ownership.py`); None: beside the pages."""
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = WEB_PORTS
@@ -181,9 +185,10 @@ FROM_RECIPE = {
     "max_page_bytes": "max_bytes",
     "total_timeout_s": "total_timeout_s",
     "max_redirects": "max_redirects",
+    "training_crawlers": "training_crawlers",
 }
 """Fields that the recipe's `collect.crawl` decides, with its names for them: facts depend on them."""
-INTERNAL = frozenset(["content_types", "forgotten"])
+INTERNAL = frozenset(["content_types", "forgotten", "owners"])
 """Fields that nobody sets: the same for every crawl, or read from the corpus."""
 OPTIONS = {"delay_s": "--delay", "ports": "--port"}
 """Options of `corpus add` that are not spelt as their field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from dataprep.crawl.client import Client
@@ -16,6 +16,9 @@ from dataprep.crawl.robots import Robots
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Target
 from dataprep.crawl.visit import Visit, visit
+
+Visitor = Callable[..., Awaitable[Visit]]
+"""What visits a target, called as `visit` is."""
 
 LOOK_AGAIN_S = 0.5
 """How often a site that another process owns is tried."""
@@ -76,6 +79,7 @@ async def crawl(
     owners: Owners,
     stored: Stored,
     done: Callable[[Visit], None],
+    visitor: Visitor = visit,
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
@@ -116,7 +120,7 @@ async def crawl(
     async def own(site: Site, ownership: Ownership, pace: Pace) -> None:
         site.began = now()
         queue.owned.add(site)
-        robots = Robots(client, pace, settings.agent)
+        robots = Robots(client, pace, settings)
         try:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(settings.site_concurrency, len(site.targets))):
@@ -134,7 +138,7 @@ async def crawl(
             elif site.failures >= settings.max_site_failures:
                 done(Visit.deferred(target, "the site kept failing"))
             else:
-                result = await visit(
+                result = await visitor(
                     target,
                     client,
                     pace=pace,

@@ -34,7 +34,7 @@ from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
 from dataprep.errors import DataError, UsageError
-from dataprep.imports.captures import page_of
+from dataprep.imports.captures import NoPage, page_of
 from dataprep.imports.cdx import IndexNotes, Wanted
 from dataprep.ip_addresses import is_loopback_host
 from dataprep.store.files import publish, publish_table
@@ -261,8 +261,9 @@ def checked(wanted: Wanted, member: bytes, rules: Collect) -> Fetch:
     except Damaged:
         raise NotFetched("bad_capture", "not one whole record") from None
     page = page_of(record, rules)
-    if isinstance(page, str):
-        raise NotFetched(page if page in OUTCOMES else "bad_capture", f"the record is {page}")
+    if isinstance(page, NoPage):
+        outcome = page.reason if page.reason in OUTCOMES else "bad_capture"
+        raise NotFetched(outcome, page.signal or f"the record is {page.reason}")
     if record.kind != "response" or page.link.key != wanted.url_key:
         raise NotFetched("bad_capture", f"holds a {record.kind} of {record.url[:200]}")
     return replace(

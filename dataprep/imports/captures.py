@@ -34,34 +34,43 @@ class Capture:
     last_modified: str
 
 
-def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBSTONES) -> Capture | str:
+@dataclass(frozen=True)
+class NoPage:
+    """Why a capture is no page of ours; of `opted_out`, the signal."""
+
+    reason: str
+    signal: str = ""
+
+
+def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBSTONES) -> Capture | NoPage:
     """The page of a response record, or the reason why it is none."""
     try:
         link = canonical(record.url)
     except ValueError:
-        return "no_link"
+        return NoPage("no_link")
     if reason := refused(link, rules.links) or (REASON if forgotten.covers(link) else ""):
-        return reason
+        return NoPage(reason)
     response = parse(record.block)
     if not response.status:
-        return "bad_http"
+        return NoPage("bad_http")
     if 300 <= response.status < 400:
-        return "redirect"
+        return NoPage("redirect")
     if response.status != 200:
-        return outcome_of_status(response.status)
+        return NoPage(outcome_of_status(response.status))
     kind = media_type(response.content_type)
     if kind not in CRAWLER.content_types:
-        return "wrong_type"
-    if header_opt_out(_headers(record.block), CRAWLER.agent):
-        return "opted_out"
+        return NoPage("wrong_type")
+    head = record.block[: len(record.block) - len(response.body)]
+    if signal := header_opt_out(_headers(head), CRAWLER.agent):
+        return NoPage("opted_out", signal)
     try:
         page = response.page(rules.crawl.max_bytes)
     except TooLarge:
-        return "too_large"
+        return NoPage("too_large")
     except BadEncoding:
-        return "bad_encoding"
-    if kind != "text/plain" and page_opt_out(page[:HEAD_BYTES], CRAWLER.agent):
-        return "opted_out"
+        return NoPage("bad_encoding")
+    if kind != "text/plain" and (signal := page_opt_out(page[:HEAD_BYTES], CRAWLER.agent)):
+        return NoPage("opted_out", signal)
     named = response.headers
     return Capture(
         link=link,
@@ -86,8 +95,8 @@ def seconds(date: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _headers(block: bytes) -> Iterator[tuple[str, str]]:
+def _headers(head: bytes) -> Iterator[tuple[str, str]]:
     """The header lines of a response, each by itself: opt-outs may stand in several of one name."""
-    for line in block.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").splitlines()[1:]:
+    for line in head.decode("utf-8", "replace").splitlines()[1:]:
         name, _, value = line.partition(":")
         yield name.strip(), value.strip()

@@ -79,6 +79,7 @@ class Beside:
     warcs: dict[str, Output] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     damage: list[FileDamage] = field(default_factory=list)
+    opt_outs: Counter[str] = field(default_factory=Counter)
 
     @staticmethod
     def of(scanned: list[Record]) -> Beside:
@@ -88,7 +89,9 @@ class Beside:
                 name: output for name, output in record.outputs.items() if name.startswith("warc/")
             }
             beside.reasons.update(record.reasons)
-            beside.damage += record.noted(InputNotes).damage
+            noted = record.noted(InputNotes)
+            beside.damage += noted.damage
+            beside.opt_outs.update(noted.opt_outs)
         return beside
 
 
@@ -158,7 +161,9 @@ def _commit(
         passed=table.rows,
         reasons=reasons,
         versions=links.VERSIONS,
-        notes=msgspec.to_builtins(InputNotes(damage=beside.damage)) if beside.damage else {},
+        notes=msgspec.to_builtins(InputNotes(damage=beside.damage, opt_outs=dict(beside.opt_outs)))
+        if beside.damage or beside.opt_outs
+        else {},
     )
     commit(directory / f"{name}.json", record)
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.errors import DataError
-from dataprep.imports.captures import Capture, page_of
+from dataprep.imports.captures import Capture, NoPage, page_of
 from dataprep.imports.inputs import Input
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
@@ -81,6 +81,7 @@ def scan(
         return record
     rows: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
+    opt_outs: Counter[str] = Counter()
     warcs: dict[str, Output] = {}
     damage: list[FileDamage] = []
     forgotten = Forgotten.of(corpus.root)
@@ -95,7 +96,8 @@ def scan(
             if isinstance(verdict, Capture):
                 rows.append(_row(verdict, place, found, name))
             elif verdict:
-                reasons[verdict] += 1
+                reasons[verdict.reason] += 1
+                opt_outs.update([verdict.signal] if verdict.signal else [])
             if verdict:
                 lost.lines += 1
                 tick(1)
@@ -114,19 +116,23 @@ def scan(
         entered=len(rows) + reasons.total(),
         passed=len(rows),
         reasons=dict(reasons),
-        notes=msgspec.to_builtins(InputNotes(damage=[lost for lost in damage if lost.found])),
+        notes=msgspec.to_builtins(
+            InputNotes(damage=[lost for lost in damage if lost.found], opt_outs=dict(opt_outs))
+        ),
     )
     return commit(path, record)
 
 
-def _judged(found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: FileDamage) -> Capture | str:
-    """The page, the reason why there is none, or "" for a record that is no capture at all."""
+def _judged(
+    found: WarcRecord | Gap, corpus: Corpus, forgotten: Forgotten, lost: FileDamage
+) -> Capture | NoPage | None:
+    """The page, the reason why there is none, or None for a record that is no capture at all."""
     if isinstance(found, Gap):
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
-        return found.reason
+        return NoPage(found.reason)
     if found.kind == "response":
         return page_of(found, corpus.recipe.collect, forgotten)
-    return "revisit" if found.kind == "revisit" else ""
+    return NoPage("revisit") if found.kind == "revisit" else None
 
 
 def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> dict[str, Any]:

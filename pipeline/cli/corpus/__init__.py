@@ -1,5 +1,27 @@
 """`outbound corpus ...`: importing the package registers its commands."""
 
-from pipeline.cli.corpus import diff, export, imports, ingest, look, overlap, quality, remove, select
+from pipeline.cli.corpus import (
+    diff,
+    export,
+    imports,
+    ingest,
+    look,
+    opt_outs,
+    overlap,
+    quality,
+    remove,
+    select,
+)
 
-__all__ = ["diff", "export", "imports", "ingest", "look", "overlap", "quality", "remove", "select"]
+__all__ = [
+    "diff",
+    "export",
+    "imports",
+    "ingest",
+    "look",
+    "opt_outs",
+    "overlap",
+    "quality",
+    "remove",
+    "select",
+]

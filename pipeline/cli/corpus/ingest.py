@@ -9,12 +9,10 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import Json, console, emit, progress
+from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
 from pipeline.cli.corpus.damage import show_increment
 from pipeline.cli.places import refuse_strangers
-
-CRAWL = "The crawl"
-"""The part of `corpus add --help` whose options may also stand in a crawl file."""
 
 
 @corpus.command()
@@ -51,47 +49,16 @@ def add(
     until: Annotated[
         str, typer.Option(help="Stop after this step: links, fetch, extract, score or shard.")
     ] = "shard",
-    crawl: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=CRAWL,
-            metavar="FILE",
-            help="A YAML of all settings of the crawl, by path or name; options count before it.",
-            show_default=False,
-        ),
-    ] = None,
-    contact: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=CRAWL, help="An e-mail address or page for webmasters; public hosts need it."
-        ),
-    ] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=CRAWL,
-            help="The crawler's name in User-Agent and robots.txt.",
-            show_default="outbound",
-        ),
-    ] = None,
-    delay: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=CRAWL, min=0, help="Seconds between two requests to a site.", show_default="1"
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=CRAWL, min=1, help="Sites that are crawled at once.", show_default="64"),
-    ] = None,
-    hours: Annotated[
-        float | None,
-        typer.Option(rich_help_panel=CRAWL, min=0, help="Time budget of the crawl; the rest is deferred."),
-    ] = None,
+    crawl: options.CrawlFile = None,
+    contact: options.Contact = None,
+    agent: options.Agent = None,
+    delay: options.Delay = None,
+    concurrency: options.Concurrency = None,
+    hours: options.Hours = None,
     archive: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=CRAWL,
+            rich_help_panel=options.CRAWL,
             help="Ask this Wayback-style archive for dead links, as of their submission.",
         ),
     ] = None,
@@ -99,46 +66,15 @@ def add(
         bool | None,
         typer.Option(
             "--archive-first/--archive-last",
-            rich_help_panel=CRAWL,
+            rich_help_panel=options.CRAWL,
             help="Ask the archive before the live sites, or after them.",
         ),
     ] = None,
-    connect_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            rich_help_panel=CRAWL,
-            help="HOST1:PORT1:HOST2:PORT2, connect there instead, as curl does; may be repeated.",
-        ),
-    ] = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=CRAWL,
-            help="http://[NAME:PASSWORD@]HOST:PORT to crawl through; it then resolves the names.",
-        ),
-    ] = None,
-    port: Annotated[
-        list[int] | None,
-        typer.Option(
-            rich_help_panel=CRAWL,
-            help="A port that URLs may name; may be repeated.",
-            show_default="usual web ports",
-        ),
-    ] = None,
-    allow_loopback: Annotated[
-        bool | None,
-        typer.Option(
-            "--allow-loopback/--no-allow-loopback",
-            rich_help_panel=CRAWL,
-            help="Let the crawler connect to this machine.",
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            rich_help_panel=CRAWL, help="Certificate authorities to trust beside the system's (PEM)."
-        ),
-    ] = None,
+    connect_to: options.ConnectTo = None,
+    proxy: options.Proxy = None,
+    port: options.Ports = None,
+    allow_loopback: options.AllowLoopback = None,
+    ca_file: options.CaFile = None,
     retry_failed: Annotated[
         bool,
         typer.Option(

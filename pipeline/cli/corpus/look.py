@@ -29,7 +29,9 @@ def status(directory: Directory, json: Json = False) -> None:
         done = ", ".join(stage for stage, parts in state.parts.items() if parts)
         lines.append(f"{state.increment}: {'closed' if state.closed else f'unfinished ({done})'}")
     taken = ", ".join(f"{name} {_size(number)}" for name, number in now.bytes.items())
-    lines += [table(now.funnel), f"on disk: {taken}", f"next: {now.next}"]
+    signals = ", ".join(f"{number:,} by {signal}" for signal, number in now.opt_outs.items())
+    lines += [table(now.funnel), *([f"opted out of training: {signals}"] if signals else [])]
+    lines += [f"on disk: {taken}", f"next: {now.next}"]
     emit(asdict(now), json, "\n".join(lines))
 
 

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import xxhash
+
 from dataprep.audit.funnel import funnel
 from dataprep.audit.statistics import corpus_statistics
-from dataprep.audit.status import next_step, sizes
+from dataprep.audit.status import next_step, opt_outs, sizes
+from dataprep.crawl import rounds
 from dataprep.imports.inputs import Import, agree
 from dataprep.ingest import extend
 from dataprep.links import stage as links
-from support.ready_corpus import add_pages, make_corpus, no_progress
+from support.ready_corpus import add_pages, commit_part, make_corpus, no_progress
 
 POST = '{"id": "1", "url": "http://b.test/", "score": 9, "created_utc": 1, "subreddit": "x"}'
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea " * 2**n) for n in range(4)]
@@ -59,3 +62,20 @@ def test_a_portrait_counts_every_kept_document_once(tmp_path: Path) -> None:
     assert seen.karma == [(2, 4)]
     assert [(each.kept, each.duplicates) for each in seen.growth] == [(4, {}), (0, {"exact_duplicate": 1})]
     assert seen.growth[0].characters == sum(len(text) for _, _, text in PAGES)
+
+
+def test_links_that_opted_out_are_counted_by_signal_each_by_its_last_fetch(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "corpus")
+    increment = corpus.increment("one")
+    signal, usage = "robots.txt Content-Signal: ai-train=no", "Content-Usage: train-ai=n"
+    rounds_of = [
+        [("a", "opted_out", signal), ("b", "opted_out", usage), ("c", "timeout", ""), ("d", "ok", "")],
+        [("b", "opted_out", signal), ("c", "opted_out", signal), ("e", "opted_out", "")],  # e was forgotten
+    ]
+    for part, ended in enumerate(rounds_of):
+        rows = [
+            {"url_key": xxhash.xxh3_128_digest(name.encode()), "outcome": outcome, "detail": detail}
+            for name, outcome, detail in ended
+        ]
+        commit_part(corpus, increment, "fetch", part, rows, rounds.SCHEMA)
+    assert opt_outs(corpus) == {signal: 3}

@@ -57,6 +57,11 @@ def test_our_own_group_goes_before_the_star(site: Any, crawl: Any) -> None:
         ("User-agent: *\nDisallow: /café", "/caf%C3%A9", False),
         ("User-agent: *\nDisallow: /%7Ea", "/~a", False),
         ("<html><body>no rules</body></html>", "/a", True),
+        ("User-agent: outbound\nCrawl-delay: 0\nUser-agent: *\nDisallow: /a", "/a", False),  # one group
+        ("User-agent: outbound\nX-Unknown: 1\nUser-agent: *\nDisallow: /a", "/a", False),
+        ("User-agent: outbound\nContent-Signal: search=yes\nUser-agent: *\nDisallow: /a", "/a", False),
+        ("User-agent: Outbound Bot\nDisallow: /a\n\nUser-agent: *\nAllow: /", "/a", False),
+        ("User-agent: out\nDisallow: /a\n\nUser-agent: *\nAllow: /", "/a", True),
         ("Sitemap: http://a.test/s.xml\nUser-agent: *\nnonsense\nDisallow: /a", "/a", False),
     ],
 )

@@ -198,6 +198,7 @@ def test_what_an_index_says_falsely_is_no_page(folder: Path, tmp_path: Path) -> 
         increment = fill(corpus, index, server.base)
     found = [fetched(corpus, increment)[url]["outcome"] for url in urls]
     assert found == ["ok", "bad_capture", "bad_capture", "bad_capture", "not_found", "opted_out"]
+    assert fetched(corpus, increment)[urls[5]]["detail"] == "X-Robots-Tag: noai"
 
 
 @pytest.mark.slow(2)

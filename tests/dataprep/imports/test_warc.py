@@ -14,6 +14,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from dataprep import ingest
+from dataprep.audit.status import status
 from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
@@ -24,6 +25,7 @@ from dataprep.imports.rows import Fields
 from dataprep.links.index import LinkIndex
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
+from support.cli import run
 from support.ready_corpus import TABLES, no_progress
 from support.servers.pywb import write_warc
 
@@ -66,6 +68,51 @@ def counts(increment: Increment) -> tuple[int, int, dict[str, int]]:
     records = increment.records("links")
     reasons = sum((Counter(record.reasons) for record in records), Counter[str]())
     return sum(r.entered for r in records), sum(r.passed for r in records), dict(reasons)
+
+
+def test_what_a_record_says_about_training_is_heeded_and_counted_by_signal(tmp_path: Path) -> None:
+    said: list[tuple[dict[str, str], str]] = [
+        ({"X-Robots-Tag": "noindex, noai"}, ""),
+        ({"TDM-Reservation": "1"}, ""),
+        ({"Content-Usage": "search=y, train-ai=n"}, ""),
+        ({"Content-Signal": "ai-train=no"}, ""),
+        ({}, '<meta name="tdm-reservation" content="1">'),
+        ({}, '<meta name="robots" content="noimageai">'),
+        ({"Content-Usage": "train-ai=y", "X-Robots-Tag": "noindex"}, ""),
+        ({"Content-Type": "text/plain"}, "the words X-Robots-Tag: noai"),
+    ]
+    captures = [
+        (f"http://a.test/{n}", "20130801120000", 200, HTML | headers, page(str(n), meta))
+        for n, (headers, meta) in enumerate(said)
+    ]
+    warc = write_warc(tmp_path / "x.warc.gz", captures)
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", warc)
+    assert counts(increment) == (8, 2, {"opted_out": 6})
+    assert status(corpus).opt_outs == {
+        "X-Robots-Tag: noai": 1,
+        "tdm-reservation: 1": 1,
+        "Content-Usage: train-ai=n": 1,
+        "Content-Signal: ai-train=no": 1,
+        "meta tdm-reservation: 1": 1,
+        "meta robots: noimageai": 1,
+    }
+    assert "1 by Content-Usage: train-ai=n" in run("corpus", "status", corpus.root).stdout
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+def test_a_page_that_speaks_of_a_header_does_not_send_it(tmp_path: Path, end: str) -> None:
+    head = f"HTTP/1.1 200 OK{end}Content-Type: text/plain{end}{end}"
+    block = f"{head}How to:{end}X-Robots-Tag: noai{end}".encode()
+    warc = tmp_path / "x.warc"
+    warc.write_bytes(
+        b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.test/\r\n"
+        b"WARC-Date: 2013-08-01T00:00:00Z\r\nWARC-Record-ID: <urn:uuid:1>\r\n"
+        b"Content-Type: application/http; msgtype=response\r\n"
+        b"Content-Length: %d\r\n\r\n%b\r\n\r\n" % (len(block), block)
+    )
+    corpus = make(tmp_path / "corpus")
+    assert counts(bring(corpus, "a", warc)) == (1, 1, {})
 
 
 def test_every_capture_is_a_page_or_has_a_reason(tmp_path: Path) -> None:

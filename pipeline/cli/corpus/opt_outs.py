@@ -1,0 +1,125 @@
+"""`outbound corpus opt-outs`: which sites of the corpus have opted out of training since."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.app import Json, emit, progress
+from pipeline.cli.corpus import crawl_options as options
+from pipeline.cli.corpus.app import Directory, corpus
+
+if TYPE_CHECKING:
+    from dataprep.opt_outs.command import OptOuts, SiteOptOut
+
+
+@corpus.command("opt-outs")
+def opt_outs(
+    directory: Directory,
+    check: Annotated[bool, typer.Option("--check", help="Ask the sites again.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Forget the pages that have opted out, as `corpus forget`.")
+    ] = False,
+    denied: Annotated[
+        bool,
+        typer.Option("--denied", help="Count it as an opt-out, too, that robots.txt shuts our agent out."),
+    ] = False,
+    training_crawlers: Annotated[
+        bool,
+        typer.Option(
+            "--training-crawlers",
+            help="Take a no to known training crawlers as a no to ours, though the recipe does not.",
+        ),
+    ] = False,
+    pages: Annotated[
+        int, typer.Option(min=0, help="Pages of each host to ask for: headers and meta elements.")
+    ] = 3,
+    tokens: Annotated[
+        list[Path] | None, typer.Option(help="Token shards of the corpus, to forget in; may be repeated.")
+    ] = None,
+    crawl: options.CrawlFile = None,
+    contact: options.Contact = None,
+    agent: options.Agent = None,
+    delay: options.Delay = None,
+    concurrency: options.Concurrency = None,
+    hours: options.Hours = None,
+    connect_to: options.ConnectTo = None,
+    proxy: options.Proxy = None,
+    port: options.Ports = None,
+    allow_loopback: options.AllowLoopback = None,
+    ca_file: options.CaFile = None,
+    json: Json = False,
+) -> None:
+    """List the sites that have opted out of training since their pages came, as the last --check found.
+
+    Killed, --check and --forget go on where they stopped when the command is run again.
+    """
+    from dataprep.corpus.directory import Corpus
+    from dataprep.corpus.tombstones import unfinished
+    from dataprep.crawl.settings import CrawlSettings
+    from dataprep.crawl.training_crawlers import LATEST
+    from dataprep.opt_outs import command
+    from dataprep.store import locks
+    from pipeline.config.named import find
+
+    given = {
+        "contact": contact,
+        "agent": agent,
+        "delay_s": delay,
+        "concurrency": concurrency,
+        "hours": hours,
+        "connect_to": connect_to,
+        "proxy": proxy,
+        "ports": port,
+        "allow_loopback": allow_loopback,
+        "ca_file": ca_file,
+    }
+    settings = CrawlSettings.load(given, find("crawls", crawl) if crawl else None)
+    if check:
+        settings.refuse_without_contact()
+    opened = Corpus.open(directory, forgetting=forget)
+    if forget and unfinished(directory) is not None:  # the list went with the first part of that forget
+        removed = command.forget_found(opened, [], tokens or [], progress)
+        emit({"forgotten": asdict(removed)}, json, "an earlier forget is finished; run --check again")
+        return
+    with locks.shared(directory):
+        if check:
+            settings = settings.limited(opened.recipe.collect.crawl)
+            if training_crawlers:
+                settings = settings.model_copy(update={"training_crawlers": LATEST})
+            found = command.check(opened, settings, pages, progress)
+        else:
+            found = command.last(opened)
+    chosen = found.chosen(denied)
+    result: dict[str, Any] = {**asdict(found), "documents": sum(each.documents for each in chosen)}
+    lines = _lines(found, chosen)
+    if forget and chosen:
+        removed = command.forget_found(opened, chosen, tokens or [], progress)
+        result["forgotten"] = asdict(removed)
+        lines.append(f"forgotten, and kept out: {removed.links:,} links, {removed.documents:,} documents")
+        lines += [f"{name}: {number:,} documents are end-of-text" for name, number in removed.tokens.items()]
+    elif chosen:
+        lines.append(f"`outbound corpus opt-outs {directory} --forget` forgets them")
+    emit(result, json, "\n".join(lines))
+
+
+def _lines(found: OptOuts, chosen: list[SiteOptOut]) -> list[str]:
+    """What was found, for people."""
+    lines = [f"asked as {found.agent} from {found.asked} on: {found.sites:,} sites, {found.pages:,} pages"]
+    total = sum(each.documents for each in chosen)
+    sites = len({each.site for each in chosen})
+    lines.append(f"{sites:,} sites have opted out since, of {total:,} documents")
+    lines += [f"{each.documents:>9,}  {each.site}  {each.signal}  {each.example}" for each in chosen]
+    if left := [each for each in found.found if each not in chosen]:
+        documents = sum(each.documents for each in left)
+        shut = f"{len({each.site for each in left}):,} sites, of {documents:,} documents"
+        lines.append(f"{shut}, let our agent in no more (robots.txt), which --denied counts as an opt-out")
+    if found.unknown:
+        reasons = ", ".join(f"{number:,} {outcome}" for outcome, number in found.unknown.items())
+        lines.append(f"unknown are {sum(found.unknown.values()):,} pages: {reasons}")
+    if found.unaddressed:
+        lines.append(f"{found.unaddressed:,} documents have no address on the web")
+    return lines

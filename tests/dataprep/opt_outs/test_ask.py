@@ -1,0 +1,92 @@
+"""A check that was stopped goes on from its journal, unless it asks something else or is long past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import xxhash
+
+from dataprep.corpus.urls import site_of
+from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.targets import Target
+from dataprep.opt_outs.ask import KEPT, Question, ask
+from support.servers.web import Web, serving
+
+
+@pytest.fixture
+def site() -> Iterator[Web]:
+    with serving() as served:
+        yield served
+
+
+def asked(site: Web, home: Path, *urls: str, **changes: Any) -> list[tuple[str, str]]:
+    """How the pages ended; one page of a host is asked for."""
+    settings = CrawlSettings(
+        allow_loopback=True, connect_to=(f"::127.0.0.1:{site.port}",), delay_s=0, **changes
+    )
+    targets = [Target(url, xxhash.xxh3_128_digest(url.encode()), site_of(url)) for url in urls]
+    journal, ticked = home / "journal", list[int]()
+    _, answers = ask(targets, settings, 1, journal=journal, owners=home / "owners", tick=ticked.append)
+    assert sum(ticked) == len(urls)
+    return [(answers[target.url_key].outcome, answers[target.url_key].signal) for target in targets]
+
+
+@pytest.mark.parametrize("end", [b"", b'{"url_key":"ab', b"\xff\xfe\n", b"\n"])
+def test_a_journal_is_adopted_up_to_its_last_whole_line(site: Web, tmp_path: Path, end: bytes) -> None:
+    urls = [site.html(f"http://a.test/{n}", Content_Usage="train-ai=n") for n in range(3)]
+    assert asked(site, tmp_path, *urls) == [("opted_out", "Content-Usage: train-ai=n")] * 3
+    lines = (tmp_path / "journal").read_bytes()
+    (tmp_path / "journal").write_bytes(lines + end)
+    site.hits.clear()
+    urls.append(site.html("http://a.test/new"))
+    assert asked(site, tmp_path, *urls)[-1] == ("ok", "")
+    assert site.paths("a.test") == ["/robots.txt", "/new"]
+    assert len((tmp_path / "journal").read_bytes().splitlines()) == 5
+
+
+@pytest.mark.parametrize("change", ["agent", "training_crawlers", "age", "damage"])
+def test_another_question_begins_anew(site: Web, tmp_path: Path, change: str) -> None:
+    url = site.html("http://a.test/", X_Robots_Tag="other: noai")
+    assert asked(site, tmp_path, url) == [("ok", "")]
+    site.html("http://a.test/robots.txt", "User-agent: GPTBot\nDisallow: /\n", Content_Type="text/plain")
+    assert asked(site, tmp_path, url) == [("ok", "")]  # as it was
+    if change == "agent":
+        assert asked(site, tmp_path, url, agent="other") == [("opted_out", "X-Robots-Tag: noai")]
+    elif change == "training_crawlers":
+        assert asked(site, tmp_path, url, training_crawlers=1) == [
+            ("opted_out", "robots.txt Disallow: GPTBot")
+        ]
+    else:
+        first, _, rest = (tmp_path / "journal").read_bytes().partition(b"\n")
+        begun = msgspec.json.decode(first, type=Question)
+        old = msgspec.structs.replace(begun, began=datetime.now(UTC) - KEPT - timedelta(hours=1))
+        head = msgspec.json.encode(old) if change == "age" else first[:-3]
+        (tmp_path / "journal").write_bytes(head + b"\n" + rest)
+        site.hits.clear()
+        assert asked(site, tmp_path, url) == [("ok", "")]
+        assert site.paths("a.test") == ["/robots.txt", "/"]
+
+
+def test_a_page_to_which_two_links_led_is_asked_for_once(site: Web, tmp_path: Path) -> None:
+    url = site.html("http://a.test/page", X_Robots_Tag="noai")
+    settings = CrawlSettings(allow_loopback=True, connect_to=(f"::127.0.0.1:{site.port}",), delay_s=0)
+    targets = [Target(url, bytes([number] * 16), "a.test") for number in range(3)]
+    _, answers = ask(
+        targets, settings, 3, journal=tmp_path / "journal", owners=tmp_path / "owners", tick=lambda _: None
+    )
+    assert [answer.outcome for answer in answers.values()] == ["opted_out"] * 3
+    assert site.paths("a.test") == ["/robots.txt", "/page"]
+
+
+def test_a_site_that_shuts_us_out_may_forbid_training_beside(site: Web, tmp_path: Path) -> None:
+    shut = "User-agent: *\nDisallow: /\n"
+    site.html("http://a.test/robots.txt", f"{shut}Content-Signal: ai-train=no\n", Content_Type="text/plain")
+    site.html("http://b.test/robots.txt", shut, Content_Type="text/plain")
+    signal = "robots.txt Content-Signal: ai-train=no"
+    denied = [("robots_denied", signal), ("robots_denied", "")]
+    assert asked(site, tmp_path, "http://a.test/", "http://b.test/") == denied
