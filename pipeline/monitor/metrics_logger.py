@@ -50,7 +50,8 @@ class MetricsLogger:
     def evaluation(self, row: dict[str, Any]) -> None:
         """Record one evaluation."""
         self._record(row)
-        self._terminal.print(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+        loss = f"held-out loss {row['val_loss']:.4f} over {row['val_counted']:,} positions"
+        self._terminal.print(f"step {row['step']}: {loss}")
 
     def roll_back(self, step: int) -> None:
         """Forget what was recorded after `step`, since it is taken again."""

@@ -25,6 +25,7 @@ from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
     BATCHES,
     CASES,
+    EOT,
     RATES,
     REFERENCES,
     SAVED_AFTER,
@@ -74,6 +75,7 @@ def run_case(case: Case, directory: Path, rank: Rank) -> CaseNumbers:
     seed_generators(config.run.seed, 0, rank.global_rank)
     loader = TrainLoader(
         samples,
+        eot=EOT,
         micro=config.batch.micro_batch_size,
         dp_rank=engine.dp_rank,
         dp_size=engine.dp_size,
