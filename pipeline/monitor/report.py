@@ -177,7 +177,7 @@ def read_curve(run: Path) -> Curve:
         val=[(row["tokens"], row["val_loss"]) for row in held_out],
         unigram_entropy=ended.get("unigram_entropy_nats"),
         resumes=[tokens_at[step] for step in ended.get("resumes", ()) if step in tokens_at],
-        new_sets=[
+        new_sets=tuple(
             row["tokens"] for last, row in pairwise(held_out) if row.get("val_set") != last.get("val_set")
-        ],
+        ),
     )

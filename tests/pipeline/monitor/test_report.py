@@ -127,7 +127,7 @@ def test_losses_before_and_after_a_forget_are_losses_on_different_sets(tmp_path:
     rows = [row | ({"val_set": each} if each else {}) for row, each in zip(rows, sets, strict=True)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     curve = read_curve(tmp_path)
-    assert curve.new_sets == [200, 400]
+    assert curve.new_sets == (200, 400)
     changed = render(replace(WHOLE, curve=replace(curve, train=CURVE.train)))
     assert "another held-out set from 400 tokens on" in changed
     assert "losses on different sets" in changed
