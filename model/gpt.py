@@ -30,7 +30,7 @@ class GPT(nn.Module):
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits (batch, time, padded_vocab) for the token that follows each of `tokens` (batch, time) int64.
 
-        With targets (batch, time) int64, the mean loss of predicting them, in nats: a scalar.
+        With targets (batch, time) int64, their mean loss in nats (`model.loss`): a scalar.
         """
         if targets is None or self.head is not None:
             return self.project(self.hidden(tokens), targets)

@@ -13,16 +13,18 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 IGNORED = -100
-"""A target that is left out of the mean."""
+"""A target that counts in no loss."""
 LARGEST_CHUNK = 2**26
 """Logits that stand at once: 256 MiB in fp32. Smaller chunks read and write the matrix too often."""
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
-    """Mean cross-entropy in nats a token, in float32, of the logits `hidden @ weight.T`: a scalar.
+    """Cross-entropy in nats, in float32, of the logits `hidden @ weight.T`, summed over the targets that
+    count, over the number of all targets: a scalar, 0 where none counts.
 
     `hidden` (batch, time, d_model); `weight` (padded_vocab, d_model), whose rows from `vocab_size` on have no
-    share; `targets` (batch, time) int64, IGNORED where a token is left out of the mean.
+    share; `targets` (batch, time) int64, IGNORED where one does not count. The divisor is a constant, so the
+    mean over micro-batches is the same however a batch is divided into them.
     """
     flat = hidden.flatten(0, -2), weight, targets.flatten(), vocab_size
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
@@ -58,7 +60,7 @@ def _loss_and_gradients(
     """The loss, and when wanted the gradients of `hidden` and `weight` in their dtypes (else empty)."""
     precise = torch.promote_types(hidden.dtype, torch.float32)
     kept = targets != IGNORED
-    share = (kept.to(precise) / kept.sum()).unsqueeze(1)  # of each token in the mean
+    share = (kept.to(precise) / targets.numel()).unsqueeze(1)  # of each token in the mean
     targets = targets.where(kept, 0).unsqueeze(1)
     loss = torch.zeros((), dtype=precise, device=hidden.device)
     chunks = max(1, -(-hidden.size(0) * weight.size(0) // LARGEST_CHUNK))

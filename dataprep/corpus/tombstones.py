@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.urls import Canonical, canonical
+from dataprep.corpus.urls import Canonical, canonical, is_public_suffix
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import RESTORE, load
 from dataprep.store.files import Output, read_table
@@ -66,8 +66,11 @@ class Forgotten:
         )
 
     def covers(self, link: Canonical) -> bool:
-        """Whether nothing is taken from a link any more."""
-        return link.key in self.url_keys or link.site in self.sites
+        """Whether nothing is taken from a link any more: a public suffix keeps out all sites below it."""
+        if link.key in self.url_keys or link.site in self.sites:
+            return True
+        above = link.site.partition(".")[2]
+        return above in self.sites and is_public_suffix(above)
 
     def names(self, url: str) -> bool:
         """Whether a URL, in whatever spelling, is that of a link from which nothing is taken."""

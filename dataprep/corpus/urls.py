@@ -127,6 +127,16 @@ def site_of_host(host: str) -> str:
     return ".".join(host.split(".")[-2:])  # a name outside the list: the list's own default rule, `*`
 
 
+def is_public_suffix(host: str) -> bool:
+    """Whether the bundled list has a name as a public suffix: each name below it is a site of its own.
+
+    >>> [is_public_suffix(name) for name in ("co.uk", "github.io", "me.github.io", "stdlib.test")]
+    [True, True, False, False]
+    """
+    parts = _suffixes().extract_str(host)
+    return bool(parts.suffix) and not parts.domain
+
+
 @functools.cache
 def _suffixes() -> TLDExtract:
     from tldextract import TLDExtract  # with an HTTP client, for lists that we do not fetch: slow to import

@@ -44,7 +44,7 @@ from dataprep.redact.scope import ForgetScope
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import Output, publish_table, read_table, write_once
 from dataprep.store.pool import Tick
-from dataprep.store.records import Record, commit, load_step, step_path, sum_up
+from dataprep.store.records import Record, commit, load_record, load_step, step_path, sum_up
 from dataprep.text import minhash
 
 
@@ -68,21 +68,27 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     """Write the tombstone of a thing that is to be forgotten, unless it is forgotten already.
 
     A crawl that was stopped loses it, too, and goes on without it. Raises DataError while an import is half
-    read: the command that goes on would do so with what it has listed, and partitions have no numbers yet.
+    read.
     """
+    refuse_half_read(corpus)
+    for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
+        shutil.rmtree(stopped, ignore_errors=True)
+    all_records.refuse_unknown_steps(corpus)
+    if stays_out(corpus, tombstone):
+        return
+    number = max(tombstones(corpus.root), default=0) + 1
+    write_once(tombstone_path(corpus.root, number), dump(tombstone))
+
+
+def refuse_half_read(corpus: Corpus) -> None:
+    """Raise DataError while an import is half read: the command that goes on would do so with what it has
+    listed, and partitions have no numbers yet."""
     for increment in corpus.increments():
         if not increment.closed and _is_half_read(increment):
             raise DataError(
                 f"{increment.path}: its files are being read; run its `outbound corpus import` to the end "
                 f"first, or `outbound corpus drop {corpus.root} {increment.name}`"
             )
-    for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
-        shutil.rmtree(stopped, ignore_errors=True)
-    all_records.refuse_unknown_steps(corpus)
-    if _stays_out(corpus, tombstone):
-        return
-    number = max(tombstones(corpus.root), default=0) + 1
-    write_once(tombstone_path(corpus.root, number), dump(tombstone))
 
 
 def _is_half_read(increment: Increment) -> bool:
@@ -92,7 +98,7 @@ def _is_half_read(increment: Increment) -> bool:
     return bool(increment.records(warc.WORK))
 
 
-def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
+def stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
     """Whether earlier tombstones say all that a new one says."""
     known = Forgotten.of(corpus.root)
     return (
@@ -110,7 +116,7 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
     number = unfinished(corpus.root)
     if number is None:
         return None
-    path = corpus.root / FOLDER / f"{number:04d}.swap"
+    path = _swap(corpus, number)
     if path.exists():
         plan = load(path, ForgetPlan)
     else:
@@ -123,6 +129,33 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
     record = commit(done_path(corpus.root, number), plan.record)
     path.unlink()
     return record
+
+
+def _swap(corpus: Corpus, number: int) -> Path:
+    """Where the swap of a forget is written down."""
+    return corpus.root / FOLDER / f"{number:04d}.swap"
+
+
+def take_back(corpus: Corpus, numbers: list[int]) -> None:
+    """Remove tombstones that were carried out, so that what they name may come in.
+
+    Raises DataError, and removes none, when anything of them was in the corpus: that cannot be brought back.
+    """
+    records = {number: load_record(done_path(corpus.root, number)) for number in numbers}
+    for number, record in records.items():
+        gone = record.noted(Gone)
+        if record.passed or gone.links or gone.lists:
+            raise DataError(
+                f"{tombstone_path(corpus.root, number)}: {gone.links:,} links and {record.passed:,} "
+                f"documents went, and {gone.lists:,} links lost a submission; none of that can be brought "
+                "back, so the tombstone stays"
+            )
+    for number, record in records.items():
+        remembered = [corpus.root / output.path for output in record.outputs.values()]
+        # The record first: after a kill the tombstone is carried out once more, and the same call goes on.
+        for path in (done_path(corpus.root, number), _swap(corpus, number), *remembered):
+            path.unlink(missing_ok=True)
+        tombstone_path(corpus.root, number).unlink()
 
 
 def _prepare(corpus: Corpus, number: int, tick: Tick) -> ForgetPlan:

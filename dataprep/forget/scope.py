@@ -20,13 +20,16 @@ import pyarrow.compute as pc
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import Tombstone
-from dataprep.corpus.urls import key_of, site_of, site_of_host
+from dataprep.corpus.urls import is_public_suffix, key_of, site_of, site_of_host
 from dataprep.crawl import unfinished
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
 from dataprep.links.karma import naming
 from dataprep.redact.scope import ForgetScope, Place
 from dataprep.store.files import read_table
+
+SHOWN = 10
+"""Sites that a message names."""
 
 
 def of_url(corpus: Corpus, url: str) -> Tombstone:
@@ -37,10 +40,50 @@ def of_url(corpus: Corpus, url: str) -> Tombstone:
 
 def of_site(corpus: Corpus, name: str) -> Tombstone:
     """The tombstone of a site; raises DataError for a name that is none, such as a host of a site."""
+    site = site_named(name)
+    return Tombstone(url_keys=_hex(_led_to(corpus, lambda final: site_of(final) == site)), sites=[site])
+
+
+def site_named(name: str) -> str:
+    """The site of that name; raises DataError for a name that is none, such as a host of a site."""
     site = site_of_host(name.strip().lower().rstrip("."))
     if site != name.strip().lower().rstrip(".") or "/" in name or ":" in name:
         raise DataError(f"--site {name}: is no site (registrable domain); {site!r} may be meant")
-    return Tombstone(url_keys=_hex(_led_to(corpus, lambda final: site_of(final) == site)), sites=[site])
+    return site
+
+
+def refuse_unknown(corpus: Corpus, site: str, ahead: bool) -> None:
+    """Raise DataError for a site of which a corpus holds nothing, and for a public suffix, unless `ahead`.
+
+    Then it is kept out of what comes. A suffix below which the corpus holds sites is refused all the same.
+    """
+    held = _sites(corpus)
+    if not is_public_suffix(site):
+        if not (ahead or site in held):
+            raise DataError(
+                f"--site {site}: nothing of it is in this corpus; check its spelling, or add --ahead to keep "
+                "it out of what comes"
+            )
+        return
+    rule = f"--site {site}: is a public suffix, and each name below it is a site of its own"
+    if below := sorted(name for name in held if name.partition(".")[2] == site):
+        more = f" and {len(below) - SHOWN:,} more" if len(below) > SHOWN else ""
+        raise DataError(
+            f"{rule}; forget those of this corpus first, one by one: {', '.join(below[:SHOWN])}{more}"
+        )
+    if not ahead:
+        raise DataError(f"{rule}; name one of them, or add --ahead to keep all of them out of what comes")
+
+
+def _sites(corpus: Corpus) -> set[str]:
+    """The sites of all links and documents, and those from which pages came. Memory: some 100 bytes each."""
+    held = set[str]()
+    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site"])):
+        held.update(pc.unique(table["site"]).to_pylist())
+    for _, table in _all_fetches(corpus):
+        led = table.filter(pc.is_in(table["outcome"], value_set=pa.array(["ok", "moved"])))
+        held.update(site_of(url) for url in led["final_url"].to_pylist() if url)
+    return held
 
 
 def of_submission(corpus: Corpus, identifier: str) -> Tombstone:
@@ -73,7 +116,7 @@ def find_scope(corpus: Corpus, tombstone: Tombstone) -> ForgetScope:
         submissions=frozenset(tombstone.submissions),
     )
     there, relisted = set[bytes](), set[bytes]()
-    for table in (*_link_tables(corpus), *_document_keys(corpus)):
+    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site"])):
         there.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
         if found.submissions and "submissions" in table.column_names:
             named = naming(table["submissions"], sorted(found.submissions))
@@ -82,6 +125,14 @@ def find_scope(corpus: Corpus, tombstone: Tombstone) -> ForgetScope:
     found = replace(found, keys=keys, relisted=frozenset(relisted - keys), links=len(there))
     found = _with_addresses(corpus, found)
     return replace(found, documents=tuple(_documents(corpus, found)))
+
+
+def urls(corpus: Corpus, found: ForgetScope) -> list[str]:
+    """The URLs of the links and documents that go, sorted. Memory: theirs."""
+    going = set[str]()
+    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site", "url"])):
+        going.update(table.filter(pa.array(found.rows(table)))["url"].to_pylist())
+    return sorted(going - {""})  # an empty one went before
 
 
 def _led_to(corpus: Corpus, chosen: Callable[[str], bool]) -> set[bytes]:
@@ -157,10 +208,10 @@ def _link_tables(corpus: Corpus) -> Iterator[pa.Table]:
             yield read_table(corpus.root, [output])
 
 
-def _document_keys(corpus: Corpus) -> Iterator[pa.Table]:
+def _documents_of(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
     for increment in corpus.increments():
         for output in increment.outputs("extract", "documents"):
-            yield read_table(corpus.root, [output], ["url_key", "site"])
+            yield read_table(corpus.root, [output], columns)
 
 
 def _hex(keys: set[bytes]) -> list[str]:

@@ -12,7 +12,7 @@ The caller holds the directory's lock (`locks.alone`). Memory: 80 bytes a docume
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -38,10 +38,7 @@ def forget(corpus: Corpus, tokens: Path) -> int:
 
     Raises DataError for token shards that are not the corpus's.
     """
-    generation = latest_generation(tokens)
-    if generation is None:
-        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
-    _refuse_others(corpus, tokens, generation)
+    generation = _packed_from(corpus, tokens)
     build = corpus.named_build(generation.build)
     sources = {
         increment.key: identity(text_shards.outputs(build, increment))
@@ -51,8 +48,22 @@ def forget(corpus: Corpus, tokens: Path) -> int:
     return erase(tokens, tombstones.documents(corpus.root), sources)
 
 
-def _refuse_others(corpus: Corpus, tokens: Path, generation: Generation) -> None:
-    """Raise DataError unless all documents are the corpus's; a forgotten one keeps its doc_id."""
+def count(corpus: Corpus, tokens: Path, doc_ids: AbstractSet[bytes]) -> int:
+    """How many samples of token shards some documents of their corpus are; raises DataError as `forget`."""
+    _packed_from(corpus, tokens)
+    standing = [load_generation(path) for path in manifest.generations(tokens).values()]
+    return sum(len(documents) for _, _, documents, _ in _touched(tokens, standing, doc_ids))
+
+
+def _packed_from(corpus: Corpus, tokens: Path) -> Generation:
+    """The newest generation of a directory of token shards.
+
+    Raises DataError unless there is one and all its documents are the corpus's; a forgotten one keeps its
+    doc_id.
+    """
+    generation = latest_generation(tokens)
+    if generation is None:
+        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
     tables = [
         read_table(corpus.root, increment.outputs("extract", "documents"), ["doc_id"])
         for increment in corpus.increments()
@@ -67,6 +78,7 @@ def _refuse_others(corpus: Corpus, tokens: Path, generation: Generation) -> None
                     f"{path}: names a document that {corpus.root} does not hold: was it packed from another "
                     "corpus, or is it damaged? `outbound corpus verify --tokens` says it"
                 )
+    return generation
 
 
 def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str]) -> int:
@@ -77,12 +89,9 @@ def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str])
     standing = {path: load_generation(path) for path in manifest.generations(tokens).values()}
     rewritten: dict[str, Shard] = {}
     erased = 0
-    for generation in standing.values():
-        for split in generation.splits.values():
-            for shard, documents, ranges in _touched(tokens, split.shards, doc_ids):
-                if shard.tar.path not in rewritten:
-                    rewritten[shard.tar.path] = _rewritten(tokens, generation, shard, documents, ranges)
-                    erased += len(documents)
+    for generation, shard, documents, ranges in _touched(tokens, standing.values(), doc_ids):
+        rewritten[shard.tar.path] = _rewritten(tokens, generation, shard, documents, ranges)
+        erased += len(documents)
     for path, generation in standing.items():
         known = {name: sources[name] for name in generation.increments if name in sources}
         splits = {
@@ -103,6 +112,19 @@ def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str])
 
 
 def _touched(
+    tokens: Path, standing: Iterable[Generation], doc_ids: AbstractSet[bytes]
+) -> Iterator[tuple[Generation, Shard, list[int], list[Range]]]:
+    """The shards of all generations that hold any of some documents, each once: see `_touched_of`."""
+    seen = set[str]()
+    for generation in standing:
+        for split in generation.splits.values():
+            for shard, rows, ranges in _touched_of(tokens, split.shards, doc_ids):
+                if shard.tar.path not in seen:
+                    seen.add(shard.tar.path)
+                    yield generation, shard, rows, ranges
+
+
+def _touched_of(
     tokens: Path, shards: list[Shard], doc_ids: AbstractSet[bytes]
 ) -> Iterator[tuple[Shard, list[int], list[Range]]]:
     """The shards of a split that hold any of some documents: the rows of those that start there, and where
@@ -128,16 +150,17 @@ def _rewritten(
     dtype, eot = np.dtype(generation.dtype), generation.tokenizer.eot
     written = attempt_path(tokens, stem)
     shutil.copyfile(tokens / shard.tar.path, written)
-    counts = np.zeros(generation.tokenizer.vocab_size, np.int64)
+    counts = manifest.read_counts(tokens, shard)
     with written.open("rb+") as file:
         first = 0
         for offset, length in shard.blocks:
             block = np.fromfile(tokens / shard.tar.path, dtype, length, offset=offset)
             for start, end in ranges:
-                block[max(0, start - first) : max(0, end - first)] = eot
+                going = block[max(0, start - first) : max(0, end - first)]
+                counts -= np.bincount(going, minlength=len(counts))
+                going[:] = eot
             file.seek(offset)
             file.write(block.tobytes())
-            counts += np.bincount(block, minlength=len(counts))
             first += length
     table = manifest.read_table(tokens, shard)
     table["doc_id"][rows] = np.void(ERASED)

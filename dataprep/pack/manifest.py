@@ -35,7 +35,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One tar of token blocks, and the arrays beside it.
 
     table: the documents that start in it, in order, (documents,) of DOCUMENT. counts: how often each id is in
-    it, (vocab_size,) int64. blocks: the byte offset in the tar and the length in tokens of each.
+    it, (vocab_size,) int64, without the end-of-text of what was forgotten, which counts in no loss. blocks:
+    the byte offset in the tar and the length in tokens of each.
     """
 
     tar: Output

@@ -13,19 +13,23 @@ import torch
 import xxhash
 from torch import Tensor
 
+from model.loss import IGNORED
+from pipeline.data.counted import counted
 from pipeline.data.prefetch import Prefetcher
 from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut
 from pipeline.data.streaming import StreamedSamples
 
 MicroBatch = tuple[Tensor, Tensor]
-"""Inputs and targets, both (micro, n_ctx) int64; target t is input t + 1. Both are views of one tensor."""
+"""Inputs and targets, both (micro, n_ctx) int64. Target t is input t + 1, or IGNORED where the position does
+not count."""
 
 ReadSamples = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
 """Positions in the data order, (n,) -> (n, n_ctx + 1) tokens."""
 
-Prepared = tuple[Tensor, int]
-"""The tokens of a micro-batch, (micro, n_ctx + 1) int64, and the sum of its samples' hashes."""
+Prepared = tuple[Tensor, int, int]
+"""The tokens of a micro-batch, (micro, n_ctx + 1) int64, the sum of its samples' hashes, and how many of its
+positions count."""
 
 SAMPLES_AT_ONCE = 512
 """Fewest samples that are read and handed over together: they share the cost of finding them."""
@@ -50,6 +54,7 @@ class TrainLoader:
         self,
         samples: ReadSamples | StreamedSamples,
         *,
+        eot: int,
         micro: int,
         dp_rank: int,
         dp_size: int,
@@ -57,7 +62,7 @@ class TrainLoader:
         device: str = "cpu",
     ) -> None:
         self.micro = micro
-        self._samples = samples
+        self._samples, self._eot = samples, eot
         self._dp_rank, self._dp_size = dp_rank, dp_size
         self._skipped = skipped_ranges or SkippedRanges()
         self._device = device
@@ -65,7 +70,7 @@ class TrainLoader:
         self._coming: Iterator[Prepared] = iter(())
         self._next = 0
         """Where the batch begins whose first micro-batch comes next, in samples of the run."""
-        self._hash, self._waited_ns = 0, 0
+        self._hash, self._counted, self._waited_ns = 0, 0, 0
 
     @property
     def skipped_ranges(self) -> SkippedRanges:
@@ -87,16 +92,22 @@ class TrainLoader:
                 self._prefetcher = Prefetcher(self._prepared(first), PREFETCH_DEPTH)
                 self._coming = chain.from_iterable(self._prefetcher)
             before = self._prefetcher.waited_ns
-            tokens, read = next(self._coming)
+            tokens, read, positions = next(self._coming)
             self._waited_ns += self._prefetcher.waited_ns - before
             self._hash = (self._hash + read) % 2**64
+            self._counted += positions
             self._next = first + self.micro * self._dp_size
             # From pinned memory to the device, while the host goes on; a CPU has it already.
-            yield _shifted(tokens.to(self._device, non_blocking=True))
+            yield _shifted(tokens.to(self._device, non_blocking=True), self._eot)
 
     def take_hash(self) -> int:
         """Sum modulo 2^64 of the hashes of the samples that were yielded since the last time."""
         taken, self._hash = self._hash, 0
+        return taken
+
+    def take_counted(self) -> int:
+        """How many positions that count were yielded since the last time."""
+        taken, self._counted = self._counted, 0
         return taken
 
     def take_wait_ns(self) -> int:
@@ -120,7 +131,7 @@ class TrainLoader:
         tokens = torch.from_numpy(rows.astype(np.int64))
         if self._device != "cpu":
             tokens = tokens.pin_memory()
-        return tokens, sum(sample_hashes(places, rows))
+        return tokens, sum(sample_hashes(places, rows)), int(np.count_nonzero(counted(rows, self._eot)))
 
     def _rows(self, consumed: int, micros: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]]:
         """Positions in the data order, from `consumed` on, and their tokens, for `micros` micro-batches."""
@@ -156,8 +167,8 @@ class EvalLoader:
         for first in range(self.dp_rank * self.micro, self.sequences, self.micro * self.dp_size):
             last = min(first + self.micro, self.sequences)
             rows = np.stack([self.held_out(index) for index in range(first, last)])
-            yield _shifted(torch.from_numpy(rows.astype(np.int64)))
+            yield _shifted(torch.from_numpy(rows.astype(np.int64)), self.held_out.eot)
 
 
-def _shifted(tokens: Tensor) -> MicroBatch:
-    return tokens[:, :-1], tokens[:, 1:]
+def _shifted(tokens: Tensor, eot: int) -> MicroBatch:
+    return tokens[:, :-1], tokens[:, 1:].masked_fill(~counted(tokens, eot), IGNORED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.pack.manifest import Shard
+from pipeline.data.counted import counted
 from pipeline.data.mixture import Mixture, quantised
 from pipeline.data.order import Order
 from pipeline.data.streaming import Streamed, expand
@@ -108,6 +110,11 @@ class Sources:
         return self.generations[0].content.tokenizer.vocab_size
 
     @property
+    def eot(self) -> int:
+        """The id of end-of-text, the same for all."""
+        return self.generations[0].content.tokenizer.eot
+
+    @property
     def tokenizer(self) -> Path:
         """Where a copy of the tokenizer lies."""
         return self.generations[0].directory / "tokenizer"
@@ -170,6 +177,7 @@ class HeldOut:
 
     places: list[tuple[TokenStream, int]]
     n_ctx: int
+    eot: int
 
     @staticmethod
     def of(sources: Sources, n_ctx: int, sequences: int) -> HeldOut:
@@ -180,10 +188,24 @@ class HeldOut:
             stream = TokenStream(generation, "val")
             held = generation.splits["val"].sequences(n_ctx)
             places += [(stream, index * held // count * n_ctx) for index in range(count)]
-        return HeldOut(places, n_ctx)
+        return HeldOut(places, n_ctx, sources.eot)
 
     def __len__(self) -> int:
         return len(self.places)
+
+    @cached_property
+    def counted(self) -> int:
+        """How many positions count in the loss over all of them."""
+        return sum(int(np.count_nonzero(counted(self(index)[None], self.eot))) for index in range(len(self)))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of their tokens. Losses with different ones are losses on different sets: forgetting documents
+        changes it."""
+        tokens = xxhash.xxh3_64()
+        for index in range(len(self)):
+            tokens.update(self(index).astype("<u4").tobytes())
+        return tokens.hexdigest()
 
     def __call__(self, index: int) -> npt.NDArray[Any]:
         """(n_ctx + 1,) tokens of one of them."""

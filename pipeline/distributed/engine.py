@@ -61,10 +61,13 @@ class Engine(Protocol):
     """Times of the last step."""
 
     def train_batch(self, batches: Iterator[MicroBatch], sequences: int, lr: float) -> float:
-        """Take one optimizer step over a batch of so many sequences in all; return its mean loss, in nats."""
+        """Take one optimizer step over a batch of so many sequences in all.
+
+        Return its loss in nats: the sum over the positions that count, over the number of all positions.
+        """
 
     def eval_loss(self, batches: Iterator[MicroBatch], sequences: int) -> float:
-        """Return the mean loss over so many sequences in all, without dropout; weights stay as they are."""
+        """Return that loss over so many sequences in all, without dropout; weights stay as they are."""
 
     def grad_norm(self) -> float:
         """Return the norm of the last step's whole gradient, before clipping."""

@@ -40,13 +40,15 @@ SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean
 class Curve:
     """Loss against tokens, in nats a token.
 
-    train, val: (tokens, loss) in order; resumes: tokens at which a stopped run went on.
+    train, val: (tokens, loss) in order; resumes: tokens at which a stopped run went on. new_sets: tokens of
+    each val that is the first on another held-out set: documents of the one before it were forgotten.
     """
 
     train: Sequence[tuple[int, float]]
     val: Sequence[tuple[int, float]]
     unigram_entropy: float | None = None
     resumes: Sequence[int] = ()
+    new_sets: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,14 +219,32 @@ def _draw_loss(axes: Any, curve: Curve) -> None:
         tokens, losses = zip(*curve.train, strict=True)
         axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35)
         axes.plot(tokens, _smoothed(losses), color=LINE, linewidth=1.8, label="training")
-    if curve.val:
-        axes.plot(*zip(*curve.val, strict=True), color=DOTS, marker="o", markersize=5, label="validation")
+    for number, points in enumerate(_by_set(curve)):
+        label = "validation" if number == 0 else None
+        axes.plot(*zip(*points, strict=True), color=DOTS, marker="o", markersize=5, label=label)
+    for number, place in enumerate(curve.new_sets):
+        label = "another held-out set" if number == 0 else None
+        axes.axvline(place, color=DOTS, linestyle="-.", linewidth=1.4, label=label)
     if curve.unigram_entropy is not None:
         axes.axhline(curve.unigram_entropy, color=INK, linestyle="--", linewidth=1, label="unigram entropy")
     for number, place in enumerate(curve.resumes):
         label = "stopped and resumed" if number == 0 else None
         axes.axvline(place, color=LOST, linestyle=":", linewidth=1.4, label=label)
     _against_tokens(axes, "loss (nats per token)")
+
+
+def _by_set(curve: Curve) -> list[list[tuple[int, float]]]:
+    """Validation losses by held-out set: no line joins losses on different sets.
+
+    >>> _by_set(Curve([], [(1, 6.0), (2, 5.0), (3, 5.5)], new_sets=[3]))
+    [[(1, 6.0), (2, 5.0)], [(3, 5.5)]]
+    """
+    parts: list[list[tuple[int, float]]] = []
+    for tokens, loss in curve.val:
+        if not parts or tokens in curve.new_sets:
+            parts.append([])
+        parts[-1].append((tokens, loss))
+    return parts
 
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
@@ -323,6 +343,7 @@ def _loss_in_words(curve: Curve) -> str:
         parts.append(f"training loss from {curve.train[0][1]:.2f} to {curve.train[-1][1]:.2f}")
     if curve.val:
         parts.append(f"validation loss ends at {curve.val[-1][1]:.2f}")
+    parts += [f"another held-out set from {tokens:,} tokens on" for tokens in curve.new_sets]
     if curve.unigram_entropy is not None:
         parts.append(f"unigram entropy is {curve.unigram_entropy:.2f}")
     return "Loss against tokens: " + ", ".join(parts)

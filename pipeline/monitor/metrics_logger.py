@@ -53,7 +53,8 @@ class MetricsLogger:
     def evaluation(self, row: dict[str, Any]) -> None:
         """Record one evaluation."""
         self._record(row)
-        self._terminal.print(f"step {row['step']}: held-out loss {row['val_loss']:.4f}")
+        loss = f"held-out loss {row['val_loss']:.4f} over {row['val_counted']:,} positions"
+        self._terminal.print(f"step {row['step']}: {loss}")
 
     def roll_back(self, since: int, to: int) -> None:
         """Note that what was recorded beyond step `to` is undone, from `since` on, and taken again."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +165,13 @@ def read_curve(run: Path) -> Curve:
     ended = read_json(summary) if summary else {}
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}
+    held_out = [row for row in rows if "val_loss" in row]
     return Curve(
         train=train,
-        val=[(row["tokens"], row["val_loss"]) for row in rows if "val_loss" in row],
+        val=[(row["tokens"], row["val_loss"]) for row in held_out],
         unigram_entropy=ended.get("unigram_entropy_nats"),
         resumes=[tokens_at[step] for step in ended.get("resumes", ()) if step in tokens_at],
+        new_sets=tuple(
+            row["tokens"] for last, row in pairwise(held_out) if row.get("val_set") != last.get("val_set")
+        ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -56,6 +57,7 @@ def render(run: Path) -> tuple[str, bytes]:
     page = environment.get_template("monitor.html.j2").render(
         name=run.resolve().name,
         figures=figures(rows),
+        new_sets=curve.new_sets,
         loss=Markup(loss_picture(curve)),
         panels=[(panel, Markup(panel_picture(panel))) for panel in shown],
         samples=last_samples(run),
@@ -129,4 +131,4 @@ def _label(key: str) -> str:
 
 
 def _thin_curve(curve: Curve) -> Curve:
-    return Curve(thinned(curve.train), curve.val, curve.unigram_entropy, curve.resumes)
+    return replace(curve, train=thinned(curve.train))

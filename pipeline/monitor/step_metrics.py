@@ -20,6 +20,8 @@ class RankReport(NamedTuple):
     stage: int
     stream_hash: int
     """Hash of the samples that it has read; a last stage reads them too, and does not count."""
+    counted: int
+    """Positions of those samples that count in the loss."""
     compute_ns: int
     """Time in forward and backward passes; on the plain engine without the step's last backward pass, which
     waits for other ranks' gradients. 0: unknown."""
@@ -37,6 +39,7 @@ def step_row(
     lr: float,
     grad_norm: float,
     batch: int,
+    counted: int,
     tokens_per_s: float,
     source_counts: Mapping[str, int],
     mfu: float,
@@ -55,6 +58,7 @@ def step_row(
         "skipped": state.skipped,
         "spikes": state.spikes,
         "batch": batch,
+        "counted": counted,
         "tokens_per_s": tokens_per_s,
         "stream_hash": f"{state.stream_hash:016x}",
         **{f"share/{name}": n / sum(source_counts.values()) for name, n in source_counts.items()},
@@ -71,7 +75,7 @@ def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str
     busiest rank did not compute; bubble: the mean of the stages. The schedule's own share of it is
     (p - 1) / (m + p - 1) for p stages and m micro-batches.
 
-    >>> common = {"stop": 0, "stream_hash": 1, "memory_bytes": 5 * 10**9}
+    >>> common = {"stop": 0, "stream_hash": 1, "counted": 9, "memory_bytes": 5 * 10**9}
     >>> two = [
     ...     RankReport(stage=0, compute_ns=30, pipeline_ns=40, data_wait_ns=2, **common),
     ...     RankReport(stage=1, compute_ns=10, pipeline_ns=50, data_wait_ns=0, **common),
@@ -100,6 +104,22 @@ def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str
 def stream_hash(reports: Sequence[RankReport]) -> int:
     """Combine the hashes of all first stages, which read each sample once."""
     return sum(report.stream_hash for report in reports if report.stage == 0) % 2**64
+
+
+def counted(reports: Sequence[RankReport]) -> int:
+    """Count the positions of a step that count in its loss: each sample stands on one first stage."""
+    return sum(report.counted for report in reports if report.stage == 0)
+
+
+def reported_loss(loss: float, positions: int, counted: int) -> float:
+    """The mean loss over the positions that count, of an engine's, whose divisor is all positions.
+
+    0 where none counts.
+
+    >>> reported_loss(3.0, positions=8, counted=6), reported_loss(0.0, positions=8, counted=0)
+    (4.0, 0.0)
+    """
+    return loss * positions / max(counted, 1)
 
 
 def format_step(row: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from pipeline.distributed.zero_state import updates
 from pipeline.preflight.cases import (
     BATCHES,
     CASES,
+    EOT,
     RATES,
     REFERENCES,
     SAVED_AFTER,
@@ -79,6 +80,7 @@ def run_case(case: Case, directory: Path, rank: Rank) -> CaseNumbers:
     seed_generators(config.run.seed, 0, rank.global_rank)
     loader = TrainLoader(
         samples,
+        eot=EOT,
         micro=config.batch.micro_batch_size,
         dp_rank=engine.dp_rank,
         dp_size=engine.dp_size,

@@ -18,7 +18,8 @@ from pipeline.data.skipped import SkippedRanges
 def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) -> RunState:
     """Note the loss of the step that `state` has reached, or that all ranks skipped it.
 
-    Every engine skips a step whose gradient is not finite.
+    Every engine skips a step whose gradient is not finite. A loss of 0 is that of a step in which no position
+    counts: no later one is compared with it.
 
     >>> state = record_step(RunState(step=7), math.nan, 1.0, Guards())
     >>> state.skipped, state.skipped_in_a_row
@@ -28,8 +29,8 @@ def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) 
     """
     if not (math.isfinite(loss) and math.isfinite(grad_norm)):
         return replace(state, skipped=state.skipped + 1, skipped_in_a_row=state.skipped_in_a_row + 1)
-    recent = [*state.recent_losses, loss][-guards.spike_window_steps :] if guards.spike_zscore else []
-    return replace(state, loss=loss, skipped_in_a_row=0, recent_losses=recent)
+    recent = [*state.recent_losses, *([loss] if loss else [])] if guards.spike_zscore else []
+    return replace(state, loss=loss, skipped_in_a_row=0, recent_losses=recent[-guards.spike_window_steps :])
 
 
 def diverged(state: RunState, guards: Guards) -> bool:

@@ -31,7 +31,14 @@ from pipeline.distributed.watchdog import Watchdog
 from pipeline.distributed.zero_state import updates
 from pipeline.errors import RunError
 from pipeline.monitor.metrics_logger import MetricsLogger
-from pipeline.monitor.step_metrics import RankReport, reduce_over_ranks, step_row, stream_hash
+from pipeline.monitor.step_metrics import (
+    RankReport,
+    counted,
+    reduce_over_ranks,
+    reported_loss,
+    step_row,
+    stream_hash,
+)
 from pipeline.train import guards
 from pipeline.train.resume import not_finite, resume, roll_back, save
 from pipeline.train.run_directory import bytes_of_earlier_checkpoints, claim, prepare
@@ -108,6 +115,7 @@ class _Trainer:
         batch = self.config.batch.global_batch_size
         self.engine.train_batch(self.loader.batches(0, batch), batch, 0.0)
         self.loader.take_hash()
+        self.loader.take_counted()
         self.loader.take_wait_ns()
         self.watchdog.beat()
 
@@ -154,6 +162,7 @@ class _Trainer:
             # One gather for all: stop requests, hashes of the data read, times of computing and waiting.
             reports = [RankReport(*row) for row in gather_int64(list(self._measure(stop)), self.device.type)]
             stopped = any(report.stop for report in reports)
+            loss = reported_loss(loss, batch * config.model.n_ctx, counted(reports))
             if guards.is_spike(loss, now, config.guards):
                 now = self._undo(now, batch, loss, logger)
                 continue
@@ -168,7 +177,8 @@ class _Trainer:
             now = self._record(now, loss, norm)
             if logger:
                 seconds = time.perf_counter() - began
-                logger.step(self._row(now, lr, norm, batch, seconds) | reduce_over_ranks(reports, seconds))
+                row = self._row(now, lr, norm, batch, counted(reports), seconds)
+                logger.step(row | reduce_over_ranks(reports, seconds))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every_steps == 0:
                 now = self._evaluate(now, logger)
@@ -184,6 +194,7 @@ class _Trainer:
             stop=int(bool(stop)),
             stage=self.engine.stage,
             stream_hash=self.loader.take_hash(),
+            counted=self.loader.take_counted(),
             compute_ns=compute_ns,
             pipeline_ns=pipeline_ns,
             data_wait_ns=self.loader.take_wait_ns(),
@@ -222,13 +233,20 @@ class _Trainer:
         return guards.roll_back(then, now, self.loader.skipped_ranges)
 
     def _evaluate(self, now: RunState, logger: MetricsLogger | None) -> RunState:
-        val_loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
+        chosen = self.held_out.held_out
+        if not chosen.counted:
+            if logger:
+                logger.report(f"step {now.step}: no held-out loss, as all of the held-out set was forgotten")
+            return now
+        loss = self.engine.eval_loss(self.held_out.batches(), self.held_out.sequences)
+        val_loss = reported_loss(loss, len(chosen) * chosen.n_ctx, chosen.counted)
         self.watchdog.beat()
         if not math.isfinite(val_loss):
             raise not_finite(self.config.run.dir, f"val_loss is {val_loss} at step {now.step}")
         now = replace(now, val_loss=val_loss)
         if logger:
-            logger.evaluation({"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss})
+            row = {"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss}
+            logger.evaluation(row | {"val_counted": chosen.counted, "val_set": chosen.fingerprint})
         return now
 
     def _save(self, now: RunState, logger: MetricsLogger | None) -> RunState:
@@ -271,7 +289,9 @@ class _Trainer:
                 f"rm -r {self.config.run.dir}/attempts/NNNN/checkpoints gives back the room of attempt NNNN"
             )
 
-    def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
+    def _row(
+        self, now: RunState, lr: float, norm: float, batch: int, counted: int, seconds: float
+    ) -> dict[str, Any]:
         """What is recorded of a step."""
         speed = batch * self.config.model.n_ctx / seconds
         counts: dict[str, int] = {}
@@ -283,6 +303,7 @@ class _Trainer:
             lr=lr,
             grad_norm=norm,
             batch=batch,
+            counted=counted,
             tokens_per_s=speed,
             source_counts=counts,
             mfu=speed * training_flops_per_token(self.config.model) / self.peak_flops,
@@ -316,7 +337,9 @@ def _build(
         samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block_sequences).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)
     micro, dp_rank, dp_size = config.batch.micro_batch_size, engine.dp_rank, engine.dp_size
-    loader = TrainLoader(samples, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type)
+    loader = TrainLoader(
+        samples, eot=sources.eot, micro=micro, dp_rank=dp_rank, dp_size=dp_size, device=device.type
+    )
     held_out = EvalLoader(held_out=chosen, micro=micro, dp_rank=dp_rank, dp_size=dp_size)
     peak = device.peak_flops or measured_flops(device)
     return _Trainer(

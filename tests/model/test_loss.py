@@ -20,7 +20,8 @@ from model.loss import IGNORED, head_loss
 def plain(hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
     """The definition: all logits, without padding, then torch's cross-entropy in float32 or better."""
     logits = F.linear(hidden, weight[:vocab_size]).flatten(0, -2)
-    return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), targets.flatten())
+    precise = logits if logits.dtype == torch.float64 else logits.float()
+    return F.cross_entropy(precise, targets.flatten(), reduction="sum") / targets.numel()
 
 
 def case(tokens: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -36,7 +37,7 @@ def case(tokens: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tenso
 @settings(max_examples=60)
 def test_any_chunks_give_the_plain_loss_and_gradients(tokens: int, rows: int, ignored: int) -> None:
     hidden, weight, targets, vocab_size = case(tokens)
-    targets.view(-1)[1 : 1 + ignored] = IGNORED  # the first always counts
+    targets.view(-1)[:ignored] = IGNORED  # at times all
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model.loss, "LARGEST_CHUNK", rows * 128)
         found = 3 * head_loss(hidden, weight, targets, vocab_size)
@@ -81,6 +82,34 @@ def test_a_hopeless_token_that_is_left_out_stays_out() -> None:
         hidden[0, 1] = 1e30  # its logits overflow
     targets[0, 1] = IGNORED
     assert head_loss(hidden, weight, targets, vocab_size).isfinite()
+
+
+@pytest.mark.parametrize("rows", [2, 10_000])
+def test_a_micro_batch_in_which_nothing_counts_is_zero_and_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(model.loss, "LARGEST_CHUNK", rows * 128)
+    hidden, weight, targets, vocab_size = case(5)
+    loss = head_loss(hidden, weight, torch.full_like(targets, IGNORED), vocab_size)
+    assert loss.item() == 0
+    for gradient in torch.autograd.grad(loss, (hidden, weight)):
+        assert not gradient.any()
+
+
+@given(micro=st.sampled_from([1, 2, 3, 6]), forgotten=st.sets(st.integers(0, 23)))
+def test_any_micro_batches_give_the_gradient_of_their_batch(micro: int, forgotten: set[int]) -> None:
+    hidden, weight, _, vocab_size = case(12)  # two sequences of 12: as six of 4
+    targets = torch.randint(61, (6, 4), generator=torch.Generator().manual_seed(micro))
+    targets.view(-1)[sorted(forgotten)] = IGNORED
+    whole = hidden.view(6, 4, 16)
+    parts = zip(whole.split(micro), targets.split(micro), strict=True)
+    losses = [head_loss(part, weight, wanted, vocab_size) for part, wanted in parts]
+    found, expected = torch.stack(losses).mean(), plain(whole, weight, targets, vocab_size)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(each, (hidden, weight)) for each in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
 
 
 def test_without_gradients_wanted_none_are_computed() -> None:

@@ -16,8 +16,9 @@ def read(directory: Path, sample: int, setting: str) -> Iterator[Batch]:
     block, _, unhashed = setting.partition(" ")
     if unhashed:
         loader.sample_hashes = lambda places, rows: [0] * len(rows)
-    samples = Samples.of(Sources.load({"": (directory / "ours", None, 1.0)}), CONTEXT, 0, int(block))
-    batches = loader.TrainLoader(samples.rows, micro=BATCH, dp_rank=0, dp_size=1).batches
+    sources = Sources.load({"": (directory / "ours", None, 1.0)})
+    samples = Samples.of(sources, CONTEXT, 0, int(block))
+    batches = loader.TrainLoader(samples.rows, eot=sources.eot, micro=BATCH, dp_rank=0, dp_size=1).batches
     while True:
         yield from batches(sample, BATCH)
         sample += BATCH

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.app import Json, emit, progress
 from pipeline.cli.corpus.app import Directory, corpus
+
+if TYPE_CHECKING:
+    from dataprep.forget.command import Removed
+
+SHOWN_URLS = 20
+"""URLs that --dry-run prints for people."""
 
 
 class Builds(StrEnum):
@@ -72,6 +79,16 @@ def forget(
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Token shards of the corpus, to forget in; may be repeated.")
     ] = None,
+    ahead: Annotated[
+        bool,
+        typer.Option("--ahead", help="Keep out a site, or a public suffix, of which nothing is there yet."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed; change nothing.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let it come in again, where nothing was removed for it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Remove a URL, a site or a submission from every layer, and keep it out for good.
@@ -80,20 +97,48 @@ def forget(
     commands refuse the corpus. Exports, tokenizers and models that were made of it lie outside.
     """
     from dataprep.corpus.directory import Corpus
-    from dataprep.forget.command import Asked, forget
+    from dataprep.errors import UsageError
+    from dataprep.forget import command
 
-    asked = Asked.of(url=url, site=site, submission=submission)
-    removed = forget(Corpus.open(directory, forgetting=True), asked, tokens or [], progress)
-    if not removed.anything:
-        lines = ["nothing new"]
-    elif removed.links or removed.lists:
-        lines = [f"forgotten, and kept out: {removed.links:,} links, {removed.documents:,} documents"]
+    asked = command.Asked.of(url=url, site=site, submission=submission)
+    if undo:
+        if not asked or tokens or ahead or dry_run:
+            raise UsageError("--undo takes one of --url, --site and --submission, and no other option")
+        command.undo(Corpus.open(directory, forgetting=True), asked, progress)
+        text = f"{asked}: comes in from now on; for what was left out meanwhile, add the same files once more"
+        emit({"undone": str(asked)}, json, text)
+        return
+    urls: list[str] = []
+    if dry_run:
+        removed, urls = command.preview(Corpus.open(directory), asked, tokens or [], ahead)
     else:
-        lines = ["nothing of it is in this corpus; it is kept out from now on"]
-    if removed.lists:
-        lines.append(f"{removed.lists:,} links stay without the submission")
-    lines += [f"{name}: {number:,} documents are end-of-text" for name, number in removed.tokens.items()]
-    if removed.documents and not removed.tokens:
-        lines.append("token shards that were packed before still hold it: give them as --tokens")
+        opened = Corpus.open(directory, forgetting=True)
+        removed = command.forget(opened, asked, tokens or [], progress, ahead)
     result = {"links": removed.links, "documents": removed.documents, "tokens": removed.tokens}
-    emit(result, json, "\n".join(lines))
+    if dry_run:
+        result |= {"urls": urls, "dry_run": True}
+    emit(result, json, "\n".join(_forgotten_lines(removed, urls, dry_run)))
+
+
+def _forgotten_lines(removed: Removed, urls: list[str], dry_run: bool) -> Iterator[str]:
+    """What was forgotten, or would be, for people."""
+    if not removed.anything:
+        yield "nothing new"
+    elif removed.links or removed.lists:
+        done = "would be forgotten, and kept out" if dry_run else "forgotten, and kept out"
+        yield f"{done}: {removed.links:,} links, {removed.documents:,} documents"
+    else:
+        kept = "would be kept out" if dry_run else "is kept out"
+        yield f"nothing of it is in this corpus; it {kept} from now on"
+    yield from (f"  {url}" for url in urls[:SHOWN_URLS])
+    if len(urls) > SHOWN_URLS:
+        yield f"  and {len(urls) - SHOWN_URLS:,} more, which --json lists"
+    if removed.lists:
+        yield f"{removed.lists:,} links {'would ' if dry_run else ''}stay without the submission"
+    for name, number in removed.tokens.items():
+        yield f"{name}: {number:,} documents {'would be' if dry_run else 'are'} end-of-text"
+    if removed.documents and not removed.tokens:
+        hold = "would still hold it" if dry_run else "still hold it"
+        yield f"token shards that were packed before {hold}: give them as --tokens"
+    if dry_run:
+        yield "nothing was changed"

@@ -127,8 +127,15 @@ def test_nothing_of_it_is_left_and_everything_else_stands(made: Path, case: str)
     before, places = found(made, names + others), offsets(made)
     for name in names:
         assert kinds_of(before[name]) >= {".gz", ".parquet", ".tar", ".json"}, before[name]
-    forgot = result("corpus", "forget", made, *asked, "--tokens", made.parent / "tokens")
+    words = ["corpus", "forget", made, *asked, "--tokens", made.parent / "tokens"]
+    state = {path: path.read_bytes() for path in made.parent.rglob("*") if path.is_file()}
+    foreseen = result(*words, "--dry-run")
+    assert {path: path.read_bytes() for path in made.parent.rglob("*") if path.is_file()} == state
+    forgot = result(*words)
     assert forgot["documents"] == len(names)
+    assert forgot["tokens"] == {str(made.parent / "tokens"): len(names)}
+    assert foreseen == forgot | {"dry_run": True, "urls": foreseen["urls"]}
+    assert len(foreseen["urls"]) == forgot["links"] == len(names)
     after = found(made, names + others)
     assert {name: after[name] for name in names} == {name: [] for name in names}
     for name in others:

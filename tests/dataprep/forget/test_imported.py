@@ -87,14 +87,14 @@ def test_what_was_dropped_before_keeps_its_reason_so_that_every_count_stands(tmp
 
 
 def test_a_forget_tells_how_much_of_it_was_there(corpus: Corpus) -> None:
-    def told(option: str, value: str) -> str:
-        ended = cli.run("corpus", "forget", corpus.root, option, value)
+    def told(*words: str) -> str:
+        ended = cli.run("corpus", "forget", corpus.root, *words)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.splitlines()[0]
 
     assert told("--site", "a.test") == "forgotten, and kept out: 1 links, 1 documents"
-    for option, value in {"--url": "http://c.test/", "--submission": "zzz", "--site": "c.test"}.items():
-        assert told(option, value) == "nothing of it is in this corpus; it is kept out from now on"
+    for words in (["--url", "http://c.test/"], ["--submission", "zzz"], ["--site", "c.test", "--ahead"]):
+        assert told(*words) == "nothing of it is in this corpus; it is kept out from now on"
     assert told("--site", "c.test") == "nothing new"
 
 

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model.loss import IGNORED
 from pipeline.data.loader import TrainLoader
 from pipeline.data.prefetch import Prefetcher
 from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import Samples, Sources
+
+EOT = 19
+"""An id that follows itself at times in the tiny shards: it stands for end-of-text."""
 
 
 def broken_after(items: int) -> Iterator[int]:
@@ -46,7 +50,7 @@ def samples(tmp_path: Path, write_tokens: Callable[..., Any]) -> Samples:
 
 
 def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(samples: Samples) -> None:
-    ahead, fresh = (TrainLoader(samples.rows, micro=2, dp_rank=1, dp_size=2) for _ in range(2))
+    ahead, fresh = (TrainLoader(samples.rows, eot=EOT, micro=2, dp_rank=1, dp_size=2) for _ in range(2))
     consumed = 0
     for batch in (4, 8, 4):  # the ramp does not disturb what is prefetched
         for (inputs, targets), first in zip(
@@ -54,7 +58,8 @@ def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(
         ):
             rows = np.stack([samples(first + 2), samples(first + 3)])  # those of the second of two ranks
             assert inputs.tolist() == rows[:, :-1].tolist()
-            assert targets.tolist() == rows[:, 1:].tolist()
+            counts = (rows[:, 1:] != EOT) | (rows[:, :-1] != EOT)
+            assert targets.tolist() == np.where(counts, rows[:, 1:], IGNORED).tolist()
         list(fresh.batches(consumed, batch))
         fresh.close()
         assert ahead.take_hash() == fresh.take_hash()
@@ -63,7 +68,7 @@ def test_batches_are_those_of_their_samples_and_the_hash_is_of_what_was_yielded(
 
 
 def test_a_request_for_another_position_or_other_skipped_ranges_is_served_at_once(samples: Samples) -> None:
-    loader = TrainLoader(samples.rows, micro=1, dp_rank=0, dp_size=1)
+    loader = TrainLoader(samples.rows, eot=EOT, micro=1, dp_rank=0, dp_size=1)
 
     def read(consumed: int, batch: int) -> list[list[int]]:
         return [inputs[0].tolist() for inputs, _ in loader.batches(consumed, batch)]
@@ -79,16 +84,21 @@ def test_a_request_for_another_position_or_other_skipped_ranges_is_served_at_onc
 
 @pytest.mark.parametrize("micro", [1, 2, 4])
 @pytest.mark.parametrize("dp_size", [1, 2, 3])
-def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
+def test_the_stream_hash_and_the_positions_that_count_are_the_same_for_any_ranks_and_micro_batch(
     samples: Samples, dp_size: int, micro: int
 ) -> None:
     """Past the end of an epoch, with a stretch that is left out; every layout divides 24."""
 
-    def hashes(micro: int, dp_size: int) -> list[int]:
+    def totals(micro: int, dp_size: int) -> list[tuple[int, int]]:
         skipped_ranges = SkippedRanges(((30, 41),))
         loaders = [
             TrainLoader(
-                samples.rows, micro=micro, dp_rank=rank, dp_size=dp_size, skipped_ranges=skipped_ranges
+                samples.rows,
+                eot=EOT,
+                micro=micro,
+                dp_rank=rank,
+                dp_size=dp_size,
+                skipped_ranges=skipped_ranges,
             )
             for rank in range(dp_size)
         ]
@@ -97,11 +107,15 @@ def test_the_stream_hash_is_the_same_for_any_ranks_and_micro_batch(
             for loader in loaders:
                 list(loader.batches(consumed, batch))
             consumed += batch
-            found.append(sum(loader.take_hash() for loader in loaders) % 2**64)
+            read = sum(loader.take_hash() for loader in loaders) % 2**64
+            found.append((read, sum(loader.take_counted() for loader in loaders)))
         for loader in loaders:
             loader.close()
         return found
 
-    one = hashes(1, 1)
-    assert hashes(micro, dp_size) == one
+    one = totals(1, 1)
+    assert totals(micro, dp_size) == one
+    assert all(
+        0 < counted < batch * 16 for (_, counted), batch in zip(one, (24, 48, 72, 120, 24), strict=True)
+    )
     assert len(set(one)) == len(one)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,6 +121,21 @@ def test_a_curve_is_read_from_a_run_s_directory(tmp_path: Path) -> None:
     assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], resumes=[])
     (attempt.folder / "summary.json").write_text(json.dumps({"unigram_entropy_nats": 6.9, "resumes": [1]}))
     assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], 6.9, [100])
+
+
+def test_losses_before_and_after_a_forget_are_losses_on_different_sets(tmp_path: Path) -> None:
+    """A row of an earlier version, without the set, is of another set than one with it."""
+    sets = [None, "a", "a", "b"]
+    rows = [{"step": n, "tokens": 100 * n, "val_loss": 6.0 - n / 10} for n in range(1, 5)]
+    rows = [row | ({"val_set": each} if each else {}) for row, each in zip(rows, sets, strict=True)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    curve = read_curve(tmp_path)
+    assert curve.new_sets == (200, 400)
+    changed = render(replace(WHOLE, curve=replace(curve, train=CURVE.train)))
+    assert "another held-out set from 400 tokens on" in changed
+    assert "losses on different sets" in changed
+    assert "another held-out set" not in render(WHOLE)
+    assert "different sets" not in render(WHOLE)
 
 
 def test_a_directory_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
 
     config, sources = load_config(run.attempt / "config.yaml", [])
     rows = Samples.of(sources, 16, config.run.seed, block=4).rows
-    read = TrainLoader(rows, micro=4, dp_rank=0, dp_size=1, skipped_ranges=SkippedRanges(((80, 96),)))
+    skipped = SkippedRanges(((80, 96),))
+    read = TrainLoader(rows, eot=sources.eot, micro=4, dp_rank=0, dp_size=1, skipped_ranges=skipped)
     for first in range(0, config.samples, 4):
         list(read.batches(first, 4))
     read.close()

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from model import GPT
 from model.init import initialise
+from model.loss import IGNORED
 from pipeline.checkpoint.format import find
 from pipeline.checkpoint.weights import open_weights
 from pipeline.config import RunConfig, load_config
@@ -60,8 +61,9 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
         loader = EvalLoader(
             held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1
         )
-        losses = [model(x, y) for x, y in loader.batches()]
-    assert float(torch.stack(losses).mean()) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
+        parts = [(model(x, y) * y.numel(), (y != IGNORED).sum()) for x, y in loader.batches()]
+    losses, counted = (torch.stack(each).sum() for each in zip(*parts, strict=True))
+    assert float(losses / counted) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
 
 
 def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
@@ -247,13 +249,13 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
         batch = batch_size(consumed, full=12, multiple=4, ramp_start=4, ramp_samples=400 // n_ctx)
         batch = min(batch, config.samples - consumed)
         # One pass over the whole batch: no micro-batches, no accumulation.
-        loader = TrainLoader(samples.rows, micro=batch, dp_rank=0, dp_size=1)
+        loader = TrainLoader(samples.rows, eot=sources.eot, micro=batch, dp_rank=0, dp_size=1)
         ((inputs, targets),) = loader.batches(consumed, batch)
         loader.close()
         consumed += batch
-        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
         optimizer.zero_grad()
-        loss.backward()
+        (loss / targets.numel()).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), wanted.max_grad_norm)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(
@@ -264,7 +266,7 @@ def plain_torch(config: RunConfig, sources: Sources) -> list[tuple[int, float, f
                 min_lr_ratio=config.schedule.min_lr_ratio,
             )
         optimizer.step()
-        done.append((batch, loss.item(), norm.item()))
+        done.append((batch, loss.item() / int((targets != IGNORED).sum()), norm.item()))
     return done
 
 
