@@ -13,6 +13,7 @@ from dataprep.corpus import tombstones
 from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.ingest import summary
 from dataprep.score import stage as score
+from dataprep.store import root_manifest
 from dataprep.store.files import replace
 from dataprep.store.pool import Progress
 from dataprep.store.step import LocalPool, run_step
@@ -29,6 +30,7 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
     names = score.outdated(corpus)
     chosen = [increment for increment in corpus.increments() if increment.path.name in names]
     if chosen:
+        root_manifest.release(corpus.root, ["builds"])
         shutil.rmtree(corpus.root / "builds", ignore_errors=True)
     for increment in chosen:
         run_step(steps.BY_NAME[score.STEP], Facts(corpus, increment), LocalPool(workers), progress)

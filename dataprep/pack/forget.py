@@ -41,6 +41,7 @@ def forget(corpus: Corpus, tokens: Path) -> int:
     generation = latest_generation(tokens)
     if generation is None:
         raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
+    manifest.refuse_losses(tokens)
     _refuse_others(corpus, tokens, generation)
     build = corpus.named_build(generation.build)
     sources = {
