@@ -62,7 +62,9 @@ def remove(corpus: Corpus, garbage: list[Garbage]) -> None:
     """Remove garbage. Killed, it is done by running it again."""
     root_manifest.release(corpus.root, [str(piece.path.relative_to(corpus.root)) for piece in garbage])
     for piece in garbage:
-        if piece.path.is_dir():
+        if piece.path.is_dir() and piece.path.is_relative_to(corpus.root / "builds"):
+            corpus.discard(piece.path)
+        elif piece.path.is_dir():
             shutil.rmtree(piece.path)
         else:
             piece.path.unlink(missing_ok=True)

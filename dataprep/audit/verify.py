@@ -48,6 +48,9 @@ def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     """
     forget_step_files()
     told = set[str]()
+    if begun := _unfinished_forget(corpus):
+        yield begun
+        return
     for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick)):
         if problem not in told:  # some files are checked by several
             yield problem
@@ -85,16 +88,19 @@ def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
                 load(path, dict[str, Any])
             except DataError as error:
                 yield str(error)
+
+
+def _unfinished_forget(corpus: Corpus) -> str:
+    """What to do about a forget that was killed, whose files are half swapped; "" if there is none."""
+    root = corpus.root
     try:
-        number = unfinished(root)
-    except DataError as error:
-        yield str(error)
-    else:
-        if number is not None and str(done_path(root, number).relative_to(root)) not in lost:
-            yield (
-                f"{tombstone_path(root, number)}: was not carried out to its end; `outbound corpus forget "
-                f"{root}` finishes it"
-            )
+        number, named = unfinished(root), root_manifest.known(root)
+    except DataError:  # which the checks tell
+        return ""
+    if number is None or str(done_path(root, number).relative_to(root)) in named:
+        return ""
+    path = tombstone_path(root, number)
+    return f"{path}: was not carried out to its end; `outbound corpus forget {root}` finishes it"
 
 
 def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
@@ -110,8 +116,9 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             tick(1)
             if wrong := _wrong(corpus.root / output.path, output):
                 yield f"{output.path}: {wrong}; {remedy(corpus.root, output.path)}"
-    for _, path in all_records.step_files(corpus):
-        yield from _step(corpus, path)
+    for step, path in all_records.step_files(corpus):
+        if not step.temporary:
+            yield from _step(corpus, path)
     for increment in corpus.increments():
         try:
             kind_of(increment)
@@ -204,8 +211,10 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
 
 
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
-    """Every record with its path, or what is wrong with it."""
-    for _, path in all_records.record_paths(corpus):
+    """Every record of a step that is not temporary with its path, or what is wrong with it."""
+    for step, path in all_records.record_paths(corpus):
+        if step and step.temporary:  # of a selection or an import under way
+            continue
         try:
             yield path.relative_to(corpus.root), load_record(path)
         except DataError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,6 +207,16 @@ class Corpus:
             )
             shutil.rmtree(path)
         return increments / dropped[0].name.removeprefix(".dropped-")
+
+    def discard(self, path: Path) -> None:
+        """Remove a directory, which leaves its place by one rename; what a kill leaves, `gc` removes."""
+        away = self.root / JOBS / "discarded"
+        shutil.rmtree(away, ignore_errors=True)
+        away.parent.mkdir(exist_ok=True)
+        path.rename(away)
+        shutil.rmtree(away)
+        with suppress(OSError):  # plans stand beside it
+            away.parent.rmdir()
 
     def before(self, increment: Increment) -> Increment | None:
         """The increment just before this one."""

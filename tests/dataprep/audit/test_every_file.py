@@ -52,13 +52,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def flip_the_last(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-HARMS = [delete, flip, flip_the_last]
+HARMS = [delete, flip]
 
 
 def harmed(paths: list[Path], harm: Callable[[Path], None]) -> Iterator[Path]:
