@@ -87,7 +87,8 @@ def refuse_losses(corpus: Corpus, given_up: Collection[Path] = ()) -> None:
     """
     for name in lost(corpus):
         path = corpus.root / name
-        if name not in known_files.REPORT_FILES and not any(path.is_relative_to(each) for each in given_up):
+        needed = not any(path.is_relative_to(directory) for directory in given_up)
+        if needed and name not in known_files.REPORT_FILES:
             raise DataError(
                 f"{path}: missing; {known_files.remedy(corpus.root, name)}. Until then nothing is removed "
                 "here, since it may be what this file named"

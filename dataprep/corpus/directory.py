@@ -33,6 +33,12 @@ class Increment:
     name: str
     path: Path
 
+    @staticmethod
+    def at(path: Path) -> Increment:
+        """The increment whose directory that is."""
+        number, _, name = path.name.partition("-")
+        return Increment(int(number), name, path)
+
     @property
     def key(self) -> str:
         """The number as names of files have it."""
@@ -149,10 +155,7 @@ class Corpus:
 
     def increments(self) -> list[Increment]:
         """All increments in corpus order, finished or not."""
-        found = []
-        for path in (self.root / "increments").glob(DECISIONS):
-            digits, _, name = path.name.partition("-")
-            found.append(Increment(int(digits), name, path))
+        found = map(Increment.at, (self.root / "increments").glob(DECISIONS))
         return sorted(found, key=lambda increment: increment.number)
 
     def increment(self, name: str) -> Increment:
@@ -188,7 +191,9 @@ class Corpus:
         """
         increments = self.root / "increments"
         known = root_manifest.known(self.root)
-        for increment in self.increments():
+        named = (increments / Path(file).parts[1] for file in known if file.startswith("increments/"))
+        for path in {*increments.glob(DECISIONS), *named}:
+            increment = Increment.at(path)
             if increment.name == name:
                 if increment.closed or str(increment.summary_path.relative_to(self.root)) in known:
                     raise DataError(f"{increment.path}: is finished, and its facts stay")
@@ -197,6 +202,7 @@ class Corpus:
                 links.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
                 for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
                     array.unlink()
+                increment.path.mkdir(exist_ok=True)  # of which all may be lost
                 increment.path.rename(increments / f".dropped-{increment.path.name}")
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:

@@ -46,7 +46,7 @@ def remember(root: Path) -> None:
     def is_summed_up(name: str) -> bool:
         place, step, part = Path(name).parent.parent, Path(name).parent.name, Path(name).stem
         path = step_path(root / place, step)
-        return step in LED and path.exists() and part in {each.part for each in load_step(path).parts}
+        return step in LED and path.exists() and part in {record.part for record in load_step(path).parts}
 
     root_manifest.remember(root, chain(matching(CHECKED), _led_records(root)), matching(PLAIN), is_summed_up)
 

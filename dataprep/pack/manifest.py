@@ -141,7 +141,12 @@ def remember(tokens: Path) -> None:
 
 
 def accept(tokens: Path) -> list[str]:
-    """Let the manifest name what stands and nothing else; returns what is given up."""
+    """Let the manifest name what stands and nothing else; returns what is given up.
+
+    Raises DataError when no generation stands.
+    """
+    if not generations(tokens):
+        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
     gone = root_manifest.reset(tokens)
     remember(tokens)
     return gone

@@ -170,6 +170,16 @@ def test_an_open_increment_that_has_lost_a_file_can_be_dropped_and_a_closed_one_
     assert root_manifest.lost(root) == ["increments/0001-one/increment.json"]
 
 
+def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    shutil.rmtree(root / "increments/0002-two")
+    with pytest.raises(DataError, match=r"begin anew after `outbound corpus drop .* two`"):
+        Corpus.open(root)
+    Corpus.open(root, damaged=True).drop("two")
+    assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
 def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_path: Path) -> None:
     root_manifest.create(tmp_path)
     make_corpus(tmp_path)
