@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from dataprep.corpus import known_files
 from dataprep.corpus.directory import INDEX, PLACES, Corpus
 from dataprep.corpus.tombstones import done_folder
 from dataprep.errors import DataError
 from dataprep.steps import BY_NAME, STEPS
-from dataprep.store.records import Record, load_record, load_step
+from dataprep.store import root_manifest
+from dataprep.store.records import Record, load_record, load_step, step_path
 from dataprep.store.step import Step
 
 INDEXES = ("index", f"builds/*/*/{INDEX}")
@@ -59,6 +61,38 @@ def accounted(corpus: Corpus) -> set[Path]:
         parts = load_step(path).parts
         found |= {corpus.root / output.path for part in parts for output in part.outputs.values()}
     return found
+
+
+def lost(corpus: Corpus) -> Iterator[str]:
+    """Files that the manifest, the summary of an increment or a step file names and that do not stand.
+
+    Paths are relative to the corpus. Raises DataError when one of these cannot be read.
+    """
+    yield from root_manifest.lost(corpus.root)
+    expected = [
+        step_path(increment.path, step.name)
+        for increment in corpus.increments()
+        for step in STEPS
+        if increment.closed and step.at == "facts" and not step.temporary
+    ]
+    for step, path in step_files(corpus):
+        expected += [path.parent / step.name / f"{part.part}.json" for part in load_step(path).parts]
+    yield from (str(path.relative_to(corpus.root)) for path in expected if not path.exists())
+
+
+def refuse_losses(corpus: Corpus, given_up: Collection[Path] = ()) -> None:
+    """Raise DataError when a file is missing that named others: what seems to be garbage may be just these.
+
+    given_up: directories of which nothing is needed.
+    """
+    for name in lost(corpus):
+        path = corpus.root / name
+        needed = not any(path.is_relative_to(directory) for directory in given_up)
+        if needed and name not in known_files.REPORT_FILES:
+            raise DataError(
+                f"{path}: missing; {known_files.remedy(corpus.root, name)}. Until then nothing is removed "
+                "here, since it may be what this file named"
+            )
 
 
 def folders(corpus: Corpus) -> list[Path]:

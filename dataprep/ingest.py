@@ -11,6 +11,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from dataprep import steps
+from dataprep.corpus import known_files
 from dataprep.corpus.directory import Build, Corpus, Decisions, Facts, Increment
 from dataprep.crawl import rounds
 from dataprep.crawl.outcomes import UNREACHED
@@ -54,19 +55,20 @@ def add(
     increment = corpus.increment(name)
     imports.refuse_dumps(increment)
     chosen = steps.until(until)
-    with locks.alone(increment.path), progress(links.STEP, None, "submissions") as tick:
-        try:
-            links.run(corpus, increment, dumps, tick)
-        except DataError:
-            if not step_path(increment.path, links.STEP).exists():
-                corpus.drop(increment.name)  # so that the right dumps can be added at once
-            raise
-    if rounds.STEP in chosen and (retry_failed or not increment.closed):
-        rounds.run(corpus, increment, crawl, watching, retry_failed)
-        _refuse_silence(corpus, increment)
-    _extract_and_score(corpus, increment, chosen, workers, progress)
-    if text_shards.STEP in chosen:
-        extend(corpus, workers, progress)
+    with known_files.remembering(corpus.root):
+        with locks.alone(increment.path), progress(links.STEP, None, "submissions") as tick:
+            try:
+                links.run(corpus, increment, dumps, tick)
+            except DataError:
+                if not step_path(increment.path, links.STEP).exists():
+                    corpus.drop(increment.name)  # so that the right dumps can be added at once
+                raise
+        if rounds.STEP in chosen and (retry_failed or not increment.closed):
+            rounds.run(corpus, increment, crawl, watching, retry_failed)
+            _refuse_silence(corpus, increment)
+        _extract_and_score(corpus, increment, chosen, workers, progress)
+        if text_shards.STEP in chosen:
+            extend(corpus, workers, progress)
     return increment
 
 
@@ -84,19 +86,20 @@ def bring(
 
     Raises DataError for files that cannot be read or differ from those that the increment was made of.
     """
-    increment = imports.run(
-        corpus,
-        name,
-        kind=kind,
-        paths=paths,
-        fields=fields,
-        archive=archive,
-        workers=workers,
-        progress=progress,
-    )
-    made = {extract.STEP} if kind in imports.READERS else set()
-    _extract_and_score(corpus, increment, {*steps.UNTIL} - made, workers, progress)
-    extend(corpus, workers, progress)
+    with known_files.remembering(corpus.root):
+        increment = imports.run(
+            corpus,
+            name,
+            kind=kind,
+            paths=paths,
+            fields=fields,
+            archive=archive,
+            workers=workers,
+            progress=progress,
+        )
+        made = {extract.STEP} if kind in imports.READERS else set()
+        _extract_and_score(corpus, increment, {*steps.UNTIL} - made, workers, progress)
+        extend(corpus, workers, progress)
     return increment
 
 
@@ -113,6 +116,7 @@ def _extract_and_score(
     run_steps(wanted, Facts(corpus, increment), LocalPool(workers), progress)
     if planned[-1] in wanted:
         close(increment)
+        known_files.remember(corpus.root)
 
 
 def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
@@ -158,6 +162,7 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
     Raises DataError while another command does just that.
     """
     score.refuse_mixture(corpus)
+    known_files.take_recipe(corpus.root)
     closed = [increment for increment in corpus.increments() if increment.closed]
     if not closed:
         raise DataError(
@@ -182,4 +187,5 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
                     run_steps(each, Decisions(corpus, build, increment), pool, progress)
             decided += closed
         corpus.make_current(build)
+    known_files.remember(corpus.root)
     return build

@@ -6,13 +6,12 @@ scores of its time. So a build refuses a mixture (`score.refuse_mixture`), and t
 
 from __future__ import annotations
 
-import shutil
-
 from dataprep import steps
 from dataprep.corpus import tombstones
 from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.ingest import summary
 from dataprep.score import stage as score
+from dataprep.store import root_manifest
 from dataprep.store.files import replace
 from dataprep.store.pool import Progress
 from dataprep.store.step import LocalPool, run_step
@@ -28,8 +27,9 @@ def rescore(corpus: Corpus, workers: int, progress: Progress) -> list[Increment]
     tombstones.refuse_old_shingles(corpus.root)
     names = score.outdated(corpus)
     chosen = [increment for increment in corpus.increments() if increment.path.name in names]
-    if chosen:
-        shutil.rmtree(corpus.root / "builds", ignore_errors=True)
+    if chosen and (corpus.root / "builds").exists():
+        root_manifest.release(corpus.root, ["builds"])
+        corpus.discard(corpus.root / "builds")
     for increment in chosen:
         run_step(steps.BY_NAME[score.STEP], Facts(corpus, increment), LocalPool(workers), progress)
     for increment in corpus.increments():

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from dataprep.audit.funnel import increments_in
-from dataprep.corpus.directory import RECIPE, Corpus, Decisions
+from dataprep.corpus.directory import Corpus, Decisions
+from dataprep.corpus.known_files import RECIPE
 from dataprep.errors import DataError
 from dataprep.score.quality.training import Sample, sample
 from dataprep.selection import kept

@@ -13,6 +13,7 @@ from dataprep.corpus.tombstones import REASON
 from dataprep.crawl import rounds
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.imports.inputs import kind_of
+from dataprep.pack.manifest import remember
 from dataprep.selection import thresholds
 from dataprep.selection.verdicts import REPEAT_REASONS
 from dataprep.steps import BY_NAME
@@ -74,6 +75,7 @@ def save_funnel(tokens: Path, generation: int, stages: list[StageCount]) -> None
     """
     content = json.dumps([asdict(stage) for stage in stages], indent=1)
     files.write_once(tokens / f"funnel-{generation}.json", content.encode())
+    remember(tokens)
 
 
 def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:

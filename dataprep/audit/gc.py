@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dataprep import all_records
 from dataprep.corpus.directory import JOBS, Build, Corpus
+from dataprep.store import root_manifest
 
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
@@ -43,11 +44,13 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
 
     only_current_build: count builds that are not current as garbage, too. Their facts stay, so
     `corpus select` makes them again.
+
+    Raises DataError when a file is missing that may have named what no other names.
     """
+    old = _old_builds(corpus) if only_current_build and corpus.has_build else []
+    all_records.refuse_losses(corpus, given_up=old)
     found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus)]
-    if only_current_build and corpus.has_build:
-        current = corpus.current_build()
-        found += [_garbage(path, "a build that is not current") for path in _builds(corpus, current)]
+    found += [_garbage(path, "a build that is not current") for path in old]
     whole = {garbage.path for garbage in found}
     return sorted(
         (garbage for garbage in found if whole.isdisjoint(garbage.path.parents)),
@@ -55,10 +58,13 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
     )
 
 
-def remove(garbage: list[Garbage]) -> None:
+def remove(corpus: Corpus, garbage: list[Garbage]) -> None:
     """Remove garbage. Killed, it is done by running it again."""
+    root_manifest.release(corpus.root, [str(piece.path.relative_to(corpus.root)) for piece in garbage])
     for piece in garbage:
-        if piece.path.is_dir():
+        if piece.path.is_dir() and piece.path.is_relative_to(corpus.root / "builds"):
+            corpus.discard(piece.path)
+        elif piece.path.is_dir():
             shutil.rmtree(piece.path)
         else:
             piece.path.unlink(missing_ok=True)
@@ -118,6 +124,14 @@ def _builds(corpus: Corpus, current: Build | None) -> list[Path]:
     """The directories of all builds but the current one."""
     found = sorted(path for path in (corpus.root / "builds").glob("*") if path.is_dir())
     return [path for path in found if current is None or path != current.path]
+
+
+def _old_builds(corpus: Corpus) -> list[Path]:
+    """The same, and those that the manifest names though nothing of them stands."""
+    current = corpus.current_build()
+    places = (Path(name).parts for name in root_manifest.known(corpus.root))
+    named = {corpus.named_build(parts[1]).path for parts in places if parts[0] == "builds" and len(parts) > 2}
+    return sorted({*_builds(corpus, current), *named} - {current.path})
 
 
 def _garbage(path: Path, why: str) -> Garbage:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dataprep.audit import gc
 from dataprep.audit.funnel import StageCount, funnel
 from dataprep.corpus.directory import Corpus, Facts, Increment
+from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
@@ -103,8 +105,10 @@ def sizes(corpus: Corpus) -> dict[str, int]:
             found[folder] += path.stat().st_size
     facts = [step.name for step in STEPS if step.at == "facts"]
     shown = (*facts, "pages", "index", "builds", "forgotten")
-    garbage = sum(leftover.bytes for leftover in gc.find(corpus))
-    return {name: found[name] for name in shown if found[name]} | {"garbage": garbage}
+    sizes = {name: found[name] for name in shown if found[name]}
+    with suppress(DataError):  # then nobody knows what is garbage
+        sizes["garbage"] = sum(leftover.bytes for leftover in gc.find(corpus))
+    return sizes
 
 
 def next_step(corpus: Corpus) -> str:

@@ -1,9 +1,13 @@
-"""`corpus verify`: every record stands, every file it names has its size and hash, every count adds up."""
+"""`corpus verify`: every file that another names stands and has its size and hash, and every count adds up.
+
+The manifest names what no other file does (`corpus/known_files.py`), and checks itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +18,21 @@ import pyarrow.parquet as pq
 from dataprep import all_records
 from dataprep.audit import gc
 from dataprep.audit.reconcile import mismatches
-from dataprep.corpus.directory import JOBS, RECIPE, REPORT_FILES, Corpus, Increment
+from dataprep.corpus.directory import JOBS, Corpus, Increment
 from dataprep.corpus.frozen import FROZEN
+from dataprep.corpus.known_files import CHECKED, RECIPE, REPORT_FILES, remedy
+from dataprep.corpus.tombstones import done_path, tombstone_path, unfinished
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.score.quality import model as quality
 from dataprep.steps import STEPS
+from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
-from dataprep.store.records import Record, load_record, load_step, step_path
+from dataprep.store.records import Record, forget_step_files, load_record, load_step, step_path
 
-ENTRIES = frozenset(
-    [RECIPE, FROZEN, "increments", "builds", "index", "forgotten", JOBS, "wandb", ".lock", *REPORT_FILES]
-)
+FOLDERS = ("increments", "builds", "index", "forgotten", JOBS, "wandb")
+ENTRIES = frozenset([RECIPE, FROZEN, root_manifest.NAME, ".lock", *REPORT_FILES, *FOLDERS])
 """What a corpus's directory holds."""
 
 
@@ -36,16 +42,22 @@ def files(corpus: Corpus) -> int:
 
 
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
-    """What is wrong, one line each; `tick` counts files.
+    """What is wrong and what to do about it, one line each; `tick` counts files.
 
     Counts between steps are compared when every file is right: else they only say the same once more.
     """
-    sound = True
-    for problem in _damage(corpus, tick):
-        sound = False
-        yield problem
-    if sound:
-        yield from mismatches(corpus)
+    forget_step_files()
+    told = set[str]()
+    if begun := _unfinished_forget(corpus):
+        yield begun
+        return
+    for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick)):
+        if problem not in told:  # some files are checked by several
+            yield problem
+        told.add(problem)
+    if not told:
+        for mismatch in mismatches(corpus):
+            yield f"{mismatch}; {remedy(corpus.root, mismatch.partition(':')[0])}"
 
 
 def unknown(corpus: Corpus) -> list[str]:
@@ -57,6 +69,40 @@ def unknown(corpus: Corpus) -> list[str]:
     return sorted(str(path.relative_to(corpus.root)) for path in found)
 
 
+def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
+    """What is wrong with the manifest and with the files that only it names."""
+    root, lost = corpus.root, list[str]()
+    try:
+        lost = root_manifest.lost(root)
+        altered = root_manifest.altered(root)
+    except DataError as error:
+        yield str(error)
+    else:
+        yield from (f"{name}: missing; {remedy(root, name)}" for name in lost)
+        for name in altered:
+            edited = f", or, if you edited its `select` section, run `outbound corpus select {root}`"
+            yield f"{name}: its content has changed; {remedy(root, name)}{edited if name == RECIPE else ''}"
+    for path in (path for pattern in CHECKED for path in sorted(root.glob(pattern))):
+        if path.suffix == ".json" and not path.name.endswith(".step.json") and path.parent.name != "done":
+            try:
+                load(path, dict[str, Any])
+            except DataError as error:
+                yield str(error)
+
+
+def _unfinished_forget(corpus: Corpus) -> str:
+    """What to do about a forget that was killed, whose files are half swapped; "" if there is none."""
+    root = corpus.root
+    try:
+        number, named = unfinished(root), root_manifest.known(root)
+    except DataError:  # which the checks tell
+        return ""
+    if number is None or str(done_path(root, number).relative_to(root)) in named:
+        return ""
+    path = tombstone_path(root, number)
+    return f"{path}: was not carried out to its end; `outbound corpus forget {root}` finishes it"
+
+
 def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     for path, record in _records(corpus):
         if isinstance(record, str):
@@ -64,12 +110,15 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             continue
         accounted = record.passed + sum(record.reasons.values())
         if record.entered != accounted:
-            yield f"{path}: {record.entered:,} entered, but {accounted:,} passed or have a reason"
+            counts = f"{record.entered:,} entered, but {accounted:,} passed or have a reason"
+            yield f"{path}: {counts}; {remedy(corpus.root, str(path))}"
         for output in record.outputs.values():
             tick(1)
-            yield from _check(corpus, output)
-    for _, path in all_records.step_files(corpus):
-        yield from _step(corpus, path)
+            if wrong := _wrong(corpus.root / output.path, output):
+                yield f"{output.path}: {wrong}; {remedy(corpus.root, output.path)}"
+    for step, path in all_records.step_files(corpus):
+        if not step.temporary:
+            yield from _step(corpus, path)
     for increment in corpus.increments():
         try:
             kind_of(increment)
@@ -89,22 +138,22 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             yield str(error)
 
 
-def _check(corpus: Corpus, output: Output) -> Iterator[str]:
-    path = corpus.root / output.path
+def _wrong(path: Path, output: Output) -> str:
+    """What is wrong with a file that a record names, "" if nothing is."""
     if not path.is_file():
-        yield f"{output.path}: missing"
-    elif path.stat().st_size != output.bytes:
-        yield f"{output.path}: {path.stat().st_size:,} bytes, {output.bytes:,} were recorded"
-    elif hash_file(path) != output.xxh3_128:
-        yield f"{output.path}: its content has changed"
-    elif path.suffix == ".parquet":
+        return "missing"
+    if path.stat().st_size != output.bytes:
+        return f"{path.stat().st_size:,} bytes, {output.bytes:,} were recorded"
+    if hash_file(path) != output.xxh3_128:
+        return "its content has changed"
+    if path.suffix == ".parquet":
         try:
             rows = pq.read_metadata(path).num_rows
         except (pa.ArrowException, OSError) as error:
-            yield f"{output.path}: cannot be read ({error})"
-        else:
-            if rows != output.rows:
-                yield f"{output.path}: {rows:,} rows, {output.rows:,} were recorded"
+            return f"cannot be read ({error})"
+        if rows != output.rows:
+            return f"{rows:,} rows, {output.rows:,} were recorded"
+    return ""
 
 
 def _step(corpus: Corpus, path: Path) -> Iterator[str]:
@@ -114,21 +163,22 @@ def _step(corpus: Corpus, path: Path) -> Iterator[str]:
     except DataError as error:
         yield str(error)
         return
-    folder = path.parent / whole.step
+    folder, here = path.parent / whole.step, path.relative_to(corpus.root)
+    todo = remedy(corpus.root, str(here))
     records = {record.stem: record for record in folder.glob("*.json")}
     for part in whole.parts:
         where = (folder / f"{part.part}.json").relative_to(corpus.root)
         if part.part not in records:
-            yield f"{where}: missing; restore it from a copy"
+            yield f"{where}: missing; {todo}"
             continue
         with suppress(DataError):  # `_records` names damaged ones
             record = load_record(records[part.part])
             names = ("outputs", "entered", "passed", "reasons", "versions")
             if differ := [name for name in names if getattr(record, name) != getattr(part, name)]:
-                yield f"{where}: has other {', '.join(differ)} than {path.relative_to(corpus.root)}"
+                yield f"{where}: has other {', '.join(differ)} than {here}; {todo}"
     for name in sorted(records.keys() - {part.part for part in whole.parts}):
         where = (folder / f"{name}.json").relative_to(corpus.root)
-        yield f"{where}: {path.relative_to(corpus.root)} does not list it"
+        yield f"{where}: {here} does not list it; {todo}"
 
 
 class Summary(msgspec.Struct):
@@ -161,8 +211,10 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
 
 
 def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
-    """Every record with its path, or what is wrong with it."""
-    for _, path in all_records.record_paths(corpus):
+    """Every record of a step that is not temporary with its path, or what is wrong with it."""
+    for step, path in all_records.record_paths(corpus):
+        if step and step.temporary:  # of a selection or an import under way
+            continue
         try:
             yield path.relative_to(corpus.root), load_record(path)
         except DataError as error:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataprep.corpus import known_files
 from dataprep.corpus.frozen import FROZEN, freeze, refuse_edits
+from dataprep.corpus.known_files import RECIPE
 from dataprep.corpus.recipe import Recipe, load_recipe
 from dataprep.corpus.tombstones import tombstone_path, unfinished
 from dataprep.errors import DataError, UsageError
+from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import RESTORE
 from dataprep.store.files import Output, replace, write_once
 from dataprep.store.records import Record, load_step, records_in, step_path
 
-RECIPE = "recipe.yaml"
-REPORT_FILES = ("report.html", "overlap.jsonl", "opt-outs.json")
-"""What commands tell of a corpus beside its layers, and tell again when they are asked."""
 JOBS = "jobs"
 """The plans of steps under way; nothing there is needed by what is finished."""
 
@@ -31,6 +32,12 @@ class Increment:
     number: int
     name: str
     path: Path
+
+    @staticmethod
+    def at(path: Path) -> Increment:
+        """The increment whose directory that is."""
+        number, _, name = path.name.partition("-")
+        return Increment(int(number), name, path)
 
     @property
     def key(self) -> str:
@@ -108,41 +115,47 @@ class Corpus:
     def create(root: Path, recipe: Recipe) -> Corpus:
         """Make an empty corpus; raises DataError when another one stands there."""
         path = root / RECIPE
+        if not path.exists():
+            root_manifest.create(root)
+            known_files.refuse_losses(root)
         if not write_once(path, recipe.text().encode()) and _own_recipe(root) != recipe:
             raise DataError(f"{root}: holds a corpus with another recipe; choose another directory")
         freeze(root, recipe.collect)
+        known_files.remember(root)
         return Corpus(root, recipe)
 
     @staticmethod
-    def open(root: Path, forgetting: bool = False) -> Corpus:
+    def open(root: Path, *, forgetting: bool = False, damaged: bool = False) -> Corpus:
         """Open a corpus.
 
-        Raises DataError when there is none, while a `forget` has to be finished, and when what it collects
-        was edited.
+        Raises DataError when there is none, while a `forget` has to be finished, when what it collects was
+        edited, and when facts are missing.
 
-        forgetting: open it in order to finish that.
+        forgetting: open it in order to finish that. damaged: open it though facts are missing.
         """
         if not (root / RECIPE).is_file():
+            if (root / root_manifest.NAME).exists():
+                known_files.refuse_losses(root)
             raise DataError(
                 f"{root}: no corpus here ({RECIPE} is missing); make one with `outbound corpus init`"
             )
+        if not damaged:
+            known_files.refuse_losses(root)
         if not forgetting and (number := unfinished(root)) is not None:
             raise DataError(
                 f"{tombstone_path(root, number)}: was not carried out to its end; "
                 f"`outbound corpus forget {root}` finishes it"
             )
         recipe = _own_recipe(root)
-        if not (root / FROZEN).exists():  # killed just before it was written
+        if not (root / FROZEN).exists() and not damaged:  # killed just before it was written
             freeze(root, recipe.collect)
-        refuse_edits(root, recipe.collect)
+        if not damaged or (root / FROZEN).exists():
+            refuse_edits(root, recipe.collect)
         return Corpus(root, recipe)
 
     def increments(self) -> list[Increment]:
         """All increments in corpus order, finished or not."""
-        found = []
-        for path in (self.root / "increments").glob(DECISIONS):
-            digits, _, name = path.name.partition("-")
-            found.append(Increment(int(digits), name, path))
+        found = map(Increment.at, (self.root / "increments").glob(DECISIONS))
         return sorted(found, key=lambda increment: increment.number)
 
     def increment(self, name: str) -> Increment:
@@ -177,14 +190,19 @@ class Corpus:
         removes. Raises DataError when there is none of that name or it is closed: facts stay.
         """
         increments = self.root / "increments"
-        for increment in self.increments():
+        known = root_manifest.known(self.root)
+        named = (increments / Path(file).parts[1] for file in known if file.startswith("increments/"))
+        for path in {*increments.glob(DECISIONS), *named}:
+            increment = Increment.at(path)
             if increment.name == name:
-                if increment.closed:
+                if increment.closed or str(increment.summary_path.relative_to(self.root)) in known:
                     raise DataError(f"{increment.path}: is finished, and its facts stay")
+                root_manifest.release(self.root, [str(increment.path.relative_to(self.root))])
                 links = step_path(increment.path, "links")
                 links.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
                 for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
                     array.unlink()
+                increment.path.mkdir(exist_ok=True)  # of which all may be lost
                 increment.path.rename(increments / f".dropped-{increment.path.name}")
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:
@@ -195,6 +213,16 @@ class Corpus:
             )
             shutil.rmtree(path)
         return increments / dropped[0].name.removeprefix(".dropped-")
+
+    def discard(self, path: Path) -> None:
+        """Remove a directory, which leaves its place by one rename; what a kill leaves, `gc` removes."""
+        away = self.root / JOBS / "discarded"
+        shutil.rmtree(away, ignore_errors=True)
+        away.parent.mkdir(exist_ok=True)
+        path.rename(away)
+        shutil.rmtree(away)
+        with suppress(OSError):  # plans stand beside it
+            away.parent.rmdir()
 
     def before(self, increment: Increment) -> Increment | None:
         """The increment just before this one."""
@@ -229,8 +257,9 @@ class Corpus:
     def current_build(self) -> Build:
         """The build that `current` names; raises DataError when there is none, yet or any more."""
         pointer = self.root / "builds" / "current"
-        name = pointer.read_bytes().decode(errors="replace").strip() if self.has_build else ""
-        if not name.isalnum() or not (pointer.parent / name).is_dir():
+        content = pointer.read_bytes().decode(errors="replace") if self.has_build else ""
+        name = content.removesuffix("\n")
+        if content != f"{name}\n" or not name.isalnum() or not (pointer.parent / name).is_dir():
             raise DataError(f"{pointer}: names no build; {self.way_to_a_build}")
         return self.named_build(name)
 

@@ -19,7 +19,9 @@ import pyarrow as pa
 
 from dataprep import all_records
 from dataprep.audit import gc
-from dataprep.corpus.directory import JOBS, REPORT_FILES, Corpus, Increment
+from dataprep.corpus import known_files
+from dataprep.corpus.directory import JOBS, Corpus, Increment
+from dataprep.corpus.known_files import REPORT_FILES
 from dataprep.corpus.tombstones import (
     FOLDER,
     SCHEMA,
@@ -41,6 +43,7 @@ from dataprep.imports.inputs import kind_of
 from dataprep.imports.stage import READERS
 from dataprep.redact.records import Erasure
 from dataprep.redact.scope import ForgetScope
+from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import Output, publish_table, read_table, write_once
 from dataprep.store.pool import Tick
@@ -74,10 +77,12 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
         shutil.rmtree(stopped, ignore_errors=True)
     all_records.refuse_unknown_steps(corpus)
+    all_records.refuse_losses(corpus)
     if stays_out(corpus, tombstone):
         return
     number = max(tombstones(corpus.root), default=0) + 1
     write_once(tombstone_path(corpus.root, number), dump(tombstone))
+    known_files.remember(corpus.root)
 
 
 def refuse_half_read(corpus: Corpus) -> None:
@@ -122,11 +127,13 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
     else:
         plan = _prepare(corpus, number, tick)
         write_once(path, dump(plan))
+    root_manifest.release(corpus.root, plan.swap.deletes)
     carry_out(corpus.root, plan.swap)
     kept = {corpus.root / output.path for output in plan.record.outputs.values()}
     leftovers = gc.find(corpus, quiet_s=0)  # of killed commands: they may hold what is forgotten
-    gc.remove([garbage for garbage in leftovers if garbage.path not in kept])
+    gc.remove(corpus, [garbage for garbage in leftovers if garbage.path not in kept])
     record = commit(done_path(corpus.root, number), plan.record)
+    known_files.remember(corpus.root)
     path.unlink()
     return record
 
@@ -150,6 +157,8 @@ def take_back(corpus: Corpus, numbers: list[int]) -> None:
                 f"documents went, and {gone.lists:,} links lost a submission; none of that can be brought "
                 "back, so the tombstone stays"
             )
+    paths = [path(corpus.root, number) for number in numbers for path in (done_path, tombstone_path)]
+    root_manifest.release(corpus.root, [str(path.relative_to(corpus.root)) for path in paths])
     for number, record in records.items():
         remembered = [corpus.root / output.path for output in record.outputs.values()]
         # The record first: after a kill the tombstone is carried out once more, and the same call goes on.

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataprep.corpus import known_files
 from dataprep.corpus.directory import JOBS, Corpus
 from dataprep.corpus.tombstones import Tombstone, unfinished
 from dataprep.crawl.outcomes import NOBODY_THERE, is_temporary
@@ -119,7 +120,8 @@ def check(corpus: Corpus, settings: CrawlSettings, pages: int, progress: Progres
             unknown=dict(unknown.most_common()),
             unaddressed=known.unaddressed,
         )
-        replace(corpus.root / RESULT, dump(result))
+        with known_files.rewriting(corpus.root, corpus.root / RESULT):
+            replace(corpus.root / RESULT, dump(result))
         if settings.hours is None or not unknown["deferred"]:  # else the next check goes on
             shutil.rmtree(work)
             with suppress(OSError):  # other plans are there

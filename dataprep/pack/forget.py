@@ -39,6 +39,7 @@ def forget(corpus: Corpus, tokens: Path) -> int:
     Raises DataError for token shards that are not the corpus's.
     """
     generation = _packed_from(corpus, tokens)
+    manifest.refuse_losses(tokens)
     build = corpus.named_build(generation.build)
     sources = {
         increment.key: identity(text_shards.outputs(build, increment))

@@ -1,5 +1,7 @@
 """Generations: `generation-N.json` lists every shard of a token directory as it was at one pack.
 
+The directory's `manifest.json` names the generations, and what stands beside shards (`remember`).
+
 One is immutable and holds its predecessor's shards; a training run pins one. Only `corpus forget` ever
 changes any, all of them at once (see `erase`). This is the one description of the format, for those who write
 it and for those who train on it.
@@ -18,6 +20,7 @@ import xxhash
 from msgspec.structs import replace
 
 from dataprep.errors import DataError
+from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import dump, load_with_hash
 from dataprep.store.files import Output, write_once
 from dataprep.store.npy import loaded
@@ -28,7 +31,7 @@ DOCUMENT = np.dtype([("start", "<u8"), ("doc_id", "V16")])
 """Where a document starts, in tokens from the start of its shard. Pieces of one share its doc_id."""
 ERASED = bytes(16)
 """The doc_id of what was forgotten."""
-REMEDY = "restore it from a copy, or, if it is the newest, remove it and pack again"
+REMEDY = "restore it from a copy, or pack into another directory"
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +133,36 @@ def plain(name: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"{name!r} is no name of a file in this directory")
     return name
+
+
+def remember(tokens: Path) -> None:
+    """Name in the manifest what stands and no generation names; raises DataError without a manifest."""
+    plain = (path for pattern in ("funnel-*.json", "tokenizer/[!.]*") for path in tokens.glob(pattern))
+    root_manifest.remember(tokens, tokens.glob("generation-*.json"), plain)
+
+
+def accept(tokens: Path) -> list[str]:
+    """Let the manifest name what stands and nothing else; returns what is given up.
+
+    Raises DataError when no generation stands.
+    """
+    if not generations(tokens):
+        raise DataError(f"{tokens}: no generation-N.json here; make one with `outbound pack`")
+    gone = root_manifest.reset(tokens)
+    remember(tokens)
+    return gone
+
+
+def refuse_losses(tokens: Path) -> None:
+    """Raise DataError when a file is missing that the manifest names."""
+    root_manifest.refuse_losses(tokens, remedy)
+
+
+def remedy(name: str) -> str:
+    """What to do about a missing or damaged file of a token directory, in words for a person."""
+    if name.startswith("tokenizer/"):
+        return "restore it from the tokenizer that packed"
+    return REMEDY
 
 
 def latest_generation(tokens: Path) -> Generation | None:

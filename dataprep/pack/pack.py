@@ -18,14 +18,24 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from dataprep.corpus.directory import JOBS, RECIPE, Build, Corpus
+from dataprep.corpus.directory import JOBS, Build, Corpus
+from dataprep.corpus.known_files import RECIPE
 from dataprep.errors import DataError
 from dataprep.pack import manifest, merge
-from dataprep.pack.manifest import FORMAT, SPLITS, Generation, Split, TokenizerIdentity, latest_generation
+from dataprep.pack.manifest import (
+    FORMAT,
+    SPLITS,
+    Generation,
+    Split,
+    TokenizerIdentity,
+    generations,
+    latest_generation,
+)
 from dataprep.pack.packing import Layout, Packing
 from dataprep.pack.steps import STEPS
 from dataprep.shards import text_shards
 from dataprep.shards.text_shards import TextShard
+from dataprep.store import root_manifest
 from dataprep.store.pool import Progress
 from dataprep.store.records import records_in
 from dataprep.store.step import LocalPool, run_steps
@@ -51,6 +61,9 @@ def pack(
     """
     if (tokens / RECIPE).exists():
         raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
+    if not generations(tokens):
+        root_manifest.create(tokens)
+    manifest.refuse_losses(tokens)
     texts = _texts(corpus, build)
     sources = {name: manifest.identity([text.tar for text in found]) for name, found in texts.items()}
     last = latest_generation(tokens)
@@ -65,6 +78,7 @@ def pack(
             )
     new = {name: found for name, found in texts.items() if name not in generation.increments}
     if last and not new:
+        manifest.remember(tokens)
         _tidy(tokens)
         return last
 
@@ -80,10 +94,12 @@ def pack(
         shard_blocks=layout.shard_blocks,
     )
     packing.save()
+    root_manifest.release(tokens, ["tokenizer"])
     tokenizer.copy(source, packing.tokenizer)
     worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
     run_steps(STEPS, packing, LocalPool(max(1, min(workers, worth))), progress)
     generation = manifest.publish(tokens, _with(generation, packing))
+    manifest.remember(tokens)
     _tidy(tokens)
     return generation
 

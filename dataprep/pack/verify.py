@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.pack.manifest import (
     ERASED,
+    REMEDY,
     Shard,
     Split,
     generations,
@@ -18,17 +20,21 @@ from dataprep.pack.manifest import (
     latest_generation,
     load_generation,
     read_table,
+    remedy,
 )
 from dataprep.shards import text_shards
+from dataprep.store import root_manifest
 from dataprep.store.files import hash_file
 from dataprep.store.pool import Tick
 from dataprep.tokenizer import tokenizer
 
 
 def files(tokens: Path) -> int:
-    """How many shards the newest generation lists: what `problems` ticks."""
-    generation = latest_generation(tokens)
-    return sum(len(split.shards) for split in generation.splits.values()) if generation else 0
+    """How many shards the newest generation lists, if it can be read: what `problems` ticks."""
+    with suppress(DataError):
+        generation = latest_generation(tokens)
+        return sum(len(split.shards) for split in generation.splits.values()) if generation else 0
+    return 0
 
 
 def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
@@ -36,13 +42,16 @@ def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
     found = generations(tokens).values()
     if not found:
         yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"
+    yield from _unnamed_by_others(tokens)
+    sound = True
     checked: set[str] = set()
     for path in found:
         try:
             generation = load_generation(path)
         except DataError as error:
             yield str(error)
-            return
+            sound = False
+            continue
         for name, split in generation.splits.items():
             for shard in split.shards:
                 if shard.tar.xxh3_128 not in checked:
@@ -50,31 +59,46 @@ def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
                     tick(1)
                     yield from _shard(tokens, shard)
             yield from _sums(path, name, split)
-    if found:
+    if found and sound:
         yield from _tokenizer(tokens)
-        yield from _source(corpus, tokens)
+        with suppress(DataError):  # of the corpus, which `audit.verify` names
+            yield from _source(corpus, tokens)
+
+
+def _unnamed_by_others(tokens: Path) -> Iterator[str]:
+    """What is wrong with the manifest and with the files that only it names."""
+    if not generations(tokens) and not (tokens / root_manifest.NAME).exists():
+        return
+    try:
+        lost, altered = root_manifest.lost(tokens), root_manifest.altered(tokens)
+    except DataError as error:
+        yield str(error)
+        return
+    yield from (f"{tokens / name}: missing; {remedy(name)}" for name in lost)
+    yield from (f"{tokens / name}: its content has changed; {remedy(name)}" for name in altered)
 
 
 def _shard(tokens: Path, shard: Shard) -> Iterator[str]:
     for output in shard.files:
         file = tokens / output.path
         if not file.is_file():
-            yield f"{file}: missing"
+            yield f"{file}: missing; {REMEDY}"
             return
         if hash_file(file) != output.xxh3_128:
-            yield f"{file}: its content has changed"
+            yield f"{file}: its content has changed; {REMEDY}"
             return
     if (held := int((read_table(tokens, shard)["doc_id"] != np.void(ERASED)).sum())) != shard.documents:
-        yield f"{tokens / shard.table.path}: {held:,} documents, {shard.documents:,} were recorded"
+        yield f"{tokens / shard.table.path}: {held:,} documents, {shard.documents:,} were recorded; {REMEDY}"
     if (held := sum(length for _, length in shard.blocks)) != shard.tokens:
-        yield f"{tokens / shard.tar.path}: its blocks hold {held:,} tokens, {shard.tokens:,} were recorded"
+        counts = f"its blocks hold {held:,} tokens, {shard.tokens:,} were recorded"
+        yield f"{tokens / shard.tar.path}: {counts}; {REMEDY}"
 
 
 def _sums(path: Path, name: str, split: Split) -> Iterator[str]:
     for key in ("tokens", "documents"):
         held, recorded = sum(getattr(shard, key) for shard in split.shards), getattr(split, key)
         if held != recorded:
-            yield f"{path}: {name} has {recorded:,} {key}, but its shards hold {held:,}"
+            yield f"{path}: {name} has {recorded:,} {key}, but its shards hold {held:,}; {REMEDY}"
 
 
 def _tokenizer(tokens: Path) -> Iterator[str]:
@@ -109,4 +133,4 @@ def _source(corpus: Corpus, tokens: Path) -> Iterator[str]:
             )
     held = sum(split.documents for split in generation.splits.values())
     if held != packed:
-        yield f"{tokens}: holds {held:,} documents, but {packed:,} samples were packed"
+        yield f"{tokens}: holds {held:,} documents, but {packed:,} samples were packed; {REMEDY}"

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataprep.errors import DataError
@@ -41,6 +41,21 @@ def alone(root: Path) -> Iterator[None]:
     """Work in a corpus while nobody else does; raises DataError while somebody is at work."""
     with _lock(root, fcntl.LOCK_EX, "another command is at work here (add, import, select, pack ...)"):
         yield
+
+
+@contextmanager
+def waiting(directory: Path) -> Iterator[None]:
+    """Do what takes an instant while no other process does it in this directory; waits for that.
+
+    Where the filesystem has no lock for a directory, nothing is locked.
+    """
+    file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 @contextmanager

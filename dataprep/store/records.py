@@ -24,7 +24,10 @@ from dataprep.store.files import Output, replace, write_once
 
 T = TypeVar("T")
 
-REMEDY = "restore it from a copy, or, in an unfinished increment, delete it and run the command again"
+REMEDY = (
+    "restore it from a copy, or, in an unfinished increment, delete it and run the command again, which "
+    "makes it anew or says how to begin anew"
+)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

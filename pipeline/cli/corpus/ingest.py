@@ -30,7 +30,7 @@ def init(
     from dataprep.score.quality.model import embed
     from pipeline.config.named import find
 
-    refuse_strangers(directory, "a corpus", ("recipe.yaml", "quality-*.safetensors"))
+    refuse_strangers(directory, "a corpus", ("manifest.json", "recipe.yaml", "quality-*.safetensors"))
     path = find("corpora", recipe)
     chosen = load_recipe(path).with_quality(quality)
     made = Corpus.create(directory, embed(chosen, path.parent, directory))

@@ -41,25 +41,45 @@ def verify(
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
     ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option("--accept", help="Give up what is missing: write manifest.json anew from what stands."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Check every hash and that all counts add up, also between steps; exits 1 when something is wrong."""
+    """Check every file and that all counts add up, also between steps; exits 1 when something is wrong."""
     from dataprep.audit.verify import files, problems, unknown
+    from dataprep.corpus import known_files
+    from dataprep.corpus.directory import Corpus
+    from dataprep.pack import manifest
     from dataprep.pack import verify as packed
+    from dataprep.store import locks
 
-    with reading(directory) as opened:
-        number = files(opened) + sum(packed.files(directory) for directory in tokens or [])
+    opened = Corpus.open(directory, forgetting=True, damaged=True)
+    with locks.reading(directory):
+        given_up = known_files.accept(directory) if accept else []
+        for shards in (tokens or []) if accept else []:
+            given_up += [str(shards / name) for name in manifest.accept(shards)]
+        number = files(opened) + sum(packed.files(shards) for shards in tokens or [])
         with progress("verify", number, "files") as tick:
             found = list(problems(opened, tick))
-            for directory in tokens or []:
-                found += packed.problems(opened, directory, tick)
+            for shards in tokens or []:
+                found += packed.problems(opened, shards, tick)
         strangers = unknown(opened) if not found else []
-        lines = found or ["every file and every count is right"]
+        unfinished = known_files.not_known_yet(directory) if not found else []
+        lines = [
+            *(f"{name}: given up" for name in given_up),
+            *(found or ["every file and every count is right"]),
+        ]
         if strangers:
             named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
             told = "belong to nothing (`outbound corpus gc` removes its garbage)"
             lines = [*lines, f"{len(strangers):,} {told}: {named}"]
-        emit({"problems": found, "unknown": strangers}, json, "\n".join(lines))
+        if unfinished:
+            told = "not in manifest.json yet: a command is at work here or was killed; run it again"
+            lines = [*lines, f"{len(unfinished):,} files are {told}"]
+        result = {"problems": found, "unknown": strangers} | ({"given_up": given_up} if accept else {})
+        emit(result, json, "\n".join(lines))
         if found:
             raise typer.Exit(1)
 
@@ -73,12 +93,15 @@ def report(
     json: Json = False,
 ) -> None:
     """Draw the corpus on one self-contained HTML page."""
+    from dataprep.corpus.known_files import rewriting
     from dataprep.store.files import replace
     from pipeline.monitor.report import gather, render
 
     page = output or directory / "report.html"
     with reading(directory):
-        replace(page, render(gather(directory)).encode())
+        content = render(gather(directory)).encode()
+        with rewriting(directory, page):
+            replace(page, content)
     emit({"report": str(page)}, json, f"{page}: open it in a browser")
 
 

@@ -32,12 +32,14 @@ def overlap(
     """Count the examples of evaluation sets that share an N-gram with a kept document."""
     from dataprep.audit.overlap import overlap as find_overlap
     from dataprep.audit.overlap import save_dirty
+    from dataprep.corpus.known_files import rewriting
 
     with reading(directory) as opened:
         build = opened.current_build()
         found = find_overlap(opened, build, sets, workers, progress)
-    target = output or directory / "overlap.jsonl"
-    dirty = save_dirty(found, target)
+        target = output or directory / "overlap.jsonl"
+        with rewriting(directory, target):
+            dirty = save_dirty(found, target)
     result = {
         "build": build.name,
         "sets": [

@@ -36,7 +36,7 @@ def drop(
     from dataprep.corpus.directory import Corpus
     from dataprep.store import locks
 
-    opened = Corpus.open(directory)
+    opened = Corpus.open(directory, damaged=True)
     with locks.alone(directory):
         path = opened.drop(name)
     emit({"dropped": path.name}, json, f"{path}: dropped")
@@ -60,7 +60,7 @@ def gc(
     with locks.alone(directory):
         found = garbage.find(opened, only_current_build=builds is Builds.current)
         if not dry_run:
-            garbage.remove(found)
+            garbage.remove(opened, found)
     freed = sum(garbage.bytes for garbage in found)
     paths = [str(garbage.path.relative_to(directory)) for garbage in found]
     lines = [f"{path}: {garbage.why}" for path, garbage in zip(paths, found, strict=True)]

@@ -48,7 +48,7 @@ def test_what_killed_commands_left_is_found_and_removed_and_nothing_else(corpus:
     found = gc.find(corpus)
     assert {each.path for each in found} == {orphan, dead, journal}
     assert {each.bytes for each in found} == {4}
-    gc.remove(found)
+    gc.remove(corpus, found)
     assert tree(corpus.root) == before
     assert list(problems(corpus, lambda _: None)) == []
 
@@ -70,10 +70,48 @@ def test_old_builds_go_only_when_asked_and_can_be_made_again(corpus: Corpus) -> 
     extend(Corpus(corpus.root, corpus.recipe.model_copy(update={"select": select})), 1, no_progress)
     assert gc.find(corpus) == []
     before = {path.relative_to(old.path): path.read_bytes() for path in tree(old.path)}
-    gc.remove(gc.find(corpus, only_current_build=True))
+    gc.remove(corpus, gc.find(corpus, only_current_build=True))
     assert not old.path.exists()
     assert extend(corpus, 1, no_progress) == old
     assert {path.relative_to(old.path): path.read_bytes() for path in tree(old.path)} == before
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "manifest.json",
+        "builds/current",
+        "builds/*/*/verdicts.step.json",
+        "builds/*/*/verdicts/all.json",
+        "increments/*/links.step.json",
+        "increments/*/extract/part-00000.json",
+        "increments/*/increment.json",
+    ],
+)
+def test_nothing_is_offered_while_a_file_is_missing_that_may_have_named_it(
+    corpus: Corpus, pattern: str
+) -> None:
+    (path,) = corpus.root.glob(pattern)
+    path.unlink()
+    with pytest.raises(DataError, match=path.name) as refused:
+        gc.find(corpus)
+    assert "restore it from a copy" in str(refused.value)
+
+
+def test_an_old_build_of_which_a_file_is_missing_goes_when_asked(corpus: Corpus) -> None:
+    old = corpus.current_build()
+    select = corpus.recipe.select.model_copy(update={"min_words": 5})
+    extend(Corpus(corpus.root, corpus.recipe.model_copy(update={"select": select})), 1, no_progress)
+    next(old.path.glob("*/verdicts.step.json")).unlink()
+    with pytest.raises(DataError, match=r"verdicts\.step\.json.*--builds current"):
+        gc.find(corpus)
+    gc.remove(corpus, gc.find(corpus, only_current_build=True))
+    assert gc.find(corpus) == []
+    shutil.rmtree(corpus.current_build().path)  # by hand
+    extend(corpus, 1, no_progress)
+    gc.remove(corpus, gc.find(corpus, only_current_build=True))
+    assert gc.find(corpus) == []
+    assert list(problems(corpus, lambda _: None)) == []
 
 
 @pytest.mark.parametrize("step", ["select", "order", "candidates", "near_duplicates"])
@@ -96,7 +134,7 @@ def test_one_run_removes_all_that_a_killed_selection_left(
     found = gc.find(corpus)
     (begun,) = {path for path in (corpus.root / "builds").iterdir() if path.name not in (again, "current")}
     assert [each.path for each in found] == [begun, corpus.root / "jobs"]
-    gc.remove(found)
+    gc.remove(corpus, found)
     assert gc.find(corpus) == []
     assert tree(corpus.root) == before
     extend(other, 1, no_progress)

@@ -48,7 +48,13 @@ def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
 def belongs_to_no_folder(path: Path) -> bool:
     """Settings, locks, and what sums up the folders of an increment."""
     summed_up = "increments" in path.parts and path.name.endswith(".step.json")
-    return summed_up or path.name in ("recipe.yaml", "collect.json", "increment.json", ".lock")
+    return summed_up or path.name in (
+        "manifest.json",
+        "recipe.yaml",
+        "collect.json",
+        "increment.json",
+        ".lock",
+    )
 
 
 def test_a_portrait_counts_every_kept_document_once(tmp_path: Path) -> None:

@@ -176,13 +176,15 @@ def test_a_record_that_says_other_than_the_file_of_its_step_is_named(corpus: Cor
     path = next((corpus.increments()[0].path / "score").glob("*.json"))
     record = recommit(path, msgspec.structs.replace(load_record(path), versions={"minhash": "9"}))
     where = "increments/0001-one/score"
-    assert wrong(corpus) == [f"{where}/part-00000.json: has other versions than {where}.step.json"]
+    remedy = "restore it from a copy"
+    differs = f"has other versions than {where}.step.json"
+    assert wrong(corpus) == [f"{where}/part-00000.json: {differs}; {remedy}"]
     path.unlink()
     assert wrong(corpus) == [f"{where}/part-00000.json: missing; restore it from a copy"]
     commit(path.with_name("part-00009.json"), msgspec.structs.replace(record, part="part-00009"))
     assert wrong(corpus) == [
         f"{where}/part-00000.json: missing; restore it from a copy",
-        f"{where}/part-00009.json: {where}.step.json does not list it",
+        f"{where}/part-00009.json: {where}.step.json does not list it; {remedy}",
     ]
 
 
@@ -204,6 +206,44 @@ def test_an_increment_that_has_lost_a_step_file_is_not_judged_without_it(corpus:
     step_path(corpus.increments()[1].path, step).unlink()
     with pytest.raises(DataError, match=f"{step}.step.json.* restore it from a copy"):
         extend(corpus, 1, no_progress)
+
+
+TOPS = [
+    "manifest.json",
+    "recipe.yaml",
+    "collect.json",
+    "builds/current",
+    "builds/*/0001-one/verdicts.step.json",
+    "increments/0001-one/increment.json",
+]
+"""Files that no step file names."""
+
+
+@pytest.mark.parametrize("pattern", TOPS)
+def test_a_file_that_only_the_manifest_names_is_named_when_it_is_lost_or_altered(
+    corpus: Corpus, pattern: str
+) -> None:
+    (path,) = corpus.root.glob(pattern)
+    content = path.read_bytes()
+    for at in (0, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert any(path.name in line and ("restore" in line or "select" in line) for line in wrong(corpus))
+    path.unlink()
+    assert any(path.name in line and "restore" in line for line in wrong(corpus))
+    path.write_bytes(content)
+    assert wrong(corpus) == []
+
+
+def test_an_edited_recipe_is_named_until_a_build_is_made_of_it(corpus: Corpus) -> None:
+    recipe = corpus.recipe.model_copy(
+        update={"select": corpus.recipe.select.model_copy(update={"min_words": 5})}
+    )
+    replace(corpus.root / "recipe.yaml", recipe.text().encode())
+    (line,) = wrong(corpus)
+    assert "recipe.yaml: its content has changed" in line
+    assert "`outbound corpus select" in line
+    extend(Corpus.open(corpus.root), 1, no_progress)
+    assert wrong(corpus) == []
 
 
 def test_damage_of_what_an_import_was_made_of_and_of_the_current_build_is_named(corpus: Corpus) -> None:

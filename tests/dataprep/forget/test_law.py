@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dataprep.audit.funnel import increments_in
 from dataprep.audit.verify import problems, unknown
-from dataprep.corpus.directory import REPORT_FILES, Corpus, Decisions
+from dataprep.corpus.directory import Corpus, Decisions
+from dataprep.corpus.known_files import REPORT_FILES
 from dataprep.corpus.recipe import Links, NearDuplicates
 from dataprep.corpus.tombstones import Tombstone
 from dataprep.forget import run

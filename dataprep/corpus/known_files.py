@@ -1,0 +1,138 @@
+"""Which files of a corpus its `manifest.json` names: those that no other file names.
+
+Step files name the records of their parts, and these the files with content. Records of a crawl under way are
+named here until `fetch` and `retry` have step files: they cannot be made again, as the web changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+
+from dataprep.corpus.frozen import FROZEN
+from dataprep.errors import DataError
+from dataprep.store import root_manifest
+from dataprep.store.checksummed_json import RESTORE
+from dataprep.store.files import hash_file
+from dataprep.store.records import load_step, step_path
+
+RECIPE = "recipe.yaml"
+REPORT_FILES = ("report.html", "overlap.jsonl", "opt-outs.json")
+"""What commands tell of a corpus beside its layers, and tell again when they are asked."""
+
+CHECKED = (
+    FROZEN,
+    "forgotten/[0-9]*.json",
+    "forgotten/done/[0-9]*.json",
+    "increments/[0-9]*-*/*.json",
+    "builds/current",
+    "builds/*/*.json",
+    "builds/*/[0-9]*-*/*.json",
+)
+"""Files that check themselves: by a hash at their beginning, or, like `current`, by what they name."""
+PLAIN = (RECIPE, "quality-*.safetensors", *REPORT_FILES)
+LED = ("fetch", "retry")
+"""Steps whose records are named while they are under way."""
+
+
+def remember(root: Path) -> None:
+    """Name what stands in the manifest; raises DataError when that is missing or damaged."""
+
+    def matching(patterns: tuple[str, ...]) -> Iterator[Path]:
+        return chain.from_iterable(root.glob(pattern) for pattern in patterns)
+
+    def is_summed_up(name: str) -> bool:
+        place, step, part = Path(name).parent.parent, Path(name).parent.name, Path(name).stem
+        path = step_path(root / place, step)
+        return step in LED and path.exists() and part in {record.part for record in load_step(path).parts}
+
+    root_manifest.remember(root, chain(matching(CHECKED), _led_records(root)), matching(PLAIN), is_summed_up)
+
+
+@contextmanager
+def remembering(root: Path) -> Iterator[None]:
+    """Name what stands before and after some work, also where that fails."""
+    remember(root)
+    try:
+        yield
+    except BaseException:
+        with suppress(DataError, OSError):  # what went wrong first is what counts
+            remember(root)
+        raise
+    remember(root)
+
+
+@contextmanager
+def rewriting(root: Path, path: Path) -> Iterator[None]:
+    """Write one of the files anew whose hash is kept, or a file elsewhere."""
+    if path.resolve().parent != root.resolve():
+        yield
+        return
+    root_manifest.release(root, [path.name])
+    yield
+    remember(root)
+
+
+def take_recipe(root: Path) -> None:
+    """Let an edited recipe be the one that counts."""
+    if root_manifest.known(root).get(RECIPE) != hash_file(root / RECIPE):
+        with rewriting(root, root / RECIPE):
+            pass
+
+
+def accept(root: Path) -> list[str]:
+    """Let the manifest name what stands and nothing else; returns what is given up."""
+    gone = root_manifest.reset(root)
+    remember(root)
+    return gone
+
+
+def refuse_losses(root: Path) -> None:
+    """Raise DataError when facts of a corpus are missing; builds are made again from them."""
+    root_manifest.refuse_losses(
+        root,
+        lambda name: remedy(root, name),
+        lambda name: not (name in REPORT_FILES or name.startswith("builds/")),
+    )
+
+
+def not_known_yet(root: Path) -> list[str]:
+    """The files that stand and that the manifest should name and does not, relative to the corpus."""
+    named = root_manifest.known(root)
+    paths = chain(*(root.glob(pattern) for pattern in (*CHECKED, *PLAIN)), _led_records(root))
+    return sorted(name for path in paths if (name := str(path.relative_to(root))) not in named)
+
+
+def remedy(root: Path, name: str) -> str:
+    """What to do about a missing or damaged file, by its path in the corpus, in words for a person."""
+    place = Path(name).parts
+    if name in REPORT_FILES:
+        command = "opt-outs --check" if name == "opt-outs.json" else Path(name).stem
+        return f"`outbound corpus {command} {root}` makes it again"
+    if name == "builds/current":
+        return f"{RESTORE}, or `outbound corpus select {root}` makes a build current"
+    if place[0] == "builds":
+        again = f"make it again with `outbound corpus select {root}`"
+        drop = f"`outbound corpus gc {root} --builds current` gives up all builds but the current one"
+        return f"{RESTORE}, or remove {root.joinpath(*place[:2])} and {again}; {drop}"
+    if place[0] == "increments" and not _was_closed(root, place[1]):
+        _, _, increment = place[1].partition("-")
+        return f"{RESTORE}, or begin anew after `outbound corpus drop {root} {increment}`"
+    return RESTORE
+
+
+def _was_closed(root: Path, increment: str) -> bool:
+    name = f"increments/{increment}/increment.json"
+    with suppress(DataError):
+        return (root / name).exists() or name in root_manifest.known(root)
+    return True
+
+
+def _led_records(root: Path) -> Iterator[Path]:
+    """The records of crawls under way."""
+    for step in LED:
+        for folder in root.glob(f"increments/[0-9]*-*/{step}"):
+            if not step_path(folder.parent, step).exists():
+                yield from folder.glob("*.json")

@@ -1,0 +1,186 @@
+"""A command that is killed between any two writes leaves nothing that `verify` misses, and goes on."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataprep.audit import gc
+from dataprep.audit.verify import problems
+from dataprep.corpus.directory import Corpus
+from dataprep.corpus.known_files import not_known_yet, rewriting
+from dataprep.errors import DataError
+from dataprep.forget.command import Asked, forget
+from dataprep.ingest import extend
+from dataprep.links import karma
+from dataprep.store import root_manifest
+from dataprep.store.files import replace
+from dataprep.store.records import finish_led
+from support.ready_corpus import add_pages, commit_part, make_corpus, no_progress
+
+PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships, number {n * n} " * 9) for n in range(3)]
+
+
+class Killed(BaseException):
+    """Not an error that anything handles."""
+
+
+def killed_at(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Let this process do so many changes to directories and no more, as if it was dead from then on."""
+    left = [number]
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return function(*arguments, **options)
+
+        return run
+
+    for module, name in [(os, name) for name in ("link", "replace", "rename", "unlink")] + [
+        (shutil, "rmtree")
+    ]:
+        patch.setattr(module, name, counted(getattr(module, name)))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two builds, a report, and an increment that has links alone."""
+    root = tmp_path_factory.mktemp("made") / "corpus"
+    corpus = make_corpus(root)
+    add_pages(corpus, "one", PAGES)
+    extend(corpus, 1, no_progress)
+    select_again(corpus)
+    with rewriting(root, root / "report.html"):
+        replace(root / "report.html", b"a page")
+    opened = corpus.increment("two")
+    rows = [{"url_key": bytes(16), "url": "http://b.test/", "submissions": []}]
+    commit_part(corpus, opened, "links", 0, rows, karma.SCHEMA)
+    finish_led(opened.path, "links", {})
+    extend(corpus, 1, no_progress)
+    return root
+
+
+def select_again(corpus: Corpus) -> None:
+    select = corpus.recipe.select.model_copy(update={"min_words": 5})
+    extend(Corpus(corpus.root, corpus.recipe.model_copy(update={"select": select})), 1, no_progress)
+
+
+def remove_old_builds(corpus: Corpus) -> None:
+    gc.remove(corpus, gc.find(corpus, only_current_build=True))
+
+
+def drop(corpus: Corpus) -> None:
+    if any(increment.name == "two" for increment in corpus.increments()):
+        corpus.drop("two")
+
+
+def forget_a_page(corpus: Corpus) -> None:
+    forget(corpus, Asked(url=PAGES[1][1]), [], no_progress)
+
+
+def report(corpus: Corpus) -> None:
+    with rewriting(corpus.root, corpus.root / "report.html"):
+        replace(corpus.root / "report.html", b"another page")
+
+
+COMMANDS = [remove_old_builds, drop, forget_a_page, report]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_kill_at_any_write_is_no_loss_and_the_command_goes_on(
+    made: Path, tmp_path: Path, command: Callable[[Corpus], None]
+) -> None:
+    number, ended = 0, False
+    while not ended:
+        root = tmp_path / str(number)
+        shutil.copytree(made, root)
+        with pytest.MonkeyPatch.context() as patch:
+            killed_at(patch, number)
+            try:
+                command(Corpus.open(root))
+                ended = True
+            except Killed:
+                pass
+        corpus = Corpus.open(root, forgetting=True)
+        found = list(problems(corpus, lambda _: None))
+        assert [line for line in found if "`outbound corpus forget" not in line] == []
+        command(corpus)
+        assert list(problems(corpus, lambda _: None)) == []
+        assert root_manifest.lost(root) == []
+        number += 1
+    assert number > 2
+
+
+@pytest.mark.slow(40)
+def test_a_selection_that_is_killed_at_any_write_is_no_loss_and_the_command_goes_on(
+    made: Path, tmp_path: Path
+) -> None:
+    number, ended = 0, False
+    while not ended:
+        root = tmp_path / str(number)
+        shutil.copytree(made, root)
+        shutil.rmtree(root / "builds")
+        root_manifest.release(root, ["builds"])
+        with pytest.MonkeyPatch.context() as patch:
+            killed_at(patch, number)
+            try:
+                extend(Corpus.open(root), 1, no_progress)
+                ended = True
+            except Killed:
+                pass
+        corpus = Corpus.open(root)
+        assert list(problems(corpus, lambda _: None)) == []
+        extend(corpus, 1, no_progress)
+        assert list(problems(corpus, lambda _: None)) == []
+        assert not_known_yet(root) == []
+        number += 7
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "recipe.yaml", "collect.json", "increments/0001-one/increment.json"]
+)
+def test_no_command_works_in_a_corpus_that_has_lost_a_fact(made: Path, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    (root / name).unlink()
+    with pytest.raises(
+        DataError, match=f"{Path(name).name}: (missing|cannot be read).*restore it from a copy"
+    ):
+        Corpus.open(root)
+
+
+def test_an_open_increment_that_has_lost_a_file_can_be_dropped_and_a_closed_one_cannot(
+    made: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    (root / "increments/0002-two/links.step.json").unlink()
+    with pytest.raises(DataError, match=r"links\.step\.json: missing.*corpus drop .* two"):
+        Corpus.open(root)
+    (root / "increments/0001-one/increment.json").unlink()
+    corpus = Corpus.open(root, damaged=True)
+    with pytest.raises(DataError, match="is finished, and its facts stay"):
+        corpus.drop("one")
+    corpus.drop("two")
+    assert root_manifest.lost(root) == ["increments/0001-one/increment.json"]
+
+
+def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    shutil.rmtree(root / "increments/0002-two")
+    with pytest.raises(DataError, match=r"begin anew after `outbound corpus drop .* two`"):
+        Corpus.open(root)
+    Corpus.open(root, damaged=True).drop("two")
+    assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
+def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_path: Path) -> None:
+    root_manifest.create(tmp_path)
+    make_corpus(tmp_path)
+    assert list(problems(Corpus.open(tmp_path), lambda _: None)) == []
