@@ -55,10 +55,11 @@ def _update(sync: WandbSync, watch: bool, failures: list[str]) -> bool:
     try:
         finished = sync.update()
     except (DataError, RunError) as error:
+        message = str(error) if str(sync.run) in str(error) else f"{sync.run}: {error}"
         if watch and isinstance(error, TryLater):
-            console.print(f"{sync.run}: {error}; trying again", highlight=False, markup=False)
+            console.print(f"{message}; trying again", highlight=False, markup=False)
             return True
-        failures.append(f"{sync.run}: {error}")
+        failures.append(message)
         return False
     return watch and not finished
 

@@ -60,6 +60,10 @@ class MetricsLogger:
         """Note that what was recorded beyond step `to` is undone, from `since` on, and taken again."""
         self._append({"rollback": {"from": since, "to": to}})
 
+    def sync(self) -> None:
+        """Bring all rows to the disk: a checkpoint must not outlive the metrics of its steps."""
+        os.fsync(self._metrics.fileno())
+
     def saved(self) -> None:
         """A checkpoint stands that can be sampled."""
         self._sampler.start()

@@ -74,13 +74,12 @@ def due(metrics: Metrics, known: Known) -> Due:
     """
     steps = sorted({row["step"] for row, _ in metrics.rows})
     last = _last_step(steps, known)
-    standing: dict[int, Row] = {}
+    new: dict[int, Row] = {}
     for row, undone in metrics.rows:
-        if not undone:
-            standing[row["step"]] = row | standing.get(row["step"], {})
-    open_step = None if metrics.ended else max(standing, default=None)
-    wanted = [step for step in sorted(standing) if step > last and step != open_step]
-    lines = [_line(standing[step], metrics.rows[0].row) for step in wanted]
+        if row["step"] > last and not undone:
+            new[row["step"]] = row | new.get(row["step"], {})
+    wanted = sorted(new) if metrics.ended else sorted(new)[:-1]
+    lines = [_line(new[step], metrics.rows[0].row) for step in wanted]
     _place_samples(lines, metrics.samples, known.summary.get(SAMPLES_OF, 0))
     listed = set(parse_ranges(known.summary.get(UNDONE, "")))
     undone_since = [step for step in _undone_since(metrics.rows, last, known) if step not in listed]

@@ -251,6 +251,8 @@ class _Trainer:
 
     def _save(self, now: RunState, logger: MetricsLogger | None) -> RunState:
         now = replace(now, updates=updates(self.engine.optimizer))
+        if logger:
+            logger.sync()
         path = save(self.attempt.folder, self.config, self.engine, now, self.rank)
         self.watchdog.beat()
         if logger:

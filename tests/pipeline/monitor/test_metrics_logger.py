@@ -186,6 +186,19 @@ def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_bi
     assert [row["_step"] for row in wandb_files.history(again)] == [3]
 
 
+def test_metrics_are_on_the_disk_before_a_checkpoint_counts(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that loses its power must not leave a checkpoint whose steps no metrics tell of."""
+    synced: list[Any] = []
+    logger = watched(run := tiny_run())
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink()))
+    logger.step(row(1))
+    logger.sync()
+    assert synced == [run.attempt / "metrics.jsonl"]
+    logger.close(1)
+
+
 def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,6 +212,18 @@ def test_what_an_old_copy_lets_go_of_while_it_is_looked_at_is_looked_for_again(
     assert checkpoint.path == new.folder / "checkpoints" / "step-00000008"
 
 
+def test_the_room_of_earlier_checkpoints_leaves_out_what_is_linked(tmp_path: Path) -> None:
+    old = attempts.claim(tmp_path, processes=1)
+    for step in (4, 8):
+        writer = CheckpointWriter(old.folder, step)
+        writer.prepare()
+        writer.publish(RunState(step=step), [], keep=2)
+    new = attempts.claim(tmp_path, processes=1)
+    Checkpoint.open(old.folder / "checkpoints" / "step-00000008").link_into(new.folder)
+    first = old.folder / "checkpoints" / "step-00000004" / "checkpoint.json"
+    assert run_directory.bytes_of_earlier_checkpoints(new) == first.stat().st_size
+
+
 def test_a_run_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(RunError, match="an earlier version of outbound trained here"):
