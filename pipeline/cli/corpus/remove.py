@@ -105,7 +105,7 @@ def forget(
         if not asked or tokens or ahead or dry_run:
             raise UsageError("--undo takes one of --url, --site and --submission, and no other option")
         command.undo(Corpus.open(directory, forgetting=True), asked, progress)
-        text = f"{asked}: comes in from now on; for what was left out meanwhile, add the same files once more"
+        text = f"{asked}: comes in from now on; add what was left out meanwhile as another increment"
         emit({"undone": str(asked)}, json, text)
         return
     urls: list[str] = []
