@@ -114,13 +114,19 @@ def remedy(root: Path, name: str) -> str:
     if name == "builds/current":
         return f"{RESTORE}, or `outbound corpus select {root}` makes a build current"
     if place[0] == "builds":
-        again = f"make it again with `outbound corpus select {root}`"
-        drop = f"`outbound corpus gc {root} --builds current` gives up all builds but the current one"
-        return f"{RESTORE}, or remove {root.joinpath(*place[:2])} and {again}; {drop}"
+        if _is_old_build(root, place[1]):
+            return f"{RESTORE}, or let `outbound corpus gc {root} --builds current` remove old builds"
+        return f"{RESTORE}, or remove builds/{place[1]} and make it again: `outbound corpus select {root}`"
     if place[0] == "increments" and not _was_closed(root, place[1]):
         _, _, increment = place[1].partition("-")
         return f"{RESTORE}, or begin anew after `outbound corpus drop {root} {increment}`"
     return RESTORE
+
+
+def _is_old_build(root: Path, build: str) -> bool:
+    with suppress(OSError):
+        return (root / "builds" / "current").read_bytes() != f"{build}\n".encode()
+    return False
 
 
 def _was_closed(root: Path, increment: str) -> bool:

@@ -98,7 +98,10 @@ def test_a_corpus_grows_is_looked_at_and_every_hash_is_checked(tmp_path: Path, p
     tar.write_bytes(tar.read_bytes()[:-1] + b"x")
     damaged = outbound("corpus", "verify", corpus, "--json")
     assert damaged.returncode == 1
-    assert json.loads(damaged.stdout)["problems"] == [f"{tar.relative_to(corpus)}: its content has changed"]
+    (problem,) = json.loads(damaged.stdout)["problems"]
+    assert problem.startswith(
+        f"{tar.relative_to(corpus)}: its content has changed; restore it from a copy, or"
+    )
 
 
 @pytest.mark.slow(2)
