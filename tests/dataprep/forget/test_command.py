@@ -145,7 +145,7 @@ def test_an_undo_that_is_killed_anywhere_is_finished_by_the_same_call(corpus: Co
         again = Corpus.open(copy, forgetting=True)
         if met:
             undo(again, site, no_progress)
-        gc.remove(gc.find(again, quiet_s=0))  # files half written
+        gc.remove(again, gc.find(again, quiet_s=0))  # files half written
         assert {path.relative_to(copy): data for path, data in files(again).items()} == before
         if not met:
             break
