@@ -181,7 +181,7 @@ def reduction_settings(dtype: str) -> dict[str, Any]:
     summed up in fp32, even on a single rank.
 
     Issue: 3370 made bf16 the default. Seen in 0.19.8.
-    Test: test_a_layout_takes_the_same_steps_and_shares_its_checkpoints.
+    Test: test_gradients_are_averaged_in_fp32_unless_asked_otherwise.
     """
     return {"communication_data_type": dtype}
 
