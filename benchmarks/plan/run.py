@@ -159,6 +159,8 @@ def _row(line: dict[str, str]) -> Row:
         data=int(line["gpus"]),
         zero=int(line["zero"]),
         micro=int(line["micro"]),
+        # llm-foundry's runs have `mixed_precision: PURE`.
+        reduce_dtype="bf16" if line["source"] == "llm-foundry" else "fp32",
         checkpointing=line["checkpointing"] == "True",
     )
     return Row(

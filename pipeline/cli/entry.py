@@ -2,9 +2,12 @@
 
 import sys
 
+from pipeline.cli.interrupts import repeat_lost_interrupts
+
 
 def main() -> None:
     """Run the command line, as `pipeline.cli.main` does."""
+    repeat_lost_interrupts()
     try:
         from pipeline.cli.main import main as run
     except KeyboardInterrupt:

@@ -25,6 +25,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     wandb_sync,
 )
 from pipeline.cli.app import app, console
+from pipeline.cli.interrupts import repeat_lost_interrupts
 from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -33,6 +34,7 @@ OPEN_FILES = 1 << 16
 
 def main() -> None:
     """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage), 76 (superseded) or 130 (Ctrl-C)."""
+    repeat_lost_interrupts()
     _allow_open_files()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
     try:

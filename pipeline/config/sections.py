@@ -125,6 +125,10 @@ class Parallel(Section):
     blocks_per_stage: list[Annotated[int, Field(ge=0)]] | None = None
     """Blocks of each stage; the first also holds the embeddings, the last the head. When absent, the slowest
     stage is made as fast as possible. `dualpipev` has two stages a rank."""
+    reduce_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Format in which data-parallel ranks average gradients. ZeRO-0 and 1 average the sum of all
+    micro-batches, once a step, and take fp32 only. ZeRO-2 and 3 average those of every micro-batch; bf16
+    halves the bytes, and rounds each of them."""
     activation_checkpointing: bool = False
     """Keep only what enters each block, and compute its inside again for the backward pass: about a third
     more arithmetic for a fraction of the activations' memory, and the same gradients."""

@@ -102,6 +102,11 @@ def _check_deepspeed(config: RunConfig) -> list[str]:
         )
     elif zero == 0 and config.train.precision == "bf16":
         found.append(f"parallel.zero_stage: {BF16_WITHOUT_ZERO}")
+    if zero < 2 and parallel.reduce_dtype == "bf16":
+        found.append(
+            f"parallel.reduce_dtype: ZeRO-{zero} averages gradients once a step, and bf16 would round the "
+            "sum of all micro-batches: leave reduce_dtype out, or use zero_stage=2 or 3"
+        )
     if zero == 3 and config.train.compile:
         found.append(
             "train.compile: ZeRO-3 fetches each layer's weights in hooks, at which a compiled block falls "

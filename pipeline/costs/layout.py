@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+WIDTHS = {"fp32": 4, "bf16": 2}
+"""Bytes of a number, by format."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelLayout:
@@ -14,6 +17,8 @@ class ParallelLayout:
     zero: int
     micro: int
     """Sequences of one forward pass."""
+    reduce_dtype: str = "fp32"
+    """Format in which replicas average gradients."""
     checkpointing: bool = False
     """Blocks keep their inputs only, and are computed again in the backward pass."""
     blocks_per_stage: tuple[int, ...] | None = None

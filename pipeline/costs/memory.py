@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from model import GPTConfig
 from model.loss import LARGEST_CHUNK
 from pipeline.costs.layers import LayerCost
-from pipeline.costs.layout import ParallelLayout
+from pipeline.costs.layout import WIDTHS, ParallelLayout
 
 BUCKET = 5 * 10**8
 """Elements that DeepSpeed reduces at once, in a copy (its reduce_bucket_size and allreduce_bucket_size)."""
@@ -79,7 +79,7 @@ def stage_bytes(
 
     precision: "bf16" (with fp32 accumulation, as on GPUs) or "fp32".
     """
-    layers, width = stages[stage], 2 if precision == "bf16" else 4
+    layers, width = stages[stage], WIDTHS[precision]
     held = stage_tensors(model, layers)
     parameters, shared = sum(held), layout.data
     whole = parameters if layout.zero < 3 else sum(size for size in held if size <= PERSISTENT)
@@ -153,11 +153,12 @@ def _logits(model: GPTConfig, tokens: int, width: int) -> float:
 
 
 def _buffers(parameters: int, layout: ParallelLayout, width: int) -> float:
+    bucket = WIDTHS[layout.reduce_dtype] * BUCKET  # under ZeRO-2 and 3 as large for the smallest model
     if layout.zero == 3:
         copied = min(parameters / layout.data, SUB_GROUP)  # in the update, when no layer is gathered
-        return max(width * min(parameters, GATHERED), 4 * copied) + width * BUCKET
+        return max(width * min(parameters, GATHERED), 4 * copied) + bucket
     if layout.zero == 2:
-        return width * BUCKET  # DeepSpeedZeroOptimizer's bucket has its full size in the smallest model
+        return bucket
     reduced = 0 if layout.data == 1 else 4 * min(parameters, BUCKET)
     # In fp32 the share that Adam steps is copied into one flat gradient, after the reduction.
     stepped = 4 * parameters / layout.data if layout.zero == 1 and width == 4 else 0

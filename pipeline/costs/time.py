@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from model import GPTConfig
+from pipeline.costs.collectives import Collective, collectives
 from pipeline.costs.hardware import HOST_S_PER_BLOCK, Rates
 from pipeline.costs.layers import LayerCost
-from pipeline.costs.layout import ParallelLayout
+from pipeline.costs.layout import WIDTHS, ParallelLayout
 from pipeline.costs.memory import stage_parameters
 
 
@@ -92,19 +93,27 @@ def step_time(
     program: Program = OURS,
 ) -> StepTime:
     """Predict a step of so many sequences over all replicas."""
-    width = 2 if precision == "bf16" else 4
-    tokens = layout.micro * model.n_ctx
+    width = WIDTHS[precision]
     count = layout.micro_batches(sequences)
     parameters = max(stage_parameters(model, layers) for layers in stages)
     slowest = max(
         _micro_batch(model, layers, layout, rates=rates, width=width, program=program) for layers in stages
     )
-    sent = _between_stages(tokens * model.d_model * width, layout, rates)
-    shared = _among_replicas(parameters, layout, rates, width)
+    messages = [collectives(model, stages, stage, layout, precision) for stage in range(len(stages))]
+
+    def passing(stage: int, each: bool, *across: str) -> float:
+        chosen = [message for message in messages[stage] if message.each == each and message.across in across]
+        return sum(_passing(message, layout, rates) for message in chosen)
+
+    # DeepSpeed waits for an activation to go on, and for its gradient to come back.
+    sent = 2 * passing(0, True, "stages")
+    # ZeRO-3 exchanges beside the computing, ZeRO-2 after it; stages have neither.
+    shared = max(0.0, passing(0, True, "replicas") - (slowest if layout.zero == 3 else 0.0))
+    once = max(passing(stage, False, "replicas", "stages") for stage in range(len(stages)))
     return StepTime(
         compute=count * slowest,
         bubble=(layout.pipeline - 1) * (slowest + sent),
-        communication=count * (sent + max(0.0, shared.each - slowest * shared.hidden)) + shared.once,
+        communication=count * (sent + shared) + once,
         optimizer=_update(parameters, layout, rates),
     )
 
@@ -179,43 +188,19 @@ def _collective_bytes_s(ranks: int, rates: Rates) -> float:
     return min(rates.link_bytes, rates.network_bytes) if _crosses_nodes(ranks, rates) else rates.link_bytes
 
 
-def _between_stages(boundary_bytes: float, layout: ParallelLayout, rates: Rates) -> float:
-    """Seconds to send one micro-batch on and its gradient back; DeepSpeed waits for both.
-
-    Stages lie `layout.data` ranks apart, so that each GPU has its share of the node's network.
-    """
-    if layout.pipeline == 1:
-        return 0.0
-    within = layout.gpus <= rates.gpus_per_node
-    speed = rates.link_bytes if within else min(rates.link_bytes, rates.network_bytes / rates.gpus_per_node)
-    return 2 * boundary_bytes / speed
+def _passing(message: Collective, layout: ParallelLayout, rates: Rates) -> float:
+    """Seconds of a message. A ring passes what it gathers or scatters once, what it all-reduces twice."""
+    if message.across == "stages":  # from one GPU to another; the all-reduce of two passes every byte once
+        return message.bytes / _stage_bytes_s(layout, rates)
+    ring = (layout.data - 1) / layout.data * (2 if message.operation == "all_reduce" else 1)
+    return ring * message.bytes / _collective_bytes_s(layout.data, rates)
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """Seconds of collectives among replicas: of each micro-batch, and once a step."""
-
-    each: float
-    once: float
-    hidden: bool = False
-    """Whether those of each micro-batch run beside its computing."""
-
-
-def _among_replicas(parameters: int, layout: ParallelLayout, rates: Rates, width: int) -> _Shared:
-    """Collectives as rings: a reduce-scatter or a gather moves every byte once, an all-reduce twice.
-
-    ZeRO-0 and 1 all-reduce fp32 gradients at the end of the step, and ZeRO-1 gathers the updated weights.
-    ZeRO-2 reduces each micro-batch's gradients to their owners. ZeRO-3 does so, too, and gathers the weights
-    for its forward and again for its backward pass, beside the computing.
-    """
-    if layout.data == 1:
-        return _Shared(0.0, 0.0)
-    second = (layout.data - 1) / layout.data * parameters / _collective_bytes_s(layout.data, rates)
-    if layout.zero == 3:
-        return _Shared(3 * width * second, 0.0, hidden=True)
-    if layout.zero == 2:
-        return _Shared(width * second, width * second)
-    return _Shared(0.0, (2 * 4 + (width if layout.zero else 0)) * second)
+def _stage_bytes_s(layout: ParallelLayout, rates: Rates) -> float:
+    """Bandwidth between stages, which lie `layout.data` ranks apart: each GPU has a share of the network."""
+    if layout.gpus <= rates.gpus_per_node:
+        return rates.link_bytes
+    return min(rates.link_bytes, rates.network_bytes / rates.gpus_per_node)
 
 
 def _update(parameters: int, layout: ParallelLayout, rates: Rates) -> float:

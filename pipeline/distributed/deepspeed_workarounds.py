@@ -174,17 +174,31 @@ def bf16_settings() -> dict[str, Any]:
     }
 
 
-def skip_reduction_of_one_rank(engine: Any) -> None:
-    """Keep ZeRO-1 from averaging the gradients of a single data-parallel rank with themselves.
+def reduction_settings(dtype: str) -> dict[str, Any]:
+    """Return DeepSpeed's setting of the format, "fp32" or "bf16", in which gradients are averaged.
 
-    That is three passes over all gradients in every step.
+    Without it DeepSpeed averages in bf16 wherever it computes in bf16. It then rounds what micro-batches have
+    summed up in fp32, even on a single rank.
+
+    Issue: 3370 made bf16 the default. Seen in 0.19.8.
+    Test: test_gradients_are_averaged_in_fp32_unless_asked_otherwise.
+    """
+    return {"communication_data_type": dtype}
+
+
+def skip_reduction_of_one_rank(engine: Any) -> None:
+    """Keep ZeRO-0 and 1 from averaging the gradients of a single data-parallel rank with themselves.
+
+    That is up to three passes over all gradients in every step.
 
     Issue: none found. Seen in 0.19.8. Test: test_one_rank_reduces_no_gradients.
     """
     from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 
-    if engine.dp_world_size == 1 and type(engine.optimizer) is DeepSpeedZeroOptimizer:
-        engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
+    if engine.dp_world_size == 1:
+        engine.buffered_allreduce_fallback = lambda *_, **__: None
+        if type(engine.optimizer) is DeepSpeedZeroOptimizer:
+            engine.optimizer.buffered_reduce_fallback = lambda *_, **__: None
 
 
 def set_step_boundary(engine: Any, last: bool) -> None:

@@ -190,7 +190,8 @@ class PlainEngine:
         self._engine.train()
         self.timer.start()
         count = sequences // (self._micro * self.dp_size)
-        total = torch.zeros((), device=self._engine.device)
+        # In fp32 the sum of many losses would differ by the layout more than they do.
+        total = torch.zeros((), dtype=torch.float64, device=self._engine.device)
         for index, (inputs, targets) in enumerate(batches):
             last = index == count - 1
             workarounds.set_step_boundary(self._engine, last)
@@ -212,7 +213,7 @@ class PlainEngine:
         self._engine.eval()
         with torch.no_grad():
             losses = [self._loss(inputs, targets) for inputs, targets in batches]
-        return self._mean(torch.stack(losses).mean())
+        return self._mean(torch.stack(losses).double().mean())
 
     def grad_norm(self) -> float:
         """Norm of the last gradient."""
@@ -293,6 +294,7 @@ def _settings(config: RunConfig, device: Device) -> dict[str, Any]:
         "gradient_clipping": config.optimizer.max_grad_norm,  # the default changed in 0.19.3
         "zero_optimization": workarounds.zero_settings(config.parallel.zero_stage),
         "steps_per_print": None,
+        **workarounds.reduction_settings(config.parallel.reduce_dtype),
         **device.precision,
     }
 

@@ -9,6 +9,7 @@ from functools import cache
 
 from model import GPTConfig
 from pipeline.config import RunConfig
+from pipeline.costs.collectives import Collective, collectives
 from pipeline.costs.hardware import CPU, FITTED, GIB, GPUS, Measured, Rates, usable_bytes
 from pipeline.costs.layers import LayerCost, layer_costs, training_flops_per_token
 from pipeline.costs.layout import ParallelLayout
@@ -97,6 +98,8 @@ class Stage:
     layers: list[LayerCost]
     bytes: Bytes
     """Bytes of each of its GPUs."""
+    collectives: list[Collective]
+    """Messages of each of its GPUs."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Prediction:
 
     layout: ParallelLayout
     stages: list[Stage]
+    micro_batches: int
+    """Micro-batches of a replica in a step at the full batch."""
     step: StepTime
     """Time of a step at the full batch."""
     tokens_s: float
@@ -140,6 +145,7 @@ def predict(config: RunConfig, layout: ParallelLayout, cluster: Cluster) -> Pred
                 in_flight=in_flight(place, len(layers), count),
                 precision=cluster.precision,
             ),
+            collectives(model, layers, place, layout, cluster.precision),
         )
         for place, held in enumerate(layers)
     ]
@@ -154,6 +160,7 @@ def predict(config: RunConfig, layout: ParallelLayout, cluster: Cluster) -> Pred
     return Prediction(
         layout=layout,
         stages=stages,
+        micro_batches=count,
         step=taken,
         tokens_s=tokens_s,
         mfu=tokens_s * training_flops_per_token(model) / (cluster.peak_flops * layout.gpus),

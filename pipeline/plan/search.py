@@ -32,6 +32,7 @@ def configured(config: RunConfig, cluster: Cluster) -> Prediction | str:
             data=cluster.gpus // parallel.pipeline_stages,
             zero=parallel.zero_stage,
             micro=config.batch.micro_batch_size,
+            reduce_dtype=parallel.reduce_dtype,
             checkpointing=parallel.activation_checkpointing,
             blocks_per_stage=tuple(parallel.blocks_per_stage) if parallel.blocks_per_stage else None,
         ),
@@ -90,7 +91,12 @@ def layouts(config: RunConfig, gpus: int) -> Iterator[ParallelLayout]:
             for micro in _divisors(config.batch.batch_size_multiple // data):
                 for checkpointing in (False, True):
                     yield ParallelLayout(
-                        pipeline=pipeline, data=data, zero=zero, micro=micro, checkpointing=checkpointing
+                        pipeline=pipeline,
+                        data=data,
+                        zero=zero,
+                        micro=micro,
+                        reduce_dtype=config.parallel.reduce_dtype if zero >= 2 else "fp32",
+                        checkpointing=checkpointing,
                     )
 
 

@@ -22,6 +22,7 @@ def as_json(
     config: RunConfig, cluster: Cluster, configured: Prediction | str, ranked: list[Prediction]
 ) -> dict[str, Any]:
     """What `outbound plan --json` prints."""
+    reduce_dtype = config.parallel.reduce_dtype
     return {
         "parameters": parameters(config.model),
         "tokens": config.samples * config.model.n_ctx,
@@ -31,8 +32,10 @@ def as_json(
         "precision": cluster.precision,
         "usable_bytes": usable_bytes(cluster.memory_bytes),
         "rates": asdict(cluster.rates),
-        "configured": {"refused": configured} if isinstance(configured, str) else _prediction(configured),
-        "layouts": [_prediction(prediction) for prediction in ranked[:SHOWN]],
+        "configured": {"refused": configured}
+        if isinstance(configured, str)
+        else _prediction(configured, reduce_dtype),
+        "layouts": [_prediction(prediction, reduce_dtype) for prediction in ranked[:SHOWN]],
     }
 
 
@@ -55,23 +58,26 @@ def as_text(
             "    days   MFU  bubble    GiB  overrides",
         ]
         lines += [
-            f"{prediction.seconds / 86400:8.1f} {prediction.mfu:5.1%} {prediction.bubble:7.1%} "
-            f"{prediction.fullest / GIB:6.1f}  {overrides(prediction.layout)}"
-            for prediction in ranked[:SHOWN]
+            f"{each.seconds / 86400:8.1f} {each.mfu:5.1%} {each.bubble:7.1%} {each.fullest / GIB:6.1f}  "
+            f"{overrides(each.layout, config.parallel.reduce_dtype)}"
+            for each in ranked[:SHOWN]
         ]
         lines.append("")
     return "\n".join([*lines, UNVALIDATED])
 
 
-def overrides(layout: ParallelLayout) -> str:
-    """A layout as overrides for `outbound train`.
+def overrides(layout: ParallelLayout, reduce_dtype: str = "fp32") -> str:
+    """A layout as overrides for `outbound train` of a configuration with this `parallel.reduce_dtype`.
 
     >>> overrides(ParallelLayout(pipeline=2, data=8, zero=1, micro=4))
     'parallel.pipeline_stages=2 parallel.zero_stage=1 batch.micro_batch_size=4'
+    >>> overrides(ParallelLayout(pipeline=1, data=8, zero=1, micro=4), "bf16")
+    'parallel.pipeline_stages=1 parallel.zero_stage=1 parallel.reduce_dtype=fp32 batch.micro_batch_size=4'
     """
     settings = {
         "parallel.pipeline_stages": layout.pipeline,
         "parallel.zero_stage": layout.zero,
+        **({"parallel.reduce_dtype": layout.reduce_dtype} if layout.reduce_dtype != reduce_dtype else {}),
         "batch.micro_batch_size": layout.micro,
         **({"parallel.activation_checkpointing": "true"} if layout.checkpointing else {}),
     }
@@ -95,6 +101,7 @@ def _configured(found: Prediction | str) -> list[str]:
     step = found.step
     return [
         *lines,
+        *_exchanged(found),
         f"step {step.total:.3f} s: computing {step.compute:.3f}, bubble {step.bubble:.3f}, communication "
         f"{step.communication:.3f}, optimizer {step.optimizer:.3f}",
         f"{found.tokens_s:,.0f} tokens/s, MFU {found.mfu:.1%}, {found.seconds / 86400:.1f} days, "
@@ -102,13 +109,34 @@ def _configured(found: Prediction | str) -> list[str]:
     ]
 
 
-def _prediction(found: Prediction) -> dict[str, Any]:
+def _exchanged(found: Prediction) -> list[str]:
+    """What the stage that exchanges the most bytes exchanges in a step; nothing on a single GPU."""
+    of_stages = [
+        [(message.in_step(found.micro_batches), message) for message in stage.collectives]
+        for stage in found.stages
+    ]
+    place, most = max(enumerate(of_stages), key=lambda stage: sum(size for size, _ in stage[1]))
+    told = [
+        f"{message.operation} of {message.content} {size / GIB:.2f} in {message.dtype}"
+        for size, message in most
+    ]
+    return [f"a GPU of stage {place} exchanges, GiB a step: {', '.join(told)}"] if told else []
+
+
+def _prediction(found: Prediction, reduce_dtype: str) -> dict[str, Any]:
     return {
-        "overrides": overrides(found.layout),
+        "overrides": overrides(found.layout, reduce_dtype),
         "layout": asdict(found.layout),
         "refused": found.too_large,
         "stages": [
-            {"layers": [layer.name for layer in stage.layers], "bytes": asdict(stage.bytes)}
+            {
+                "layers": [layer.name for layer in stage.layers],
+                "bytes": asdict(stage.bytes),
+                "collectives": [
+                    asdict(message) | {"bytes_per_step": message.in_step(found.micro_batches)}
+                    for message in stage.collectives
+                ],
+            }
             for stage in found.stages
         ],
         "step_s": asdict(found.step) | {"total": found.step.total},

@@ -38,6 +38,8 @@ class Tolerance:
 
 
 TOLERANCES = {"fp32": Tolerance(1e-5, 1e-4), "bf16": Tolerance(5e-4, 1e-3)}
+DATA_PARALLEL = Tolerance(1e-6, 1e-6)
+"""Replicas compute what one process does, and average fp32 gradients: only the order of additions differs."""
 
 Steps = list[tuple[float, float]]
 """Of each step the loss, and the gradient's norm before clipping."""
@@ -58,7 +60,6 @@ class Case:
     """One layout in one number format."""
 
     precision: str
-    """fp32 is compared with plain torch, bf16 with one process."""
     processes: int
     parallel: Parallel = field(default_factory=Parallel)
 
@@ -69,15 +70,27 @@ class Case:
         spread = {"PP": parallel.pipeline_stages, "DP": self.processes // parallel.pipeline_stages}
         layout = "x".join(f"{axis}{ranks}" for axis, ranks in spread.items() if ranks > 1) or "one process"
         more: list[str] = [parallel.pipeline_schedule] if parallel.pipeline_schedule != "1f1b" else []
+        more += [f"{parallel.reduce_dtype} gradients"] if parallel.reduce_dtype != "fp32" else []
         more += ["activation checkpointing"] if parallel.activation_checkpointing else []
         if parallel.blocks_per_stage:
             more.append("blocks " + "+".join(map(str, parallel.blocks_per_stage)))
         return " ".join([self.precision, layout, f"ZeRO-{parallel.zero_stage}", *more])
 
     @property
+    def data_parallel(self) -> bool:
+        """Whether it is data parallelism alone, with gradients averaged in fp32."""
+        parallel = self.parallel
+        return self.processes > 1 and parallel.pipeline_stages == 1 and parallel.reduce_dtype == "fp32"
+
+    @property
+    def beside_plain_torch(self) -> bool:
+        """Whether it is compared with plain torch; else with one process in its number format."""
+        return self.precision == "fp32" and not self.data_parallel
+
+    @property
     def tolerance(self) -> Tolerance:
         """How far it may be from its reference."""
-        return TOLERANCES[self.precision]
+        return DATA_PARALLEL if self.data_parallel else TOLERANCES[self.precision]
 
     def config(self, directory: Path) -> RunConfig:
         """The run of this case, which reads no files."""
@@ -124,6 +137,7 @@ CASES = [
             {"zero_stage": 2},
         )
     ),
+    _case("bf16", 2, zero_stage=2, reduce_dtype="bf16"),
     _case("fp32", 2, zero_stage=0),
     _case("fp32", 2, pipeline_stages=2, blocks_per_stage=[1, 3]),
     _case("fp32", 2, pipeline_stages=2, pipeline_schedule="dualpipev", activation_checkpointing=True),

@@ -89,9 +89,9 @@ def preflight(
 
 
 def compare(case: Case, numbers: dict[str, CaseNumbers], directory: Path) -> CaseResult:
-    """Compare a case with its reference: plain torch in fp32, one process in bf16."""
+    """Compare a case with plain torch, or with one process in its number format."""
     mine, reference = numbers[case.name], numbers.get(REFERENCES[case.precision].name)
-    if case.precision == "fp32":
+    if case.beside_plain_torch:
         reference = CaseNumbers(*plain_torch(case.config(directory).optimizer), [])
     if reference is None:
         return CaseResult(case=case.name, ok=False, reason="nothing to compare with: one process failed")

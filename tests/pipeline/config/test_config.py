@@ -67,6 +67,7 @@ MakeRun = Callable[..., Any]
         (["model.n_head=3"], "model: d_model 32 does not divide into 3 heads"),
         (["model.n_heads=2"], "model.n_heads: unknown key; write n_head, or remove it"),
         (["model.preset=gpt5"], "model.preset: 'gpt5' is unknown"),
+        (["parallel.reduce_dtype=bf16"], "parallel.reduce_dtype: ZeRO-1 averages gradients once a step, and"),
         (["optimizer.lr=fast"], "optimizer.lr: Input should be a valid number, unable"),
         (["model.perset=gpt2"], "model.perset: unknown key; write preset, or remove it"),
         (["optimiser.lr=1"], "optimiser: unknown key; write optimizer, or remove it"),

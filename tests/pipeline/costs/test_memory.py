@@ -1,15 +1,13 @@
-"""The planner's bytes are those of real processes, and of what torch keeps for the backward pass."""
+"""The planner's bytes are those that real processes hold and exchange, and that a backward pass keeps."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import socket
-import subprocess
-import sys
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -23,9 +21,9 @@ from pipeline.costs.layers import layer_costs
 from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import block_activation_bytes, layer_tensors, stage_bytes, stage_parameters
 from pipeline.costs.stages import stages_of
-from pipeline.plan.predict import Cluster, parameters
+from pipeline.plan.predict import Cluster, Stage, parameters
 from pipeline.plan.search import configured
-from support.patience import patient
+from support.ranks import Ranks
 
 pytestmark = pytest.mark.slow(30)
 
@@ -33,112 +31,143 @@ MODEL = {"n_layer": 4, "n_head": 2, "d_model": 192, "n_ctx": 16, "vocab_size": 5
 """Of its matrices, some are small enough for ZeRO-3 to keep whole, and some are shared out."""
 
 
-LAYOUTS = {
-    2: [
-        (1, 0, "fp32"),
-        (1, 1, "fp32"),
-        (1, 1, "bf16"),
-        (1, 2, "bf16"),
-        (1, 3, "fp32"),
-        (1, 3, "bf16"),
-        (2, 1, "fp32"),
-    ],
-    4: [(2, 1, "bf16")],
-}
-"""By processes, so that they start twice: pipeline stages, ZeRO stage, precision."""
+class Layout(NamedTuple):
+    """How a run is spread."""
 
-Measured = dict[tuple[int, int, int, str], list[dict[str, int]]]
-"""Processes, pipeline stages, ZeRO stage and precision -> the bytes of each rank."""
+    processes: int
+    pipeline: int
+    zero: int
+    precision: str
+    reduce_dtype: str = "fp32"
+
+
+LAYOUTS = [
+    Layout(1, 1, 1, "bf16"),
+    Layout(2, 1, 0, "fp32"),
+    Layout(2, 1, 1, "fp32"),
+    Layout(2, 1, 1, "bf16"),
+    Layout(2, 1, 2, "bf16"),
+    Layout(2, 1, 2, "bf16", "bf16"),
+    Layout(2, 1, 3, "fp32"),
+    Layout(2, 1, 3, "bf16"),
+    Layout(2, 1, 3, "bf16", "bf16"),
+    Layout(2, 2, 1, "fp32"),
+    Layout(4, 2, 1, "bf16"),
+]
+Measured = dict[Layout, list[dict[str, Any]]]
+"""What each rank held and exchanged."""
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """What real ranks held in each layout."""
-    found = {}
-    for processes, layouts in LAYOUTS.items():
-        home = tmp_path_factory.mktemp("layouts")
-        paths = [written(home, *layout) for layout in layouts]
-        told = measure(paths, processes)
-        found |= {(processes, *layout): bytes_of for layout, bytes_of in zip(layouts, told, strict=True)}
+    """What real ranks did in each layout."""
+    found: Measured = {}
+    for processes, group in groupby(LAYOUTS, lambda layout: layout.processes):
+        home, layouts = tmp_path_factory.mktemp("layouts"), list(group)
+        told = measure(home, [written(home, layout) for layout in layouts], processes)
+        found |= zip(layouts, told, strict=True)
     return found
 
 
-@pytest.mark.parametrize(
-    ("processes", "pipeline", "zero", "precision"),
-    [(processes, *layout) for processes, layouts in LAYOUTS.items() for layout in layouts],
-)
-def test_bytes_of_real_ranks_are_as_planned(
-    measured: Measured, tmp_path: Path, processes: int, pipeline: int, zero: int, precision: str
-) -> None:
+def planned(layout: Layout, home: Path) -> list[Stage]:
+    """The stages as `outbound plan` predicts them."""
     rates = Rates(
         matrix_flops=1e11,
         attention_flops=1e11,
         memory_bytes=1e10,
         link_bytes=1e9,
         network_bytes=1e9,
-        gpus_per_node=processes,
+        gpus_per_node=layout.processes,
     )
     cluster = Cluster(
         name="cpu",
         nodes=1,
-        gpus_per_node=processes,
+        gpus_per_node=layout.processes,
         memory_bytes=2**34,
         peak_flops=1e11,
         rates=rates,
-        precision=precision,
+        precision=layout.precision,
     )
-    planned = configured(load_ahead(written(tmp_path, pipeline, zero, precision), []), cluster)
-    assert not isinstance(planned, str)
-    for rank, held in enumerate(measured[processes, pipeline, zero, precision]):
-        expected = vars(planned.stages[rank // (processes // pipeline)].bytes)
+    found = configured(load_ahead(written(home, layout), []), cluster)
+    assert not isinstance(found, str)
+    return found.stages
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_bytes_of_real_ranks_are_as_planned(measured: Measured, tmp_path: Path, layout: Layout) -> None:
+    stages = planned(layout, tmp_path)
+    for rank, held in enumerate(measured[layout]):
+        expected = vars(stages[rank // (layout.processes // layout.pipeline)].bytes)
         for kind in ("weights", "gradients", "optimizer"):
             assert held[kind] == pytest.approx(expected[kind], rel=0.01), f"{kind} of rank {rank}"
         assert held["buffers"] <= expected["buffers"]
 
 
+FORMATS = {"fp32": ("float32", 4), "bf16": ("bfloat16", 2)}
+"""torch's names of the planner's number formats, and bytes of a number."""
+MICRO_BATCHES = 8
+"""Micro-batches of a step, over all replicas."""
+
+
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout.pipeline == 1], ids=str)
+def test_gradients_are_averaged_in_fp32_unless_asked_otherwise(measured: Measured, layout: Layout) -> None:
+    """Once a step their sum, under ZeRO-2 and 3 those of each micro-batch; on one rank none."""
+    name, width = FORMATS[layout.reduce_dtype]
+    times = MICRO_BATCHES // layout.processes if layout.zero >= 2 else 1
+    whole = stage_parameters(GPTConfig(**MODEL), layer_costs(GPTConfig(**MODEL)))
+    operation = "reduce_scatter" if layout.zero == 3 else "all_reduce"
+    for rank in measured[layout]:
+        averaged = [row for row in rank["exchanged"] if row[0] in ("all_reduce", "reduce", "reduce_scatter")]
+        assert averaged == ([[operation, name, width * whole * times]] if layout.processes > 1 else [])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_a_step_exchanges_what_the_plan_says(measured: Measured, tmp_path: Path, layout: Layout) -> None:
+    """To the byte, by operation and number format."""
+    replicas = layout.processes // layout.pipeline
+    stages = planned(layout, tmp_path)
+    for rank, counted in enumerate(measured[layout]):
+        expected = Counter[tuple[str, str]]()
+        for message in stages[rank // replicas].collectives:
+            name, _ = FORMATS[message.dtype]
+            expected[message.operation, name] += message.in_step(MICRO_BATCHES // replicas)
+        assert {(operation, name): size for operation, name, size in counted["exchanged"]} == expected
+
+
 def test_the_backward_pass_under_zero_3_keeps_no_gathered_weight(measured: Measured) -> None:
-    assert [held["kept"] for held in measured[2, 1, 3, "bf16"]] == [0, 0]
+    assert [held["kept"] for held in measured[Layout(2, 1, 3, "bf16")]] == [0, 0]
 
 
-def written(home: Path, pipeline: int, zero: int, precision: str) -> Path:
+def written(home: Path, layout: Layout) -> Path:
     """The configuration of a layout, in a file."""
     settings = {
         "run": {"dir": str(home / "run")},
         "data": {"tokens": str(home / "tokens")},
         "model": MODEL,
         "optimizer": {"lr": 0.01},
-        "batch": {"global_batch_size": 16, "micro_batch_size": 2, "batch_size_multiple": 16},
-        "parallel": {"pipeline_stages": pipeline, "zero_stage": zero},
-        "train": {"tokens": 4096, "eval_sequences": 16, "precision": precision},
+        "batch": {
+            "global_batch_size": 2 * MICRO_BATCHES,
+            "micro_batch_size": 2,
+            "batch_size_multiple": 2 * MICRO_BATCHES,
+        },
+        "parallel": {
+            "pipeline_stages": layout.pipeline,
+            "zero_stage": layout.zero,
+            "reduce_dtype": layout.reduce_dtype,
+        },
+        "train": {"tokens": 4096, "eval_sequences": 2 * MICRO_BATCHES, "precision": layout.precision},
     }
-    path = home / f"{pipeline}-{zero}-{precision}.yaml"
+    path = home / f"{'-'.join(map(str, layout))}.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
 
 
-def measure(configs: list[Path], processes: int) -> list[list[dict[str, int]]]:
-    """Start real ranks of storages.py; for each configuration, what each of them held."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("storages.py")), *map(str, configs)],
-            env={
-                **os.environ,
-                "PYTHONPATH": str(Path(__file__).parents[3]),
-                **{key: str(value) for key, value in {**place, "RANK": rank, "LOCAL_RANK": rank}.items()},
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(processes)
-    ]
-    told = [rank.communicate(timeout=patient()) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0] * processes, told[0][1].decode()[-3000:]
-    by_rank = [[json.loads(line) for line in out.splitlines()] for out, _ in told]
-    return [list(ranks) for ranks in zip(*by_rank, strict=True)]
+def measure(home: Path, configs: list[Path], processes: int) -> list[list[dict[str, Any]]]:
+    """Start real ranks; for each configuration, what each of them held and exchanged."""
+    ranks = Ranks(home, list(map(str, configs)), [{}] * processes, "support.workers.measuring")
+    assert ranks.wait() == [0] * processes, ranks.told()[-3000:]
+    by_rank = [[json.loads(line) for line in ranks.reported(rank).splitlines()] for rank in range(processes)]
+    return [list(of_ranks) for of_ranks in zip(*by_rank, strict=True)]
 
 
 @pytest.mark.parametrize("name", PRESETS)

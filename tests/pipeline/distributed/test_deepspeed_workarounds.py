@@ -83,9 +83,10 @@ def test_stages_are_those_asked_for(both: Both) -> None:
 
 
 def test_one_rank_reduces_no_gradients(both: Both) -> None:
-    in_place, left_out = ([rank.notes["reductions"] for rank in ranks] for ranks in both)
-    assert in_place == [0, 0]
-    assert min(left_out) > 0
+    for precision in ("fp32", "bf16"):
+        in_place, left_out = ([rank.notes[f"reductions in {precision}"] for rank in ranks] for ranks in both)
+        assert in_place == [0, 0]
+        assert min(left_out) > 0
 
 
 def test_a_bf16_pipeline_reports_a_gradient_that_is_not_finite(in_place: list[Seen]) -> None:

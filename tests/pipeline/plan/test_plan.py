@@ -88,6 +88,58 @@ def test_a_pipeline_has_the_bubble_of_its_schedule() -> None:
     assert [in_flight(stage, 8, 512) for stage in (0, 7)] == [8, 1]
 
 
+def gigabytes(*overrides: str) -> dict[tuple[str, str], float]:
+    """GB that a GPU of the last stage exchanges in a step of gpt2-xl on one node, by operation and format."""
+    found = configured(shipped("gpt2-xl", *overrides), cluster(1))
+    assert not isinstance(found, str)
+    return {
+        (message.operation, message.dtype): message.in_step(found.micro_batches) / 1e9
+        for message in found.stages[-1].collectives
+    }
+
+
+def test_zero_2_pays_for_every_micro_batch_and_less_in_bf16() -> None:
+    """1.56 billion parameters, 8 micro-batches on each of 8 replicas."""
+    parameters, once, each = 1.5577, {("all_gather", "bf16"): 2.0}, 8
+    for overrides, averaged in (
+        (["parallel.zero_stage=1"], {("all_reduce", "fp32"): 4.0}),
+        (["parallel.zero_stage=2"], {("all_reduce", "fp32"): 4.0 * each}),
+        (["parallel.zero_stage=2", "parallel.reduce_dtype=bf16"], {("all_reduce", "bf16"): 2.0 * each}),
+    ):
+        expected = {key: value * parameters for key, value in (once | averaged).items()}
+        assert gigabytes(*overrides) == pytest.approx(expected, rel=1e-3)
+
+
+def test_zero_3_gathers_a_large_models_first_layers_twice() -> None:
+    """DeepSpeed keeps the last 0.5 billion parameters between the passes."""
+    found = configured(shipped("gpt2-xl", "parallel.zero_stage=3"), cluster(1))
+    assert not isinstance(found, str)
+    gathered = next(message for message in found.stages[0].collectives if message.operation == "all_gather")
+    assert gathered.elements == pytest.approx(2 * 1.5577e9 - 0.5e9, rel=0.01)
+
+
+def test_a_tied_matrix_is_averaged_between_the_ends_of_a_pipeline() -> None:
+    found = configured(shipped("gpt2-xl", "parallel.pipeline_stages=4"), cluster(1))
+    assert not isinstance(found, str)
+    tied = [[message for message in stage.collectives if "tied" in message.content] for stage in found.stages]
+    assert [len(messages) for messages in tied] == [1, 0, 0, 1]
+    assert (tied[0][0].dtype, tied[0][0].elements) == ("fp32", 50304 * 1600)
+    sent = [sum(message.operation == "send" for message in stage.collectives) for stage in found.stages]
+    assert sent == [1, 2, 2, 1]
+
+
+def test_the_search_keeps_to_the_format_that_was_asked_for(command: Command) -> None:
+    ended = command(
+        "gpt2-small", "--gpu", "a100-80", "parallel.zero_stage=2", "parallel.reduce_dtype=bf16", "--json"
+    )
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    assert told["configured"]["stages"][0]["collectives"][0]["dtype"] == "bf16"
+    for each in told["layouts"]:
+        asked = "parallel.reduce_dtype=fp32" in each["overrides"]
+        assert asked == (each["layout"]["zero"] == 1), "which bf16 would refuse"
+
+
 def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:
     assert "3 stages do not divide 8" in str(
         configured(shipped("gpt2-xl", "parallel.pipeline_stages=3"), cluster(1))

@@ -1,7 +1,7 @@
 """`outbound preflight`: every layout takes the steps of plain torch, whatever wrote its checkpoint.
 
 One run of the command starts seven processes for all of it. In fp32 it compares with plain torch, in bf16,
-which is another optimizer class in DeepSpeed, with one process.
+which is another optimizer class in DeepSpeed, with one process; data parallelism alone always with that.
 """
 
 from __future__ import annotations

@@ -55,11 +55,14 @@ def main(directory: Path) -> None:
 
     engine = build(Case("fp32", 2, Parallel(pipeline_stages=2, blocks_per_stage=[1, 3])), directory)
     seen["parts"] = list(map(int, engine._engine.module.parts))
-    reductions = note_reductions(engine.optimizer)
+    reductions = note_reductions(engine)
     step(engine)
-    seen["reductions"] = len(reductions)
+    seen["reductions in fp32"] = len(reductions)
 
     engine = build(Case("bf16", 2, Parallel(pipeline_stages=2)), directory)
+    reductions = note_reductions(engine)
+    step(engine)
+    seen["reductions in bf16"] = len(reductions)
     last = list(engine.parameters.values())[-1]
     last.register_hook(lambda gradient: gradient * float("nan"))
     step(engine)
@@ -102,16 +105,17 @@ def note_builds() -> list[str]:
     return built
 
 
-def note_reductions(optimizer: Any) -> list[int]:
-    """Sizes of the lists of gradients that are averaged over ranks."""
+def note_reductions(engine: Any) -> list[int]:
+    """Sizes of the lists of gradients that are averaged over ranks, by the optimizer or else the engine."""
     reduced: list[int] = []
-    reduce = optimizer.allreduce_no_retain
+    owner = engine.optimizer if hasattr(engine.optimizer, "allreduce_no_retain") else engine._engine
+    reduce = owner.allreduce_no_retain
 
     def noted(gradients: Any, *arguments: Any, **named: Any) -> Any:
         reduced.append(len(gradients))
         return reduce(gradients, *arguments, **named)
 
-    optimizer.allreduce_no_retain = noted
+    owner.allreduce_no_retain = noted
     return reduced
 
 

@@ -1,8 +1,7 @@
-"""One process of real runs that measures what it holds: distinct tensor storages, by kind, at their fullest.
+"""A rank that measures what it holds and exchanges in runs of real engines.
 
-    python storages.py CONFIG...
-
-as a rank that the environment names; prints a JSON object of bytes for each run on standard output.
+Its arguments are the configuration files of the runs; it prints a JSON object for each on standard output.
+What it holds are distinct tensor storages: bytes by kind, at their fullest.
 """
 
 from __future__ import annotations
@@ -23,16 +22,18 @@ from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import Device, find_device
 from pipeline.distributed.engine import build_engine
 from pipeline.distributed.ranks import init_distributed, rank_from_environment
+from support.collectives import Collectives
 
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")
 """Words in DeepSpeed's names of what collectives copy into."""
 
 
-def measure(config: RunConfig, device: Device) -> dict[str, int]:
-    """Take two steps of the real engine; return the most bytes of each kind that were seen.
+def measure(config: RunConfig, device: Device) -> dict[str, Any]:
+    """Take three steps of the real engine; return the most bytes of each kind that the first two have shown.
 
-    "kept" are those of weights that the backward pass holds fast.
+    "kept" are those of weights that the backward pass holds fast. "exchanged" is what the third step passed
+    between ranks: when ZeRO-3 has seen the order of the layers.
     """
     forget_pipeline_groups()
     engine: Any = build_engine(config, device)
@@ -53,11 +54,17 @@ def measure(config: RunConfig, device: Device) -> dict[str, int]:
 
     # Here gradients have been summed. Afterwards they are reduced in copies, which are the planner's buffers.
     engine._engine.module.register_forward_pre_hook(look)
+
+    def step() -> None:
+        engine.train_batch(batches(config, engine.dp_size), config.batch.global_batch_size, 0.01)
+
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         for _ in range(2):
-            engine.train_batch(batches(config, engine.dp_size), config.batch.global_batch_size, 0.01)
+            step()
     look()
-    return {**fullest, "kept": sum(kept.values())}
+    with Collectives() as exchanged:
+        step()
+    return {**fullest, "kept": sum(kept.values()), "exchanged": exchanged.rows()}
 
 
 def storages(engine: Any) -> dict[str, dict[int, int]]:
