@@ -24,13 +24,17 @@ from dataprep.store.records import Record
 
 @dataclass(frozen=True)
 class StageCount:
-    """Counts of one stage over all increments; `entered == passed + sum(reasons.values())`."""
+    """Counts of one stage over all increments; `entered == passed + sum(reasons.values())`.
+
+    truncated: how many of those that passed an archive had cut off.
+    """
 
     stage: str
     unit: str
     entered: int
     passed: int
     reasons: dict[str, int] = field(default_factory=dict)
+    truncated: int = 0
 
 
 def funnel(directory: Path) -> list[StageCount]:
@@ -137,4 +141,5 @@ def _fetched(corpus: Corpus, increments: list[Increment]) -> StageCount:
     """Fetching may take several rounds and increments; a link counts once, by how it ended."""
     ended = rounds.outcomes(corpus, increments)
     passed = ended.pop("ok", 0)
-    return StageCount("fetch", "URLs", passed + ended.total(), passed, dict(ended.most_common()))
+    entered, cut = passed + ended.total(), rounds.truncated(corpus, increments)
+    return StageCount("fetch", "URLs", entered, passed, dict(ended.most_common()), cut)

@@ -30,6 +30,9 @@ from dataprep.store.files import Output, read_table
 
 Found = dict[str, Any]
 
+FETCHED = "outcome status final_url warc_file warc_offset warc_length detail truncated".split()
+"""What is told of a fetch."""
+
 _DOC_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[0-9a-z_]{1,20}", re.IGNORECASE)
 
@@ -91,12 +94,14 @@ def generation(tokens: Path) -> Generation:
 def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Path | None) -> Found:
     doc_id = document["doc_id"]
     link = _row(corpus, increment.link_tables, "url_key", document["url_key"]) or {}
+    fetches = _rows(corpus, increment.outputs("fetch", "fetches"), "url_key", document["url_key"])
     found = {
         "doc_id": doc_id.hex(),
         "increment": increment.path.name,
         **_verdict(corpus, increment, doc_id),
         **{name: document.get(name) for name in ("url", "title", "author", "date", "karma")},
         **{name: document.get(name) for name in ("warc_file", "warc_offset", "warc_length")},
+        "truncated": fetches[-1].get("truncated", "") if fetches else "",
         "submissions": link.get("submissions"),
         "text": list(_tars(corpus, increment, doc_id)),
     }
@@ -145,9 +150,8 @@ def _of_links(
     for increment in corpus.increments():
         for key in sorted(keys):
             fetched = _rows(corpus, increment.outputs("fetch", "fetches"), "url_key", key)
-            names = ("outcome", "status", "final_url", "warc_file", "warc_offset", "warc_length", "detail")
             why = {"no_document": extract.why_lost(increment, key)}
-            fetches += [{name: row[name] for name in names} | why for row in fetched[-1:]]
+            fetches += [{name: row.get(name, "") for name in FETCHED} | why for row in fetched[-1:]]
             for document in _rows(corpus, increment.outputs("extract", "documents"), "url_key", key):
                 documents.append(_document(corpus, increment, document, tokens))
     if not (links or fetches or documents):

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from yarl import URL
 
 from dataprep.crawl.connect import guarded_connector, proxy_connector
 from dataprep.crawl.dns import NO_SUCH_HOST, GuardedResolver, Lookup, system_lookup
+from dataprep.crawl.lenient_http import LINE_BYTES, LenientResponse
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import NotFetched, outcome_of_status
 from dataprep.crawl.redirects import REDIRECT_STATUSES
@@ -29,7 +30,8 @@ from dataprep.crawl.routes import destination, parse_route
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
 from dataprep.ip_addresses import Guard, RefusedAddress, numeric
-from dataprep.warc.content_encoding import ACCEPT_ENCODING, BadEncoding, decoder
+from dataprep.warc.content_encoding import ACCEPT_ENCODING, BadEncoding, TooLarge, decoder
+from dataprep.warc.http_response import media_type
 
 PAGE_STATUSES = frozenset([200, 203])
 REDIRECT_BODY_BYTES = 1 << 16
@@ -43,6 +45,7 @@ class Exchange:
     headers and request_headers: name and value bytes in the order on the wire.
     body: as received, Content-Encoding still on it, chunked transfer coding taken off (RFC 9112, 7.1).
     location: the address that a redirect names, else "".
+    odd_head: status line and headers as received, where they had to be read leniently; else empty.
     """
 
     url: str
@@ -56,19 +59,28 @@ class Exchange:
     body: bytes
     truncated: bool
     location: str
+    odd_head: bytes = b""
 
     def header(self, name: str) -> str:
         """The first value of a response header, "" if there is none."""
-        return self._first.get(name.lower().encode(), b"").decode("latin-1")
+        return next(iter(self._values.get(name, ())), "")
 
     @cached_property
-    def _first(self) -> dict[bytes, bytes]:
-        return {name.lower(): value for name, value in reversed(self.headers)}
+    def _values(self) -> dict[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        return values
 
     @property
     def content_type(self) -> str:
         """The media type without its parameters, in lower case."""
-        return media_type(self.header("content-type"))
+        return media_type(", ".join(self._values.get("content-type", ())))
+
+    @property
+    def content_encoding(self) -> str:
+        """The Content-Encoding, several headers joined as the one list that they are."""
+        return ", ".join(self._values.get("content-encoding", ()))
 
 
 class Client:
@@ -95,6 +107,9 @@ class Client:
             auto_decompress=False,
             cookie_jar=DummyCookieJar(),
             trust_env=False,
+            response_class=LenientResponse,
+            max_line_size=LINE_BYTES,
+            max_field_size=LINE_BYTES,
             timeout=ClientTimeout(
                 total=None, connect=settings.connect_timeout_s, sock_read=settings.read_timeout_s
             ),
@@ -148,12 +163,13 @@ class Client:
                 body=body,
                 truncated=truncated,
                 location=location,
+                odd_head=response.odd_head,
             )
 
     @asynccontextmanager
     async def response(
         self, url: str, accept_encoding: str, conditions: Mapping[str, str] = MappingProxyType({})
-    ) -> AsyncIterator[ClientResponse]:
+    ) -> AsyncIterator[LenientResponse]:
         """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
         wanted = self._allowed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
@@ -180,6 +196,7 @@ class Client:
             ):
                 if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:
                     raise NotFetched("proxy_error", "the proxy asks for a name and a password")
+                assert isinstance(response, LenientResponse)
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:
@@ -230,37 +247,46 @@ class Client:
 
         if how := header_opt_out(response.headers.items(), limits.agent):
             raise opted_out(how)
-        kind = media_type(response.headers.get("Content-Type", ""))
+        named = joined(response, "Content-Type")
+        kind = media_type(named)
         if kind not in limits.content_types:
-            raise NotFetched("wrong_type", f"Content-Type {kind[:80]!r}", status=status)
+            raise NotFetched("wrong_type", f"Content-Type {named[:80]!r}", status=status)
         if (response.content_length or 0) > limits.max_wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
         chunks, beginning = list[bytes](), list[bytes]()
-        sent_bytes = decoded_bytes = 0
+        sent_bytes = begun_bytes = 0
+
+        def begin(pieces: Iterator[bytes]) -> None:
+            """Go through pieces of the page and keep the first."""
+            nonlocal begun_bytes
+            for piece in pieces:
+                if begun_bytes < HEAD_BYTES:
+                    beginning.append(piece)
+                    begun_bytes += len(piece)
+
         try:
-            decoding = decoder(content_encoding(response))
+            decoding = decoder(joined(response, "Content-Encoding"), limits.max_page_bytes)
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
                 sent_bytes += len(chunk)
                 if sent_bytes > limits.max_wire_bytes:
                     raise too_large(f"over {limits.max_wire_bytes} bytes as sent")
-                for piece in decoding.decode(chunk):
-                    if decoded_bytes < HEAD_BYTES:
-                        beginning.append(piece)
-                    decoded_bytes += len(piece)
-                    if decoded_bytes > limits.max_page_bytes:
-                        raise too_large(f"over {limits.max_page_bytes} bytes decoded")
-            decoding.finish()
+                begin(decoding.decode(chunk))
+            begin(decoding.finish())
+            if not decoding.ended:
+                raise BadEncoding("the body breaks off in the middle of its Content-Encoding")
         except BadEncoding as error:
             raise NotFetched("bad_encoding", str(error), status=status) from None
+        except TooLarge:
+            raise too_large(f"over {limits.max_page_bytes} bytes decoded") from None
         if kind != "text/plain" and (how := page_opt_out(b"".join(beginning)[:HEAD_BYTES], limits.agent)):
             raise opted_out(how)
         return b"".join(chunks)
 
 
-def content_encoding(response: ClientResponse) -> str:
-    """The Content-Encoding of a response, several headers joined as the one list that they are."""
-    return ", ".join(response.headers.getall("Content-Encoding", []))
+def joined(response: ClientResponse, name: str) -> str:
+    """The values of a header, as the one list that several are (RFC 9110, section 5.3)."""
+    return ", ".join(response.headers.getall(name, []))
 
 
 async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]:
@@ -271,15 +297,6 @@ async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]
         if len(body) > limit:
             return bytes(body[:limit]), True
     return bytes(body), False
-
-
-def media_type(content_type: str) -> str:
-    """The media type without its parameters, in lower case.
-
-    >>> media_type("Text/HTML; charset=utf-8")
-    'text/html'
-    """
-    return content_type.partition(";")[0].strip().lower()
 
 
 def retry_after(value: str) -> float:

@@ -11,14 +11,15 @@ import socket
 import ssl
 from pathlib import Path
 
-from aiohttp import AddrInfoType, TCPConnector
+from aiohttp import AddrInfoType
 
 from dataprep.crawl.dns import GuardedResolver
+from dataprep.crawl.lenient_http import LenientConnector
 from dataprep.errors import DataError
 from dataprep.ip_addresses import Guard
 
 
-def guarded_connector(guard: Guard, resolver: GuardedResolver, tls: ssl.SSLContext) -> TCPConnector:
+def guarded_connector(guard: Guard, resolver: GuardedResolver, tls: ssl.SSLContext) -> LenientConnector:
     """A connector that opens no socket to an address that the guard refuses."""
 
     def guarded_socket(info: AddrInfoType) -> socket.socket:
@@ -26,7 +27,7 @@ def guarded_connector(guard: Guard, resolver: GuardedResolver, tls: ssl.SSLConte
         guard.check(str(address[0]))
         return socket.socket(family, kind, protocol)
 
-    return TCPConnector(
+    return LenientConnector(
         resolver=resolver,
         socket_factory=guarded_socket,
         ssl=tls,
@@ -35,9 +36,9 @@ def guarded_connector(guard: Guard, resolver: GuardedResolver, tls: ssl.SSLConte
     )
 
 
-def proxy_connector(tls: ssl.SSLContext) -> TCPConnector:
+def proxy_connector(tls: ssl.SSLContext) -> LenientConnector:
     """A connector for requests that all go to one proxy, which the user named: its address needs no guard."""
-    return TCPConnector(ssl=tls, limit=0)
+    return LenientConnector(ssl=tls, limit=0)
 
 
 def tls_context(ca_file: Path | None) -> ssl.SSLContext:

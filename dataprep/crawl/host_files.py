@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 
-from dataprep.crawl.client import Client, content_encoding, read_up_to, retry_after
+from dataprep.crawl.client import Client, joined, read_up_to, retry_after
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.redirects import REDIRECT_STATUSES, followed
-from dataprep.warc.content_encoding import BadEncoding, decoder
+from dataprep.warc.content_encoding import BadEncoding, TooLarge, decoder
 
 FILE_BYTES = 500 << 10
 """What a crawler must at least read of a robots.txt (RFC 9309, section 2.5); the rest is ignored."""
@@ -53,17 +54,18 @@ async def _read(url: str, client: Client) -> tuple[str, str]:
         if response.status >= 300:
             return "", ""
         body, _ = await read_up_to(response, FILE_BYTES)
-        return _text(body, content_encoding(response)), ""
+        return _text(body, joined(response, "Content-Encoding")), ""
 
 
 def _text(body: bytes, encoding: str) -> str:
     """Decode a file. A byte order mark must go: it would hide the first line, often `User-agent: *`."""
     text = bytearray()
     try:
-        for piece in decoder(encoding).decode(body):
+        decoding = decoder(encoding, FILE_BYTES)
+        for piece in chain(decoding.decode(body), decoding.finish()):
             text += piece
-            if len(text) >= FILE_BYTES:
-                break
+    except TooLarge:
+        pass  # the rest is ignored
     except BadEncoding as error:
         raise NotFetched("bad_encoding", str(error)) from None
-    return bytes(text[:FILE_BYTES]).decode("utf-8-sig", errors="replace")
+    return bytes(text).decode("utf-8-sig", errors="replace")

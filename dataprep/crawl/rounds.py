@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 
 from dataprep.corpus.directory import Corpus, Increment
@@ -62,6 +63,7 @@ SCHEMA = pa.schema(
         ("etag", pa.string()),
         ("last_modified", pa.string()),
         ("detail", pa.string()),
+        ("truncated", pa.string()),
     ]
 )
 
@@ -358,6 +360,17 @@ def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
             if outcome != "ok":
                 unsettled[key] = outcome
     return +counts
+
+
+def truncated(corpus: Corpus, increments: list[Increment]) -> int:
+    """How many pages of increments an archive has cut off. (A page is fetched once, so each counts once.)"""
+    outputs = [output for increment in increments for output in increment.outputs(STEP, "fetches")]
+    cut = (pc.field("outcome") == "ok") & (pc.field("truncated") > "")
+    return sum(
+        read_table(corpus.root, [output], ["url_key"], cut).num_rows
+        for output in outputs
+        if "truncated" in pq.read_schema(corpus.root / output.path).names  # else of an earlier version
+    )
 
 
 def partitions(targets: list[Target]) -> Iterator[list[Target]]:

@@ -30,6 +30,7 @@ class Fetch:
     final_url: where redirects led, an archive's address for its copy of a dead link; for `moved`, the address
     off the site that is left to its owner.
     warc_file, warc_offset, warc_length: the page's response record, for `ok` only; else "", 0, 0.
+    truncated: why an archive holds only the beginning of the page (its record's WARC-Truncated), else "".
     """
 
     url: str
@@ -45,3 +46,4 @@ class Fetch:
     etag: str = ""
     last_modified: str = ""
     detail: str = ""
+    truncated: str = ""

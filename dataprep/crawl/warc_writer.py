@@ -2,11 +2,13 @@
 
 The body of a response is archived as it was received, Content-Encoding and all. Only the chunked transfer
 coding is gone, because the HTTP client takes it off; its header is kept under another name, as Common Crawl
-does, or readers would look for chunks that are not there.
+does, or readers would look for chunks that are not there. A head that had to be read leniently is archived in
+the bytes that were received; others are written anew from their headers.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from isal.igzip_lib import IsalError
 
 from dataprep.crawl.client import Exchange
 from dataprep.errors import DataError
+from dataprep.warc.content_encoding import codings
 from dataprep.warc.gzip_members import deflated, partly_stored
 
 _CONTENT_TYPES = {
@@ -41,6 +44,8 @@ REFERRED = {
 """The header of a response record that holds each field of a Reference."""
 
 _END = b"\r\n\r\n"
+_TRANSFER_ENCODING = re.compile(rb"^transfer-encoding(?=[ \t]*:)", re.IGNORECASE | re.MULTILINE)
+_RENAMED = b"X-Crawler-Transfer-Encoding"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,7 @@ def _exchange_records(
     """Request, response (or revisit) and metadata; `fields` stand in the metadata, if they say anything."""
     url, date = exchange.url, _date(exchange.started)
     response_id = _record_id()
-    head = _http_head(
+    head = _TRANSFER_ENCODING.sub(_RENAMED, exchange.odd_head) or _http_head(
         f"{exchange.http_version} {exchange.status} {exchange.reason}",
         [(_archived_name(name), value) for name, value in exchange.headers],
     )
@@ -153,7 +158,7 @@ def _exchange_records(
             "WARC-Payload-Digest": digest or _digest(exchange.body),
             "WARC-Truncated": "length" if exchange.truncated else "",
         }
-        encoded = exchange.header("content-encoding").lower() not in ("", "identity")
+        encoded = bool(codings(exchange.content_encoding))
         response = _record("response", url, date, named, head, exchange.body, encoded=encoded)
     beside = {"WARC-Concurrent-To": response_id}
     parts = urlsplit(url)
@@ -165,7 +170,7 @@ def _exchange_records(
 
 
 def _archived_name(name: bytes) -> bytes:
-    return b"X-Crawler-Transfer-Encoding" if name.lower() == b"transfer-encoding" else name
+    return _RENAMED if name.strip().lower() == b"transfer-encoding" else name
 
 
 def _http_head(start: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep.errors import DataError
-from dataprep.warc.content_encoding import BadEncoding
-from dataprep.warc.http_response import HttpResponse, TooLarge, parse
+from dataprep.warc.content_encoding import BadEncoding, TooLarge
+from dataprep.warc.http_response import HttpResponse, parse
 from dataprep.warc.reader import Damaged, record_in
 
 NO_DAY = "2100-01-01"
@@ -45,7 +45,7 @@ def read_page(warc: Path, offset: int, length: int, limit: int) -> Page:
     except (OSError, Damaged):
         raise UnreadablePage("damaged_record") from None
     if record.kind == "resource":
-        response = HttpResponse(200, {"content-type": record.fields.get("content-type", "")}, record.block)
+        response = HttpResponse(200, (("content-type", record.fields.get("content-type", "")),), record.block)
     elif record.kind == "response":
         response = parse(record.block)
     else:

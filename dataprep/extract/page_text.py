@@ -23,6 +23,7 @@ from dataprep.corpus.recipe import Extraction
 from dataprep.extract.encoding import decoded
 from dataprep.extract.page import Page, UnreadablePage, read_page
 from dataprep.extract.xpaths import install_fast_xpaths
+from dataprep.warc.http_response import media_type
 
 RESET_PAGES = 1000
 """After so many pages trafilatura's caches are emptied, which only ever grow."""
@@ -52,7 +53,7 @@ def extracted(page: Page, url: str, settings: Extraction) -> dict[str, str | Non
     The latest date allowed is the day of its capture, never today.
     """
     text = decoded(page.body, page.content_type)
-    if page.content_type.partition(";")[0].strip().lower() == "text/plain":
+    if media_type(page.content_type) == "text/plain":
         found: dict[str, str | None] = {"title": None, "author": None, "date": None, "text": text}
         if _BINARY.search(text[:_SNIFFED]):
             raise UnreadablePage("binary")

@@ -29,6 +29,7 @@ from dataprep.corpus.recipe import Collect
 from dataprep.crawl import rounds
 from dataprep.crawl.client import not_fetched, read_up_to, retry_after
 from dataprep.crawl.journal import Line, cut, is_whole_members, whole_lines
+from dataprep.crawl.lenient_http import LINE_BYTES, LenientConnector
 from dataprep.crawl.outcomes import OUTCOMES, UNREACHED, NotFetched, outcome_of_status
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.settings import CrawlSettings
@@ -97,7 +98,12 @@ class Archive:
             sock_read=settings.read_timeout_s,
         )
         async with aiohttp.ClientSession(
-            timeout=timeout, headers={"User-Agent": settings.user_agent}, auto_decompress=False
+            connector=LenientConnector(),
+            max_line_size=LINE_BYTES,
+            max_field_size=LINE_BYTES,
+            timeout=timeout,
+            headers={"User-Agent": settings.user_agent},
+            auto_decompress=False,
         ) as session:
             yield partial(self._request, session)
 
@@ -275,6 +281,7 @@ def checked(wanted: Wanted, member: bytes, rules: Collect) -> Fetch:
         warc_length=len(member),
         etag=page.etag,
         last_modified=page.last_modified,
+        truncated=page.truncated,
     )
 
 

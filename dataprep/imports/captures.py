@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dataprep.corpus.recipe import Collect
 from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
-from dataprep.crawl.client import media_type
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import outcome_of_status
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.links.rules import refused
-from dataprep.warc.content_encoding import BadEncoding
-from dataprep.warc.http_response import TooLarge, parse
+from dataprep.warc.content_encoding import BadEncoding, TooLarge
+from dataprep.warc.http_response import media_type, parse
 from dataprep.warc.reader import WarcRecord
 
 CRAWLER = CrawlSettings()
@@ -24,7 +22,10 @@ CRAWLER = CrawlSettings()
 
 @dataclass(frozen=True, kw_only=True)
 class Capture:
-    """A page that an archive holds; `time` is when it was captured, in seconds since 1970."""
+    """A page that an archive holds; `time` is when it was captured, in seconds since 1970.
+
+    truncated: why the archive cut it off (`length`, `time` ...; WARC 1.1, section 5.13), else "".
+    """
 
     link: Canonical
     time: int
@@ -32,6 +33,7 @@ class Capture:
     content_type: str
     etag: str
     last_modified: str
+    truncated: str
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,7 @@ def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBST
     kind = media_type(response.content_type)
     if kind not in CRAWLER.content_types:
         return NoPage("wrong_type")
-    head = record.block[: len(record.block) - len(response.body)]
-    if signal := header_opt_out(_headers(head), CRAWLER.agent):
+    if signal := header_opt_out(response.fields, CRAWLER.agent):
         return NoPage("opted_out", signal)
     try:
         page = response.page(rules.crawl.max_bytes)
@@ -71,14 +72,14 @@ def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBST
         return NoPage("bad_encoding")
     if kind != "text/plain" and (signal := page_opt_out(page[:HEAD_BYTES], CRAWLER.agent)):
         return NoPage("opted_out", signal)
-    named = response.headers
     return Capture(
         link=link,
         time=seconds(record.date),
         url=record.url,
         content_type=kind,
-        etag=named.get("etag", ""),
-        last_modified=named.get("last-modified", ""),
+        etag=response.header("etag"),
+        last_modified=response.header("last-modified"),
+        truncated=record.fields.get("warc-truncated", ""),
     )
 
 
@@ -93,10 +94,3 @@ def seconds(date: str) -> int:
     except ValueError:
         return 0
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _headers(head: bytes) -> Iterator[tuple[str, str]]:
-    """The header lines of a response, each by itself: opt-outs may stand in several of one name."""
-    for line in head.decode("utf-8", "replace").splitlines()[1:]:
-        name, _, value = line.partition(":")
-        yield name.strip(), value.strip()

@@ -62,11 +62,18 @@ def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Ite
                         if isinstance(error := row.get(fields.text), Exception):
                             yield Row(number, loss="bad_record", detail=str(error))
                         else:
-                            yield of_columns(number, row, fields)
+                            yield _row(number, row, fields)
             except (pa.ArrowException, OSError, ValueError) as error:
                 for lost in range(read_rows, rows):
                     yield Row(start + lost + 1, loss="bad_record", detail=str(error))
             start += rows
+
+
+def _row(number: int, columns: dict[str, Any], fields: Fields) -> Row:
+    try:
+        return of_columns(number, columns, fields)
+    except UnicodeDecodeError as error:  # a column of bytes
+        return Row(number, loss="not_utf8", detail=str(error))
 
 
 def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

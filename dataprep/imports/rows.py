@@ -90,12 +90,18 @@ Reader = Callable[[ReadTask, Input, Fields, FileDamage], Iterator[Row]]
 
 
 def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
-    """A row from the columns of its file; a value that is no text says nothing."""
+    """A row from the columns of its file; a value that is no text says nothing.
+
+    Bytes are taken for UTF-8: Parquet files often do not say of a column that it is text. Raises
+    UnicodeDecodeError where they are not.
+    """
 
     def found(column: str) -> str:
         value = columns.get(column) if column else None
         if isinstance(value, day):  # as Parquet has them; a datetime is one, too
             return value.isoformat()
+        if isinstance(value, bytes):
+            return value.decode()
         return value if isinstance(value, str) else ""
 
     return Row(

@@ -50,6 +50,7 @@ CAPTURES = pa.schema(
         ("content_type", pa.string()),
         ("etag", pa.string()),
         ("last_modified", pa.string()),
+        ("truncated", pa.string()),
         ("warc_file", pa.string()),
     ]
 )
@@ -150,6 +151,7 @@ def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> di
         "content_type": capture.content_type,
         "etag": capture.etag,
         "last_modified": capture.last_modified,
+        "truncated": capture.truncated,
         "warc_file": warc,
     }
 

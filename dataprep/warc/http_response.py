@@ -1,92 +1,195 @@
-"""HTTP responses as WARC records hold them: head and body parsed, and the body's codings undone."""
+"""HTTP responses as browsers read them: the head parsed leniently, and the body's codings undone.
+
+The head of a response out of a WARC file is always read like this, one off the wire where aiohttp's parser
+refuses it. Both get the same reading, so that a page is extracted as it was fetched.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from dataprep.warc.content_encoding import BadEncoding, decoder
+from dataprep.warc.content_encoding import decoded
 
-_BLANK = re.compile(rb"\r?\n\r?\n")
-_CHUNK = re.compile(rb"\s*([0-9a-fA-F]{1,8})[^\r\n]*\r?\n")
-_STATUS = re.compile(rb"HTTP/\d(?:\.\d)?\s+(\d{3})")
+HEAD_BYTES = 256 << 10
+"""Largest status line and headers together; Chromium's limit."""
+
+_BLANK = re.compile(rb"\r{0,2}\n\r{0,2}\n")
+_LINE_END = re.compile(rb"\r{0,2}\n")
+_STATUS = re.compile(rb"\s*HTTP(?:/(\d+)(?:\.(\d+))?)?\s+(\d{3})(?!\d)[ \t]*([^\r\n]*)", re.IGNORECASE)
+_TYPE = re.compile(r"^(?:content-type:)?[\s;=\"']*([\w.+-]+)\s*/\s*([\w.+-]+)", re.IGNORECASE)
+_CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r*\n")
+_CHUNK_CUT = re.compile(rb"[ \t]*[0-9a-fA-F]{0,16}[ \t]*(?:;[^\r\n]*)?\r*")
+_CHUNK_END = re.compile(rb"\r*\n")
+_TRAILERS = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r*\n)*[\r\n]*")
 
 
-class TooLarge(Exception):
-    """A body decodes to more than its limit."""
+class BadHead(ValueError):
+    """What is no head of a response, or one that is not clear about its body."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A status line and headers, in order, names and values without the space around them.
+
+    version: (major, minor).
+    """
+
+    version: tuple[int, int]
+    status: int
+    reason: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    def values(self, name: bytes) -> list[bytes]:
+        """The values of all headers of a name (in lower case)."""
+        return [value for other, value in self.headers if other.lower() == name]
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body is chunked; then a Content-Length is void (RFC 9112, section 6.3)."""
+        return self._transfer_codings[-1:] == [b"chunked"]
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, None where it lasts until the connection closes.
+
+        Raises BadHead for lengths that differ or are no numbers: who guesses there can be made to take one
+        body for another.
+        """
+        if self._transfer_codings:
+            return None
+        items = {item for item in _items(self.values(b"content-length")) if item}
+        if (
+            not all(item.isdigit() and len(item) < 20 for item in items)
+            or len({int(item) for item in items}) > 1
+        ):
+            raise BadHead(f"Content-Length {b', '.join(sorted(items))[:80]!r}")
+        return int(items.pop()) if items else None
+
+    @property
+    def _transfer_codings(self) -> list[bytes]:
+        items = _items(self.values(b"transfer-encoding"))
+        return [item.lower() for item in items if item and item.lower() != b"identity"]
+
+
+def parse_head(data: bytes) -> Head:
+    """The head of a response, as browsers read it; data: up to the empty line that ends it.
+
+    A space before the colon or in a name is no matter; a line without colon or name, and what is folded onto
+    it, is passed over. Raises BadHead where there is no status line.
+    """
+    found = _STATUS.match(data)
+    if not found:
+        raise BadHead("no status line")
+    headers = list[tuple[bytes, bytes]]()
+    folds = False  # whether the last line was a header, which the next may continue
+    for line in _LINE_END.split(data[found.end() :])[1:]:
+        if line[:1] in (b" ", b"\t"):
+            if folds:
+                name, value = headers.pop()
+                headers.append((name, b"%b %b" % (value, line.strip())))
+            continue
+        name, colon, value = line.partition(b":")
+        folds = bool(colon and name.strip())
+        if folds:
+            headers.append((name.strip(), value.strip().replace(b"\r", b" ")))
+    return Head((int(found[1] or 1), int(found[2] or 0)), int(found[3]), found[4].strip(), tuple(headers))
+
+
+def head_end(data: bytes, start: int = 0) -> int:
+    """Where the body begins behind the head that stands at `start`; -1 if the head has no end."""
+    blank = _BLANK.search(data, start, start + HEAD_BYTES)
+    return blank.end() if blank else -1
+
+
+def media_type(content_type: str) -> str:
+    """The media type of a Content-Type header, or of several as one list, in lower case; "" if there is none.
+
+    The last type counts, but for `*/*` (fetch.spec.whatwg.org, extract a MIME type).
+
+    >>> media_type("Text/HTML charset=utf-8"), media_type('"text/html", */*'), media_type("charset=utf-8")
+    ('text/html', 'text/html', '')
+    """
+    types = [
+        f"{found[1]}/{found[2]}".lower()
+        for item in content_type.split(",")
+        if (found := _TYPE.match(item.strip()))
+    ]
+    return types[-1] if types else ""
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """A response as it was received; header names in lower case, of repeated headers the last."""
+    """A response as it was received; `fields` are its headers in order."""
 
     status: int
-    headers: dict[str, str]
+    fields: tuple[tuple[str, str], ...]
     body: bytes
+
+    def header(self, name: str) -> str:
+        """The values of a header (name in lower case) as the one list that they are; "" if there is none."""
+        return ", ".join(value for other, value in self.fields if other.lower() == name)
 
     @property
     def content_type(self) -> str:
         """The Content-Type header with its parameters."""
-        return self.headers.get("content-type", "")
+        return self.header("content-type")
 
     def page(self, limit: int) -> bytes:
         """The body without transfer and content codings. Raises TooLarge and BadEncoding.
 
-        Archives often undo a coding and leave its header: a body that does not begin as it says is taken as
-        it stands. One that breaks off gives what came, as in a browser.
+        Archives often undo a coding and leave its header: a body that does not have it is taken as it stands.
+        One that breaks off gives what came, as in a browser.
         """
-        body = self.body
-        if "chunked" in self.headers.get("transfer-encoding", "").lower():
-            body = dechunked(body)
-        codings = [name.strip() for name in self.headers.get("content-encoding", "").split(",")]
-        for coding in reversed(codings):
-            body = _decoded(body, coding, limit)
-        if len(body) > limit:
-            raise TooLarge
-        return body
+        chunked = "chunked" in self.header("transfer-encoding").lower()
+        body = dechunked(self.body) if chunked else self.body
+        return b"".join(decoded(body, self.header("content-encoding"), limit))
 
 
 def parse(block: bytes) -> HttpResponse:
     """The response in a record's block; what has no status line is all body, with status 0."""
-    found = _STATUS.match(block)
-    if not found:
-        return HttpResponse(0, {}, block)
-    blank = _BLANK.search(block)
-    head, body = (block[: blank.start()], block[blank.end() :]) if blank else (block, b"")
-    headers = {}
-    for line in head.decode("utf-8", "replace").splitlines()[1:]:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return HttpResponse(int(found[1]), headers, body)
+    start = len(block) - len(block.lstrip(b"\r\n"))
+    end = head_end(block, start)
+    whole = end >= 0 or len(block) < HEAD_BYTES
+    try:
+        head = parse_head(block[start:end] if end >= 0 else block[start:] if whole else b"")
+    except BadHead:
+        return HttpResponse(0, (), block)
+    fields = tuple(
+        (name.decode("utf-8", "replace"), value.decode("utf-8", "replace")) for name, value in head.headers
+    )
+    return HttpResponse(head.status, fields, block[end:] if end >= 0 else b"")
 
 
 def dechunked(body: bytes) -> bytes:
     """A body without the chunked coding (RFC 9112, section 7.1); as it stands where it is not chunked.
 
+    An archive may have undone the coding and left its header. So every line that says a size must be one, and
+    the body must end in the last chunk, or have been cut.
+
     >>> dechunked(b"3\\r\\nabc\\r\\n2;x=1\\r\\nde\\r\\n0\\r\\n\\r\\n"), dechunked(b"plain")
     (b'abcde', b'plain')
+    >>> dechunked(b"5\\r\\nabcde\\r\\n9\\r\\nfg"), dechunked(b"Abstract of\\r\\nthe report")
+    (b'abcdefg', b'Abstract of\\r\\nthe report')
     """
-    parts = []
+    parts = list[bytes]()
     at = 0
     while found := _CHUNK.match(body, at):
         size = int(found[1], 16)
+        if not size:
+            last = found.end()
+            return b"".join(parts) if parts or _TRAILERS.fullmatch(body, last) else body
+        parts.append(body[found.end() : found.end() + size])
         at = found.end() + size
-        parts.append(body[found.end() : at])
-        if not size:
-            break
-    return b"".join(parts) if parts else body
+        if at >= len(body):
+            return b"".join(parts)
+        end = _CHUNK_END.match(body, at)
+        if not end:
+            return b"".join(parts) if not body[at:].strip(b"\r") else body
+        at = end.end()
+    cut = parts and _CHUNK_CUT.fullmatch(body, at)
+    return b"".join(parts) if cut else body
 
 
-def _decoded(body: bytes, coding: str, limit: int) -> bytes:
-    stream = decoder(coding)
-    pieces, size = [], 0
-    try:
-        for piece in stream.decode(body):
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise TooLarge
-    except BadEncoding:
-        if not size:
-            return body
-    return b"".join(pieces)
+def _items(values: list[bytes]) -> list[bytes]:
+    return [item.strip(b' \t"') for value in values for item in value.split(b",")]

@@ -41,4 +41,8 @@ def table(counts: list[StageCount]) -> str:
     for count in (count for count in counts if count.entered):
         lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
         lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
+        if count.truncated:
+            lines.append(
+                f"{'':>8}  {count.truncated:>9,} of the passed cut off by an archive (WARC-Truncated)"
+            )
     return "\n".join(lines)

@@ -178,7 +178,9 @@ def test_a_body_that_is_announced_too_large_is_not_read(site: Any, crawl: Any) -
     assert (row.outcome, row.detail) == ("too_large", "Content-Length 300000")
 
 
-@pytest.mark.parametrize(("encoding", "body"), [("gzip", b"not gzip"), ("zstd", b"x"), ("gzip, gzip", b"x")])
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", b"\x1f\x8b\x08no"), ("zstd", bytes(9)), ("gzip, br", bytes(9))]
+)
 def test_a_body_that_cannot_be_decoded_is_named(site: Any, crawl: Any, encoding: str, body: bytes) -> None:
     (row,) = crawl(site.html("http://a.test/", body, Content_Encoding=encoding))
     assert row.outcome == "bad_encoding"

@@ -148,6 +148,60 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path) -> None:
     assert [example.partition(":")[0] for example in found.examples] == ["row 2", "row 3", "row 7", "row 8"]
 
 
+def test_rows_as_many_programs_write_them_are_read(tmp_path: Path) -> None:
+    """A byte order mark, NaN and infinities, halves of surrogate pairs, control signs: in any line."""
+    lines = [
+        f'\ufeff{{"text": "0 {TEXTS[0]}"}}',
+        f'{{"score": NaN, "text": "1 {TEXTS[1]}", "low": -Infinity, "more": [1e999, {{"a": Infinity}}]}}',
+        f'{{"text": "2 {TEXTS[2]} \\ud83d cut", "title": "\\udc00"}}',
+        f'{{"text": "3 {TEXTS[3]}\ttab"}}',
+        f'\ufeff{{"text": "4 {TEXTS[4]} \\ud83d\\ude00", "n": {"9" * 400}}}',
+        "\ufeff",
+        "[NaN]",
+        '{"text": NaN}',
+        '{"text": "\\ud83d"',
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes("\n".join(lines).encode())
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", "jsonl", file)
+    assert total(increment) == (9, 5, {"bad_record": 3, "no_text": 1})
+    texts = [row["text"] for row in documents(corpus, increment)]
+    assert [text[0] for text in texts] == list("01234")
+    assert texts[2].endswith(" \ufffd cut")
+    assert documents(corpus, increment)[2]["title"] == "\ufffd"
+    assert texts[3].endswith("\ttab")
+    assert texts[4].endswith(" 😀")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.binary(),
+        pa.large_binary(),
+        pa.binary_view(),
+        pa.string_view(),
+        pa.dictionary(pa.int8(), pa.binary()),
+    ],
+)
+def test_a_parquet_column_of_bytes_is_text(tmp_path: Path, kind: pa.DataType) -> None:
+    texts = [text.encode() for text in ("\ufeff" + TEXTS[0], "Müller " + TEXTS[1])]
+    urls = [b"http://a.test/0", b"http://a.test/1"]
+    if not pa.types.is_string_view(kind):
+        texts, urls = [*texts, b"M\xfcller"], [*urls, b"http://a.test/2"]
+    columns = {"text": pa.array(texts, pa.binary()).cast(kind), "url": pa.array(urls, pa.binary())}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", "parquet", tmp_path / "rows.parquet")
+    lost = {"not_utf8": 1} if len(texts) == 3 else {}
+    assert total(increment) == (len(texts), 2, lost)
+    assert [row["text"] for row in documents(corpus, increment)] == [
+        TEXTS[0].strip(),
+        f"Müller {TEXTS[1]}".strip(),
+    ]
+    assert [row["url"] for row in documents(corpus, increment)] == ["http://a.test/0", "http://a.test/1"]
+
+
 @pytest.mark.slow(2)
 def test_a_cut_file_gives_what_it_held(tmp_path: Path) -> None:
     whole = gzip.compress(

@@ -14,6 +14,7 @@ from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
 
 from dataprep import ingest
+from dataprep.audit.funnel import funnel
 from dataprep.audit.status import status
 from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems
@@ -25,6 +26,7 @@ from dataprep.imports.rows import Fields
 from dataprep.links.index import LinkIndex
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
+from pipeline.cli.corpus.app import table
 from support.cli import run
 from support.ready_corpus import TABLES, no_progress
 from support.servers.pywb import write_warc
@@ -320,3 +322,36 @@ def test_repeated_headers_opt_out_each_by_itself(tmp_path: Path) -> None:
     corpus = make(tmp_path / "corpus")
     with pytest.raises(DataError, match="1 opted_out"):
         bring(corpus, "a", tmp_path / "x.warc.gz")
+
+
+def test_a_page_that_an_archive_has_cut_off_is_counted_and_marked(tmp_path: Path) -> None:
+    with (tmp_path / "x.warc.gz").open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for name, why in ("whole", ""), ("long", "length"), ("slow", "time"):
+            body = page(name)[: 600 if why else None]
+            head = StatusAndHeaders("200 OK", list(HTML.items()), protocol="HTTP/1.1")
+            marks = {"WARC-Truncated": why} if why else {}
+            writer.write_record(
+                writer.create_warc_record(
+                    f"http://a.test/{name}",
+                    "response",
+                    BytesIO(body),
+                    len(body),
+                    http_headers=head,
+                    warc_headers_dict=marks,
+                )
+            )
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", tmp_path / "x.warc.gz")
+    assert counts(increment) == (3, 3, {})
+    assert {row["url"]: row["truncated"] for row in rows(corpus, increment, "fetch")} == {
+        "http://a.test/whole": "",
+        "http://a.test/long": "length",
+        "http://a.test/slow": "time",
+    }
+    (fetched,) = [stage for stage in funnel(corpus.root) if stage.stage == "fetch"]
+    assert (fetched.passed, fetched.truncated) == (3, 2)
+    assert "2 of the passed cut off by an archive" in table([fetched])
+    found = trace(corpus, "http://a.test/long")
+    assert found["fetches"][0]["truncated"] == found["documents"][0]["truncated"] == "length"
+    assert trace(corpus, "http://a.test/whole")["documents"][0]["truncated"] == ""

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import brotlicffi
 from backports import zstd
 from isal import igzip, isal_zlib
 
@@ -26,6 +27,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 ZEROS = bytes(1 << 20)
 BOMB_BYTES = 256 << 20
+EMPTY = igzip.compress(b"")
 
 
 def said(data: bytes) -> Answer:
@@ -91,10 +93,10 @@ def bomb(encoding: str) -> Answer:
             case "raw deflate":
                 stream = zlib.compressobj(1, wbits=-15)
                 return b"".join(stream.compress(ZEROS) for _ in range(64)) + stream.flush()
-            case "zstd":
+            case "br":
+                return bytes(brotlicffi.compress(bytes(BOMB_BYTES), quality=1))
+            case _:
                 return zstd.compress(bytes(BOMB_BYTES))
-            case _:  # br: a header of brotli's largest window, then anything; it is refused unread
-                return b"\x0f" + bytes(10_000)
 
     body = packed()
     name = "deflate" if encoding == "raw deflate" else encoding
@@ -116,13 +118,19 @@ HEADER_10_MB = b"X-Long: " + b"x" * (10 << 20) + b"\r\n"
 
 # host: (how it answers, the outcomes that are right)
 ANSWERS: dict[str, tuple[Callable[[], Answer], str]] = {
-    # Bombs. Encodings that were not asked for are refused unread.
+    # Bombs. Encodings that cannot be undone are refused unread.
     "bomb-gzip": (lambda: bomb("gzip"), "too_large"),
     "bomb-deflate": (lambda: bomb("deflate"), "too_large"),
     "bomb-raw-deflate": (lambda: bomb("raw deflate"), "too_large"),
     "bomb-zstd": (lambda: bomb("zstd"), "bad_encoding"),
-    "bomb-br": (lambda: bomb("br"), "bad_encoding"),
+    "bomb-br": (lambda: bomb("br"), "too_large"),
+    "br-is-no-br": (lambda: page(b"\x0f" + bytes(10_000), b"Content-Encoding: br"), "bad_encoding"),
     "bomb-twice": (lambda: page(igzip.compress(ZEROS), b"Content-Encoding: gzip, gzip"), "bad_encoding"),
+    "bomb-behind-an-end": (
+        lambda: page(igzip.compress(EMPTY + bytes(BOMB_BYTES), 1), b"Content-Encoding: gzip, gzip"),
+        "too_large",
+    ),
+    "bomb-of-members": (lambda: page(EMPTY * 99_999, b"Content-Encoding: gzip"), "bad_encoding"),
     # Without an end.
     "endless-body": (lambda: forever(OK + b"\r\n", ZEROS), "too_large"),
     "endless-chunks": (lambda: forever(CHUNKED, b"100000\r\n" + ZEROS + b"\r\n"), "too_large"),
@@ -179,7 +187,7 @@ ANSWERS: dict[str, tuple[Callable[[], Answer], str]] = {
     "upgrades": (lambda: said(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
                  "http_error bad_http"),
     "header-with-nul": (lambda: said(OK + b"X-Nul: a\0b\r\nContent-Length: 3\r\n\r\n<p>"), "bad_http"),
-    "gzip-is-no-gzip": (lambda: page(b"<p>", b"Content-Encoding: gzip"), "bad_encoding"),
+    "gzip-is-no-gzip": (lambda: page(b"<p>\0\1\2", b"Content-Encoding: gzip"), "bad_encoding"),
     "gzip-breaks-off": (
         lambda: page(igzip.compress(b"<p>" * 99)[:-9], b"Content-Encoding: gzip"),
         "bad_encoding",
@@ -224,6 +232,8 @@ ROBOTS: dict[str, tuple[Callable[[], Answer], str]] = {
     ),
     "robots-redirects": (lambda: redirecting(b"/robots.txt"), "ok"),
     "robots-inward": (lambda: redirecting(b"http://169.254.169.254/"), "robots_unavailable"),
+    "robots-endless-header": (lambda: forever(PLAIN + b"X: ", b"x" * 99_999), "robots_unavailable"),
+    "robots-bomb-br": (lambda: bomb("br"), "ok"),
     "robots-garbage": (lambda: said(bytes(range(256))), "robots_unavailable"),
 }  # fmt: skip
 
