@@ -12,7 +12,6 @@ from dataprep.corpus import known_files
 from dataprep.corpus.frozen import FROZEN, freeze, refuse_edits
 from dataprep.corpus.known_files import RECIPE
 from dataprep.corpus.recipe import Recipe, load_recipe
-from dataprep.corpus.tombstones import tombstone_path, unfinished
 from dataprep.errors import DataError, UsageError
 from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import RESTORE
@@ -141,11 +140,8 @@ class Corpus:
             )
         if not damaged:
             known_files.refuse_losses(root)
-        if not forgetting and (number := unfinished(root)) is not None:
-            raise DataError(
-                f"{tombstone_path(root, number)}: was not carried out to its end; "
-                f"`outbound corpus forget {root}` finishes it"
-            )
+        if not forgetting and (begun := known_files.unfinished_forget(root)):
+            raise DataError(begun)
         recipe = _own_recipe(root)
         if not (root / FROZEN).exists() and not damaged:  # killed just before it was written
             freeze(root, recipe.collect)

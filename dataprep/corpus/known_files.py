@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from dataprep.corpus.frozen import FROZEN
+from dataprep.corpus.tombstones import done_path, tombstone_path, unfinished
 from dataprep.errors import DataError
 from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import RESTORE
@@ -96,6 +97,18 @@ def refuse_losses(root: Path) -> None:
         lambda name: remedy(root, name),
         lambda name: not (name in REPORT_FILES or name.startswith("builds/")),
     )
+
+
+def unfinished_forget(root: Path) -> str:
+    """What to do about a forget that was begun and not finished, "" if there is none."""
+    number = unfinished(root)
+    if number is None:
+        return ""
+    with suppress(DataError):
+        if str(done_path(root, number).relative_to(root)) in root_manifest.known(root):
+            return ""  # it was finished, and the record of that is lost
+    path = tombstone_path(root, number)
+    return f"{path}: was not carried out to its end; `outbound corpus forget {root}` finishes it"
 
 
 def not_known_yet(root: Path) -> list[str]:
