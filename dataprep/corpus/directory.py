@@ -124,13 +124,16 @@ class Corpus:
         return Corpus(root, recipe)
 
     @staticmethod
-    def open(root: Path, *, forgetting: bool = False, damaged: bool = False) -> Corpus:
+    def open(
+        root: Path, *, forgetting: bool = False, remaking: bool = False, damaged: bool = False
+    ) -> Corpus:
         """Open a corpus.
 
         Raises DataError when there is none, while a `forget` has to be finished, when what it collects was
         edited, and when facts are missing.
 
-        forgetting: open it in order to finish that. damaged: open it though facts are missing.
+        forgetting: open it in order to finish that. remaking: open it to make an increment, which makes some
+        missing facts again. damaged: open it whatever is missing.
         """
         if not (root / RECIPE).is_file():
             if (root / root_manifest.NAME).exists():
@@ -139,7 +142,7 @@ class Corpus:
                 f"{root}: no corpus here ({RECIPE} is missing); make one with `outbound corpus init`"
             )
         if not damaged:
-            known_files.refuse_losses(root)
+            known_files.refuse_losses(root, remaking)
         if not forgetting and (begun := known_files.unfinished_forget(root)):
             raise DataError(begun)
         recipe = _own_recipe(root)

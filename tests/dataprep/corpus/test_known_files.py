@@ -184,3 +184,13 @@ def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_p
     root_manifest.create(tmp_path)
     make_corpus(tmp_path)
     assert list(problems(Corpus.open(tmp_path), lambda _: None)) == []
+
+
+def test_what_an_increments_own_command_makes_again_may_be_missing_to_it(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    (root / "increments/0001-one/increment.json").unlink()
+    Corpus.open(root, remaking=True)
+    (root / "collect.json").unlink()
+    with pytest.raises(DataError, match=r"collect\.json: is missing"):
+        Corpus.open(root, remaking=True)
