@@ -90,7 +90,7 @@ def refuse_losses(corpus: Corpus, given_up: Collection[Path] = ()) -> None:
         needed = not any(path.is_relative_to(directory) for directory in given_up)
         if needed and name not in known_files.REPORT_FILES:
             raise DataError(
-                f"{path}: missing; {known_files.remedy(corpus.root, name)}. Until then nothing is removed "
+                f"{path}: is missing; {known_files.remedy(corpus.root, name)}. Until then nothing is removed "
                 "here, since it may be what this file named"
             )
 

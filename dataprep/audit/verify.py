@@ -20,8 +20,7 @@ from dataprep.audit import gc
 from dataprep.audit.reconcile import mismatches
 from dataprep.corpus.directory import JOBS, Corpus, Increment
 from dataprep.corpus.frozen import FROZEN
-from dataprep.corpus.known_files import CHECKED, RECIPE, REPORT_FILES, remedy
-from dataprep.corpus.tombstones import done_path, tombstone_path, unfinished
+from dataprep.corpus.known_files import CHECKED, RECIPE, REPORT_FILES, remedy, unfinished_forget
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.score.quality import model as quality
@@ -48,9 +47,10 @@ def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     """
     forget_step_files()
     told = set[str]()
-    if begun := _unfinished_forget(corpus):
-        yield begun
-        return
+    with suppress(DataError):  # of a tombstone, which is told with the others
+        if begun := unfinished_forget(corpus.root):  # its files are half swapped
+            yield begun
+            return
     for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick)):
         if problem not in told:  # some files are checked by several
             yield problem
@@ -71,10 +71,9 @@ def unknown(corpus: Corpus) -> list[str]:
 
 def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
     """What is wrong with the manifest and with the files that only it names."""
-    root, lost = corpus.root, list[str]()
+    root = corpus.root
     try:
-        lost = root_manifest.lost(root)
-        altered = root_manifest.altered(root)
+        lost, altered = root_manifest.lost(root), root_manifest.altered(root)
     except DataError as error:
         yield str(error)
     else:
@@ -88,19 +87,6 @@ def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
                 load(path, dict[str, Any])
             except DataError as error:
                 yield str(error)
-
-
-def _unfinished_forget(corpus: Corpus) -> str:
-    """What to do about a forget that was killed, whose files are half swapped; "" if there is none."""
-    root = corpus.root
-    try:
-        number, named = unfinished(root), root_manifest.known(root)
-    except DataError:  # which the checks tell
-        return ""
-    if number is None or str(done_path(root, number).relative_to(root)) in named:
-        return ""
-    path = tombstone_path(root, number)
-    return f"{path}: was not carried out to its end; `outbound corpus forget {root}` finishes it"
 
 
 def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:

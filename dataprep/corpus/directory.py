@@ -12,7 +12,6 @@ from dataprep.corpus import known_files
 from dataprep.corpus.frozen import FROZEN, freeze, refuse_edits
 from dataprep.corpus.known_files import RECIPE
 from dataprep.corpus.recipe import Recipe, load_recipe
-from dataprep.corpus.tombstones import tombstone_path, unfinished
 from dataprep.errors import DataError, UsageError
 from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import RESTORE
@@ -125,13 +124,16 @@ class Corpus:
         return Corpus(root, recipe)
 
     @staticmethod
-    def open(root: Path, *, forgetting: bool = False, damaged: bool = False) -> Corpus:
+    def open(
+        root: Path, *, forgetting: bool = False, remaking: bool = False, damaged: bool = False
+    ) -> Corpus:
         """Open a corpus.
 
         Raises DataError when there is none, while a `forget` has to be finished, when what it collects was
         edited, and when facts are missing.
 
-        forgetting: open it in order to finish that. damaged: open it though facts are missing.
+        forgetting: open it in order to finish that. remaking: open it to make an increment, which makes some
+        missing facts again. damaged: open it whatever is missing.
         """
         if not (root / RECIPE).is_file():
             if (root / root_manifest.NAME).exists():
@@ -140,12 +142,9 @@ class Corpus:
                 f"{root}: no corpus here ({RECIPE} is missing); make one with `outbound corpus init`"
             )
         if not damaged:
-            known_files.refuse_losses(root)
-        if not forgetting and (number := unfinished(root)) is not None:
-            raise DataError(
-                f"{tombstone_path(root, number)}: was not carried out to its end; "
-                f"`outbound corpus forget {root}` finishes it"
-            )
+            known_files.refuse_losses(root, remaking)
+        if not forgetting and (begun := known_files.unfinished_forget(root)):
+            raise DataError(begun)
         recipe = _own_recipe(root)
         if not (root / FROZEN).exists() and not damaged:  # killed just before it was written
             freeze(root, recipe.collect)

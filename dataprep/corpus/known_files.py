@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from dataprep.corpus.frozen import FROZEN
+from dataprep.corpus.tombstones import done_path, tombstone_path, unfinished
 from dataprep.errors import DataError
 from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import RESTORE
@@ -33,6 +34,8 @@ CHECKED = (
 )
 """Files that check themselves: by a hash at their beginning, or, like `current`, by what they name."""
 PLAIN = (RECIPE, "quality-*.safetensors", *REPORT_FILES)
+REMADE = ("links.step.json", "extract.step.json", "score.step.json", "increment.json")
+"""Files of an increment that its own command makes again, with the same bytes."""
 LED = ("fetch", "retry")
 """Steps whose records are named while they are under way."""
 
@@ -89,13 +92,29 @@ def accept(root: Path) -> list[str]:
     return gone
 
 
-def refuse_losses(root: Path) -> None:
-    """Raise DataError when facts of a corpus are missing; builds are made again from them."""
-    root_manifest.refuse_losses(
-        root,
-        lambda name: remedy(root, name),
-        lambda name: not (name in REPORT_FILES or name.startswith("builds/")),
-    )
+def refuse_losses(root: Path, remaking: bool = False) -> None:
+    """Raise DataError when facts of a corpus are missing; builds are made again from them.
+
+    remaking: the command makes an increment, so what it makes from dumps and pages may be missing.
+    """
+
+    def is_needed(name: str) -> bool:
+        made = remaking and name.startswith("increments/") and Path(name).name in REMADE
+        return not (made or name in REPORT_FILES or name.startswith("builds/"))
+
+    root_manifest.refuse_losses(root, lambda name: remedy(root, name), is_needed)
+
+
+def unfinished_forget(root: Path) -> str:
+    """What to do about a forget that was begun and not finished, "" if there is none."""
+    number = unfinished(root)
+    if number is None:
+        return ""
+    with suppress(DataError):
+        if str(done_path(root, number).relative_to(root)) in root_manifest.known(root):
+            return ""  # it was finished, and the record of that is lost
+    path = tombstone_path(root, number)
+    return f"{path}: was not carried out to its end; `outbound corpus forget {root}` finishes it"
 
 
 def not_known_yet(root: Path) -> list[str]:
@@ -117,6 +136,8 @@ def remedy(root: Path, name: str) -> str:
         if _is_old_build(root, place[1]):
             return f"{RESTORE}, or let `outbound corpus gc {root} --builds current` remove old builds"
         return f"{RESTORE}, or remove builds/{place[1]} and make it again: `outbound corpus select {root}`"
+    if place[0] == "increments" and place[-1] == "increment.json":
+        return f"{RESTORE}, or run the `outbound corpus add` or `import` of that increment again"
     if place[0] == "increments" and not _was_closed(root, place[1]):
         _, _, increment = place[1].partition("-")
         return f"{RESTORE}, or begin anew after `outbound corpus drop {root} {increment}`"

@@ -114,4 +114,4 @@ def refuse_losses(root: Path, remedy: Callable[[str], str], chosen: Callable[[st
     """Raise DataError when one of the chosen files that are named does not stand."""
     for name in lost(root):
         if chosen(name):
-            raise DataError(f"{root / name}: missing; {remedy(name)}")
+            raise DataError(f"{root / name}: is missing; {remedy(name)}")

@@ -49,7 +49,7 @@ def import_(
     from dataprep.store import locks
 
     refuse_unknown(kind)
-    opened = Corpus.open(directory)
+    opened = Corpus.open(directory, remaking=True)
     archive = None
     if kind == "cdx":
         archive = Archive.of(base, contact=contact, concurrency=concurrency, delay_s=delay)

@@ -114,7 +114,7 @@ def add(
     settings = CrawlSettings.load(given, find("crawls", crawl) if crawl else None)
     if reaches_the_web:
         settings.refuse_without_contact()
-    opened = Corpus.open(directory)
+    opened = Corpus.open(directory, remaking=True)
     with locks.shared(directory):
         increment = ingest.add(
             opened,

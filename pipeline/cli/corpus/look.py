@@ -55,7 +55,7 @@ def verify(
     from dataprep.pack import verify as packed
     from dataprep.store import locks
 
-    opened = Corpus.open(directory, forgetting=True, damaged=True)
+    opened = Corpus.open(directory, damaged=True)
     with locks.reading(directory):
         given_up = known_files.accept(directory) if accept else []
         for shards in (tokens or []) if accept else []:

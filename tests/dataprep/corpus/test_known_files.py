@@ -149,7 +149,7 @@ def test_no_command_works_in_a_corpus_that_has_lost_a_fact(made: Path, tmp_path:
     shutil.copytree(made, root)
     (root / name).unlink()
     with pytest.raises(
-        DataError, match=f"{Path(name).name}: (missing|cannot be read).*restore it from a copy"
+        DataError, match=f"{Path(name).name}: (is missing|cannot be read).*restore it from a copy"
     ):
         Corpus.open(root)
 
@@ -160,7 +160,7 @@ def test_an_open_increment_that_has_lost_a_file_can_be_dropped_and_a_closed_one_
     root = tmp_path / "corpus"
     shutil.copytree(made, root)
     (root / "increments/0002-two/links.step.json").unlink()
-    with pytest.raises(DataError, match=r"links\.step\.json: missing.*corpus drop .* two"):
+    with pytest.raises(DataError, match=r"links\.step\.json: is missing.*corpus drop .* two"):
         Corpus.open(root)
     (root / "increments/0001-one/increment.json").unlink()
     corpus = Corpus.open(root, damaged=True)
@@ -184,3 +184,13 @@ def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_p
     root_manifest.create(tmp_path)
     make_corpus(tmp_path)
     assert list(problems(Corpus.open(tmp_path), lambda _: None)) == []
+
+
+def test_what_an_increments_own_command_makes_again_may_be_missing_to_it(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    (root / "increments/0001-one/increment.json").unlink()
+    Corpus.open(root, remaking=True)
+    (root / "collect.json").unlink()
+    with pytest.raises(DataError, match=r"collect\.json: is missing"):
+        Corpus.open(root, remaking=True)

@@ -26,7 +26,7 @@ def test_what_it_names_and_does_not_stand_is_lost_and_stays_named(root: Path) ->
     (root / "folder" / "c.bin").unlink()
     remember(root, root.rglob("[ab].json"), root.rglob("*.bin"))
     assert lost(root) == ["a.json", "folder/c.bin"]
-    with pytest.raises(DataError, match=r"a\.json: missing; find it"):
+    with pytest.raises(DataError, match=r"a\.json: is missing; find it"):
         root_manifest.refuse_losses(root, lambda name: "find it")
 
 
