@@ -52,7 +52,7 @@ def add(
     those the increment was made of, and while another command makes its links.
     """
     increment = corpus.increment(name)
-    imports.refuse_dumps(corpus, increment)
+    imports.refuse_dumps(increment)
     chosen = steps.until(until)
     with locks.alone(increment.path), progress(links.STEP, None, "submissions") as tick:
         try:
@@ -112,7 +112,7 @@ def _extract_and_score(
         rounds.finish(increment)
     run_steps(wanted, Facts(corpus, increment), LocalPool(workers), progress)
     if planned[-1] in wanted:
-        close(corpus, increment)
+        close(increment)
 
 
 def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
@@ -126,7 +126,7 @@ def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
         )
 
 
-def close(corpus: Corpus, increment: Increment) -> None:
+def close(increment: Increment) -> None:
     """Finish what steps are not, and write `increment.json`: builds may read the increment."""
     for step in steps.STEPS:
         if step.at == "facts" and not step.temporary:
@@ -173,7 +173,9 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
         run_step(step, Decisions(corpus, build, closed[0]), pool, progress)
     with locks.alone(build.path):
         decided = list[Increment]()
-        while closed := [each for each in corpus.increments() if each.closed and each not in decided]:
+        while closed := [
+            increment for increment in corpus.increments() if increment.closed and increment not in decided
+        ]:
             for increment in closed:  # and those that another command has closed meanwhile
                 if not text_shards.complete(build, increment):
                     each = [step for step in chosen if step.at != "build"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataprep.crawl import retries, rounds
+from dataprep.crawl import retry_queue, rounds
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import UsageError
 from dataprep.extract import stage as extract
@@ -37,13 +37,13 @@ from dataprep.store.step import Step
 STEPS: list[Step[Any]] = [
     Step(name=warc.WORK, unit="captures", at="facts", aside=True, temporary=True),  # of imported archives
     Step(name=links.STEP, unit="submissions", at="facts", forget=redact.links),
-    Step(name=retries.STEP, unit="links", at="facts", aside=True, forget=redact.links),
+    Step(name=retry_queue.STEP, unit="links", at="facts", aside=True, forget=redact.links),
     Step(name=rounds.STEP, unit="URLs", at="facts", forget=redact.fetch),
     Step(
         name=extract.STEP,
         unit="pages",
         at="facts",
-        reads=(links.STEP, retries.STEP, rounds.STEP),
+        reads=(links.STEP, retry_queue.STEP, rounds.STEP),
         plan=extract.plan,
         run=extract.run,
         divisible=True,
@@ -180,7 +180,7 @@ DECONTAMINATE = [BY_NAME[name] for name in (decontaminate.NGRAMS, "occurrences",
 """Done only where the recipe names evaluation sets."""
 
 UNTIL = [*(step.name for step in STEPS if step.at == "facts" and not step.aside), SHARD]
-"""Where `--until` can stop: at a step of the facts, or at the end."""
+"""Where `--until` can stop: at a step of the facts, or at the end. `corpus add --help` spells them out."""
 
 
 def until(name: str) -> list[str]:

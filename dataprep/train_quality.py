@@ -24,7 +24,7 @@ WARC = b"WARC/"
 def gather(paths: Iterable[Path], good: bool, limit: int, tick: Callable[[int], None]) -> list[Sample]:
     """The samples of one side: of all texts the `limit` with the lowest hashes, in the order of these.
 
-    A good corpus gives what its current build keeps, a bad one all its documents. `tick` is told of texts.
+    A good corpus gives what its current build keeps, a bad one all its documents. `tick` counts texts.
     Memory: about 3 KB a sample, twice `limit`, and the texts of one partition.
     """
     chosen: dict[int, Sample] = {}

@@ -138,9 +138,9 @@ def _keys_at(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """The keys that a model knows at a place within it."""
     kinds: list[Any] = [kind]
     for step in place:
-        within = [inner for each in kinds for inner in _inside(each, step)]
+        within = [inner for member in kinds for inner in _inside(member, step)]
         kinds = within or kinds  # pydantic also names the member of a union that it tried
-    return [key for each in kinds for key in _fields(each)]
+    return [key for member in kinds for key in _fields(member)]
 
 
 def _inside(kind: Any, step: str | int) -> list[Any]:
@@ -159,7 +159,9 @@ def _members(kind: Any) -> list[Any]:
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
-        return [member for each in get_args(kind) if each is not NoneType for member in _members(each)]
+        return [
+            member for argument in get_args(kind) if argument is not NoneType for member in _members(argument)
+        ]
     return [kind]
 
 

@@ -48,17 +48,20 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
     if only_current_build and corpus.has_build:
         current = corpus.current_build()
         found += [_garbage(path, "a build that is not current") for path in _builds(corpus, current)]
-    whole = {each.path for each in found}
-    return sorted((each for each in found if whole.isdisjoint(each.path.parents)), key=lambda each: each.path)
+    whole = {garbage.path for garbage in found}
+    return sorted(
+        (garbage for garbage in found if whole.isdisjoint(garbage.path.parents)),
+        key=lambda garbage: garbage.path,
+    )
 
 
 def remove(garbage: list[Garbage]) -> None:
     """Remove garbage. Killed, it is done by running it again."""
-    for each in garbage:
-        if each.path.is_dir():
-            shutil.rmtree(each.path)
+    for piece in garbage:
+        if piece.path.is_dir():
+            shutil.rmtree(piece.path)
         else:
-            each.path.unlink(missing_ok=True)
+            piece.path.unlink(missing_ok=True)
 
 
 def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
@@ -80,7 +83,7 @@ def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
 def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
     """Files that no record names, in the folders of steps."""
     known = all_records.accounted(corpus)
-    open_pages = {each.path / "pages" for each in corpus.increments() if not each.closed}
+    open_pages = {increment.path / "pages" for increment in corpus.increments() if not increment.closed}
     for folder in all_records.folders(corpus):
         if folder in open_pages:  # a crawl goes on from its journals and WARC files
             continue

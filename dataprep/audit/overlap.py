@@ -66,7 +66,7 @@ class SetOverlap:
 
 def save_dirty(found: Sequence[SetOverlap], path: Path) -> int:
     """Write the dirty examples of all sets as JSON lines; returns how many there are."""
-    lines = [json.dumps(asdict(example), ensure_ascii=False) for each in found for example in each.dirty]
+    lines = [json.dumps(asdict(example), ensure_ascii=False) for report in found for example in report.dirty]
     replace(path, "".join(f"{line}\n" for line in lines).encode())
     return len(lines)
 
@@ -79,7 +79,7 @@ def overlap(corpus: Corpus, build: Build, sets: Path, workers: int, progress: Pr
     by_name = {name: list(evalsets.examples(path)) for name, path in evalsets.files(sets).items()}
     n_of_set = {name: n_of(_lengths(examples)) for name, examples in by_name.items()}
     tables = {
-        n: Grams.of(_words([each for name in by_name if n_of_set[name] == n for each in by_name[name]]), n)
+        n: Grams.of(_words([text for name in by_name if n_of_set[name] == n for text in by_name[name]]), n)
         for n in sorted(set(n_of_set.values()))
     }
     shards = text_shards.shards(build)

@@ -38,7 +38,7 @@ def mismatches(corpus: Corpus) -> Iterator[str]:
 
 def _every_link_ended(corpus: Corpus, increment: Increment) -> Iterator[str]:
     fetches = increment.outputs("fetch", "fetches")
-    if not fetches:  # what came by another door was fetched by nobody
+    if not fetches:  # imported documents were not fetched
         return
     links = _keys(corpus, increment.link_tables, "url_key")
     ended = _keys(corpus, fetches, "url_key")

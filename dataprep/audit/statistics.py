@@ -91,4 +91,6 @@ def _binned(values: pa.ChunkedArray) -> Counter[int]:
     """
     numbers = np.maximum(np.asarray(values.to_numpy(), np.int64), 0)
     floors = np.where(numbers > 0, 1 << np.log2(np.maximum(numbers, 1)).astype(np.int64), 0)
-    return Counter(dict(zip(*(each.tolist() for each in np.unique(floors, return_counts=True)), strict=True)))
+    return Counter(
+        dict(zip(*(column.tolist() for column in np.unique(floors, return_counts=True)), strict=True))
+    )

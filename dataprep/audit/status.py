@@ -80,7 +80,7 @@ def sizes(corpus: Corpus) -> dict[str, int]:
             found[folder] += path.stat().st_size
     facts = [step.name for step in STEPS if step.at == "facts"]
     shown = (*facts, "pages", "index", "builds", "forgotten")
-    garbage = sum(each.bytes for each in gc.find(corpus))
+    garbage = sum(leftover.bytes for leftover in gc.find(corpus))
     return {name: found[name] for name in shown if found[name]} | {"garbage": garbage}
 
 

@@ -20,9 +20,9 @@ from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
 from dataprep.extract.page import UnreadablePage, read_page
-from dataprep.links.candidates import submission_number
 from dataprep.links.index import LinkIndex, scattered
 from dataprep.links.karma import naming
+from dataprep.links.posts import submission_number
 from dataprep.pack import positions
 from dataprep.pack.manifest import ERASED, Generation, latest_generation
 from dataprep.shards import text_shards
@@ -229,7 +229,9 @@ def _row(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> Found
 def text_of(corpus: Corpus, found: Found) -> str:
     """The text of a traced document; raises DataError when it was forgotten."""
     doc_id = bytes.fromhex(found["doc_id"])
-    increment = next(each for each in corpus.increments() if each.path.name == found["increment"])
+    increment = next(
+        increment for increment in corpus.increments() if increment.path.name == found["increment"]
+    )
     row = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id) or {}
     if not row.get("text"):
         raise DataError(f"{found['doc_id']}: its text was forgotten")
@@ -239,7 +241,7 @@ def text_of(corpus: Corpus, found: Found) -> str:
 def page_of(corpus: Corpus, found: Found) -> bytes:
     """The decoded body of a traced document's page, from its WARC record.
 
-    Raises DataError when it has none: by its door, by `forget`, or by damage.
+    Raises DataError when it has none: because it was imported as text, forgotten or damaged.
     """
     if not found["warc_file"]:
         raise DataError(f"{found['doc_id']}: has no WARC record; it was forgotten, or came without one")

@@ -36,7 +36,7 @@ def files(corpus: Corpus) -> int:
 
 
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
-    """What is wrong, one line each; `tick` is told of files.
+    """What is wrong, one line each; `tick` counts files.
 
     Counts between steps are compared when every file is right: else they only say the same once more.
     """
@@ -53,7 +53,7 @@ def unknown(corpus: Corpus) -> list[str]:
     strangers = [
         path for path in corpus.root.iterdir() if path.name not in ENTRIES | {corpus.recipe.collect.quality}
     ]
-    found = {*strangers, *(each.path for each in gc.find(corpus))}
+    found = {*strangers, *(garbage.path for garbage in gc.find(corpus))}
     return sorted(str(path.relative_to(corpus.root)) for path in found)
 
 

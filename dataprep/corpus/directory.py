@@ -215,7 +215,7 @@ class Corpus:
         if name == "current":
             return self.current_build()
         there = sorted(path.name for path in (self.root / "builds").glob("*") if path.is_dir())
-        found = [each for each in there if each.startswith(name)]
+        found = [file_name for file_name in there if file_name.startswith(name)]
         if len(found) != 1:
             what = f"{len(found)} builds begin so" if found else "no build begins so"
             raise DataError(f"{name!r}: {what}; there are: current {' '.join(there)}")

@@ -1,4 +1,4 @@
-"""Tombstones: what a corpus was told to forget, and what it must remember of that to stay the same.
+"""Tombstones: what a corpus has forgotten, and what it must remember of that to stay the same.
 
 `forgotten/NNNN.json` is written before anything is removed, and never changes. It says what stays out: URLs
 by their keys, sites, submissions. It is unfinished until `forgotten/done/NNNN.json` stands beside it, a
@@ -60,9 +60,9 @@ class Forgotten:
         """What the tombstones of a corpus say together."""
         found = tombstones(root).values()
         return Forgotten(
-            frozenset(bytes.fromhex(key) for each in found for key in each.url_keys),
-            frozenset(site for each in found for site in each.sites),
-            frozenset(name for each in found for name in each.submissions),
+            frozenset(bytes.fromhex(key) for tombstone in found for key in tombstone.url_keys),
+            frozenset(site for tombstone in found for site in tombstone.sites),
+            frozenset(name for tombstone in found for name in tombstone.submissions),
         )
 
     def covers(self, link: Canonical) -> bool:

@@ -231,7 +231,7 @@ class Client:
             raise NotFetched("refused_address", f"redirect to {url[:200]}")
 
     def refuse_forgotten(self, url: str) -> None:
-        """Raise NotFetched when a URL is of what the corpus was told to forget."""
+        """Raise NotFetched when a URL is of what the corpus has forgotten."""
         if self._settings.forgotten.names(url):
             raise NotFetched("forgotten")
 

@@ -20,7 +20,7 @@ from dataprep.ip_addresses import Guard, RefusedAddress
 
 NAMES_KEPT = 10_000
 NO_SUCH_HOST = frozenset([socket.EAI_NONAME, socket.EAI_NODATA])
-"""Answers about the name; every other error is about the resolver and says nothing of the host."""
+"""Answers about the name; every other error is about the resolver and is no evidence about the host."""
 
 Address = tuple[socket.AddressFamily, str]
 Lookup = Callable[[str], list[Address]]

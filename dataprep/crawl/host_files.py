@@ -21,7 +21,7 @@ async def host_file(url: str, client: Client, pace: Pace) -> str:
     """The text of a host's file, "" if it has none (3xx or 4xx, or too many redirects).
 
     Raises NotFetched while it cannot be known: by the outcome of the request, or as `server_error` when only
-    the address that it redirects to cannot be reached, which says nothing of the host itself.
+    the address that it redirects to cannot be reached, which is no evidence about the host.
     """
     at = url
     try:

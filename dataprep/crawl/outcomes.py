@@ -21,7 +21,7 @@ OUTCOMES: dict[str, Kind] = {
     "http_error": Kind.PERMANENT,  # any other status that is neither a page nor a redirect
     "robots_denied": Kind.PERMANENT,
     "opted_out": Kind.PERMANENT,  # of training, by noai or a TDM reservation
-    "forgotten": Kind.PERMANENT,  # redirects to what the corpus was told to forget
+    "forgotten": Kind.PERMANENT,  # redirects to what the corpus has forgotten
     "wrong_type": Kind.PERMANENT,
     "too_large": Kind.PERMANENT,
     "redirect_loop": Kind.PERMANENT,  # or longer than the limit
@@ -35,7 +35,7 @@ OUTCOMES: dict[str, Kind] = {
     "refused_port": Kind.PERMANENT,
     "tls_error": Kind.PERMANENT,
     # Worth another try.
-    "dns_error": Kind.TEMPORARY,  # the resolver failed, which says nothing of the host
+    "dns_error": Kind.TEMPORARY,  # the resolver failed, which is no evidence about the host
     "connect_error": Kind.TEMPORARY,
     "proxy_error": Kind.TEMPORARY,  # our own proxy, or its way to the host
     "timeout": Kind.TEMPORARY,

@@ -1,9 +1,9 @@
 """Step `fetch`: the links of an increment, crawled to WARC, one partition of whole sites after the other.
 
-A round takes a table of links: the increment's own, or a queue of what failed (`retries.py`). A redirect that
-leaves its site ends as `moved`; the new address is fetched in the next hop of the round, by the owner of the
-site that it points at. An archive is asked for what is gone, after all that or before it. The last row of a
-link is the one that counts.
+A round takes a table of links: the increment's own, or a queue of what failed (`retry_queue.py`). A redirect
+that leaves its site ends as `moved`; the new address is fetched in the next hop of the round, by the owner of
+the site that it points at. An archive is asked for what is gone, after all that or before it. The last row of
+a link is the one that counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import xxhash
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.corpus.urls import canonical, site_of
-from dataprep.crawl import archive, retries
+from dataprep.crawl import archive, retry_queue
 from dataprep.crawl.outcomes import GONE, is_temporary
 from dataprep.crawl.progress import Look, Watch
 from dataprep.crawl.settings import CrawlSettings
@@ -87,7 +87,7 @@ def run(
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
-    begun = increment.records(retries.STEP)
+    begun = increment.records(retry_queue.STEP)
     closed = step_path(increment.path, STEP).exists()
     if retry_failed and closed and not begun:
         raise DataError(
@@ -107,7 +107,7 @@ def run(
         for number, queue in enumerate(begun, start=1):
             went_on = fetching.retry(number, queue)
         if retry_failed and not went_on and not budget.used_up:
-            fetching.retry(len(begun) + 1, retries.queue(corpus, increment))
+            fetching.retry(len(begun) + 1, retry_queue.queue(corpus, increment))
 
 
 def finish(increment: Increment) -> None:
@@ -115,7 +115,7 @@ def finish(increment: Increment) -> None:
 
     `fetch` comes first: once its step file stands, no round begins or goes on.
     """
-    for step in (STEP, retries.STEP):
+    for step in (STEP, retry_queue.STEP):
         finish_led(increment.path, step, {"links": origin(increment.path, "links")})
 
 
@@ -151,7 +151,9 @@ class _Fetching:
 
     def retry(self, number: int, queue: Record) -> bool:
         """Fetch the links of a queue, as `round` does."""
-        return self.round(number, [queue.outputs["links"]], {f"{retries.STEP}/{queue.part}": queue.origin})
+        return self.round(
+            number, [queue.outputs["links"]], {f"{retry_queue.STEP}/{queue.part}": queue.origin}
+        )
 
     def round(self, number: int, links: list[Output], inputs: dict[str, str]) -> bool:
         """Fetch tables of links and follow those that moved; False if all of that was done before.
@@ -291,7 +293,7 @@ class _Fetching:
                 f"{path}: another command has finished fetching for {self.increment.name} meanwhile; what "
                 "failed is fetched again by the next increment: give --retry-failed when you add that"
             )
-        reasons = Counter(each["outcome"] for each in rows)
+        reasons = Counter(row["outcome"] for row in rows)
         passed = reasons.pop("ok", 0)
         record = Record(
             step=STEP,

@@ -29,7 +29,7 @@ def journals(increment: Increment) -> dict[Path, list[Line]]:
 
 def fetches(increment: Increment, root: Path) -> tuple[list[str], pa.Table]:
     """The WARC files of these partitions, relative to the corpus, and their rows as in `fetch`."""
-    lines = [line for each in journals(increment).values() for line in each]
+    lines = [line for journal in journals(increment).values() for line in journal]
     pages = str((increment.path / "pages").relative_to(root))
     files = sorted({f"{pages}/{line.warc}" for line in lines if line.warc})
     return files, pa.Table.from_pylist(

@@ -1,1 +1,1 @@
-"""Stage `decontaminate`: kept documents lose what they share with evaluation sets."""
+"""Step `decontaminate`: kept documents lose what they share with evaluation sets."""

@@ -166,7 +166,7 @@ def run_occurrences(task: Task[Decisions]) -> Made:
     rows = rows[rows["part"] == number]
     texts = kept.chosen(corpus.root / parts[number].outputs["documents"].path, rows["row"], ["text"])
     found = []
-    for first, batch in ngrams.batches(chain.from_iterable(each["text"].to_pylist() for each in texts)):
+    for first, batch in ngrams.batches(chain.from_iterable(table["text"].to_pylist() for table in texts)):
         words = ngrams.words(batch)
         places, numbers = table.find(words)
         counted = uncommon[numbers]

@@ -1,1 +1,1 @@
-"""Stage `extract`: pages to documents, the text of each by trafilatura in a sandbox."""
+"""Step `extract`: pages to documents, the text of each by trafilatura in a sandbox."""

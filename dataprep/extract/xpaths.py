@@ -26,13 +26,13 @@ _PREFIX = re.compile(r"""'[^']*'|"[^"]*"|\b([\w-]+):(?!:)""")
 def install_fast_xpaths(package: str) -> int:
     """Replace the expressions in a package's loaded modules, also those in lists; returns how many."""
     replaced = 0
-    for module in [each for name, each in sys.modules.items() if name.startswith(f"{package}.")]:
+    for module in [loaded for name, loaded in sys.modules.items() if name.startswith(f"{package}.")]:
         for name, value in list(vars(module).items()):
             if isinstance(value, XPath):
                 setattr(module, name, quicker(value))
                 replaced += getattr(module, name) is not value
             elif isinstance(value, list):  # in place, since modules share their lists
-                new = [quicker(each) if isinstance(each, XPath) else each for each in value]
+                new = [quicker(entry) if isinstance(entry, XPath) else entry for entry in value]
                 replaced += sum(one is not other for one, other in zip(new, value, strict=True))
                 value[:] = new
     return replaced

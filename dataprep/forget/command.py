@@ -28,7 +28,7 @@ class Asked:
     @staticmethod
     def of(*, url: str | None, site: str | None, submission: str | None) -> Asked:
         """What the options of a command ask for; raises UsageError for several things."""
-        if sum(each is not None for each in (url, site, submission)) > 1:
+        if sum(choice is not None for choice in (url, site, submission)) > 1:
             raise UsageError("give one of --url, --site and --submission at a time")
         return Asked(url=url or "", site=site or "", submission=submission or "")
 
@@ -78,9 +78,9 @@ def forget(corpus: Corpus, asked: Asked, tokens: Sequence[Path], progress: Progr
     gone = [record.noted(run.Gone) for record in done]
     return Removed(
         anything=bool(done),
-        links=sum(each.links for each in gone),
+        links=sum(notes.links for notes in gone),
         documents=sum(record.passed for record in done),
-        lists=sum(each.lists for each in gone),
+        lists=sum(notes.lists for notes in gone),
         tokens=erased,
     )
 

@@ -103,7 +103,7 @@ def _stays_out(corpus: Corpus, tombstone: Tombstone) -> bool:
 
 
 def finish(corpus: Corpus, tick: Tick) -> Record | None:
-    """Carry out the tombstone that is not done yet; None if there is none. `tick` is told of records.
+    """Carry out the tombstone that is not done yet; None if there is none. `tick` counts records.
 
     The record counts the documents that went; its notes, the links, and those that a submission left.
     """
@@ -119,7 +119,7 @@ def finish(corpus: Corpus, tick: Tick) -> Record | None:
     carry_out(corpus.root, plan.swap)
     kept = {corpus.root / output.path for output in plan.record.outputs.values()}
     leftovers = gc.find(corpus, quiet_s=0)  # of killed commands: they may hold what is forgotten
-    gc.remove([each for each in leftovers if each.path not in kept])
+    gc.remove([garbage for garbage in leftovers if garbage.path not in kept])
     record = commit(done_path(corpus.root, number), plan.record)
     path.unlink()
     return record

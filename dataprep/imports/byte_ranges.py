@@ -156,7 +156,7 @@ def fetch_part(
     notes: IndexNotes | None,
     tick: Callable[[int], None],
 ) -> Record:
-    """Fetch one partition of `cdx.plan`; `tick` is told of links. notes: for its record.
+    """Fetch one partition of `cdx.plan`; `tick` counts links. notes: for its record.
 
     Raises DataError when the archive does not answer any more, or another process is at the partition.
     """

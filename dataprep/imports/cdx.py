@@ -1,4 +1,4 @@
-"""Door `cdx`: which captures of an archive's index are the links' pages (CDXJ, of Common Crawl and pywb).
+"""Kind `cdx`: which captures of an archive's index are the links' pages (CDXJ, of Common Crawl and pywb).
 
 A line is `SURT TIMESTAMP {JSON}`, with url, mime, status, length, offset and filename. Of a link's captures
 of status 200 and a page's type, the one counts that is nearest after `first_seen`; if there is none after it,
@@ -95,7 +95,7 @@ def search(
     hashes: dict[str, str],
     tick: Callable[[int], None],
 ) -> Record:
-    """The best captures of the increment's links that one index file lists; `tick` is told of lines."""
+    """The best captures of the increment's links that one index file lists; `tick` counts lines."""
     part = f"part-{number:05d}"
     path = increment.path / WORK / f"{part}.json"
     inputs = {each.name: hashes[each.name]}
@@ -167,7 +167,7 @@ class IndexNotes:
         records = increment.records(WORK)
         return IndexNotes(
             index_lines=sum(record.entered for record in records),
-            damage=[each for record in records for each in record.noted(InputNotes).damage],
+            damage=[damage for record in records for damage in record.noted(InputNotes).damage],
         )
 
 
@@ -189,7 +189,9 @@ class LinkLookup:
     def those_of(self, batch: list[Candidate], reasons: Counter[str]) -> Iterator[tuple[Candidate, int]]:
         """The candidates whose URL is a link, each with the link's first_seen; the others are counted."""
         keys = (
-            np.frombuffer(b"".join([each.link.key for each in batch]), ">u8").astype(np.uint64).reshape(-1, 2)
+            np.frombuffer(b"".join([candidate.link.key for candidate in batch]), ">u8")
+            .astype(np.uint64)
+            .reshape(-1, 2)
         )
         rows = np.searchsorted(self._high, keys[:, 0])
         for candidate, row, (high, low) in zip(batch, rows.tolist(), keys.tolist(), strict=True):

@@ -185,9 +185,9 @@ def _columns(captures: pa.Table, schema: pa.Schema, renamed: dict[str, str], **c
     key = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), rows, [None, pa.py_buffer(keys.tobytes())])
     columns = {renamed.get(name, name): captures[name] for name in captures.column_names} | {"url_key": key}
     arrays = [
-        columns[each.name].cast(each.type)
-        if each.name in columns
-        else pa.array([constant.get(each.name)] * rows, each.type)
-        for each in schema
+        columns[field.name].cast(field.type)
+        if field.name in columns
+        else pa.array([constant.get(field.name)] * rows, field.type)
+        for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)

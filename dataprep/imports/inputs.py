@@ -53,22 +53,22 @@ def expand(paths: Iterable[Path], kind: str) -> list[Input]:
     inputs: dict[str, Input] = {}
     for path in paths:
         if path.is_dir():
-            found = [(each, each.relative_to(path).as_posix()) for each in _files(path, kind)]
+            found = [(file, file.relative_to(path).as_posix()) for file in _files(path, kind)]
             if not found:
                 raise DataError(f"{path}: holds no {kind} file ({' '.join(ENDINGS[kind])})")
         elif path.is_file():
             found = [(path, path.name)]
         else:
             raise UsageError(f"{path}: no such file or folder")
-        for each, name in found:
+        for file, name in found:
             if name in inputs:
                 raise DataError(
-                    f"{each} and {inputs[name].path}: have one name, and rows are named by it; "
+                    f"{file} and {inputs[name].path}: have one name, and rows are named by it; "
                     "give the folder that holds both"
                 )
             if not name.isprintable():
-                raise DataError(f"{str(each)!r}: has a name that cannot be printed; rename the file")
-            inputs[name] = Input(each, name, each.stat().st_size)
+                raise DataError(f"{str(file)!r}: has a name that cannot be printed; rename the file")
+            inputs[name] = Input(file, name, file.stat().st_size)
     return list(inputs.values())
 
 
@@ -76,12 +76,12 @@ def packs(inputs: Iterable[Input], limit: float) -> list[list[Input]]:
     """Cut inputs into runs of at least `limit` bytes; which they are depends on names and sizes alone."""
     found: list[list[Input]] = []
     size = limit
-    for each in inputs:
+    for input_file in inputs:
         if size >= limit:
             found.append([])
             size = 0
-        found[-1].append(each)
-        size += each.bytes
+        found[-1].append(input_file)
+        size += input_file.bytes
     return found
 
 
@@ -120,7 +120,7 @@ def kind_of(increment: Increment) -> str:
 
 
 def hash_input(path: Path, tick: Callable[[int], None]) -> str:
-    """xxh3_128 of one file, as hex; `tick` is told of files."""
+    """xxh3_128 of one file, as hex; `tick` counts files."""
     digest = hash_file(path)
     tick(1)
     return digest

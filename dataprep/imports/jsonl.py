@@ -1,4 +1,4 @@
-"""Door `jsonl`: every line is an object, and one of its fields the text; compressed or not, as dumps are."""
+"""Kind `jsonl`: every line is an object, and one of its fields the text; compressed or not, as dumps are."""
 
 from __future__ import annotations
 

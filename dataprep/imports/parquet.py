@@ -1,4 +1,4 @@
-"""Door `parquet`: every row is a document, and one of its columns is the text. Row groups come one by one."""
+"""Kind `parquet`: every row is a document, and one of its columns is the text. Row groups come one by one."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Rea
     Raises DataError for a file that is no Parquet, and one without a column of the text's name.
     """
     number = 0
-    for each in inputs:
+    for input_file in inputs:
         try:
-            about = pq.read_metadata(each.path)
+            about = pq.read_metadata(input_file.path)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{each.path}: cannot be read as Parquet ({error}); leave it out") from None
+            raise DataError(f"{input_file.path}: cannot be read as Parquet ({error}); leave it out") from None
         names = about.schema.to_arrow_schema().names
         if fields.text not in names:
             raise DataError(
-                f"{each.path}: has no column {fields.text!r}; name the one with the text by --text-field: "
-                f"{', '.join(names)}"
+                f"{input_file.path}: has no column {fields.text!r}; name the one with the text by "
+                f"--text-field: {', '.join(names)}"
             )
         low, size = 0, 0
         for group in range(about.num_row_groups):
             size += about.row_group(group).total_byte_size
             if size >= limit or group == about.num_row_groups - 1:
-                yield ReadTask(number, [each], (low, group + 1))
+                yield ReadTask(number, [input_file], (low, group + 1))
                 number, low, size = number + 1, group + 1, 0
 
 

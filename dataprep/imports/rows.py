@@ -122,8 +122,8 @@ def run_task(
     hashes: dict[str, str],
     tick: Callable[[int], None],
 ) -> list[Record]:
-    """Make the documents of a task; `tick` is told of rows. What is committed stays as it is."""
-    inputs = {each.name: hashes[each.name] for each in task.inputs}
+    """Make the documents of a task; `tick` counts rows. What is committed stays as it is."""
+    inputs = {input_file.name: hashes[input_file.name] for input_file in task.inputs}
     records: list[Record] = []
 
     def name() -> str:
@@ -137,13 +137,13 @@ def run_task(
     begun = sum(record.noted(RowNotes).read for record in records)
     part = _Part(corpus, increment, name())
     limit = corpus.recipe.collect.partition_mb * 1e6
-    for event, (each, row, damage) in enumerate(_rows(task, read, fields)):
+    for event, (input_file, row, damage) in enumerate(_rows(task, read, fields)):
         if event < begun:
             continue
         if row and (part.text_bytes >= limit or part.documents >= PARTITION):
             records.append(part.commit(inputs, last=False))
             part = _Part(corpus, increment, name())
-        part.add(each, row, damage)
+        part.add(input_file, row, damage)
         tick(1 if row else 0)
     records.append(part.commit(inputs, last=True))
     return records
@@ -151,14 +151,14 @@ def run_task(
 
 def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input, Row | None, FileDamage]]:
     """The rows of all inputs, each with its input and its damage up to here; None after an input's last."""
-    for each in task.inputs:
-        damage = FileDamage(each.name)
-        for row in read(task, each, fields, damage):
+    for input_file in task.inputs:
+        damage = FileDamage(input_file.name)
+        for row in read(task, input_file, fields, damage):
             damage.lines += 1
             if row.loss:
                 damage.note(f"row {row.number:,}", row.detail or row.loss)
-            yield each, row, damage
-        yield each, None, damage
+            yield input_file, row, damage
+        yield input_file, None, damage
 
 
 class _Part:
@@ -222,7 +222,7 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     """A row of `documents`, or the reason why there is none.
 
     A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
-    nothing from is not let in at this door, either.
+    nothing from is not imported, either.
     """
     if row.loss:
         return row.loss

@@ -70,8 +70,8 @@ def run(
     inputs = expand(paths, kind)
     tasks = _tasks(kind, inputs, fields, corpus.recipe.collect.partition_mb * 1e6)
     with progress("hash", len(inputs), "files") as tick:
-        digests = run_all(hash_input, [(each.path,) for each in inputs], workers, tick)
-    hashes = {each.name: digest for each, digest in zip(inputs, digests, strict=True)}
+        digests = run_all(hash_input, [(input_file.path,) for input_file in inputs], workers, tick)
+    hashes = {input_file.name: digest for input_file, digest in zip(inputs, digests, strict=True)}
     increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
     options = asdict(fields) if kind in ("jsonl", "parquet") else {}
     agree(increment, Import(kind=kind, options=options, files=hashes))
@@ -118,9 +118,9 @@ def _warc(
     progress: Progress,
 ) -> None:
     if not step_path(increment.path, links.STEP).exists():
-        place = {each.name: number for number, each in enumerate(inputs)}
+        place = {input_file.name: number for number, input_file in enumerate(inputs)}
         parts = [
-            (corpus, increment, number, [(place[each.name], each) for each in pack], hashes)
+            (corpus, increment, number, [(place[input_file.name], input_file) for input_file in pack], hashes)
             for number, pack in enumerate(packs(inputs, corpus.recipe.collect.partition_mb * 1e6))
         ]
         with progress("scan", None, "captures") as tick:
@@ -139,7 +139,7 @@ def _of_its_own(corpus: Corpus, name: str) -> Increment:
 
 def _with_links(corpus: Corpus, name: str) -> Increment:
     """The increment of that name; raises DataError unless its links are done and not crawled."""
-    increment = next((each for each in corpus.increments() if each.name == name), None)
+    increment = next((increment for increment in corpus.increments() if increment.name == name), None)
     if (
         increment is None
         or kind_of(increment) not in ("", "cdx")
@@ -157,7 +157,7 @@ def _with_links(corpus: Corpus, name: str) -> Increment:
     return increment
 
 
-def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
+def refuse_dumps(increment: Increment) -> None:
     """Raise DataError when `corpus add` cannot go on with an increment, because it is an import."""
     kind = kind_of(increment)
     if kind not in ("", "cdx"):
@@ -171,7 +171,7 @@ def refuse_dumps(corpus: Corpus, increment: Increment) -> None:
 
 def _filled(increment: Increment) -> bool:
     """Whether every link was looked for in the archive."""
-    looked = sum(each.entered for each in increment.parts(rounds.STEP) if each.part.startswith("cdx-"))
+    looked = sum(record.entered for record in increment.parts(rounds.STEP) if record.part.startswith("cdx-"))
     return looked == sum(part.passed for part in increment.parts(links.STEP))
 
 
@@ -187,7 +187,7 @@ def _cdx(
 ) -> None:
     """Find the links in the index files, one a worker; then fetch their pages from the one archive."""
     if not _filled(increment):
-        parts = [(corpus, increment, number, each, hashes) for number, each in enumerate(inputs)]
+        parts = [(corpus, increment, number, input_file, hashes) for number, input_file in enumerate(inputs)]
         with progress("search", None, "lines") as tick:
             run_all(cdx.search, parts, workers, tick)
         made_from = hashes | {links.STEP: origin(increment.path, links.STEP)}

@@ -1,4 +1,4 @@
-"""Door `text`: every file is one document, as books are kept."""
+"""Kind `text`: every file is one document, as books are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Door `warc`: existing WARC files become the pages of an increment; this is the scan of what they hold.
+"""Kind `warc`: existing WARC files become the pages of an increment; this is the scan of what they hold.
 
 The files become the increment's own, so that extraction, `verify` and `forget` find them as a crawl leaves
 them: as another name of the same bytes where the filesystem can, else as a copy. A file that is one long gzip
@@ -70,7 +70,7 @@ def scan(
     hashes: dict[str, str],
     tick: Callable[[int], None],
 ) -> Record:
-    """Take files in, each with its number among all inputs, and list their pages; `tick` is told of captures.
+    """Take files in, each with its number among all inputs, and list their pages; `tick` counts captures.
 
     A damaged range of a file counts as one capture, of which it was at least one.
     """
@@ -100,7 +100,7 @@ def scan(
             if verdict:
                 lost.lines += 1
                 tick(1)
-        if gone:  # in the corpus's copy: what was forgotten does not come in by this door
+        if gone:  # in the copy of the corpus: what was forgotten is not imported
             copy = attempt_path(warc.parent, warc.name)
             filled(warc, gone, copy)
             os.replace(copy, warc)

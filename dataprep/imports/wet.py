@@ -1,4 +1,4 @@
-"""Door `wet`: Common Crawl's texts of pages, conversion records of WARC files, straight to documents."""
+"""Kind `wet`: Common Crawl's texts of pages, conversion records of WARC files, straight to documents."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ MEDIA = frozenset(
     "photobucket.com qkme.me quickmeme.com soundcloud.com streamable.com tinypic.com twitch.tv vimeo.com "
     "youtu.be youtube.com".split()
 )
-"""Sites whose pages are pictures, films or sound."""
+"""Sites whose pages are pictures, films or sound; the file extensions of such are in `corpus/recipe.py`."""
 
 REMOVED_TEXTS = frozenset(["[removed]", "[deleted]"])
 HOSTS = 1 << 16
@@ -113,7 +113,7 @@ class LinkFilter:
     def _bad(self, submission: Submission) -> str:
         self.bad += 1
         if len(self.examples) < EXAMPLES:
-            score, created = (repr(each)[:40] for each in (submission.score, submission.created_utc))
+            score, created = (repr(value)[:40] for value in (submission.score, submission.created_utc))
             self.examples.append(
                 f"id {submission.id[:40]}: score {score} and created_utc {created} are not both numbers"
             )

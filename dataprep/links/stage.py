@@ -25,10 +25,10 @@ from dataprep.corpus.directory import INDEX, Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.corpus.urls import POLICY_VERSION
 from dataprep.errors import DataError
-from dataprep.links.candidates import Candidates
 from dataprep.links.dumps import read_dump
 from dataprep.links.index import URL, LinkIndex
 from dataprep.links.karma import enter
+from dataprep.links.posts import CollectedPosts
 from dataprep.links.rules import LinkFilter
 from dataprep.store.external_sort import ranges
 from dataprep.store.file_damage import FileDamage, InputNotes
@@ -62,7 +62,7 @@ class LinkPartition:
 
 
 def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> StepFile:
-    """Do the step over `dumps`; `tick` is told of submissions as they are read.
+    """Do the step over `dumps`; `tick` counts submissions as they are read.
 
     Beside the parts with links stands the part `index`: all links after this increment. The first part's
     record also counts the submissions that gave no link, and its notes tell what was wrong with dumps.
@@ -84,20 +84,20 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> 
         stale.unlink()  # of a call that was killed: nothing was made from it yet
     damages = [FileDamage(str(dump)) for dump in dumps]
     forgotten = Forgotten.of(corpus.root)
-    with Candidates(directory) as candidates:
+    with CollectedPosts(directory) as collected:
         for dump, damage in zip(dumps, damages, strict=True):
-            link_filter, before = LinkFilter(corpus.recipe.collect.links, forgotten), candidates.entered
-            candidates.collect(read_dump(dump, damage), link_filter, tick)
-            candidates.entered += damage.bad_lines
-            candidates.reasons["bad_record"] += damage.bad_lines
+            link_filter, before = LinkFilter(corpus.recipe.collect.links, forgotten), collected.entered
+            collected.collect(read_dump(dump, damage), link_filter, tick)
+            collected.entered += damage.bad_lines
+            collected.reasons["bad_record"] += damage.bad_lines
             damage.count(link_filter.bad, link_filter.examples)
-            if candidates.entered - before == damage.bad_lines:
+            if collected.entered - before == damage.bad_lines:
                 raise DataError(f"{dump}: holds no submission ({damage.why_nothing})")
-        left, reasons = candidates.entered - candidates.posts.rows, candidates.reasons
+        left, reasons = collected.entered - collected.posts.rows, collected.reasons
         notes = InputNotes(damage=[damage for damage in damages if damage.found])
         urls, submissions = (index_attempt(corpus, increment, name) for name in ("urls", "submissions"))
         with ArrayWriter(urls, URL) as url_index, ArrayWriter(submissions, np.uint64) as submission_index:
-            parts = _parts(corpus, increment, candidates, previous, url_index, submission_index)
+            parts = _parts(corpus, increment, collected, previous, url_index, submission_index)
             for number, part in enumerate(parts):
                 first = not number
                 name = f"part-{number:05d}"
@@ -127,18 +127,18 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> 
 def _parts(
     corpus: Corpus,
     increment: Increment,
-    candidates: Candidates,
+    collected: CollectedPosts,
     previous: LinkIndex,
     url_index: ArrayWriter,
     submission_index: ArrayWriter,
 ) -> Iterator[LinkPartition]:
-    """Take the candidates back range by range; where ranges are cut depends on counts and recipe alone."""
+    """Take the posts back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / POST_BYTES
-    bounds = ranges(int((candidates.posts.rows + len(previous.urls) / 4) / limit) + 1)
-    repeated = candidates.repeats(bounds, previous, submission_index)
+    bounds = ranges(int((collected.posts.rows + len(previous.urls) / 4) / limit) + 1)
+    repeated = collected.repeats(bounds, previous, submission_index)
 
     def enter_range(low: int, high: int, part: LinkPartition) -> None:
-        posts = candidates.posts.read(low, high)
+        posts = collected.posts.read(low, high)
         again = _bits(repeated, posts["place"].to_numpy())
         part.posts += posts.num_rows
         posts = posts.filter(pa.array(~again))

@@ -32,7 +32,7 @@ def files(tokens: Path) -> int:
 
 
 def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
-    """What is wrong with token shards, one line each; `tick` is told of shards."""
+    """What is wrong with token shards, one line each; `tick` counts shards."""
     found = generations(tokens).values()
     if not found:
         yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"

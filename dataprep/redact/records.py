@@ -189,4 +189,4 @@ def _warc(erasure: Erasure, output: Output) -> Output:
 
 
 def _others(erasure: Erasure, submissions: list[Row]) -> list[Row]:
-    return [each for each in submissions if each["id"] not in erasure.scope.submissions]
+    return [submission for submission in submissions if submission["id"] not in erasure.scope.submissions]

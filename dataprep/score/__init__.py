@@ -1,1 +1,1 @@
-"""Stage `score`: the measurements of each document that the thresholds of a recipe read."""
+"""Step `score`: the measurements of each document that the thresholds of a recipe read."""

@@ -107,15 +107,17 @@ def candidates(
     keys, counts = own.keys[first], np.diff(first, append=len(own.keys))
     room = np.full(len(keys), EARLIEST, np.int64)
     bucket_of, places = [], []
-    for source, each in ((source, each) for source, files in enumerate([*before, [ahead]]) for each in files):
-        if not len(each.keys):
+    for source, buckets in (
+        (source, buckets) for source, files in enumerate([*before, [ahead]]) for buckets in files
+    ):
+        if not len(buckets.keys):
             continue
-        low, high = np.searchsorted(keys, each.keys[0]), np.searchsorted(keys, each.keys[-1], "right")
-        left = np.searchsorted(each.keys, keys[low:high], "left")
-        taken = np.minimum(np.searchsorted(each.keys, keys[low:high], "right") - left, room[low:high])
+        low, high = np.searchsorted(keys, buckets.keys[0]), np.searchsorted(keys, buckets.keys[-1], "right")
+        left = np.searchsorted(buckets.keys, keys[low:high], "left")
+        taken = np.minimum(np.searchsorted(buckets.keys, keys[low:high], "right") - left, room[low:high])
         room[low:high] -= taken
         bucket_of.append(np.repeat(np.arange(low, high), taken))
-        rows = each.documents[runs(left, taken)]
+        rows = buckets.documents[runs(left, taken)]
         places.append(np.uint64(source << PLACE_BITS) | rows.astype(np.uint64))
     earlier = EARLIEST - room
     shared = (counts > 1) | (earlier > 0)
@@ -169,7 +171,7 @@ def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDAr
 
 
 def _within(before: Sequence[Sequence[Buckets]], low: int, high: int) -> list[list[Buckets]]:
-    return [[each.within(low, high) for each in files] for files in before]
+    return [[buckets.within(low, high) for buckets in files] for files in before]
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _halved(parts: list[_Partition], cut: KeyRange) -> list[KeyRange]:
     else:
         middle = (cut.first + cut.last) // 2
         halves = [cut._replace(last=middle), cut._replace(first=middle)]
-    return [each for half in halves for each in _halved(parts, half)]
+    return [cut for half in halves for cut in _halved(parts, half)]
 
 
 def _needed(

@@ -83,7 +83,7 @@ def _ranges(
     cuts = [[0, *(_place(part, bound) for bound in bounds), len(part)] for part in parts]
     for number in range(len(bounds) + 1):
         slices = [part[cut[number] : cut[number + 1]] for part, cut in zip(parts, cuts, strict=True)]
-        part_of = np.repeat(np.arange(len(parts)), [len(each) for each in slices])
+        part_of = np.repeat(np.arange(len(parts)), [len(part) for part in slices])
         rows = np.concatenate([np.empty(0, partition.DOCUMENT), *slices])
         order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
         yield [cut[number] for cut in cuts], part_of[order], rows[order]

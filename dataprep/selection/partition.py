@@ -47,7 +47,7 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
 
 
 def run(task: Task[Decisions]) -> Made:
-    """LinkFilter one partition of documents of an increment."""
+    """Apply the thresholds to one partition of documents of an increment."""
     corpus, scheme = task.scope.corpus, Workspace(task.scope).scheme
     documents, scores = (
         next(part for part in task.scope.increment.parts(step) if part.part == task.part.name).outputs[name]
@@ -60,7 +60,7 @@ def run(task: Task[Decisions]) -> Made:
     place_of = np.empty(len(rows), np.uint32)
     place_of[order] = np.arange(len(rows))
     rows = rows[order]
-    buckets = bands.ordered([Buckets(each.keys, place_of[each.documents]) for each in found])
+    buckets = bands.ordered([Buckets(buckets.keys, place_of[buckets.documents]) for buckets in found])
     written = task.attempt("bands")
     bands.save(written, buckets, scheme)
     reasons = Counter(rows["verdict"].tolist())

@@ -34,7 +34,9 @@ def plan(scope: Decisions, save: Save) -> list[Part]:
     work = Workspace(scope)
     found = [distinct(needed["destination"]) for needed in work.arrays("candidates", "needed")]
     destinations: list[int] = distinct(np.concatenate(found)).tolist()
-    return [Part(name=part_name(each), spec={"destination": each}) for each in destinations]
+    return [
+        Part(name=part_name(destination), spec={"destination": destination}) for destination in destinations
+    ]
 
 
 def run(task: Task[Decisions]) -> Made:

@@ -1,4 +1,4 @@
-"""A build: the decisions of one selection over all increments, made one increment after the other.
+"""Step `verdicts`: write down, for each document of an increment, what the steps before it decided.
 
 What an increment's documents become depends on the increments before it and never on later ones, so a build
 is extended, not made again, when the corpus grows.

@@ -124,4 +124,4 @@ class Workspace:
 
 
 def _before(scope: Decisions) -> list[Increment]:
-    return [each for each in scope.corpus.increments() if each.number < scope.increment.number]
+    return [increment for increment in scope.corpus.increments() if increment.number < scope.increment.number]

@@ -1,1 +1,1 @@
-"""Stage `shard`: the kept documents as webdataset tars, and their export to other formats."""
+"""Step `shard`: the kept documents as webdataset tars, and their export to other formats."""

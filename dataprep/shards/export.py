@@ -82,7 +82,7 @@ class Shape:
             ("columns", self.columns, tuple(SCHEMA.names)),
             ("mask", self.mask, masking.KINDS),
         ):
-            if wrong := [each for each in given if each not in known]:
+            if wrong := [column for column in given if column not in known]:
                 raise UsageError(f"--{what} {', '.join(wrong)}: expected {', '.join(known)}")
 
     @staticmethod
@@ -140,7 +140,7 @@ def export(
 def run_part(
     corpus: Corpus, out: Path, number: int, tar: Output, shape: Shape, tick: Callable[[int], None]
 ) -> Record:
-    """Export one text shard; `tick` is told of documents."""
+    """Export one text shard; `tick` counts documents."""
     part = f"part-{number:05d}"
     path = out / "records" / f"{part}.json"
     inputs = {tar.path: tar.xxh3_128} | {name: str(value) for name, value in vars(shape).items()}

@@ -67,7 +67,7 @@ S = TypeVar("S", bound=Scope)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One part of a plan. size: in the step's unit, 0 if nobody knows yet. spec: what the step made of it."""
+    """One part of a plan. size: in the step's unit, 0 if unknown. spec: what `run` must know of the part."""
 
     name: str
     size: int = 0
@@ -75,7 +75,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a step, and what they are made from. outputs: tables of the plan, by name."""
+    """The parts of a step, and what they are made from. outputs: arrays that all parts share, by name."""
 
     step: str
     inputs: dict[str, str]
@@ -86,7 +86,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a part gave; of it becomes its record. notes: a dataclass, or None."""
+    """The result of a part, from which its record is written. notes: a dataclass, or None."""
 
     outputs: dict[str, Output]
     entered: int
@@ -96,15 +96,15 @@ class Made:
 
 
 Save = Callable[[str, npt.NDArray[Any]], None]
-"""save(name, array) publishes an array of a plan."""
+"""save(name, array) publishes an array that belongs to a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[S]):
-    """One part of a step as the function that makes it is given it.
+    """The argument of `Step.run`: one part, and all that making it needs.
 
-    directory: where its outputs go. planned: the plan's arrays. earlier: the record that it replaces, of
-    other versions or inputs. processes: how many it may use itself.
+    directory: where the outputs go. planned: the plan's arrays, by name. earlier: the record that this part
+    replaces, made by other versions or from other inputs. processes: how many the part may use itself.
     """
 
     scope: S
@@ -115,9 +115,9 @@ class Task(Generic[S]):
     processes: int
     tick: Tick
 
-    def attempt(self, name: str = "", directory: Path | None = None) -> Path:
-        """A path of our own for a file that is still being written."""
-        return attempt_path(directory or self.directory, self._stem(name))
+    def attempt(self, name: str = "") -> Path:
+        """A path that no other process uses, for a file that is still being written."""
+        return attempt_path(self.directory, self._stem(name))
 
     def publish(self, written: Path, suffix: str, name: str = "", rows: int = 0) -> Output:
         """Publish a file that was written at `attempt(name)`."""
@@ -135,24 +135,26 @@ class Task(Generic[S]):
         return f"{self.part.name}-{name}" if name else self.part.name
 
 
-def _unversioned(scope: Any) -> dict[str, str]:
+def _nothing(scope: Any) -> dict[str, str]:
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Generic[S]):
-    """A row of a list of steps. Its functions are a module's, so that it can be sent to workers.
+    """One row of a list of steps. Its functions belong to modules, so that a row can be sent to workers.
 
-    name: the one word of the command line, the folder, the bar and the record. unit: of what its parts count.
-    at: the place of its folder (`Scope.places`). temporary: only the next step that is not needs its files.
-    aside: not every increment has it.
-    reads: the steps that its parts read, by name; `inputs` gives what else they are made from, with hashes.
-    plan: the parts, from committed files alone. Without one, the step is led by its own module, which commits
-    its records, for what is to be done depends on what was done.
-    run: makes one part. divisible: it can use several processes itself.
-    versions: of the code that decides the bytes. remake: whether a part of other versions or inputs is made
-    again; without, it stays (other versions) or is refused (other inputs). Temporary ones are made again.
-    forget: the record without what is forgotten; None where nothing in its files could be read.
+    name: the word for the step on the command line, in the funnel, of its folder and of its progress bar.
+    unit: what its parts count. at: the place of its folder, a key of `Scope.places`.
+    temporary: its files are removed when the next step that lasts is whole.
+    aside: not every increment has this step.
+    reads: the names of the steps whose files it reads. inputs: what else it reads, name -> hash.
+    plan: lists the parts, from committed files alone. A step without a plan is led by its own module, which
+    commits the records, since what is left to do depends on what was done.
+    run: makes one part. divisible: `run` can use several processes itself.
+    versions: of the code that decides the bytes, name -> version. remake: whether to make a part again that
+    has other versions or inputs. Without it, a part of other versions stays, and one of other inputs is an
+    error. Temporary parts are always made again.
+    forget: returns the record without what is forgotten. None: its files hold nothing that can be read.
     """
 
     name: str
@@ -161,11 +163,11 @@ class Step(Generic[S]):
     temporary: bool = False
     aside: bool = False
     reads: tuple[str, ...] = ()
-    inputs: Callable[[S], dict[str, str]] = _unversioned
+    inputs: Callable[[S], dict[str, str]] = _nothing
     plan: Callable[[S, Save], list[Part]] | None = None
     run: Callable[[Task[S]], Made] | None = None
     divisible: bool = False
-    versions: Callable[[S], dict[str, str]] = _unversioned
+    versions: Callable[[S], dict[str, str]] = _nothing
     remake: Callable[[S, Part], bool] | None = None
     forget: Callable[[Any, Path, Record], Record] | None = None
 
@@ -183,20 +185,20 @@ class Step(Generic[S]):
 
 
 class Executor(Protocol):
-    """Gets parts made, however and wherever."""
+    """Decides which process makes which part."""
 
     def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
-        """Make these parts of a planned step; `tick` is told of units."""
+        """Make these parts of a planned step; `tick` counts units."""
 
 
 @dataclass(frozen=True)
 class LocalPool:
-    """Processes of this machine."""
+    """An executor: a pool of processes on this machine."""
 
     workers: int
 
     def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
-        """Few parts would leave workers idle: then each is made by all, one part after the other."""
+        """Make the parts in parallel; a few divisible parts are made one by one, each by all workers."""
         few = step.divisible and len(parts) < 4 * self.workers
         workers, processes = (1, self.workers) if few else (self.workers, 1)
         run_all(make_part, [(step, scope, name, processes) for name in parts], workers, tick)
@@ -212,10 +214,10 @@ def run_steps(steps: Sequence[Step[S]], scope: S, execute: Executor, progress: P
         chain.append(step)
         if step.temporary:
             continue
-        for each in [step] if step.is_whole(scope) else chain:
-            run_step(each, scope, execute, progress)
-        for each in chain[:-1]:
-            remove_step(each, scope)
+        for member in [step] if step.is_whole(scope) else chain:
+            run_step(member, scope, execute, progress)
+        for member in chain[:-1]:
+            remove_step(member, scope)
         chain = []
 
 
@@ -224,12 +226,12 @@ def run_step(step: Step[S], scope: S, execute: Executor, progress: Progress) -> 
 
     Raises DataError when it was made from other inputs.
     """
-    inputs, versions = inputs_of(step, scope), step.versions(scope)
-    whole = load_step(step.file(scope)) if step.is_whole(scope) else None
-    if whole and whole.inputs == inputs and not _outdated(step, scope, whole, versions):
-        return whole
-    if whole and whole.inputs != inputs and not (step.remake or step.temporary):
-        raise made_from_others(step.file(scope), whole.inputs, inputs)
+    if step.is_whole(scope):
+        whole, inputs = load_step(step.file(scope)), inputs_of(step, scope)
+        if whole.inputs == inputs and not _outdated(step, scope, whole):
+            return whole
+        if whole.inputs != inputs and not (step.remake or step.temporary):
+            raise made_from_others(step.file(scope), whole.inputs, inputs)
     plan = plan_step(step, scope)
     size = sum(part.size for part in plan.parts)
     with progress(step.name, size or None, step.unit) as tick:
@@ -356,10 +358,12 @@ def _standing(step: Step[S], scope: S, plan: Plan, part: Part) -> Record | None:
     return record
 
 
-def _outdated(step: Step[S], scope: S, whole: StepFile, versions: dict[str, str]) -> bool:
-    return step.remake is not None and any(
-        part.versions != versions and step.remake(scope, Part(name=part.part)) for part in whole.parts
-    )
+def _outdated(step: Step[S], scope: S, whole: StepFile) -> bool:
+    """Whether a part was made by other versions, and is to be made again."""
+    if not step.remake:
+        return False
+    versions = step.versions(scope)
+    return any(part.versions != versions and step.remake(scope, Part(name=part.part)) for part in whole.parts)
 
 
 def _discard_plan(step: Step[S], scope: S) -> None:

@@ -193,11 +193,11 @@ def _signatures(hashes: U64, bounds: npt.NDArray[np.int64]) -> U32:
     filled = places.take(smallest)
     result.ravel()[filled] = hashes.take(smallest)
     cuts = smallest.searchsorted(bounds)
-    for each in (np.diff(cuts) % PERMUTATIONS).nonzero()[0].tolist():  # neither all nor none
+    for text in (np.diff(cuts) % PERMUTATIONS).nonzero()[0].tolist():  # neither all nor none
         empty = np.ones(PERMUTATIONS, bool)
-        empty[filled[cuts[each] : cuts[each + 1]] % PERMUTATIONS] = False
-        mine = hashes[bounds[each] : bounds[each + 1]].astype(np.uint32)
-        result[each, empty] = np.multiply.outer(_FACTORS[empty], mine).min(axis=1)
+        empty[filled[cuts[text] : cuts[text + 1]] % PERMUTATIONS] = False
+        mine = hashes[bounds[text] : bounds[text + 1]].astype(np.uint32)
+        result[text, empty] = np.multiply.outer(_FACTORS[empty], mine).min(axis=1)
     return result
 
 

@@ -67,7 +67,7 @@ def load(directory: Path) -> Tokenizer:
 
 def refuse_unknown(tokenizer: Tokenizer, ids: Iterable[int]) -> None:
     """Raise UsageError for ids that the tokenizer does not have."""
-    if wrong := [str(each) for each in ids if not 0 <= each < tokenizer.vocab_size]:
+    if wrong := [str(token) for token in ids if not 0 <= token < tokenizer.vocab_size]:
         raise UsageError(f"{' '.join(wrong)}: ids are 0 to {tokenizer.vocab_size - 1}")
 
 

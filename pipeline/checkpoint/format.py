@@ -1,7 +1,7 @@
 """Checkpoints of our own: whole tensors by canonical name in safetensors, and one JSON that lists them.
 
     RUN/checkpoints/step-00000100/rank-00000.safetensors ...   each rank's share, hashed while it is written
-    RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes and the run's state
+    RUN/checkpoints/step-00000100/checkpoint.json              sizes, hashes, the state of `run_state.py`
 
 Everything is written beside and made current by one rename. No pickle anywhere: opening a stranger's
 checkpoint executes nothing. Tensors are unpadded fp32, so any layout loads what any other has saved.
@@ -60,7 +60,7 @@ class Checkpoint:
             named = {*files, *body["tensors"].values()}
             if strange := [name for name in named if name not in files or Path(name).name != name]:
                 raise RunError(f"{path / MANIFEST}: {strange[0]!r} is none of its files")
-            if missing := {each.name for each in fields(RunState)} - {*body["state"]}:
+            if missing := {entry.name for entry in fields(RunState)} - {*body["state"]}:
                 raise RunError(f"{path / MANIFEST}: its state lacks {', '.join(sorted(missing))}")
             return Checkpoint(path, RunState(**body["state"]), files, body["tensors"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

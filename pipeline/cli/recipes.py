@@ -28,11 +28,12 @@ def recipes(
         emit({"name": name, "path": str(named(name).path), "text": text}, json, text)
         return
     found = shipped()
-    width = max(len(each.name) for each in found)
+    width = max(len(config.name) for config in found)
     lines = []
-    for kind, group in groupby(found, lambda each: each.kind):
-        lines += ["", kind, *(f"  {each.name:<{width}}  {each.about}" for each in group)]
+    for kind, group in groupby(found, lambda config: config.kind):
+        lines += ["", kind, *(f"  {config.name:<{width}}  {config.about}" for config in group)]
     entries = [
-        {"kind": each.kind, "name": each.name, "path": str(each.path), "about": each.about} for each in found
+        {"kind": config.kind, "name": config.name, "path": str(config.path), "about": config.about}
+        for config in found
     ]
     emit({"recipes": entries}, json, "\n".join(lines[1:]))

@@ -44,7 +44,7 @@ def find(kind: str, name: str) -> Path:
         return Path(name)
     path = ROOT / kind / f"{name}.yaml"
     if not path.is_file():
-        names = ", ".join(each.name for each in shipped() if each.kind == kind)
+        names = ", ".join(config.name for config in shipped() if config.kind == kind)
         raise UsageError(f"{name}: no such file, and not one of the {kind} in {ROOT / kind}: {names}")
     return path
 
@@ -54,11 +54,11 @@ def named(name: str) -> Shipped:
 
     Raises UsageError when none has it, or several have.
     """
-    found = [each for each in shipped() if name in (each.name, f"{each.kind}/{each.name}")]
+    found = [config for config in shipped() if name in (config.name, f"{config.kind}/{config.name}")]
     if len(found) == 1:
         return found[0]
     if found:
-        kinds = " or ".join(f"{each.kind}/{each.name}" for each in found)
+        kinds = " or ".join(f"{config.kind}/{config.name}" for config in found)
         raise UsageError(f"{name}: several configurations have this name; give {kinds}")
     raise UsageError(f"{name}: no configuration has this name; `outbound recipes` lists them")
 

@@ -82,7 +82,7 @@ def stage_bytes(
     layers, width = stages[stage], 2 if precision == "bf16" else 4
     held = stage_tensors(model, layers)
     parameters, shared = sum(held), layout.data
-    whole = parameters if layout.zero < 3 else sum(each for each in held if each <= PERSISTENT)
+    whole = parameters if layout.zero < 3 else sum(size for size in held if size <= PERSISTENT)
     tokens = layout.micro * model.n_ctx
     masters = (
         12 if layout.zero or precision == "bf16" else 8

@@ -57,7 +57,7 @@ class Mixture:
     def counts(self, samples: int) -> list[int]:
         """How many of the first so many samples each source gives."""
         periods, place = divmod(samples, PERIOD)
-        return [periods * part + int(self._before[place, each]) for each, part in enumerate(self.parts)]
+        return [periods * part + int(self._before[place, source]) for source, part in enumerate(self.parts)]
 
     @cached_property
     def _schedule(self) -> npt.NDArray[np.uint16]:
@@ -70,9 +70,9 @@ class Mixture:
         had = [0] * sources
         schedule = np.zeros(PERIOD, np.uint16)
         for place in range(PERIOD if sources > 1 else 0):
-            behind = [part * (place + 1) / PERIOD - had[each] for each, part in enumerate(self.parts)]
-            due = [each for each in range(sources) if behind[each] >= slack]
-            chosen = min(due, key=lambda each: (1 - slack - behind[each]) / self.parts[each])
+            behind = [part * (place + 1) / PERIOD - had[source] for source, part in enumerate(self.parts)]
+            due = [source for source in range(sources) if behind[source] >= slack]
+            chosen = min(due, key=lambda source: (1 - slack - behind[source]) / self.parts[source])
             schedule[place] = chosen
             had[chosen] += 1
         return schedule

@@ -39,7 +39,7 @@ class SkippedRanges:
         SkippedRanges(ranges=((1, 6),))
         """
         start, end = self.position(first), self.position(last - 1) + 1
-        apart = [each for each in self.ranges if each[1] < start or each[0] > end]
-        touching = [each for each in self.ranges if each not in apart]
+        apart = [span for span in self.ranges if span[1] < start or span[0] > end]
+        touching = [span for span in self.ranges if span not in apart]
         whole = min([start, *(low for low, _ in touching)]), max([end, *(high for _, high in touching)])
         return SkippedRanges(tuple(sorted([*apart, whole])))

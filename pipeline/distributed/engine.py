@@ -270,13 +270,13 @@ def _adapt(module: nn.Module, config: RunConfig, device: Device) -> None:
         _warn("train.compile: not used, blocks run as they are written", reason, device)
     if config.parallel.activation_checkpointing:
         # DeepSpeed has this for pipelines only, and there it finds blocks by their class's name (issue 688).
-        for block in (each for each in module.modules() if isinstance(each, Block)):
+        for block in (part for part in module.modules() if isinstance(part, Block)):
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
 
 
 def _warn(what: str, reason: str | None, device: Device) -> None:
     """Let the first rank, whose warnings people see, say what some ranks have found a reason against."""
-    reasons = [each for each in gather_json(reason, device.type) if each]
+    reasons = [message for message in gather_json(reason, device.type) if message]
     if reasons and dist.get_rank() == 0:
         log.warning("%s, on %d of %d ranks: %s", what, len(reasons), dist.get_world_size(), reasons[0])
 

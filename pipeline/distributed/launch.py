@@ -42,16 +42,16 @@ def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.w
     workers = [_start(command, rank, processes, port) for rank in range(processes)]
     try:
         with _forwarding(workers):
-            while any(each.poll() is None for each in workers):
-                if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
+            while any(process.poll() is None for process in workers):
+                if failed := [rank for rank, process in enumerate(workers) if process.returncode]:
                     raise _failure(workers, failed)
                 time.sleep(POLL_S)
-        if failed := [rank for rank, each in enumerate(workers) if each.returncode]:
+        if failed := [rank for rank, process in enumerate(workers) if process.returncode]:
             raise _failure(workers, failed)
     finally:
-        for each in workers:
-            each.kill()  # nothing happens to one that has ended
-            each.wait()
+        for process in workers:
+            process.kill()  # nothing happens to one that has ended
+            process.wait()
 
 
 def _start(command: list[str], rank: int, processes: int, port: int) -> subprocess.Popen[bytes]:

@@ -45,7 +45,7 @@ class StepTimer:
 
     def read_ns(self) -> tuple[int, int]:
         """(computing, from the start to `drained`) of the step that has ended; the latter 0 if none was."""
-        computed = sum(self._between(*each) for each in self._stretches)
+        computed = sum(self._between(*stretch) for stretch in self._stretches)
         return computed, self._between(self._began, self._ended) if self._ended is not None else 0
 
     def watch(self, engine: Any) -> None:

@@ -81,7 +81,7 @@ def set_updates(optimizer: Any, count: int) -> None:
     inner = optimizer_within(optimizer)
     # ZeRO-3 hands Adam its tensors one at a time, at the step.
     stepped = getattr(optimizer, "fp32_partitioned_groups_flat", None)
-    for flat in stepped or [each for group in inner.param_groups for each in group["params"]]:
+    for flat in stepped or [parameter for group in inner.param_groups for parameter in group["params"]]:
         inner.state[flat] = {kind: torch.zeros_like(flat) for kind in MOMENTS} | {
             "step": torch.tensor(float(count), dtype=torch.float32, device=flat.device)
         }

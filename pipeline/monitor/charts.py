@@ -128,9 +128,9 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     """Documents that each increment brought, kept above what it repeated; the sum of all kept as a line."""
     figure, axes = _canvas(3.4)
     places = range(len(growth))
-    kept = [each.kept for each in growth]
-    repeated = [sum(each.duplicates.values()) for each in growth]
-    other = [each.documents - each.kept - again for each, again in zip(growth, repeated, strict=True)]
+    kept = [row.kept for row in growth]
+    repeated = [sum(row.duplicates.values()) for row in growth]
+    other = [row.documents - row.kept - again for row, again in zip(growth, repeated, strict=True)]
     axes.bar(places, kept, width=0.7, color=KEPT, label="kept")
     axes.bar(places, repeated, width=0.7, bottom=kept, color=LOST, label="duplicates")
     bottom = [first + second for first, second in zip(kept, repeated, strict=True)]
@@ -138,7 +138,7 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     total = list(accumulate(kept))
     axes.plot(places, total, color=LINE, marker="o", markersize=4, label="kept so far")
     step = max(1, len(growth) // 12)
-    axes.set_xticks(places[::step], [each.increment for each in growth][::step])
+    axes.set_xticks(places[::step], [row.increment for row in growth][::step])
     axes.set_ylabel("documents", color=INK)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
@@ -146,18 +146,18 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     axes.legend(
         frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4
     )  # off the bars
-    summary = ", ".join(f"{each.increment} {each.kept:,} of {each.documents:,}" for each in growth)
+    summary = ", ".join(f"{row.increment} {row.kept:,} of {row.documents:,}" for row in growth)
     return _svg("growth", figure, f"Documents kept of each increment: {summary}")
 
 
 def duplicates_picture(growth: Sequence[Growth]) -> str:
     """For each increment a bar for every way in which its documents repeated earlier ones."""
     bars = [
-        Bar(f"{each.increment}: {reason.replace('_', ' ')}", count, _share(count, each.documents), LOST)
-        for each in growth
-        for reason, count in each.duplicates.items()
+        Bar(f"{row.increment}: {reason.replace('_', ' ')}", count, _share(count, row.documents), LOST)
+        for row in growth
+        for reason, count in row.duplicates.items()
     ]
-    summary = ", ".join(f"{each.increment} {sum(each.duplicates.values()):,}" for each in growth)
+    summary = ", ".join(f"{row.increment} {sum(row.duplicates.values()):,}" for row in growth)
     return _bars("duplicates", bars, f"Duplicates by increment: {summary}")
 
 

@@ -78,7 +78,7 @@ def pictures_of(statistics: CorpusStatistics) -> Iterator[tuple[str, str, str, s
     if statistics.growth:
         lead = "What each increment brought, and what it all comes to."
         yield "growth", "How the corpus grew", lead, growth_picture(statistics.growth)
-    if any(each.duplicates for each in statistics.growth):
+    if any(growth.duplicates for growth in statistics.growth):
         lead = "Documents that repeat an earlier one, with their share of the increment."
         yield "duplicates", "What was there already", lead, duplicates_picture(statistics.growth)
     if statistics.outcomes:

@@ -199,7 +199,7 @@ def parameters(model: GPTConfig) -> int:
 
 def _too_large(stages: list[Stage], cluster: Cluster) -> str | None:
     usable = usable_bytes(cluster.memory_bytes)
-    place, stage = max(enumerate(stages), key=lambda each: each[1].bytes.total)
+    place, stage = max(enumerate(stages), key=lambda item: item[1].bytes.total)
     if stage.bytes.total <= usable:
         return None
     kinds = vars(stage.bytes)

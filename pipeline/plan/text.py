@@ -32,7 +32,7 @@ def as_json(
         "usable_bytes": usable_bytes(cluster.memory_bytes),
         "rates": asdict(cluster.rates),
         "configured": {"refused": configured} if isinstance(configured, str) else _prediction(configured),
-        "layouts": [_prediction(each) for each in ranked[:SHOWN]],
+        "layouts": [_prediction(prediction) for prediction in ranked[:SHOWN]],
     }
 
 
@@ -55,9 +55,9 @@ def as_text(
             "    days   MFU  bubble    GiB  overrides",
         ]
         lines += [
-            f"{each.seconds / 86400:8.1f} {each.mfu:5.1%} {each.bubble:7.1%} {each.fullest / GIB:6.1f}  "
-            f"{overrides(each.layout)}"
-            for each in ranked[:SHOWN]
+            f"{prediction.seconds / 86400:8.1f} {prediction.mfu:5.1%} {prediction.bubble:7.1%} "
+            f"{prediction.fullest / GIB:6.1f}  {overrides(prediction.layout)}"
+            for prediction in ranked[:SHOWN]
         ]
         lines.append("")
     return "\n".join([*lines, UNVALIDATED])

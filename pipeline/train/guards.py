@@ -55,7 +55,7 @@ def z_score(loss: float, recent_losses: Sequence[float]) -> float:
     3.0
     """
     mean = math.fsum(recent_losses) / len(recent_losses)
-    variance = math.fsum((each - mean) ** 2 for each in recent_losses) / len(recent_losses)
+    variance = math.fsum((loss - mean) ** 2 for loss in recent_losses) / len(recent_losses)
     return (loss - mean) / max(math.sqrt(variance), 1e-12)
 
 
@@ -70,6 +70,6 @@ def roll_back(checkpoint: RunState, state: RunState, skipped_ranges: SkippedRang
         resumes=state.resumes,
         processes=state.processes,
         stages=state.stages,
-        skipped_ranges=[list(each) for each in skipped_ranges.ranges],
+        skipped_ranges=[list(skipped) for skipped in skipped_ranges.ranges],
         spikes=state.spikes + 1,
     )

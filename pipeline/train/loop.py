@@ -127,9 +127,7 @@ class _Trainer:
             norm = self.engine.grad_norm()
             self.watchdog.beat()
             # One gather for all: stop requests, hashes of the data read, times of computing and waiting.
-            reports = [
-                RankReport(*each) for each in gather_int64(list(self._measure(stop)), self.device.type)
-            ]
+            reports = [RankReport(*row) for row in gather_int64(list(self._measure(stop)), self.device.type)]
             stopped = any(report.stop for report in reports)
             if guards.is_spike(loss, now, config.guards):
                 now = self._undo(now, batch, loss, logger)
@@ -319,7 +317,7 @@ def _verify(sources: Sources, rank: Rank, device: Device, watchdog: Watchdog) ->
         except RunError as error:
             found = str(error)
         watchdog.beat()
-    if messages := [each for each in gather_json(found, device.type) if each]:
+    if messages := [message for message in gather_json(found, device.type) if message]:
         raise RunError(messages[0])
 
 

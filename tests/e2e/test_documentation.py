@@ -30,7 +30,7 @@ PAGES = [
     "README.md",
     "docs/corpus.md",
     "docs/selection.md",
-    "docs/doors.md",
+    "docs/importing.md",
     "docs/models.md",
     "docs/plan.md",
     "docs/training.md",
@@ -73,7 +73,7 @@ def desk(prepared: Path, tmp_path: Path) -> Path:
 
 
 def _archive(root: Path, desk: Path) -> None:
-    """What docs/doors.md imports: the demo's pages as an archive with its index, books, and articles."""
+    """What docs/importing.md imports: the demo's pages as an archive with its index, books, and articles."""
     archive, novels = desk / "crawl", desk / "novels"
     archive.mkdir()
     novels.mkdir()

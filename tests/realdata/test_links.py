@@ -29,7 +29,7 @@ def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]
     """The rows of an increment; every submission is in one count."""
     increment = corpus.increment(name)
     whole = links.run(corpus, increment, dumps, lambda _: None)
-    close(corpus, increment)
+    close(increment)
     for part in whole.parts:
         assert part.entered == part.passed + sum(part.reasons.values())
     assert [each for record in increment.records("links") for each in record.noted(InputNotes).damage] == []

@@ -65,7 +65,7 @@ def add_pages(
     finish_led(increment.path, "extract", {})
     if not only_sign:
         run_step(BY_NAME["score"], Facts(corpus, increment), LocalPool(1), no_progress)
-    ingest.close(corpus, increment)
+    ingest.close(increment)
 
 
 @contextmanager

@@ -57,11 +57,11 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
             versions=versions,
         )
         commit(increment.path / score.STEP / f"{documents.part}.json", record)
-    ingest.close(corpus, increment)
+    ingest.close(increment)
 
 
 def main() -> None:
-    """LinkFilter the last increment of a corpus and write down which of its URLs are kept."""
+    """Select from the last increment of a corpus and write down which of its URLs are kept."""
     corpus = Corpus.open(Path(sys.argv[1]))
     increment = corpus.increments()[-1]
     versions = score.versions(corpus)  # imports the language's model

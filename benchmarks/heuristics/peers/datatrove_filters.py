@@ -40,7 +40,7 @@ class OurSymbols:
 
 
 def main(what: str, texts: Path, output: Path) -> None:
-    """LinkFilter every text and write its verdicts."""
+    """Judge every text and write its verdicts."""
     lines = [json.loads(line)["text"] for line in texts.read_text().splitlines()]
     fineweb = FineWebQualityFilter()
     if what == "ours":

@@ -38,7 +38,7 @@ def rules(text: str) -> dict[str, float]:
 
 
 def main(what: str, texts: Path, output: Path) -> None:
-    """LinkFilter every text and write its verdicts."""
+    """Judge every text and write its verdicts."""
     lines = [json.loads(line)["text"] for line in texts.read_text().splitlines()]
     measure, schema = (rules, SCHEMA) if what == "rules" else (score.measure, score.SCHEMA)
     measure("The first call loads what is loaded once.")

@@ -42,7 +42,7 @@ def logits(
     batch: Sequence[Features], weights: npt.NDArray[np.float32], bias: float
 ) -> npt.NDArray[np.float64]:
     """(n,) log odds of n texts; weights: (BUCKETS,)."""
-    terms = [weights[each.buckets].astype(np.float64) @ each.weights for each in batch]
+    terms = [weights[text.buckets].astype(np.float64) @ text.weights for text in batch]
     return np.array(terms, np.float64) + bias
 
 

@@ -51,13 +51,13 @@ def sample(text: str) -> Sample:
 
 
 def train(good: Sequence[Sample], bad: Sequence[Sample], tick: Callable[[int], None]) -> Trained:
-    """Fit the classifier; `tick` is told of epochs. Raises DataError when a side has too few samples.
+    """Fit the classifier; `tick` counts epochs. Raises DataError when a side has too few samples.
 
     A text that is on both sides is left out of both.
     """
-    common = {each.key for each in good} & {each.key for each in bad}
-    sides = [{each.key: each for each in side if each.key not in common} for side in (bad, good)]
-    samples = [(each, label) for label, side in enumerate(sides) for _, each in sorted(side.items())]
+    common = {sample.key for sample in good} & {sample.key for sample in bad}
+    sides = [{sample.key: sample for sample in side if sample.key not in common} for side in (bad, good)]
+    samples = [(sample, label) for label, side in enumerate(sides) for _, sample in sorted(side.items())]
     fit = [pair for pair in samples if pair[0].key % HELD_OUT]
     held = [pair for pair in samples if not pair[0].key % HELD_OUT]
     counts = [[sum(label == side for _, label in part) for side in (1, 0)] for part in (fit, held)]
@@ -66,8 +66,8 @@ def train(good: Sequence[Sample], bad: Sequence[Sample], tick: Callable[[int], N
             f"too few different samples to train and measure: {counts[0][0]} good and {counts[0][1]} bad to "
             f"train on, {counts[1][0]} good and {counts[1][1]} bad held out; give more documents"
         )
-    weights, bias = _fit([each.features for each, _ in fit], np.array([label for _, label in fit]), tick)
-    scores = logits([each.features for each, _ in held], weights, bias)
+    weights, bias = _fit([sample.features for sample, _ in fit], np.array([label for _, label in fit]), tick)
+    scores = logits([sample.features for sample, _ in held], weights, bias)
     labels = np.array([label for _, label in held])
     accuracy = float(np.mean((scores > 0) == labels))
     (trained_good, trained_bad), (held_good, held_bad) = counts
@@ -89,8 +89,8 @@ def _fit(
             rows = order[start : start + BATCH]
             chosen = [batch[row] for row in rows]
             error = importance[rows] * (_sigmoid(logits(chosen, weights, bias)) - labels[rows]) / len(rows)
-            buckets = np.concatenate([each.buckets for each in chosen])
-            terms = np.concatenate([each.weights * slope for each, slope in zip(chosen, error, strict=True)])
+            buckets = np.concatenate([text.buckets for text in chosen])
+            terms = np.concatenate([text.weights * slope for text, slope in zip(chosen, error, strict=True)])
             touched, place = np.unique(buckets, return_inverse=True)
             gradient = np.bincount(place, terms).astype(np.float32) + DECAY * weights[touched]
             squares[touched] += gradient**2

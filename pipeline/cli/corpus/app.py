@@ -38,7 +38,7 @@ def reading(directory: Path) -> Iterator[Corpus]:
 def table(counts: list[StageCount]) -> str:
     """The funnel for people; a stage that nothing entered is left out."""
     lines = []
-    for count in (each for each in counts if each.entered):
+    for count in (count for count in counts if count.entered):
         lines.append(f"{count.stage:>8}  {count.entered:>9,} {count.unit}, {count.passed:,} passed")
         lines += [f"{'':>8}  {-n:>9,} {reason}" for reason, n in count.reasons.items()]
         if count.truncated:

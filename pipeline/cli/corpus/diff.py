@@ -36,7 +36,7 @@ def diff(
     for (before, after), number in found.changes:
         lines.append(f"{number:>9,}  {before} -> {after}")
         for example in found.examples.get((before, after), []):
-            decided = " -> ".join("-" if each is None else f"{each:.4g}" for each in example["numbers"])
+            decided = " -> ".join("-" if number is None else f"{number:.4g}" for number in example["numbers"])
             lines.append(f"{'':>11}{example['doc_id']}  {decided}  {example['url']}")
     lines += ["", *beside(names, funnels)]
     result = {

@@ -1,4 +1,4 @@
-"""`outbound corpus import`: the other doors."""
+"""`outbound corpus import`: bring archives, books and tables in."""
 
 from __future__ import annotations
 

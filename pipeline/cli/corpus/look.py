@@ -25,9 +25,9 @@ def status(directory: Directory, json: Json = False) -> None:
     with reading(directory) as opened:
         now = found(opened)
     lines = [f"recipe {now.recipe}, current build {now.build or 'none'}"]
-    for each in now.increments:
-        done = ", ".join(stage for stage, parts in each.parts.items() if parts)
-        lines.append(f"{each.increment}: {'closed' if each.closed else f'unfinished ({done})'}")
+    for state in now.increments:
+        done = ", ".join(stage for stage, parts in state.parts.items() if parts)
+        lines.append(f"{state.increment}: {'closed' if state.closed else f'unfinished ({done})'}")
     taken = ", ".join(f"{name} {_size(number)}" for name, number in now.bytes.items())
     lines += [table(now.funnel), f"on disk: {taken}", f"next: {now.next}"]
     emit(asdict(now), json, "\n".join(lines))
@@ -46,11 +46,11 @@ def verify(
     from dataprep.pack import verify as packed
 
     with reading(directory) as opened:
-        number = files(opened) + sum(packed.files(each) for each in tokens or [])
+        number = files(opened) + sum(packed.files(directory) for directory in tokens or [])
         with progress("verify", number, "files") as tick:
             found = list(problems(opened, tick))
-            for each in tokens or []:
-                found += packed.problems(opened, each, tick)
+            for directory in tokens or []:
+                found += packed.problems(opened, directory, tick)
         strangers = unknown(opened) if not found else []
         lines = found or ["every file and every count is right"]
         if strangers:
@@ -122,7 +122,7 @@ def _size(number: int) -> str:
 
 def _indented(value: dict[str, Any] | list[Any], depth: int = 0) -> Iterator[str]:
     """What was traced as lines for people: a name and its value, nested by indentation."""
-    items = value.items() if isinstance(value, dict) else (("-", each) for each in value)
+    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
     for name, inner in items:
         label = f"{'  ' * depth}{name}" + ("" if name == "-" else ":")
         if isinstance(inner, dict | list) and inner:

@@ -30,26 +30,26 @@ def overlap(
     json: Json = False,
 ) -> None:
     """Count the examples of evaluation sets that share an N-gram with a kept document."""
-    from dataprep.audit.overlap import overlap as report
+    from dataprep.audit.overlap import overlap as find_overlap
     from dataprep.audit.overlap import save_dirty
 
     with reading(directory) as opened:
         build = opened.current_build()
-        found = report(opened, build, sets, workers, progress)
+        found = find_overlap(opened, build, sets, workers, progress)
     target = output or directory / "overlap.jsonl"
     dirty = save_dirty(found, target)
     result = {
         "build": build.name,
         "sets": [
             {
-                "set": each.name,
-                "n": each.n,
-                "examples": each.examples,
-                "dirty": len(each.dirty),
-                "clean": each.clean,
-                "short": each.short,
+                "set": report.name,
+                "n": report.n,
+                "examples": report.examples,
+                "dirty": len(report.dirty),
+                "clean": report.clean,
+                "short": report.short,
             }
-            for each in found
+            for report in found
         ],
         "dirty_examples": str(target),
     }
@@ -57,12 +57,12 @@ def overlap(
 
 
 def _table(found: list[SetOverlap]) -> str:
-    width = max(len(each.name) for each in found)
+    width = max(len(report.name) for report in found)
     lines = [f"{'set':<{width}}   N  examples     dirty     clean     short  dirty %"]
-    for each in found:
-        share = 100 * len(each.dirty) / max(each.examples, 1)
+    for report in found:
+        share = 100 * len(report.dirty) / max(report.examples, 1)
         lines.append(
-            f"{each.name:<{width}}  {each.n:>2}  {each.examples:>8,}  {len(each.dirty):>8,}  {each.clean:>8,}"
-            f"  {each.short:>8,}  {share:>7.2f}"
+            f"{report.name:<{width}}  {report.n:>2}  {report.examples:>8,}  {len(report.dirty):>8,}  "
+            f"{report.clean:>8,}  {report.short:>8,}  {share:>7.2f}"
         )
     return "\n".join([*lines, "short: of fewer than N words, so they count as clean"])

@@ -54,9 +54,9 @@ def gc(
         found = garbage.find(opened, only_current_build=builds is Builds.current)
         if not dry_run:
             garbage.remove(found)
-    freed = sum(each.bytes for each in found)
-    paths = [str(each.path.relative_to(directory)) for each in found]
-    lines = [f"{path}: {each.why}" for path, each in zip(paths, found, strict=True)]
+    freed = sum(garbage.bytes for garbage in found)
+    paths = [str(garbage.path.relative_to(directory)) for garbage in found]
+    lines = [f"{path}: {garbage.why}" for path, garbage in zip(paths, found, strict=True)]
     lines.append(f"{freed:,} bytes in {len(found):,} places {'would be' if dry_run else 'are'} free")
     emit({"removed": paths, "bytes": freed, "dry_run": dry_run}, json, "\n".join(lines))
 

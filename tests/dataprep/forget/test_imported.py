@@ -1,4 +1,4 @@
-"""What was forgotten goes from imported files, too, and does not come back by any door."""
+"""What was forgotten goes from imported files, too, and no import brings it back."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def where(corpus: Corpus, mark: str) -> set[str]:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     """A WARC file of three pages, of which one is there twice, and a JSON file of two texts."""
-    made = Corpus.create(tmp_path / "corpus", Recipe(name="doors"))
+    made = Corpus.create(tmp_path / "corpus", Recipe(name="imports"))
     captures = [("http://a.test/x", "xyzzyx"), ("http://b.test/y", "xyzzyy"), ("http://a.test/x", "xyzzyx2")]
     write_warc(tmp_path / "pages.warc.gz", [capture(url, page(mark)) for url, mark in captures])
     bring(made, "pages", "warc", tmp_path / "pages.warc.gz")
@@ -68,7 +68,7 @@ def forget(corpus: Corpus, what: str) -> None:
 
 
 def test_what_was_dropped_before_keeps_its_reason_so_that_every_count_stands(tmp_path: Path) -> None:
-    recipe = Recipe.model_validate({"name": "doors", "select": {"min_words": 9}})
+    recipe = Recipe.model_validate({"name": "imports", "select": {"min_words": 9}})
     corpus = Corpus.create(tmp_path / "corpus", recipe)
     texts = [{"text": "too short"}, {"text": "xyzzyp sailed the sea " * 9}]
     (tmp_path / "books.jsonl").write_text("\n".join(map(json.dumps, texts)))

@@ -1,4 +1,4 @@
-"""Promise 1 at every door: `corpus import`, killed in its middle, ends with an undisturbed run's bytes."""
+"""Promise 1 for imports: `corpus import`, killed in its middle, ends with an undisturbed run's bytes."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ TEXTS = [
 
 def make(root: Path, partition_mb: float = 256) -> Corpus:
     rules = Links(blocked_sites=frozenset(["blocked.test"]))
-    return Corpus.create(root, Recipe(name="doors", collect=Collect(links=rules, partition_mb=partition_mb)))
+    return Corpus.create(root, Recipe(name="texts", collect=Collect(links=rules, partition_mb=partition_mb)))
 
 
 def bring(corpus: Corpus, name: str, kind: str, *paths: Path, **columns: str) -> Increment:

@@ -46,7 +46,7 @@ def make(root: Path, partition_mb: float = 256) -> Corpus:
         crawl=Crawl(max_bytes=20_000),
         partition_mb=partition_mb,
     )
-    return Corpus.create(root, Recipe(name="doors", collect=collect))
+    return Corpus.create(root, Recipe(name="imports", collect=collect))
 
 
 def bring(corpus: Corpus, name: str, *paths: Path, kind: str = "warc") -> Increment:

@@ -56,7 +56,7 @@ def run(corpus: Corpus, name: str, posts: Sequence[dict[str, Any]]) -> Ran:
     dump.write_text("\n".join(json.dumps(each) for each in posts))
     increment = corpus.increment(name)
     whole = links.run(corpus, increment, [dump], lambda _: None)
-    ingest.close(corpus, increment)
+    ingest.close(increment)
     records = [part for part in whole.parts if "links" in part.outputs]
     return Ran(records, read_table(corpus.root, whole.outputs("links")).to_pylist())
 
@@ -165,7 +165,7 @@ def test_neither_partitions_nor_runs_change_what_enters(
 ) -> None:
     whole = run(make(tmp_path / "whole"), "one", many(2000))
     monkeypatch.setattr(external_sort, "RUN_BYTES", 20_000)
-    monkeypatch.setattr("dataprep.links.candidates.BATCH", 50)
+    monkeypatch.setattr("dataprep.links.posts.BATCH", 50)
     corpus = make(tmp_path / "cut", partition_mb=0.05)
     cut = run(corpus, "one", many(2000))
     assert list(problems(corpus, lambda _: None)) == []

@@ -27,13 +27,17 @@ def queue(corpus: Corpus, increment: Increment) -> Record:
     increments = [other for other in corpus.increments() if other.number <= increment.number]
     keys = pa.array(sorted(failing(corpus, increments)), pa.binary(16))
     found = [SCHEMA.empty_table()]
-    for output in [output for each in increments for output in each.outputs("links", "links")]:
+    for output in [output for increment in increments for output in increment.outputs("links", "links")]:
         links = read_table(corpus.root, [output])
         entered = links.filter(pc.field("url") != "")  # what was forgotten is empty
         found.append(entered.filter(pc.is_in(entered["url_key"], value_set=keys)))
     table = pa.concat_tables(found).sort_by("url_key")
     name = f"queue-{len(increment.records(STEP)) + 1:03d}"
-    inputs = {f"{each.path.name}/fetch": origin(each.path, "fetch") for each in increments if each.closed}
+    inputs = {
+        f"{increment.path.name}/fetch": origin(increment.path, "fetch")
+        for increment in increments
+        if increment.closed
+    }
     if not increment.closed:
         inputs |= {f"fetch/{record.part}": record.origin for record in increment.records("fetch")}
     output = publish_table(corpus.root, increment.path / STEP, name, table)

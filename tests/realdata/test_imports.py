@@ -1,4 +1,4 @@
-"""Real pages and books by every door: the same documents, whichever way they came."""
+"""Real pages and books by every kind of import: the same documents, whichever way they came."""
 
 from __future__ import annotations
 

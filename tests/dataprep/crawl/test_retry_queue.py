@@ -16,7 +16,7 @@ from dataprep.audit.funnel import funnel
 from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.crawl import retries, rounds
+from dataprep.crawl import retry_queue, rounds
 from dataprep.errors import DataError
 from dataprep.shards.text_shards import read_documents
 from dataprep.store.files import read_table
@@ -164,10 +164,10 @@ def test_a_retry_that_was_stopped_is_finished_by_any_call_and_not_begun_twice(
     site: Any, corpus: Corpus, add: Add
 ) -> None:
     flaky = Flaky(site, "http://a.test/page1")
-    retries.queue(corpus, add("one", flaky.url, until="fetch"))
+    retry_queue.queue(corpus, add("one", flaky.url, until="fetch"))
     add("one", until="fetch", retry_failed=True)
     assert paths(site) == ["/page1"] * 2
-    retries.queue(corpus, corpus.increment("one"))
+    retry_queue.queue(corpus, corpus.increment("one"))
     flaky.broken = False
     add("one")
     assert fetched(corpus) == {"ok": 1}

@@ -45,8 +45,8 @@ POSTS = pa.schema(
 _NUMBERS = pa.schema([("scattered", pa.uint64()), ("place", pa.uint64())])
 
 
-class Candidates:
-    """Posts by URL key, and why the other submissions were left; use it as `with Candidates(...) as ...`."""
+class CollectedPosts:
+    """Posts by URL key, and why the other submissions were left; used as a context manager."""
 
     def __init__(self, directory: Path) -> None:
         self.entered = 0
@@ -66,7 +66,7 @@ class Candidates:
     def collect(
         self, blocks: Iterable[list[Submission]], link_filter: LinkFilter, tick: Callable[[int], None]
     ) -> None:
-        """Sort submissions into posts and reasons; `tick` is told of submissions."""
+        """Sort submissions into posts and reasons; `tick` counts submissions."""
         batch: list[Post] = []
         for submissions in blocks:
             posts, reasons = link_filter(submissions)
