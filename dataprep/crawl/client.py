@@ -63,24 +63,25 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """The first value of a response header, "" if there is none."""
-        return next(iter(self._values.get(name, ())), "")
+        return self._first.get(name.lower().encode(), b"").decode("latin-1")
 
     @cached_property
-    def _values(self) -> dict[str, list[str]]:
-        values: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            values.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        return values
+    def _first(self) -> dict[bytes, bytes]:
+        return {name.lower(): value for name, value in reversed(self.headers)}
+
+    def _list(self, name: bytes) -> str:
+        """The values of a header (its name in lower case) as the one list that several are."""
+        return b", ".join([value for other, value in self.headers if other.lower() == name]).decode("latin-1")
 
     @property
     def content_type(self) -> str:
         """The media type without its parameters, in lower case."""
-        return media_type(", ".join(self._values.get("content-type", ())))
+        return media_type(self._list(b"content-type"))
 
     @property
     def content_encoding(self) -> str:
-        """The Content-Encoding, several headers joined as the one list that they are."""
-        return ", ".join(self._values.get("content-encoding", ()))
+        """The codings of the body, in the order in which they were applied."""
+        return self._list(b"content-encoding")
 
 
 class Client:
@@ -256,8 +257,8 @@ class Client:
         chunks, beginning = list[bytes](), list[bytes]()
         sent_bytes = begun_bytes = 0
 
-        def begin(pieces: Iterator[bytes]) -> None:
-            """Go through pieces of the page and keep the first."""
+        def go_through(pieces: Iterator[bytes]) -> None:
+            """Keep the first pieces of the page."""
             nonlocal begun_bytes
             for piece in pieces:
                 if begun_bytes < HEAD_BYTES:
@@ -271,8 +272,8 @@ class Client:
                 sent_bytes += len(chunk)
                 if sent_bytes > limits.max_wire_bytes:
                     raise too_large(f"over {limits.max_wire_bytes} bytes as sent")
-                begin(decoding.decode(chunk))
-            begin(decoding.finish())
+                go_through(decoding.decode(chunk))
+            go_through(decoding.finish())
             if not decoding.ended:
                 raise BadEncoding("the body breaks off in the middle of its Content-Encoding")
         except BadEncoding as error:
