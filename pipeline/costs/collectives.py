@@ -91,7 +91,7 @@ def _among_replicas(held: list[int], layout: ParallelLayout, precision: str) -> 
     if layout.zero < 3:
         return [averaged, gathered(parameters, each=False)]
     persistent = sum(elements for elements in held if elements <= PERSISTENT)
-    # The backward pass meets the last weights soon after the forward pass, which therefore keeps them.
+    # The backward pass meets the last weights soon after the forward pass, which keeps about so many of them.
     again = max(0, parameters - persistent - REUSE_DISTANCE // 2)
     return [averaged, gathered(parameters - persistent + again, each=True), gathered(persistent, each=False)]
 

@@ -121,5 +121,7 @@ def test_the_readme_leads_to_every_page() -> None:
 
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE):
+    targets = re.findall(r"^make (\w+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert len(targets) == 2
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)

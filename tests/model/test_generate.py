@@ -57,9 +57,11 @@ def test_a_text_ends_with_the_token_that_completes_a_stop(model: GPT) -> None:
     free = generate(model, [[7], [11]], 20, GREEDY)
     wanted = free[0][3:5]
     stopped = generate(model, [[7], [11]], 20, GREEDY, stop=lambda new: list(new[-2:]) == wanted)
-    first = next(end for end in range(2, 21) if free[0][end - 2 : end] == wanted)
-    assert stopped[0] == free[0][:first]
-    assert stopped[1] == free[1][: len(stopped[1])]
+    ends = [
+        next((end for end in range(2, 20) if tokens[end - 2 : end] == wanted), len(tokens)) for tokens in free
+    ]
+    assert stopped == [tokens[:end] for tokens, end in zip(free, ends, strict=True)]
+    assert min(ends) < 20
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(make_model: Callable[..., GPT]) -> None:

@@ -46,6 +46,7 @@ def test_rows_have_the_fields_of_the_real_dumps_and_lie_in_their_month(months: l
     august, september, october = 1375315200, 1377993600, 1380585600
     assert all(august <= row["created_utc"] < september for row in months[0])
     late = [row for row in months[1] if not september <= row["created_utc"] < october]
+    assert late
     assert {row["id"] for row in late} <= {row["id"] for row in months[0]}
     for rows in months:
         assert all(list(row) == FIELDS for row in rows)

@@ -133,7 +133,9 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     (evaluated,) = [row for row in rows if "val_loss" in row]
     assert evaluated["tokens"] == 640
     wanted = {"loss", "lr", "grad_norm", "batch", "tokens_per_s", "mfu", "data_wait", "bubble", "memory_gb/1"}
-    assert all(wanted | {"stream_hash", "tokens"} <= row.keys() for row in rows if "batch" in row)
+    trained = [row for row in rows if "loss" in row]
+    assert [row["_step"] for row in trained] == list(speaking.losses())
+    assert all(wanted | {"stream_hash", "tokens"} <= row.keys() for row in trained)
     assert wandb_files.axes(path)["*"] == "tokens"
 
     told = wandb_files.summary(path)
