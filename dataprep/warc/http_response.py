@@ -16,7 +16,9 @@ HEAD_BYTES = 256 << 10
 
 _BLANK = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 _LINE_END = re.compile(rb"\r{0,2}\n")
-_STATUS = re.compile(rb"\s*HTTP(?:/(\d+)(?:\.(\d+))?)?\s+(\d{3})(?!\d)[ \t]*([^\r\n]*)", re.IGNORECASE)
+_STATUS = re.compile(
+    rb"\s*HTTP(?:/(\d{1,9})(?:\.(\d{1,9}))?)?\s+(\d{3})(?!\d)[ \t]*([^\r\n]*)", re.IGNORECASE
+)
 _TYPE = re.compile(r"^(?:content-type:)?[\s;=\"']*([\w.+-]+)\s*/\s*([\w.+-]+)", re.IGNORECASE)
 _CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r*\n")
 _CHUNK_CUT = re.compile(rb"[ \t]*[0-9a-fA-F]{0,16}[ \t]*(?:;[^\r\n]*)?\r*")
@@ -81,19 +83,20 @@ def parse_head(data: bytes) -> Head:
     found = _STATUS.match(data)
     if not found:
         raise BadHead("no status line")
-    headers = list[tuple[bytes, bytes]]()
+    headers = list[tuple[bytes, list[bytes]]]()
     folds = False  # whether the last line was a header, which the next may continue
     for line in _LINE_END.split(data[found.end() :])[1:]:
         if line[:1] in (b" ", b"\t"):
             if folds:
-                name, value = headers.pop()
-                headers.append((name, b"%b %b" % (value, line.strip())))
+                headers[-1][1].append(line.strip())
             continue
         name, colon, value = line.partition(b":")
         folds = bool(colon and name.strip())
         if folds:
-            headers.append((name.strip(), value.strip().replace(b"\r", b" ")))
-    return Head((int(found[1] or 1), int(found[2] or 0)), int(found[3]), found[4].strip(), tuple(headers))
+            headers.append((name.strip(), [value.strip().replace(b"\r", b" ")]))
+    version, reason = (int(found[1] or 1), int(found[2] or 0)), found[4].strip()
+    joined = tuple((name, b" ".join(values)) for name, values in headers)
+    return Head(version, int(found[3]), reason, joined)
 
 
 def head_end(data: bytes, start: int = 0) -> int:

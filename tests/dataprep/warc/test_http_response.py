@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 
 import brotlicffi
@@ -36,6 +37,15 @@ def test_a_head_is_parsed_and_the_body_stands() -> None:
     assert response.body == b"\r\n\r\nbody"
     assert parse(b"HTTP/2 200\nServer: a\n\nx").body == b"x"
     assert parse(b"no head at all") == HttpResponse(0, (), b"no head at all")
+
+
+def test_a_hostile_head_takes_no_time_and_breaks_nothing() -> None:
+    began = time.process_time()
+    folded = b"HTTP/1.1 200 OK\r\nA: b\n" + b" x\n" * (HEAD_BYTES // 3 - 20) + b"\nbody"
+    assert parse(folded).body == b"body"
+    assert parse(b"HTTP/1.1 200 OK\r\nA: " + b"\r" * (HEAD_BYTES - 99) + b"\n\nbody").body == b"body"
+    assert parse(b"HTTP/" + b"9" * 9999 + b" 200 OK\r\n\r\nbody").status == 0
+    assert time.process_time() - began < 5
 
 
 def test_a_head_beyond_the_limit_is_none() -> None:
