@@ -75,6 +75,7 @@ def rewriting(root: Path, path: Path) -> Iterator[None]:
         return
     root_manifest.release(root, [path.name])
     yield
+    root_manifest.release(root, [path.name])  # another command may have named its own one meanwhile
     remember(root)
 
 

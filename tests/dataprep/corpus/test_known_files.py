@@ -141,6 +141,17 @@ def test_a_selection_that_is_killed_at_any_write_is_no_loss_and_the_command_goes
         number += 7
 
 
+def test_of_two_reports_at_once_the_last_one_counts(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    page = root / "report.html"
+    with rewriting(root, page):
+        with rewriting(root, page):
+            replace(page, b"of another process")
+        replace(page, b"ours")
+    assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
 @pytest.mark.parametrize(
     "name", ["manifest.json", "recipe.yaml", "collect.json", "increments/0001-one/increment.json"]
 )
