@@ -18,6 +18,7 @@ def test_redirects_and_archives_lead_to_the_address_of_the_page(tmp_path: Path) 
         "http://a.test/hop": ("ok", "http://b.test/page"),
         "http://dead.test/x?y": ("ok", "http://web.test/20130801000000id_/http://dead.test/z?y"),
         "http://web.test/2013/http://linked.test/": ("ok", "http://web.test/2013/http://linked.test/"),
+        "http://dead.test/odd": ("ok", "http://web.test/20130801000000id_/http://[odd"),
         "http://a.test/gone": ("not_found", "http://a.test/gone"),
         "": ("ok", ""),  # forgotten
     }
