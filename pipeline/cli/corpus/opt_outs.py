@@ -13,6 +13,8 @@ from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.corpus.app import Directory, corpus
 
 if TYPE_CHECKING:
+    from dataprep.corpus.directory import Corpus
+    from dataprep.forget.command import Removed
     from dataprep.opt_outs.command import OptOuts, SiteOptOut
 
 
@@ -81,9 +83,10 @@ def opt_outs(
     if check:
         settings.refuse_without_contact()
     opened = Corpus.open(directory, forgetting=forget)
-    if forget and unfinished(directory) is not None:  # the list went with the first part of that forget
+    if forget and (unfinished(directory) is not None or _are_tokens_left(opened, tokens, check)):
         removed = command.forget_found(opened, [], tokens or [], progress)
-        emit({"forgotten": asdict(removed)}, json, "an earlier forget is finished; run --check again")
+        lines = ["an earlier forget is finished; run --check again", *_token_lines(removed)]
+        emit({"forgotten": asdict(removed)}, json, "\n".join(lines))
         return
     with locks.shared(directory):
         if check:
@@ -96,14 +99,31 @@ def opt_outs(
     chosen = found.chosen(denied)
     result: dict[str, Any] = {**asdict(found), "documents": sum(each.documents for each in chosen)}
     lines = _lines(found, chosen)
-    if forget and chosen:
+    if forget and (chosen or tokens):  # without: what an earlier call that was killed has left in tokens
         removed = command.forget_found(opened, chosen, tokens or [], progress)
         result["forgotten"] = asdict(removed)
         lines.append(f"forgotten, and kept out: {removed.links:,} links, {removed.documents:,} documents")
-        lines += [f"{name}: {number:,} documents are end-of-text" for name, number in removed.tokens.items()]
+        lines += _token_lines(removed)
     elif chosen:
         lines.append(f"`outbound corpus opt-outs {directory} --forget` forgets them")
     emit(result, json, "\n".join(lines))
+
+
+def _are_tokens_left(opened: Corpus, tokens: list[Path] | None, check: bool) -> bool:
+    """Whether token shards may hold what was forgotten before: the list went with the forget of the corpus,
+    after which a call may have been killed."""
+    from dataprep.corpus.tombstones import tombstones
+    from dataprep.opt_outs.command import RESULT
+
+    return bool(tokens and not check and not (opened.root / RESULT).exists() and tombstones(opened.root))
+
+
+def _token_lines(removed: Removed) -> list[str]:
+    """What became of token shards, for people."""
+    lines = [f"{name}: {number:,} documents are end-of-text" for name, number in removed.tokens.items()]
+    if removed.documents and not removed.tokens:
+        lines.append("token shards that were packed before still hold it: give them as --tokens")
+    return lines
 
 
 def _lines(found: OptOuts, chosen: list[SiteOptOut]) -> list[str]:
