@@ -191,6 +191,14 @@ def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, t
     assert list(problems(Corpus.open(root), lambda _: None)) == []
 
 
+def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    shutil.copytree(root / "increments/0002-two", root / "increments/.dropped-0002-two")
+    Corpus.open(root).drop("two")
+    assert sorted(path.name for path in (root / "increments").glob("*")) == ["0001-one"]
+
+
 def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_path: Path) -> None:
     root_manifest.create(tmp_path)
     make_corpus(tmp_path)
