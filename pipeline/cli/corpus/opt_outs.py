@@ -27,17 +27,17 @@ def opt_outs(
     ] = False,
     denied: Annotated[
         bool,
-        typer.Option("--denied", help="Count it as an opt-out, too, that robots.txt shuts our agent out."),
+        typer.Option("--denied", help="Also treat it as an opt-out when robots.txt shuts our agent out."),
     ] = False,
     training_crawlers: Annotated[
         bool,
         typer.Option(
             "--training-crawlers",
-            help="Take a no to known training crawlers as a no to ours, though the recipe does not.",
+            help="Take a no to known training crawlers as a no to ours, even if the recipe does not.",
         ),
     ] = False,
     pages: Annotated[
-        int, typer.Option(min=0, help="Pages of each host to ask for: headers and meta elements.")
+        int, typer.Option(min=0, help="Pages to request of each host, for headers and meta elements.")
     ] = 3,
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Token shards of the corpus, to forget in; may be repeated.")
@@ -131,15 +131,15 @@ def _lines(found: OptOuts, chosen: list[SiteOptOut]) -> list[str]:
     lines = [f"asked as {found.agent} from {found.asked} on: {found.sites:,} sites, {found.pages:,} pages"]
     total = sum(each.documents for each in chosen)
     sites = len({each.site for each in chosen})
-    lines.append(f"{sites:,} sites have opted out since, of {total:,} documents")
+    lines.append(f"{sites:,} sites with {total:,} documents have opted out since")
     lines += [f"{each.documents:>9,}  {each.site}  {each.signal}  {each.example}" for each in chosen]
     if left := [each for each in found.found if each not in chosen]:
         documents = sum(each.documents for each in left)
-        shut = f"{len({each.site for each in left}):,} sites, of {documents:,} documents"
-        lines.append(f"{shut}, let our agent in no more (robots.txt), which --denied counts as an opt-out")
+        shut = f"{len({each.site for each in left}):,} sites with {documents:,} documents"
+        lines.append(f"{shut} now shut our agent out (robots.txt); --denied treats that as an opt-out")
     if found.unknown:
         reasons = ", ".join(f"{number:,} {outcome}" for outcome, number in found.unknown.items())
-        lines.append(f"unknown are {sum(found.unknown.values()):,} pages: {reasons}")
+        lines.append(f"{sum(found.unknown.values()):,} pages gave no answer: {reasons}")
     if found.unaddressed:
         lines.append(f"{found.unaddressed:,} documents have no address on the web")
     return lines
