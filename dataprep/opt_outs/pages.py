@@ -40,7 +40,8 @@ def pages_of(corpus: Corpus) -> Pages:
     ):
         if outcome == "ok":
             original = "" if captured(link) else captured(final_url)
-            addresses[key] = original or final_url or link
+            address = original or final_url
+            addresses[key] = address if _site(address) else link
     targets = [Target(url, key, site) for key, url in addresses.items() if (site := _site(url))]
     asked = {target.url_key for target in targets}
     return Pages(
@@ -51,7 +52,7 @@ def pages_of(corpus: Corpus) -> Pages:
 
 
 def _site(url: str) -> str:
-    """The site of an address, "" for none on the web: an archive's redirect may name anything."""
+    """The site of an address, "" for none on the web: what archives hold may be spelt in any way."""
     try:
         return site_of(url) if url.startswith(("http://", "https://")) else ""
     except ValueError:

@@ -40,9 +40,10 @@ def test_redirects_and_archives_lead_to_the_address_of_the_page(tmp_path: Path) 
     assert [(target.site, target.url) for target in pages.targets] == [
         ("a.test", "http://a.test/1"),
         ("b.test", "http://b.test/page"),
+        ("dead.test", "http://dead.test/odd"),
         ("dead.test", "http://dead.test/z?y"),
         ("table.test", "https://table.test/row"),
         ("web.test", "http://web.test/2013/http://linked.test/"),
     ]
-    assert [pages.documents[target.url_key] for target in pages.targets] == [2, 0, 0, 1, 0]
+    assert [pages.documents[target.url_key] for target in pages.targets] == [2, 0, 0, 0, 1, 0]
     assert pages.unaddressed == 1
