@@ -91,7 +91,7 @@ def refuse_losses(corpus: Corpus, given_up: Collection[Path] = ()) -> None:
         if needed and name not in known_files.REPORT_FILES:
             raise DataError(
                 f"{path}: is missing; {known_files.remedy(corpus.root, name)}. Until then nothing is removed "
-                "here, since it may be what this file named"
+                "here: what looks like garbage may be what this file named"
             )
 
 

@@ -31,7 +31,7 @@ from dataprep.store.files import Output, read_table
 Found = dict[str, Any]
 
 FETCHED = "outcome status final_url warc_file warc_offset warc_length detail truncated".split()
-"""What is told of a fetch."""
+"""The columns of a fetch that `trace` shows."""
 
 _DOC_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[0-9a-z_]{1,20}", re.IGNORECASE)

@@ -202,7 +202,9 @@ class Corpus:
                 for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
                     array.unlink()
                 increment.path.mkdir(exist_ok=True)  # of which all may be lost
-                increment.path.rename(increments / f".dropped-{increment.path.name}")
+                away = increments / f".dropped-{increment.path.name}"
+                shutil.rmtree(away, ignore_errors=True)  # of a drop that was killed before it began anew
+                increment.path.rename(away)
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:
             raise DataError(f"{self.root}: has no increment {name!r}; `outbound corpus status` lists them")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -41,15 +42,18 @@ LED = ("fetch", "retry")
 
 
 def remember(root: Path) -> None:
-    """Name what stands in the manifest; raises DataError when that is missing or damaged."""
+    """Add the files that are there to the manifest; raises DataError when it is missing or damaged."""
 
     def matching(patterns: tuple[str, ...]) -> Iterator[Path]:
         return chain.from_iterable(root.glob(pattern) for pattern in patterns)
 
+    @cache
+    def parts(path: Path) -> frozenset[str]:
+        return frozenset(record.part for record in load_step(path).parts) if path.exists() else frozenset()
+
     def is_summed_up(name: str) -> bool:
-        place, step, part = Path(name).parent.parent, Path(name).parent.name, Path(name).stem
-        path = step_path(root / place, step)
-        return step in LED and path.exists() and part in {record.part for record in load_step(path).parts}
+        folder, part = (root / name).parent, Path(name).stem
+        return folder.name in LED and part in parts(step_path(folder.parent, folder.name))
 
     root_manifest.remember(root, chain(matching(CHECKED), _led_records(root)), matching(PLAIN), is_summed_up)
 
@@ -75,6 +79,7 @@ def rewriting(root: Path, path: Path) -> Iterator[None]:
         return
     root_manifest.release(root, [path.name])
     yield
+    root_manifest.release(root, [path.name])  # another command may have named its own one meanwhile
     remember(root)
 
 

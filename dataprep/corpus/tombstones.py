@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.urls import Canonical, canonical, is_public_suffix
+from dataprep.corpus.urls import Canonical, canonical, is_public_suffix, names_above
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import RESTORE, load
 from dataprep.store.files import Output, read_table
@@ -69,8 +69,8 @@ class Forgotten:
         """Whether nothing is taken from a link any more: a public suffix keeps out all sites below it."""
         if link.key in self.url_keys or link.site in self.sites:
             return True
-        above = link.site.partition(".")[2]
-        return above in self.sites and is_public_suffix(above)
+        above = names_above(link.site)
+        return any(name in self.sites and is_public_suffix(name) for name in above)
 
     def names(self, url: str) -> bool:
         """Whether a URL, in whatever spelling, is that of a link from which nothing is taken."""

@@ -137,6 +137,16 @@ def is_public_suffix(host: str) -> bool:
     return bool(parts.suffix) and not parts.domain
 
 
+def names_above(site: str) -> list[str]:
+    """The names of which a site is part, the nearest first.
+
+    >>> names_above("me.blogspot.co.uk"), names_above("localhost")
+    (['blogspot.co.uk', 'co.uk', 'uk'], [])
+    """
+    labels = site.split(".")
+    return [".".join(labels[first:]) for first in range(1, len(labels))]
+
+
 @functools.cache
 def _suffixes() -> TLDExtract:
     from tldextract import TLDExtract  # with an HTTP client, for lists that we do not fetch: slow to import

@@ -9,7 +9,7 @@ from dataprep.crawl.client import Client, joined, read_up_to, retry_after
 from dataprep.crawl.outcomes import NotFetched
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.redirects import REDIRECT_STATUSES, followed
-from dataprep.warc.content_encoding import BadEncoding, TooLarge, decoder
+from dataprep.warc.content_encoding import PIECE_BYTES, BadEncoding, TooLarge, decoder
 
 FILE_BYTES = 500 << 10
 """What a crawler must at least read of a robots.txt (RFC 9309, section 2.5); the rest is ignored."""
@@ -61,11 +61,11 @@ def _text(body: bytes, encoding: str) -> str:
     """Decode a file. A byte order mark must go: it would hide the first line, often `User-agent: *`."""
     text = bytearray()
     try:
-        decoding = decoder(encoding, FILE_BYTES)
+        decoding = decoder(encoding, FILE_BYTES + PIECE_BYTES)
         for piece in chain(decoding.decode(body), decoding.finish()):
             text += piece
     except TooLarge:
         pass  # the rest is ignored
     except BadEncoding as error:
         raise NotFetched("bad_encoding", str(error)) from None
-    return bytes(text).decode("utf-8-sig", errors="replace")
+    return bytes(text[:FILE_BYTES]).decode("utf-8-sig", errors="replace")

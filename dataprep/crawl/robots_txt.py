@@ -7,8 +7,9 @@ split no group, wherever they stand (section 2.2.4). Beyond the RFC this reads, 
 
 Two lines tell how pages may be used. `Content-Signal: ai-train=no` (contentsignals.org, 2025) has no grammar:
 it is of the group that it stands in, or of everybody before the first group and after a blank line.
-`Content-Usage: [PATH] train-ai=n` (draft-ietf-aipref-attach-05, section 3) is a rule of its group, and the
-longest path that matches decides. Of several that are equal, a no counts.
+`Content-Usage: [PATH] train-ai=n` (draft-ietf-aipref-attach-05, section 3) is a rule of its group. Of the
+lines of one kind the longest path that matches decides, and of equal ones a no. A yes of one kind does not
+outweigh a no of the other.
 """
 
 from __future__ import annotations
@@ -70,8 +71,11 @@ class Group:
 
     def opt_out(self, path: str) -> str:
         """What forbids that a page be trained on, "" if nothing does."""
-        rule = _decides(self.training, path)
-        return rule.how if rule and not rule.allows else ""
+        for how in dict.fromkeys(rule.how for rule in self.training):
+            rule = _decides([rule for rule in self.training if rule.how == how], path)
+            if rule and not rule.allows:
+                return how
+        return ""
 
 
 @dataclass(frozen=True)

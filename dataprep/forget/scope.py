@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import Tombstone
-from dataprep.corpus.urls import is_public_suffix, key_of, site_of, site_of_host
+from dataprep.corpus.urls import is_public_suffix, key_of, names_above, site_of, site_of_host
 from dataprep.crawl import unfinished
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
@@ -66,7 +66,7 @@ def refuse_unknown(corpus: Corpus, site: str, ahead: bool) -> None:
             )
         return
     rule = f"--site {site}: is a public suffix, and each name below it is a site of its own"
-    if below := sorted(name for name in held if name.partition(".")[2] == site):
+    if below := sorted(name for name in held if site in names_above(name)):
         more = f" and {len(below) - SHOWN:,} more" if len(below) > SHOWN else ""
         raise DataError(
             f"{rule}; forget those of this corpus first, one by one: {', '.join(below[:SHOWN])}{more}"

@@ -23,6 +23,7 @@ from dataprep.imports.warc import CAPTURES, WORK
 from dataprep.links import karma
 from dataprep.links import stage as links
 from dataprep.links.index import URL, LinkIndex, find, merged
+from dataprep.store import root_manifest
 from dataprep.store.external_sort import SortedSpill, ranges
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, publish_table, read_table
@@ -51,9 +52,12 @@ def enter(corpus: Corpus, increment: Increment) -> None:
     previous, previous_inputs = links.previous_index(corpus, increment)
     scanned = increment.records(WORK)
     inputs = {name: digest for record in scanned for name, digest in record.inputs.items()} | previous_inputs
-    for step in (links.STEP, rounds.STEP):
-        for stale in (increment.path / step).glob("*.json"):
-            stale.unlink()  # of a call that was killed: nothing was made from it yet
+    stale = [
+        path for step in (links.STEP, rounds.STEP) for path in (increment.path / step).glob("*.json")
+    ]  # of a call that was killed: nothing was made from it yet
+    root_manifest.release(corpus.root, [str(path.relative_to(corpus.root)) for path in stale])
+    for path in stale:
+        path.unlink()
     beside = Beside.of(scanned)
     urls = links.index_attempt(corpus, increment, "urls")
     with SortedSpill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:

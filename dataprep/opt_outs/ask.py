@@ -6,7 +6,8 @@ stand in pages, so a few pages of each host are asked for, too, and all of a hos
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import asyncio
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -95,16 +96,20 @@ def ask(
 
 
 class _Visitor:
-    """Visits pages of a host until it has asked for enough of them; asks about the others by robots.txt."""
+    """Visits pages of a host, one after the other, until it has asked for enough of them; asks about the
+    others by robots.txt alone."""
 
     def __init__(self, pages: int, targets: dict[bytes, Target], earlier: dict[bytes, Answer]) -> None:
         self._pages = pages
         self._asked: Counter[str] = Counter()
         self._answers: dict[str, Visit] = {}
         self._opted_out: set[str] = set()
-        for key, answer in earlier.items():
-            if key in targets and answer.outcome == "opted_out" and not _of_host(answer.signal):
-                self._opted_out.add(_host(targets[key]))
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        for key in earlier.keys() & targets.keys():
+            answer, host = earlier[key], _host(targets[key])
+            self._asked[host] += answer.outcome != "robots_denied" and not _of_host(answer.signal)
+            if answer.outcome == "opted_out" and not _of_host(answer.signal):
+                self._opted_out.add(host)
 
     async def __call__(
         self,
@@ -122,18 +127,19 @@ class _Visitor:
             await robots.check(target.url)
         except NotFetched as failure:
             return Visit(target=target, outcome=failure.outcome, final_url=target.url, detail=failure.detail)
-        if earlier := self._answers.get(target.url):  # another link led there, too
-            return replace(earlier, target=target)
-        if self._asked[host] >= self._pages and host not in self._opted_out:
-            return Visit(target=target, outcome="ok", final_url=target.url)
-        self._asked[host] += 1
-        found = await visit(
-            target, client, pace=pace, robots=robots, stored=stored, max_redirects=max_redirects
-        )
-        if found.outcome == "opted_out" and not _of_host(found.detail):
-            self._opted_out.add(host)
-        self._answers[target.url] = replace(found, exchanges=[])
-        return found
+        async with self._turns[host]:  # what a page says decides whether the next is asked for
+            if earlier := self._answers.get(target.url):  # another link led there, too
+                return replace(earlier, target=target)
+            if self._asked[host] >= self._pages and host not in self._opted_out:
+                return Visit(target=target, outcome="ok", final_url=target.url)
+            self._asked[host] += 1
+            found = await visit(
+                target, client, pace=pace, robots=robots, stored=stored, max_redirects=max_redirects
+            )
+            if found.outcome == "opted_out" and not _of_host(found.detail):
+                self._opted_out.add(host)
+            self._answers[target.url] = replace(found, exchanges=[])
+            return found
 
 
 def _host(target: Target) -> str:

@@ -40,18 +40,23 @@ def pages_of(corpus: Corpus) -> Pages:
     ):
         if outcome == "ok":
             original = "" if captured(link) else captured(final_url)
-            addresses[key] = original or final_url or link
-    targets = [
-        Target(url, key, site_of(url))
-        for key, url in addresses.items()
-        if url.startswith(("http://", "https://"))
-    ]
+            address = original or final_url
+            addresses[key] = address if _site(address) else link
+    targets = [Target(url, key, site) for key, url in addresses.items() if (site := _site(url))]
     asked = {target.url_key for target in targets}
     return Pages(
         targets=sorted(targets, key=lambda target: (target.site, target.url)),
         documents=documents,
         unaddressed=sum(number for key, number in documents.items() if key not in asked),
     )
+
+
+def _site(url: str) -> str:
+    """The site of an address, "" for none on the web: what archives hold may be spelt in any way."""
+    try:
+        return site_of(url) if url.startswith(("http://", "https://")) else ""
+    except ValueError:
+        return ""
 
 
 def _rows(corpus: Corpus, step: str, name: str, columns: list[str]) -> Iterator[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ _STATUS = re.compile(
     rb"\s*HTTP(?:/(\d{1,9})(?:\.(\d{1,9}))?)?\s+(\d{3})(?!\d)[ \t]*([^\r\n]*)", re.IGNORECASE
 )
 _TYPE = re.compile(r"^(?:content-type:)?[\s;=\"']*([\w.+-]+)\s*/\s*([\w.+-]+)", re.IGNORECASE)
+_QUOTED_PARAMETER = re.compile(r';[^;,"=]*="[^"]*"')
 _CHUNK = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\r\n]*)?\r*\n")
 _CHUNK_CUT = re.compile(rb"[ \t]*[0-9a-fA-F]{0,16}[ \t]*(?:;[^\r\n]*)?\r*")
 _CHUNK_END = re.compile(rb"\r*\n")
@@ -108,14 +109,17 @@ def head_end(data: bytes, start: int = 0) -> int:
 def media_type(content_type: str) -> str:
     """The media type of a Content-Type header, or of several as one list, in lower case; "" if there is none.
 
-    The last type counts, but for `*/*` (fetch.spec.whatwg.org, extract a MIME type).
+    The last type counts, but for `*/*` (fetch.spec.whatwg.org, extract a MIME type). A comma in a quoted
+    parameter separates nothing.
 
     >>> media_type("Text/HTML charset=utf-8"), media_type('"text/html", */*'), media_type("charset=utf-8")
     ('text/html', 'text/html', '')
+    >>> media_type('text/html; profile="http://a.test/x, image/png"')
+    'text/html'
     """
     types = [
         f"{found[1]}/{found[2]}".lower()
-        for item in content_type.split(",")
+        for item in _QUOTED_PARAMETER.sub("", content_type).split(",")
         if (found := _TYPE.match(item.strip()))
     ]
     return types[-1] if types else ""

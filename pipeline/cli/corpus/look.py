@@ -43,7 +43,9 @@ def verify(
     ] = None,
     accept: Annotated[
         bool,
-        typer.Option("--accept", help="Give up what is missing: write manifest.json anew from what stands."),
+        typer.Option(
+            "--accept", help="Give up missing files: write manifest.json anew from those that are there."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -87,7 +87,7 @@ def forget(
         bool, typer.Option("--dry-run", help="List what would be removed; change nothing.")
     ] = False,
     undo: Annotated[
-        bool, typer.Option("--undo", help="Let it come in again, where nothing was removed for it.")
+        bool, typer.Option("--undo", help="Take back an earlier forget for which nothing was removed.")
     ] = False,
     json: Json = False,
 ) -> None:

@@ -141,6 +141,17 @@ def test_a_selection_that_is_killed_at_any_write_is_no_loss_and_the_command_goes
         number += 7
 
 
+def test_of_two_reports_at_once_the_last_one_counts(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    page = root / "report.html"
+    with rewriting(root, page):
+        with rewriting(root, page):
+            replace(page, b"of another process")
+        replace(page, b"ours")
+    assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
 @pytest.mark.parametrize(
     "name", ["manifest.json", "recipe.yaml", "collect.json", "increments/0001-one/increment.json"]
 )
@@ -178,6 +189,14 @@ def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, t
         Corpus.open(root)
     Corpus.open(root, damaged=True).drop("two")
     assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
+def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(made: Path, tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    shutil.copytree(made, root)
+    shutil.copytree(root / "increments/0002-two", root / "increments/.dropped-0002-two")
+    Corpus.open(root).drop("two")
+    assert sorted(path.name for path in (root / "increments").glob("*")) == ["0001-one"]
 
 
 def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
@@ -137,6 +138,12 @@ def test_what_lies_beyond_500_kib_is_ignored(site: Any, crawl: Any) -> None:
     robots(site, RULES + "# filler\n" * 70_000 + "User-agent: *\nDisallow: /public\n")
     rows = crawl(site.html("http://a.test/private"), site.html("http://a.test/public"))
     assert [row.outcome for row in rows] == ["robots_denied", "ok"]
+
+
+def test_500_kib_are_read_of_a_file_that_is_compressed_too(site: Any, crawl: Any) -> None:
+    text = ("#" * 99 + "\n") * 5100 + RULES + ("#" * 99 + "\n") * 5000
+    robots(site, gzip.compress(text.encode()), Content_Encoding="gzip")
+    assert crawl(site.html("http://a.test/private"))[0].outcome == "robots_denied"
 
 
 def test_a_redirect_into_a_denied_path_is_denied(site: Any, crawl: Any) -> None:

@@ -197,6 +197,8 @@ SIGNAL, USAGE = "robots.txt Content-Signal: ai-train=no", "robots.txt Content-Us
         ("User-agent: *; Content-Usage: /x train-ai=y; Content-Usage: /x train-ai=n", USAGE),
         ("User-agent: *; Content-Usage: train-ai=n; Content-Usage: /x search=y", USAGE),
         ("User-agent: *; Content-Usage: /*x$ train-ai=n", USAGE),
+        ("User-agent: *; Content-Signal: ai-train=no; Content-Usage: /x train-ai=y", SIGNAL),
+        ("User-agent: *; Content-Usage: train-ai=n; Content-Signal: /x ai-train=yes", USAGE),
         ("User-agent: *; Content-Usage: train-genai=n, search=y", USAGE),
         ("User-agent: *; Content-Usage: bots=n", USAGE),
         ("User-agent: *; Content-Usage: train-ai=n; Content-Usage: /x train-ai=y", ""),

@@ -73,6 +73,13 @@ def test_a_public_suffix_is_refused_and_keeps_out_all_below_it_only_on_request(c
     assert bring(corpus, "second", "http://a.co.uk/x", "http://www.b.co.uk/y", "http://co.uk.test/z") == 2
 
 
+def test_a_suffix_keeps_out_what_is_below_the_suffixes_below_it(corpus: Corpus) -> None:
+    result("corpus", "forget", corpus.root, "--site", "uk", "--ahead")
+    assert bring(corpus, "second", "http://a.co.uk/x", "http://b.uk/x", "http://uk.test/x") == 2
+    said = refused(corpus, "--site", "io", "--ahead")
+    assert "forget those of this corpus first, one by one: me.github.io" in said
+
+
 def test_a_bare_name_is_a_site_and_no_suffix(corpus: Corpus) -> None:
     result("corpus", "forget", corpus.root, "--site", "test", "--ahead")
     assert bring(corpus, "second", "http://test/x", "http://b.test/x") == 1

@@ -107,6 +107,32 @@ def test_an_import_that_is_killed_ends_with_the_same_bytes(inputs: Path, tmp_pat
         assert (killed.root / path).read_bytes() == (whole.root / path).read_bytes(), path
 
 
+class Killed(BaseException):
+    """Not an error that anything handles."""
+
+
+def test_an_archive_whose_import_is_killed_twice_while_its_captures_enter_comes_in(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second call names the records of the first in the manifest, then makes them anew."""
+    root = make(tmp_path / "corpus", "warc").root
+
+    def bring() -> None:
+        opened = Corpus.open(root, remaking=True)
+        ingest.bring(opened, "x", "warc", [inputs / "warc"], Fields(), None, 1, no_progress)
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    for function in ("publish_index", "index_attempt"):  # when all records are there, and before the first
+        with monkeypatch.context() as patch:
+            patch.setattr(links, function, die)
+            with pytest.raises(Killed):
+                bring()
+    bring()
+    assert list(problems(Corpus.open(root), lambda _: None)) == []
+
+
 def _files(root: Path) -> list[Path]:
     return sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
 

@@ -90,3 +90,18 @@ def test_a_site_that_shuts_us_out_may_forbid_training_beside(site: Web, tmp_path
     signal = "robots.txt Content-Signal: ai-train=no"
     denied = [("robots_denied", signal), ("robots_denied", "")]
     assert asked(site, tmp_path, "http://a.test/", "http://b.test/") == denied
+
+
+def test_all_pages_of_a_host_are_asked_for_where_one_opts_out_also_several_at_once(
+    site: Web, tmp_path: Path
+) -> None:
+    urls = [site.html(f"http://a.test/{n}", Content_Usage="train-ai=n") for n in range(4)]
+    found = asked(site, tmp_path, *urls, site_concurrency=4)
+    assert found == [("opted_out", "Content-Usage: train-ai=n")] * 4
+
+
+def test_a_check_that_goes_on_asks_for_no_more_pages_than_one_call_would(site: Web, tmp_path: Path) -> None:
+    urls = [site.html(f"http://a.test/{n}") for n in range(4)]
+    assert asked(site, tmp_path, *urls[:2]) == [("ok", "")] * 2
+    assert asked(site, tmp_path, *urls) == [("ok", "")] * 4
+    assert [path for path in site.paths("a.test") if path != "/robots.txt"] == ["/0"]

@@ -156,9 +156,9 @@ def test_sites_that_have_opted_out_are_listed_by_signal_and_their_pages_forgotte
 
     site.hits.clear()
     told = run("corpus", "opt-outs", corpus).stdout  # what the last check found, asking nobody
-    assert "7 sites have opted out since, of 20 documents" in told
+    assert "7 sites with 20 documents have opted out since" in told
     assert "5  signal.test  robots.txt Content-Signal: ai-train=no  http://signal.test/0" in told
-    assert "1 sites, of 4 documents, let our agent in no more" in told
+    assert "1 sites with 4 documents now shut our agent out" in told
     assert site.hits == []
     assert marks(corpus) == GONE | STAYS
 

@@ -18,6 +18,7 @@ def test_redirects_and_archives_lead_to_the_address_of_the_page(tmp_path: Path) 
         "http://a.test/hop": ("ok", "http://b.test/page"),
         "http://dead.test/x?y": ("ok", "http://web.test/20130801000000id_/http://dead.test/z?y"),
         "http://web.test/2013/http://linked.test/": ("ok", "http://web.test/2013/http://linked.test/"),
+        "http://dead.test/odd": ("ok", "http://web.test/20130801000000id_/http://[odd"),
         "http://a.test/gone": ("not_found", "http://a.test/gone"),
         "": ("ok", ""),  # forgotten
     }
@@ -39,9 +40,10 @@ def test_redirects_and_archives_lead_to_the_address_of_the_page(tmp_path: Path) 
     assert [(target.site, target.url) for target in pages.targets] == [
         ("a.test", "http://a.test/1"),
         ("b.test", "http://b.test/page"),
+        ("dead.test", "http://dead.test/odd"),
         ("dead.test", "http://dead.test/z?y"),
         ("table.test", "https://table.test/row"),
         ("web.test", "http://web.test/2013/http://linked.test/"),
     ]
-    assert [pages.documents[target.url_key] for target in pages.targets] == [2, 0, 0, 1, 0]
+    assert [pages.documents[target.url_key] for target in pages.targets] == [2, 0, 0, 0, 1, 0]
     assert pages.unaddressed == 1
