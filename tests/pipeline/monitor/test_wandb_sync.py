@@ -260,6 +260,33 @@ def test_one_run_that_cannot_be_sent_does_not_keep_the_others(
     complete(run, server)
 
 
+def test_watching_prints_a_problem_once_when_it_appears(
+    run: WrittenRun, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
+    update, looks = WandbSync.update, 0
+
+    def at_last(sync: WandbSync) -> bool:
+        nonlocal looks
+        looks += sync.run == run.dir
+        if sync.run == run.dir and looks < 4:
+            raise TryLater("the server is away")
+        if looks == 6:
+            run.end()
+        return update(sync)
+
+    monkeypatch.setattr(WandbSync, "update", at_last)
+    run.steps(2)
+    ended = cli.run("wandb-sync", tmp_path, run.dir, "--watch")
+    assert ended.returncode == 1
+    told = " ".join(ended.stderr.split())
+    assert told.count("the server is away; trying again") == 1
+    given_up = "expected the directory of a training run; given up"
+    assert 0 <= told.index(given_up) < told.index("error:")
+    complete(run, server)
+
+
 def test_a_server_that_is_away_or_refuses_is_named(
     run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
