@@ -56,14 +56,17 @@ class WandbSync:
     def update(self) -> bool:
         """Send what is due; return whether the run is trained to its end.
 
-        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself.
-        The next update then begins with what the server has.
+        Raises RunError when there is no run or the server refuses, TryLater when the problem may go away by
+        itself (server or filesystem). The next update then begins with what the server has.
         """
         try:
             return self._update()
         except TryLater:
             self._server = None
             raise
+        except OSError as error:
+            self._server = None
+            raise TryLater(f"{self.run}: cannot be read ({error})") from None
 
     def report(self) -> dict[str, Any] | None:
         """What has been done; None when the server has not been reached."""
