@@ -64,7 +64,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"origin":
     started: float
     """Unix time in seconds."""
     origin: Origin | None = None
-    """Called "from" in the JSON; absent until the attempt has begun."""
+    """Called "from" in the JSON; null until the attempt has begun."""
     ended: Ending | None = None
 
 

@@ -94,7 +94,7 @@ class MetricsLogger:
         self._to_wandb(lambda run: run.finish())
 
     def send_rest(self) -> None:
-        """Let a run that is online send its last steps, once its summary tells that no more follow."""
+        """Wait until an online run has sent its last steps, once summary.json is there: no more follow then."""
         if self._uploader and not self._uploader.finish():
             run = self._attempt.run
             self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
