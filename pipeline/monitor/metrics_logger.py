@@ -94,7 +94,7 @@ class MetricsLogger:
         self._to_wandb(lambda run: run.finish())
 
     def send_rest(self) -> None:
-        """Wait until an online run has sent its last steps, once summary.json is there: no more follow then."""
+        """Wait until an online run has sent its last steps; summary.json, which ends it, is there."""
         if self._uploader and not self._uploader.finish():
             run = self._attempt.run
             self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
