@@ -64,7 +64,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"origin":
     started: float
     """Unix time in seconds."""
     origin: Origin | None = None
-    """Called "from" in the JSON; absent until the attempt has begun."""
+    """Called "from" in the JSON; null until the attempt has begun."""
     ended: Ending | None = None
 
 
@@ -151,13 +151,21 @@ def numbers(run: Path) -> list[int]:
 
 
 def read(run: Path, number: int) -> AttemptRecord:
-    """Read an attempt's record. Raises DataError when it is damaged."""
-    return checksummed_json.load(_record_path(run, number), AttemptRecord)
+    """Read an attempt's record. Raises DataError when it is missing or damaged."""
+    remedy = (
+        f"{checksummed_json.RESTORE}, or move attempt {number} and all later ones out of {run / 'attempts'}: "
+        "the run then resumes from the attempt before"
+    )
+    return checksummed_json.load(_record_path(run, number), AttemptRecord, remedy)
 
 
 def latest(run: Path) -> int | None:
-    """Number of the attempt that owns the run: the highest that has begun."""
-    return next((number for number in reversed(numbers(run)) if read(run, number).origin), None)
+    """Number of the attempt that owns the run: the highest that has begun.
+
+    Raises DataError when a record is damaged, or missing beside its folder: who owns the run is then unknown.
+    """
+    taken = sorted(set(_numbers(run)), reverse=True)
+    return next((number for number in taken if read(run, number).origin), None)
 
 
 def chain(run: Path) -> list[Link]:

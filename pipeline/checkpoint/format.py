@@ -103,8 +103,8 @@ class Checkpoint:
     def link_into(self, folder: Path) -> Checkpoint:
         """Give an attempt's folder a checkpoint of its own that nobody else can let go of.
 
-        Its files are hard links, or copies where the filesystem has no links. Raises FileNotFoundError when
-        its owner lets go of it meanwhile.
+        Its files are hard links, or copies where the filesystem does not link across directories. Raises
+        FileNotFoundError when its owner lets go of it meanwhile.
         """
         target = folder / "checkpoints" / self.path.name
         beside = target.with_name(f"writing-{target.name}")
@@ -112,8 +112,8 @@ class Checkpoint:
         try:
             for name in (MANIFEST, *self.files):
                 _link_or_copy(self.path / name, beside / name)
-        except FileNotFoundError:
-            shutil.rmtree(beside)
+        except BaseException:  # also a full disk: the room of copies is given back
+            shutil.rmtree(beside, ignore_errors=True)
             raise
         _make_current(beside, target)
         return replace(self, path=target, _opened={})

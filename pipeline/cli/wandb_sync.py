@@ -32,35 +32,41 @@ def wandb_sync(
     """
     from pipeline.monitor.wandb_sync import WandbSync, pause_s
 
-    failures: list[str] = []
+    problems: dict[Path, str] = {}
     with progress("sent", None, "steps") as advance:
         syncs = [WandbSync(run, advance) for run in runs]
         going = list(syncs)
         while True:
             began = time.process_time()
-            going = [sync for sync in going if _update(sync, watch, failures)]
+            going = [sync for sync in going if _update(sync, watch, problems)]
             if not going:
                 break
             time.sleep(pause_s(time.process_time() - began))
     reports = [report for sync in syncs if (report := sync.report())]
     emit({"runs": reports}, json, "\n".join(map(_text, reports)))
-    if failures:
-        raise RunError("; ".join(failures))
+    if problems:
+        raise RunError("; ".join(problems.values()))
 
 
-def _update(sync: WandbSync, watch: bool, failures: list[str]) -> bool:
-    """Send what one run has; return whether to come back to it."""
+def _update(sync: WandbSync, watch: bool, problems: dict[Path, str]) -> bool:
+    """Send what one run has, and note its problem by its directory; return whether to come back to it.
+
+    While watching, a problem is printed when it appears: the other runs may go on for weeks.
+    """
     from pipeline.monitor.wandb_server import TryLater
 
     try:
         finished = sync.update()
     except (DataError, RunError) as error:
         message = str(error) if str(sync.run) in str(error) else f"{sync.run}: {error}"
-        if watch and isinstance(error, TryLater):
-            console.print(f"{message}; trying again", highlight=False, markup=False)
-            return True
-        failures.append(message)
-        return False
+        again = watch and isinstance(error, TryLater)
+        if watch and problems.get(sync.run) != message:
+            console.print(
+                f"{message}; {'trying again' if again else 'given up'}", highlight=False, markup=False
+            )
+        problems[sync.run] = message
+        return again
+    problems.pop(sync.run, None)
     return watch and not finished
 
 

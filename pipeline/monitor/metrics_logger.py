@@ -36,13 +36,24 @@ class MetricsLogger:
     """Receives numbers after each step and each evaluation, and puts them where people look."""
 
     def __init__(self, config: RunConfig, attempt: Attempt, wandb_id: str) -> None:
-        """Metrics are appended below the attempt's folder, in the format that `run_files` describes."""
+        """Metrics are appended below the attempt's folder, in the format that `run_files` describes.
+
+        Raises RunError when Weights & Biases refuses the run.
+        """
         self._attempt = attempt
         self._metrics = (attempt.folder / METRICS).open("a", buffering=1)
         self._wandb = _start_wandb(config, attempt.folder, wandb_id)
-        self._uploader = _start_uploader(config, attempt)
+        self._uploader: Uploader | None = None
+        self._online = config.wandb.mode == "online"
+        if self._online:
+            _check_server(attempt.run)
         self._terminal = _Terminal(config.samples * config.model.n_ctx)
         self._sampler = Sampler(attempt, config.train.prompts)
+
+    def begin(self) -> None:
+        """Start to send a run that is online, once the attempt owns it."""
+        if self._online:
+            self._uploader = Uploader(self._attempt.run, self._attempt.folder / "wandb.log")
 
     def step(self, row: dict[str, Any]) -> None:
         """Record one step, and what the checkpoints have written meanwhile."""
@@ -83,7 +94,7 @@ class MetricsLogger:
         self._to_wandb(lambda run: run.finish())
 
     def send_rest(self) -> None:
-        """Let a run that is online send its last steps, once its summary tells that no more follow."""
+        """Wait until an online run has sent its last steps; summary.json, which ends it, is there."""
         if self._uploader and not self._uploader.finish():
             run = self._attempt.run
             self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
@@ -179,19 +190,16 @@ def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
     return run
 
 
-def _start_uploader(config: RunConfig, attempt: Attempt) -> Uploader | None:
-    """Start the process that sends a run which is online. Raises RunError when the server refuses it."""
-    if config.wandb.mode != "online":
-        return None
+def _check_server(run: Path) -> None:
+    """Raise RunError when the server refuses a run; one that is away or slow only gets a warning."""
     try:
-        open_run(attempt.run)
+        open_run(run, once=True)
     except TryLater as error:
-        log.warning("%s: it gets the steps as soon as it answers", error)
+        log.warning("%s: the steps are sent as soon as it answers", error)
     except RunError as error:
         raise RunError(
             f"Weights & Biases does not start: {error}; wandb.mode=offline needs neither account nor network"
         ) from None
-    return Uploader(attempt.run, attempt.folder / "wandb.log")
 
 
 class _Terminal:

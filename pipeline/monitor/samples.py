@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt
 from pipeline.errors import RunError
 from pipeline.monitor import helper_process
@@ -74,7 +75,10 @@ class Sampler:
 
 
 def write(run: Path, folder: Path) -> None:
-    """Let the run's newest checkpoint continue the attempt's prompts; append to its samples.jsonl."""
+    """Let the run's newest checkpoint continue the attempt's prompts; add what it writes to samples.jsonl.
+
+    The file is replaced whole: a line that a full disk or a kill has cut would make the file unreadable.
+    """
     from model.generate import Sampling
     from pipeline.inference.generate import generate_texts
 
@@ -84,8 +88,9 @@ def write(run: Path, folder: Path) -> None:
     rows = [
         {"step": found["step"], "prompt": text["prompt"], "text": text["text"]} for text in found["texts"]
     ]
-    with (folder / SAMPLES).open("a") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
+    path = folder / SAMPLES
+    before = path.read_bytes() if path.exists() else b""
+    files.replace(path, before + "".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 if __name__ == "__main__":

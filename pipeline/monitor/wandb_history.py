@@ -135,8 +135,9 @@ def _place_samples(lines: Sequence[Row], samples: Sequence[Row], sent: int) -> N
 def _undone_since(rows: Sequence[MetricsRow], last: int, known: Known) -> list[int]:
     """Steps that stood when the server got its last line, and that were undone later."""
     seen: dict[int, bool] = {}
+    line = known.last_line if known.last_line.get("_step") == last else {}  # else it is behind the count
     for row, undone in rows:
         seen[row["step"]] = undone and seen.get(row["step"], True)
-        if row["step"] == last and all(row[key] == known.last_line.get(key, row[key]) for key in row):
+        if row["step"] == last and all(row[key] == line.get(key, row[key]) for key in row):
             return sorted(step for step, gone in seen.items() if gone and step <= last)
     return []

@@ -30,6 +30,8 @@ CLOUD = "https://api.wandb.ai"
 CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 60.0
 """Longest wait for an answer; the request is then sent again."""
+ONCE_TIMEOUT_S = 10.0
+"""Longest wait for an answer to a request that is sent only once."""
 RETRIES = Retry(
     total=6,
     connect=3,
@@ -73,17 +75,21 @@ class TryLater(RunError):
 class WandbRun:
     """A run at the server, created there when it is not known. Raises RunError, TryLater among them."""
 
-    def __init__(self, run_id: str, name: str, project: str, config: dict[str, Any]) -> None:
+    def __init__(
+        self, run_id: str, name: str, project: str, config: dict[str, Any], once: bool = False
+    ) -> None:
         """Open the run and read what the server has of it: `known`.
 
-        config: the run's configuration, shown beside its curves. WANDB_BASE_URL, WANDB_API_KEY, WANDB_ENTITY
-        and the files that `wandb login` writes are heeded.
+        config: the run's configuration, shown beside its curves. once: send each request only once. Reads
+        WANDB_BASE_URL, WANDB_API_KEY, WANDB_ENTITY and the files that `wandb login` writes.
         """
+        self._timeout_s = ONCE_TIMEOUT_S if once else TIMEOUT_S
+        retries = RETRIES.new(total=0) if once else RETRIES
         self._base = base_url()
         self._session = requests.Session()
         self._session.auth = ("api", api_key(self._base))
-        self._session.mount("http://", HTTPAdapter(max_retries=RETRIES))
-        self._session.mount("https://", HTTPAdapter(max_retries=RETRIES))
+        self._session.mount("http://", HTTPAdapter(max_retries=retries))
+        self._session.mount("https://", HTTPAdapter(max_retries=retries))
         where = {"name": run_id, "project": project, "entity": os.environ.get("WANDB_ENTITY")}
         found = self._query(RESUME_STATUS, where)["model"] or {}
         bucket = found.get("bucket") or {}
@@ -148,7 +154,9 @@ class WandbRun:
 
     def _ask(self, method: str, url: str, **request: Any) -> Any:
         try:
-            response = self._session.request(method, url, timeout=(CONNECT_TIMEOUT_S, TIMEOUT_S), **request)
+            response = self._session.request(
+                method, url, timeout=(CONNECT_TIMEOUT_S, self._timeout_s), **request
+            )
         except ValueError as error:
             raise RunError(f"WANDB_BASE_URL is {self._base!r}: {error}") from None
         except requests.RequestException as error:

@@ -56,14 +56,17 @@ class WandbSync:
     def update(self) -> bool:
         """Send what is due; return whether the run is trained to its end.
 
-        Raises RunError when there is no run or the server refuses, TryLater when that may change by itself.
-        The next update then begins with what the server has.
+        Raises RunError when there is no run or the server refuses, TryLater when the problem may go away by
+        itself (server or filesystem). The next update then begins with what the server has.
         """
         try:
             return self._update()
         except TryLater:
             self._server = None
             raise
+        except OSError as error:
+            self._server = None
+            raise TryLater(f"{self.run}: cannot be read ({error})") from None
 
     def report(self) -> dict[str, Any] | None:
         """What has been done; None when the server has not been reached."""
@@ -111,15 +114,15 @@ class WandbSync:
         self._spoke_at = time.monotonic()
 
 
-def open_run(run: Path) -> WandbRun:
-    """Open a run at the server by its one id. Raises RunError."""
+def open_run(run: Path, once: bool = False) -> WandbRun:
+    """Open a run at the server by its one id, if need be in several tries. Raises RunError."""
     paths = (attempts.folder(run, number) / "config.yaml" for number in reversed(attempts.numbers(run)))
     path = next((path for path in paths if path.exists()), None)
     if path is None or not (run / "wandb_id").exists():
         raise TryLater(f"{run}: the first attempt has not begun yet")
     config = yaml.safe_load(path.read_text())
     run_id, name = (run / "wandb_id").read_text().strip(), run.resolve().name
-    return WandbRun(run_id, name, config["wandb"]["project"], config)
+    return WandbRun(run_id, name, config["wandb"]["project"], config, once=once)
 
 
 def funnel_row(path: Path | None) -> dict[str, int]:

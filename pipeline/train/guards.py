@@ -18,8 +18,8 @@ from pipeline.data.skipped import SkippedRanges
 def record_step(state: RunState, loss: float, grad_norm: float, guards: Guards) -> RunState:
     """Note the loss of the step that `state` has reached, or that all ranks skipped it.
 
-    Every engine skips a step whose gradient is not finite. A loss of 0 is that of a step in which no position
-    counts: no later one is compared with it.
+    Every engine skips a step whose gradient is not finite. A step in which no position counts has the loss 0,
+    which stays out of the recent losses.
 
     >>> state = record_step(RunState(step=7), math.nan, 1.0, Guards())
     >>> state.skipped, state.skipped_in_a_row

@@ -124,11 +124,11 @@ class _Trainer:
         first = self.rank.is_first
         identity = prepare(self.attempt, self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
-        if first:
-            self.attempt.begin(origin)
         logger = MetricsLogger(self.config, self.attempt, now.wandb_id) if first else None
         try:
             if logger:
+                self.attempt.begin(origin)  # not earlier: W&B may have refused this start
+                logger.begin()
                 self._report_start(logger, then)
             now = self._advance(now, stop, logger)
             if logger and now.samples < self.config.samples:

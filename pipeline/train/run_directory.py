@@ -28,10 +28,10 @@ log = logging.getLogger("outbound")
 
 @contextmanager
 def claim(run: Path, processes: int) -> Iterator[Attempt]:
-    """Make the next attempt of a run, and leave the process when a later one takes over.
+    """Make the next attempt of a run, and end the process when a later one takes over.
 
-    Raises RunError when another process of this machine trains here. Nothing keeps out a start on another
-    machine, since the process that it follows may be alive behind a network that is cut.
+    Raises RunError when another process of this machine trains here. A start on another machine is always let
+    in, since its predecessor may be alive behind a network that is cut.
     """
     run.mkdir(parents=True, exist_ok=True)
     if (run / "checkpoints").is_dir():

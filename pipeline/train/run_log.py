@@ -1,4 +1,4 @@
-"""The log of one process of a run, and where it lies."""
+"""The log of one process of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def log_to(path: Path, rank: int) -> None:
-    """Send the log to a file that all ranks append to from now on; warnings of the first reach people, too.
+    """Send the log to a file that all ranks append to; warnings of the first rank also go to the terminal.
 
     A rank logs to the run's directory until it knows its attempt, and then to the attempt's folder.
     """

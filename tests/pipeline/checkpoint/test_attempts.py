@@ -61,6 +61,16 @@ def test_a_number_whose_record_is_lost_is_not_taken_again(tmp_path: Path) -> Non
     assert attempts.claim(tmp_path, processes=1).number == 2
 
 
+def test_a_run_whose_newest_record_is_lost_does_not_fall_back_to_an_older_attempt(tmp_path: Path) -> None:
+    begun(tmp_path)
+    begun(tmp_path, 1, 4)
+    (tmp_path / "attempts" / "0002.json").unlink()
+    with pytest.raises(DataError, match=r"0002\.json: cannot be read .*or move attempt 2 and all later"):
+        attempts.chain(tmp_path)
+    (tmp_path / "attempts" / "0002").rename(tmp_path / "0002")
+    assert attempts.chain(tmp_path) == [Link(1, None)]
+
+
 def test_of_many_starts_at_once_each_has_a_number_of_its_own(tmp_path: Path) -> None:
     children = []
     for _ in range(8):

@@ -299,6 +299,24 @@ def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(
     assert not list(successor.folder.rglob("*-step-*"))
 
 
+def test_a_disk_that_is_full_while_a_checkpoint_is_copied_gets_its_room_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path, 5)
+    successor = attempts.claim(tmp_path, processes=2)
+    checkpoint = find(tmp_path)
+    assert checkpoint is not None
+    monkeypatch.setattr(os, "link", refuse_links)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.link_into(successor.folder)
+    assert not list(successor.folder.rglob("*-step-*"))
+
+
+def full_disk(file: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_what_an_older_attempt_saves_beyond_the_step_taken_over_does_not_count(
     tmp_path: Path,
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.cli.main import app
 from pipeline.config import load_config
 from pipeline.distributed.timers import StepTimer
 from pipeline.errors import RunError
+from pipeline.monitor import wandb_server
 from pipeline.monitor.metrics_logger import MetricsLogger, keep_funnel, wandb_id
 from support import wandb_files
 from support.patience import wait_until
@@ -207,6 +209,25 @@ def test_a_refusal_of_weights_and_biases_is_told_with_its_remedy(
     monkeypatch.setenv("WANDB_RESUME", "perhaps")
     with pytest.raises(RunError, match=r"Weights & Biases does not start: .*'perhaps'.*wandb.mode=disabled"):
         watched(tiny_run(), "wandb.mode=offline")
+
+
+def test_a_server_that_accepts_connections_and_never_answers_does_not_delay_the_start(
+    tiny_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wandb_server, "ONCE_TIMEOUT_S", 0.1)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    run = tiny_run()
+    first = attempts.claim(run.dir, processes=1)
+    (first.folder / "config.yaml").write_text("wandb: {project: links}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        watched(run, "wandb.mode=online").close(0)
+        silent.settimeout(0)
+        silent.accept()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+    assert "cannot be reached" in caplog.text
+    assert "the steps are sent as soon as it answers" in caplog.text
 
 
 @pytest.mark.parametrize("when", ["in mid-run", "at its end"])

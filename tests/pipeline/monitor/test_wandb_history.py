@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.monitor.run_files import all_metrics, joined_metrics, joined_samples
-from pipeline.monitor.wandb_history import SAMPLES_OF, UNDONE, Due, Known, Metrics, due, format_ranges
+from pipeline.monitor.wandb_history import (
+    SAMPLES_OF,
+    UNDONE,
+    Due,
+    Known,
+    Metrics,
+    due,
+    format_ranges,
+    parse_ranges,
+)
 from support.written_runs import WrittenRun
 
 
@@ -27,7 +36,9 @@ class Server:
         return Known(count, tail[0] if tail else {}, self.summary)
 
     def take(self, found: Due, most: int = 1 << 30) -> None:
-        """Take the first lines of what is due; the sender is killed after them."""
+        """Take what was undone, and the first lines of what is due; the sender is killed after them."""
+        listed = parse_ranges(self.summary.get(UNDONE, ""))
+        self.summary = {UNDONE: format_ranges([*listed, *found.undone])}
         for offset, line in enumerate(found.lines[:most], found.offset):
             self.lines[offset] = line
 
@@ -82,6 +93,8 @@ def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
         last = max([*standing, *sent])
         assert [line["_step"] for line in history] == list(range(1, last + 1))
         assert {line["step"]: line["loss"] for line in history} == standing | sent
+        undone = {step for step, loss in sent.items() if standing.get(step) != loss}
+        assert undone <= set(parse_ranges(server.summary[UNDONE])), "each is listed"
 
 
 def test_a_step_is_due_with_its_evaluation_once_the_next_has_begun(tmp_path: Path) -> None:
@@ -134,6 +147,8 @@ def test_undone_steps_are_found_where_the_server_gives_no_more_than_the_number_o
     run.steps(5)
     assert due(state(run), Known(last_line={"_step": 6})).undone == [5, 6]
     assert due(state(run), Known(line_count=6)).undone == [5, 6]
+    behind = Known(line_count=6, last_line={"_step": 3, "step": 3, "loss": 3.0})
+    assert due(state(run), behind).undone == [5, 6]
     assert due(state(run), Known(last_line={"_step": 8})).undone == [], "sent after the spike"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server, wandb_sync
-from pipeline.monitor.run_files import joined_metrics
+from pipeline.monitor.run_files import MetricsRow, all_metrics, joined_metrics
 from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
 from pipeline.monitor.wandb_sync import WandbSync
 from support import cli
@@ -257,6 +258,53 @@ def test_one_run_that_cannot_be_sent_does_not_keep_the_others(
     assert ended.returncode == 1
     message = f"error: {tmp_path}/attempts: is not there; expected the directory of a training run"
     assert message in " ".join(ended.stderr.split())
+    complete(run, server)
+
+
+def test_a_filesystem_that_is_away_for_a_while_ends_no_watching(
+    run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    away = iter([OSError(errno.ESTALE, "Stale file handle")])
+
+    def flaky(path: Path) -> list[MetricsRow]:
+        if error := next(away, None):
+            raise error
+        return all_metrics(path)
+
+    monkeypatch.setattr(wandb_sync, "all_metrics", flaky)
+    run.steps(3)
+    run.end()
+    ended = cli.run("wandb-sync", run.dir, "--watch")
+    assert ended.returncode == 0, ended.stderr
+    assert "Stale file handle); trying again" in " ".join(ended.stderr.split())
+    complete(run, server)
+
+
+def test_watching_prints_a_problem_once_when_it_appears(
+    run: WrittenRun, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
+    update, looks = WandbSync.update, 0
+
+    def at_last(sync: WandbSync) -> bool:
+        nonlocal looks
+        looks += sync.run == run.dir
+        if sync.run == run.dir and looks < 4:
+            raise TryLater("the server is away")
+        if looks == 6:
+            run.end()
+        return update(sync)
+
+    monkeypatch.setattr(WandbSync, "update", at_last)
+    run.steps(2)
+    ended = cli.run("wandb-sync", tmp_path, run.dir, "--watch")
+    assert ended.returncode == 1
+    told = " ".join(ended.stderr.split())
+    assert told.count("the server is away; trying again") == 1
+    given_up = "expected the directory of a training run; given up"
+    assert 0 <= told.index(given_up) < told.index("error:")
     complete(run, server)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.checkpoint import attempts
 from pipeline.monitor.run_files import all_metrics, joined_metrics
 from pipeline.monitor.wandb_history import parse_ranges
 from support import cli
@@ -125,8 +126,10 @@ def test_a_server_that_refuses_is_named_at_the_start_and_one_that_is_away_keeps_
     tiny_run: MakeRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "wrong")
-    ranks = start(tiny_run("refused"), "wandb.mode=online")
+    refused = tiny_run("refused")
+    ranks = start(refused, "wandb.mode=online")
     assert max(ranks.wait()) == 1
+    assert attempts.latest(refused.dir) is None, "it has taken nothing over"
     message = json.loads(ranks.reported())["message"]
     assert message.startswith(f"Weights & Biases does not start: {server.base} refuses the API key")
     assert message.endswith("wandb.mode=offline needs neither account nor network")

@@ -168,7 +168,7 @@ PAGES: dict[str, bytes] = {
     "status-again-as-header": sent(b"HTTP/1.1 200 OK\r\n"),
     "date-twice": sent(b"Date: Thu, 01 Aug 2013 00:00:00 GMT\r\n" * 2),
     "server-twice": sent(b"Server: a\r\nServer: b\r\n"),
-    "keep-alive-proxy": sent(b"Proxy-Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n"),
+    "keep-alive-proxy": sent(b"Proxy-Connection: keep-alive\r\nKeep-Alive: max=100\r\n"),
     "cookies-broken": sent(b'Set-Cookie: =;;="\r\nSet-Cookie: a b c=1; expires=soon\r\n'),
     # Lengths
     "length-twice": sent(LENGTH),
