@@ -222,7 +222,7 @@ def test_a_server_that_accepts_connections_and_never_answers_does_not_delay_the_
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         watched(run, "wandb.mode=online").close(0)
-        silent.settimeout(0)
+        silent.setblocking(False)
         silent.accept()
         with pytest.raises(BlockingIOError):
             silent.accept()
