@@ -91,7 +91,7 @@ def take_recipe(root: Path) -> None:
 
 
 def accept(root: Path) -> list[str]:
-    """Let the manifest name what stands and nothing else; returns what is given up."""
+    """Let the manifest name the files that are there, as they are; returns what is given up (`reset`)."""
     gone = root_manifest.reset(root)
     remember(root)
     return gone

@@ -142,7 +142,7 @@ def remember(tokens: Path) -> None:
 
 
 def accept(tokens: Path) -> list[str]:
-    """Let the manifest name what stands and nothing else; returns what is given up.
+    """Let the manifest name the files that are there, as they are; returns what is given up (`reset`).
 
     Raises DataError when no generation stands.
     """

@@ -87,10 +87,11 @@ def release(root: Path, names: Iterable[str]) -> None:
 
 
 def reset(root: Path) -> list[str]:
-    """Name nothing, as when all that is missing is given up; returns what is, as far as it was known."""
+    """Name nothing; returns what is given up, as far as it was known: files that are missing, and those that
+    had another content."""
     gone = list[str]()
     with suppress(DataError):
-        gone = lost(root)
+        gone = sorted(lost(root) + altered(root))
     replace(root / NAME, dump(Manifest()))
     return gone
 

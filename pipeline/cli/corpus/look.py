@@ -44,7 +44,7 @@ def verify(
     accept: Annotated[
         bool,
         typer.Option(
-            "--accept", help="Give up missing files: write manifest.json anew from those that are there."
+            "--accept", help="Give up missing files and take altered ones: write manifest.json anew."
         ),
     ] = False,
     json: Json = False,

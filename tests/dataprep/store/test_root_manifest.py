@@ -63,7 +63,8 @@ def test_its_own_loss_and_damage_are_told_and_never_mended_in_silence(
     assert known(root) == {}
 
 
-def test_what_is_missing_is_given_up(root: Path) -> None:
+def test_what_is_missing_or_was_altered_is_given_up(root: Path) -> None:
     (root / "a.json").unlink()
-    assert root_manifest.reset(root) == ["a.json"]
+    (root / "folder" / "c.bin").write_text("other")
+    assert root_manifest.reset(root) == ["a.json", "folder/c.bin"]
     assert lost(root) == []
