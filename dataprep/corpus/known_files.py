@@ -22,7 +22,7 @@ from dataprep.store.records import load_step, step_path
 
 RECIPE = "recipe.yaml"
 REPORT_FILES = ("report.html", "overlap.jsonl", "opt-outs.json")
-"""What commands tell of a corpus beside its layers, and tell again when they are asked."""
+"""Files that commands write about a corpus, and write again when asked."""
 
 CHECKED = (
     FROZEN,

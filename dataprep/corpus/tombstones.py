@@ -66,7 +66,7 @@ class Forgotten:
         )
 
     def covers(self, link: Canonical) -> bool:
-        """Whether nothing is taken from a link any more: a public suffix keeps out all sites below it."""
+        """Whether a link must stay out; a public suffix keeps out all sites below it."""
         if link.key in self.url_keys or link.site in self.sites:
             return True
         above = names_above(link.site)

@@ -112,6 +112,7 @@ def preview(
         raise UsageError(NOTHING)
     with locks.reading(corpus.root):
         run.refuse_half_read(corpus)
+        all_records.refuse_losses(corpus)
         tombstone = _tombstone(corpus, asked, ahead) if asked else Tombstone()
         new = not run.stays_out(corpus, tombstone)
         found = scope.find_scope(corpus, tombstone if new else Tombstone())

@@ -29,7 +29,7 @@ from dataprep.store.files import Output, hash_file, publish_table, read_table
 from dataprep.store.records import Record, load_record
 from dataprep.warc.filler import filled
 
-KEPT_COLUMNS = frozenset("url_key doc_id text_key first_seen outcome status".split())
+KEPT_COLUMNS = frozenset("url_key doc_id text_key first_seen outcome status truncated".split())
 """What is left in a row that goes: hashes, and numbers and words that say nothing of the page."""
 PLACE_COLUMNS = frozenset("warc_file warc_offset warc_length".split())
 """What is left of a fetch, too: by it pages are cut into partitions, which an open increment goes on with."""

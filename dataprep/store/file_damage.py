@@ -43,8 +43,8 @@ class FileDamage:
 
 @dataclass(frozen=True, kw_only=True)
 class InputNotes:
-    """Notes of a part that was read from files: what of them is damaged, and by which signals captures have
-    opted out of training."""
+    """Notes of a part that was read from files: what of them was damaged, and how many captures opted out of
+    training, by signal."""
 
     damage: list[FileDamage] = field(default_factory=list)
     opt_outs: dict[str, int] = field(default_factory=dict)

@@ -26,8 +26,8 @@ def wandb_sync(
 ) -> None:
     """Send to Weights & Biases the steps that it lacks, each once, from the metrics of the runs.
 
-    The server alone decides where to go on: the command may be killed and repeated, on any machine that sees
-    the runs. A step is sent once the next one has begun. WANDB_BASE_URL, WANDB_API_KEY, WANDB_ENTITY and
+    What the server has decides which steps are sent: the command may be killed and repeated, on any machine
+    that sees the runs. A step is sent once the next one has begun. WANDB_BASE_URL, WANDB_API_KEY, WANDB_ENTITY and
     `wandb login` are heeded.
     """
     from pipeline.monitor.wandb_sync import WandbSync, pause_s

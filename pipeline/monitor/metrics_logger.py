@@ -93,9 +93,9 @@ class MetricsLogger:
         self._metrics.close()
         self._to_wandb(lambda run: run.finish())
 
-    def send_rest(self) -> None:
+    def send_rest(self, stopped: bool) -> None:
         """Wait until an online run has sent its last steps; summary.json, which ends it, is there."""
-        if self._uploader and not self._uploader.finish():
+        if self._uploader and not self._uploader.finish(stopped):
             run = self._attempt.run
             self.report(f"Weights & Biases lacks the last steps: outbound wandb-sync {run} sends them")
 

@@ -1,6 +1,6 @@
 """The small files of a run's directory, read back: JSON, and lines of JSON that may still be written.
 
-Each attempt appends to a `metrics.jsonl` of its own (`pipeline.checkpoint.attempts` says which attempts
+Each attempt appends to a `metrics.jsonl` of its own (`pipeline.checkpoint.attempts` lists the attempts
 there are), and nothing in it is ever changed. Every row names its attempt and its moment:
 
     {"attempt": 2, "time": 1790000000.123, "step": 9, "tokens": 2304, "loss": 3.1, ...}

@@ -36,6 +36,8 @@ HEARTBEAT_S = 30.0
 """A run that is silent for minutes is shown as crashed."""
 FINISH_TIMEOUT_S = 60.0
 """How long the end of a run waits until the last steps have been sent."""
+STOP_TIMEOUT_S = 10.0
+"""How long a stop waits for that: a job near its limit must leave, and its next attempt sends the rest."""
 
 
 @dataclass
@@ -171,20 +173,21 @@ class Uploader:
             self._process = self._start()
         return died
 
-    def finish(self) -> bool:
+    def finish(self, stopped: bool) -> bool:
         """Let it send the rest; return whether that has been done in time."""
+        timeout_s = STOP_TIMEOUT_S if stopped else FINISH_TIMEOUT_S
         self.restart()
-        code = self._end()
+        code = self._end(timeout_s)
         if code < 0:  # by a signal to all processes of the job, which are at their end
             self.restart()
-            code = self._end()
+            code = self._end(timeout_s)
         return code == 0
 
-    def _end(self) -> int:
+    def _end(self, timeout_s: float) -> int:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            return self._process.wait(FINISH_TIMEOUT_S)
+            return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return 1

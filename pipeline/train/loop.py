@@ -143,7 +143,7 @@ class _Trainer:
             files.replace(self.attempt.folder / "summary.json", written)
             self.attempt.end(*((RESUME_EXIT, "stopped as asked") if summary["stopped"] else (0, "finished")))
         if logger:
-            logger.send_rest()
+            logger.send_rest(summary["stopped"])
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
 
