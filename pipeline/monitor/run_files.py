@@ -1,7 +1,7 @@
 """The small files of a run's directory, read back: JSON, and lines of JSON that may still be written.
 
-Each attempt appends to a `metrics.jsonl` of its own (`pipeline.checkpoint.attempts` lists the attempts
-there are), and nothing in it is ever changed. Every row names its attempt and its moment:
+Each attempt appends to a `metrics.jsonl` of its own (`pipeline.checkpoint.attempts` lists the
+attempts), and nothing in it is ever changed. Every row names its attempt and its moment:
 
     {"attempt": 2, "time": 1790000000.123, "step": 9, "tokens": 2304, "loss": 3.1, ...}
     {"attempt": 2, "time": 1790000001.001, "step": 12, "tokens": 3072, "val_loss": 3.0}
