@@ -86,4 +86,4 @@ def test_links_of_real_dumps(data: Path, tmp_path: Path, dump: str, submissions:
     assert counts["entered"] == submissions
     assert counts["entered"] == counts["passed"] + sum(counts["reasons"].values())
     assert counts["passed"] > submissions * 0.2
-    assert counts["notes"] == {"damage": []}
+    assert counts["notes"]["damage"] == []

@@ -124,10 +124,13 @@ def watch(directory: Path, *left_out: str) -> list[Seen]:
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     common["PYTHONPATH"] = os.pathsep.join((str(TESTS), str(TESTS.parent)))
     command = [sys.executable, "-m", "support.workers.workarounds", str(directory), *left_out]
+    inherited = {
+        name: value for name, value in os.environ.items() if name != "DS_ACCELERATOR"
+    }  # as at a start
     ranks = [
         subprocess.Popen(
             command,
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**inherited, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
