@@ -169,7 +169,7 @@ def test_separate_processes_given_a_directory_a_step_and_a_part_make_the_same_by
     of_one_part = {"order", "exact_duplicates", "verdicts", "ngrams", "decontaminate"}
     assert several == Processes.made.keys() - of_one_part
     made = files(tmp_path / "whole")
-    assert [name for name in made if "/work/near_duplicates/" in name], "temporary steps are compared, too"
+    assert any("near_duplicates" in Path(name).parts for name in made), "temporary steps are compared, too"
     assert same(files(tmp_path / "apart"), made) == []
     assert same(files(tmp_path / "apart tokens"), files(tmp_path / "whole tokens")) == []
     cut = [part for part in apart.current_build().parts("decontaminate") if part.outputs["cut"].rows]
