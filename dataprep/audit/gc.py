@@ -127,7 +127,7 @@ def _builds(corpus: Corpus, current: Build | None) -> list[Path]:
 
 
 def _old_builds(corpus: Corpus) -> list[Path]:
-    """The same, and those that the manifest names though nothing of them stands."""
+    """The directories of all builds but the current one, also of those that only the manifest still names."""
     current = corpus.current_build()
     places = (Path(name).parts for name in root_manifest.known(corpus.root))
     named = {corpus.named_build(parts[1]).path for parts in places if parts[0] == "builds" and len(parts) > 2}

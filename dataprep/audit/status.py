@@ -77,9 +77,9 @@ def damage_of(increment: Increment) -> list[FileDamage]:
 
 
 def opt_outs(corpus: Corpus) -> dict[str, int]:
-    """How many links and captures had opted out of training when they were met, by signal.
+    """How many links and captures had opted out of training when they were fetched or read, by signal.
 
-    What was forgotten since is not among the links. Memory: the links that opted out.
+    Links that were forgotten since do not count. Memory: the links that opted out.
     """
     signals: dict[bytes, str] = {}
     counts: Counter[str] = Counter()
@@ -106,7 +106,7 @@ def sizes(corpus: Corpus) -> dict[str, int]:
     facts = [step.name for step in STEPS if step.at == "facts"]
     shown = (*facts, "pages", "index", "builds", "forgotten")
     sizes = {name: found[name] for name in shown if found[name]}
-    with suppress(DataError):  # then nobody knows what is garbage
+    with suppress(DataError):  # after a loss, anything may look like garbage
         sizes["garbage"] = sum(leftover.bytes for leftover in gc.find(corpus))
     return sizes
 

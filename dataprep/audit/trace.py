@@ -229,9 +229,7 @@ def _row(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> Found
 def text_of(corpus: Corpus, found: Found) -> str:
     """The text of a traced document; raises DataError when it was forgotten."""
     doc_id = bytes.fromhex(found["doc_id"])
-    increment = next(
-        increment for increment in corpus.increments() if increment.path.name == found["increment"]
-    )
+    increment = Increment.at(corpus.root / "increments" / found["increment"])
     row = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id) or {}
     if not row.get("text"):
         raise DataError(f"{found['doc_id']}: its text was forgotten")

@@ -43,19 +43,19 @@ def files(corpus: Corpus) -> int:
 def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
     """What is wrong and what to do about it, one line each; `tick` counts files.
 
-    Counts between steps are compared when every file is right: else they only say the same once more.
+    Counts of steps are compared only when every file is right, since a wrong file makes them wrong, too.
     """
     forget_step_files()
-    told = set[str]()
-    with suppress(DataError):  # of a tombstone, which is told with the others
+    reported = set[str]()
+    with suppress(DataError):  # a damaged tombstone is reported below
         if begun := unfinished_forget(corpus.root):  # its files are half swapped
             yield begun
             return
     for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick)):
-        if problem not in told:  # some files are checked by several
+        if problem not in reported:  # several checks read some files
             yield problem
-        told.add(problem)
-    if not told:
+        reported.add(problem)
+    if not reported:
         for mismatch in mismatches(corpus):
             yield f"{mismatch}; {remedy(corpus.root, mismatch.partition(':')[0])}"
 

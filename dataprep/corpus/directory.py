@@ -34,7 +34,7 @@ class Increment:
 
     @staticmethod
     def at(path: Path) -> Increment:
-        """The increment whose directory that is."""
+        """The increment in a directory, by its name: `0001-2013-08`."""
         number, _, name = path.name.partition("-")
         return Increment(int(number), name, path)
 
@@ -189,22 +189,22 @@ class Corpus:
         removes. Raises DataError when there is none of that name or it is closed: facts stay.
         """
         increments = self.root / "increments"
-        known = root_manifest.known(self.root)
-        named = (increments / Path(file).parts[1] for file in known if file.startswith("increments/"))
-        for path in {*increments.glob(DECISIONS), *named}:
-            increment = Increment.at(path)
-            if increment.name == name:
-                if increment.closed or str(increment.summary_path.relative_to(self.root)) in known:
-                    raise DataError(f"{increment.path}: is finished, and its facts stay")
-                root_manifest.release(self.root, [str(increment.path.relative_to(self.root))])
-                links = step_path(increment.path, "links")
-                links.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
-                for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
-                    array.unlink()
-                increment.path.mkdir(exist_ok=True)  # of which all may be lost
-                away = increments / f".dropped-{increment.path.name}"
-                shutil.rmtree(away, ignore_errors=True)  # of a drop that was killed before it began anew
-                increment.path.rename(away)
+        known = (Path(file).parts for file in root_manifest.known(self.root))
+        named = (increments / parts[1] for parts in known if parts[0] == "increments")
+        for increment in {*self.increments(), *map(Increment.at, named)}:
+            if increment.name != name:
+                continue
+            if known_files.was_closed(self.root, increment.path.name):
+                raise DataError(f"{increment.path}: is finished, and its facts stay")
+            root_manifest.release(self.root, [str(increment.path.relative_to(self.root))])
+            links = step_path(increment.path, "links")
+            links.unlink(missing_ok=True)  # first: without it, the increment is unfinished still
+            for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
+                array.unlink()
+            increment.path.mkdir(exist_ok=True)  # all of it may be lost
+            away = increments / f".dropped-{increment.path.name}"
+            shutil.rmtree(away, ignore_errors=True)  # left by an earlier drop that was killed
+            increment.path.rename(away)
         dropped = list(increments.glob(f".dropped-[0-9]*-{name}"))
         if not dropped:
             raise DataError(f"{self.root}: has no increment {name!r}; `outbound corpus status` lists them")
@@ -244,7 +244,7 @@ class Corpus:
         if name == "current":
             return self.current_build()
         there = sorted(path.name for path in (self.root / "builds").glob("*") if path.is_dir())
-        found = [file_name for file_name in there if file_name.startswith(name)]
+        found = [build for build in there if build.startswith(name)]
         if len(found) != 1:
             what = f"{len(found)} builds begin so" if found else "no build begins so"
             raise DataError(f"{name!r}: {what}; there are: current {' '.join(there)}")

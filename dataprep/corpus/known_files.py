@@ -44,9 +44,6 @@ LED = ("fetch", "retry")
 def remember(root: Path) -> None:
     """Add the files that are there to the manifest; raises DataError when it is missing or damaged."""
 
-    def matching(patterns: tuple[str, ...]) -> Iterator[Path]:
-        return chain.from_iterable(root.glob(pattern) for pattern in patterns)
-
     @cache
     def parts(path: Path) -> frozenset[str]:
         return frozenset(record.part for record in load_step(path).parts) if path.exists() else frozenset()
@@ -55,7 +52,7 @@ def remember(root: Path) -> None:
         folder, part = (root / name).parent, Path(name).stem
         return folder.name in LED and part in parts(step_path(folder.parent, folder.name))
 
-    root_manifest.remember(root, chain(matching(CHECKED), _led_records(root)), matching(PLAIN), is_summed_up)
+    root_manifest.remember(root, _checked(root), _matching(root, PLAIN), is_summed_up)
 
 
 @contextmanager
@@ -86,8 +83,8 @@ def rewriting(root: Path, path: Path) -> Iterator[None]:
 def take_recipe(root: Path) -> None:
     """Let an edited recipe be the one that counts."""
     if root_manifest.known(root).get(RECIPE) != hash_file(root / RECIPE):
-        with rewriting(root, root / RECIPE):
-            pass
+        root_manifest.release(root, [RECIPE])
+        remember(root)
 
 
 def accept(root: Path) -> list[str]:
@@ -125,7 +122,7 @@ def unfinished_forget(root: Path) -> str:
 def not_known_yet(root: Path) -> list[str]:
     """The files that stand and that the manifest should name and does not, relative to the corpus."""
     named = root_manifest.known(root)
-    paths = chain(*(root.glob(pattern) for pattern in (*CHECKED, *PLAIN)), _led_records(root))
+    paths = chain(_checked(root), _matching(root, PLAIN))
     return sorted(name for path in paths if (name := str(path.relative_to(root))) not in named)
 
 
@@ -143,7 +140,7 @@ def remedy(root: Path, name: str) -> str:
         return f"{RESTORE}, or remove builds/{place[1]} and make it again: `outbound corpus select {root}`"
     if place[0] == "increments" and place[-1] == "increment.json":
         return f"{RESTORE}, or run the `outbound corpus add` or `import` of that increment again"
-    if place[0] == "increments" and not _was_closed(root, place[1]):
+    if place[0] == "increments" and not was_closed(root, place[1]):
         _, _, increment = place[1].partition("-")
         return f"{RESTORE}, or begin anew after `outbound corpus drop {root} {increment}`"
     return RESTORE
@@ -155,15 +152,21 @@ def _is_old_build(root: Path, build: str) -> bool:
     return False
 
 
-def _was_closed(root: Path, increment: str) -> bool:
+def was_closed(root: Path, increment: str) -> bool:
+    """Whether an increment is closed, or has lost the file by which it was; yes if the manifest is lost."""
     name = f"increments/{increment}/increment.json"
     with suppress(DataError):
         return (root / name).exists() or name in root_manifest.known(root)
     return True
 
 
-def _led_records(root: Path) -> Iterator[Path]:
-    """The records of crawls under way."""
+def _matching(root: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    return chain.from_iterable(map(root.glob, patterns))
+
+
+def _checked(root: Path) -> Iterator[Path]:
+    """The files that check themselves, with the records of crawls under way."""
+    yield from _matching(root, CHECKED)
     for step in LED:
         for folder in root.glob(f"increments/[0-9]*-*/{step}"):
             if not step_path(folder.parent, step).exists():

@@ -78,7 +78,7 @@ def refuse_unknown(corpus: Corpus, site: str, ahead: bool) -> None:
 def _sites(corpus: Corpus) -> set[str]:
     """The sites of all links and documents, and those from which pages came. Memory: some 100 bytes each."""
     held = set[str]()
-    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site"])):
+    for table in _links_and_documents(corpus, ["url_key", "site"]):
         held.update(pc.unique(table["site"]).to_pylist())
     for _, table in _all_fetches(corpus):
         led = table.filter(pc.is_in(table["outcome"], value_set=pa.array(["ok", "moved"])))
@@ -116,7 +116,7 @@ def find_scope(corpus: Corpus, tombstone: Tombstone) -> ForgetScope:
         submissions=frozenset(tombstone.submissions),
     )
     there, relisted = set[bytes](), set[bytes]()
-    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site"])):
+    for table in _links_and_documents(corpus, ["url_key", "site"]):
         there.update(table.filter(pa.array(found.rows(table)))["url_key"].to_pylist())
         if found.submissions and "submissions" in table.column_names:
             named = naming(table["submissions"], sorted(found.submissions))
@@ -130,7 +130,7 @@ def find_scope(corpus: Corpus, tombstone: Tombstone) -> ForgetScope:
 def urls(corpus: Corpus, found: ForgetScope) -> list[str]:
     """The URLs of the links and documents that go, sorted. Memory: theirs."""
     going = set[str]()
-    for table in (*_link_tables(corpus), *_documents_of(corpus, ["url_key", "site", "url"])):
+    for table in _links_and_documents(corpus, ["url_key", "site", "url"]):
         going.update(table.filter(pa.array(found.rows(table)))["url"].to_pylist())
     return sorted(going - {""})  # an empty one went before
 
@@ -208,7 +208,9 @@ def _link_tables(corpus: Corpus) -> Iterator[pa.Table]:
             yield read_table(corpus.root, [output])
 
 
-def _documents_of(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
+def _links_and_documents(corpus: Corpus, columns: list[str]) -> Iterator[pa.Table]:
+    """The tables of links, and these columns of the documents, one table in memory at a time."""
+    yield from _link_tables(corpus)
     for increment in corpus.increments():
         for output in increment.outputs("extract", "documents"):
             yield read_table(corpus.root, [output], columns)

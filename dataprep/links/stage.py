@@ -65,7 +65,7 @@ def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> 
     """Do the step over `dumps`; `tick` counts submissions as they are read.
 
     Beside the parts with links stands the part `index`: all links after this increment. The first part's
-    record also counts the submissions that gave no link, and its notes tell what was wrong with dumps.
+    record also counts the submissions that gave no link, and its notes list what was wrong with dumps.
 
     Raises DataError when the increment was already made from other dumps, or a dump holds no submission.
     """

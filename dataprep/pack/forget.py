@@ -50,7 +50,7 @@ def forget(corpus: Corpus, tokens: Path) -> int:
 
 
 def count(corpus: Corpus, tokens: Path, doc_ids: AbstractSet[bytes]) -> int:
-    """How many samples of token shards some documents of their corpus are; raises DataError as `forget`."""
+    """How many samples of token shards come from some documents; raises DataError as `forget` does."""
     _packed_from(corpus, tokens)
     standing = [load_generation(path) for path in manifest.generations(tokens).values()]
     return sum(len(documents) for _, _, documents, _ in _touched(tokens, standing, doc_ids))

@@ -22,15 +22,7 @@ from dataprep.corpus.directory import JOBS, Build, Corpus
 from dataprep.corpus.known_files import RECIPE
 from dataprep.errors import DataError
 from dataprep.pack import manifest, merge
-from dataprep.pack.manifest import (
-    FORMAT,
-    SPLITS,
-    Generation,
-    Split,
-    TokenizerIdentity,
-    generations,
-    latest_generation,
-)
+from dataprep.pack.manifest import FORMAT, SPLITS, Generation, Split, TokenizerIdentity, latest_generation
 from dataprep.pack.packing import Layout, Packing
 from dataprep.pack.steps import STEPS
 from dataprep.shards import text_shards
@@ -61,7 +53,7 @@ def pack(
     """
     if (tokens / RECIPE).exists():
         raise DataError(f"{tokens}: is a corpus; give the token shards a directory of their own")
-    if not generations(tokens):
+    if not manifest.generations(tokens):
         root_manifest.create(tokens)
     manifest.refuse_losses(tokens)
     texts = _texts(corpus, build)

@@ -44,11 +44,11 @@ def document_at(tokens: Path, generation: Generation, split: str, position: int)
         if before:
             break
     start, doc_id = table[before - 1].tolist()
-    ends = (int(firsts[shard] + start) for start in table["start"][before : before + 1])
+    ends = (int(firsts[shard] + end) for end in table["start"][before : before + 1])
     later = (
-        int(firsts[number] + start)
+        int(firsts[number] + end)
         for number in range(shard + 1, len(shards))
-        for start in read_table(tokens, shards[number])["start"][:1]
+        for end in read_table(tokens, shards[number])["start"][:1]
     )
     end = next(chain(ends, later), int(firsts[-1]))
     return Span(split, int(firsts[shard]) + start, end, bytes(doc_id))

@@ -82,7 +82,7 @@ def buckets(
         hashes = minhash.bucket(signatures[near], band, scheme.rows) >> shift
         keys.append(hashes | np.uint64((band + 1) << HASH_BITS))
         places.append(documents[near])
-    return ordered([Buckets(*band) for band in zip(keys, places, strict=True)])
+    return ordered([Buckets(*pair) for pair in zip(keys, places, strict=True)])
 
 
 def ordered(parts: Sequence[Buckets]) -> Buckets:

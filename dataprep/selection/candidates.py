@@ -227,7 +227,7 @@ def _halved(parts: list[_Partition], cut: KeyRange) -> list[KeyRange]:
     else:
         middle = (cut.first + cut.last) // 2
         halves = [cut._replace(last=middle), cut._replace(first=middle)]
-    return [cut for half in halves for cut in _halved(parts, half)]
+    return [piece for half in halves for piece in _halved(parts, half)]
 
 
 def _needed(

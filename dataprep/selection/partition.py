@@ -60,7 +60,7 @@ def run(task: Task[Decisions]) -> Made:
     place_of = np.empty(len(rows), np.uint32)
     place_of[order] = np.arange(len(rows))
     rows = rows[order]
-    buckets = bands.ordered([Buckets(buckets.keys, place_of[buckets.documents]) for buckets in found])
+    buckets = bands.ordered([Buckets(band.keys, place_of[band.documents]) for band in found])
     written = task.attempt("bands")
     bands.save(written, buckets, scheme)
     reasons = Counter(rows["verdict"].tolist())

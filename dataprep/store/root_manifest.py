@@ -56,8 +56,8 @@ def remember(
 ) -> None:
     """Name files that stand; those that are named already stay, also if they are missing or have changed.
 
-    checked: files that check themselves. plain: files whose hash is kept. is_summed_up: says whether a file
-    that is named here is now named by another one.
+    checked: files that check themselves. plain: files whose hash is kept. is_summed_up: whether another
+    file names now what is named here.
     """
     with locks.waiting(root):
         before = known(root)

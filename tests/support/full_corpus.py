@@ -59,11 +59,11 @@ def _dump(home: Path, name: str, pages: range) -> Path:
     return path
 
 
-def _serve(site: Web, broken: str) -> Callable[[], None]:
-    """Serve pages, of which one answers 503 until what this returns is called."""
+def _serve(site: Web, broken: str) -> Callable[[], str]:
+    """Serve pages, one of them with status 503; returns a function that mends this one."""
     page = "<html><body><article><h1>{n}</h1><p>{text}</p></article></body></html>"
     pages = {f"http://c{n}.test/{n}": page.format(n=n, text=text(100 + n)) for n in range(12)}
     for url, body in pages.items():
         site.html(url, body)
     site.status(broken, 503)
-    return lambda: site.html(broken, pages[broken]) and None
+    return lambda: site.html(broken, pages[broken])

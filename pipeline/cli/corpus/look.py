@@ -57,29 +57,27 @@ def verify(
     from dataprep.pack import verify as packed
     from dataprep.store import locks
 
-    opened = Corpus.open(directory, damaged=True)
+    opened, shards, given_up = Corpus.open(directory, damaged=True), tokens or [], list[str]()
     with locks.reading(directory):
-        given_up = known_files.accept(directory) if accept else []
-        for shards in (tokens or []) if accept else []:
-            given_up += [str(shards / name) for name in manifest.accept(shards)]
-        number = files(opened) + sum(packed.files(shards) for shards in tokens or [])
+        if accept:
+            given_up += known_files.accept(directory)
+            given_up += [str(path / name) for path in shards for name in manifest.accept(path)]
+        number = files(opened) + sum(map(packed.files, shards))
         with progress("verify", number, "files") as tick:
             found = list(problems(opened, tick))
-            for shards in tokens or []:
-                found += packed.problems(opened, shards, tick)
+            for path in shards:
+                found += packed.problems(opened, path, tick)
         strangers = unknown(opened) if not found else []
         unfinished = known_files.not_known_yet(directory) if not found else []
-        lines = [
-            *(f"{name}: given up" for name in given_up),
-            *(found or ["every file and every count is right"]),
-        ]
+        lines = [f"{name}: given up" for name in given_up]
+        lines += found or ["every file and every count is right"]
         if strangers:
             named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-            told = "belong to nothing (`outbound corpus gc` removes its garbage)"
-            lines = [*lines, f"{len(strangers):,} {told}: {named}"]
+            why = "belong to nothing (`outbound corpus gc` removes its garbage)"
+            lines.append(f"{len(strangers):,} {why}: {named}")
         if unfinished:
-            told = "not in manifest.json yet: a command is at work here or was killed; run it again"
-            lines = [*lines, f"{len(unfinished):,} files are {told}"]
+            why = "not in manifest.json yet: a command is at work here or was killed; run it again"
+            lines.append(f"{len(unfinished):,} files are {why}")
         result = {"problems": found, "unknown": strangers} | ({"given_up": given_up} if accept else {})
         emit(result, json, "\n".join(lines))
         if found:

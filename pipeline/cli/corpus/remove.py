@@ -61,9 +61,9 @@ def gc(
         found = garbage.find(opened, only_current_build=builds is Builds.current)
         if not dry_run:
             garbage.remove(opened, found)
-    freed = sum(garbage.bytes for garbage in found)
-    paths = [str(garbage.path.relative_to(directory)) for garbage in found]
-    lines = [f"{path}: {garbage.why}" for path, garbage in zip(paths, found, strict=True)]
+    freed = sum(piece.bytes for piece in found)
+    paths = [str(piece.path.relative_to(directory)) for piece in found]
+    lines = [f"{path}: {piece.why}" for path, piece in zip(paths, found, strict=True)]
     lines.append(f"{freed:,} bytes in {len(found):,} places {'would be' if dry_run else 'are'} free")
     emit({"removed": paths, "bytes": freed, "dry_run": dry_run}, json, "\n".join(lines))
 

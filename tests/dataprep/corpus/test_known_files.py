@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ from dataprep.store.records import finish_led
 from support.ready_corpus import add_pages, commit_part, make_corpus, no_progress
 
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships, number {n * n} " * 9) for n in range(3)]
+CHANGES = ("link", "replace", "rename", "unlink")
 
 
 class Killed(BaseException):
     """Not an error that anything handles."""
 
 
-def killed_at(patch: pytest.MonkeyPatch, number: int) -> None:
-    """Let this process do so many changes to directories and no more, as if it was dead from then on."""
+def is_killed(number: int, work: Callable[..., object], *arguments: Any) -> bool:
+    """Work, but do only so many changes to directories, as if dead from then on; False if these are all."""
     left = [number]
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,10 +43,14 @@ def killed_at(patch: pytest.MonkeyPatch, number: int) -> None:
 
         return run
 
-    for module, name in [(os, name) for name in ("link", "replace", "rename", "unlink")] + [
-        (shutil, "rmtree")
-    ]:
-        patch.setattr(module, name, counted(getattr(module, name)))
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (*((os, name) for name in CHANGES), (shutil, "rmtree")):
+            patch.setattr(module, name, counted(getattr(module, name)))
+        try:
+            work(*arguments)
+        except Killed:
+            return True
+    return False
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finish_led(opened.path, "links", {})
     extend(corpus, 1, no_progress)
     return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy of `made` for one test."""
+    return shutil.copytree(made, tmp_path / "corpus")
 
 
 def select_again(corpus: Corpus) -> None:
@@ -95,55 +107,40 @@ COMMANDS = [remove_old_builds, drop, forget_a_page, report]
 def test_a_kill_at_any_write_is_no_loss_and_the_command_goes_on(
     made: Path, tmp_path: Path, command: Callable[[Corpus], None]
 ) -> None:
-    number, ended = 0, False
-    while not ended:
-        root = tmp_path / str(number)
-        shutil.copytree(made, root)
-        with pytest.MonkeyPatch.context() as patch:
-            killed_at(patch, number)
-            try:
-                command(Corpus.open(root))
-                ended = True
-            except Killed:
-                pass
+    for number in count():
+        root = shutil.copytree(made, tmp_path / str(number))
+        killed = is_killed(number, command, Corpus.open(root))
         corpus = Corpus.open(root, forgetting=True)
         found = list(problems(corpus, lambda _: None))
         assert [line for line in found if "`outbound corpus forget" not in line] == []
         command(corpus)
         assert list(problems(corpus, lambda _: None)) == []
         assert root_manifest.lost(root) == []
-        number += 1
-    assert number > 2
+        if not killed:
+            break
+    assert number > 1
 
 
 @pytest.mark.slow(40)
 def test_a_selection_that_is_killed_at_any_write_is_no_loss_and_the_command_goes_on(
     made: Path, tmp_path: Path
 ) -> None:
-    number, ended = 0, False
-    while not ended:
-        root = tmp_path / str(number)
-        shutil.copytree(made, root)
+    for number in count(0, 7):
+        root = shutil.copytree(made, tmp_path / str(number))
         shutil.rmtree(root / "builds")
         root_manifest.release(root, ["builds"])
-        with pytest.MonkeyPatch.context() as patch:
-            killed_at(patch, number)
-            try:
-                extend(Corpus.open(root), 1, no_progress)
-                ended = True
-            except Killed:
-                pass
+        killed = is_killed(number, extend, Corpus.open(root), 1, no_progress)
         corpus = Corpus.open(root)
         assert list(problems(corpus, lambda _: None)) == []
         extend(corpus, 1, no_progress)
         assert list(problems(corpus, lambda _: None)) == []
         assert not_known_yet(root) == []
-        number += 7
+        if not killed:
+            break
+    assert number > 7
 
 
-def test_of_two_reports_at_once_the_last_one_counts(made: Path, tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
+def test_of_two_reports_at_once_the_last_one_counts(root: Path) -> None:
     page = root / "report.html"
     with rewriting(root, page):
         with rewriting(root, page):
@@ -155,9 +152,7 @@ def test_of_two_reports_at_once_the_last_one_counts(made: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     "name", ["manifest.json", "recipe.yaml", "collect.json", "increments/0001-one/increment.json"]
 )
-def test_no_command_works_in_a_corpus_that_has_lost_a_fact(made: Path, tmp_path: Path, name: str) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
+def test_no_command_works_in_a_corpus_that_has_lost_a_fact(root: Path, name: str) -> None:
     (root / name).unlink()
     with pytest.raises(
         DataError, match=f"{Path(name).name}: (is missing|cannot be read).*restore it from a copy"
@@ -166,10 +161,8 @@ def test_no_command_works_in_a_corpus_that_has_lost_a_fact(made: Path, tmp_path:
 
 
 def test_an_open_increment_that_has_lost_a_file_can_be_dropped_and_a_closed_one_cannot(
-    made: Path, tmp_path: Path
+    root: Path,
 ) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
     (root / "increments/0002-two/links.step.json").unlink()
     with pytest.raises(DataError, match=r"links\.step\.json: is missing.*corpus drop .* two"):
         Corpus.open(root)
@@ -181,9 +174,7 @@ def test_an_open_increment_that_has_lost_a_file_can_be_dropped_and_a_closed_one_
     assert root_manifest.lost(root) == ["increments/0001-one/increment.json"]
 
 
-def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
+def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(root: Path) -> None:
     shutil.rmtree(root / "increments/0002-two")
     with pytest.raises(DataError, match=r"begin anew after `outbound corpus drop .* two`"):
         Corpus.open(root)
@@ -191,9 +182,7 @@ def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(made: Path, t
     assert list(problems(Corpus.open(root), lambda _: None)) == []
 
 
-def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(made: Path, tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
+def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(root: Path) -> None:
     shutil.copytree(root / "increments/0002-two", root / "increments/.dropped-0002-two")
     Corpus.open(root).drop("two")
     assert sorted(path.name for path in (root / "increments").glob("*")) == ["0001-one"]
@@ -205,9 +194,7 @@ def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_p
     assert list(problems(Corpus.open(tmp_path), lambda _: None)) == []
 
 
-def test_what_an_increments_own_command_makes_again_may_be_missing_to_it(made: Path, tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    shutil.copytree(made, root)
+def test_what_an_increments_own_command_makes_again_may_be_missing_to_it(root: Path) -> None:
     (root / "increments/0001-one/increment.json").unlink()
     Corpus.open(root, remaking=True)
     (root / "collect.json").unlink()

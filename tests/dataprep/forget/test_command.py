@@ -1,4 +1,4 @@
-"""`corpus forget` refuses what is a mistake, says first what it would do, and takes back what did nothing."""
+"""`corpus forget`: mistakes are refused, a dry run changes nothing, a tombstone without effect is undone."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ def bring(corpus: Corpus, name: str, *urls: str) -> int:
     rows = [{"text": f"The {url} sailed the sea " * 9, "url": url} for url in urls]
     path.write_text("\n".join(map(json.dumps, rows)))
     increment = ingest.bring(corpus, name, "jsonl", [path], Fields(url="url"), None, 1, no_progress)
-    ingest.extend(corpus, 1, no_progress)
     assert list(problems(corpus, lambda _: None)) == []
     return sum(part.reasons.get("forgotten", 0) for part in increment.parts("extract"))
 
 
 def refused(corpus: Corpus, *words: str) -> str:
-    """What the command says that refuses something, and changes nothing."""
+    """The message of a command that refuses something, and changes nothing."""
     before = files(corpus)
     ended = run("corpus", "forget", corpus.root, *words)
     assert ended.returncode in (1, 2), ended.stdout
@@ -58,8 +57,8 @@ def files(corpus: Corpus) -> dict[Path, bytes]:
 
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_an_unknown_site_is_refused_and_kept_out_only_on_request(corpus: Corpus, dry: list[str]) -> None:
-    said = refused(corpus, "--site", "b.test", *dry)
-    assert "--site b.test: nothing of it is in this corpus; check its spelling, or add --ahead" in said
+    message = refused(corpus, "--site", "b.test", *dry)
+    assert "--site b.test: nothing of it is in this corpus; check its spelling, or add --ahead" in message
     result("corpus", "forget", corpus.root, "--site", "b.test", "--ahead", *dry)
     assert bring(corpus, "second", "http://b.test/x", "http://www.b.test/y", "http://c.test/") == (
         0 if dry else 2
@@ -76,8 +75,8 @@ def test_a_public_suffix_is_refused_and_keeps_out_all_below_it_only_on_request(c
 def test_a_suffix_keeps_out_what_is_below_the_suffixes_below_it(corpus: Corpus) -> None:
     result("corpus", "forget", corpus.root, "--site", "uk", "--ahead")
     assert bring(corpus, "second", "http://a.co.uk/x", "http://b.uk/x", "http://uk.test/x") == 2
-    said = refused(corpus, "--site", "io", "--ahead")
-    assert "forget those of this corpus first, one by one: me.github.io" in said
+    message = refused(corpus, "--site", "io", "--ahead")
+    assert "forget those of this corpus first, one by one: me.github.io" in message
 
 
 def test_a_bare_name_is_a_site_and_no_suffix(corpus: Corpus) -> None:
@@ -88,15 +87,15 @@ def test_a_bare_name_is_a_site_and_no_suffix(corpus: Corpus) -> None:
 def test_a_suffix_below_which_sites_are_held_names_them(corpus: Corpus) -> None:
     """None of them is to go by one word, and none is to stay when those that come later are kept out."""
     for more in ([], ["--ahead"]):
-        said = refused(corpus, "--site", "github.io", *more)
-        assert "forget those of this corpus first, one by one: me.github.io" in said
+        message = refused(corpus, "--site", "github.io", *more)
+        assert "forget those of this corpus first, one by one: me.github.io" in message
     assert result("corpus", "forget", corpus.root, "--site", "me.github.io")["documents"] == 1
 
 
 def test_a_dry_run_lists_the_urls_and_says_that_nothing_was_changed(corpus: Corpus) -> None:
     before = files(corpus)
-    told = run("corpus", "forget", corpus.root, "--site", "a.test", "--dry-run").stdout.splitlines()
-    assert told == [
+    printed = run("corpus", "forget", corpus.root, "--site", "a.test", "--dry-run").stdout.splitlines()
+    assert printed == [
         "would be forgotten, and kept out: 1 links, 1 documents",
         "  http://a.test/x",
         "token shards that were packed before would still hold it: give them as --tokens",
@@ -104,8 +103,8 @@ def test_a_dry_run_lists_the_urls_and_says_that_nothing_was_changed(corpus: Corp
     ]
     assert files(corpus) == before
     result("corpus", "forget", corpus.root, "--site", "a.test")
-    told = run("corpus", "forget", corpus.root, "--site", "a.test", "--dry-run").stdout.splitlines()
-    assert told == ["nothing new", "nothing was changed"]
+    printed = run("corpus", "forget", corpus.root, "--site", "a.test", "--dry-run").stdout.splitlines()
+    assert printed == ["nothing new", "nothing was changed"]
 
 
 @pytest.mark.parametrize(
@@ -130,8 +129,8 @@ def test_what_was_left_out_meanwhile_comes_in_when_it_is_brought_again(corpus: C
 
 def test_a_tombstone_under_which_something_went_stays(corpus: Corpus) -> None:
     result("corpus", "forget", corpus.root, "--site", "a.test")
-    said = refused(corpus, "--site", "a.test", "--undo")
-    assert "forgotten/0001.json: 1 links and 1 documents went" in said
+    message = refused(corpus, "--site", "a.test", "--undo")
+    assert "forgotten/0001.json: 1 links and 1 documents went" in message
     assert "no tombstone of --url http://a.test/x" in refused(corpus, "--url", "http://a.test/x", "--undo")
     assert "--undo takes one of" in refused(corpus, "--undo")
     assert "--undo takes one of" in refused(corpus, "--site", "a.test", "--undo", "--dry-run")

@@ -86,16 +86,16 @@ def test_what_was_dropped_before_keeps_its_reason_so_that_every_count_stands(tmp
     assert counted("forget") == (0, {"forgotten": 1})
 
 
-def test_a_forget_tells_how_much_of_it_was_there(corpus: Corpus) -> None:
-    def told(*words: str) -> str:
+def test_a_forget_reports_how_much_of_it_was_there(corpus: Corpus) -> None:
+    def first_line(*words: str) -> str:
         ended = cli.run("corpus", "forget", corpus.root, *words)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout.splitlines()[0]
 
-    assert told("--site", "a.test") == "forgotten, and kept out: 1 links, 1 documents"
+    assert first_line("--site", "a.test") == "forgotten, and kept out: 1 links, 1 documents"
     for words in (["--url", "http://c.test/"], ["--submission", "zzz"], ["--site", "c.test", "--ahead"]):
-        assert told(*words) == "nothing of it is in this corpus; it is kept out from now on"
-    assert told("--site", "c.test") == "nothing new"
+        assert first_line(*words) == "nothing of it is in this corpus; it is kept out from now on"
+    assert first_line("--site", "c.test") == "nothing new"
 
 
 def test_every_capture_of_a_url_goes_and_the_imported_file_is_left_alone(

@@ -1,4 +1,4 @@
-"""The manifest of a directory: what it names is missed, and a kill leaves nothing that is missed in vain."""
+"""The manifest of a directory: a file that it names cannot be lost or altered unseen."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_what_another_file_names_now_leaves(root: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", None])
-def test_its_own_loss_and_damage_are_told_and_never_mended_in_silence(
+def test_its_own_loss_and_damage_are_errors_and_never_mended_in_silence(
     root: Path, damage: bytes | None
 ) -> None:
     if damage is None:
