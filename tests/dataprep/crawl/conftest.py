@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import xxhash
 
-from dataprep.corpus.urls import site_of
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
-from support.patience import patient
+from support.crawls import loopback, targets
 from support.servers.web import Web, serving
 
 
@@ -38,19 +36,7 @@ Crawl = Callable[..., list[Fetch]]
 
 @pytest.fixture
 def settings(site: Web) -> CrawlSettings:
-    """Every name leads to the server, nothing waits, nothing lasts."""
-    return CrawlSettings(
-        allow_loopback=True,
-        connect_to=(f"::127.0.0.1:{site.port}",),
-        delay_s=0,
-        retries=0,
-        backoff_s=0,
-        connect_timeout_s=patient(60),
-        read_timeout_s=patient(60),
-        total_timeout_s=patient(60),
-        max_wire_bytes=200_000,
-        max_page_bytes=1_000_000,
-    )
+    return loopback(site.port, max_wire_bytes=200_000, max_page_bytes=1_000_000)
 
 
 @pytest.fixture
@@ -62,10 +48,6 @@ def crawl(tmp_path: Path, settings: CrawlSettings) -> Crawl:
         return fetch_part("part", targets(*urls), tmp_path / "pages", changed, lambda _: None)
 
     return run
-
-
-def targets(*urls: str) -> list[Target]:
-    return [Target(url, xxhash.xxh3_128_digest(url.encode()), site_of(url)) for url in urls]
 
 
 @pytest.fixture
