@@ -164,7 +164,7 @@ class _Journal:
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
-            self._write(question)
+            self.append(question)
 
     def __enter__(self) -> _Journal:
         return self
@@ -172,9 +172,14 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, answer: Answer) -> None:
-        """Note an answer."""
-        self._write(answer)
+    def append(self, line: Question | Answer) -> None:
+        """Write a line at the end."""
+        try:
+            self._file.write(msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            raise DataError(
+                f"{self._file.name}: {error.strerror}; make room and run again to go on"
+            ) from error
 
     def _adopt(self, lines: list[bytes]) -> int:
         """Take over the answers to the same question; gives how many bytes of the journal stand."""
@@ -196,11 +201,3 @@ class _Journal:
             self.adopted[bytes.fromhex(answer.url_key)] = answer
             whole += len(line) + 1
         return whole
-
-    def _write(self, line: Question | Answer) -> None:
-        try:
-            self._file.write(msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            raise DataError(
-                f"{self._file.name}: {error.strerror}; make room and run again to go on"
-            ) from error
