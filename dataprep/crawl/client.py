@@ -299,7 +299,7 @@ async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]
 
 
 def retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3); 0 if it says nothing usable.
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3); 0 if it has none.
 
     >>> retry_after("120"), retry_after("soon")
     (120.0, 0.0)

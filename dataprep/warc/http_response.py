@@ -172,8 +172,8 @@ def parse(block: bytes) -> HttpResponse:
 def dechunked(body: bytes) -> bytes:
     """A body without the chunked coding (RFC 9112, section 7.1); as it stands where it is not chunked.
 
-    An archive may have undone the coding and left its header. So every line that says a size must be one, and
-    the body must end in the last chunk, or have been cut.
+    An archive may have undone the coding and left its header. So each line of a size must be one, and the
+    body must end in the last chunk, or have been cut.
 
     >>> dechunked(b"3\\r\\nabc\\r\\n2;x=1\\r\\nde\\r\\n0\\r\\n\\r\\n"), dechunked(b"plain")
     (b'abcde', b'plain')
