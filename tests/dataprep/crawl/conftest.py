@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,19 +11,6 @@ import pytest
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
 from support.crawls import loopback, targets
 from support.servers.web import Web, serving
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def shared_site() -> Iterator[Web]:
-    """One web for all tests of a file."""
-    with serving() as served:
-        yield served
 
 
 @pytest.fixture

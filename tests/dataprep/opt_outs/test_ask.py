@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,7 @@ import pytest
 from dataprep.crawl.targets import Target
 from dataprep.opt_outs.ask import KEPT, Question, ask
 from support.crawls import loopback, targets
-from support.servers.web import Web, serving
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
+from support.servers.web import Web
 
 
 def asked(site: Web, home: Path, *urls: str, **changes: Any) -> list[tuple[str, str]]:

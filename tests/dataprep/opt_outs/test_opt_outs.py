@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from support.kills import kill, run_to_the_kill
 from support.leaks import contents
 from support.patience import wait_until
 from support.servers.pywb import write_warc
-from support.servers.web import Web, serving
+from support.servers.web import Web
 
 pytestmark = pytest.mark.slow(12)
 
@@ -42,12 +41,6 @@ def mark(name: object) -> str:
 def page(name: str, head: str = "") -> str:
     words = random.Random(name).choices(WORDS, k=150)
     return PAGE.format(name, " ".join([*words[:70], mark(name), *words[70:]]), head)
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
 
 
 def crawling(site: Web) -> list[object]:
