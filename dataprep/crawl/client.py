@@ -254,16 +254,14 @@ class Client:
             raise NotFetched("wrong_type", f"Content-Type {named[:80]!r}", status=status)
         if (response.content_length or 0) > limits.max_wire_bytes:
             raise too_large(f"Content-Length {response.content_length}")
-        chunks, beginning = list[bytes](), list[bytes]()
-        sent_bytes = begun_bytes = 0
+        chunks, beginning = list[bytes](), bytearray()
+        sent_bytes = 0
 
         def go_through(pieces: Iterator[bytes]) -> None:
-            """Keep the first pieces of the page."""
-            nonlocal begun_bytes
+            """Keep the beginning of the page."""
             for piece in pieces:
-                if begun_bytes < HEAD_BYTES:
-                    beginning.append(piece)
-                    begun_bytes += len(piece)
+                if len(beginning) < HEAD_BYTES:
+                    beginning.extend(piece)
 
         try:
             decoding = decoder(joined(response, "Content-Encoding"), limits.max_page_bytes)
@@ -280,7 +278,7 @@ class Client:
             raise NotFetched("bad_encoding", str(error), status=status) from None
         except TooLarge:
             raise too_large(f"over {limits.max_page_bytes} bytes decoded") from None
-        if kind != "text/plain" and (how := page_opt_out(b"".join(beginning)[:HEAD_BYTES], limits.agent)):
+        if kind != "text/plain" and (how := page_opt_out(bytes(beginning[:HEAD_BYTES]), limits.agent)):
             raise opted_out(how)
         return b"".join(chunks)
 
@@ -301,7 +299,7 @@ async def read_up_to(response: ClientResponse, limit: int) -> tuple[bytes, bool]
 
 
 def retry_after(value: str) -> float:
-    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3); 0 if it says nothing usable.
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3); 0 if it has none.
 
     >>> retry_after("120"), retry_after("soon")
     (120.0, 0.0)

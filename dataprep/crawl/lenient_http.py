@@ -12,7 +12,7 @@ protocols, and `LenientProtocol` replaces the parser that `set_response_params` 
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -43,11 +43,8 @@ class LenientConnector(TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_protocol, loop=self._loop)
-
-
-def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return LenientProtocol(loop)
+        protocol: Callable[..., ResponseHandler] = LenientProtocol
+        self._factory = partial(protocol, loop=self._loop)
 
 
 class LenientResponse(ClientResponse):
@@ -186,7 +183,7 @@ def _interim(status: int) -> bool:
 
 def _may_be_status(data: bytes) -> bool:
     """Whether the beginning of a head may yet become a status line."""
-    return data[:64].lstrip()[:4].upper() == b"HTTP"[: len(data[:64].lstrip())]
+    return b"HTTP".startswith(data[:64].lstrip()[:4].upper())
 
 
 def _message(head: Head) -> RawResponseMessage:

@@ -18,7 +18,7 @@ from dataprep.crawl.training_crawlers import names
 
 
 class Rules:
-    """What one host's robots.txt says to our agent.
+    """The rules of one host's robots.txt for our agent.
 
     training_crawlers: names whose exclusion holds for us, too, unless a group is for our agent by name.
     """

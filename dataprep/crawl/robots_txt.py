@@ -3,9 +3,9 @@
 A group is the user-agent lines that stand together and the rules after them. Lines that the RFC does not know
 split no group, wherever they stand (section 2.2.4). Beyond the RFC this reads, as the reference parser
 (github.com/google/robotstxt) does, common misspellings, lines without a colon, names with a space, and
-`/index.html`, which allows its folder. (Libraries do not tell the lines beyond the RFC by their groups.)
+`/index.html`, which allows its folder. (No library keeps the group of a line beyond the RFC.)
 
-Two lines tell how pages may be used. `Content-Signal: ai-train=no` (contentsignals.org, 2025) has no grammar:
+Two kinds of lines regulate training. `Content-Signal: ai-train=no` (contentsignals.org, 2025) has no grammar:
 it is of the group that it stands in, or of everybody before the first group and after a blank line.
 `Content-Usage: [PATH] train-ai=n` (draft-ietf-aipref-attach-05, section 3) is a rule of its group. Of the
 lines of one kind the longest path that matches decides, and of equal ones a no. A yes of one kind does not
@@ -53,12 +53,12 @@ class Rule:
     pattern: PathPattern
     allows: bool
     how: str = ""
-    """What says so, for people."""
+    """The signal that an opt-out is reported by."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """What a robots.txt says to one agent: rules for crawling and for training, the longest pattern first."""
+    """The rules of a robots.txt for one agent, for crawling and for training, the longest pattern first."""
 
     crawling: list[Rule] = field(default_factory=list)
     training: list[Rule] = field(default_factory=list)
@@ -109,7 +109,7 @@ class RobotsTxt:
         """
         robots = RobotsTxt()
         block, named = _Block(), set[str]()
-        grouped = told = True  # whether a rule, or another line that we know, came after the last user-agent
+        grouped = ruled = True  # whether a rule, or another line that we know, came after the last user-agent
         apart = False  # whether a blank line was the last
         for name, value in _lines(text):
             after_blank, apart = apart, not name
@@ -118,20 +118,20 @@ class RobotsTxt:
                     if grouped:
                         block = _Block()
                         robots.blocks.append(block)
-                    if told:
+                    if ruled:
                         named = set()
-                    grouped = told = False
+                    grouped = ruled = False
                     agents = _agents(value)
                     block.agents.update(agents)
                     named.update(agents)
                 case "allow" | "disallow":
-                    grouped = told = True
+                    grouped = ruled = True
                     block.rules.extend(_crawling(name, value))
                 case "crawl-delay":
-                    told = True
+                    ruled = True
                     robots.delays_s.extend((named, delay_s) for delay_s in _seconds(value))
                 case "content-signal" | "content-usage":
-                    told = True
+                    ruled = True
                     everybody = name == "content-signal" and after_blank
                     agents = set() if everybody else named
                     robots.training.extend((agents, rule) for rule in _training(name, value))
@@ -185,17 +185,17 @@ def _crawling(name: str, value: str) -> Iterator[Rule]:
 
 
 def _training(name: str, value: str) -> Iterator[Rule]:
-    """The rule of a Content-Signal or Content-Usage line, if it says anything about training."""
+    """The rule of a Content-Signal or Content-Usage line, if it is about training."""
     path, preferences = "", value
     if value.startswith("/"):
         path, _, preferences = value.replace("\t", " ").partition(" ")
-    read, said = {
+    read, signal = {
         "content-usage": (forbids_training, CONTENT_USAGE),
         "content-signal": (signals_no_training, CONTENT_SIGNAL),
     }[name]
     forbids = read(preferences)
     if forbids is not None:
-        yield Rule(PathPattern.of(path), not forbids, f"robots.txt {said}")
+        yield Rule(PathPattern.of(path), not forbids, f"robots.txt {signal}")
 
 
 def _seconds(value: str) -> Iterator[float]:

@@ -1,7 +1,7 @@
-"""What Content-Usage and Content-Signal say about training.
+"""Preferences about training in Content-Usage and Content-Signal.
 
-Content-Usage (draft-ietf-aipref-vocab-08, section 6) is a dictionary of structured fields, by its grammar to
-the letter: what is none says nothing. Content-Signal (contentsignals.org) has no grammar and is read as it is
+Content-Usage (draft-ietf-aipref-vocab-08, section 6) is a dictionary of structured fields; a value that
+breaks its grammar states nothing. Content-Signal (contentsignals.org) has no grammar and is read as it is
 written: `NAME=yes|no` with commas.
 """
 
@@ -11,7 +11,7 @@ import re
 
 CONTENT_USAGE = "Content-Usage: train-ai=n"
 CONTENT_SIGNAL = "Content-Signal: ai-train=no"
-"""How an opt-out is called that one of them said."""
+"""The names of opt-outs by either."""
 
 _KEY = r"[a-z*][a-z0-9_.*-]*"
 _TOKEN = r"[A-Za-z*][A-Za-z0-9:/!#$%&'*+.^_`|~-]*"
@@ -27,10 +27,10 @@ _SIGNAL = re.compile(r"""(?<![\w-])ai-train["']?\s*[=:]\s*["']?(yes|no)(?![\w-])
 
 
 def forbids_training(content_usage: str) -> bool | None:
-    """Whether a Content-Usage value forbids training; None if it says neither yes nor no.
+    """Whether a Content-Usage value forbids training; None if it states neither.
 
     Drafts before vocab-05 had `train-genai`, which is what we do, and `bots`, any automated use: a no there
-    counts where `train-ai` says nothing.
+    counts where `train-ai` is missing.
 
     >>> [forbids_training(text) for text in ("train-ai=n", "train-ai=y, search=n", "train-ai=N", "search=n")]
     [True, False, None, None]
@@ -43,7 +43,7 @@ def forbids_training(content_usage: str) -> bool | None:
 
 
 def signals_no_training(content_signal: str) -> bool | None:
-    """Whether a Content-Signal value forbids training; None if it says nothing of it.
+    """Whether a Content-Signal value forbids training; None if it states neither.
 
     >>> [signals_no_training(text) for text in ("search=yes,ai-train=no", "AI-Train = yes", "search=no")]
     [True, False, None]

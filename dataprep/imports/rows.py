@@ -90,10 +90,10 @@ Reader = Callable[[ReadTask, Input, Fields, FileDamage], Iterator[Row]]
 
 
 def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
-    """A row from the columns of its file; a value that is no text says nothing.
+    """A row from the columns of its file; a value that is no text counts as missing.
 
-    Bytes are taken for UTF-8: Parquet files often do not say of a column that it is text. Raises
-    UnicodeDecodeError where they are not.
+    Bytes are read as UTF-8, because Parquet files often have text in columns of bytes. Raises
+    UnicodeDecodeError where they are not UTF-8.
     """
 
     def found(column: str) -> str:

@@ -1,7 +1,7 @@
 """Ask sites again, as politely as the crawl: the same pace, owners, limits and robots.txt.
 
-Each host is asked for its robots.txt and tdmrep.json, which tell of all its pages. Headers and meta elements
-stand in pages, so a few pages of each host are asked for, too, and all of a host where one of these opts out.
+The robots.txt and the tdmrep.json of a host hold for all its pages. Headers and meta elements stand in pages,
+so a few pages of each host are fetched, too, and all pages of a host where one of these opts out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEPT = timedelta(days=7)
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a check asks, and when (UTC) it began: the first line of its journal."""
+    """The settings of a check and its beginning (UTC): the first line of its journal."""
 
     began: datetime
     agent: str
@@ -96,8 +96,8 @@ def ask(
 
 
 class _Visitor:
-    """Visits pages of a host, one after the other, until it has asked for enough of them; asks about the
-    others by robots.txt alone."""
+    """Visits the pages of a host one after the other, and after enough of them reads robots.txt and
+    tdmrep.json alone."""
 
     def __init__(self, pages: int, targets: dict[bytes, Target], earlier: dict[bytes, Answer]) -> None:
         self._pages = pages
@@ -127,7 +127,7 @@ class _Visitor:
             await robots.check(target.url)
         except NotFetched as failure:
             return Visit(target=target, outcome=failure.outcome, final_url=target.url, detail=failure.detail)
-        async with self._turns[host]:  # what a page says decides whether the next is asked for
+        async with self._turns[host]:  # the next page is fetched or not by the signal of this one
             if earlier := self._answers.get(target.url):  # another link led there, too
                 return replace(earlier, target=target)
             if self._asked[host] >= self._pages and host not in self._opted_out:
@@ -147,7 +147,7 @@ def _host(target: Target) -> str:
 
 
 def _of_host(signal: str) -> bool:
-    """Whether a signal stands in a file of the host, which tells of all its pages."""
+    """Whether a signal stands in a file of the host, which holds for all its pages."""
     return signal.startswith(("robots.txt", "tdmrep.json"))
 
 
@@ -164,7 +164,7 @@ class _Journal:
         self._file.truncate(whole)
         self._file.seek(whole)
         if not whole:
-            self._write(question)
+            self.append(question)
 
     def __enter__(self) -> _Journal:
         return self
@@ -172,9 +172,14 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, answer: Answer) -> None:
-        """Note an answer."""
-        self._write(answer)
+    def append(self, line: Question | Answer) -> None:
+        """Write a line at the end."""
+        try:
+            self._file.write(msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            raise DataError(
+                f"{self._file.name}: {error.strerror}; make room and run again to go on"
+            ) from error
 
     def _adopt(self, lines: list[bytes]) -> int:
         """Take over the answers to the same question; gives how many bytes of the journal stand."""
@@ -196,11 +201,3 @@ class _Journal:
             self.adopted[bytes.fromhex(answer.url_key)] = answer
             whole += len(line) + 1
         return whole
-
-    def _write(self, line: Question | Answer) -> None:
-        try:
-            self._file.write(msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            raise DataError(
-                f"{self._file.name}: {error.strerror}; make room and run again to go on"
-            ) from error

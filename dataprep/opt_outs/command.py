@@ -33,7 +33,7 @@ from dataprep.store.pool import Progress
 RESULT = "opt-outs.json"
 WORK = f"{JOBS}/opt-outs"
 DENIED = "robots.txt Disallow"
-"""The signal of a page that our agent may not fetch any more, which says nothing of training."""
+"""The signal of a page that our agent may not fetch any more: no signal about training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class OptOuts:
 
 
 def check(corpus: Corpus, settings: CrawlSettings, pages: int, progress: Progress) -> OptOuts:
-    """Ask the sites of the corpus again and write down what they say; killed, it goes on where it was.
+    """Ask the sites of the corpus again and write down their opt-outs; a killed check is resumed.
 
     pages: how many pages of each host are asked for, for headers and meta elements.
     Raises DataError while another check is at work.
@@ -133,7 +133,7 @@ def last(corpus: Corpus) -> OptOuts:
     """What the last check has found; raises UsageError when there was none since the last forget."""
     path = corpus.root / RESULT
     if not path.exists():
-        raise UsageError(f"{path}: is not there, as no check came to its end; give --check to ask the sites")
+        raise UsageError(f"{path}: is missing, because no check was finished; give --check to ask the sites")
     return load(path, OptOuts, "ask again with --check")
 
 
@@ -148,5 +148,5 @@ def forget_found(
 
 
 def _is_unknown(outcome: str) -> bool:
-    """Whether a page's host has not told what it wants."""
+    """Whether the host of a page gave no answer."""
     return is_temporary(outcome) or outcome in NOBODY_THERE

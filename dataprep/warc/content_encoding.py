@@ -26,9 +26,9 @@ MAX_CODINGS = 5
 MAX_MEMBERS = 10_000
 """Members of one gzip body; empty ones take time and count for nothing else."""
 PROBE_BYTES = 1024
-"""The beginning of a body, by which it is told whether it has its coding."""
+"""The beginning of a body, which shows whether it has its coding."""
 TRIAL_PIECES = 4
-"""What of it is decoded for that; a kilobyte of brotli may unfold to gigabytes."""
+"""Pieces that are decoded for that at most; a kilobyte of brotli may unfold to gigabytes."""
 
 CODINGS = frozenset("gzip x-gzip deflate br".split())
 """What is undone."""
@@ -139,7 +139,7 @@ class _Stage:
         yield from self._counted(data)
 
     def rest(self) -> Iterator[bytes]:
-        """What was too short to be told before its end."""
+        """What was too short to be probed before its end."""
         if self._held:
             yield from self._counted(self._begin(whole=True))
 
@@ -292,4 +292,4 @@ _CANDIDATES: dict[str, tuple[Callable[[], _Stream], ...]] = {
     "deflate": (partial(_Deflate, 15), partial(_Deflate, -15)),
     "br": (_Brotli,),
 }
-"""How a coding may be, but for gzip, which its beginning tells. All else is told by a trial."""
+"""The streams to try for a coding. (gzip needs no trial: it has a magic number.)"""

@@ -157,22 +157,23 @@ def parse(block: bytes) -> HttpResponse:
     """The response in a record's block; what has no status line is all body, with status 0."""
     start = len(block) - len(block.lstrip(b"\r\n"))
     end = head_end(block, start)
-    whole = end >= 0 or len(block) < HEAD_BYTES
+    if end < 0:  # the block is a head that was cut, or too long for one
+        end = len(block) if len(block) < HEAD_BYTES else start
     try:
-        head = parse_head(block[start:end] if end >= 0 else block[start:] if whole else b"")
+        head = parse_head(block[start:end])
     except BadHead:
         return HttpResponse(0, (), block)
     fields = tuple(
         (name.decode("utf-8", "replace"), value.decode("utf-8", "replace")) for name, value in head.headers
     )
-    return HttpResponse(head.status, fields, block[end:] if end >= 0 else b"")
+    return HttpResponse(head.status, fields, block[end:])
 
 
 def dechunked(body: bytes) -> bytes:
     """A body without the chunked coding (RFC 9112, section 7.1); as it stands where it is not chunked.
 
-    An archive may have undone the coding and left its header. So every line that says a size must be one, and
-    the body must end in the last chunk, or have been cut.
+    An archive may have undone the coding and left its header. So each line of a size must be one, and the
+    body must end in the last chunk, or have been cut.
 
     >>> dechunked(b"3\\r\\nabc\\r\\n2;x=1\\r\\nde\\r\\n0\\r\\n\\r\\n"), dechunked(b"plain")
     (b'abcde', b'plain')

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import xxhash
 
-from dataprep.corpus.urls import site_of
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
-from support.patience import patient
+from support.crawls import loopback, targets
 from support.servers.web import Web, serving
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def shared_site() -> Iterator[Web]:
-    """One web for all tests of a file."""
-    with serving() as served:
-        yield served
 
 
 @pytest.fixture
@@ -38,19 +23,7 @@ Crawl = Callable[..., list[Fetch]]
 
 @pytest.fixture
 def settings(site: Web) -> CrawlSettings:
-    """Every name leads to the server, nothing waits, nothing lasts."""
-    return CrawlSettings(
-        allow_loopback=True,
-        connect_to=(f"::127.0.0.1:{site.port}",),
-        delay_s=0,
-        retries=0,
-        backoff_s=0,
-        connect_timeout_s=patient(60),
-        read_timeout_s=patient(60),
-        total_timeout_s=patient(60),
-        max_wire_bytes=200_000,
-        max_page_bytes=1_000_000,
-    )
+    return loopback(site.port, max_wire_bytes=200_000, max_page_bytes=1_000_000)
 
 
 @pytest.fixture
@@ -62,10 +35,6 @@ def crawl(tmp_path: Path, settings: CrawlSettings) -> Crawl:
         return fetch_part("part", targets(*urls), tmp_path / "pages", changed, lambda _: None)
 
     return run
-
-
-def targets(*urls: str) -> list[Target]:
-    return [Target(url, xxhash.xxh3_128_digest(url.encode()), site_of(url)) for url in urls]
 
 
 @pytest.fixture

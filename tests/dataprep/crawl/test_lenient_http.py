@@ -5,28 +5,30 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-import xxhash
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dataprep.crawl.client import Client, Exchange
 from dataprep.crawl.connect import tls_context
-from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
+from dataprep.crawl.partition import CrawlSettings, Fetch, fetch_part
 from dataprep.crawl.warc_writer import records
 from dataprep.extract.page import read_page
 from dataprep.warc.http_response import HEAD_BYTES, head_end, parse
 from dataprep.warc.reader import WarcRecord, read_warc, record_in
+from support.crawls import loopback, targets
 from support.patience import patient
 from support.servers.habits import HTML, OK, PAGE, PAGES, ROBOTS, chunks, listening, sent
 
-CUTS = [0, pytest.param(3, marks=pytest.mark.slow(8))]
-"""How many bytes the server sends at once; 0 for all."""
+CUTS: dict[int, Any] = {0: (), 3: pytest.mark.slow(8)}
+"""How many bytes the server sends at once, 0 for all; and the mark of such tests."""
+STEPS = [pytest.param(step, marks=mark) for step, mark in CUTS.items()]
 LONG = 10_000
 """Bytes of an answer that is too long to be sent in small pieces."""
 TAKEN = frozenset(
@@ -46,29 +48,35 @@ class Fetched:
 
 
 def settings(port: int) -> CrawlSettings:
-    return CrawlSettings(
-        allow_loopback=True,
-        connect_to=(f"::127.0.0.1:{port}",),
-        delay_s=0,
-        retries=0,
-        backoff_s=0,
-        site_concurrency=1,
-        read_timeout_s=patient(5),
-        total_timeout_s=patient(20),
-    )
+    return loopback(port, site_concurrency=1, read_timeout_s=patient(5), total_timeout_s=patient(20))
 
 
 def crawl(pages: Path, port: int, hosts: Iterable[str], *paths: str) -> list[Fetch]:
     """Fetch one page of each host, or some pages, one after the other."""
     urls = [f"http://{host}.test/{path}" for host in hosts for path in paths or ("page",)]
-    targets = [Target(url, xxhash.xxh3_128_digest(url.encode()), url.split("/")[2]) for url in urls]
-    return fetch_part("part", targets, pages, settings(port), lambda _: None)
+    return fetch_part("part", targets(*urls), pages, settings(port), lambda _: None)
 
 
-@pytest.fixture(scope="module", params=CUTS)
+def hosts_of(step: int) -> list[str]:
+    """The hosts whose page a server can send in pieces of `step` bytes; 0: in one piece."""
+    return [host for host, answer in PAGES.items() if not step or len(answer) < LONG]
+
+
+def each(hosts: Collection[str]) -> pytest.MarkDecorator:
+    """A test of each of these hosts' pages, sent in one piece and, unless it is long, in small ones."""
+    cases = [
+        pytest.param(step, host, marks=mark)
+        for step, mark in CUTS.items()
+        for host in hosts_of(step)
+        if host in hosts
+    ]
+    return pytest.mark.parametrize(("fetched", "host"), cases, indirect=["fetched"])
+
+
+@pytest.fixture(scope="module")
 def fetched(request: pytest.FixtureRequest) -> Iterator[Fetched]:
     step = request.param
-    hosts = [name for name, answer in PAGES.items() if not step or len(answer) < LONG]
+    hosts = hosts_of(step)
 
     async def fetch(port: int) -> list[Exchange]:
         async with Client(settings(port), tls_context(None)) as client:
@@ -78,10 +86,8 @@ def fetched(request: pytest.FixtureRequest) -> Iterator[Fetched]:
         yield Fetched(dict(zip(hosts, asyncio.run(fetch(seen.port)), strict=True)), seen.requests)
 
 
-@pytest.mark.parametrize("host", PAGES)
+@each(PAGES)
 def test_a_servers_habit_loses_no_page(fetched: Fetched, host: str, tmp_path: Path) -> None:
-    if len(PAGES[host]) >= LONG and host not in fetched.pages:
-        return  # too long for pieces of three bytes
     exchange = fetched.pages[host]
     assert (exchange.status, exchange.truncated, exchange.location) == (200, False, "")
     assert exchange.content_type == ("application/xhtml+xml" if host == "type-xhtml" else "text/html")
@@ -92,7 +98,7 @@ def test_a_servers_habit_loses_no_page(fetched: Fetched, host: str, tmp_path: Pa
     assert fetched.requests[host, "/page"] == 1
 
 
-@pytest.mark.parametrize("host", [name for name in ODD if name not in TAKEN])
+@each([name for name in ODD if name not in TAKEN])
 def test_an_odd_head_is_archived_as_it_was_received(fetched: Fetched, host: str) -> None:
     answer = PAGES[host].lstrip(b"\r\n")
     head = answer[: head_end(answer)].replace(b"Transfer-Encoding", b"X-Crawler-Transfer-Encoding")
@@ -101,7 +107,7 @@ def test_an_odd_head_is_archived_as_it_was_received(fetched: Fetched, host: str)
     assert block == head + fetched.pages[host].body
 
 
-@pytest.mark.parametrize("step", CUTS)
+@pytest.mark.parametrize("step", STEPS)
 def test_a_habit_in_robots_txt_loses_no_site(tmp_path: Path, step: int) -> None:
     with listening(PAGES, ROBOTS, step) as seen:
         rows = crawl(tmp_path, seen.port, ROBOTS)
@@ -140,7 +146,7 @@ UNCLEAR = {
 }
 
 
-@pytest.mark.parametrize("step", CUTS)
+@pytest.mark.parametrize("step", STEPS)
 def test_what_follows_an_odd_answer_is_nobodys_answer(tmp_path: Path, step: int) -> None:
     """One page after the other: nothing that comes behind a page becomes the next."""
     with listening(SMUGGLING, step=step) as seen:

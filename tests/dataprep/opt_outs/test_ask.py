@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import xxhash
 
-from dataprep.corpus.urls import site_of
-from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Target
 from dataprep.opt_outs.ask import KEPT, Question, ask
-from support.servers.web import Web, serving
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
+from support.crawls import loopback, targets
+from support.servers.web import Web
 
 
 def asked(site: Web, home: Path, *urls: str, **changes: Any) -> list[tuple[str, str]]:
     """How the pages ended; one page of a host is asked for."""
-    settings = CrawlSettings(
-        allow_loopback=True, connect_to=(f"::127.0.0.1:{site.port}",), delay_s=0, **changes
-    )
-    targets = [Target(url, xxhash.xxh3_128_digest(url.encode()), site_of(url)) for url in urls]
-    journal, ticked = home / "journal", list[int]()
-    _, answers = ask(targets, settings, 1, journal=journal, owners=home / "owners", tick=ticked.append)
+    pages, settings, ticked = targets(*urls), loopback(site.port, **changes), list[int]()
+    journal, owners = home / "journal", home / "owners"
+    _, answers = ask(pages, settings, 1, journal=journal, owners=owners, tick=ticked.append)
     assert sum(ticked) == len(urls)
-    return [(answers[target.url_key].outcome, answers[target.url_key].signal) for target in targets]
+    return [(answers[page.url_key].outcome, answers[page.url_key].signal) for page in pages]
 
 
 @pytest.mark.parametrize("end", [b"", b'{"url_key":"ab', b"\xff\xfe\n", b"\n"])
@@ -74,11 +62,9 @@ def test_another_question_begins_anew(site: Web, tmp_path: Path, change: str) ->
 
 def test_a_page_to_which_two_links_led_is_asked_for_once(site: Web, tmp_path: Path) -> None:
     url = site.html("http://a.test/page", X_Robots_Tag="noai")
-    settings = CrawlSettings(allow_loopback=True, connect_to=(f"::127.0.0.1:{site.port}",), delay_s=0)
-    targets = [Target(url, bytes([number] * 16), "a.test") for number in range(3)]
-    _, answers = ask(
-        targets, settings, 3, journal=tmp_path / "journal", owners=tmp_path / "owners", tick=lambda _: None
-    )
+    links = [Target(url, bytes([number] * 16), "a.test") for number in range(3)]
+    journal, owners = tmp_path / "journal", tmp_path / "owners"
+    _, answers = ask(links, loopback(site.port), 3, journal=journal, owners=owners, tick=lambda _: None)
     assert [answer.outcome for answer in answers.values()] == ["opted_out"] * 3
     assert site.paths("a.test") == ["/robots.txt", "/page"]
 

@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from support.kills import kill, run_to_the_kill
 from support.leaks import contents
 from support.patience import wait_until
 from support.servers.pywb import write_warc
-from support.servers.web import Web, serving
+from support.servers.web import Web
 
 pytestmark = pytest.mark.slow(12)
 
@@ -42,12 +41,6 @@ def mark(name: object) -> str:
 def page(name: str, head: str = "") -> str:
     words = random.Random(name).choices(WORDS, k=150)
     return PAGE.format(name, " ".join([*words[:70], mark(name), *words[70:]]), head)
-
-
-@pytest.fixture
-def site() -> Iterator[Web]:
-    with serving() as served:
-        yield served
 
 
 def crawling(site: Web) -> list[object]:
@@ -107,8 +100,7 @@ def opt_out(site: Web) -> None:
 
 
 FOUND = {
-    ("signal.test", "robots.txt Content-Signal: ai-train=no"): PAGES
-    + 1,  # with the page that had moved there
+    ("signal.test", "robots.txt Content-Signal: ai-train=no"): PAGES + 1,  # one page had moved there
     ("header.test", "Content-Usage: train-ai=n"): PAGES,
     ("tdm.test", "tdmrep.json"): PAGES,
     ("crawlers.test", "robots.txt Disallow: GPTBot"): PAGES,
@@ -206,16 +198,12 @@ def test_a_check_that_is_killed_goes_on_and_asks_no_page_twice(corpus: Path, sit
     kill(child)
     with journal.open("ab") as file:
         file.write(b'{"url_key":"00')  # half a line, as a full disk leaves it
-    lines = journal.read_bytes().count(b"\n")
-    assert (corpus / "opt-outs.json").exists() is False
-    before = Counter((hit.host, hit.path) for hit in site.hits)
+    assert not (corpus / "opt-outs.json").exists()
     asked = result(*words, "--delay=0")
-    after = Counter((hit.host, hit.path) for hit in site.hits)
+    requests = Counter((hit.host, hit.path) for hit in site.hits)
     assert found(asked) == FOUND
-    twice = {place for place, number in after.items() if number > 1 and place[1] != "/robots.txt"}
+    twice = {place for place, number in requests.items() if number > 1 and place[1] != "/robots.txt"}
     assert len(twice) <= 2  # what was under way
-    assert before.total() > 0
-    assert lines > 8
     assert not journal.exists()
 
 

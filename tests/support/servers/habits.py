@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 
 import brotlicffi
 
-from support.patience import patient
+from support.servers.threads import socket_server
 
 PARAGRAPHS = [
     f"Paragraph {number}: the harbour authority said that the old ferry will return to service before summer."
@@ -278,7 +277,7 @@ def listening(
 
     A connection stays open after an answer unless that asked to close it.
     """
-    loop, ready, seen = asyncio.new_event_loop(), threading.Event(), Habits()
+    seen = Habits()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served = 0
@@ -303,26 +302,5 @@ def listening(
                     break
         writer.close()
 
-    async def start() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        seen.port = server.sockets[0].getsockname()[1]
-        ready.set()
-
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-        waiting = asyncio.all_tasks(loop)
-        for task in waiting:
-            task.cancel()
-        if waiting:
-            loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(patient())
-    try:
+    with socket_server(answer) as seen.port:
         yield seen
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(patient())

@@ -7,7 +7,6 @@ no robots.txt; one named in `ROBOTS` misbehaves there and has a page. All others
 from __future__ import annotations
 
 import asyncio
-import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from backports import zstd
 from isal import igzip, isal_zlib
 
 from support.patience import patient
+from support.servers.threads import socket_server
 
 Writer = asyncio.StreamWriter
 Answer = Callable[[Writer], Awaitable[None]]
@@ -241,7 +241,6 @@ ROBOTS: dict[str, tuple[Callable[[], Answer], str]] = {
 @contextmanager
 def listening() -> Iterator[int]:
     """Serve in a thread of its own; gives the port."""
-    loop, ready, ports = asyncio.new_event_loop(), threading.Event(), list[int]()
     pages = {host: make() for host, (make, _) in ANSWERS.items()}
     robots = {host: make() for host, (make, _) in ROBOTS.items()}
     good = page(b"<p>hello")
@@ -257,25 +256,5 @@ def listening() -> Iterator[int]:
                 await pages.get(host, good)(writer)
         writer.close()
 
-    async def start() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        ports.append(server.sockets[0].getsockname()[1])
-        ready.set()
-
-    def run() -> None:
-        loop.run_until_complete(start())
-        loop.run_forever()
-        stalling_still = asyncio.all_tasks(loop)
-        for task in stalling_still:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*stalling_still, return_exceptions=True))
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(patient())
-    try:
-        yield ports[0]
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(patient())
+    with socket_server(serve) as port:
+        yield port

@@ -7,9 +7,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote
+
+from support.servers.threads import http_server
 
 Fault = Callable[[str, int, int], str]
 """fault(path, offset, times asked) names what goes wrong, by a word of `RangeServer`, or nothing ("")."""
@@ -87,13 +89,5 @@ def serving(folder: Path) -> Iterator[RangeServer]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    state.base = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Handler) as state.base:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

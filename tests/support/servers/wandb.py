@@ -15,10 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from support.servers.threads import http_server
+
 API_KEY = "k" * 40
+AUTHORIZATION = f"Basic {base64.b64encode(f'api:{API_KEY}'.encode()).decode()}"
 Line = dict[str, Any]
 
 
@@ -167,10 +170,7 @@ def serving() -> Iterator[WandbServer]:
 
         def do_POST(self) -> None:
             sent = json.loads(self._body())
-            if (
-                self.headers["Authorization"]
-                != f"Basic {base64.b64encode(f'api:{API_KEY}'.encode()).decode()}"
-            ):
+            if self.headers["Authorization"] != AUTHORIZATION:
                 return self._answer({"errors": [{"message": "permission denied"}]}, 401)
             if self.path == "/graphql":
                 name = sent["query"].split("(")[0].split("{")[0].split()[-1]
@@ -204,14 +204,5 @@ def serving() -> Iterator[WandbServer]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    state.base = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with http_server(Handler) as state.base:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
