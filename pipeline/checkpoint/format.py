@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class Checkpoint:
             self._open(file)
         return self
 
-    def link_into(self, folder: Path) -> Checkpoint:
+    def link_into(self, folder: Path) -> None:
         """Give an attempt's folder a checkpoint of its own that nobody else can let go of.
 
         Its files are hard links, or copies where the filesystem does not link across directories. Raises
@@ -116,7 +116,6 @@ class Checkpoint:
             shutil.rmtree(beside, ignore_errors=True)
             raise
         _make_current(beside, target)
-        return replace(self, path=target, _opened={})
 
     def _open(self, file: str) -> Any:
         try:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from dataprep.store.os_errors import explain_os_error
 from pipeline.checkpoint import attempts
-from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, find_and_open, newest
+from pipeline.checkpoint.format import Checkpoint, CheckpointWriter, find, find_and_open, newest, saved_in
 from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
 from pipeline.errors import RunError
@@ -250,17 +250,19 @@ def test_a_file_names_the_first_tensor_that_is_not_finite(tmp_path: Path, value:
     assert file.not_finite == "b"
 
 
+def to_take_over(run: Path) -> tuple[Checkpoint, attempts.Attempt]:
+    """A checkpoint, and the attempt that is to resume from it."""
+    return Checkpoint.open(write_checkpoint(run, 5)), attempts.claim(run, processes=2)
+
+
 def test_a_successor_keeps_what_it_resumes_from_whatever_the_older_attempt_removes(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path, 5)
-    older = attempt_of(tmp_path)
-    successor = attempts.claim(tmp_path, processes=2)
-    checkpoint = find(tmp_path)
-    assert checkpoint is not None
-    linked = checkpoint.link_into(successor.folder)
-    assert linked.path == successor.folder / "checkpoints" / "step-00000005"
-    assert linked.path.joinpath("rank-00000.safetensors").samefile(checkpoint.path / "rank-00000.safetensors")
+    checkpoint, successor = to_take_over(tmp_path)
+    checkpoint.link_into(successor.folder)
+    (linked,) = saved_in(successor.folder)
+    assert linked.name == "step-00000005"
+    assert linked.joinpath("rank-00000.safetensors").samefile(checkpoint.path / "rank-00000.safetensors")
     successor.begin(attempts.Origin(attempt=1, step=5))
-    shutil.rmtree(older / "checkpoints")
+    shutil.rmtree(checkpoint.path.parent)
     found = find(tmp_path)
     assert found is not None
     assert torch.equal(found.tensor("weight/1"), torch.full((3, 2), 6.0))
@@ -273,12 +275,10 @@ def refuse_links(*paths: Path) -> None:
 def test_where_files_cannot_be_linked_they_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_checkpoint(tmp_path, 5)
-    successor = attempts.claim(tmp_path, processes=2)
-    checkpoint = find(tmp_path)
-    assert checkpoint is not None
+    checkpoint, successor = to_take_over(tmp_path)
     monkeypatch.setattr(os, "link", refuse_links)
-    linked = checkpoint.link_into(successor.folder)
+    checkpoint.link_into(successor.folder)
+    linked = Checkpoint.open(saved_in(successor.folder)[0])
     assert linked.first_damage(linked.files) is None
     assert not (linked.path / "checkpoint.json").samefile(checkpoint.path / "checkpoint.json")
 
@@ -287,10 +287,7 @@ def test_where_files_cannot_be_linked_they_are_copied(
 def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
-    write_checkpoint(tmp_path, 5)
-    successor = attempts.claim(tmp_path, processes=2)
-    checkpoint = find(tmp_path)
-    assert checkpoint is not None
+    checkpoint, successor = to_take_over(tmp_path)
     if not links:
         monkeypatch.setattr(os, "link", refuse_links)
     (checkpoint.path / "rank-00001.safetensors").unlink()  # the older attempt is removing it
@@ -302,10 +299,7 @@ def test_a_checkpoint_that_goes_while_it_is_linked_leaves_nothing_behind(
 def test_a_disk_that_is_full_while_a_checkpoint_is_copied_gets_its_room_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_checkpoint(tmp_path, 5)
-    successor = attempts.claim(tmp_path, processes=2)
-    checkpoint = find(tmp_path)
-    assert checkpoint is not None
+    checkpoint, successor = to_take_over(tmp_path)
     monkeypatch.setattr(os, "link", refuse_links)
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
