@@ -26,9 +26,9 @@ from pipeline.cli import (  # noqa: F401 (registers)
 )
 from pipeline.cli.app import app, console
 from pipeline.cli.interrupts import repeat_lost_interrupts
-from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
+from pipeline.errors import RunError, exit_code
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+INTERRUPTED = 130
 OPEN_FILES = 1 << 16
 
 
@@ -45,14 +45,10 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it ends no other way
         console.print("stopped; the same command goes on from here")
         sys.exit(INTERRUPTED)
-    except UsageError as error:
-        sys.exit(complain(error, USAGE))
-    except Superseded as error:
-        sys.exit(complain(error, SUPERSEDED_EXIT))
     except (DataError, RunError) as error:
-        sys.exit(complain(error, FAILED))
+        sys.exit(complain(error, exit_code(error)))
     except OSError as error:
-        sys.exit(complain(explain_os_error(error) or error, FAILED))
+        sys.exit(complain(explain_os_error(error) or error, exit_code(error)))
 
 
 def complain(error: Exception, code: int) -> int:

@@ -17,7 +17,7 @@ from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import Attempt
 from pipeline.config import RunConfig, save_config
 from pipeline.data.sources import Sources
-from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
+from pipeline.errors import SUPERSEDED_EXIT, RunError, exit_code
 from pipeline.monitor.metrics_logger import keep_funnel, wandb_id
 
 LOOK_S = 10.0
@@ -47,7 +47,7 @@ def claim(run: Path, processes: int) -> Iterator[Attempt]:
             yield attempt
         except BaseException as error:
             with suppress(OSError, DataError):  # a disk that is full must not hide what went wrong
-                attempt.end(_exit_code(error), str(error) or type(error).__name__)
+                attempt.end(exit_code(error), str(error) or type(error).__name__)
             raise
         finally:
             over.set()
@@ -110,9 +110,3 @@ def _alone_on_this_machine(run: Path) -> Iterator[None]:
             if error.errno not in NO_LOCKS_HERE:
                 raise
         yield
-
-
-def _exit_code(error: BaseException) -> int:
-    if isinstance(error, Superseded):
-        return SUPERSEDED_EXIT
-    return 2 if isinstance(error, UsageError) else 1

@@ -19,7 +19,7 @@ from typing import TextIO
 from dataprep.errors import DataError
 from dataprep.store.os_errors import explain_os_error
 from pipeline.distributed.stop import StopRequest
-from pipeline.errors import SUPERSEDED_EXIT, RunError, Superseded, UsageError
+from pipeline.errors import RunError, UsageError, exit_code
 from pipeline.train.run_log import log_file, log_to
 
 
@@ -51,7 +51,7 @@ def attempt(work: Callable[[], None], report: TextIO) -> int:
     except Exception as error:
         usage, bug = isinstance(error, UsageError), not isinstance(error, (RunError, DataError, OSError))
         _report(report, str(describe_error(error, rank)), usage, bug)
-        return SUPERSEDED_EXIT if isinstance(error, Superseded) else 2 if usage else 1
+        return exit_code(error)
     return 0
 
 
