@@ -27,7 +27,7 @@ from pipeline.demo.sites import Sites, build
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
 from pipeline.monitor.report import GeneratedText, gather, render
-from pipeline.monitor.run_files import joined_metrics, read_json
+from pipeline.monitor.run_files import joined_metrics, read_summary
 
 INCREMENTS = ("2013-08", "2013-09")
 PROMPT = "Returns the"
@@ -211,20 +211,13 @@ def _train(paths: DemoPaths, size: Size, shell: Shell) -> tuple[dict[str, Any], 
     """Train, stop the run halfway by a signal, and resume it; returns its summary and its loss by step."""
     where = (f"run.dir={paths.run}", f"data.tokens={paths.tokens}")
     command = ("train", find("models", "demo"), *where, *size.overrides, "--nproc", 2)
-    summary = _summary(paths.run)
+    summary = read_summary(paths.run)
     while summary.get("stopped", True):
         halfway = _progress(paths.run) >= 0.5
         shell.run(*command, until=None if halfway else lambda: _progress(paths.run) >= 0.5)
-        summary = _summary(paths.run)
+        summary = read_summary(paths.run)
     rows = joined_metrics(paths.run)
     return summary, {row["step"]: row["loss"] for row in rows if "loss" in row}
-
-
-def _summary(run: Path) -> dict[str, Any]:
-    """How the run's newest attempt ended; nothing before that."""
-    path = attempts.latest_file(run, "summary.json")
-    summary: dict[str, Any] = read_json(path) if path else {}
-    return summary
 
 
 def _progress(run: Path) -> float:

@@ -25,7 +25,7 @@ from pipeline.monitor.charts import (
     loss_picture,
     sites_picture,
 )
-from pipeline.monitor.run_files import joined_metrics, read_json
+from pipeline.monitor.run_files import joined_metrics, read_summary
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
@@ -161,8 +161,7 @@ def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:
 def read_curve(run: Path) -> Curve:
     """Read a run's curve from its metrics and, when it has ended, `summary.json`."""
     rows = joined_metrics(run)
-    summary = attempts.latest_file(run, "summary.json")
-    ended = read_json(summary) if summary else {}
+    ended = read_summary(run)
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}
     held_out = [row for row in rows if "val_loss" in row]

@@ -74,6 +74,13 @@ def joined_samples(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def read_summary(run: Path) -> dict[str, Any]:
+    """How the newest attempt ended; empty before that. Raises RunError when the file is damaged."""
+    path = attempts.latest_file(run, "summary.json")
+    summary: dict[str, Any] = read_json(path) if path else {}
+    return summary
+
+
 def read_json(path: Path) -> Any:
     """A JSON file. Raises RunError when it is damaged."""
     try:
@@ -83,17 +90,17 @@ def read_json(path: Path) -> Any:
 
 
 def whole_lines(path: Path) -> list[Any]:
-    """All whole lines of a file of JSON lines; a running run may be writing the last. Raises RunError."""
+    """All whole lines of a file of JSON lines, which may be missing or growing. Raises RunError."""
     try:
-        *lines, _ = path.read_text().split("\n")
+        *lines, _ = path.read_text().split("\n") if path.exists() else [""]
         return [json.loads(line) for line in lines]
     except ValueError as error:
         raise RunError(f"{path}: damaged ({error}): restore it from a copy, or remove it") from None
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of an attempt's file, none before the first. Raises RunError when one has no place in the run."""
-    rows = whole_lines(path) if path.exists() else []
+    """Rows of an attempt's file. Raises RunError when one has no place in the run."""
+    rows = whole_lines(path)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict) or not row.keys() & {"step", "rollback"}:
             raise RunError(f"{path}: line {number} is no row of a run: restore the file from a copy")

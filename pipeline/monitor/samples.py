@@ -57,8 +57,7 @@ class Sampler:
         """What has been written since the last time: {"step", "prompt", "text"}."""
         if not self._prompts:
             return []
-        path = self._attempt.folder / SAMPLES
-        rows = whole_lines(path) if path.exists() else []
+        rows = whole_lines(self._attempt.folder / SAMPLES)
         new, self._seen = rows[self._seen :], len(rows)
         return new
 

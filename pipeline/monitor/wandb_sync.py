@@ -22,7 +22,7 @@ from dataprep.errors import DataError
 from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
 from pipeline.monitor import helper_process
-from pipeline.monitor.run_files import all_metrics, joined_samples, read_json
+from pipeline.monitor.run_files import all_metrics, joined_samples, read_json, read_summary
 from pipeline.monitor.wandb_history import UNDONE, Metrics, Row, due, format_ranges, parse_ranges
 from pipeline.monitor.wandb_server import TryLater, WandbRun
 
@@ -79,8 +79,7 @@ class WandbSync:
         return found | {"undone": format_ranges(self.undone)}
 
     def _update(self) -> bool:
-        path = attempts.latest_file(self.run, "summary.json")  # before the metrics: all of them precede it
-        ended = read_json(path) if path else None
+        ended = read_summary(self.run)  # before the metrics: all of them precede it
         metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run))
         server = self._server = self._server or open_run(self.run)
         if self._complete and due(metrics, server.known).lines:  # another attempt: it runs again
