@@ -39,7 +39,6 @@ def step_row(
     lr: float,
     grad_norm: float,
     batch: int,
-    counted: int,
     tokens_per_s: float,
     source_counts: Mapping[str, int],
     mfu: float,
@@ -58,7 +57,6 @@ def step_row(
         "skipped": state.skipped,
         "spikes": state.spikes,
         "batch": batch,
-        "counted": counted,
         "tokens_per_s": tokens_per_s,
         "stream_hash": f"{state.stream_hash:016x}",
         **{f"share/{name}": n / sum(source_counts.values()) for name, n in source_counts.items()},
@@ -69,6 +67,7 @@ def step_row(
 def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str, float]:
     """Metrics of a step that took so many seconds.
 
+    counted: positions that count in the loss.
     data_wait: the share of the step that the rank which waited longest stood still for want of data.
     memory_gb/K, compute_s/K: of stage K, the rank with most. straggler/K: that compute_s over the mean of
     all ranks; what is above 1 is waited for. bubble/K: the share of the pipeline's time in which stage K's
@@ -84,7 +83,8 @@ def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str
     >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], round(row["bubble"], 6)
     (0.02, 1.5, 0.4, 0.8, 0.6)
     """
-    row = {"data_wait": max(report.data_wait_ns for report in reports) / 1e9 / seconds}
+    row: dict[str, float] = {"counted": counted(reports)}
+    row["data_wait"] = max(report.data_wait_ns for report in reports) / 1e9 / seconds
     stages = sorted({report.stage for report in reports})
     mean = fmean(report.compute_ns for report in reports)
     drained = max(report.pipeline_ns for report in reports)

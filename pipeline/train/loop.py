@@ -177,7 +177,7 @@ class _Trainer:
             now = self._record(now, loss, norm)
             if logger:
                 seconds = time.perf_counter() - began
-                row = self._row(now, lr, norm, batch, counted(reports), seconds)
+                row = self._row(now, lr, norm, batch, seconds)
                 logger.step(row | reduce_over_ranks(reports, seconds))
             ended = now.samples == config.samples
             if ended or now.step % config.train.eval_every_steps == 0:
@@ -291,9 +291,7 @@ class _Trainer:
                 f"rm -r {self.config.run.dir}/attempts/NNNN/checkpoints gives back the room of attempt NNNN"
             )
 
-    def _row(
-        self, now: RunState, lr: float, norm: float, batch: int, counted: int, seconds: float
-    ) -> dict[str, Any]:
+    def _row(self, now: RunState, lr: float, norm: float, batch: int, seconds: float) -> dict[str, Any]:
         """What is recorded of a step."""
         speed = batch * self.config.model.n_ctx / seconds
         counts: dict[str, int] = {}
@@ -305,7 +303,6 @@ class _Trainer:
             lr=lr,
             grad_norm=norm,
             batch=batch,
-            counted=counted,
             tokens_per_s=speed,
             source_counts=counts,
             mfu=speed * training_flops_per_token(self.config.model) / self.peak_flops,
