@@ -125,7 +125,7 @@ class TrainLoader:
         """Endless micro-batches from sample `consumed` on, as many at once as SAMPLES_AT_ONCE samples are."""
         for places, rows in self._rows(consumed, -(-SAMPLES_AT_ONCE // self.micro)):
             micros = places.reshape(-1, self.micro).tolist(), rows.reshape(-1, self.micro, rows.shape[1])
-            yield [self._micro_batch(*rows) for rows in zip(*micros, strict=True)]
+            yield [self._micro_batch(*micro) for micro in zip(*micros, strict=True)]
 
     def _micro_batch(self, places: list[int], rows: npt.NDArray[Any]) -> Prepared:
         tokens = torch.from_numpy(rows.astype(np.int64))

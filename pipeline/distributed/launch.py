@@ -92,7 +92,7 @@ def _forwarding(workers: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 def _failure(workers: list[subprocess.Popen[bytes]], failed: list[int]) -> RunError | UsageError:
     """Say why the first died: what it explained, else a signal that killed it; the rest are consequences."""
-    if any(each.poll() == SUPERSEDED_EXIT for each in workers):
+    if any(process.poll() == SUPERSEDED_EXIT for process in workers):
         return Superseded("another attempt has taken over this run: this one has ended")
     killed, bugs = [], []
     for rank in failed:

@@ -58,9 +58,9 @@ def as_text(
             "    days   MFU  bubble    GiB  overrides",
         ]
         lines += [
-            f"{each.seconds / 86400:8.1f} {each.mfu:5.1%} {each.bubble:7.1%} {each.fullest / GIB:6.1f}  "
-            f"{overrides(each.layout, config.parallel.reduce_dtype)}"
-            for each in ranked[:SHOWN]
+            f"{found.seconds / 86400:8.1f} {found.mfu:5.1%} {found.bubble:7.1%} {found.fullest / GIB:6.1f}  "
+            f"{overrides(found.layout, config.parallel.reduce_dtype)}"
+            for found in ranked[:SHOWN]
         ]
         lines.append("")
     return "\n".join([*lines, UNVALIDATED])
@@ -116,11 +116,11 @@ def _exchanged(found: Prediction) -> list[str]:
         for stage in found.stages
     ]
     place, most = max(enumerate(of_stages), key=lambda stage: sum(size for size, _ in stage[1]))
-    told = [
+    shown = [
         f"{message.operation} of {message.content} {size / GIB:.2f} in {message.dtype}"
         for size, message in most
     ]
-    return [f"a GPU of stage {place} exchanges, GiB a step: {', '.join(told)}"] if told else []
+    return [f"a GPU of stage {place} exchanges, GiB a step: {', '.join(shown)}"] if shown else []
 
 
 def _prediction(found: Prediction, reduce_dtype: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def z_score(loss: float, recent_losses: Sequence[float]) -> float:
     3.0
     """
     mean = math.fsum(recent_losses) / len(recent_losses)
-    variance = math.fsum((loss - mean) ** 2 for loss in recent_losses) / len(recent_losses)
+    variance = math.fsum((recent - mean) ** 2 for recent in recent_losses) / len(recent_losses)
     return (loss - mean) / max(math.sqrt(variance), 1e-12)
 
 

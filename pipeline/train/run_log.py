@@ -29,4 +29,4 @@ def log_to(path: Path, rank: int) -> None:
 def log_file() -> str:
     """Path of the file that the log goes to."""
     handlers = logging.getLogger("outbound").handlers
-    return next(each.baseFilename for each in handlers if isinstance(each, logging.FileHandler))
+    return next(handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler))

@@ -39,7 +39,7 @@ class Collectives(TorchDispatchMode):
     ) -> Any:
         if func.namespace == "c10d" and func.__name__ != "recv_.default":  # the other side has sent it
             name = func.__name__.partition(".")[0]
-            tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+            tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
             whole = max(tensors, key=torch.numel, default=torch.empty(0))
             if whole.numel() > SCALARS:
                 dtype = str(whole.dtype).removeprefix("torch.")

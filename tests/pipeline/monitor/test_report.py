@@ -127,7 +127,7 @@ def test_losses_before_and_after_a_forget_are_losses_on_different_sets(tmp_path:
     """A row of an earlier version, without the set, is of another set than one with it."""
     sets = [None, "a", "a", "b"]
     rows = [{"step": n, "tokens": 100 * n, "val_loss": 6.0 - n / 10} for n in range(1, 5)]
-    rows = [row | ({"val_set": each} if each else {}) for row, each in zip(rows, sets, strict=True)]
+    rows = [row | ({"val_set": name} if name else {}) for row, name in zip(rows, sets, strict=True)]
     attempt = attempts.claim(tmp_path, processes=1)
     attempt.begin(attempts.Origin(attempt=0, step=0))
     (attempt.folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

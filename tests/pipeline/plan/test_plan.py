@@ -135,9 +135,9 @@ def test_the_search_keeps_to_the_format_that_was_asked_for(command: Command) -> 
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
     assert told["configured"]["stages"][0]["collectives"][0]["dtype"] == "bf16"
-    for each in told["layouts"]:
-        asked = "parallel.reduce_dtype=fp32" in each["overrides"]
-        assert asked == (each["layout"]["zero"] == 1), "which bf16 would refuse"
+    for found in told["layouts"]:
+        fp32 = "parallel.reduce_dtype=fp32" in found["overrides"]
+        assert fp32 == (found["layout"]["zero"] == 1), "ZeRO-1 refuses bf16"
 
 
 def test_what_cannot_be_spread_or_does_not_fit_says_why() -> None:

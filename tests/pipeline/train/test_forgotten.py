@@ -83,7 +83,7 @@ def test_metrics_and_the_page_mark_losses_on_different_sets(over_time: TinyRun, 
     rows = [row for row in over_time.metrics() if "val_loss" in row]
     whole, forgotten = (held_out(home / name) for name in ("whole", "forgotten"))
     sets = list(dict.fromkeys((row["val_set"], row["val_counted"]) for row in rows))
-    assert sets == [(each.fingerprint, each.counted) for each in (whole, forgotten)]
+    assert sets == [(held.fingerprint, held.counted) for held in (whole, forgotten)]
     assert whole.counted == SEQUENCES * 16
     page, _ = render(over_time.dir)
     assert "another held-out set" in page
@@ -136,10 +136,10 @@ def test_every_layout_and_micro_batch_takes_the_same_steps(
 
 
 def test_a_batch_that_was_forgotten_as_a_whole_is_a_step_of_loss_zero(home: Path) -> None:
-    """So does a run whose held-out set is gone: it trains on, without a held-out loss."""
+    """A run whose held-out set is gone trains on, without a held-out loss."""
     tokens = home / "all gone"
     shutil.copytree(home / "whole", tokens)
-    generation = Sources.load({"": (tokens, None, 1.0)}).generations[0].content
+    generation = generation_of(tokens)
     gone = {span.doc_id for split in ("train", "val") for span in spans(tokens, generation, split)}
     erase(tokens, gone, {})
     (eot,) = set(stream(tokens, generation_of(tokens), "val"))

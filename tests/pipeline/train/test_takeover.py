@@ -107,7 +107,7 @@ def test_an_old_copy_whose_network_is_cut_leaves_once_it_sees_its_successor(tiny
     assert new.wait() == [0, 0], new.told()
     assert run.timeless() == unbroken.timeless()
     ended = [attempts.read(run.dir, number).ended for number in (1, 2)]
-    assert [each and each.code for each in ended] == [SUPERSEDED_EXIT, 0]
+    assert [ending and ending.code for ending in ended] == [SUPERSEDED_EXIT, 0]
 
 
 @pytest.mark.slow(30)

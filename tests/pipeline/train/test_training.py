@@ -62,7 +62,7 @@ def test_the_dense_gpt_has_the_held_out_loss_of_the_run(finished_run: Any) -> No
             held_out=HeldOut.of(sources, n_ctx=16, sequences=8), micro=4, dp_rank=0, dp_size=1
         )
         parts = [(model(x, y) * y.numel(), (y != IGNORED).sum()) for x, y in loader.batches()]
-    losses, counted = (torch.stack(each).sum() for each in zip(*parts, strict=True))
+    losses, counted = (torch.stack(part).sum() for part in zip(*parts, strict=True))
     assert float(losses / counted) == pytest.approx(checkpoint.state.val_loss, abs=1e-5)
 
 
