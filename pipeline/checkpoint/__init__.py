@@ -1,6 +1,6 @@
 """Checkpoints on disk, and trained weights wherever they lie.
 
-`attempts` says which starts of a run there were, and which of their steps count;
+`attempts` lists the starts of a run, and which of their steps count;
 `format` is the directory of a checkpoint, its manifest and its checks; `safetensors_writer` writes one share
 of it tensor by tensor; `weights` opens the newest checkpoint of a run, or a model in Hugging Face's format.
 How all ranks save and restore together is in `train.resume`.

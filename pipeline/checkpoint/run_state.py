@@ -1,4 +1,4 @@
-"""What a checkpoint says of its run besides the tensors."""
+"""The state of a run in a checkpoint, besides the tensors."""
 
 from __future__ import annotations
 

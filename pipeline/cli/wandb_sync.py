@@ -27,8 +27,8 @@ def wandb_sync(
     """Send to Weights & Biases the steps that it lacks, each once, from the metrics of the runs.
 
     What the server has decides which steps are sent: the command may be killed and repeated, on any machine
-    that sees the runs. A step is sent once the next one has begun. WANDB_BASE_URL, WANDB_API_KEY,
-    WANDB_ENTITY and `wandb login` are heeded.
+    that sees the runs. A step is sent once the next one has begun. The command uses WANDB_BASE_URL,
+    WANDB_API_KEY, WANDB_ENTITY and what `wandb login` has stored.
     """
     from pipeline.monitor.wandb_sync import WandbSync, pause_s
 

@@ -1,7 +1,7 @@
-"""Messages of a training step: which collectives pass what between GPUs, in which format, and how much. Pure.
+"""Messages of a training step: the collectives between GPUs, with their number formats and sizes. Pure.
 
-They are those of DeepSpeed 0.19.8, whatever the ZeRO paper has in their place; a test counts the bytes of
-real processes.
+They are those of DeepSpeed 0.19.8, which differ from the ZeRO paper's; a test counts the bytes of real
+processes.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.w
     To train, the arguments are the configuration's path and its overrides.
 
     SIGTERM, SIGUSR1 and SIGINT are passed on, and the processes save and end. When one dies, the others
-    are ended and RunError says what happened to it: UsageError for a usage error, Superseded when another
-    attempt has taken over the run.
+    are ended and RunError describes what happened to it: UsageError for a usage error, Superseded when
+    another attempt has taken over the run.
     """
     port = _free_port()
     command = [sys.executable, "-P", "-m", worker, *arguments]  # -P: the user's folder is not searched

@@ -19,7 +19,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start `python -m MODULE ARGUMENT...`, which prints to the end of a log file.
 
-    It ignores SIGUSR1: Slurm sends that to every process of a job, and asks only the ranks to save and stop.
+    It ignores SIGUSR1. Slurm sends that to every process of a job, but only the ranks must save and stop.
     """
     with log.open("ab") as output:
         return subprocess.Popen(

@@ -112,7 +112,7 @@ def counted(reports: Sequence[RankReport]) -> int:
 
 
 def reported_loss(loss: float, positions: int, counted: int) -> float:
-    """The mean loss over the positions that count, of an engine's, whose divisor is all positions.
+    """Turn an engine's loss, whose divisor is all positions, into the mean over those that count.
 
     0 where none counts.
 

@@ -85,7 +85,7 @@ def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) ->
 
 
 def _move_in(attempt: Attempt, rank: Rank, watchdog: Watchdog) -> None:
-    """Leave what this process has to say of itself in the attempt's folder from here on."""
+    """Send the log and the stacks of this process to the attempt's folder from here on."""
     log_to(attempt.folder / "log.txt", rank.global_rank)
     watchdog.stacks = attempt.folder / _stacks(rank)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 def log_to(path: Path, rank: int) -> None:
     """Send the log to a file that all ranks append to; warnings of the first rank also go to the terminal.
 
-    A rank logs to the run's directory until it knows its attempt, and then to the attempt's folder.
+    A rank logs to the run's directory until it has its attempt, and then to the attempt's folder.
     """
     logger = logging.getLogger("outbound")
     logger.setLevel(logging.INFO)

@@ -15,7 +15,7 @@ ID = "abcd1234"
 
 @dataclass
 class WrittenRun:
-    """A run whose loss at each step tells when it was taken: the n-th row of all has the loss n."""
+    """A run whose n-th row of all has the loss n, so that a loss shows when its step was taken."""
 
     dir: Path
     rows: int = 0

@@ -193,7 +193,7 @@ def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_bi
 def test_metrics_are_on_the_disk_before_a_checkpoint_counts(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A node that loses its power must not leave a checkpoint whose steps no metrics tell of."""
+    """A node that loses its power must not leave a checkpoint whose steps have no metrics."""
     synced: list[Any] = []
     logger = watched(run := tiny_run())
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").readlink()))
