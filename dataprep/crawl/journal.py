@@ -122,7 +122,7 @@ class Attempt:
                     warc_offset=start + archived.response_offset,
                     warc_length=archived.response_length,
                 )
-                line.digest, line.encoding = digest, page.header("content-encoding")
+                line.digest, line.encoding = digest, page.content_encoding
                 self.stored.add(fetch, line.digest, line.encoding)
         if visit.outcome != "deferred":  # what was not tried is tried by the next attempt
             self._journal.append(msgspec.json.encode(line) + b"\n")

@@ -45,7 +45,7 @@ class Stored:
         """The stored page whose payload a new one repeats."""
         if page.status == 304:
             return self._by_url.get(page.url)
-        return self._by_payload.get(_key(digest, page.header("content-encoding"), page.content_type))
+        return self._by_payload.get(_key(digest, page.content_encoding, page.content_type))
 
 
 def _key(digest: str, encoding: str, content_type: str) -> bytes:

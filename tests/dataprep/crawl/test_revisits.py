@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 from warcio.archiveiterator import ArchiveIterator
 
 from dataprep.crawl.partition import Fetch
@@ -83,6 +84,20 @@ def test_bytes_that_would_read_otherwise_are_no_revisit(
 ) -> None:
     packed = gzip.compress(BODY, mtime=0)
     crawl(site.html("http://a.test/1", packed), site.html("http://a.test/2", packed, **second))
+    assert [record["WARC-Type"] for record in headers(tmp_path / "pages")] == ["response"] * 2
+
+
+def test_bytes_whose_codings_stand_in_two_headers_are_no_revisit_of_those_in_one(
+    site: Any, crawl: Any, tmp_path: Path
+) -> None:
+    packed = gzip.compress(gzip.compress(BODY, mtime=0), mtime=0)
+
+    async def twice(_: web.Request) -> web.StreamResponse:
+        named = CIMultiDict([("Content-Type", "text/html"), *[("Content-Encoding", "gzip")] * 2])
+        return web.Response(body=packed, headers=named)
+
+    once = site.html("http://a.test/1", packed, Content_Encoding="gzip")
+    crawl(once, site.serve("http://a.test/2", twice))
     assert [record["WARC-Type"] for record in headers(tmp_path / "pages")] == ["response"] * 2
 
 
