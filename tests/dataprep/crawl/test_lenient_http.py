@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,12 @@ def each(hosts: Collection[str]) -> pytest.MarkDecorator:
         for host in hosts_of(step)
         if host in hosts
     ]
-    return pytest.mark.parametrize(("fetched", "host"), cases, indirect=["fetched"])
+    return pytest.mark.parametrize(("step", "host"), cases)
 
 
-@pytest.fixture(scope="module")
-def fetched(request: pytest.FixtureRequest) -> Iterator[Fetched]:
-    step = request.param
+@functools.cache
+def fetched(step: int) -> Fetched:
+    """What was fetched, once for all tests, from a server that sends `step` bytes at a time."""
     hosts = hosts_of(step)
 
     async def fetch(port: int) -> list[Exchange]:
@@ -83,28 +84,29 @@ def fetched(request: pytest.FixtureRequest) -> Iterator[Fetched]:
             return await asyncio.gather(*[client.page(f"http://{host}.test/page") for host in hosts])
 
     with listening(PAGES, step=step) as seen:
-        yield Fetched(dict(zip(hosts, asyncio.run(fetch(seen.port)), strict=True)), seen.requests)
+        return Fetched(dict(zip(hosts, asyncio.run(fetch(seen.port)), strict=True)), seen.requests)
 
 
 @each(PAGES)
-def test_a_servers_habit_loses_no_page(fetched: Fetched, host: str, tmp_path: Path) -> None:
-    exchange = fetched.pages[host]
+def test_a_servers_habit_loses_no_page(step: int, host: str, tmp_path: Path) -> None:
+    exchange = fetched(step).pages[host]
     assert (exchange.status, exchange.truncated, exchange.location) == (200, False, "")
     assert exchange.content_type == ("application/xhtml+xml" if host == "type-xhtml" else "text/html")
     archived = records([exchange])
     (tmp_path / "a.warc.gz").write_bytes(archived.members)
     page = read_page(tmp_path / "a.warc.gz", archived.response_offset, archived.response_length, 10_000)
     assert page.body.strip() == PAGE
-    assert fetched.requests[host, "/page"] == 1
+    assert fetched(step).requests[host, "/page"] == 1
 
 
 @each([name for name in ODD if name not in TAKEN])
-def test_an_odd_head_is_archived_as_it_was_received(fetched: Fetched, host: str) -> None:
+def test_an_odd_head_is_archived_as_it_was_received(step: int, host: str) -> None:
+    exchange = fetched(step).pages[host]
     answer = PAGES[host].lstrip(b"\r\n")
     head = answer[: head_end(answer)].replace(b"Transfer-Encoding", b"X-Crawler-Transfer-Encoding")
-    archived = records([fetched.pages[host]])
+    archived = records([exchange])
     block = record_in(archived.members[archived.response_offset :][: archived.response_length]).block
-    assert block == head + fetched.pages[host].body
+    assert block == head + exchange.body
 
 
 @pytest.mark.parametrize("step", STEPS)
