@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # What pip installs as torch: the CPU build where pip finds one, else the release. Any pip arguments do:
 #   make demo TORCH="torch==2.13.0 --index-url <the index of your CUDA version>"
 TORCH ?=
+# Tests start hundreds of processes of ours: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo quick test cluster check clean
 
