@@ -185,6 +185,7 @@ def origins(corpus: Corpus) -> dict[str, str]:
     return {str(path.relative_to(corpus.root)): origin for path, origin in found.items()}
 
 
+@pytest.mark.slow(3)
 def test_forgetting_a_document_rewrites_what_held_it_and_nothing_that_was_made_from_that(
     corpus: Corpus,
 ) -> None:
@@ -221,6 +222,7 @@ def test_forgetting_a_document_rewrites_what_held_it_and_nothing_that_was_made_f
     assert not [path for path, data in contents(corpus.root) if mark(gone).encode() in data]
 
 
+@pytest.mark.slow(2)
 def test_verify_follows_what_was_forgotten_and_still_sees_other_changes(corpus: Corpus) -> None:
     forgetting.begin(corpus, of_url(corpus, url(7)))
     forgetting.finish(corpus, lambda _: None)
@@ -259,6 +261,7 @@ def test_a_row_is_known_by_its_functions_wherever_it_is_sent(step: Step[Any]) ->
         assert "<" not in function.__qualname__
 
 
+@pytest.mark.slow(1)
 def test_every_step_that_leaves_what_can_be_read_can_forget_it(ordinary: Corpus) -> None:
     marks = [mark(number).encode() for number in range(PAGES)]
     readable = {

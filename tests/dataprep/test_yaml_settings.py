@@ -73,6 +73,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert len(str(refused.value).splitlines()) == 4
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("text", "message"),
     [

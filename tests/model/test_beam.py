@@ -38,6 +38,7 @@ class Forgetful(IncrementalDecoder):
         return super().logits()
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(("beams", "penalty"), [(2, 0.0), (4, 0.6)])
 def test_a_beam_with_a_cache_finds_what_it_finds_without(
     model: GPT, monkeypatch: pytest.MonkeyPatch, beams: int, penalty: float
@@ -49,6 +50,7 @@ def test_a_beam_with_a_cache_finds_what_it_finds_without(
     assert len(cached) == 40
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0])
 def test_a_beam_that_holds_everything_finds_the_best_of_all(
     make_model: Callable[..., GPT], penalty: float

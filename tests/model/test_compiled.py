@@ -51,6 +51,7 @@ def test_compiled_blocks_compute_the_loss_and_its_gradients(make_model: Make) ->
         torch.testing.assert_close(theirs.grad, ours.grad)
 
 
+@pytest.mark.slow(1)
 def test_blocks_of_one_kind_are_compiled_once(make_model: Make) -> None:
     model = make_model(n_layer=6, attention=("dense", "banded:5"))
     counted = CompileCounterWithBackend("eager")
@@ -82,6 +83,7 @@ def no_compiler(graph: Graph, inputs: Any) -> Graph:
     raise NotImplementedError("no kernels for this device\nand a long story")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("backend", "said"),
     [

@@ -20,6 +20,7 @@ def kernels(model: GPT) -> list[object]:
     return [part.banded for part in model.modules() if isinstance(part, Attention)]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("time", [24, 200])
 def test_flex_attention_computes_the_band(time: int) -> None:
     """Its forward pass, uncompiled: a CPU has no more."""

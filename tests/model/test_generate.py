@@ -36,6 +36,7 @@ def test_cached_generation_equals_uncached(model: GPT, how: dict[str, Any]) -> N
     assert generate(model, [prompt], 40, sampling) == [uncached(model, prompt, 40, sampling)]
 
 
+@pytest.mark.slow(8)
 @EVERY_WAY
 def test_prompts_of_different_lengths_get_what_each_gets_alone(model: GPT, how: dict[str, Any]) -> None:
     prompts = [[3], [1, 4, 1, 5, 9, 2, 6, 5, 3, 5], [8, 9], [7] * 23, [(3 * i) % 61 for i in range(24)]]

@@ -55,6 +55,7 @@ def logits(model: Any) -> Tensor:
     return out[..., :61] if isinstance(out, Tensor) else out.logits
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("fields", LAYOUTS.values(), ids=list(LAYOUTS))
 def test_transformers_computes_our_logits_from_our_weights(
     make_model: Callable[..., GPT], tmp_path: Path, fields: dict[str, Any]
@@ -72,6 +73,7 @@ def test_transformers_computes_our_logits_from_our_weights(
     assert sum(p.numel() for p in theirs.parameters()) == hf_count(model)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("kind", ["gpt2", "gpt2-untied", "openai-gpt"])
 def test_our_gpt_computes_their_logits_from_their_weights(tmp_path: Path, kind: str, sharded: bool) -> None:

@@ -35,6 +35,7 @@ def corpus(tmp_path: Path) -> Corpus:
     return corpus
 
 
+@pytest.mark.slow(2)
 def test_every_document_is_counted_by_both_verdicts(corpus: Corpus) -> None:
     loose, strict = build(corpus), build(corpus, "min_words=10", "max_words=25")
     found = compare(corpus, loose, strict, 3)
@@ -69,6 +70,7 @@ def test_naming_the_build_of_a_recipe_makes_nothing(
     assert (named.path / "excluded.json").exists()
 
 
+@pytest.mark.slow(1)
 def test_a_build_that_is_behind_has_not_judged_the_rest(corpus: Corpus) -> None:
     before, after = build(corpus, "min_words=10"), None
     add_pages(corpus, "three", [(9, "new", f"{SHORT} and then so many more words")])
@@ -78,12 +80,14 @@ def test_a_build_that_is_behind_has_not_judged_the_rest(corpus: Corpus) -> None:
     assert found.examples[NOT_JUDGED, "kept"][0]["url"] == "new"
 
 
+@pytest.mark.slow(1)
 def test_a_build_is_equal_to_itself(corpus: Corpus) -> None:
     same = build(corpus)
     found = compare(corpus, same, same, 3)
     assert (sum(found.counts.values()), found.examples) == (5, {})
 
 
+@pytest.mark.slow(1)
 def test_builds_are_named_by_a_prefix_or_current(corpus: Corpus) -> None:
     first, second = build(corpus), build(corpus, "min_words=10")
     assert corpus.find_build("current") == second

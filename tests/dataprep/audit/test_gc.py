@@ -64,6 +64,7 @@ def test_the_file_of_an_attempt_that_runs_is_left_alone(corpus: Corpus) -> None:
     assert [each.path for each in gc.find(corpus)] == [stale]
 
 
+@pytest.mark.slow(1)
 def test_old_builds_go_only_when_asked_and_can_be_made_again(corpus: Corpus) -> None:
     old = corpus.current_build()
     select = corpus.recipe.select.model_copy(update={"min_words": 5})
@@ -76,6 +77,7 @@ def test_old_builds_go_only_when_asked_and_can_be_made_again(corpus: Corpus) -> 
     assert {path.relative_to(old.path): path.read_bytes() for path in tree(old.path)} == before
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -98,6 +100,7 @@ def test_nothing_is_offered_while_a_file_is_missing_that_may_have_named_it(
     assert "restore it from a copy" in str(refused.value)
 
 
+@pytest.mark.slow(1)
 def test_an_old_build_of_which_a_file_is_missing_goes_when_asked(corpus: Corpus) -> None:
     old = corpus.current_build()
     select = corpus.recipe.select.model_copy(update={"min_words": 5})
@@ -114,6 +117,7 @@ def test_an_old_build_of_which_a_file_is_missing_goes_when_asked(corpus: Corpus)
     assert list(problems(corpus, lambda _: None)) == []
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("step", ["select", "order", "candidates", "near_duplicates"])
 def test_one_run_removes_all_that_a_killed_selection_left(
     corpus: Corpus, step: str, monkeypatch: pytest.MonkeyPatch

@@ -61,6 +61,7 @@ def run(*arguments: object) -> dict[str, Any]:
     return parsed
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_dirty_examples_are_counted_and_listed(corpus: Corpus, sets: Path, workers: int) -> None:
     result = run("overlap", corpus.root, "--sets", sets, "--workers", workers)
@@ -87,6 +88,7 @@ def test_what_was_cut_out_is_no_overlap(corpus: Corpus, sets: Path) -> None:
     assert [each["dirty"] for each in result["sets"]] == [0, 1]
 
 
+@pytest.mark.slow(2)
 def test_a_table_is_shown_to_people(corpus: Corpus, sets: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(
         app, ["corpus", "overlap", str(corpus.root), "--sets", str(sets), "-o", str(tmp_path / "dirty.jsonl")]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import xxhash
 
 from dataprep.audit.funnel import funnel
@@ -17,6 +18,7 @@ POST = '{"id": "1", "url": "http://b.test/", "score": 9, "created_utc": 1, "subr
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea " * 2**n) for n in range(4)]
 
 
+@pytest.mark.slow(1)
 def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
     corpus, dump = make_corpus(tmp_path / "corpus"), tmp_path / "dump.json"
     assert "corpus add" in next_step(corpus)

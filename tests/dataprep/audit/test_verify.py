@@ -71,6 +71,7 @@ def test_a_sound_corpus_has_no_problem(corpus: Corpus) -> None:
     assert wrong(corpus) == []
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
@@ -164,6 +165,7 @@ def test_a_document_without_a_verdict_is_named(corpus: Corpus) -> None:
     assert "1 documents are in tars that were not kept" in tars
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("damage", [b"{}", b"{", b"\xff", b"null"])
 def test_a_damaged_summary_of_an_increment_is_named(corpus: Corpus, damage: bytes) -> None:
     replace(corpus.increments()[0].path / "increment.json", damage)
@@ -200,6 +202,7 @@ def test_a_step_file_that_is_not_the_one_of_the_increments_summary_is_named(corp
     assert wrong(corpus) == [f"{where}/score.step.json: missing; restore it from a copy"]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("step", ["extract", "score"])
 def test_an_increment_that_has_lost_a_step_file_is_not_judged_without_it(corpus: Corpus, step: str) -> None:
     shutil.rmtree(corpus.root / "builds")
@@ -219,6 +222,7 @@ TOPS = [
 """Files that no step file names."""
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("pattern", TOPS)
 def test_a_file_that_only_the_manifest_names_is_named_when_it_is_lost_or_altered(
     corpus: Corpus, pattern: str
@@ -234,6 +238,7 @@ def test_a_file_that_only_the_manifest_names_is_named_when_it_is_lost_or_altered
     assert wrong(corpus) == []
 
 
+@pytest.mark.slow(1)
 def test_an_edited_recipe_is_named_until_a_build_is_made_of_it(corpus: Corpus) -> None:
     recipe = corpus.recipe.model_copy(
         update={"select": corpus.recipe.select.model_copy(update={"min_words": 5})}

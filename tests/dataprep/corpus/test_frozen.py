@@ -22,6 +22,7 @@ def edited(root: Path, old: str, new: str) -> Corpus:
     return Corpus.open(root)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     ("old", "new", "change"),
     [

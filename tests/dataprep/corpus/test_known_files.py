@@ -103,6 +103,7 @@ def report(corpus: Corpus) -> None:
 COMMANDS = [remove_old_builds, drop, forget_a_page, report]
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_kill_at_any_write_is_no_loss_and_the_command_goes_on(
     made: Path, tmp_path: Path, command: Callable[[Corpus], None]

@@ -201,6 +201,7 @@ HOSTILE = st.builds(
 )
 
 
+@pytest.mark.slow(3)
 @settings(max_examples=1500)
 @given(HOSTILE)
 def test_canonical_is_idempotent_whatever_the_link(raw: str) -> None:
@@ -211,6 +212,7 @@ def test_canonical_is_idempotent_whatever_the_link(raw: str) -> None:
     assert canonical(once.url) == once
 
 
+@pytest.mark.slow(2)
 @settings(max_examples=500)
 @given(st.from_regex(r"\Ahttps?://([a-c0-9x-]{0,4}\.){1,3}(com|a|x)/([a-z.~!$'()*+,:=@/_-]|/\.){0,12}\Z"))
 def test_a_link_that_needs_no_parser_is_what_the_parser_makes_of_it(raw: str) -> None:
@@ -230,6 +232,7 @@ NAMES = st.text(alphabet="abcdpqvxyz", min_size=1, max_size=3)  # none of them i
 QUERIES = st.lists(st.tuples(NAMES, st.text(alphabet="abAB019 &=+%#ä", max_size=4)), max_size=4)
 
 
+@pytest.mark.slow(1)
 @settings(max_examples=500)
 @given(QUERIES, QUERIES)
 def test_pages_that_differ_in_a_parameter_stay_apart(

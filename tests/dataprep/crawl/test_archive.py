@@ -57,6 +57,7 @@ def stored(pages: Path, row: Fetch) -> tuple[str, bytes]:
         return record.rec_headers.get_header("WARC-Target-URI"), record.content_stream().read()
 
 
+@pytest.mark.slow(5)
 @pytest.mark.parametrize(
     ("day", "body"),
     [("20130801", b"<p>a, at the start of 2013</p>"), ("20180801", b"<p>a, in 2017</p>")],
@@ -71,6 +72,7 @@ def test_the_capture_nearest_to_the_submission_is_fetched(
     assert stored(tmp_path, row) == (row.final_url, body)
 
 
+@pytest.mark.slow(3)
 def test_the_metadata_says_which_page_it_was(ask: Any, tmp_path: Path) -> None:
     (row,) = ask("http://a.test/?q=1&r=%20")
     assert row.outcome == "ok"
@@ -80,6 +82,7 @@ def test_the_metadata_says_which_page_it_was(ask: Any, tmp_path: Path) -> None:
     assert all(b"originalUri: http://a.test/?q=1&r=%20\r\n" in text for text in texts)
 
 
+@pytest.mark.slow(3)
 def test_a_redirect_that_was_captured_is_followed_within_the_archive(
     ask: Any, archive: str, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def last_rows(corpus: Corpus, increment: Increment) -> dict[str, dict[str, Any]]
     return {urlsplit(row["url"]).hostname or "": row for row in rows}
 
 
+@pytest.mark.slow(2)
 def test_what_is_gone_is_taken_from_the_archive(site: Any, corpus: Corpus, add: Add) -> None:
     increment = add()
     assert outcomes(corpus, [increment]) == {"ok": 2, "not_found": 1}
@@ -87,6 +88,7 @@ def test_what_is_gone_is_taken_from_the_archive(site: Any, corpus: Corpus, add: 
     assert rows["d.test"]["final_url"] == "http://d.test/"
 
 
+@pytest.mark.slow(2)
 def test_an_archive_that_is_asked_first_spares_the_live_site(site: Any, corpus: Corpus, add: Add) -> None:
     increment = add(archive_first=True)
     assert outcomes(corpus, [increment]) == {"ok": 2, "not_found": 1}
@@ -94,6 +96,7 @@ def test_an_archive_that_is_asked_first_spares_the_live_site(site: Any, corpus: 
     assert {hit.host for hit in site.hits} == {"d.test"}
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("archive_first", [False, True])
 def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive_first: bool) -> None:
     add("shard", archive_first=archive_first)
@@ -105,6 +108,7 @@ def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive
     assert list(problems(corpus, lambda _: None)) == []
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("archive_first", [False, True])
 @pytest.mark.parametrize("until", ["fetch", "shard"])
 def test_a_second_call_without_the_archive_finds_nothing_to_do(
@@ -116,6 +120,7 @@ def test_a_second_call_without_the_archive_finds_nothing_to_do(
     assert len(site.hits) == hits
 
 
+@pytest.mark.slow(1)
 def test_an_archive_that_is_out_of_order_is_worth_another_try(
     settings: Any, corpus: Corpus, add: Add
 ) -> None:

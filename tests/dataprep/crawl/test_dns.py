@@ -193,6 +193,7 @@ def test_that_there_is_no_such_host_is_kept_and_a_resolver_in_trouble_is_asked_a
     assert dns.asked == ["gone.test", "ill.test", "ill.test"]
 
 
+@pytest.mark.slow(1)
 def test_no_more_names_are_looked_up_at_once_than_allowed(dns: DnsServer, ask: Ask) -> None:
     names = [f"{number}.test" for number in range(6)]
     dns.answers = {name: [["127.0.0.1"]] for name in names}
@@ -201,6 +202,7 @@ def test_no_more_names_are_looked_up_at_once_than_allowed(dns: DnsServer, ask: A
     assert dns.most_open == 2
 
 
+@pytest.mark.slow(1)
 def test_waiting_for_a_place_at_the_resolver_is_not_held_against_a_site(dns: DnsServer, ask: Ask) -> None:
     """Five look-ups, one at a time, that together take longer than a whole request may."""
     names = [f"{number}.test" for number in range(5)]

@@ -107,6 +107,7 @@ def hit_of(site: Any, url: str) -> threading.Event:
     return asked
 
 
+@pytest.mark.slow(2)
 def test_two_processes_never_ask_one_site_at_once(site: Any, start: Callable[..., Worker]) -> None:
     held = HeldSite(site)
     elsewhere = hit_of(site, "http://b.test/")
@@ -126,6 +127,7 @@ def test_two_processes_never_ask_one_site_at_once(site: Any, start: Callable[...
     ]
 
 
+@pytest.mark.slow(2)
 def test_of_two_processes_with_one_part_the_older_stops_before_the_newer_asks(
     site: Any, start: Callable[..., Worker], tmp_path: Path
 ) -> None:
@@ -145,6 +147,7 @@ def test_of_two_processes_with_one_part_the_older_stops_before_the_newer_asks(
     assert asked == ["/0", "/0", "/1", "/2", "/3", "/4", "/5"]
 
 
+@pytest.mark.slow(3)
 def test_a_killed_process_owns_nothing(site: Any, start: Callable[..., Worker]) -> None:
     held = HeldSite(site)
     elsewhere = hit_of(site, "http://b.test/")
@@ -157,6 +160,7 @@ def test_a_killed_process_owns_nothing(site: Any, start: Callable[..., Worker]) 
     assert ends(other) == ["ok"] * 7
 
 
+@pytest.mark.slow(2)
 def test_a_site_that_stays_busy_is_deferred(site: Any, start: Callable[..., Worker]) -> None:
     held = HeldSite(site)
     one = start("one", held.urls[0])

@@ -90,6 +90,7 @@ def test_pywb_indexes_every_page_at_its_place(pages: Path, tmp_path: Path) -> No
     assert sum('"status": "200"' in line or "revisit" in line for line in lines) == len(served())
 
 
+@pytest.mark.slow(2)
 def test_pywb_replays_the_bytes_that_the_server_sent(pages: Path, tmp_path: Path) -> None:
     with replaying(tmp_path / "replay", *files(pages)) as archive:
         for url, body in served().items():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from support.patience import patient
@@ -13,6 +14,7 @@ def gaps(site: Any, host: str) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
+@pytest.mark.slow(1)
 def test_a_site_is_asked_no_faster_than_its_delay_over_all_its_hosts(site: Any, crawl: Any) -> None:
     urls = [site.html(f"http://{host}a.test/{page}") for page in range(2) for host in ("", "www.")]
     crawl(*urls, delay_s=0.15)
@@ -20,6 +22,7 @@ def test_a_site_is_asked_no_faster_than_its_delay_over_all_its_hosts(site: Any, 
     assert min(gaps(site, "a.test")) >= 0.15
 
 
+@pytest.mark.slow(1)
 def test_the_delay_of_one_site_holds_up_no_other(site: Any, crawl: Any) -> None:
     urls = [site.html(f"http://site{number}.test/") for number in range(20)]
     delay_s = patient(0.6)
@@ -27,6 +30,7 @@ def test_the_delay_of_one_site_holds_up_no_other(site: Any, crawl: Any) -> None:
     assert site.hits[-1].at - site.hits[0].at < 20 * delay_s / 2
 
 
+@pytest.mark.slow(1)
 def test_several_requests_at_once_keep_the_delay_between_them(site: Any, crawl: Any) -> None:
     urls = [site.html(f"http://a.test/{page}") for page in range(5)]
     delay_s = patient(0.2)

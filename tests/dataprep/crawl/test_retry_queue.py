@@ -88,6 +88,7 @@ def paths(site: Any) -> list[str]:
     return [hit.path for hit in site.hits if hit.host == "a.test" and hit.path.startswith("/page")]
 
 
+@pytest.mark.slow(2)
 def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     site: Any, corpus: Corpus, add: Add
 ) -> None:
@@ -113,6 +114,7 @@ def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     assert list(problems(corpus, lambda _: None)) == []
 
 
+@pytest.mark.slow(1)
 def test_nothing_to_retry_is_no_mistake(site: Any, corpus: Corpus, add: Add) -> None:
     for name in ("one", "two"):
         add(name, site.html(f"http://{name}.test/", PAGE.format(PROSE.format(name=name))), retry_failed=True)
@@ -123,6 +125,7 @@ def test_nothing_to_retry_is_no_mistake(site: Any, corpus: Corpus, add: Add) -> 
     assert list(problems(corpus, lambda _: None)) == []
 
 
+@pytest.mark.slow(2)
 def test_what_still_fails_is_queued_again_by_the_increment_after_that(
     site: Any, corpus: Corpus, add: Add
 ) -> None:
@@ -141,6 +144,7 @@ def test_without_the_flag_nothing_is_asked_again(site: Any, corpus: Corpus, add:
     assert paths(site) == ["/page1"]
 
 
+@pytest.mark.slow(1)
 def test_an_open_increment_takes_one_more_round_a_call(site: Any, corpus: Corpus, add: Add) -> None:
     flaky = Flaky(site, "http://a.test/page1")
     add("one", flaky.url, until="fetch")
@@ -184,6 +188,7 @@ def test_a_closed_increment_says_where_its_failures_are_fetched_again(
         add("one", retry_failed=True)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("again", [False, True])
 def test_a_kill_between_the_step_files_of_fetch_and_retry_costs_nothing(
     site: Any, corpus: Corpus, add: Add, monkeypatch: pytest.MonkeyPatch, again: bool

@@ -143,6 +143,7 @@ def validated(site: Any, url: str, **validators: str) -> str:
     return str(site.serve(url, answer))
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "validators", [{"ETag": '"v1"'}, {"Last_Modified": "Mon, 01 Jan 2018 00:00:00 GMT"}, {"ETag": 'W/"x"'}]
 )
@@ -163,6 +164,7 @@ def test_a_page_that_several_links_lead_to_comes_once(
     assert [record["WARC-Profile"] for record in revisits] == [NOT_MODIFIED] * 2
 
 
+@pytest.mark.slow(2)
 def test_pywb_replays_a_revisit_of_either_profile(site: Any, crawl: Any, tmp_path: Path) -> None:
     page = validated(site, "http://a.test/page", ETag='"v1"')
     site.status("http://a.test/x", 301, Location="/page")

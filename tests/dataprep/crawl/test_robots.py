@@ -72,6 +72,7 @@ def test_rules_by_rfc_9309(site: Any, crawl: Any, rules: str, path: str, allowed
     assert row.outcome == ("ok" if allowed else "robots_denied")
 
 
+@pytest.mark.slow(1)
 def test_robots_txt_that_cannot_be_read_in_time_or_breaks_off_defers_its_pages(site: Any, crawl: Any) -> None:
     async def silent(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(patient())

@@ -242,6 +242,7 @@ def test_dictionaries_of_structured_fields(text: str, read: dict[str, str]) -> N
     assert dictionary(text) == read
 
 
+@pytest.mark.slow(2)
 def test_hostile_files_cost_no_time() -> None:
     began = time.process_time()
     for text in (

@@ -48,6 +48,7 @@ def response(pages: Path, row: Fetch) -> Any:
     return record
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [("identity", PAGE), ("gzip", gzip.compress(PAGE)), ("deflate", zlib.compress(PAGE))],

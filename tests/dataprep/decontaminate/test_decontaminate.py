@@ -122,6 +122,7 @@ def test_a_document_in_more_than_10_pieces_is_dropped(tmp_path: Path, hits: int,
     assert (row["verdict"], row["number"]) == ("kept" if kept else "contaminated", hits + 1)
 
 
+@pytest.mark.slow(1)
 def test_a_13_gram_is_ignored_from_its_11th_kept_document_on(tmp_path: Path) -> None:
     pages = [(n, f"u{n:02d}", prose(n, 600) + EXAMPLE + " " + prose(n + 100, 600)) for n in range(14)]
     copy = (3, "copy of u02", pages[2][2])  # not kept, so it does not count
@@ -225,6 +226,7 @@ def test_any_number_of_processes_makes_the_same_files(tmp_path: Path) -> None:
         assert names[0] == names[1] != []  # they hold the files' hashes
 
 
+@pytest.mark.slow(1)
 def test_what_a_kill_left_out_is_made_again_with_the_same_bytes(tmp_path: Path) -> None:
     pages = [(n, f"u{n}", prose(n, 600) + EXAMPLE + " " + prose(n + 100, 600)) for n in range(6)]
     corpus = corpus_with(tmp_path / "c", sets(tmp_path / "e", QUESTION), pages[:3], pages[3:])

@@ -95,6 +95,7 @@ def run(corpus: Corpus, increment: Increment, children: int) -> Record:
     return record
 
 
+@pytest.mark.slow(3)
 def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increment]) -> None:
     corpus, _ = increment
     record = run(*increment, children=1)
@@ -115,6 +116,7 @@ def test_every_page_is_a_document_or_one_reason(increment: tuple[Corpus, Increme
     )
 
 
+@pytest.mark.slow(2)
 def test_a_page_that_is_lost_is_named_with_its_reason(increment: tuple[Corpus, Increment]) -> None:
     corpus, _ = increment
     run(*increment, children=1)
@@ -135,6 +137,7 @@ def test_how_many_children_work_changes_no_byte(increment: tuple[Corpus, Increme
     assert one == run(*increment, children=2), "what is done is not done again"
 
 
+@pytest.mark.slow(2)
 def test_identity_is_content_never_position(increment: tuple[Corpus, Increment]) -> None:
     corpus, _ = increment
     rows = read_table(corpus.root, [run(*increment, children=1).outputs["documents"]]).to_pylist()

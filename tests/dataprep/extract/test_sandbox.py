@@ -30,6 +30,7 @@ def shared() -> Iterator[Sandbox]:
     sandbox.close()
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
@@ -87,6 +88,7 @@ def test_calls_are_answered_in_their_order_by_several_children() -> None:
     ]
 
 
+@pytest.mark.slow(1)
 def test_children_leave_with_their_parent(tmp_path: Path) -> None:
     """A parent killed by `kill -9` leaves neither an idle child nor one that hangs."""
     code = """

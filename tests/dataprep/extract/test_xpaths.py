@@ -26,6 +26,7 @@ VALUES = st.sampled_from(["", "nav", "Nav", "a menu", "menu", "x", "na" * REMEMB
 ATTRIBUTES = st.lists(st.tuples(st.sampled_from(["id", "class", "style"]), VALUES), max_size=3)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("path", EXPRESSIONS)
 @given(elements=st.lists(ATTRIBUTES, max_size=6))
 def test_the_same_elements_are_found(path: str, elements: list[list[tuple[str, str]]]) -> None:

@@ -55,6 +55,7 @@ def files(corpus: Corpus) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in paths}
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
 def test_an_unknown_site_is_refused_and_kept_out_only_on_request(corpus: Corpus, dry: list[str]) -> None:
     message = refused(corpus, "--site", "b.test", *dry)
@@ -107,6 +108,7 @@ def test_a_dry_run_lists_the_urls_and_says_that_nothing_was_changed(corpus: Corp
     assert printed == ["nothing new", "nothing was changed"]
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     "words", ["--site b.test", "--url http://b.test/x", "--submission a", "--site co.uk"]
 )
@@ -119,6 +121,7 @@ def test_a_tombstone_under_which_nothing_was_stored_is_undone(corpus: Corpus, wo
     assert bring(corpus, "second", "http://b.test/x", "http://b.co.uk/x") == 0
 
 
+@pytest.mark.slow(1)
 def test_what_was_left_out_meanwhile_comes_in_when_it_is_brought_again(corpus: Corpus) -> None:
     result("corpus", "forget", corpus.root, "--site", "b.test", "--ahead")
     assert bring(corpus, "second", "http://b.test/x", "http://c.test/x") == 1
@@ -136,6 +139,7 @@ def test_a_tombstone_under_which_something_went_stays(corpus: Corpus) -> None:
     assert "--undo takes one of" in refused(corpus, "--site", "a.test", "--undo", "--dry-run")
 
 
+@pytest.mark.slow(2)
 def test_an_undo_that_is_killed_anywhere_is_finished_by_the_same_call(corpus: Corpus, tmp_path: Path) -> None:
     site = Asked(site="b.test")
     before = {path.relative_to(corpus.root): data for path, data in files(corpus).items()}

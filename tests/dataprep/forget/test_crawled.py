@@ -120,7 +120,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case == "url" else pytest.mark.slow(1)) for case in CASES]
+)
 def test_nothing_of_it_is_left_and_everything_else_stands(made: Path, case: str) -> None:
     asked, names = CASES[case]
     others = sorted({*map(str, range(20)), "hop", "moved"} - {*names})
@@ -147,6 +149,7 @@ def test_nothing_of_it_is_left_and_everything_else_stands(made: Path, case: str)
     assert result("corpus", "verify", made, "--tokens", made.parent / "tokens")["problems"] == []
 
 
+@pytest.mark.slow(1)
 def test_what_is_forgotten_stays_out(made: Path, shared_site: Any) -> None:
     """By its URL, by its site, by its submission, and by a redirect to it; each is counted as that."""
     for asked in (CASES["url"][0], CASES["site"][0], ["--submission", "unseen"]):
@@ -178,6 +181,7 @@ def test_a_submission_leaves_the_list_of_a_link_that_stands_by_another(made: Pat
     assert result("corpus", "verify", made)["problems"] == []
 
 
+@pytest.mark.slow(2)
 def test_a_copy_that_was_displaced_stays_dropped_also_in_another_build(made: Path) -> None:
     result("corpus", "forget", made, "--url", "http://site-1.test/4")
     for threshold in (0.8, 0.7):

@@ -86,6 +86,7 @@ def test_what_was_dropped_before_keeps_its_reason_so_that_every_count_stands(tmp
     assert counted("forget") == (0, {"forgotten": 1})
 
 
+@pytest.mark.slow(1)
 def test_a_forget_reports_how_much_of_it_was_there(corpus: Corpus) -> None:
     def first_line(*words: str) -> str:
         ended = cli.run("corpus", "forget", corpus.root, *words)
@@ -113,6 +114,7 @@ def test_every_capture_of_a_url_goes_and_the_imported_file_is_left_alone(
     assert ours.stat().st_size == len(before)
 
 
+@pytest.mark.slow(1)
 def test_a_warc_file_of_any_name_loses_it(corpus: Corpus, tmp_path: Path) -> None:
     """In folders only is a WARC file known by its name; one that is given may have any."""
     path = write_warc(tmp_path / "crawl.gz", [capture("http://a.test/z", page("xyzzyz"))])
@@ -129,6 +131,7 @@ def test_a_row_of_a_file_is_named_by_its_place(corpus: Corpus) -> None:
     assert trace(corpus, "file:books.jsonl#1")["documents"][0]["verdict"] == "forgotten"
 
 
+@pytest.mark.slow(1)
 def test_it_does_not_come_back_in_another_file(corpus: Corpus, tmp_path: Path) -> None:
     forget(corpus, "a.test")
     again = tmp_path / "again.warc.gz"
@@ -167,6 +170,7 @@ def test_a_filler_has_any_length_and_every_reader_takes_it(length: int, tmp_path
     assert places == [(0, length), (length, length)]
 
 
+@pytest.mark.slow(1)
 def test_an_import_that_is_half_read_is_finished_first(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

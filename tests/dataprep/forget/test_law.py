@@ -59,6 +59,7 @@ def verdicts(corpus: Corpus) -> dict[bytes, str]:
     return found
 
 
+@pytest.mark.slow(6)
 @settings(max_examples=8)
 @given(data=st.data(), made=pages())
 def test_forgetting_between_increments_keeps_what_forgetting_at_the_end_keeps(

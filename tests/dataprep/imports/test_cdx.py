@@ -156,6 +156,7 @@ FAULTS = ["503", "cut", "whole", "shifted", "garbled", "close"]
 OUTCOME = {"503": "server_error", "cut": "incomplete", "close": "connect_error"}
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_range_that_fails_is_tried_again_and_then_counted(folder: Path, tmp_path: Path, fault: str) -> None:
     urls = [f"http://a.test/{n}" for n in range(8)]
@@ -252,6 +253,7 @@ def test_links_must_be_there_and_not_crawled(tmp_path: Path, folder: Path) -> No
         fill(corpus, index, str(folder))
 
 
+@pytest.mark.slow(1)
 def test_partitions_change_nothing_that_is_fetched(tmp_path: Path, folder: Path) -> None:
     urls = [f"http://a.test/{n}" for n in range(20)]
     lines = archived(folder, "x.warc.gz", [(url, "20130803000000", 200, HTML, page(url)) for url in urls])

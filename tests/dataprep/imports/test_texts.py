@@ -65,6 +65,7 @@ def damage(increment: Increment) -> list[FileDamage]:
     return [each for record in increment.records("extract") for each in record.noted(RowNotes).damage]
 
 
+@pytest.mark.slow(1)
 def test_every_kind_of_file_gives_the_same_texts(tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
@@ -174,6 +175,7 @@ def test_rows_as_many_programs_write_them_are_read(tmp_path: Path) -> None:
     assert texts[4].endswith(" 😀")
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -240,6 +242,7 @@ def test_a_damaged_row_group_costs_no_other(tmp_path: Path) -> None:
     assert {row["date"] for row in documents(corpus, increment)} == {"2013-08-01"}
 
 
+@pytest.mark.slow(1)
 def test_partitions_follow_the_size_of_the_data(tmp_path: Path) -> None:
     rows = [{"text": f"{n} {TEXTS[n % 7]}"} for n in range(50)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

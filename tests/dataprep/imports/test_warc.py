@@ -72,6 +72,7 @@ def counts(increment: Increment) -> tuple[int, int, dict[str, int]]:
     return sum(r.entered for r in records), sum(r.passed for r in records), dict(reasons)
 
 
+@pytest.mark.slow(1)
 def test_what_a_record_says_about_training_is_heeded_and_counted_by_signal(tmp_path: Path) -> None:
     said: list[tuple[dict[str, str], str]] = [
         ({"X-Robots-Tag": "noindex, noai"}, ""),

@@ -47,6 +47,7 @@ def test_every_compression_is_told_by_its_content(tmp_path: Path, pack: Pack) ->
     assert (damage.lines, damage.bad_lines, damage.stopped) == (2000, 0, None)
 
 
+@pytest.mark.slow(6)
 @pytest.mark.parametrize("pack", [zstd_long, lzma.compress, bz2.compress, gzip.compress])
 def test_a_truncated_dump_is_reported_and_what_it_held_is_kept(tmp_path: Path, pack: Pack) -> None:
     text = b"\n".join(

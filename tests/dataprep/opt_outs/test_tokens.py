@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import xxhash
 
 from dataprep.corpus import known_files
@@ -15,6 +16,7 @@ from support.packed_corpus import built
 from support.packed_corpus import run as pack
 
 
+@pytest.mark.slow(1)
 def test_token_shards_lose_what_an_earlier_call_has_forgotten(tmp_path: Path, bpe: Path) -> None:
     root, tokens = tmp_path / "corpus", tmp_path / "tokens"
     corpus = built(root, range(6))

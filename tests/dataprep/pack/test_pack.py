@@ -109,6 +109,7 @@ def test_the_unigram_entropy_is_that_of_the_stream(packed: Path) -> None:
         assert body.unigram_entropy_nats == pytest.approx(-(share * np.log(share)).sum())
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("step", [1, 5])
 def test_a_pack_that_is_killed_anywhere_is_finished_by_the_next(
     corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, step: int
@@ -124,6 +125,7 @@ def test_a_pack_that_is_killed_anywhere_is_finished_by_the_next(
     assert content(tmp_path) == content(packed)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("room", [700, 2500, 6000])
 def test_a_file_that_finds_no_room_is_an_error_and_loses_nothing(
     corpus: Corpus, packed: Path, bpe: Path, tmp_path: Path, room: int
@@ -161,6 +163,7 @@ def test_the_next_generation_adds_and_reads_no_old_shard(tmp_path: Path, bpe: Pa
         assert second.splits[split].shards[: len(old_shards)] == old_shards
 
 
+@pytest.mark.slow(1)
 def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
     tmp_path: Path, bpe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +180,7 @@ def test_an_empty_document_and_one_longer_than_a_bucket_and_a_shard_are_packed(
     assert generation.splits["val"] == Split(shards=[], tokens=0, documents=0, unigram_entropy_nats=0.0)
 
 
+@pytest.mark.slow(3)
 def test_over_65536_ids_take_four_bytes_each(corpus: Corpus, tmp_path: Path) -> None:
     symbols = gpt2_files.byte_symbols()
     gpt2_files.write(tmp_path / "bpe", [f"{left} {right}" for left in symbols for right in symbols])

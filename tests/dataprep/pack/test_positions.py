@@ -48,6 +48,7 @@ def ids_of(tokens: Path) -> tuple[Generation, dict[str, list[int]]]:
     return generation, {split: stream(tokens, generation, split) for split in generation.splits}
 
 
+@pytest.mark.slow(2)
 def test_every_token_knows_its_document_and_every_document_its_tokens(packed: Path) -> None:
     generation, streams = ids_of(packed)
     loaded = tokenizer.load(packed / "tokenizer")
@@ -66,6 +67,7 @@ def test_every_token_knows_its_document_and_every_document_its_tokens(packed: Pa
     assert sorted(found) == sorted(TEXTS[:40])
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("position", [-1, 10**9])
 def test_a_position_outside_the_stream_is_refused(packed: Path, position: int) -> None:
     generation, _ = ids_of(packed)
@@ -80,6 +82,7 @@ def copy(packed: Path, tmp_path: Path) -> Path:
     return shutil.copytree(packed, tmp_path / "t")
 
 
+@pytest.mark.slow(2)
 def test_an_erased_document_is_end_of_text_and_all_else_stays_in_place(copy: Path) -> None:
     generation, before = ids_of(copy)
     pins = {number: load_generation(copy, number).fingerprint for number in (1, 2)}
@@ -152,6 +155,7 @@ def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
         latest_generation(copy)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("build_is_gone", [False, True])
 def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_gone(
     tmp_path: Path, bpe: Path, build_is_gone: bool
@@ -173,6 +177,7 @@ def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_g
         forget(built(tmp_path / "other", range(20, 23)), tokens)
 
 
+@pytest.mark.slow(1)
 def test_a_build_that_is_made_anew_after_a_forget_goes_on_in_its_token_directory(
     tmp_path: Path, bpe: Path
 ) -> None:

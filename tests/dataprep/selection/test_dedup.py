@@ -90,6 +90,7 @@ def built(corpus: Corpus) -> dict[str, bytes]:
     return {str(path.relative_to(builds)): path.read_bytes() for path in builds.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow(7)
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
@@ -139,6 +140,7 @@ def test_the_size_of_tasks_and_the_number_of_workers_change_no_byte(
     assert verdicts_of("small", 1) == plain
 
 
+@pytest.mark.slow(2)
 def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_bucket_that_is_cut_between_its_documents_gives_the_same_bytes(
     assert max(sizes) <= 36
 
 
+@pytest.mark.slow(2)
 def test_killed_after_every_plan_and_every_record_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     pages: list[Page] = [(n, f"u{n}", edited(n % 4, n % 3)) for n in range(24)]
     corpora = [make_corpus(tmp_path / name) for name in ("killed", "whole")]
@@ -256,6 +259,7 @@ def test_texts_whose_keys_collide_in_part_are_no_copies() -> None:
     assert found.tolist() == [(2, 1), (3, 0)]
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize(("threshold", "most"), [(0.8, 2), (0.99, candidates.EARLIEST)])
 def test_boilerplate_costs_a_bounded_number_of_comparisons_a_document(
     tmp_path: Path, threshold: float, most: int

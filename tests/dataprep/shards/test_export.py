@@ -53,6 +53,7 @@ def rows(out: Path, manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_an_export_holds_the_kept_documents_and_says_so(corpus: Corpus, tmp_path: Path, form: str) -> None:
     manifest = export(corpus, corpus.current_build(), tmp_path / "out", Shape(form), 1, no_progress)
@@ -64,6 +65,7 @@ def test_an_export_holds_the_kept_documents_and_says_so(corpus: Corpus, tmp_path
     assert [{name: doc.get(name) for name in SCHEMA.names} for doc in kept] == found
 
 
+@pytest.mark.slow(1)
 def test_an_export_is_an_import_of_the_same_texts(corpus: Corpus, tmp_path: Path) -> None:
     manifest = export(corpus, corpus.current_build(), tmp_path / "a", Shape("jsonl"), 1, no_progress)
     before = {row["text_key"] for row in rows(tmp_path / "a", manifest)}
@@ -88,6 +90,7 @@ def test_masking_is_counted_and_changes_nothing_else(corpus: Corpus, tmp_path: P
     assert all("email@example.com from 192.0.2.1. harbour winter" in row["text"] for row in found)
 
 
+@pytest.mark.slow(2)
 def test_an_export_goes_on_and_grows_with_its_build(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = export(corpus, corpus.current_build(), out, Shape("parquet"), 1, no_progress)

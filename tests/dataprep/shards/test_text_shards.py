@@ -43,6 +43,7 @@ def texts(corpus: Corpus) -> dict[str, str]:
     return {doc["url"]: doc["text"] for tar in tars(corpus) for doc in text_shards.read_documents(tar)}
 
 
+@pytest.mark.slow(1)
 def test_shards_have_the_size_of_the_recipe_whatever_the_partitions(tmp_path: Path) -> None:
     corpus = built(tmp_path, range(60), parts=7, shard_mb=0.012)
     sizes = [sum(len(doc["text"]) for doc in text_shards.read_documents(tar)) for tar in tars(corpus)]
@@ -57,6 +58,7 @@ def test_a_shard_holds_documents_of_one_increment(tmp_path: Path) -> None:
     assert len(texts(corpus)) == 10
 
 
+@pytest.mark.slow(2)
 def test_plain_webdataset_reads_every_document(tmp_path: Path) -> None:
     corpus = built(tmp_path / "corpus", range(40), shard_mb=0.01)
     program = (

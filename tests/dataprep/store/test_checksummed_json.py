@@ -85,6 +85,7 @@ FACTS = [
 ]
 
 
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("pattern", FACTS)
 def test_a_number_that_was_altered_in_a_committed_file_is_found_by_verify(
     corpus: Corpus, pattern: str

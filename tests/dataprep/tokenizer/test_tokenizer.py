@@ -129,6 +129,7 @@ def test_end_of_text_in_a_text_is_ordinary_text(bpe: Path) -> None:
     assert loaded.decode(loaded.encode("a<|endoftext|>b")) == "a<|endoftext|>b"
 
 
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("after", ["", "much room", "\u3000", "\x1c"])
 def test_a_page_of_white_space_alone_has_the_ids_that_hf_gives(bpe: Path, after: str) -> None:
     loaded, other = both(bpe)
@@ -138,6 +139,7 @@ def test_a_page_of_white_space_alone_has_the_ids_that_hf_gives(bpe: Path, after:
     assert loaded.decode(loaded.encode(" \n" * 1_000_000 + after)) == " \n" * 1_000_000 + after
 
 
+@pytest.mark.slow(1)
 def test_the_same_sample_trains_to_the_same_bytes(tmp_path: Path) -> None:
     code = "import sys, json; from pathlib import Path; from dataprep.tokenizer.train import train\n"
     code += "train(json.load(sys.stdin), 500, Path(sys.argv[1]))"

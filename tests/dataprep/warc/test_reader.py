@@ -80,6 +80,7 @@ def test_every_shape_gives_every_record(warc: Callable[[bytes], list[WarcRecord 
                 record_in(content)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "one stream"])
 def test_64_zeroed_bytes_cost_the_records_that_they_touch_wherever_they_fall(
     warc: Callable[[bytes], list[WarcRecord | Gap]], shape: str

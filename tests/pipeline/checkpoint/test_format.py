@@ -165,6 +165,7 @@ def test_a_save_that_was_given_up_leaves_nothing_that_counts(tmp_path: Path) -> 
     assert not list(tmp_path.rglob("writing-*"))
 
 
+@pytest.mark.slow(1)
 def test_a_save_that_is_killed_anywhere_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
     """Before each of its changes to the disk in turn, until one comes to its end."""
 

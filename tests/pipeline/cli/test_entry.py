@@ -57,6 +57,7 @@ def lose():
 """Interrupts itself where Python prints an exception and ignores it."""
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("place", ["weakref", "__del__"])
 def test_ctrl_c_where_python_ignores_exceptions_is_heeded(tmp_path: Path, place: str) -> None:
     """While the commands are imported, and while one runs."""

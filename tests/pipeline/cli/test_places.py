@@ -110,6 +110,7 @@ def test_a_place_where_nobody_may_write_is_named_as_the_user_gave_it(home: Path)
     assert "choose a place where you may" in complaint(ended)
 
 
+@pytest.mark.slow(1)
 @pytest.mark.skipif(not UNSHARE, reason="only root binds a directory read-only here")
 def test_a_corpus_that_nobody_may_write_to_is_exported_and_packed(home: Path, tmp_path: Path) -> None:
     out, tokens = tmp_path / "out", tmp_path / "tokens"

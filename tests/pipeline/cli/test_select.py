@@ -42,6 +42,7 @@ def test_score_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert outbound("corpus", "score", tmp_path).stdout == "all scores are of this version\n"
 
 
+@pytest.mark.slow(1)
 def test_a_model_is_trained_and_goes_into_a_corpus(tmp_path: Path) -> None:
     for side in ("tale", "spam"):
         texts = [" ".join(f"{side}{n * m % 97}" for m in range(1, 30)) for n in range(1, 300)]

@@ -82,6 +82,7 @@ def test_a_request_for_another_position_or_other_skipped_ranges_is_served_at_onc
     loader.close()
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("micro", [1, 2, 4])
 @pytest.mark.parametrize("dp_size", [1, 2, 3])
 def test_the_stream_hash_and_the_positions_that_count_are_the_same_for_any_ranks_and_micro_batch(

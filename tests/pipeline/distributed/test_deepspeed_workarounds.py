@@ -22,6 +22,8 @@ import pytest
 from pipeline.distributed import deepspeed_workarounds
 from support.patience import patient
 
+pytestmark = pytest.mark.slow(20)
+
 TESTS = Path(__file__).parents[2]
 
 
@@ -52,6 +54,7 @@ def both(in_place: list[Seen], left_out: list[Seen]) -> Both:
     return in_place, left_out
 
 
+@pytest.mark.slow(20)
 def test_standard_output_stays_empty(both: Both) -> None:
     in_place, left_out = both
     assert [rank.out for rank in in_place] == ["", ""]
@@ -60,6 +63,7 @@ def test_standard_output_stays_empty(both: Both) -> None:
     assert "stage=0 layers=" in printed, "quiet"
 
 
+@pytest.mark.slow(18)
 def test_no_warning_of_torch_reaches_the_terminal(both: Both) -> None:
     in_place, left_out = both
     assert [rank.err for rank in in_place if "Warning" in rank.err] == []

@@ -29,6 +29,7 @@ from support import wandb_files
 from support.patience import wait_until
 
 
+@pytest.mark.slow(6)
 def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
     steps = [row for row in finished_run.metrics() if "batch" in row]
     assert steps
@@ -71,6 +72,7 @@ def test_a_slow_instruction_is_counted_as_computing_and_a_slow_message_is_not(
     assert drained_ns == 100_000_000, "until the last micro-batch is through, not the optimizer's step"
 
 
+@pytest.mark.slow(2)
 def test_a_run_is_drawn_as_a_picture_and_a_page_that_loads_nothing(finished_run: Any, tmp_path: Path) -> None:
     run = finished_run.copy("drawn")
     with (run.attempt / "metrics.jsonl").open("a") as file:
@@ -109,6 +111,7 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["monitor", str(tmp_path)], catch_exceptions=False)
 
 
+@pytest.mark.slow(2)
 def test_a_run_before_its_first_step_is_drawn_empty(tmp_path: Path) -> None:
     attempts.claim(tmp_path, processes=1)
     result = CliRunner().invoke(app, ["monitor", str(tmp_path)])
@@ -161,6 +164,7 @@ def row(step: int) -> dict[str, float]:
     return {"step": step, "tokens": 64 * step, "loss": 3.0, "tokens_per_s": 1.0, "mfu": 0.5, "data_wait": 0.0}
 
 
+@pytest.mark.slow(2)
 def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_biases(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -230,6 +234,7 @@ def test_a_server_that_accepts_connections_and_never_answers_does_not_delay_the_
     assert "the steps are sent as soon as it answers" in caplog.text
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("when", ["in mid-run", "at its end"])
 def test_a_training_goes_on_when_the_process_of_weights_and_biases_dies(
     tiny_run: Any, caplog: pytest.LogCaptureFixture, when: str

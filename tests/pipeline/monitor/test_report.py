@@ -123,6 +123,7 @@ def test_a_curve_is_read_from_a_run_s_directory(tmp_path: Path) -> None:
     assert read_curve(tmp_path) == Curve([(100, 7.0), (200, 6.5)], [(200, 6.6)], 6.9, [100])
 
 
+@pytest.mark.slow(1)
 def test_losses_before_and_after_a_forget_are_losses_on_different_sets(tmp_path: Path) -> None:
     """A row of an earlier version, without the set, is of another set than one with it."""
     sets = [None, "a", "a", "b"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ EVENTS = st.lists(
 )
 
 
+@pytest.mark.slow(1)
 @given(events=EVENTS)
 def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
     events: list[tuple[str, int]],

@@ -51,6 +51,7 @@ def complete(run: WrittenRun, server: WandbServer) -> None:
         assert row.items() - {("time", row["time"])} <= line.items()
 
 
+@pytest.mark.slow(1)
 def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: WandbServer) -> None:
     run.steps(6)
     run.evaluation()
@@ -82,6 +83,7 @@ def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: W
     assert server.run.summary["val_loss"] == run.rows
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize(
     "habits",
     [{"stale_count": 4}, {"stale_tail": 4}, {"stale_count": 3, "stale_tail": 5}, {"stale_count": 99}],
@@ -112,6 +114,7 @@ def test_a_server_that_has_become_empty_gets_everything_anew(run: WrittenRun, se
     complete(run, server)
 
 
+@pytest.mark.slow(2)
 @pytest.mark.parametrize("fault", ["503", "cut", "unheard"])
 def test_a_request_that_was_not_acknowledged_is_repeated(
     run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch, fault: str
@@ -132,6 +135,7 @@ def test_a_request_that_was_not_acknowledged_is_repeated(
     assert len(server.run.received) == 10 + {"503": 0, "cut": 2, "unheard": 4}[fault]
 
 
+@pytest.mark.slow(2)
 def test_a_server_that_acknowledges_too_late_is_asked_again(
     run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_sync_that_is_killed_in_the_middle_is_completed_by_the_next(
     complete(run, server)
 
 
+@pytest.mark.slow(1)
 def test_watching_sends_each_step_once_lists_undone_steps_once_and_ends_with_the_run(
     run: WrittenRun, server: WandbServer
 ) -> None:
@@ -208,6 +213,7 @@ def test_watching_sends_each_step_once_lists_undone_steps_once_and_ends_with_the
     assert "undone" not in cli.run("wandb-sync", run.dir).stdout, "they are in the summary by now"
 
 
+@pytest.mark.slow(1)
 def test_late_samples_come_with_the_current_step_as_a_table(run: WrittenRun, server: WandbServer) -> None:
     sync = WandbSync(run.dir)
     run.steps(5)
@@ -228,6 +234,7 @@ def test_late_samples_come_with_the_current_step_as_a_table(run: WrittenRun, ser
     }
 
 
+@pytest.mark.slow(1)
 def test_the_command_watches_until_the_run_has_ended(
     run: WrittenRun, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_every_layout_of_the_search_is_one_that_training_takes() -> None:
         assert layout.zero == 1 or layout.pipeline == 1
 
 
+@pytest.mark.slow(1)
 def test_the_fastest_layouts_come_first_and_all_fit() -> None:
     here = cluster(1)
     found, nearest = ranked(shipped("gpt3-6.7b"), here)
@@ -248,6 +249,7 @@ def test_the_command_plans_before_anything_is_packed(command: Command) -> None:
     assert told["layouts"][0]["days"] <= told["configured"]["days"] * 1.03
 
 
+@pytest.mark.slow(3)
 def test_the_command_ends_with_1_when_nothing_fits_and_says_what_lacks(command: Command) -> None:
     ended = command("gpt3-175b", "--gpu", "a100-80")
     assert ended.code == 1
