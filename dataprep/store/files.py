@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,14 @@ READ_BYTES = 4 << 20
 
 latest_attempt: Path | None = None
 """The file that this process began to write last."""
+
+
+def go_on() -> None:
+    """Prevent nothing."""
+
+
+before_commit: Callable[[], None] = go_on
+"""What this process calls before a file of a fixed name appears or is replaced; it raises to prevent that."""
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,11 +105,12 @@ def write_once(path: Path, content: bytes) -> bool:
     attempt.write_bytes(content)
     _sync(attempt)
     try:
+        before_commit()
         os.link(attempt, path)
     except FileExistsError:
         return False
     finally:
-        attempt.unlink()
+        attempt.unlink(missing_ok=True)
     return True
 
 
@@ -111,9 +120,10 @@ def replace(path: Path, content: bytes) -> None:
     attempt.write_bytes(content)
     _sync(attempt)
     try:
+        before_commit()
         os.replace(attempt, path)
-    except OSError:
-        attempt.unlink()
+    except BaseException:
+        attempt.unlink(missing_ok=True)
         raise
 
 

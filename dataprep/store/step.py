@@ -49,6 +49,7 @@ from dataprep.store.records import (
     step_path,
     sum_up,
 )
+from dataprep.store.workers import workers_folder
 
 
 class Scope(Protocol):
@@ -185,7 +186,11 @@ class Step(Generic[S]):
 
 
 class Executor(Protocol):
-    """Decides which process makes which part."""
+    """Decides which process makes which part. joins: processes of other commands make parts of the same plan,
+    so it must not be replaced."""
+
+    @property
+    def joins(self) -> bool: ...
 
     def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
         """Make these parts of a planned step; `tick` counts units."""
@@ -196,6 +201,7 @@ class LocalPool:
     """An executor: a pool of processes on this machine."""
 
     workers: int
+    joins: bool = False
 
     def __call__(self, step: Step[S], scope: S, parts: Sequence[str], tick: Tick) -> None:
         """Make the parts in parallel; a few divisible parts are made one by one, each by all workers."""
@@ -215,7 +221,12 @@ def run_steps(steps: Sequence[Step[S]], scope: S, execute: Executor, progress: P
         if step.temporary:
             continue
         for member in [step] if step.is_whole(scope) else chain:
-            run_step(member, scope, execute, progress)
+            try:
+                run_step(member, scope, execute, progress)
+            except (DataError, FileNotFoundError):
+                if not step.is_whole(scope):
+                    raise
+                break  # another command has done all of it meanwhile, and removed what is needed no more
         for member in chain[:-1]:
             remove_step(member, scope)
         chain = []
@@ -232,24 +243,29 @@ def run_step(step: Step[S], scope: S, execute: Executor, progress: Progress) -> 
             return whole
         if whole.inputs != inputs and not (step.remake or step.temporary):
             raise made_from_others(step.file(scope), whole.inputs, inputs)
-    plan = plan_step(step, scope)
+    plan = plan_step(step, scope, execute.joins)
     size = sum(part.size for part in plan.parts)
     with progress(step.name, size or None, step.unit) as tick:
-        left = [part for part in plan.parts if _standing(step, scope, plan, part) is None]
+        left = [part for part in plan.parts if standing(step, scope, plan, part) is None]
         tick(size - sum(part.size for part in left))
         execute(step, scope, [part.name for part in left], tick)
     return finish_step(step, scope, plan)
 
 
-def plan_step(step: Step[S], scope: S) -> Plan:
-    """The plan of a step: that which stands, or a new one."""
+def plan_step(step: Step[S], scope: S, joins: bool = False) -> Plan:
+    """The plan of a step: that which stands, or a new one in place of one made by other versions, say.
+
+    joins: that one is not replaced; raises DataError then.
+    """
     assert step.plan, step.name
-    path = _plan_path(step, scope)
+    path = plan_path(step, scope)
     inputs, versions = inputs_of(step, scope), step.versions(scope)
     if path.exists():
         plan = load(path, Plan, REMEDY)
         if plan.inputs == inputs and plan.versions == versions:
             return plan
+        if joins:
+            raise _planned_otherwise(path, plan, inputs, versions)
         _discard_plan(step, scope)
     outputs: dict[str, Output] = {}
 
@@ -258,8 +274,21 @@ def plan_step(step: Step[S], scope: S) -> Plan:
 
     parts = step.plan(scope, save)
     plan = Plan(step=step.name, inputs=inputs, versions=versions, parts=parts, outputs=outputs)
-    write_once(path, dump(plan))
+    if not write_once(path, dump(plan)):  # another process planned it at the same time
+        return plan_step(step, scope, joins)
     return plan
+
+
+def _planned_otherwise(path: Path, plan: Plan, inputs: dict[str, str], versions: dict[str, str]) -> DataError:
+    then, now = plan.versions | plan.inputs, versions | inputs
+    differ = ", ".join(
+        f"{name} {then.get(name, 'none')}, here {now.get(name, 'none')}"
+        for name in sorted(dict(then.items() ^ now.items()))
+    )
+    return DataError(
+        f"{path}: was planned with other versions or inputs ({differ}); let all workers have the same ones, "
+        "or, when no worker is left that has those of the plan, remove the plan"
+    )
 
 
 def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) -> Record:
@@ -267,11 +296,11 @@ def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) ->
     assert step.run, step.name
     directory = step.directory(scope)
     path = directory / f"{name}.json"
-    if path.exists() and not _plan_path(step, scope).exists():  # another command has finished the step
+    if path.exists() and not plan_path(step, scope).exists():  # another command has finished the step
         return load_record(path)
-    plan = load(_plan_path(step, scope), Plan, REMEDY)
+    plan = load(plan_path(step, scope), Plan, REMEDY)
     part = next(part for part in plan.parts if part.name == name)
-    if record := _standing(step, scope, plan, part):
+    if record := standing(step, scope, plan, part):
         tick(part.size)
         return record
     before = load_record(path) if path.exists() else None
@@ -342,8 +371,11 @@ def inputs_of(step: Step[S], scope: S) -> dict[str, str]:
     return {name: read_step(scope, name).origin for name in step.reads} | step.inputs(scope)
 
 
-def _standing(step: Step[S], scope: S, plan: Plan, part: Part) -> Record | None:
-    """The record of a part that need not be made."""
+def standing(step: Step[S], scope: S, plan: Plan, part: Part) -> Record | None:
+    """The record of a part of a plan that need not be made, or None.
+
+    Raises DataError for one that was made from other inputs.
+    """
     path = step.directory(scope) / f"{part.name}.json"
     if not path.exists():
         return None
@@ -367,12 +399,18 @@ def _outdated(step: Step[S], scope: S, whole: StepFile) -> bool:
 
 
 def _discard_plan(step: Step[S], scope: S) -> None:
-    """Remove the plan of a step, and its arrays."""
-    path = _plan_path(step, scope)
+    """Remove the plan of a step, with its arrays, claims and failures."""
+    path = plan_path(step, scope)
     path.unlink(missing_ok=True)
-    for array in path.parent.glob(f"{step.name}.*"):
-        array.unlink(missing_ok=True)
-    _remove_empty(path.parent, scope.root)
+    for left in path.parent.glob(f"{step.name}.*"):
+        if left.is_dir():  # claims and failures of workers
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    if not workers_folder(
+        scope.root
+    ).exists():  # else another worker may be about to plan the next step there
+        _remove_empty(path.parent, scope.root)
 
 
 def _remove_empty(directory: Path, root: Path) -> None:
@@ -384,6 +422,7 @@ def _remove_empty(directory: Path, root: Path) -> None:
             path.rmdir()
 
 
-def _plan_path(step: Step[S], scope: S) -> Path:
+def plan_path(step: Step[S], scope: S) -> Path:
+    """Where the plan of a step stands while it is open."""
     place = scope.places[step.at].relative_to(scope.root)
     return scope.root / "jobs" / place / f"{step.name}.plan.json"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,3 +113,29 @@ TEMPORARY = Step[Toy](
     run=run,
 )
 SUM = Step[Toy](name="sum", unit="numbers", at="lasting", inputs=source_of, plan=plan_sum, run=run_sum)
+
+
+def behave(task: Task[Toy]) -> Made:
+    """Do first what `behave/PART` says: `wait` until that is gone, `raise`, `full`, `die` or `stop`."""
+    path = task.scope.root / "behave" / task.part.name
+    with (task.scope.root / "begun").open("a") as begun:
+        begun.write(f"{task.part.name}\n")
+    match path.read_text() if path.exists() else "":
+        case "wait":
+            while path.exists():
+                time.sleep(0.01)
+                task.tick(0)
+        case "raise":
+            raise ValueError("a part that cannot be made")
+        case "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+    return run(task)
+
+
+BEHAVING = Step[Toy](
+    name="square", unit="numbers", at="lasting", inputs=source_of, versions=version_of, plan=plan, run=behave
+)

@@ -1,0 +1,219 @@
+"""The processes of a worker: each makes one part at a time, and may be killed by what it reads."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Thread
+from typing import Any, Literal
+
+from dataprep.errors import DataError
+from dataprep.store import files
+from dataprep.store.os_errors import explain_os_error
+from dataprep.store.requests import Excluded, refuse_newer
+from dataprep.store.step import Step, make_part
+
+HUNG_S = 30 * 60.0
+"""A part without progress for so long is ended."""
+STARTING_S = 300.0
+"""How much longer a process may take for its first part: it imports much, perhaps over a busy network."""
+FAULTS_OF_MACHINE = frozenset(
+    [
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+    ]
+)
+"""What says nothing about the part: another machine may well make it."""
+
+Kind = Literal["made", "error", "machine", "killed", "hung", "excluded"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One try of a part. heeded: the newest request of a command that removes when it began."""
+
+    step: Step[Any]
+    scope: Any
+    part: str
+    number: int
+    heeded: int
+    since: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a try ended."""
+
+    job: Job
+    kind: Kind
+    reason: str = ""
+
+
+class Crew:
+    """Up to so many processes, started when they are first needed."""
+
+    def __init__(self, processes: int, hung_s: float = HUNG_S) -> None:
+        self._idle: list[_Member] = []
+        self._busy: list[_Member] = []
+        self._processes, self._hung_s = processes, hung_s
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is being made."""
+        return [member.job for member in self._busy if member.job]
+
+    @property
+    def free(self) -> int:
+        """How many more jobs can be given."""
+        return self._processes - len(self._busy)
+
+    def give(self, job: Job) -> None:
+        """Let a process make a part."""
+        member = self._idle.pop() if self._idle else _Member()
+        member.begin(job)
+        self._busy.append(member)
+
+    def wait(self, timeout_s: float) -> Iterator[Outcome | int]:
+        """What has happened, after at most so long: tries that ended, and units that were done."""
+        ready = wait([each for member in self._busy for each in member.handles], timeout_s)
+        for member in [*self._busy]:
+            if not {*member.handles}.isdisjoint(ready):
+                yield from self._hear(member)
+            elif time.monotonic() - member.heard > self._hung_s + member.starting_s:
+                yield self._dismiss(member, "hung", f"no progress for {self._hung_s / 60:.0f} minutes")
+
+    def drop(self) -> list[Job]:
+        """Stop all that is being made; returns it."""
+        jobs = self.jobs
+        for member in self._busy:
+            member.kill()
+        self._busy = []
+        return jobs
+
+    def close(self) -> None:
+        """End all processes."""
+        self.drop()
+        for member in self._idle:
+            member.kill()
+        self._idle = []
+
+    def _hear(self, member: _Member) -> Iterator[Outcome | int]:
+        job = member.job
+        assert job
+        member.heard, member.starting_s = time.monotonic(), 0
+        try:
+            while member.pipe.poll():
+                heard = member.pipe.recv()
+                if isinstance(heard, int):
+                    yield heard
+                    continue
+                kind, reason = heard
+                member.job = None
+                self._busy.remove(member)
+                self._idle.append(member)
+                yield Outcome(job=job, kind=kind, reason=reason)
+                return
+        except EOFError:
+            pass
+        member.process.join(1)
+        if not member.process.is_alive():
+            code = member.process.exitcode or 0
+            how = (
+                f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            )
+            yield self._dismiss(member, "killed", how)
+
+    def _dismiss(self, member: _Member, kind: Kind, reason: str) -> Outcome:
+        job = member.job
+        assert job
+        member.kill()
+        self._busy.remove(member)
+        return Outcome(job=job, kind=kind, reason=reason)
+
+
+class _Member:
+    """One process."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+        self.heard = 0.0
+        self.starting_s = STARTING_S
+
+    @property
+    def handles(self) -> tuple[Connection, int]:
+        return self.pipe, self.process.sentinel
+
+    def begin(self, job: Job) -> None:
+        self.job, self.heard = job, time.monotonic()
+        self.pipe.send(job)
+
+    def kill(self) -> None:
+        """End it at once, and remove the files that it was writing."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        if self.job:
+            directory: Path = self.job.step.directory(self.job.scope)
+            for attempt in directory.glob(f".*.{self.process.pid}.part"):
+                attempt.unlink(missing_ok=True)
+
+
+def _serve(pipe: Connection) -> None:
+    """Make parts until the worker ends. What stops the worker is its own business: it tells us."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(ignored, signal.SIG_IGN)
+    Thread(target=_leave_with_parent, daemon=True).start()
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(0)  # it has begun
+        pipe.send(_make(job, pipe))
+
+
+def _make(job: Job, pipe: Connection) -> tuple[Kind, str]:
+    files.before_commit = partial(refuse_newer, job.scope.root, job.heeded)
+    try:
+        make_part(job.step, job.scope, job.part, 1, pipe.send)
+    except Excluded:
+        return "excluded", ""
+    except OSError as error:
+        kind: Kind = "machine" if error.errno in FAULTS_OF_MACHINE else "error"
+        return kind, str(explain_os_error(error) or _in_one_line(error))
+    except DataError as error:
+        return "error", str(error)
+    except Exception as error:
+        return "error", _in_one_line(error)
+    return "made", ""
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,275 @@
+"""Workers that share the parts of a step: whatever happens to them, each part is made and recorded once."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dataprep.store import requests
+from dataprep.store.step import LocalPool, plan_path, run_step
+from dataprep.store.workers import Worker, all_workers, workers_folder
+from support.kills import kill
+from support.patience import patient, wait_until
+from support.ready_corpus import no_progress
+from support.toy_steps import BEHAVING, SQUARE, Toy
+
+
+class Workers:
+    """Processes at the toy step of one directory; `behave` says what parts do besides being made."""
+
+    def __init__(self, root: Path, parts: int, **behave: str) -> None:
+        self.scope = Toy(root=root / "shared", parts=parts)
+        (self.scope.root / "behave").mkdir(parents=True)
+        for name, lines in behave.items():
+            (self.scope.root / "behave" / name.removeprefix("p")).write_text(lines)
+        self.running: list[subprocess.Popen[str]] = []
+        self.undisturbed = Toy(root=root / "local", parts=parts)
+        run_step(SQUARE, self.undisturbed, LocalPool(1), no_progress)
+
+    def start(self, count: int = 1, version: str = "1") -> list[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "support.workers.toy_worker", str(self.scope.root)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        started = [
+            subprocess.Popen(
+                [*command, str(self.scope.parts), version],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(count)
+        ]
+        self.running += started
+        return started
+
+    def end(self) -> list[tuple[int, str]]:
+        """How they end: exit code, and what they say."""
+        said = [worker.communicate(timeout=patient()) for worker in self.running]
+        ended = [
+            (worker.returncode, out + err) for worker, (out, err) in zip(self.running, said, strict=True)
+        ]
+        self.running = []
+        return ended
+
+    def told(self) -> list[Worker]:
+        return all_workers(self.scope.root)
+
+    def wait_for(self, *parts: str) -> None:
+        """Wait until a process has begun to make these parts."""
+        begun = self.scope.root / "begun"
+        wait_until(lambda: begun.exists() and {*parts} <= {*begun.read_text().split()}, " ".join(parts))
+
+    def let_go(self) -> None:
+        """Let all parts behave."""
+        for path in (self.scope.root / "behave").iterdir():
+            path.unlink()
+
+    def assert_equal(self) -> None:
+        """What they made is what one process makes."""
+        assert files(self.scope) == files(self.undisturbed)
+        assert not plan_path(BEHAVING, self.scope).exists()
+        assert not list(self.scope.root.rglob("*.claims"))
+
+
+def files(scope: Toy) -> dict[str, bytes]:
+    things = scope.root / "things"
+    return {str(path.relative_to(things)): path.read_bytes() for path in things.rglob("*") if path.is_file()}
+
+
+def claims_of(workers: Workers) -> list[str]:
+    return sorted(path.name for path in workers.scope.root.rglob("square.claims/*.json"))
+
+
+@pytest.mark.slow(4)
+def test_many_workers_make_what_one_makes_and_each_part_once(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 40)
+    workers.start(3)
+    ended = workers.end()
+    assert [code for code, _ in ended] == [0, 0, 0]
+    workers.assert_equal()
+    assert 0 < sum(int(said) for _, said in ended) <= 40
+    assert sorted(workers.scope.made()) == [f"square/{n:02d}" for n in range(40)]
+    assert all(worker.ended == "whole" and not worker.open for worker in workers.told())
+
+
+@pytest.mark.slow(3)
+def test_the_part_of_a_worker_that_was_killed_is_made_by_another(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 4, p02="wait")
+    (first,) = workers.start()
+    workers.wait_for("02")
+    kill(first)
+    workers.running = []
+    workers.let_go()
+    workers.start()
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+
+
+@pytest.mark.slow(3)
+def test_what_a_slow_worker_holds_is_made_again_by_an_idle_one(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 2, p01="wait")
+    workers.start()
+    workers.wait_for("01")
+    workers.start()
+    wait_until(lambda: (workers.scope.root / "begun").read_text().count("01") == 2, "the part made again")
+    workers.let_go()
+    assert [code for code, _ in workers.end()] == [0, 0]
+    workers.assert_equal()
+
+
+@pytest.mark.slow(3)
+def test_a_worker_that_sleeps_while_others_finish_finds_the_step_whole(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 2, p01="wait")
+    (sleeper,) = workers.start()
+    workers.wait_for("01")
+    sleeper.send_signal(signal.SIGSTOP)
+    try:
+        workers.start()
+        workers.let_go()
+        workers.running.pop().communicate(timeout=patient())
+        workers.assert_equal()
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+
+
+@pytest.mark.slow(10)
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("raise", "ValueError: a part that cannot be made"),
+        ("die", "its process was killed by SIGKILL"),
+        ("stop", "no progress"),
+    ],
+)
+def test_a_part_that_always_fails_is_given_up_by_name_and_all_others_are_made(
+    tmp_path: Path, behaviour: str, reason: str
+) -> None:
+    workers = Workers(tmp_path, 5, p03=behaviour)
+    workers.start(2)
+    for code, said in workers.end():
+        assert code == 1
+        assert re.search(
+            rf"square\.failed: 1 of the parts of square .*03 after [3-5] tries on .*{reason}", said
+        )
+    assert {*workers.scope.made()} == {f"square/{n:02d}" for n in (0, 1, 2, 4)}
+    workers.let_go()
+    for failure in workers.scope.root.rglob("square.failed/*"):
+        failure.unlink()
+    workers.start()
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+
+
+@pytest.mark.slow(3)
+def test_a_full_disk_is_no_fault_of_the_part(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 2, p01="full")
+    workers.start()
+    ((code, said),) = workers.end()
+    assert code == 1
+    assert "No space left on device" in said
+    assert not list(workers.scope.root.rglob("square.failed/*"))
+    workers.let_go()
+    workers.start()
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+
+
+@pytest.mark.slow(2)
+def test_a_worker_that_is_asked_to_finish_finishes_what_it_makes(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 9, **{f"p{n:02d}": "wait" for n in range(9)})
+    (worker,) = workers.start()
+    wait_until(lambda: any(len(told.open) == 2 for told in workers.told()), "both its processes busy")
+    worker.send_signal(signal.SIGUSR1)
+    workers.let_go()
+    assert [code for code, _ in workers.end()] == [75]
+    (told,) = workers.told()
+    assert (told.ended, told.open, told.made) == ("stopped", [], 2)
+    assert len(workers.scope.made()) == 2
+    assert len(claims_of(workers)) == 2
+    assert not list(workers.scope.root.rglob("square.failed/*"))
+
+
+@pytest.mark.slow(2)
+def test_a_worker_that_is_asked_to_leave_gives_back_what_it_makes(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 9, **{f"p{n:02d}": "wait" for n in range(9)})
+    (worker,) = workers.start()
+    wait_until(lambda: any(len(told.open) == 2 for told in workers.told()), "both its processes busy")
+    worker.send_signal(signal.SIGTERM)
+    assert [code for code, _ in workers.end()] == [75]
+    (told,) = workers.told()
+    assert (told.ended, told.open, told.made) == ("stopped", [], 0)
+    assert claims_of(workers) == []
+    assert not list(workers.scope.root.rglob("square.failed/*"))
+    assert not list(workers.scope.root.rglob("*.part"))
+
+
+@pytest.mark.slow(3)
+def test_a_worker_of_another_version_refuses_and_says_which(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 3, p02="wait")
+    workers.start()
+    workers.wait_for("02")
+    (other,) = workers.start(version="2")
+    _, said = other.communicate(timeout=patient())
+    assert other.returncode == 1
+    assert "planned with other versions or inputs (toy 1, here 2)" in said
+    workers.running.remove(other)
+    workers.let_go()
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+
+
+@pytest.mark.slow(4)
+def test_a_command_that_removes_has_it_alone_and_the_workers_go_on_after_it(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 4, p00="wait", p01="wait", p02="wait", p03="wait")
+    workers.start(2)
+    workers.wait_for("00", "01", "02", "03")
+    with requests.alone(workers.scope.root, silent_s=patient(20)):
+        workers.let_go()
+        time.sleep(1)
+        assert files(workers.scope) == {}
+        assert all(worker.heeds == 1 and not worker.open for worker in workers.told())
+    assert [code for code, _ in workers.end()] == [0, 0]
+    workers.assert_equal()
+    assert not list(workers.scope.root.rglob("square.failed/*"))
+
+
+@pytest.mark.slow(4)
+def test_a_worker_that_slept_through_a_removal_commits_nothing_of_before(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 1, p00="wait")
+    (sleeper,) = workers.start()
+    workers.wait_for("00")
+    processes = [sleeper.pid, *children_of(sleeper.pid)]
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    with requests.alone(workers.scope.root, silent_s=1.0):  # it is dead, as far as anybody can tell
+        assert files(workers.scope) == {}
+    workers.let_go()
+    for pid in processes[1:]:
+        os.kill(pid, signal.SIGCONT)
+    wait_until(workers.scope.made, "the part made to its end")
+    time.sleep(patient(0.5))
+    assert not SQUARE.directory(workers.scope).joinpath("00.json").exists()
+    os.kill(sleeper.pid, signal.SIGCONT)
+    assert workers.end()[0][0] == 0
+    workers.assert_equal()
+    assert workers.scope.made() == ["square/00"] * 2
+
+
+def children_of(pid: int) -> list[int]:
+    children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for each in children for child in each]
+
+
+def test_nothing_is_left_of_a_removal_where_no_worker_has_been(tmp_path: Path) -> None:
+    with requests.alone(tmp_path):
+        assert not workers_folder(tmp_path).exists()
+    assert not (tmp_path / "jobs").exists()
