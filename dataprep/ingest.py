@@ -30,7 +30,7 @@ from dataprep.store.checksummed_json import dump
 from dataprep.store.files import write_once
 from dataprep.store.pool import Progress
 from dataprep.store.records import finish_led, load_step, step_path
-from dataprep.store.step import LocalPool, run_step, run_steps
+from dataprep.store.step import Executor, LocalPool, run_step, run_steps
 
 
 def add(
@@ -64,9 +64,12 @@ def add(
                     corpus.drop(increment.name)  # so that the right dumps can be added at once
                 raise
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
+            ended = corpus.fetched_mark(increment)
+            ended.unlink(missing_ok=True)
             rounds.run(corpus, increment, crawl, watching, retry_failed)
             _refuse_silence(corpus, increment)
-        _extract_and_score(corpus, increment, chosen, workers, progress)
+            write_once(ended, b"")
+        extract_and_score(corpus, increment, chosen, LocalPool(workers), progress)
         if text_shards.STEP in chosen:
             extend(corpus, workers, progress)
     return increment
@@ -98,13 +101,13 @@ def bring(
             progress=progress,
         )
         made = {extract.STEP} if kind in imports.READERS else set()
-        _extract_and_score(corpus, increment, {*steps.UNTIL} - made, workers, progress)
+        extract_and_score(corpus, increment, {*steps.UNTIL} - made, LocalPool(workers), progress)
         extend(corpus, workers, progress)
     return increment
 
 
-def _extract_and_score(
-    corpus: Corpus, increment: Increment, chosen: Container[str], workers: int, progress: Progress
+def extract_and_score(
+    corpus: Corpus, increment: Increment, chosen: Container[str], execute: Executor, progress: Progress
 ) -> None:
     """Do those of the increment's planned steps that are chosen; after the last, the increment is closed."""
     if increment.closed:
@@ -113,7 +116,7 @@ def _extract_and_score(
     wanted = [step for step in planned if step.name in chosen]
     if wanted:
         rounds.finish(increment)
-    run_steps(wanted, Facts(corpus, increment), LocalPool(workers), progress)
+    run_steps(wanted, Facts(corpus, increment), execute, progress)
     if planned[-1] in wanted:
         close(increment)
         known_files.remember(corpus.root)
@@ -161,31 +164,41 @@ def extend(corpus: Corpus, workers: int, progress: Progress) -> Build:
 
     Raises DataError while another command does just that.
     """
+    refuse_to_decide(corpus)
+    with locks.alone(begin(corpus).path):
+        return decide(corpus, LocalPool(workers), progress)
+
+
+def refuse_to_decide(corpus: Corpus) -> None:
+    """Raise DataError where no build can be made."""
     score.refuse_mixture(corpus)
-    known_files.take_recipe(corpus.root)
-    closed = [increment for increment in corpus.increments() if increment.closed]
-    if not closed:
+    if not any(increment.closed for increment in corpus.increments()):
         raise DataError(
             f"{corpus.root}: has no finished increment to select from; run `outbound corpus add` first"
         )
-    build, pool = begin(corpus), LocalPool(workers)
+
+
+def decide(corpus: Corpus, execute: Executor, progress: Progress) -> Build:
+    """The same, beside others that do so."""
+    refuse_to_decide(corpus)
+    known_files.take_recipe(corpus.root)
+    build, first = begin(corpus), next(each for each in corpus.increments() if each.closed)
     chosen = [
         step
         for step in steps.STEPS
         if step.at != "facts" and (corpus.recipe.select.decontaminate or step not in steps.DECONTAMINATE)
     ]
     for step in (step for step in chosen if step.at == "build"):
-        run_step(step, Decisions(corpus, build, closed[0]), pool, progress)
-    with locks.alone(build.path):
-        decided = list[Increment]()
-        while closed := [
-            increment for increment in corpus.increments() if increment.closed and increment not in decided
-        ]:
-            for increment in closed:  # and those that another command has closed meanwhile
-                if not text_shards.complete(build, increment):
-                    each = [step for step in chosen if step.at != "build"]
-                    run_steps(each, Decisions(corpus, build, increment), pool, progress)
-            decided += closed
-        corpus.make_current(build)
+        run_step(step, Decisions(corpus, build, first), execute, progress)
+    decided = list[Increment]()
+    while closed := [
+        increment for increment in corpus.increments() if increment.closed and increment not in decided
+    ]:
+        for increment in closed:  # and those that another command has closed meanwhile
+            if not text_shards.complete(build, increment):
+                each = [step for step in chosen if step.at != "build"]
+                run_steps(each, Decisions(corpus, build, increment), execute, progress)
+        decided += closed
+    corpus.make_current(build)
     known_files.remember(corpus.root)
     return build

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep import all_records
-from dataprep.corpus.directory import JOBS, Build, Corpus
+from dataprep.corpus.directory import Build, Corpus
 from dataprep.store import root_manifest
+from dataprep.store.workers import Pulses, workers_folder
 
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
@@ -114,8 +115,12 @@ def _dropped(corpus: Corpus) -> Iterator[Garbage]:
             yield _garbage(path, "a build that was begun and decided nothing")
     for path in sorted((corpus.root / "builds").glob("*/*/work")):
         yield _garbage(path, "steps of a selection that was stopped")
-    if (corpus.root / JOBS).exists():
-        yield _garbage(corpus.root / JOBS, "plans of steps that were stopped")
+    for path in corpus.plans():
+        yield _garbage(path, "plans of steps that were stopped")
+    pulses = Pulses(corpus.root)
+    for path in sorted(workers_folder(corpus.root).glob("*.json")):
+        if pulses.is_dead(path.stem):
+            yield _garbage(path, "a worker that has ended")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
 

@@ -19,7 +19,9 @@ from dataprep.store.files import Output, replace, write_once
 from dataprep.store.records import Record, load_step, records_in, step_path
 
 JOBS = "jobs"
-"""The plans of steps under way; nothing there is needed by what is finished."""
+"""The plans of steps under way, and what workers tell; nothing there is needed by what is finished."""
+NO_PLANS = frozenset(["exclusive", "fetched", "workers", "submissions.jsonl"])
+"""What `jobs` holds besides plans."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -152,6 +154,14 @@ class Corpus:
             refuse_edits(root, recipe.collect)
         return Corpus(root, recipe)
 
+    def plans(self) -> list[Path]:
+        """Where plans stand of steps under way: without them, the steps are planned anew."""
+        return sorted(path for path in (self.root / JOBS).glob("*") if path.name not in NO_PLANS)
+
+    def fetched_mark(self, increment: Increment) -> Path:
+        """A file that stands when the last crawl of an increment came to its end: workers go on then."""
+        return self.root / JOBS / "fetched" / increment.path.name
+
     def increments(self) -> list[Increment]:
         """All increments in corpus order, finished or not."""
         found = map(Increment.at, (self.root / "increments").glob(DECISIONS))
@@ -202,6 +212,7 @@ class Corpus:
             for array in (self.root / "index").glob(f"{increment.key}-*.npy"):
                 array.unlink()
             increment.path.mkdir(exist_ok=True)  # all of it may be lost
+            self.fetched_mark(increment).unlink(missing_ok=True)
             away = increments / f".dropped-{increment.path.name}"
             shutil.rmtree(away, ignore_errors=True)  # left by an earlier drop that was killed
             increment.path.rename(away)

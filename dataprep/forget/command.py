@@ -16,7 +16,7 @@ from dataprep.corpus.urls import key_of
 from dataprep.errors import DataError, UsageError
 from dataprep.forget import run, scope
 from dataprep.pack import forget as packed
-from dataprep.store import locks
+from dataprep.store import locks, requests
 from dataprep.store.pool import Progress
 from dataprep.store.records import Record
 
@@ -82,7 +82,7 @@ def forget(
     ahead: also keep out a site of which the corpus holds nothing. Raises UsageError when there is nothing to
     do, DataError for such a site without `ahead`, and while another command is at work.
     """
-    with locks.alone(corpus.root):
+    with requests.alone(corpus.root):
         if not (asked or tokens) and unfinished(corpus.root) is None:
             raise UsageError(NOTHING)
         records = [_carry_out(corpus, progress)]
@@ -132,7 +132,7 @@ def undo(corpus: Corpus, asked: Asked, progress: Progress) -> None:
 
     Raises DataError when there is none, or anything was removed under one.
     """
-    with locks.alone(corpus.root):
+    with requests.alone(corpus.root):
         _carry_out(corpus, progress)
         numbers = [number for number, each in tombstones(corpus.root).items() if asked.is_of(each)]
         if not numbers:

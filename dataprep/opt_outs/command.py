@@ -25,7 +25,7 @@ from dataprep.errors import UsageError
 from dataprep.forget import run
 from dataprep.forget.command import Asked, Removed, forget
 from dataprep.opt_outs.pages import pages_of
-from dataprep.store import locks
+from dataprep.store import locks, requests
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import replace
 from dataprep.store.pool import Progress
@@ -141,7 +141,7 @@ def forget_found(
     corpus: Corpus, chosen: Sequence[SiteOptOut], tokens: Sequence[Path], progress: Progress
 ) -> Removed:
     """Forget the pages that have opted out, by one tombstone; or finish a forget that was killed."""
-    with locks.alone(corpus.root):
+    with requests.alone(corpus.root):
         if unfinished(corpus.root) is None:
             run.begin(corpus, Tombstone(url_keys=sorted({key for each in chosen for key in each.pages})))
     return forget(corpus, Asked(), tokens, progress)

@@ -11,6 +11,7 @@ from pipeline.cli.corpus import (
     quality,
     remove,
     select,
+    work,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "quality",
     "remove",
     "select",
+    "work",
 ]

@@ -34,10 +34,10 @@ def drop(
 ) -> None:
     """Remove an unfinished increment, so that it can begin anew."""
     from dataprep.corpus.directory import Corpus
-    from dataprep.store import locks
+    from dataprep.store import requests
 
     opened = Corpus.open(directory, damaged=True)
-    with locks.alone(directory):
+    with requests.alone(directory):
         path = opened.drop(name)
     emit({"dropped": path.name}, json, f"{path}: dropped")
 
@@ -54,10 +54,10 @@ def gc(
     """Remove what no record names: leftovers of killed commands and, on request, old builds."""
     from dataprep.audit import gc as garbage
     from dataprep.corpus.directory import Corpus
-    from dataprep.store import locks
+    from dataprep.store import requests
 
     opened = Corpus.open(directory)
-    with locks.alone(directory):
+    with requests.alone(directory):
         found = garbage.find(opened, only_current_build=builds is Builds.current)
         if not dry_run:
             garbage.remove(opened, found)

@@ -40,10 +40,10 @@ def score(directory: Directory, workers: Workers = CORES, json: Json = False) ->
     """Measure documents anew that another version of outbound scored; removes the builds that judged them."""
     from dataprep.corpus.directory import Corpus
     from dataprep.rescore import rescore
-    from dataprep.store import locks
+    from dataprep.store import requests
 
     opened = Corpus.open(directory)
-    with locks.alone(directory):
+    with requests.alone(directory):
         measured = [increment.path.name for increment in rescore(opened, workers, progress)]
     told = f"measured anew: {', '.join(measured)}; now run `outbound corpus select {directory}`"
     emit({"measured": measured}, json, told if measured else "all scores are of this version")

@@ -1,0 +1,72 @@
+"""`corpus work`: one of many workers, on any machines, that bring a corpus further.
+
+The steps and the functions are those of `corpus add` and `corpus select`; only who makes which part differs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataprep import steps
+from dataprep.corpus import known_files
+from dataprep.corpus.directory import JOBS, Build, Corpus, Increment
+from dataprep.crawl import rounds
+from dataprep.errors import DataError
+from dataprep.extract import stage as extract
+from dataprep.imports import stage as imports
+from dataprep.imports.inputs import kind_of
+from dataprep.ingest import decide, extract_and_score
+from dataprep.store.claiming import Claiming
+from dataprep.store.pool import Progress
+from dataprep.store.records import step_path
+from dataprep.store.requests import Excluded
+
+
+def work(root: Path, claiming: Claiming, progress: Progress) -> Build:
+    """Work until all that is fetched is in the build; returns that.
+
+    Raises DataError when something is missing that no worker of this kind makes, GivenUp when parts failed
+    too often, BadMachine when this machine cannot go on, and Stopped when it was asked to end before.
+    """
+    with claiming.working():
+        while True:
+            try:
+                return _work(root, claiming, progress)
+            except Excluded:
+                claiming.stand_aside()
+
+
+def _work(root: Path, claiming: Claiming, progress: Progress) -> Build:
+    corpus = Corpus.open(root, remaking=True)
+    unready = []
+    with known_files.remembering(root):
+        for increment in corpus.increments():
+            if is_fetched(corpus, increment):
+                made = {extract.STEP} if kind_of(increment) in imports.READERS else set[str]()
+                extract_and_score(corpus, increment, {*steps.UNTIL} - made, claiming, progress)
+            else:
+                unready.append(increment.path.name)
+        build = decide(corpus, claiming, progress)
+    if unready:
+        raise DataError(
+            f"{root}: {', '.join(unready)}: not fetched to the end, so nothing more can be made of it; run "
+            f"`outbound corpus add {root} ... --until {rounds.STEP}`, or its `outbound corpus import`, again"
+        )
+    return build
+
+
+def is_fetched(corpus: Corpus, increment: Increment) -> bool:
+    """Whether nothing more is fetched for an increment."""
+    return (
+        increment.closed
+        or step_path(increment.path, rounds.STEP).exists()
+        or corpus.fetched_mark(increment).exists()
+    )
+
+
+def try_again(root: Path) -> None:
+    """Let parts that were given up be tried again."""
+    for failure in (root / JOBS).rglob("*.failed/*.json"):
+        failure.unlink(missing_ok=True)
+        claim = failure.parent.with_suffix(".claims") / failure.name
+        claim.unlink(missing_ok=True)

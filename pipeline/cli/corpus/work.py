@@ -1,0 +1,74 @@
+"""`outbound corpus work`: a worker among many."""
+
+from __future__ import annotations
+
+import re
+import time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Json, console, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory, corpus
+from pipeline.errors import UsageError
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Stage(StrEnum):
+    """What a worker takes part in: what needs cores (extract ... shard)."""
+
+    cpu = "cpu"
+
+
+@corpus.command()
+def work(
+    directory: Directory,
+    stage: Annotated[Stage, typer.Option(help="Which steps to take part in.")] = Stage.cpu,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Parts that are made at once.", show_default="cores")
+    ] = CORES,
+    time_limit: Annotated[
+        str | None, typer.Option("--for", help="Claim nothing more after so long: 90s, 30m, 4h, 2d.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Try again what was given up.")] = False,
+    json: Json = False,
+) -> None:
+    """Take part in the work on a corpus, beside any number of workers on machines that share its disk.
+
+    Ends with 0 when all is done, with 75 when it was stopped before (SIGUSR1, SIGTERM, --for), and with 1
+    when parts failed too often.
+    """
+    from dataprep.store.claiming import Claiming, Stopped
+    from dataprep.store.workers import new_worker
+    from dataprep.work import try_again
+    from dataprep.work import work as work_on
+    from slurm.submit import RESUME_EXIT
+
+    end = time.monotonic() + seconds(time_limit) if time_limit else float("inf")
+    worker = new_worker(stage.value, processes)
+    if again:
+        try_again(directory)
+    try:
+        build = work_on(directory, Claiming(directory, worker, end=end), progress)
+    except Stopped:
+        console.print("stopped before all was done; any worker goes on from here")
+        raise typer.Exit(RESUME_EXIT) from None
+    emit(
+        {"worker": worker.name, "made": worker.made, "failed": worker.failed, "build": build.name},
+        json,
+        f"{build.path} is the current build; {worker.made:,} parts were made here.",
+    )
+
+
+def seconds(text: str) -> float:
+    """A length of time in seconds; raises UsageError for another form.
+
+    >>> seconds("90s"), seconds("1.5h")
+    (90.0, 5400.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not match:
+        raise UsageError(f"--for {text}: give a number and a unit, such as 90s, 30m, 4h or 2d")
+    return float(match[1]) * UNITS_S[match[2]]
