@@ -1,10 +1,17 @@
-"""A cluster profile: what one cluster asks of a job, in one YAML file."""
+"""A cluster profile: what one cluster asks of a job, in one YAML file.
+
+Its keys are for every job. Under `parts`, keys for one kind of job count before them:
+
+    time: "24:00:00"
+    parts:
+      fetch: {partition: dtn, time: "7-00:00:00"}
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,37 +22,27 @@ Word = Annotated[str, Field(pattern=r"^[\w.,:+-]+$")]
 TIME = re.compile(r"(?:(?P<d>\d+)-(?P<h1>\d+)(?::(?P<m1>\d+)(?::(?P<s1>\d+))?)?|(?P<hms>\d+(?::\d+){0,2}))")
 
 
-class ClusterProfile(BaseModel):
-    """What a job asks for; unknown keys are refused, so that a typing error is no silent default."""
+class JobProfile(BaseModel):
+    """What one kind of job asks for. Unknown keys are refused: a typing error must be no silent default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    nodes: int = Field(ge=1)
-    """Machines."""
-    gpus_per_node: int = Field(ge=0)
-    """GPUs on each; one process is started for each. 0: the cluster trains on CPUs."""
-    tasks_per_node: int | None = Field(default=None, ge=1)
-    """Processes a node; needed, and allowed, only without GPUs."""
     time: str
     """Limit in Slurm's form ("30" minutes, "24:00:00", "2-12"); quote it, YAML reads 24:00:00 as a number."""
     partition: Word | None = None
     account: Word | None = None
     cpus_per_task: int = Field(default=1, ge=1)
+    """Cores of a process that trains, or of a worker, which starts one process on each."""
     mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
     """Memory a node, such as "480G"; "0" is all of it."""
     grace_s: int = Field(default=300, ge=60, le=65535)
-    """Seconds before the limit at which training is signalled to save and stop. Slurm may be 60 s early."""
+    """Seconds before the limit at which the work is signalled to save and stop. Slurm may be 60 s early."""
     options: tuple[str, ...] = ()
     """Further sbatch options, such as "--qos=high" or "--constraint=a100"."""
     setup: tuple[str, ...] = ()
     """Shell lines run before the job's command, such as "module load cuda/12.4" or ". .venv/bin/activate"."""
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], str] = {}
     """Environment variables of every process."""
-
-    @property
-    def tasks(self) -> int:
-        """Processes a node: one a GPU."""
-        return self.tasks_per_node or self.gpus_per_node
 
     @field_validator("time", mode="before")
     @classmethod
@@ -65,32 +62,91 @@ class ClusterProfile(BaseModel):
         return options
 
     @model_validator(mode="after")
-    def _fits_together(self) -> ClusterProfile:
-        if self.gpus_per_node and self.tasks_per_node:
-            raise ValueError("tasks_per_node: leave it out, one process is started for each GPU")
-        if not self.tasks:
-            raise ValueError("tasks_per_node: give the processes a node, since gpus_per_node is 0")
+    def _has_time_to_work(self) -> Self:
         limit_s = seconds(self.time)
         if limit_s is not None and limit_s <= self.grace_s:
             raise ValueError(
-                f"grace_s: {self.grace_s} s leave no time to train before the limit of {limit_s} s: "
+                f"grace_s: {self.grace_s} s leave no time to work before the limit of {limit_s} s: "
                 "lower it, or raise time"
             )
         return self
 
 
-def load(path: Path) -> ClusterProfile:
-    """Read a profile; ValueError names the file, the key, its value and what was expected."""
+class TrainProfile(JobProfile):
+    """What training asks for."""
+
+    nodes: int = Field(ge=1)
+    """Machines."""
+    gpus_per_node: int = Field(ge=0)
+    """GPUs on each; one process is started for each. 0: the cluster trains on CPUs."""
+    tasks_per_node: int | None = Field(default=None, ge=1)
+    """Processes a node; needed, and allowed, only without GPUs."""
+
+    @property
+    def tasks(self) -> int:
+        """Processes a node: one a GPU."""
+        return self.tasks_per_node or self.gpus_per_node
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.gpus_per_node and self.tasks_per_node:
+            raise ValueError("tasks_per_node: leave it out, one process is started for each GPU")
+        if not self.tasks:
+            raise ValueError("tasks_per_node: give the processes a node, since gpus_per_node is 0")
+        return self
+
+
+PARTS: dict[str, type[JobProfile]] = {"train": TrainProfile, "fetch": JobProfile, "cpu": JobProfile}
+"""Kinds of jobs, and what each asks for: training; links and crawl, which need the internet; all else."""
+ONLY_TRAINING = TrainProfile.model_fields.keys() - JobProfile.model_fields.keys()
+
+P = TypeVar("P", bound=JobProfile)
+
+
+def load(path: Path, part: str) -> JobProfile:
+    """Read what a kind of job, one of PARTS, asks for.
+
+    Raises ValueError that names the file, the key, its value and what was expected.
+    """
+    return _load(path, part, PARTS[part])
+
+
+def load_train(path: Path) -> TrainProfile:
+    """Read what training asks for; raises ValueError as `load`."""
+    return _load(path, "train", TrainProfile)
+
+
+def _load(path: Path, part: str, kind: type[P]) -> P:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected keys like 'nodes: 4', as in configs/clusters/example.yaml")
-    try:
-        return ClusterProfile.model_validate(document)
-    except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_complaint(e) for e in error.errors())) from None
+    parts = document.pop("parts", {})
+    if not isinstance(parts, dict) or not all(isinstance(keys, dict) for keys in parts.values()):
+        raise ValueError(f"{path}: parts is {parts!r}: write keys below a part, as in 'fetch: {{mem: 8G}}'")
+    if unknown := [str(name) for name in parts if name not in PARTS]:
+        raise ValueError(f"{path}: parts.{unknown[0]} is no kind of job (they are {', '.join(PARTS)})")
+    complaints: list[str] = []
+    for name in [part, *(name for name in parts if name != part)]:  # a mistake in another part is told, too
+        try:
+            PARTS[name].model_validate(_merged(document, parts.get(name, {}), PARTS[name]))
+        except ValidationError as error:
+            complaints += [_complaint(found, name, parts.get(name, {})) for found in error.errors()]
+    if complaints:
+        raise ValueError(f"{path}: " + "; ".join(dict.fromkeys(complaints)))
+    return kind.model_validate(_merged(document, parts.get(part, {}), kind))
+
+
+def _merged(document: dict[str, Any], own: dict[str, Any], kind: type[JobProfile]) -> dict[str, Any]:
+    """The profile's keys and a part's own, which count before them; environment variables add up."""
+    foreign = ONLY_TRAINING - kind.model_fields.keys()
+    shared = {key: value for key, value in document.items() if key not in foreign}
+    merged = {**shared, **own}
+    if isinstance(shared.get("env"), dict) and isinstance(own.get("env"), dict):
+        merged["env"] = {**shared["env"], **own["env"]}
+    return merged
 
 
 def seconds(limit: str) -> int | None:
@@ -112,13 +168,17 @@ def seconds(limit: str) -> int | None:
     return ((days * 24 + hours) * 60 + minutes) * 60 + secs
 
 
-def _complaint(error: Any) -> str:
+def _complaint(error: Any, part: str, own: dict[str, Any]) -> str:
     """One of pydantic's errors in one line."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(name) for name in error["loc"])
+    if error["loc"] and error["loc"][0] in own:
+        key = f"parts.{part}.{key}"
     if error["type"] == "missing":
         return f"{key} is missing"
+    if error["type"] == "extra_forbidden" and error["loc"][0] in ONLY_TRAINING:
+        return f"{key} is a key of training only: each job of this kind is on one node; remove it here"
     if error["type"] == "extra_forbidden":
-        known = ", ".join(ClusterProfile.model_fields)
+        known = ", ".join([*TrainProfile.model_fields, *([] if error["loc"][0] in own else ["parts"])])
         return f"{key} is no key of a cluster profile (they are {known})"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key} is {error['input']!r}: {message}" if key else message

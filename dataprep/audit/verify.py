@@ -30,7 +30,7 @@ from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
 from dataprep.store.records import Record, forget_step_files, load_record, load_step, step_path
 
-FOLDERS = ("increments", "builds", "index", "forgotten", JOBS, "wandb")
+FOLDERS = ("increments", "builds", "index", "forgotten", JOBS, "logs", "wandb")
 ENTRIES = frozenset([RECIPE, FROZEN, root_manifest.NAME, ".lock", *REPORT_FILES, *FOLDERS])
 """What a corpus's directory holds."""
 

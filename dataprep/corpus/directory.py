@@ -167,22 +167,19 @@ class Corpus:
         found = map(Increment.at, (self.root / "increments").glob(DECISIONS))
         return sorted(found, key=lambda increment: increment.number)
 
-    def increment(self, name: str) -> Increment:
-        """The increment of that name, made as the last one if it is new.
+    def known_increment(self, name: str) -> Increment | None:
+        """The increment of that name, None if it would be new.
 
         Raises DataError while an earlier increment is unfinished: which links are new depends on it.
         """
-        if not _NAME.fullmatch(name):
-            raise DataError(f"{name!r}: an increment's name is made of letters, digits, dots, - and _")
+        return self._known(name, self.increments())
+
+    def increment(self, name: str) -> Increment:
+        """The increment of that name, made as the last one if it is new; raises DataError as
+        `known_increment`."""
         increments = self.increments()
-        for increment in increments:
-            if increment.name == name:
-                return increment
-            if not increment.closed:
-                raise DataError(
-                    f"{increment.path}: is not finished; run its `outbound corpus add` or `outbound corpus "
-                    f"import` again, or `outbound corpus drop {self.root} {increment.name}`"
-                )
+        if known := self._known(name, increments):
+            return known
         number = increments[-1].number + 1 if increments else 1
         path = self.root / "increments" / f"{number:04d}-{name}"
         path.mkdir(parents=True)
@@ -191,6 +188,19 @@ class Corpus:
             path.rmdir()
             raise DataError(f"{rivals[0].path}: began at the same instant as {name}; run the command again")
         return Increment(number, name, path)
+
+    def _known(self, name: str, increments: list[Increment]) -> Increment | None:
+        if not _NAME.fullmatch(name):
+            raise DataError(f"{name!r}: an increment's name is made of letters, digits, dots, - and _")
+        for increment in increments:
+            if increment.name == name:
+                return increment
+            if not increment.closed:
+                raise DataError(
+                    f"{increment.path}: is not finished; run its `outbound corpus add` or `outbound corpus "
+                    f"import` again, or `outbound corpus drop {self.root} {increment.name}`"
+                )
+        return None
 
     def drop(self, name: str) -> Path:
         """Remove an unfinished increment with its index, so that it can begin anew; returns where it was.

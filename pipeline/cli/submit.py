@@ -1,50 +1,339 @@
-"""`outbound submit`: the same commands, as jobs of a Slurm cluster."""
+"""`outbound submit`: the same commands, as jobs of a Slurm cluster.
+
+What can be checked here is checked before anything is submitted: a job may wait for days.
+"""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from pipeline.cli.app import Json, app, emit
+from pipeline.cli.app import Json, app, console, emit
+from pipeline.cli.corpus import crawl_options as options
+from pipeline.cli.places import refuse_mixing
+from pipeline.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from dataprep.corpus.directory import Corpus
+    from slurm.submissions import Job, Submission
+
+T = TypeVar("T")
 
 submit_app = typer.Typer(help="Run a command as a job of a Slurm cluster.", no_args_is_help=True)
 app.add_typer(submit_app, name="submit")
 
-Existing = typer.Argument(exists=True, dir_okay=False, help="Training configuration (YAML).")
-
-
-@submit_app.callback()
-def submit() -> None:
-    """Keep `train` a subcommand: typer would fold a group of one into its parent."""
+Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
+Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
+Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
+WORKERS = 64
 
 
 @submit_app.command("train")
 def submit_train(
-    config: Annotated[Path, Existing],
-    cluster: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")],
+    config: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="Training configuration (YAML).")
+    ],
+    cluster: Cluster,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings over the file's.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script; submit nothing.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Train CONFIG on a cluster: one process a GPU, requeued and resumed at the time limit."""
-    from pipeline.errors import RunError, UsageError
-    from slurm import profile
-    from slurm import submit as slurm
+    """Train CONFIG on a cluster: one process a GPU, requeued and resumed at the time limit.
 
-    try:
-        script = slurm.render_train(profile.load(cluster), str(config.resolve()), overrides or [])
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    On a dry run the tokens need not be packed yet.
+    """
+    from pipeline.config import load_ahead, load_config, require_layout
+    from slurm import profile, script
+
+    asked = _profile(profile.load_train, cluster)
+    words = overrides or []
+    settings = load_ahead(config, words) if dry_run else load_config(config, words)[0]
+    require_layout(settings, asked.nodes * asked.tasks)
+    run = settings.run.dir
+    refuse_mixing(run, "a run")
+    _submit("train", run, cluster, [script.train(str(config.resolve()), words)], dry_run, json)
+
+
+@submit_app.command("corpus")
+def submit_corpus(
+    directory: Directory,
+    dumps: Annotated[list[Path], typer.Argument(help="Dumps of submissions.", show_default=False)],
+    cluster: Cluster,
+    name: Annotated[
+        str | None, typer.Option(help="The increment's name.", show_default="the first dump's")
+    ] = None,
+    workers: Workers = WORKERS,
+    crawl: options.CrawlFile = None,
+    contact: options.Contact = None,
+    hours: options.Hours = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Ingest dumps as an increment: a job for links and crawl, then an array of workers for all else.
+
+    Submit the same again, and it goes on with what is left.
+    """
+    from dataprep.crawl.settings import CrawlSettings
+    from dataprep.imports.stage import refuse_dumps
+    from dataprep.links.dumps import increment_name, refuse_missing
+    from pipeline.config.named import find
+    from slurm import script
+    from slurm.submissions import Job
+
+    corpus, root = _open(directory)
+    refuse_missing(dumps)
+    increment = name or increment_name(dumps[0])
+    if known := corpus.known_increment(increment):
+        refuse_dumps(known)
+    file = find("crawls", crawl) if crawl else None
+    CrawlSettings.load({"contact": contact, "hours": hours}, file).refuse_without_contact()
+    paths = [str(dump.resolve()) for dump in dumps]
+    crawling = {"--crawl": file and file.resolve(), "--contact": contact, "--hours": hours}
+    given = {"--name": increment} | crawling
+    fetch = Job(
+        part="fetch",
+        name=script.job_name("fetch", root),
+        command=["outbound", "corpus", "add", root, *paths, "--until", "fetch", *_given(given)],
+        stop="INT",
+    )
+    _submit("corpus", directory, cluster, [fetch, script.worker(root, workers)], dry_run, json)
+
+
+@submit_app.command("select")
+def submit_select(
+    directory: Directory,
+    cluster: Cluster,
+    workers: Workers = WORKERS,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Make the build of the recipe, from the facts that are there: an array of workers."""
+    from slurm import script
+
+    corpus, root = _open(directory)
+    if not corpus.increments():
+        raise UsageError(f"{directory}: {corpus.way_to_a_build}")
+    _submit("select", directory, cluster, [script.worker(root, workers)], dry_run, json)
+
+
+@submit_app.command("pack")
+def submit_pack(
+    directory: Directory,
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer's directory.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the token shards go.", show_default=False)
+    ],
+    cluster: Cluster,
+    block_tokens: Annotated[int | None, typer.Option(min=1, help="As `outbound pack`.")] = None,
+    shard_blocks: Annotated[int | None, typer.Option(min=1, help="As `outbound pack`.")] = None,
+    held_out: Annotated[float | None, typer.Option(min=0, max=1, help="As `outbound pack`.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Tokenise the current build into token shards: one job on one node."""
+    from dataprep.tokenizer.tokenizer import load
+    from slurm import script
+    from slurm.submissions import Job
+
+    corpus, root = _open(directory)
+    corpus.current_build()
+    load(tokenizer)
+    refuse_mixing(output, "token shards")
+    places = {"--tokenizer": tokenizer.resolve(), "--output": output.resolve()}
+    shape = {"--block-tokens": block_tokens, "--shard-blocks": shard_blocks, "--held-out": held_out}
+    job = Job(
+        part="cpu",
+        name=script.job_name("pack", root),
+        command=["outbound", "pack", root, *_given(places | shape)],
+        per_core="--workers",
+        stop="INT",
+    )
+    _submit("pack", directory, cluster, [job], dry_run, json)
+
+
+@submit_app.command("verify")
+def submit_verify(
+    directory: Directory,
+    cluster: Cluster,
+    tokens: Annotated[
+        list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Check every file of a corpus and that all counts add up: one job on one node."""
+    from slurm import script
+    from slurm.submissions import Job
+
+    _, root = _open(directory)
+    shards = [word for path in tokens or [] for word in ("--tokens", str(path.resolve()))]
+    command = ["outbound", "corpus", "verify", root, *shards]
+    job = Job(part="cpu", name=script.job_name("verify", root), command=command)
+    _submit("verify", directory, cluster, [job], dry_run, json)
+
+
+@submit_app.command("more")
+def submit_more(
+    directory: Directory,
+    workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Cluster profile (YAML).",
+            show_default="that of the last workers",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Add workers to those of a corpus: any number at any time."""
+    from slurm import queue, script, submissions
+
+    _, root = _open(directory)
+    arrays = [
+        (submission, job)
+        for submission in submissions.of_directory(directory)
+        for job in submission.jobs
+        if job.workers
+    ]
+    if not arrays:
+        raise UsageError(
+            f"{directory}: no workers were submitted for it yet; use `outbound submit corpus` or `select`"
+        )
+    submission, last = arrays[-1]
+    if cluster is None and not submission.cluster.is_file():
+        raise UsageError(f"{submission.cluster}: is gone; give another profile with --cluster")
+    waiting = {task.job for task in _asking(lambda: queue.squeue(last.after))}
+    job = script.worker(root, workers, [earlier for earlier in last.after if earlier in waiting])
+    _submit("more", directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
+
+
+def _open(directory: Path) -> tuple[Corpus, str]:
+    """A corpus whose recipe loads, and its absolute path."""
+    from dataprep.corpus.directory import Corpus
+
+    return Corpus.open(directory, remaking=True), str(directory.resolve())
+
+
+def _given(values: dict[str, Any]) -> list[str]:
+    """The options that have a value, as words."""
+    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+
+
+def _submit(
+    kind: str,
+    directory: Path,
+    cluster: Path,
+    jobs: Sequence[Job],
+    dry_run: bool,
+    json: bool,
+    beside: bool = False,
+) -> None:
+    """Submit jobs, each after the one before it, or print their scripts.
+
+    beside: also while jobs of this directory are in the queue. Otherwise workers try again what was given up.
+    """
+    from dataprep.work import try_again
+    from slurm import profile, submissions
+    from slurm.script import render
+
+    if {"\n", "\\"} & {*str(directory.resolve())}:
+        raise UsageError(f"{directory}: Slurm cannot write logs there: rename it without \\ and line breaks")
+    profiles = {job.part: _profile(partial(profile.load, part=job.part), cluster) for job in jobs}
+    if not dry_run and not beside:
+        _refuse_running(kind, directory)
+        if kind in submissions.MAKING:
+            try_again(directory)
+    submission = submissions.begin(kind, directory, cluster, ["outbound", *sys.argv[1:]], dry_run)
+    scripts = []
+    for number, job in enumerate(jobs):
+        if number:
+            job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
+        scripts.append(render(profiles[job.part], job, submission.logs))
+        if not dry_run:
+            (submission.logs / f"{job.part}.sbatch").write_text(scripts[-1])
+            job.id = _sbatch(scripts[-1], submission)
+            submission.jobs.append(job)
+            submissions.note(submission)
     if dry_run:
-        emit({"script": script}, json, text=script)
+        emit({"scripts": scripts}, json, "\n".join(scripts))
         return
     try:
-        job = slurm.submit(script)
-    except slurm.SubmitError as error:
+        submissions.note_for_account(submission)
+    except OSError as error:  # the jobs are in the queue all the same
+        told = f"{submissions.account_file()}: cannot be written ({error.strerror})"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    found = {job.id: {"name": job.name, "workers": job.workers, "after": job.after} for job in jobs}
+    result = {"jobs": found, "logs": str(submission.logs), "directory": str(submission.directory)}
+    emit(result, json, "\n".join([*map(_line, jobs), f"logs: {submission.logs}"]))
+
+
+def _sbatch(script: str, submission: Submission) -> str:
+    """Submit one of the jobs; when it is refused, cancel those that went before."""
+    from slurm import queue
+
+    try:
+        return queue.sbatch(script)
+    except queue.SlurmError as error:
+        with suppress(queue.SlurmError):
+            queue.cancel([job.id for job in submission.jobs])
+        shutil.rmtree(submission.logs)
         raise RunError(str(error)) from None
-    name = slurm.job_name("train", str(config))
-    emit({"job": job, "name": name, "script": script}, json, text=f"job {job}; its log: {name}-{job}.log")
+
+
+def _refuse_running(kind: str, directory: Path) -> None:
+    """Raise RunError while jobs of this kind are in the queue for a directory."""
+    from slurm import queue, submissions
+
+    making = submissions.MAKING
+    kinds = making if kind in making else {kind}
+    names = {
+        job.id: job.name
+        for submission in submissions.of_directory(directory)
+        if submission.kind in kinds
+        for job in submission.jobs
+    }
+    queued = _asking(lambda: queue.squeue([*names]))
+    # Another's job may have the number by now.
+    if ids := ", ".join(dict.fromkeys(task.job for task in queued if task.name == names[task.job])):
+        more = f"add workers with `outbound submit more {directory}`, or end" if kind in making else "end"
+        raise RunError(
+            f"{directory}: job {ids} is in the queue already; {more} it with `outbound cancel {directory}`"
+        )
+
+
+def _asking(ask: Callable[[], T]) -> T:
+    """What Slurm answers; what it does not is told as one line."""
+    from slurm.queue import SlurmError
+
+    try:
+        return ask()
+    except SlurmError as error:
+        raise RunError(str(error)) from None
+
+
+def _profile(load: Callable[[Path], T], cluster: Path) -> T:
+    """A part of a cluster profile."""
+    try:
+        return load(cluster)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _line(job: Job) -> str:
+    """A submitted job for people."""
+    workers = f", {job.workers} workers" if job.workers else ""
+    after = f", after {' and '.join(job.after)}" if job.after else ""
+    return f"job {job.id}: {job.name}{workers}{after}"

@@ -51,7 +51,7 @@ def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Clu
 
     assert slurm.job(job)["BatchHost"] != lost
     assert run.timeless() == unbroken.timeless()
-    log = (tmp_path / f"outbound-train-submitted-{job}.log").read_text()
+    (log,) = (path.read_text() for path in run.dir.glob(f"logs/*-train/{job}.log"))
     assert [f"start {number}, on" in log for number in (1, 2, 3)] == [True] * 3
     assert "stopped after" in log
     assert f"trained {run.summary()['steps']} steps" in log
@@ -76,8 +76,8 @@ def submit(run: TinyRun, slurm: Cluster) -> str:
         [outbound, *words], cwd=run.home, env=slurm.environment, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
-    job: str = json.loads(told.stdout)["job"]
-    return job
+    (job,) = json.loads(told.stdout)["jobs"]
+    return str(job)
 
 
 def queued_again(told: dict[str, str], times: int) -> bool:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from slurm.profile import load, seconds
+from slurm.profile import load, load_train, seconds
 
 MINIMAL = 'nodes: 2\ngpus_per_node: 4\ntime: "24:00:00"\n'
-EXAMPLE = Path(__file__).parents[2] / "configs/clusters/example.yaml"
+SHIPPED = sorted((Path(__file__).parents[2] / "configs/clusters").glob("*.yaml"))
 
 
 def write(folder: Path, text: str) -> Path:
@@ -18,17 +18,37 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_three_keys_make_a_profile(tmp_path: Path) -> None:
-    profile = load(write(tmp_path, MINIMAL))
+    profile = load_train(write(tmp_path, MINIMAL))
     assert (profile.nodes, profile.tasks, profile.partition) == (2, 4, None)
 
 
+def test_one_key_is_enough_for_a_corpus(tmp_path: Path) -> None:
+    assert load(write(tmp_path, 'time: "30"\n'), "cpu").cpus_per_task == 1
+
+
+def test_a_profile_without_parts_serves_every_kind_of_job(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "partition: all\n")
+    assert {load(path, part).partition for part in ("train", "fetch", "cpu")} == {"all"}
+
+
+def test_keys_of_a_part_count_before_the_profiles_and_environments_add_up(tmp_path: Path) -> None:
+    parts = 'env: {A: 1, B: 1}\nparts:\n  fetch: {partition: dtn, time: "7-0", env: {B: 2}}\n'
+    path = write(tmp_path, MINIMAL + parts)
+    fetch, cpu = load(path, "fetch"), load(path, "cpu")
+    assert (fetch.partition, fetch.time, fetch.env) == ("dtn", "7-0", {"A": "1", "B": "2"})
+    assert (cpu.partition, cpu.time, cpu.env) == (None, "24:00:00", {"A": "1", "B": "1"})
+
+
 def test_a_cluster_without_gpus_says_its_processes_a_node(tmp_path: Path) -> None:
-    profile = load(write(tmp_path, 'nodes: 2\ngpus_per_node: 0\ntasks_per_node: 3\ntime: "30"\n'))
+    profile = load_train(write(tmp_path, 'nodes: 2\ngpus_per_node: 0\ntasks_per_node: 3\ntime: "30"\n'))
     assert profile.tasks == 3
 
 
-def test_the_example_profile_is_valid() -> None:
-    assert load(EXAMPLE).tasks == 8
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_profiles_are_valid(path: Path) -> None:
+    assert load_train(path).tasks
+    assert load(path, "fetch").time
+    assert load(path, "cpu").cpus_per_task > 1
 
 
 @pytest.mark.parametrize(
@@ -36,13 +56,13 @@ def test_the_example_profile_is_valid() -> None:
     [
         (
             MINIMAL + "partitoin: gpu\n",
-            "partitoin is no key of a cluster profile (they are nodes,",
+            "partitoin is no key of a cluster profile (they are time, partition,",
         ),
         ('gpus_per_node: 4\ntime: "30"\n', "nodes is missing"),
         (MINIMAL.replace("2", "0", 1), "nodes is 0: Input should be greater than or equal to 1"),
         (MINIMAL.replace('"', ""), 'time is 86400: put it in quotes, as in "24:00:00"'),
         (MINIMAL.replace("24:00:00", "a day"), "time is 'a day': write it as Slurm does"),
-        (MINIMAL.replace("24:00:00", "5"), "grace_s: 300 s leave no time to train before the limit of 300 s"),
+        (MINIMAL.replace("24:00:00", "5"), "grace_s: 300 s leave no time to work before the limit of 300 s"),
         (MINIMAL + "grace_s: 10\n", "grace_s is 10: Input should be greater than or equal to 60"),
         (MINIMAL + "mem: lots\n", "mem is 'lots'"),
         (MINIMAL + 'partition: "gpu\\nrm -rf"\n', "partition is 'gpu\\nrm -rf'"),
@@ -55,14 +75,37 @@ def test_the_example_profile_is_valid() -> None:
         (MINIMAL.replace("4", "0", 1), "tasks_per_node: give the processes a node"),
         ("nodes: [", "not YAML"),
         ("just words", "expected keys like 'nodes: 4'"),
+        (
+            MINIMAL + "parts: [fetch]\n",
+            "parts is ['fetch']: write keys below a part, as in 'fetch: {mem: 8G}'",
+        ),
+        (MINIMAL + "parts: {fetch: }\n", "parts is {'fetch': None}: write keys below a part"),
+        (MINIMAL + "parts: {gpu: {}}\n", "parts.gpu is no kind of job (they are train, fetch, cpu)"),
+        (MINIMAL + "parts: {cpu: {mem: lots}}\n", "parts.cpu.mem is 'lots'"),
+        (MINIMAL + "parts: {cpu: {parts: {}}}\n", "parts.cpu.parts is no key of a cluster profile"),
+        (MINIMAL + "parts: {fetch: {nodes: 2}}\n", "parts.fetch.nodes is a key of training only"),
+        (MINIMAL + "parts: {train: {nodes: many}}\n", "parts.train.nodes is 'many'"),
     ],
 )
 def test_a_wrong_profile_is_refused_with_file_key_and_advice(tmp_path: Path, text: str, advice: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ValueError, match=re.escape(f"{path}: ")) as refused:
-        load(path)
+        load_train(path)
     assert advice in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_mistake_in_another_part_is_told_too(tmp_path: Path) -> None:
+    path = write(tmp_path, 'time: "30"\nparts: {train: {nodes: many}, fetch: {}}\n')
+    with pytest.raises(ValueError, match=re.escape("parts.train.nodes is 'many'")):
+        load(path, "cpu")
+
+
+def test_a_mistake_that_all_parts_share_is_told_once(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "mem: lots\nparts: {fetch: {}, cpu: {}}\n")
+    with pytest.raises(ValueError, match="mem is 'lots'") as refused:
+        load_train(path)
+    assert str(refused.value).count("lots") == 1
 
 
 @pytest.mark.parametrize(

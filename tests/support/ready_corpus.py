@@ -48,7 +48,7 @@ def add_pages(
     lost: the pages were crawled, and other links ended with these outcomes.
     """
     increment = corpus.increment(name)
-    rows = [_document(*page) for page in pages]
+    rows = [document_row(*page) for page in pages]
     for part in range(parts):
         commit_part(corpus, increment, "extract", part, rows[part::parts], extract.SCHEMA)
         if only_sign:
@@ -83,7 +83,7 @@ def _sign(corpus: Corpus, increment: Increment, part: int, rows: list[dict[str, 
     commit_part(corpus, increment, "score", part, scores, score.SCHEMA)
 
 
-def _document(seen: int, url: str, text: str) -> dict[str, Any]:
+def document_row(seen: int, url: str, text: str) -> dict[str, Any]:
     return {
         "doc_id": xxhash.xxh3_128_digest(f"{url}\0{text}".encode()),
         "url_key": xxhash.xxh3_128_digest(url.encode()),

@@ -44,7 +44,7 @@ def work(
     from dataprep.store.workers import new_worker
     from dataprep.work import try_again
     from dataprep.work import work as work_on
-    from slurm.submit import RESUME_EXIT
+    from slurm.script import RESUME_EXIT
 
     end = time.monotonic() + seconds(time_limit) if time_limit else float("inf")
     worker = new_worker(stage.value, processes)

@@ -1,67 +1,255 @@
-"""`outbound submit`: what people and programs get on stdout."""
+"""`outbound submit`: what is checked before, what is handed to sbatch, and what is noted of it."""
+
+from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-import pipeline.cli.submit  # noqa: F401 (registers the command)
-from pipeline.cli.app import app
-from pipeline.errors import RunError, UsageError
+from dataprep.audit.under_way import under_way
+from slurm.submissions import of_directory
+from support import open_work, packed_corpus
+from support.cli import result, run
+from support.runs import TinyRun, make_shards
+from support.slurm_commands import SlurmCommands
 
-EXAMPLE = Path(__file__).parents[3] / "configs/clusters/example.yaml"
+PROFILE = 'time: "30"\nnodes: 2\ngpus_per_node: 0\ntasks_per_node: 1\nparts: {fetch: {partition: dtn}}\n'
+CONTACT = ("--contact", "you@example.org")
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text("model: gpt2-small\n")
-    return path
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCommands:
+    monkeypatch.chdir(tmp_path)
+    Path("cluster.yaml").write_text(PROFILE)
+    Path("RS_2013-08.json").write_text("{}\n")
+    return SlurmCommands(tmp_path / "commands", monkeypatch)
 
 
-def outbound(*words: object) -> str:
-    """Run a command; return what it printed on stdout."""
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    if done.exception:
-        raise done.exception
-    return done.stdout
+@pytest.fixture
+def corpus(slurm: SlurmCommands) -> Path:
+    result("corpus", "init", "mine")
+    return Path("mine")
 
 
-def test_a_dry_run_prints_the_script_and_submits_nothing(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def submit(*words: object) -> tuple[int, str]:
+    """The exit code of a submission, and what it says."""
+    ended = run("submit", *words, "--cluster", "cluster.yaml")
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_a_corpus_is_a_job_for_the_crawl_and_then_an_array_of_workers(
+    corpus: Path, slurm: SlurmCommands
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no sbatch to be found
-    script = outbound("submit", "train", config, "seed=7", "--cluster", EXAMPLE, "--dry-run")
-    assert script.startswith("#!/usr/bin/env bash\n#SBATCH --job-name=outbound-train-tiny\n")
-    assert f"outbound train {config} seed=7 " in script
-    shown = json.loads(
-        outbound("submit", "train", config, "seed=7", "--cluster", EXAMPLE, "--dry-run", "--json")
+    words = ("submit", "corpus", corpus, "RS_2013-08.json", *CONTACT, "--hours", 12, "--workers", 8)
+    told = result(*words, "--cluster", "cluster.yaml")
+    home = corpus.resolve()
+    fetch, work = slurm.script(812), slurm.script(813)
+    add = f"outbound corpus add {home} {home.parent}/RS_2013-08.json --until fetch --name 2013-08"
+    assert f"{add} --contact you@example.org --hours 12.0 &" in fetch
+    assert "#SBATCH --partition=dtn" in fetch
+    assert f'outbound corpus work {home} --stage cpu --processes "$SLURM_CPUS_PER_TASK" &' in work
+    for line in ("--array=0-7", "--dependency=afterany:812", "--kill-on-invalid-dep=yes"):
+        assert f"#SBATCH {line}\n" in work
+    logs = Path(told["logs"])
+    assert logs.is_relative_to(home / "logs")
+    assert f"#SBATCH --output={logs}/%A_%a.log" in work
+    assert (logs / "cpu.sbatch").read_text() == work
+    assert told["jobs"]["813"] == {"name": "outbound-work-mine", "workers": 8, "after": ["812"]}
+    (noted,) = of_directory(corpus)
+    assert noted.command[:3] == ["outbound", "submit", "corpus"]
+    (listed,) = (slurm.folder / "state/outbound/jobs.jsonl").read_text().splitlines()
+    assert [job["id"] for job in json.loads(listed)["jobs"]] == ["812", "813"]
+    verified = result("corpus", "verify", corpus)
+    assert verified == {"problems": [], "unknown": []}
+
+
+def test_a_dry_run_prints_the_scripts_and_needs_no_slurm(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    words = ("corpus", corpus, "RS_2013-08.json", *CONTACT, "--dry-run")
+    code, told = submit(*words)
+    assert code == 0
+    assert told.count("#!/usr/bin/env bash") == 2
+    assert "--dependency=afterany:ID-OF-THE-JOB-BEFORE" in told
+    assert not (corpus / "logs").exists()
+    code, told = submit(*words, "--json")
+    assert len(json.loads(told)["scripts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("corpus", "mine", "RS_2013-09.json", *CONTACT), "RS_2013-09.json"),
+        (("corpus", "nowhere", "RS_2013-08.json", *CONTACT), "nowhere: no corpus here"),
+        (("corpus", "mine", "RS_2013-08.json"), "contact"),
+        (("corpus", "mine", "RS_2013-08.json", *CONTACT, "--name", "a/b"), "'a/b': an increment's name"),
+        (("corpus", "mine", "RS_2013-08.json", "--crawl", "none"), "none: no such file"),
+        (("select", "mine"), "an increment has to be finished first"),
+        (("pack", "mine", "--tokenizer", "none", "-o", "tokens"), "names no build"),
+        (("verify", "nowhere"), "nowhere: no corpus here"),
+        (("more", "mine", "--workers", 2), "mine: no workers were submitted for it yet"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_submitted(
+    corpus: Path, slurm: SlurmCommands, words: tuple[object, ...], advice: str
+) -> None:
+    code, told = submit(*words)
+    assert code in (1, 2)
+    assert advice in told
+    assert not (slurm.folder / "812.sbatch").exists()
+
+
+def test_an_edited_recipe_with_a_mistake_is_refused(corpus: Path) -> None:
+    recipe = (corpus / "recipe.yaml").read_text()
+    (corpus / "recipe.yaml").write_text(recipe.replace("select:", "select:\n  min_wrods: 3", 1))
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 1
+    assert "min_wrods" in told
+
+
+def test_a_profile_with_a_mistake_is_a_usage_error(corpus: Path) -> None:
+    Path("cluster.yaml").write_text(PROFILE.replace("dtn", "'d t n'"))
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 2
+    assert "cluster.yaml: parts.fetch.partition is 'd t n'" in told
+
+
+def test_nothing_is_submitted_by_halves(corpus: Path, slurm: SlurmCommands) -> None:
+    slurm.refuse("--array")
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 1
+    assert "sbatch: no such" in told
+    assert slurm.cancelled == ["812"]
+    assert of_directory(corpus) == []
+
+
+def test_what_is_in_the_queue_already_is_not_submitted_again(corpus: Path, slurm: SlurmCommands) -> None:
+    words = ("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert submit(*words)[0] == 0
+    slurm.queue("813_0|outbound-work-mine|PENDING|Dependency||0:00")
+    code, told = submit(*words)
+    assert code == 1
+    assert "job 813 is in the queue already" in told
+    assert "outbound submit more mine" in told
+    slurm.queue()
+    assert submit(*words)[0] == 0
+
+
+def test_more_workers_ask_as_those_before_and_wait_for_what_they_wait_for(
+    corpus: Path, slurm: SlurmCommands
+) -> None:
+    submit("corpus", corpus, "RS_2013-08.json", *CONTACT, "--workers", 2)
+    slurm.queue("812|outbound-fetch-mine|RUNNING|None|n1|1:00")
+    assert list(result("submit", "more", corpus, "--workers", 3)["jobs"]) == ["814"]
+    script = slurm.script(814)
+    assert "#SBATCH --array=0-2\n" in script
+    assert "#SBATCH --dependency=afterany:812\n" in script
+    slurm.queue()  # the crawl has ended
+    assert list(result("submit", "more", corpus, "--workers", 5)["jobs"]) == ["815"]
+    assert "--dependency" not in slurm.script(815)
+    Path("cluster.yaml").unlink()
+    ended = run("submit", "more", corpus, "--workers", 5)
+    assert ended.returncode == 2
+    assert "cluster.yaml: is gone; give another profile with --cluster" in ended.stderr
+
+
+@pytest.mark.slow(1)
+def test_another_submission_lets_workers_try_again_what_was_given_up(slurm: SlurmCommands) -> None:
+    corpus = open_work.begun(Path("begun").resolve())
+    claims = open_work.claims(corpus, open_work.worker(corpus, "node7"))
+    for number in (1, 2, 3):
+        claims.take(open_work.PARTS[0], number)
+        claims.fail(open_work.PARTS[0], number, "error", "no reason")
+    assert len(under_way(corpus).given_up) == 1
+    assert submit("select", "begun", "--dry-run")[0] == 0
+    assert len(under_way(corpus).given_up) == 1
+    assert submit("select", "begun")[0] == 0
+    assert under_way(corpus).given_up == []
+
+
+@pytest.mark.slow(2)
+def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCommands) -> None:
+    packed_corpus.built(Path("full").resolve(), range(20))
+    result("tokenizer", "train", "full", "-o", "bpe", "--vocab-size", 300)
+    home = Path("full").resolve()
+    for words in (
+        ("select", "full", "--workers", 4),
+        ("pack", "full", "--tokenizer", "bpe", "-o", "tokens", "--held-out", 0.1),
+        ("verify", "full", "--tokens", "tokens"),
+    ):
+        code, told = submit(*words)
+        assert code == 0, told
+    assert "#SBATCH --array=0-3\n" in slurm.script(812)
+    pack = f"outbound pack {home} --tokenizer {home.parent}/bpe --output {home.parent}/tokens --held-out 0.1"
+    assert f'{pack} --workers "$SLURM_CPUS_PER_TASK" &' in slurm.script(813)
+    verify = slurm.script(814)
+    assert f"outbound corpus verify {home} --tokens {home.parent}/tokens ||" in verify
+    assert "--signal" not in verify  # it would begin anew
+
+
+def test_a_run_is_checked_and_its_log_is_in_its_directory(tmp_path: Path, slurm: SlurmCommands) -> None:
+    make_shards(tmp_path / "tokens")
+    tiny = TinyRun.make(tmp_path)
+    config = tiny.written()
+    told = result("submit", "train", config, "run.seed=7", "--cluster", "cluster.yaml")
+    assert Path(told["logs"]).is_relative_to(tiny.dir / "logs")
+    assert f"outbound train {config} run.seed=7 ||" in slurm.script(812)
+    slurm.queue(f"812|{told['jobs']['812']['name']}|RUNNING|None|n[1-2]|1:00")
+    for words, advice in (
+        (("run.sede=7",), "run.sede"),
+        (("parallel.pipeline_stages=3",), "stages"),
+        (("data.tokens=nowhere",), "nowhere"),
+        ((), "job 812 is in the queue already; end it with `outbound cancel"),
+    ):
+        code, said = submit("train", config, *words)
+        assert code in (1, 2)
+        assert advice in said
+    assert not (slurm.folder / "813.sbatch").exists()
+
+
+def test_a_dry_run_of_training_needs_no_tokens(tmp_path: Path, slurm: SlurmCommands) -> None:
+    tiny = TinyRun.make(tmp_path)
+    config = tiny.written()
+    code, told = submit("train", config, "model.vocab_size=61", "--dry-run")
+    assert code == 0
+    assert "#SBATCH --ntasks-per-node=1" in told
+    assert not tiny.dir.exists()
+
+
+@pytest.mark.slow(3)
+def test_a_submission_imports_no_torch(tmp_path: Path, slurm: SlurmCommands) -> None:
+    make_shards(tmp_path / "tokens")
+    words = [
+        "outbound",
+        "submit",
+        "train",
+        str(TinyRun.make(tmp_path).written()),
+        "--cluster",
+        "cluster.yaml",
+    ]
+    code = (
+        f"import sys; sys.argv = {words!r}\n"
+        "from pipeline.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('torch' in sys.modules)\n"
     )
-    assert shown["script"] == script
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert told.stdout.splitlines()[-1] == "False", told.stderr
+    assert (slurm.folder / "812.sbatch").exists()
 
 
-def test_a_submitted_job_is_named_with_its_id_and_log(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_account_file_that_cannot_be_written_does_not_hide_the_jobs(
+    corpus: Path, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sbatch = tmp_path / "sbatch"
-    sbatch.write_text("#!/bin/sh\necho 123\n")
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    said = outbound("submit", "train", config, "--cluster", EXAMPLE)
-    assert said == "job 123; its log: outbound-train-tiny-123.log\n"
-
-
-def test_a_wrong_profile_is_a_usage_error(config: Path, tmp_path: Path) -> None:
-    profile = tmp_path / "cluster.yaml"
-    profile.write_text("nodes: 2\n")
-    with pytest.raises(UsageError, match="gpus_per_node is missing"):
-        outbound("submit", "train", config, "--cluster", profile)
-
-
-def test_a_machine_without_slurm_is_named(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RunError, match="sbatch is not on this machine"):
-        outbound("submit", "train", config, "--cluster", EXAMPLE)
+    monkeypatch.setenv("XDG_STATE_HOME", str(Path("cluster.yaml").resolve()))
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 0
+    assert "job 813: outbound-work-mine, 64 workers, after 812" in told
+    assert "jobs.jsonl: cannot be written" in told

@@ -1,0 +1,184 @@
+"""The work on a corpus at this moment, from files alone: open steps, their failures, and who works on them.
+
+It reads what workers write while they work (`store/workers.py`); `status.py` counts what is finished. Nothing
+is locked, and files may come and go meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dataprep.audit.status import next_step
+from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
+from dataprep.errors import DataError
+from dataprep.shards import text_shards
+from dataprep.steps import BY_NAME, STEPS
+from dataprep.store.checksummed_json import load
+from dataprep.store.step import Plan
+from dataprep.store.workers import SILENT_S, Claims, Failure, Worker, all_workers, new_worker, workers_folder
+
+OF_LATE_S = 600.0
+"""A rate is the mean over this time: parts take minutes."""
+
+
+State = Literal["at work", "silent", "ended"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncrementWork:
+    """An increment. whole: its finished steps. begun: finished parts of unfinished steps without a plan."""
+
+    increment: str
+    whole: list[str]
+    begun: dict[str, int]
+    closed: bool
+    built: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedPart:
+    """A part that has failed and is not made: how its last try ended."""
+
+    part: str
+    tries: int
+    given_up: bool
+    last: Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenStep:
+    """A step that has a plan and is not whole. place: where its folder stands, relative to the corpus.
+
+    size, size_done: in units, 0 where a plan does not tell them. per_s: units a second of late, or parts
+    where units are unknown; None before the first. left_s: how long the rest takes at that pace.
+    """
+
+    step: str
+    place: str
+    unit: str
+    parts: int
+    done: int
+    size: int
+    size_done: int
+    per_s: float | None
+    left_s: float | None
+    failed: list[FailedPart]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """A worker, and how long ago it last told of itself by this machine's clock.
+
+    state: silent means that others hold it dead, although it has not ended by its own account.
+    """
+
+    worker: Worker
+    age_s: float
+    state: State
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """All that is under way in a corpus. next: the command to run next, in words for a person."""
+
+    increments: list[IncrementWork]
+    steps: list[OpenStep]
+    workers: list[WorkerState]
+    next: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every increment is in the current build."""
+        return bool(self.increments) and all(increment.built for increment in self.increments)
+
+    @property
+    def given_up(self) -> list[FailedPart]:
+        return [failed for step in self.steps for failed in step.failed if failed.given_up]
+
+
+def under_way(corpus: Corpus) -> UnderWay:
+    """Look at the work on a corpus."""
+    plans = sorted((corpus.root / JOBS).glob("**/*.plan.json"))
+    return UnderWay(
+        increments=list(_increments(corpus)),
+        steps=[step for path in plans if (step := _open_step(corpus, path))],
+        workers=list(_workers(corpus.root)),
+        next=next_step(corpus),
+    )
+
+
+def _increments(corpus: Corpus) -> Iterator[IncrementWork]:
+    build = corpus.current_build() if corpus.has_build else None
+    facts = [step for step in STEPS if step.at == "facts" and not step.aside]
+    for increment in corpus.increments():
+        scope = Facts(corpus, increment)
+        whole = [step.name for step in facts if increment.closed or step.is_whole(scope)]
+        unplanned = (step.name for step in facts if not step.plan and step.name not in whole)
+        begun = {name: parts for name in unplanned if (parts := _records(increment, name))}
+        built = build is not None and text_shards.complete(build, increment)
+        yield IncrementWork(
+            increment=increment.path.name, whole=whole, begun=begun, closed=increment.closed, built=built
+        )
+
+
+def _records(increment: Increment, step: str) -> int:
+    return len(list((increment.path / step).glob("*.json")))
+
+
+def _open_step(corpus: Corpus, path: Path) -> OpenStep | None:
+    """The step of a plan; None when it has just become whole."""
+    with suppress(DataError):
+        began, plan = path.stat().st_mtime if path.exists() else 0.0, load(path, Plan)
+        place = path.parent.relative_to(corpus.root / JOBS)
+        made = dict(_made(corpus.root / place / plan.step))
+        done = [part for part in plan.parts if part.name in made]
+        counted = any(part.size for part in plan.parts)
+        size, size_done = (sum(part.size for part in parts) for parts in (plan.parts, done))
+        now = time.time()
+        since = max(began, now - OF_LATE_S)
+        late = [part for part in done if made[part.name] >= since]
+        per_s = sum(part.size if counted else 1 for part in late) / max(now - since, 1.0) or None
+        left = size - size_done if counted else len(plan.parts) - len(done)
+        return OpenStep(
+            step=plan.step,
+            place=str(place),
+            unit=BY_NAME[plan.step].unit,
+            parts=len(plan.parts),
+            done=len(done),
+            size=size,
+            size_done=size_done,
+            per_s=per_s,
+            left_s=left / per_s if per_s else None,
+            failed=list(_failed(path.parent, plan, made)),
+        )
+    return None
+
+
+def _made(directory: Path) -> Iterator[tuple[str, float]]:
+    """The parts that have a record, and when it was written."""
+    for record in directory.glob("[!.]*.json"):
+        with suppress(FileNotFoundError):
+            yield record.stem, record.stat().st_mtime
+
+
+def _failed(folder: Path, plan: Plan, made: Collection[str]) -> Iterator[FailedPart]:
+    """The parts of a plan whose tries failed and that nobody has made since."""
+    for part, tries in sorted(Claims(folder, plan.step, new_worker("status", 0)).tries().items()):
+        if tries.failures and part not in made:
+            last = tries.failures[max(tries.failures)]
+            yield FailedPart(part=part, tries=len(tries.failures), given_up=tries.is_given_up, last=last)
+
+
+def _workers(root: Path) -> Iterator[WorkerState]:
+    now = time.time()
+    for worker in all_workers(root):
+        with suppress(FileNotFoundError):  # `gc` has removed it
+            told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
+            age_s = max(now - told, 0.0)
+            state: State = "ended" if worker.ended else "silent" if age_s > SILENT_S else "at work"
+            yield WorkerState(worker=worker, age_s=age_s, state=state)

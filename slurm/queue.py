@@ -1,0 +1,121 @@
+"""Slurm's commands: hand a script over, look at the queue, stop jobs. Nothing here needs accounting."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+ANSWER_S = 10.0
+"""`squeue` gives up on a controller that is down after nine seconds; after so many, we do."""
+POLL_S = 1.0
+
+_OUTER = re.compile(
+    r"(SLURM|SBATCH|SRUN|SQUEUE|SCANCEL|TORCHELASTIC|MASTER)_.*|PMI.*|(LOCAL_)?RANK|(LOCAL_)?WORLD_SIZE"
+)
+_KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
+"""How commands find the cluster, and who we are there."""
+
+
+_ENDED = re.compile("Invalid job id specified|Job/step already completing or completed")
+
+
+class SlurmError(RuntimeError):
+    """Slurm refused, or cannot be asked; the message names the command and Slurm's reason."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One task in the queue. job: the id of the job or array. task: `job`, or "813_4" in an array."""
+
+    job: str
+    task: str
+    name: str
+    state: str
+    reason: str
+    nodes: str
+    ran: str
+
+
+def environment() -> dict[str, str]:
+    """Our environment without the variables of a job that we may run in.
+
+    They would become options of the job that is submitted, and the ranks of its processes.
+    """
+    return {key: value for key, value in os.environ.items() if key in _KEPT or not _OUTER.fullmatch(key)}
+
+
+def sbatch(script: str) -> str:
+    """Submit a script; returns the job's id. Raises SlurmError with Slurm's reason."""
+    told = _ask(["sbatch", "--parsable"], script, timeout_s=None)
+    return told.strip().partition(";")[0]  # "id" or "id;cluster"
+
+
+def squeue(jobs: Sequence[str]) -> list[Queued]:
+    """Those tasks of some jobs that wait or run. Raises SlurmError when the controller does not answer."""
+    if not jobs:
+        return []
+    words = ["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%j|%T|%r|%N|%M"]
+    found = []
+    for line in _ask(words, timeout_s=ANSWER_S).splitlines():
+        task, name, state, reason, nodes, ran = line.split("|")
+        found.append(Queued(task.partition("_")[0], task, name, state, reason, nodes, ran))
+    return found
+
+
+def stop(jobs: Sequence[str], batch: bool, wait_s: float, tell: Callable[[int], None]) -> int:
+    """End jobs well: signal their work to stop, wait for it, and cancel what is left after `wait_s` seconds.
+
+    batch: the script of a job gets the signal, and not the processes that srun started. tell: is called with
+    the number of tasks that still run. Returns how many tasks were cancelled while they ran.
+    """
+    if not jobs:
+        return 0
+    _scancel(["--state=PENDING"], jobs)
+    _scancel(["--signal=USR1", "--state=RUNNING", *(["--batch"] if batch else [])], jobs)
+    deadline = time.monotonic() + wait_s
+    while left := [task for task in squeue(jobs) if task.state not in ("PENDING", "COMPLETING")]:
+        tell(len(left))
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(POLL_S)
+        _scancel(["--state=PENDING"], jobs)  # those that stopped have queued themselves again
+    _scancel([], jobs)
+    return len(left)
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs at once."""
+    if jobs:
+        _scancel([], jobs)
+
+
+def _scancel(options: list[str], jobs: Sequence[str]) -> None:
+    _ask(["scancel", *options, *jobs], timeout_s=3 * ANSWER_S)
+
+
+def _ask(command: list[str], script: str | None = None, *, timeout_s: float | None) -> str:
+    """What one of Slurm's commands prints; that it does not know a job any more is no error."""
+    name = command[0]
+    try:
+        done = subprocess.run(
+            command,
+            input=script,
+            stdin=subprocess.DEVNULL if script is None else None,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_s,
+        )
+    except FileNotFoundError:
+        raise SlurmError(f"{name} is not on this machine: use a login node of the cluster") from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{name}: Slurm's controller has not answered within {timeout_s:.0f} s") from None
+    told = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+    if done.returncode and (reasons := [line.strip() for line in told if not _ENDED.search(line)]):
+        raise SlurmError(f"{name}: {' '.join(reasons)}")
+    return done.stdout

@@ -1,0 +1,78 @@
+"""From a cluster profile and a job to an sbatch script that people can read."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from slurm.profile import JobProfile
+from slurm.submissions import Job
+
+RESUME_EXIT = 75
+"""`outbound train` and `outbound corpus work` leave with this when they were stopped early, to be continued.
+
+It is EX_TEMPFAIL of sysexits.h. The first process of training that leaves with it makes srun end the others
+by SIGTERM: all have saved by then, since a barrier comes before it, and none heeds that signal any more. srun
+itself leaves with the highest code of all.
+"""
+INTERRUPTED = 130
+"""Other commands leave with this when they are interrupted as by Ctrl-C; the same command goes on."""
+
+
+def render(profile: JobProfile, job: Job, logs: Path) -> str:
+    """Write the script of a job, whose output goes to the folder `logs`."""
+    templates = Environment(
+        loader=PackageLoader("slurm"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["quote"] = lambda word: shlex.quote(str(word))
+    kind = "train" if job.part == "train" else "corpus"
+    name = "%A_%a" if job.workers else "%j"
+    return templates.get_template(f"{kind}.sbatch.j2").render(
+        profile=profile,
+        job=job,
+        logs=logs,
+        output=shlex.quote(str(logs).replace("%", "%%") + f"/{name}.log"),
+        resume_exit=RESUME_EXIT,
+        interrupted=INTERRUPTED,
+    )
+
+
+def train(config: str, overrides: Sequence[str] = ()) -> Job:
+    """The job that trains a configuration, one process a GPU."""
+    return Job(
+        part="train",
+        name=job_name("train", config),
+        command=["outbound", "train", config, *overrides],
+        stop="USR1",
+    )
+
+
+def worker(directory: str, workers: int, after: Sequence[str] = ()) -> Job:
+    """The array of workers that make what a corpus lacks from its pages on."""
+    return Job(
+        part="cpu",
+        name=job_name("work", directory),
+        command=["outbound", "corpus", "work", directory, "--stage", "cpu"],
+        workers=workers,
+        per_core="--processes",
+        stop="USR1",
+        after=list(after),
+    )
+
+
+def job_name(kind: str, path: str) -> str:
+    """Name a job after its configuration or corpus.
+
+    >>> job_name("train", "/data/my configs/gpt2-small.yaml")
+    'outbound-train-gpt2-small'
+    """
+    stem = re.sub(r"\.ya?ml$", "", path.rsplit("/", 1)[-1])
+    return f"outbound-{kind}-" + re.sub(r"[^\w.-]+", "-", stem)

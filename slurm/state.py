@@ -1,0 +1,66 @@
+"""How submitted jobs are: what the queue tells of them, and the exit codes that their tasks have left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slurm.queue import Queued
+from slurm.submissions import Submission, exit_codes
+
+STOPPED = frozenset([75, 76, 130, 138, 143])
+"""Exit codes of tasks that were stopped: to be continued, superseded, or by SIGINT, SIGUSR1 or SIGTERM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """A job, or all tasks of an array.
+
+    waiting: tasks by the reason for which they wait. failed: exit codes by task. unknown: tasks that left no
+    exit code and are not in the queue, or may be, when Slurm does not answer.
+    """
+
+    id: str
+    name: str
+    kind: str
+    tasks: int
+    running: int
+    waiting: dict[str, int]
+    done: int
+    stopped: int
+    failed: dict[str, int]
+    unknown: int
+    logs: str
+
+    @property
+    def is_queued(self) -> bool:
+        return bool(self.running or self.waiting)
+
+
+def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[JobState]:
+    """The jobs of a submission; queue: None when Slurm does not answer."""
+    ended = exit_codes(submission)
+    states = []
+    for job in submission.jobs:
+        tasks = [f"{job.id}_{number}" for number in range(job.workers)] or [job.id]
+        # Slurm begins its numbers again when it loses its state: another job then has the id.
+        queued = {task.task: task for task in queue or () if (task.job, task.name) == (job.id, job.name)}
+        waiting = [task.reason for task in queued.values() if task.state == "PENDING"]
+        codes = {task: ended[task] for task in tasks if task in ended and task not in queued}
+        states.append(
+            JobState(
+                id=job.id,
+                name=job.name,
+                kind=submission.kind,
+                tasks=len(tasks),
+                running=len(queued) - len(waiting),
+                waiting=dict(Counter(waiting)),
+                done=sum(code == 0 for code in codes.values()),
+                stopped=sum(code in STOPPED for code in codes.values()),
+                failed={task: code for task, code in codes.items() if code and code not in STOPPED},
+                unknown=len(tasks) - len(queued) - len(codes),
+                logs=str(submission.logs),
+            )
+        )
+    return states

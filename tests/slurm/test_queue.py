@@ -1,0 +1,122 @@
+"""Slurm's commands by stand-ins on the path: what they are told, and what is made of their answers."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slurm import queue
+from slurm.queue import Queued, SlurmError, environment, sbatch, squeue, stop
+
+OUTER = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_MEM_PER_CPU": "100",
+    "SBATCH_PARTITION": "other",
+    "SRUN_DEBUG": "1",
+    "SQUEUE_STATES": "R",
+    "PMI_RANK": "0",
+    "PMIX_RANK": "0",
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "MASTER_ADDR": "here",
+    "TORCHELASTIC_RUN_ID": "x",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is searched before all others for commands; tests stand in it."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stand_in(folder: Path, name: str, body: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_a_job_id_is_what_sbatch_prints(path: Path) -> None:
+    stand_in(path, "sbatch", 'cat > script; echo "123;bigcluster"')
+    assert sbatch("the script") == "123"
+    assert (path / "script").read_text() == "the script"
+
+
+def test_slurms_reason_for_refusing_a_job_is_shown_in_one_line(path: Path) -> None:
+    stand_in(path, "sbatch", 'echo "sbatch: error: invalid partition\nTwice" >&2; exit 1')
+    with pytest.raises(SlurmError, match="sbatch: sbatch: error: invalid partition Twice"):
+        sbatch("the script")
+
+
+def test_without_slurm_the_user_is_told_where_to_submit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmError, match="sbatch is not on this machine: use a login node"):
+        sbatch("the script")
+
+
+def test_nothing_of_an_outer_job_reaches_the_new_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in OUTER.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("MASTERPIECE", "kept")
+    stand_in(path, "sbatch", "env > told; echo 1")
+    sbatch("the script")
+    told = dict(line.split("=", 1) for line in (path / "told").read_text().splitlines())
+    assert OUTER.keys().isdisjoint(told)
+    assert (told["SLURM_CONF"], told["MASTERPIECE"]) == ("/etc/slurm.conf", "kept")
+    assert environment() == {name: value for name, value in os.environ.items() if name not in OUTER}
+
+
+def test_the_queue_is_read_task_by_task(path: Path) -> None:
+    told = "812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|Priority||0:00"
+    stand_in(path, "squeue", f'echo "$@" > words; echo "{told}"')
+    assert squeue(["812", "813"]) == [
+        Queued("812", "812", "fetch", "RUNNING", "None", "node1", "1:02"),
+        Queued("813", "813_4", "work", "PENDING", "Priority", "", "0:00"),
+    ]
+    assert "-h -r -j 812,813" in (path / "words").read_text()
+
+
+def test_jobs_that_slurm_has_forgotten_are_not_in_the_queue(path: Path) -> None:
+    stand_in(path, "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
+    assert squeue(["812"]) == []
+
+
+def test_slurm_is_not_asked_about_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert squeue([]) == []
+    assert stop([], batch=True, wait_s=0, tell=print) == 0
+
+
+def test_a_controller_that_does_not_answer_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "ANSWER_S", 0.2)
+    stand_in(path, "squeue", "exec sleep 60")
+    with pytest.raises(SlurmError, match="squeue: Slurm's controller has not answered"):
+        squeue(["812"])
+
+
+def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
+    stand_in(
+        path, "scancel", 'echo "$@" >> words; echo "Kill job error: Invalid job id specified" >&2; exit 1'
+    )
+    stand_in(path, "squeue", "cat queue; : > queue")
+    (path / "queue").write_text("812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|BeginTime||0:00\n")
+    told: list[int] = []
+    assert stop(["812", "813"], batch=True, wait_s=60, tell=told.append) == 0
+    assert told == [1]
+    assert (path / "words").read_text().splitlines() == [
+        "--state=PENDING 812 813",
+        "--signal=USR1 --state=RUNNING --batch 812 813",
+        "--state=PENDING 812 813",  # what stopped has queued itself again
+        "812 813",
+    ]
+
+
+def test_what_does_not_stop_in_time_is_cancelled_while_it_runs(path: Path) -> None:
+    stand_in(path, "scancel", 'echo "$@" >> words')
+    stand_in(path, "squeue", 'echo "812|train|RUNNING|None|node1|1:02"')
+    assert stop(["812"], batch=False, wait_s=0, tell=lambda left: None) == 1
+    assert (path / "words").read_text().splitlines()[1:] == ["--signal=USR1 --state=RUNNING 812", "812"]

@@ -1,0 +1,198 @@
+"""The rendered scripts, held against golden files, and what they do in bash."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SUPERSEDED_EXIT
+from slurm.profile import JobProfile, TrainProfile, load, load_train
+from slurm.script import INTERRUPTED, RESUME_EXIT, job_name, render, train, worker
+from slurm.submissions import Job
+from support.patience import patient, wait_until
+
+GOLDEN = Path(__file__).with_name("scripts")
+EXAMPLE = Path(__file__).parents[2] / "configs/clusters/example.yaml"
+LOGS = Path("/data/web text/logs/2026-11-30T12-00-00-corpus")
+MINIMAL = TrainProfile(nodes=1, gpus_per_node=0, tasks_per_node=2, time="30")
+ONE_CORE = JobProfile(time="30")
+WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do sleep 0.02; done\n"
+"""A command that goes on until a signal comes."""
+FETCH = Job(
+    part="fetch",
+    name="outbound-fetch-webtext",
+    command=["outbound", "corpus", "add", "/data/webtext", "/data/RS_2013-08.zst", "--until", "fetch"],
+    stop="INT",
+)
+JOBS = {
+    "train": train("configs/models/gpt2-small.yaml", ["seed=7", "name=two words"]),
+    "fetch": FETCH,
+    "work": worker("/data/webtext", 64, ["812"]),
+    "pack": Job(
+        part="cpu",
+        name="outbound-pack-webtext",
+        command=["outbound", "pack", "/data/webtext", "--tokenizer", "/data/bpe", "--output", "/data/tokens"],
+        per_core="--workers",
+        stop="INT",
+    ),
+    "verify": Job(
+        part="cpu", name="outbound-verify-webtext", command=["outbound", "corpus", "verify", "/data/webtext"]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_renders_to_its_golden_script(name: str) -> None:
+    """To accept changes: OUTBOUND_GOLDEN=write pytest tests/slurm/test_script.py, then read them."""
+    job, golden = JOBS[name], GOLDEN / f"{name}.sbatch"
+    script = render(load(EXAMPLE, job.part), job, LOGS)
+    if os.environ.get("OUTBOUND_GOLDEN") == "write":
+        golden.write_text(script)
+    assert script == golden.read_text()
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_bash_and_sbatch_can_read_the_script(job: Job) -> None:
+    for profile in (load_train(EXAMPLE), MINIMAL):
+        script = render(profile, job, LOGS)
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+        lines = script.splitlines()
+        first_command = next(n for n, line in enumerate(lines) if line and not line.startswith("#"))
+        assert not any(
+            line.startswith("#SBATCH") for line in lines[first_command:]
+        )  # sbatch would not see it
+
+
+def test_what_a_profile_leaves_out_is_not_asked_for() -> None:
+    for job in JOBS.values():
+        script = render(MINIMAL, job, LOGS)
+        for word in ("partition", "account", "gres", "--mem", "None"):
+            assert word not in script
+
+
+def test_values_reach_the_processes_as_they_are_written(tmp_path: Path) -> None:
+    """Run the script with stand-ins for Slurm's two commands: quotes, spaces and dollars must survive."""
+    stand_in = '#!/bin/sh\nfor a; do printf "[%s]" "$a"; done\nprintf "[%s]" "$TOKEN"\n'
+    profile = MINIMAL.model_copy(update={"env": {"TOKEN": "it's $5"}})
+    run = execute(tmp_path, profile, train("gpt 2.yaml", ["name='a $b'"]), srun=stand_in)
+    assert run.stdout.endswith("[outbound][train][gpt 2.yaml][name='a $b'][it's $5]")
+
+
+def test_a_run_that_was_stopped_early_is_queued_again(tmp_path: Path) -> None:
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=f"#!/bin/sh\nexit {RESUME_EXIT}\n")
+    assert "requeue 41" in run.stdout
+    assert run.returncode == RESUME_EXIT
+
+
+@pytest.mark.parametrize("code", [0, 1, SUPERSEDED_EXIT, 137])
+def test_a_run_that_ended_failed_or_was_taken_over_is_not_queued_again(tmp_path: Path, code: int) -> None:
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=f"#!/bin/sh\nexit {code}\n")
+    assert "requeue" not in run.stdout
+    assert run.returncode == code
+
+
+def test_the_processes_meet_at_the_first_nodes_address(tmp_path: Path) -> None:
+    stand_in = '#!/bin/sh\necho "at $MASTER_ADDR:$MASTER_PORT"\n'
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=stand_in)
+    assert run.stdout.splitlines()[-1] == "at 10.0.0.7:10041"
+
+
+def test_a_set_up_that_fails_stops_the_job_and_leaves_its_code(tmp_path: Path) -> None:
+    profile = MINIMAL.model_copy(update={"setup": ("echo $NOT_SET", "false")})
+    run = execute(tmp_path, profile, train("gpt2.yaml"), srun="#!/bin/sh\necho trained\n")
+    assert run.returncode == 1
+    assert "trained" not in run.stdout
+    assert (tmp_path / "the logs/41.code").read_text() == "1\n"
+
+
+def test_a_worker_is_given_its_cores_and_its_log_and_leaves_its_code(tmp_path: Path) -> None:
+    stand_in = '#!/bin/sh\necho "$OUTBOUND_LOG" "$@"\nexit 3\n'
+    run = execute(tmp_path, ONE_CORE, worker("/a corpus", 4), outbound=stand_in)
+    logs = tmp_path / "the logs"
+    words = f"{logs}/40_3.log corpus work /a corpus --stage cpu --processes 2"
+    assert run.stdout.splitlines()[-1] == words
+    assert (logs / "40_3.code").read_text() == "3\n"
+    assert run.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("job", "heeded", "code"), [(JOBS["work"], "USR1", RESUME_EXIT), (FETCH, "INT", INTERRUPTED)]
+)
+def test_slurms_signal_stops_the_command_and_the_task_is_queued_again(
+    tmp_path: Path, job: Job, heeded: str, code: int
+) -> None:
+    """Slurm signals the script alone. The last task of an array has the id of the whole array."""
+    stand_in = WAITING.format(signal=heeded, code=code)
+    with started(tmp_path, ONE_CORE, job, outbound=stand_in) as script:
+        wait_until((tmp_path / "begun").exists, "the command")
+        script.send_signal(signal.SIGUSR1)
+        told, _ = script.communicate(timeout=patient())
+    assert f"requeue {'40_3' if job.workers else '41'}" in told
+    assert script.returncode == code
+
+
+def test_a_command_that_ends_by_itself_while_it_is_stopped_is_not_queued_again(tmp_path: Path) -> None:
+    stand_in = WAITING.format(signal="USR1", code=0)
+    with started(tmp_path, ONE_CORE, JOBS["work"], outbound=stand_in) as script:
+        wait_until((tmp_path / "begun").exists, "the command")
+        script.send_signal(signal.SIGUSR1)
+        told, _ = script.communicate(timeout=patient())
+    assert "requeue" not in told
+    assert script.returncode == 0
+
+
+def execute(
+    folder: Path, profile: JobProfile, job: Job, srun: str = "", outbound: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Run a rendered script to its end."""
+    with started(folder, profile, job, srun, outbound) as script:
+        out, err = script.communicate(timeout=patient())
+    return subprocess.CompletedProcess([], script.returncode, out, err)
+
+
+def started(
+    folder: Path, profile: JobProfile, job: Job, srun: str = "", outbound: str = ""
+) -> "subprocess.Popen[str]":
+    """A rendered script in bash, as task 3 of array 40 or as job 41; srun, outbound: texts of stand-ins."""
+    scontrol = (
+        "#!/bin/sh\ncase $1$2 in\n"
+        'showhostnames) printf "node7\\nnode8\\n";;\n'
+        'shownode) echo "NodeName=$3 CPUs=2"; echo "   NodeAddr=10.0.0.7 NodeHostName=$3";;\n'
+        '*) echo "$@";;\nesac\n'
+    )
+    for name, text in {"srun": srun, "scontrol": scontrol, "outbound": outbound}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    logs = folder / "the logs"
+    logs.mkdir()
+    script = folder / "script"
+    script.write_text(render(profile, job, logs))
+    numbers = (
+        {"ARRAY_JOB_ID": "40", "ARRAY_TASK_ID": "3", "JOB_ID": "40"} if job.workers else {"JOB_ID": "41"}
+    )
+    about = {"JOB_NODELIST": "node[7-8]", "CPUS_PER_TASK": "1" if job.part == "train" else "2"}
+    slurm = {f"SLURM_{name}": value for name, value in {**numbers, **about}.items()}
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURMD_NODENAME": "node7", **slurm}
+    return subprocess.Popen(
+        ["bash", script],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ("gpt2-xl.yaml", "outbound-train-gpt2-xl"),
+        ("/a b/my run.yml", "outbound-train-my-run"),
+        ("gpt3-2.7b.yaml", "outbound-train-gpt3-2.7b"),
+    ],
+)
+def test_a_job_is_named_after_its_configuration(config: str, name: str) -> None:
+    assert job_name("train", config) == name
