@@ -14,11 +14,13 @@ from dataprep.store.os_errors import explain_os_error
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,
+    jobs,
     model,
     monitor,
     plan,
     preflight,
     recipes,
+    status,
     submit,
     tokens,
     train,

@@ -21,12 +21,12 @@ from dataprep.shards.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
+from support.pages import REPOSITORY, commands
 from support.servers import wandb
 from support.servers.pywb import index_warcs
 
 pytestmark = pytest.mark.slow(120)
 
-REPOSITORY = Path(__file__).parents[2]
 PAGES = [
     "README.md",
     "docs/corpus.md",
@@ -37,18 +37,14 @@ PAGES = [
     "docs/training.md",
     "docs/monitoring.md",
 ]
+NEEDS_SLURM = "docs/slurm.md"
+"""`tests/cluster` runs its commands."""
 GIVEN = {
     "docs/selection.md": {"mine": "demo/corpus"},
     "docs/training.md": {"tokens": "demo/tokens"},
     "docs/monitoring.md": {"tokens": "demo/tokens"},
 }
 """What a reader has made with another page before, and what of the demo stands in for it."""
-
-
-def commands(page: str) -> list[str]:
-    """The lines after `$ ` in a page's console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +112,7 @@ def test_the_readme_leads_to_every_page() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     pages = [f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")]
     assert [page for page in pages if f"({page})" not in readme] == []
-    assert {page for page in pages if commands(page)} <= set(PAGES)
+    assert {page for page in pages if commands(page)} - {NEEDS_SLURM} <= set(PAGES)
 
 
 def test_the_two_commands_of_the_readme_are_targets_of_the_makefile() -> None:

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: a controller and three nodes, in a directory of their own, without munge."""
+"""A real Slurm on this machine: a controller and a few nodes, in a directory of their own, without munge."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from pathlib import Path
 
 from support.patience import patient, wait_until
 
-NODES = 3
-"""Of one processor each."""
 KILL_WAIT_S = 5
 """From the signal that ends a job until it is killed."""
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -69,15 +67,18 @@ class Cluster:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[Cluster]:
-    """Start the daemons, whose files go to an empty directory; wait for the nodes; end the daemons."""
+def running(home: Path, nodes: int = 3, settings: str = "") -> Iterator[Cluster]:
+    """Start the daemons, whose files go to an empty directory; wait for the nodes; end the daemons.
+
+    nodes: of one processor each. settings: further lines of slurm.conf.
+    """
     with ExitStack() as held:
-        controller, *ports = (_free_port(held) for _ in range(1 + NODES))
-    names = [f"node{number}" for number in range(NODES)]
+        controller, *ports = (_free_port(held) for _ in range(1 + nodes))
+    names = [f"node{number}" for number in range(nodes)]
     # Nodes make sockets in their spool, whose paths may have 108 letters: those of pytest are too long.
     spool = Path(tempfile.mkdtemp(prefix="slurm-"))
     told = _configuration(home, spool, controller, dict(zip(names, ports, strict=True)))
-    (home / "slurm.conf").write_text(told)
+    (home / "slurm.conf").write_text(told + settings)
     (home / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # it is loaded, and asked for nothing
     for directory in (home / "state", *(spool / name for name in names)):
         directory.mkdir(parents=True)
@@ -87,7 +88,7 @@ def running(home: Path) -> Iterator[Cluster]:
         for daemon in (["slurmctld"], *(["slurmd", "-N", name] for name in names)):
             started.callback(_end, _start(home, *daemon))
         started.callback(cluster.cancel_all)
-        wait_until(lambda: cluster.idle_nodes() == NODES, f"{NODES} idle nodes, see {home}/*.log", 0.2)
+        wait_until(lambda: cluster.idle_nodes() == nodes, f"{nodes} idle nodes, see {home}/*.log", 0.2)
         yield cluster
 
 

@@ -1,0 +1,174 @@
+"""One corpus or run at one moment: from its files and the queue to JSON, and to lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dataprep.errors import DataError
+from pipeline.cli.places import MARKS
+from pipeline.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from dataprep.audit.under_way import OpenStep, UnderWay, WorkerState
+    from pipeline.monitor.run_status import RunStatus
+    from slurm.queue import Queued
+    from slurm.state import JobState
+    from slurm.submissions import Submission
+
+NAMED = 5
+"""Failures and silent workers that are named; --json names all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen. result: for programs. lines: for people."""
+
+    result: dict[str, Any]
+    lines: list[str]
+    has_failed: bool
+    is_busy: bool
+
+
+def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Queued] | None) -> Look:
+    """Look at a corpus or run; queue: None when Slurm does not answer.
+
+    Raises UsageError for another kind of directory.
+    """
+    from slurm.state import job_states
+
+    jobs = [state for submission in submissions for state in job_states(submission, queue)]
+    marks = {kind for mark, kind in MARKS.items() if (directory / mark).exists()}
+    try:
+        if "a corpus" in marks:
+            seen = _look_at_corpus(directory, jobs)
+        elif "a run" in marks or any(submission.kind == "train" for submission in submissions):
+            seen = _look_at_run(directory, jobs)
+        else:
+            raise UsageError(f"{directory}: is neither a corpus nor a run, and nothing was submitted for it")
+    except (DataError, RunError) as error:
+        if isinstance(error, UsageError):
+            raise
+        seen = Look(result={"error": str(error)}, lines=[str(error)], has_failed=True, is_busy=False)
+    return Look(
+        result={"directory": str(directory), **seen.result, "jobs": msgspec.to_builtins(jobs)},
+        lines=[str(directory), *(f"  {line}" for line in [*seen.lines, *map(_job_line, jobs)])],
+        has_failed=seen.has_failed,
+        is_busy=seen.is_busy or any(job.is_queued for job in jobs),
+    )
+
+
+def _look_at_corpus(directory: Path, jobs: Sequence[JobState]) -> Look:
+    from dataprep.audit.under_way import under_way
+    from dataprep.corpus.directory import Corpus
+    from slurm.submissions import MAKING
+
+    now = under_way(Corpus.open(directory, remaking=True))
+    is_queued = any(job.is_queued for job in jobs)
+    # That a worker failed matters no more once others have made all parts.
+    failed = [job for job in jobs if job.failed and not (now.is_done and job.kind in MAKING)]
+    return Look(
+        result={"kind": "corpus", **msgspec.to_builtins(now)},
+        lines=list(_corpus_lines(now, is_queued)),
+        has_failed=bool(failed or now.given_up),
+        is_busy=any(worker.state == "at work" for worker in now.workers),
+    )
+
+
+def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
+    from pipeline.monitor.run_status import run_status
+
+    run = run_status(directory)
+    queued = any(job.is_queued for job in jobs)
+    return Look(
+        result={"kind": "run", "run": msgspec.to_builtins(run)},
+        lines=list(_run_lines(run)) if run else ["has not begun"],
+        has_failed=not queued and (any(job.failed for job in jobs) or bool(run and run.has_failed)),
+        is_busy=False,
+    )
+
+
+def _corpus_lines(now: UnderWay, is_queued: bool) -> Iterator[str]:
+    for increment in now.increments:
+        begun = [f"{step}: {parts:,} parts" for step, parts in increment.begun.items()]
+        state = ", ".join([*(f"{step} done" for step in increment.whole), *begun]) or "begun"
+        if increment.closed:
+            state = "in the current build" if increment.built else "all facts done, not in the current build"
+        yield f"{increment.increment}: {state}"
+    for step in now.steps:
+        yield from _step_lines(step)
+    at_work = [worker for worker in now.workers if worker.state == "at work"]
+    if at_work or (now.workers and not now.is_done):
+        yield from _worker_lines(now.workers)
+    if not at_work and not is_queued:
+        yield f"next: {now.next}"
+
+
+def _step_lines(step: OpenStep) -> Iterator[str]:
+    share = step.size_done / step.size if step.size else step.done / max(step.parts, 1)
+    told = f"{step.step} of {step.place}: {step.done:,} of {step.parts:,} parts, {share:.0%}"
+    if step.per_s:
+        told += f", {step.per_s:,.3g} {step.unit if step.size else 'parts'}/s"
+    yield told + (f", about {duration(step.left_s)} left" if step.left_s else "")
+    for part in step.failed[:NAMED]:
+        last, times = part.last, "once" if part.tries == 1 else f"{part.tries} times"
+        fate = "given up" if part.given_up else "to be tried again"
+        log = f"; its log: {last.log}" if last.log else ""
+        yield f"  {part.part} failed {times}, {fate}; last on {last.host}: {last.kind}: {last.reason}{log}"
+    if len(step.failed) > NAMED:
+        yield f"  and {len(step.failed) - NAMED:,} more parts"
+
+
+def _worker_lines(workers: Sequence[WorkerState]) -> Iterator[str]:
+    states = [f"{sum(each.state == state for each in workers)} {state}" for state in ("at work", "ended")]
+    idle, busy = (sum(getattr(each.worker, name) for each in workers) for name in ("idle_s", "busy_s"))
+    yield f"workers: {', '.join(states)}; idle {idle / 3600:,.1f} of {(idle + busy) / 3600:,.1f} core-hours"
+    silent = [each for each in workers if each.state == "silent"]
+    for each in silent[:NAMED]:
+        parts = ", ".join(f"{part.step} {part.part}" for part in each.worker.open) or "no part"
+        yield f"  {each.worker.host} silent for {duration(each.age_s)}, with {parts}"
+    if len(silent) > NAMED:
+        yield f"  and {len(silent) - NAMED:,} more silent"
+
+
+def _run_lines(run: RunStatus) -> Iterator[str]:
+    told = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
+    if run.loss is not None:
+        told += f", loss {run.loss:.4f}"
+    if run.tokens_per_s and run.left_s and run.code is None:
+        told += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
+    yield told
+    where = f"attempt {run.attempt} on {run.nodes or run.host}"
+    saved = f"; newest checkpoint: step {run.checkpoint:,}" if run.checkpoint is not None else ""
+    ended = f", ended with code {run.code}: {run.reason}" if run.code is not None else ""
+    last = f", last row {duration(run.told_s)} ago" if run.told_s is not None and run.code is None else ""
+    yield f"{where}{ended}{last}{saved}"
+
+
+def _job_line(job: JobState) -> str:
+    states = [f"{job.running} running"] if job.running else []
+    states += [f"{number} waiting ({reason})" for reason, number in job.waiting.items()]
+    states += [f"{job.done} done"] if job.done else []
+    states += [f"{job.stopped} stopped early"] if job.stopped else []
+    states += [f"{len(job.failed)} failed"] if job.failed else []
+    states += [f"{job.unknown} unknown"] if job.unknown else []
+    tasks = f" ({job.tasks} tasks)" if job.tasks > 1 else ""
+    named = [f"{task} with code {code}" for task, code in [*job.failed.items()][:NAMED]]
+    logs = f"; {', '.join(named)}, see {job.logs}" if named else ""
+    return f"job {job.id} {job.name}{tasks}: {', '.join(states)}{logs}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit.
+
+    >>> [duration(s) for s in (5, 200, 9000, 400000)]
+    ['5 s', '3 min', '2.5 h', '4.6 d']
+    """
+    for size, unit in ((86400, "d"), (3600, "h")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds // 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

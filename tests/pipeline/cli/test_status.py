@@ -1,0 +1,237 @@
+"""`outbound status`, `logs` and `cancel`: what people and programs are told of corpora, runs and jobs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataprep.corpus.directory import Corpus
+from pipeline.cli import jobs
+from pipeline.cli.looks import duration
+from slurm.script import train, worker
+from slurm.submissions import Job, Submission, begin, note, note_for_account
+from support import open_work
+from support.cli import run
+from support.open_work import PARTS
+from support.slurm_commands import SlurmCommands
+from support.written_runs import WrittenRun
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return open_work.begun(tmp_path_factory.mktemp("status") / "corpus").root
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCommands:
+    return SlurmCommands(tmp_path / "commands", monkeypatch)
+
+
+@pytest.fixture
+def corpus(original: Path, tmp_path: Path, slurm: SlurmCommands) -> Corpus:
+    return Corpus.open(shutil.copytree(original, tmp_path / "mine"))
+
+
+def submitted(directory: Path, kind: str, job: Job, number: str) -> Submission:
+    """As `outbound submit` leaves it."""
+    submission = begin(kind, directory, Path("cluster.yaml"), [], dry_run=False)
+    job.id = number
+    submission.jobs.append(job)
+    note(submission)
+    note_for_account(submission)
+    return submission
+
+
+def array(corpus: Corpus, workers: int = 4) -> Submission:
+    return submitted(corpus.root, "corpus", worker(str(corpus.root), workers), "813")
+
+
+def status(*words: object) -> tuple[int, str, Any]:
+    """Exit code, what people see, and what programs get."""
+    people, programs = run("status", *words), run("status", *words, "--json")
+    assert people.returncode == programs.returncode
+    return people.returncode, people.stdout + people.stderr, json.loads(programs.stdout or "null")
+
+
+def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCommands) -> None:
+    logs = array(corpus).logs
+    (logs / "813_0.code").write_text("0\n")
+    slurm.queue(
+        "813_1|outbound-work-mine|RUNNING|None|b|1:00", "813_2|outbound-work-mine|PENDING|Priority||0:00"
+    )
+    open_work.score(corpus, PARTS[0])
+    open_work.worker(corpus, "a", PARTS[1], busy_s=5400, idle_s=1800)
+    open_work.worker(corpus, "b", PARTS[2], silent_s=720)
+    code, told, found = status(corpus.root)
+    lines = told.splitlines()
+    assert code == 0
+    assert lines[0] == str(corpus.root)
+    assert lines[1:3] == ["  0001-m0: in the current build", "  0002-b: links done, fetch done, extract done"]
+    assert lines[3].startswith("  score of increments/0002-b: 1 of 3 parts, 17%, ")
+    assert lines[4] == "  workers: 1 at work, 0 ended; idle 0.5 of 2.0 core-hours"
+    assert lines[5] == "    b silent for 12 min, with score part-00002"
+    assert lines[6:] == [
+        "  job 813 outbound-work-mine (4 tasks): 1 running, 1 waiting (Priority), 1 done, 1 unknown"
+    ]
+    (seen,) = found["directories"]
+    assert found["queue"] == "known"
+    assert (seen["kind"], seen["steps"][0]["done"], len(seen["workers"])) == ("corpus", 1, 2)
+    assert seen["jobs"][0]["waiting"] == {"Priority": 1}
+
+
+def test_a_failure_is_named_with_node_reason_and_log_and_ends_with_1_once_given_up(
+    corpus: Corpus, slurm: SlurmCommands
+) -> None:
+    log = array(corpus).logs / "813_3.log"
+    log.write_text("began\nTraceback\nMemoryError\n")
+    claims = open_work.claims(corpus, open_work.worker(corpus, "node7", log=str(log)))
+    claims.take(PARTS[0], 1)
+    claims.fail(PARTS[0], 1, "killed", "by SIGKILL, perhaps for want of memory")
+    slurm.queue()
+    code, told, _ = status(corpus.root)
+    assert code == 0
+    expected = (
+        "part-00000 failed once, to be tried again; last on node7: killed: by SIGKILL, perhaps for want"
+    )
+    assert expected in told
+    for number in (2, 3):
+        claims.take(PARTS[0], number)
+        claims.fail(PARTS[0], number, "killed", "by SIGKILL")
+    code, told, found = status(corpus.root)
+    assert code == 1
+    assert f"failed 3 times, given up; last on node7: killed: by SIGKILL; its log: {log}" in told
+    assert found["directories"][0]["steps"][0]["failed"][0]["given_up"] is True
+    ended = run("logs", corpus.root, "--failed", "--lines", 2)
+    assert ended.stdout == (
+        "==> score of increments/0002-b, part-00000, try 3, on node7: killed: by SIGKILL\n"
+        f"{log} <==\nTraceback\nMemoryError\n"
+    )
+
+
+def test_a_task_that_failed_counts_until_others_have_made_all(corpus: Corpus, slurm: SlurmCommands) -> None:
+    logs = array(corpus).logs
+    (logs / "813_0.code").write_text("127\n")
+    (logs / "813_0.log").write_text("module: command not found\n")
+    code, told, _ = status(corpus.root)
+    assert code == 1
+    assert f"1 failed, 3 unknown; 813_0 with code 127, see {logs}" in told
+    assert "command not found" in run("logs", corpus.root, "--failed").stdout
+    shutil.rmtree(corpus.root / "increments" / "0002-b")
+    shutil.rmtree(corpus.root / "jobs")
+    code, told, _ = status(corpus.root)
+    assert code == 0
+    assert "next: `outbound pack" in told
+
+
+def test_a_controller_that_is_down_is_named_and_files_are_told_all_the_same(
+    corpus: Corpus, slurm: SlurmCommands
+) -> None:
+    array(corpus)
+    refusal = "slurm_load_jobs error: Unable to contact slurm controller"
+    (slurm.folder / "squeue").write_text(f"#!/bin/sh\necho {refusal} >&2; exit 1\n")
+    code, told, found = status(corpus.root)
+    assert code == 0
+    assert "score of increments/0002-b: 0 of 3 parts" in told
+    assert f"the queue is unknown: squeue: {refusal}" in told
+    assert "4 unknown" in told
+    assert refusal in found["queue"]
+
+
+def test_no_argument_tells_all_that_was_submitted(
+    corpus: Corpus, slurm: SlurmCommands, tmp_path: Path
+) -> None:
+    assert status()[1] == "nothing was submitted from this account\n"
+    array(corpus)
+    submitted(tmp_path / "run", "train", train("gpt2.yaml"), "814")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "recipe.yaml").write_text("name: [\n")
+    submitted(tmp_path / "broken", "select", worker("broken", 1), "815")
+    slurm.queue("814|outbound-train-gpt2|PENDING|Resources||0:00")
+    code, told, found = status()
+    assert code == 1
+    assert [Path(seen["directory"]).name for seen in found["directories"]] == ["mine", "run", "broken"]
+    assert "  has not begun\n  job 814 outbound-train-gpt2: 1 waiting (Resources)" in told
+    assert "manifest.json" in found["directories"][2]["error"]
+
+
+def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
+    code, told, _ = status(tmp_path)
+    assert code == 2
+    assert "is neither a corpus nor a run, and nothing was submitted for it" in told
+
+
+def test_watching_ends_when_nothing_is_at_work(corpus: Corpus, slurm: SlurmCommands) -> None:
+    array(corpus)
+    assert run("status", corpus.root, "--watch").returncode == 0
+
+
+@pytest.fixture
+def trained(slurm: SlurmCommands, tmp_path: Path) -> WrittenRun:
+    """A run of four steps."""
+    written = WrittenRun(tmp_path / "run")
+    (written.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
+    written.steps(4)
+    written.evaluation()
+    return written
+
+
+def test_a_run_tells_its_step_its_attempt_and_its_checkpoint(trained: WrittenRun) -> None:
+    (trained.current.folder / "checkpoints" / "step-00000003").mkdir(parents=True)
+    code, told, found = status(trained.dir)
+    assert code == 0
+    assert "  step 4, 256 of 640 tokens, loss 4.0000\n  attempt 1 on " in told
+    assert told.endswith("ago; newest checkpoint: step 3\n")
+    assert found["directories"][0]["run"]["tokens"] == 256
+
+
+def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
+    trained: WrittenRun, slurm: SlurmCommands
+) -> None:
+    trained.current.end(1, "a loss that is not finite")
+    code, told, _ = status(trained.dir)
+    assert code == 1
+    assert "ended with code 1: a loss that is not finite" in told
+    submitted(trained.dir, "train", train("tiny.yaml"), "814")
+    slurm.queue("814|outbound-train-tiny|PENDING|BeginTime||0:00")
+    assert status(trained.dir)[0] == 0
+
+
+def test_logs_are_printed_by_their_ends_the_newest_last(corpus: Corpus, slurm: SlurmCommands) -> None:
+    logs = array(corpus).logs
+    assert run("logs", corpus.root).stdout == "no task has begun\n"
+    for number in range(12):
+        (logs / f"813_{number}.log").write_text("".join(f"{number}: line {n}\n" for n in range(30)))
+    told = run("logs", corpus.root, "--lines", 1).stdout
+    assert told.startswith(f"2 other logs are in {logs}\n")
+    assert told.count("==>") == 10
+    assert "11: line 29\n" in told
+    assert "line 28" not in told
+    assert run("logs", corpus.root, "--failed").stdout == "nothing has failed\n"
+
+
+def test_following_prints_what_is_added_until_nothing_is_queued(
+    corpus: Corpus, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "ASK_EVERY_S", 0.0)
+    monkeypatch.setattr(jobs, "POLL_S", 0.01)
+    log = array(corpus).logs / "813_0.log"
+    log.write_text("begun\n")
+    once = f"test -e {slurm.folder}/asked && exit\n: > {slurm.folder}/asked\necho ended >> '{log}'"
+    (slurm.folder / "squeue").write_text(f"#!/bin/sh\n{once}\necho '813_0|outbound|RUNNING|None|b|1:00'\n")
+    told = run("logs", corpus.root, "--follow").stdout
+    assert told == f"==> {log} <==\nbegun\n\n==> {log} <==\nended\n"
+
+
+def test_what_was_never_submitted_has_no_logs_and_nothing_to_cancel(corpus: Corpus) -> None:
+    for command in ("logs", "cancel"):
+        ended = run(command, corpus.root)
+        assert ended.returncode == 2
+        assert "nothing was submitted for it" in ended.stderr
+
+
+def test_lengths_of_time_are_told_in_their_largest_unit() -> None:
+    assert [duration(seconds) for seconds in (59, 60, 3600, 86400)] == ["59 s", "1 min", "1.0 h", "1.0 d"]
