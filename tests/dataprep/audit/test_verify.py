@@ -145,7 +145,7 @@ def write_what_was_dropped(corpus: Corpus) -> None:
         (write_what_was_dropped, "1 documents are in tars that were not kept"),
         (lose_scores, "increments/0001-one/score/part-00000: 2 documents entered, but 3 were extracted"),
         (lose_a_tar, "6 kept documents are in no tar"),
-        (lie_about_verdicts, "0001-one/verdicts: holds {'kept': 6}, but its record counts"),
+        (lie_about_verdicts, "0001-one/verdicts/all: holds {'kept': 6}; its record counts"),
     ],
 )
 def test_a_count_that_does_not_add_up_between_stages_is_named(
