@@ -1,8 +1,8 @@
 """The steps of a corpus, in order: the one list that every command reads.
 
     increment:  links -> fetch -> extract -> score
-    build:      select -> order -> candidates -> exact_duplicates -> shingles -> near_duplicates -> verdicts
-                -> decontaminate -> shard
+    build:      select -> order -> ranks -> candidates -> exact_duplicates -> shingles -> near_duplicates
+                -> verdicts -> decontaminate -> shard
 
 `store/step.py` says what a row means, and does a step. A step without a plan is led by its own module, since
 what is to be done depends on what was done: dumps are read in one piece, a crawl follows where pages move.
@@ -26,6 +26,7 @@ from dataprep.selection import (
     exact_duplicates,
     near_duplicates,
     partition,
+    ranks,
     shingles,
     verdicts,
     workspace,
@@ -80,11 +81,20 @@ STEPS: list[Step[Any]] = [
         run=corpus_order.run,
     ),
     Step(
+        name="ranks",
+        unit="documents",
+        at="work",
+        temporary=True,
+        reads=("select", "order"),
+        plan=ranks.plan,
+        run=ranks.run,
+    ),
+    Step(
         name="candidates",
         unit="keys",
         at="work",
         temporary=True,
-        reads=("select", "order"),
+        reads=("select", "order", "ranks"),
         inputs=workspace.earlier_verdicts,
         plan=candidates.plan,
         run=candidates.run,

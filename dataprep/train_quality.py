@@ -62,7 +62,7 @@ def _all(corpus: Corpus) -> Iterator[str]:
 
 def _kept(corpus: Corpus) -> Iterator[str]:
     build = corpus.current_build()
-    for increment, _ in increments_in(corpus):
+    for increment in increments_in(corpus):
         rows = kept.kept_rows(Decisions(corpus, build, increment))
         for part, output in enumerate(increment.outputs("extract", "documents")):
             here = rows["row"][rows["part"] == part]

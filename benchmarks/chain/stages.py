@@ -25,7 +25,7 @@ from dataprep.pack import pack
 from dataprep.pack.packing import Layout
 from dataprep.tokenizer import train
 
-DEDUP = {"order", "candidates", "exact_duplicates", "shingles", "near_duplicates", "verdicts"}
+DEDUP = {"order", "ranks", "candidates", "exact_duplicates", "shingles", "near_duplicates", "verdicts"}
 SAMPLE_BYTES = 4 << 20
 VOCABULARY = 8192
 

@@ -3,6 +3,7 @@
     python -m benchmarks.dedup.run                            # speed and recall beside the peers
     python -m benchmarks.dedup.run --growth 10000 100000 1000000
     python -m benchmarks.dedup.run --growth 100000 1000000 --every 3   # a third of the documents are copies
+    python -m benchmarks.dedup.run --share 60000      # what one process must do, and what many processes can
 
 Documents are generated: 965 words of a Zipf distribution, all of plain letters, so that every contender cuts
 them into the same words. A tenth of them are followed by a copy of known similarity. Each contender takes the
@@ -63,11 +64,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path(".peers-dedup"), help="where they are, or go")
     parser.add_argument("--growth", type=int, nargs="+", metavar="DOCUMENTS", help="measure sizes instead")
-    parser.add_argument("--every", type=int, default=11, help="which documents are copies, of growth")
+    parser.add_argument("--share", type=int, nargs="+", metavar="DOCUMENTS", help="divide the work instead")
+    parser.add_argument("--every", type=int, default=11, help="which documents are copies, of these two")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         if chosen.growth:
             growth(chosen.growth, chosen.every, Path(directory))
+        elif chosen.share:
+            share(chosen.share, chosen.every, Path(directory))
         else:
             for number, documents in enumerate(chosen.documents):
                 names = [name for name in CONTENDERS if number == 0 or "datatrove" not in name]
@@ -198,6 +202,24 @@ def growth(sizes: list[int], every: int, directory: Path) -> None:
                 index = sum(path.stat().st_size for path in files if path.parent.name == "index")
                 row += f"| {len(files)} | {index / size:.0f} "
         print(f"{row}|", flush=True)
+
+
+def share(sizes: list[int], every: int, directory: Path) -> None:
+    """Print the CPU time of each step: of its parts, which any process can make, and of all else."""
+    print("| documents | step | parts | us a document, in parts | us a document, in one process |")
+    print("|---|---|---|---|---|")
+    for size in sizes:
+        root = directory / str(size)
+        corpus = Corpus.create(root, Recipe(name="bench", select=Select(near_duplicates=NearDuplicates())))
+        add(corpus, "one", planted(size, 200, every=every).texts, 0)
+        command = [sys.executable, PEERS / "ours.py", root, directory / "kept"]
+        run([*command, "sign"])
+        steps = json.loads(run([*command, "share"]).said.splitlines()[-1])
+        sums = [sum(each[n] for each in steps.values()) for n in (0, 1, 2)]
+        for name, (alone_s, parts_s, parts) in {**steps, "all": sums}.items():
+            print(
+                f"| {size:,} | {name} | {parts} | {parts_s / size * 1e6:.2f} | {alone_s / size * 1e6:.2f} |"
+            )
 
 
 if __name__ == "__main__":

@@ -88,9 +88,8 @@ def _verdicts(corpus: Corpus, build: Build, increment: Increment) -> pa.Table | 
     """Keys, places, last verdicts and numbers of an increment's documents, in corpus order."""
     if not build.has("verdicts", increment):
         return None
-    (record,) = build.parts("verdicts", increment)
     columns = ["doc_id", "part", "row", "verdict", "number"]
-    table = read_table(corpus.root, [record.outputs["verdicts"]], columns)
+    table = read_table(corpus.root, build.outputs("verdicts", "verdicts", increment), columns)
     for output in decontaminate.tables(build, increment):
         table = _cleaned(table, read_table(corpus.root, [output], ["doc_id", "verdict", "number"]))
     return table

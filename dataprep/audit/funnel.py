@@ -86,26 +86,23 @@ def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
     """The sites with the most kept documents of the current build, and how many; none without a build."""
     corpus = Corpus.open(directory)
     counts: Counter[str] = Counter()
-    for increment, verdicts in increments_in(corpus):
+    for increment in increments_in(corpus):
         sites = read_table(corpus.root, increment.outputs("extract", "documents"), ["doc_id", "site"])
         site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
-        table = read_table(corpus.root, [verdicts.outputs["verdicts"]], ["doc_id", "verdict"])
+        verdicts = corpus.current_build().outputs("verdicts", "verdicts", increment)
+        table = read_table(corpus.root, verdicts, ["doc_id", "verdict"])
         for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True):
             if verdict == thresholds.KEPT:
                 counts[site_of[doc_id]] += 1
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
 
 
-def increments_in(corpus: Corpus) -> list[tuple[Increment, Record]]:
-    """The increments that the current build covers, each with the verdicts on it; none without a build."""
+def increments_in(corpus: Corpus) -> list[Increment]:
+    """The increments that the current build covers; none without a build."""
     if not corpus.has_build:
         return []
     build = corpus.current_build()
-    return [
-        (increment, build.parts("verdicts", increment)[0])
-        for increment in corpus.increments()
-        if build.has("verdicts", increment)
-    ]
+    return [increment for increment in corpus.increments() if build.has("verdicts", increment)]
 
 
 def _parts(increments: Iterable[Increment], step: str) -> list[Record]:

@@ -80,14 +80,16 @@ def _decisions(corpus: Corpus, build: Build) -> Iterator[str]:
     for increment in corpus.increments():
         if not build.has("verdicts", increment):
             continue
-        (verdicts,) = build.parts("verdicts", increment)
+        parts = build.parts("verdicts", increment)
         where = str(build.of(increment).relative_to(corpus.root))
         documents = sum(part.passed for part in increment.parts("extract"))
-        if verdicts.entered != documents:
-            yield f"{where}/verdicts: {verdicts.entered:,} verdicts of {documents:,} documents"
-        yield from _every_verdict_is_counted(corpus, where, verdicts)
+        verdicts = sum(part.entered for part in parts)
+        if verdicts != documents:
+            yield f"{where}/verdicts: {verdicts:,} verdicts of {documents:,} documents"
+        for part in parts:
+            yield from _every_verdict_is_counted(corpus, where, part)
         if build.has("shard", increment):  # else judged, and not yet written
-            yield from _every_kept_document_is_written(corpus, build, increment, where, verdicts)
+            yield from _every_kept_document_is_written(corpus, build, increment, where)
 
 
 def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Iterator[str]:
@@ -95,13 +97,14 @@ def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Ite
     counted = Counter(table["verdict"].to_pylist())
     recorded = Counter({KEPT: record.passed, **record.reasons})
     if counted != +recorded:
-        yield f"{where}/verdicts: holds {dict(counted)}, but its record counts {dict(+recorded)}"
+        yield f"{where}/verdicts/{record.part}: holds {dict(counted)}; its record counts {dict(+recorded)}"
 
 
 def _every_kept_document_is_written(
-    corpus: Corpus, build: Build, increment: Increment, where: str, record: Record
+    corpus: Corpus, build: Build, increment: Increment, where: str
 ) -> Iterator[str]:
-    table = read_table(corpus.root, [record.outputs["verdicts"]], ["doc_id", "verdict"])
+    outputs = build.outputs("verdicts", "verdicts", increment)
+    table = read_table(corpus.root, outputs, ["doc_id", "verdict"])
     verdicts = zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True)
     kept = {doc_id.hex() for doc_id, verdict in verdicts if verdict == KEPT}
     table = read_table(corpus.root, decontaminate.tables(build, increment), ["doc_id", "verdict"])

@@ -13,7 +13,6 @@ from dataprep.audit.funnel import increments_in
 from dataprep.corpus.directory import Corpus, Decisions, Increment
 from dataprep.crawl import rounds
 from dataprep.selection import kept
-from dataprep.selection.thresholds import KEPT
 from dataprep.selection.verdicts import REPEAT_REASONS
 from dataprep.store.files import Output, read_table
 from dataprep.store.records import Record
@@ -53,7 +52,7 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     """Measure a corpus. Memory: some numbers for each document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
-    for increment, verdicts in increments_in(corpus):
+    for increment in increments_in(corpus):
         rows = kept.kept_rows(Decisions(corpus, corpus.current_build(), increment))
         scores = increment.outputs("score", "scores")
         measured = _taken(corpus, scores, rows, ["language", "words", "characters"])
@@ -62,6 +61,7 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
         words += _binned(measured["words"])
         karma += _binned(about["karma"].drop_null())
         characters = int(pa.compute.sum(measured["characters"]).as_py() or 0)
+        verdicts = corpus.current_build().parts("verdicts", increment)
         growth.append(_growth(increment, verdicts, characters))
     outcomes = rounds.outcomes(corpus, corpus.increments())
     return CorpusStatistics(
@@ -69,9 +69,10 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     )
 
 
-def _growth(increment: Increment, verdicts: Record, characters: int) -> Growth:
-    losses = {reason: number for reason, number in verdicts.reasons.items() if reason != KEPT}
-    return Growth(increment.path.name, verdicts.entered, verdicts.passed, characters, losses)
+def _growth(increment: Increment, verdicts: list[Record], characters: int) -> Growth:
+    losses = sum((Counter(part.reasons) for part in verdicts), Counter[str]())
+    entered, passed = (sum(getattr(part, name) for part in verdicts) for name in ("entered", "passed"))
+    return Growth(increment.path.name, entered, passed, characters, dict(sorted(losses.items())))
 
 
 def _taken(corpus: Corpus, outputs: list[Output], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:

@@ -113,11 +113,8 @@ def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Pat
 
 def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     """What the current build decided, None where it has not judged the increment."""
-    tables = [
-        verdicts.outputs["verdicts"]
-        for other, verdicts in increments_in(corpus)
-        if other.number == increment.number
-    ]
+    judged = increment.number in {other.number for other in increments_in(corpus)}
+    tables = corpus.current_build().outputs("verdicts", "verdicts", increment) if judged else []
     row = _row(corpus, tables, "doc_id", doc_id) or {}
     if tables and (cut := _cut(corpus, increment, doc_id)):
         return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}

@@ -94,6 +94,10 @@ class Build:
         paths = [step_path(directory, step) for directory in directories]
         return [part for path in paths if path.exists() for part in load_step(path).parts]
 
+    def outputs(self, step: str, name: str, increment: Increment) -> list[Output]:
+        """The output of that name of each part of a step that is done."""
+        return [part.outputs[name] for part in self.parts(step, increment)]
+
     def has(self, step: str, increment: Increment) -> bool:
         """Whether a step of an increment is done."""
         return step_path(self.of(increment), step).exists()

@@ -217,7 +217,7 @@ def run(task: Task[Decisions]) -> Made:
     places = np.flatnonzero(removed)
     places = places[np.lexsort((start[places], order[places]))]
     touched, first = np.unique(order[places], return_index=True)
-    verdicts = read_table(corpus.root, [kept.verdicts_of(scope)], ["doc_id", "part", "row"])
+    verdicts = read_table(corpus.root, kept.verdicts_of(scope), ["doc_id", "part", "row"])
     documents = verdicts.take(touched)
     rows, entered = [], sum(part.passed for part in found.parts)
     for row, of_document in zip(documents.to_pylist(), np.split(places, first[1:]), strict=False):
@@ -257,7 +257,7 @@ def run(task: Task[Decisions]) -> Made:
 
 def tables(build: Build, increment: Increment) -> list[Output]:
     """The table of an increment's cut documents (SCHEMA); none in a build that is not decontaminated."""
-    return [part.outputs["cut"] for part in build.parts(STEP, increment)]
+    return build.outputs(STEP, "cut", increment)
 
 
 def of_increment(scope: Decisions) -> dict[str, str]:

@@ -26,7 +26,7 @@ from dataprep.selection.verdicts import forgettable
 from dataprep.shards.rewrite import rewrite
 from dataprep.shards.text_shards import TextShard
 from dataprep.store.files import Output, hash_file, publish_table, read_table
-from dataprep.store.records import Record, load_record
+from dataprep.store.records import Record, load_step, step_path
 from dataprep.warc.filler import filled
 
 KEPT_COLUMNS = frozenset("url_key doc_id text_key first_seen outcome status truncated".split())
@@ -106,8 +106,8 @@ def verdicts(erasure: Erasure, path: Path, record: Record) -> Record:
 def decontaminate(erasure: Erasure, path: Path, record: Record) -> Record:
     """Documents that go leave the table of those that were cut, and the counts."""
     gone = pa.array(sorted(erasure.scope.doc_ids), pa.binary(16))
-    judged = load_record(path.parent.parent / "verdicts" / path.name)
-    rows = read_table(erasure.root, [judged.outputs["verdicts"]], ["doc_id", "verdict"])
+    judged = load_step(step_path(path.parent.parent, "verdicts"))
+    rows = read_table(erasure.root, judged.outputs("verdicts"), ["doc_id", "verdict"])
     kept = rows.filter(pa.compute.field("doc_id").isin(gone) & (pa.compute.field("verdict") == KEPT))
     table = read_table(erasure.root, [record.outputs["cut"]])
     cut = table.filter(pa.compute.field("doc_id").isin(gone))

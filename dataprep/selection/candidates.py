@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from dataprep.corpus.directory import INDEX, Decisions
 from dataprep.selection.bands import EMPTY, HASH_BITS, KEYS_PER_TASK, U64, Buckets, load, ordered, save
+from dataprep.selection.ranks import of_partitions
 from dataprep.selection.workspace import ENTRY, PLACE_BITS, Workspace
 from dataprep.store.files import attempt_path, publish
-from dataprep.store.npy import changes, distinct
+from dataprep.store.npy import Pieces, changes, distinct
 from dataprep.store.step import Made, Part, Save, Task
 
 EARLIEST = 64
@@ -47,14 +48,18 @@ class KeyRange(NamedTuple):
 def plan(scope: Decisions, save: Save) -> list[Part]:
     """The ranges of keys, in order: by how many there are, never by the number of workers."""
     work = Workspace(scope)
-    documents = work.parts("order")[0].entered
     passed = sum(part.passed for part in work.parts("select"))
     tasks = max(1, -(-passed * (work.scheme.bands + 1) // KEYS_PER_TASK))
-    parts = list(_partitions(work))
-    cuts = [cut for keys in work.scheme.cut(tasks) for cut in _halved(parts, KeyRange(*keys, 0, documents))]
+    cuts = [KeyRange(low, high, 0, work.documents) for low, high in work.scheme.cut(tasks)]
+    edges = np.array([0, *(cut.high for cut in cuts)], np.uint64)
+    parts, sizes = list(_partitions(work)), np.zeros(tasks, np.int64)
+    for part in parts:
+        sizes += np.diff(np.searchsorted(part.buckets.keys, edges))
+    found = [
+        each for cut, size in zip(cuts, sizes.tolist(), strict=True) for each in _halved(parts, cut, size)
+    ]
     return [
-        Part(name=f"{number:05d}", size=sum(part.number(cut) for part in parts), spec=cut._asdict())
-        for number, cut in enumerate(cuts)
+        Part(name=f"{number:05d}", size=size, spec=cut._asdict()) for number, (cut, size) in enumerate(found)
     ]
 
 
@@ -70,17 +75,16 @@ def run(task: Task[Decisions]) -> Made:
     save(written, own, work.scheme)
 
     before = [source.buckets(low, high, work.scheme) for source in work.earlier]
-    catalogues = [*(source.catalogue() for source in work.earlier), *work.arrays("order", "catalogue")]
     near = 1 << HASH_BITS
     text_lists, text_queries = candidates(
         _within(before, 0, near), own.within(0, near), ahead.within(0, near)
     )
     lists, queries = candidates(_within(before, near, high), own.within(near, high), ahead.within(near, high))
     found = {
-        "copies": copies(text_lists, text_queries, catalogues),
+        "copies": copies(text_lists, text_queries, work.catalogues),
         "lists": lists,
         "queries": queries[np.argsort(queries["document"], kind="stable")],
-        "needed": _needed(lists, queries, catalogues),
+        "needed": _needed(lists, queries, work.catalogues),
     }
     task.tick(len(own.keys))
     return Made(
@@ -139,9 +143,7 @@ def candidates(
     return lists, queries[queries["count"] > 0]
 
 
-def copies(
-    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
-) -> npt.NDArray[np.void]:
+def copies(lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[Pieces]) -> npt.NDArray[np.void]:
     """(n,) of COPY, by document: whose whole text_key, not only its bucket, is that of an earlier one."""
     found = []
     own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
@@ -160,13 +162,13 @@ def copies(
     return all_found[np.argsort(all_found["document"])]
 
 
-def look_up(catalogues: Sequence[npt.NDArray[np.void]], places: U64) -> npt.NDArray[np.void]:
+def look_up(catalogues: Sequence[Pieces], places: U64) -> npt.NDArray[np.void]:
     """(n,) of ENTRY: the documents at some places."""
     entries = np.empty(len(places), ENTRY)
     source = places >> np.uint64(PLACE_BITS)
     for number in distinct(source).tolist():
         here = source == number
-        entries[here] = catalogues[number][(places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+        entries[here] = catalogues[number].take((places[here] & np.uint64(0xFFFFFFFF)).astype(np.int64))
     return entries
 
 
@@ -209,30 +211,25 @@ class _Partition:
 
 
 def _partitions(work: Workspace) -> Iterator[_Partition]:
-    (ranks,) = work.arrays("order", "ranks")
-    start = 0
-    for part in work.parts("select"):
-        rows, path = part.entered, work.scope.root / part.outputs["bands"].path
-        yield _Partition(load(path, work.scheme), ranks[start : start + rows])
-        start += rows
+    for output, ranks in zip(work.outputs("select", "bands"), of_partitions(work), strict=True):
+        yield _Partition(load(work.scope.root / output.path, work.scheme), ranks)
 
 
-def _halved(parts: list[_Partition], cut: KeyRange) -> list[KeyRange]:
-    """A cut, or the halves of it, and of these, until none holds too many keys."""
-    if sum(part.number(cut) for part in parts) <= KEYS_PER_TASK * 3 // 2:
-        return [cut]
+def _halved(parts: list[_Partition], cut: KeyRange, size: int) -> list[tuple[KeyRange, int]]:
+    """A cut and how many keys it holds, or the halves of it, and of these, until none holds too many."""
+    if size <= KEYS_PER_TASK * 3 // 2:
+        return [(cut, size)]
     if cut.high - cut.low > 1:
         middle = (cut.low + cut.high) // 2
         halves = [cut._replace(high=middle), cut._replace(low=middle)]
     else:
         middle = (cut.first + cut.last) // 2
         halves = [cut._replace(last=middle), cut._replace(first=middle)]
-    return [piece for half in halves for piece in _halved(parts, half)]
+    sizes = [sum(part.number(half) for part in parts) for half in halves]
+    return [each for half, size in zip(halves, sizes, strict=True) for each in _halved(parts, half, size)]
 
 
-def _needed(
-    lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[npt.NDArray[np.void]]
-) -> npt.NDArray[np.void]:
+def _needed(lists: U64, queries: npt.NDArray[np.void], catalogues: Sequence[Pieces]) -> npt.NDArray[np.void]:
     """(n,) of NEEDED, by destination and row: candidates and those that have them."""
     own = np.uint64((len(catalogues) - 1) << PLACE_BITS)
     places = distinct(np.concatenate([lists, own | queries["document"].astype(np.uint64)]))

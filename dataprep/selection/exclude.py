@@ -59,7 +59,7 @@ def _named(corpus: Corpus, pins: list[Pin]) -> Build:
     return corpus.named_build(select_hash(corpus.recipe.select, [asdict(pin) for pin in pins]))
 
 
-def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[Corpus, Increment, Record]]:
+def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[Corpus, Increment, list[Record]]]:
     """All increments that a build was made against: their corpus, and the verdicts on them.
 
     Raises DataError when they are no longer what they were.
@@ -76,7 +76,7 @@ def verdicts_against(corpus: Corpus, build: Build) -> Iterator[tuple[Corpus, Inc
                     f"{other.root}: increment {name} of its build {pin.build} is not what {build.path} was "
                     "begun against; run the command again for a build against what it is now"
                 )
-            yield other, increments[name], there.parts("verdicts", increments[name])[0]
+            yield other, increments[name], there.parts("verdicts", increments[name])
 
 
 def _pin(corpus: Corpus, path: str) -> Pin:

@@ -23,9 +23,9 @@ KEPT_ROW = np.dtype([("part", "<i4"), ("row", "<i4"), ("order", "<i4")])
 """Where a kept document stands: its partition, its row there, and its row in the verdicts: corpus order."""
 
 
-def verdicts_of(scope: Decisions) -> Output:
-    """The table of the verdicts on an increment, which must be there."""
-    return read_step(scope, "verdicts").outputs("verdicts")[0]
+def verdicts_of(scope: Decisions) -> list[Output]:
+    """The tables of the verdicts on an increment, which must be there."""
+    return read_step(scope, "verdicts").outputs("verdicts")
 
 
 def kept_rows(scope: Decisions) -> npt.NDArray[np.void]:
@@ -33,7 +33,7 @@ def kept_rows(scope: Decisions) -> npt.NDArray[np.void]:
 
     Memory: about 50 bytes a document of the increment.
     """
-    table = read_table(scope.root, [verdicts_of(scope)], ["part", "row", "verdict"])
+    table = read_table(scope.root, verdicts_of(scope), ["part", "row", "verdict"])
     order = np.flatnonzero(pa.compute.equal(table["verdict"], KEPT).to_numpy())
     kept = np.empty(len(order), KEPT_ROW)
     kept["order"] = order

@@ -17,8 +17,8 @@ from dataprep.corpus.directory import Decisions
 from dataprep.selection import candidates, exact_duplicates
 from dataprep.selection.shingles import part_name
 from dataprep.selection.workspace import PLACE_BITS, Workspace
-from dataprep.store.npy import between, distinct, mapped
-from dataprep.store.step import Made, Part, Save, Task, read_step
+from dataprep.store.npy import Pieces, between, distinct, mapped
+from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import minhash
 
 RANGE = 1 << 16
@@ -42,7 +42,7 @@ class Compared:
 
 def plan(scope: Decisions, save: Save) -> list[Part]:
     """The ranges of documents."""
-    total = read_step(scope, "order").parts[0].entered
+    total = Workspace(scope).documents
     ranges = [(start, min(start + RANGE, total)) for start in range(0, total, RANGE)]
     return [
         Part(name=f"{number:05d}", size=end - start, spec={"start": start, "end": end})
@@ -55,10 +55,9 @@ def run(task: Task[Decisions]) -> Made:
     work, start, end = Workspace(task.scope), task.part.spec["start"], task.part.spec["end"]
     rules = task.scope.corpus.recipe.select.near_duplicates
     threshold = rules.threshold if rules else 1.0
-    catalogues = [source.catalogue() for source in [*work.earlier, work.itself]]
     found, compared = [], 0
-    for documents, places in _pairs(work, catalogues, start, end, threshold):
-        sets = Sets(work, catalogues)  # anew, so that what was mapped for the pairs before is let go
+    for documents, places in _pairs(work, start, end, threshold):
+        sets = Sets(work)  # anew, so that what was mapped for the pairs before is let go
         owners = np.uint64(len(work.earlier) << PLACE_BITS) | documents.astype(np.uint64)
         one_of, other_of = sets.of(owners), sets.of(places)
         bounds = [*np.flatnonzero(np.diff(documents, prepend=-1)).tolist(), len(documents)]
@@ -81,10 +80,10 @@ def run(task: Task[Decisions]) -> Made:
 class Sets:
     """The shingles of documents by their places, mapped."""
 
-    def __init__(self, work: Workspace, catalogues: list[npt.NDArray[np.void]]) -> None:
+    def __init__(self, work: Workspace) -> None:
         self._root = work.scope.root
         self._parts = work.shingles
-        self._catalogues = catalogues
+        self._catalogues = work.catalogues
         self._files: dict[int, list[npt.NDArray[Any]]] = {}
 
     def of(self, places: U64) -> list[U64]:
@@ -111,7 +110,7 @@ class Sets:
 
 
 def _pairs(
-    work: Workspace, catalogues: list[npt.NDArray[np.void]], start: int, end: int, threshold: float
+    work: Workspace, start: int, end: int, threshold: float
 ) -> Iterator[tuple[npt.NDArray[np.uint32], U64]]:
     """Documents in a range and the places of their candidates, by document and then the earliest first.
 
@@ -123,9 +122,9 @@ def _pairs(
         found = between(queries, "document", start, end)
         slices.append((np.full(len(found), number), found))
     task = np.concatenate([number for number, _ in slices])
-    queries = np.concatenate([each for _, each in slices])
+    queries = np.concatenate([found for _, found in slices])
     is_copy = exact_duplicates.marked(work)
-    alive = ~is_copy[queries["document"]]
+    alive = ~is_copy.take(queries["document"])
     task, queries = task[alive], queries[alive]
     by_document = np.argsort(queries["document"], kind="stable")
     task, queries = task[by_document], queries[by_document]
@@ -136,13 +135,13 @@ def _pairs(
         last = queries["document"][min(max(stop, begin + 1), len(queries)) - 1]
         stop = int(np.searchsorted(queries["document"], last, "right"))
         documents, places = _expanded(task[begin:stop], queries[begin:stop], lists)
-        keep = _deciding(work, catalogues, documents, places, threshold)
+        keep = _deciding(work.catalogues, is_copy, documents, places, threshold)
         begin = stop
-        yield from _portions(documents[keep], places[keep], catalogues)
+        yield from _portions(documents[keep], places[keep], work.catalogues)
 
 
 def _portions(
-    documents: npt.NDArray[np.uint32], places: U64, catalogues: list[npt.NDArray[np.void]]
+    documents: npt.NDArray[np.uint32], places: U64, catalogues: list[Pieces]
 ) -> Iterator[tuple[npt.NDArray[np.uint32], U64]]:
     """Pairs cut between documents, where their candidates have some `SHINGLES` together."""
     total = np.cumsum(candidates.look_up(catalogues, places)["shingles"], dtype=np.int64)
@@ -174,19 +173,19 @@ def _expanded(
 
 
 def _deciding(
-    work: Workspace,
-    catalogues: list[npt.NDArray[np.void]],
+    catalogues: list[Pieces],
+    copies: Pieces,
     documents: npt.NDArray[np.uint32],
     places: U64,
     threshold: float,
 ) -> npt.NDArray[np.bool_]:
     """Which pairs can decide."""
-    mine = places >= np.uint64(len(work.earlier) << PLACE_BITS)
+    mine = places >= np.uint64(len(catalogues) - 1 << PLACE_BITS)
     is_copy = np.zeros(len(places), bool)
-    is_copy[mine] = exact_duplicates.marked(work)[(places[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    is_copy[mine] = copies.take((places[mine] & np.uint64(0xFFFFFFFF)).astype(np.int64))
     entries = candidates.look_up(catalogues, places)
     sizes = entries["shingles"].astype(np.int64)
-    own_sizes = catalogues[-1]["shingles"][documents].astype(np.int64)
+    own_sizes = catalogues[-1].take(documents)["shingles"].astype(np.int64)
     alike = np.minimum(sizes, own_sizes) / np.maximum(sizes, own_sizes) >= threshold
     keys = np.ascontiguousarray(entries["text_key"]).view("<u8").reshape(-1, 2)
     order = np.lexsort((places, keys[:, 1], keys[:, 0], documents))  # copies in older sources

@@ -44,10 +44,10 @@ def run(task: Task[Decisions]) -> Made:
     work, destination = Workspace(task.scope), task.part.spec["destination"]
     source, part = destination >> PLACE_BITS, destination & 0xFFFFFFFF
     rows, documents = _rows(work, destination)
-    increment = work.earlier[source] if source < len(work.earlier) else work.itself
+    holder = work.earlier[source] if source < len(work.earlier) else task.scope
     index, written = np.empty(len(rows), SET), task.attempt("sets")
     with ArrayWriter(written, np.uint64) as sets:
-        for place, found in enumerate(shingles(increment.root, increment.increment, part, rows)):
+        for place, found in enumerate(shingles(holder.root, holder.increment, part, rows)):
             index[place] = documents[place], len(found), sets.rows
             sets.write(found)
     task.tick(len(rows))
@@ -105,6 +105,6 @@ def _rows(work: Workspace, destination: int) -> tuple[npt.NDArray[np.uint32], np
     needed = needed[changes(needed["row"])]
     rows, documents = needed["row"], needed["document"]
     if destination >> PLACE_BITS == len(work.earlier):
-        compared = ~exact_duplicates.marked(work)[documents]
+        compared = ~exact_duplicates.marked(work).take(documents)
         rows, documents = rows[compared], documents[compared]
     return rows, documents

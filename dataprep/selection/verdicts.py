@@ -1,4 +1,4 @@
-"""Step `verdicts`: write down, for each document of an increment, what the steps before it decided.
+"""Step `verdicts` of one range of documents: write down what the steps before it decided on each.
 
 What an increment's documents become depends on the increments before it and never on later ones, so a build
 is extended, not made again, when the corpus grows.
@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from dataprep.corpus import tombstones
 from dataprep.corpus.directory import Decisions
-from dataprep.selection import candidates, exact_duplicates, near_duplicates, thresholds
+from dataprep.selection import candidates, near_duplicates, thresholds
 from dataprep.selection.near_duplicates import Compared
 from dataprep.selection.workspace import PLACE_BITS, Workspace
-from dataprep.store.npy import between, fixed_width_column
+from dataprep.store.npy import Pieces, between, fixed_width_column
 from dataprep.store.records import records_in
 from dataprep.store.step import Made, Part, Save, Task
 from dataprep.text import minhash
@@ -44,43 +44,45 @@ SCHEMA = pa.schema(
         ("repeats", pa.binary(16)),
     ]
 )
-"""One row a document of the increment, in corpus order: (first_seen, url_key)."""
+"""One row a document of the range, in corpus order: (first_seen, url_key)."""
 
 
 def plan(scope: Decisions, save: Save) -> list[Part]:
-    """One part."""
-    return [Part(name="all", size=sum(part.passed for part in scope.increment.parts("extract")))]
+    """The ranges of `order`."""
+    return Workspace(scope).ranges()
 
 
 def run(task: Task[Decisions]) -> Made:
-    """Write down what the steps before found: every document gets its verdict.
+    """Write down what the steps before found on one of `plan`'s ranges: every document gets its verdict.
 
-    What later increments need stays: the catalogue and the band files. Memory: 16,384 rows;
-    tombstones.documents.
+    What later increments need stays: the catalogue of each range, and with the first the band files.
+    Memory: 16,384 rows; what the documents of a range repeat; tombstones.documents.
     """
-    work = Workspace(task.scope)
-    (ordered,) = work.parts("order")
-    (catalogue,), (judged,) = work.arrays("order", "catalogue"), work.arrays("order", "judged")
-    catalogues = [*(source.catalogue() for source in work.earlier), catalogue]
+    work, number, first = Workspace(task.scope), task.part.spec["number"], task.part.spec["start"]
+    here = slice(number, number + 1)
+    (catalogue,), (judged,) = work.arrays("order", "catalogue", here), work.arrays("order", "judged", here)
+    repeated = _repeats(work, number, first, first + len(judged))
     counts, gone = Counter[str](), tombstones.documents(task.scope.root)
     written = task.attempt()
     with pq.ParquetWriter(written, SCHEMA, compression="zstd") as file:
         for start in range(0, len(judged), ROWS):
             rows = judged[start : start + ROWS]
             entries = catalogue[start : start + ROWS]
-            repeats = _repeats(work, start, start + len(rows))
-            table = _table(rows, entries, repeats, start, catalogues, len(work.excluded))
+            begin, end = first + start, first + start + len(rows)
+            repeats = between(repeated, "document", begin, end)
+            table = _table(rows, entries, repeats, begin, work.catalogues, len(work.excluded))
             table = _forgotten(table, gone)
             counts.update(table["verdict"].to_pylist())
             file.write_table(table, row_group_size=ROWS)
             task.tick(len(rows))
     kept = counts.pop(thresholds.KEPT, 0)
-    compared = records_in(task.scope.places["work"] / "near_duplicates")
+    of_increment = [] if number else work.parts("candidates")
+    compared = [] if number else records_in(task.scope.places["work"] / "near_duplicates")
     return Made(
         outputs={
             "verdicts": task.publish(written, ".parquet", rows=len(judged)),
-            "catalogue": ordered.outputs["catalogue"],
-            **{f"bands/{part.part}": part.outputs["bands"] for part in work.parts("candidates")},
+            "catalogue": work.outputs("order", "catalogue")[number],
+            **{f"bands/{part.part}": part.outputs["bands"] for part in of_increment},
         },
         entered=len(judged),
         passed=kept,
@@ -94,15 +96,16 @@ def versions(scope: Decisions) -> dict[str, str]:
     return {"minhash": str(minhash.VERSION)}
 
 
-def _repeats(work: Workspace, start: int, end: int) -> npt.NDArray[np.void]:
-    """(n,) of near_duplicates.REPEAT, by document: what the documents in [start, end) repeat."""
-    copies = between(exact_duplicates.listed(work), "document", start, end)
+def _repeats(work: Workspace, number: int, start: int, end: int) -> npt.NDArray[np.void]:
+    """(n,) of near_duplicates.REPEAT, by document: what those of a range, in [start, end), repeat."""
+    (copies,) = work.arrays("exact_duplicates", "copies", slice(number, number + 1))
     exact = np.empty(len(copies), near_duplicates.REPEAT)
     exact["document"], exact["place"], exact["similarity"] = copies["document"], copies["place"], EXACT
-    parts = work.arrays("near_duplicates", "repeats")[
-        start // near_duplicates.RANGE : -(-end // near_duplicates.RANGE)
+    parts = slice(start // near_duplicates.RANGE, -(-end // near_duplicates.RANGE))
+    near = [
+        between(repeats, "document", start, end)
+        for repeats in work.arrays("near_duplicates", "repeats", parts)
     ]
-    near = [between(repeats, "document", start, end) for repeats in parts]
     found = np.concatenate([exact, *near])
     return found[np.argsort(found["document"])]
 
@@ -112,7 +115,7 @@ def _table(
     entries: npt.NDArray[np.void],
     repeats: npt.NDArray[np.void],
     start: int,
-    catalogues: list[npt.NDArray[np.void]],
+    catalogues: list[Pieces],
     excluded: int,
 ) -> pa.Table:
     """The verdicts on some documents, of which the first is number `start`, and what they repeat; of the

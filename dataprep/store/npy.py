@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,6 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.errors import unreadable
+
+MAPS = 256
+"""Files that `Pieces` keeps mapped: each counts as an open file."""
 
 
 def mapped(path: Path) -> npt.NDArray[Any]:
@@ -41,6 +45,33 @@ def between(rows: npt.NDArray[np.void], field: str, low: int, high: int) -> npt.
     return rows[start:end]
 
 
+class Pieces:
+    """Arrays in files that follow one another, as one array of which only what is taken is read."""
+
+    def __init__(self, paths: Sequence[Path], lengths: Sequence[int], dtype: npt.DTypeLike) -> None:
+        self._paths, self._dtype = paths, dtype
+        self._starts = np.cumsum([0, *lengths])
+        self._mapped: dict[int, npt.NDArray[Any]] = {}
+
+    def take(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """(n,) the values at some rows, in the order of these; rows: (n,), in no order."""
+        piece_of = np.searchsorted(self._starts, rows, "right") - 1
+        order = np.argsort(piece_of, kind="stable")
+        bounds = [*changes(piece_of[order]).tolist(), len(rows)]
+        found = np.empty(len(rows), self._dtype)
+        for here in (order[begin:end] for begin, end in pairwise(bounds)):
+            piece = int(piece_of[here[0]])
+            found[here] = self._piece(piece)[rows[here] - self._starts[piece]]
+        return found
+
+    def _piece(self, number: int) -> npt.NDArray[Any]:
+        if number not in self._mapped:
+            if len(self._mapped) == MAPS:
+                self._mapped.clear()
+            self._mapped[number] = mapped(self._paths[number])
+        return self._mapped[number]
+
+
 def changes(ordered: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """(n,) the places in an array at which a value stands that is not the one before it."""
     new = np.ones(len(ordered), bool)
@@ -52,21 +83,6 @@ def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(n,) the distinct values, ascending; numpy's `unique` takes 30 ms to import masked arrays first."""
     ordered = np.sort(values)
     return ordered[changes(ordered)]
-
-
-def mapped_anew(path: Path, dtype: npt.DTypeLike, rows: int) -> npt.NDArray[Any]:
-    """A new .npy file that is filled through its map; raises OSError when there is no room for it.
-
-    The room is taken at once: a map that found none later would end the process by a signal.
-    """
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (rows,)}
-        )
-        if rows:
-            file.flush()
-            os.posix_fallocate(file.fileno(), 0, file.tell() + rows * np.dtype(dtype).itemsize)
-    return np.load(path, mmap_mode="r+") if rows else np.empty(0, dtype)
 
 
 def fixed_width(column: pa.ChunkedArray) -> npt.NDArray[np.void]:

@@ -1,9 +1,10 @@
 """Our near-deduplication: signatures of a corpus's documents, then every step to its verdicts.
 
-    python ours.py CORPUS KEPT [sign|judge]
+    python ours.py CORPUS KEPT [sign|judge|share]
 
 Prints, as JSON, the CPU and wall seconds that signing and the rest took without imports; or does only one of
-the two.
+the two. `share` judges, and prints of each step the CPU seconds of what one process has to do (plans and
+step files), those of its parts, and their number.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus, Decisions, Increment
@@ -27,8 +28,9 @@ from dataprep.selection.exclude import begin
 from dataprep.steps import BY_NAME, STEPS
 from dataprep.store.files import publish_table, read_table
 from dataprep.store.npy import fixed_width_column
+from dataprep.store.pool import Tick
 from dataprep.store.records import Record, commit, load_step
-from dataprep.store.step import LocalPool, run_steps
+from dataprep.store.step import LocalPool, Scope, Step, run_step, run_steps
 from dataprep.text import minhash
 
 
@@ -60,23 +62,50 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
     ingest.close(increment)
 
 
+class Metered:
+    """An executor: one process, which counts the parts and their CPU seconds."""
+
+    def __init__(self) -> None:
+        self.parts, self.used_s = 0, 0.0
+
+    def __call__(self, step: Step[Any], scope: Scope, parts: Sequence[str], tick: Tick) -> None:
+        begun = time.process_time()
+        LocalPool(1)(step, scope, parts, tick)
+        self.used_s += time.process_time() - begun
+        self.parts += len(parts)
+
+
+def share(chain: Sequence[Step[Any]], scope: Decisions) -> dict[str, tuple[float, float, int]]:
+    """Of each step: the CPU seconds outside its parts, those of its parts, and their number."""
+    found = {}
+    for step in chain:
+        metered, begun = Metered(), time.process_time()
+        run_step(step, scope, metered, no_progress)
+        used_s = time.process_time() - begun
+        found[step.name] = (used_s - metered.used_s, metered.used_s, metered.parts)
+    return found
+
+
 def main() -> None:
     """Select from the last increment of a corpus and write down which of its URLs are kept."""
     corpus = Corpus.open(Path(sys.argv[1]))
     increment = corpus.increments()[-1]
     versions = score.versions(corpus)  # imports the language's model
     clock = [(time.process_time(), time.monotonic())]
-    if "judge" not in sys.argv:
+    if not {"judge", "share"} & {*sys.argv}:
         sign(corpus, increment, versions)
     clock.append((time.process_time(), time.monotonic()))
     if "sign" in sys.argv:
         return
     scope = Decisions(corpus, begin(corpus), increment)
     chain = STEPS[STEPS.index(BY_NAME["select"]) : STEPS.index(BY_NAME["verdicts"]) + 1]
+    if "share" in sys.argv:
+        print(json.dumps(share(chain, scope)))
+        return
     run_steps(chain, scope, LocalPool(1), no_progress)
     clock.append((time.process_time(), time.monotonic()))
-    (output,) = load_step(BY_NAME["verdicts"].file(scope)).outputs("verdicts")
-    verdicts = pq.read_table(corpus.root / output.path, columns=["first_seen", "verdict"])
+    outputs = load_step(BY_NAME["verdicts"].file(scope)).outputs("verdicts")
+    verdicts = read_table(corpus.root, outputs, ["first_seen", "verdict"])
     kept = verdicts.filter(pa.compute.equal(verdicts["verdict"], "kept"))["first_seen"].to_pylist()
     Path(sys.argv[2]).write_text("\n".join(map(str, kept)))
     spans = [[after[n] - before[n] for n in (0, 1)] for before, after in pairwise(clock)]

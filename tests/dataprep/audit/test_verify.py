@@ -97,7 +97,7 @@ def lose_a_tar(corpus: Corpus) -> None:
 
 def verdicts_of(corpus: Corpus) -> Path:
     """The record of the verdicts on the first increment."""
-    return build_of(corpus).path / "0001-one" / "verdicts" / "all.json"
+    return build_of(corpus).path / "0001-one" / "verdicts" / "00000.json"
 
 
 def lie_about_verdicts(corpus: Corpus) -> None:
@@ -145,7 +145,7 @@ def write_what_was_dropped(corpus: Corpus) -> None:
         (write_what_was_dropped, "1 documents are in tars that were not kept"),
         (lose_scores, "increments/0001-one/score/part-00000: 2 documents entered, but 3 were extracted"),
         (lose_a_tar, "6 kept documents are in no tar"),
-        (lie_about_verdicts, "0001-one/verdicts: holds {'kept': 6}, but its record counts"),
+        (lie_about_verdicts, "0001-one/verdicts/00000: holds {'kept': 6}; its record counts"),
     ],
 )
 def test_a_count_that_does_not_add_up_between_stages_is_named(

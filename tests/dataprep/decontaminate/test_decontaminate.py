@@ -237,7 +237,7 @@ def test_what_a_kill_left_out_is_made_again_with_the_same_bytes(tmp_path: Path) 
     for record, step in (
         ("0002-m1/shard/00000.json", "0002-m1/shard.step.json"),
         ("0002-m1/decontaminate/all.json", "0002-m1/decontaminate.step.json"),
-        ("0002-m1/verdicts/all.json", "0002-m1/verdicts.step.json"),
+        ("0002-m1/verdicts/00000.json", "0002-m1/verdicts.step.json"),
         ("ngrams/all.json", "ngrams.step.json"),
     ):
         lost += [record, step]

@@ -52,8 +52,8 @@ def forget(corpus: Corpus, page: Page) -> None:
 def verdicts(corpus: Corpus) -> dict[bytes, str]:
     extend(corpus, 1, no_progress)
     found = {}
-    for _, judged in increments_in(corpus):
-        table = read_table(corpus.root, [judged.outputs["verdicts"]])
+    for increment in increments_in(corpus):
+        table = read_table(corpus.root, corpus.current_build().outputs("verdicts", "verdicts", increment))
         found |= dict(zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
     assert list(problems(corpus, lambda _: None)) == []
     return found

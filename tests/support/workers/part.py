@@ -14,7 +14,7 @@ from dataprep.corpus.directory import Build, Corpus, Decisions, Facts
 from dataprep.pack import merge
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS as PACK
-from dataprep.selection import candidates, corpus_order, exact_duplicates, near_duplicates, shingles
+from dataprep.selection import candidates, corpus_order, near_duplicates, ranks, shingles
 from dataprep.steps import STEPS
 from dataprep.store.step import Scope, Step, make_part
 
@@ -22,7 +22,7 @@ SMALL: list[tuple[Any, str, int]] = [
     (candidates, "KEYS_PER_TASK", 100),
     (corpus_order, "RANGE", 8),
     (corpus_order, "SAMPLE", 2),
-    (exact_duplicates, "RANGE", 8),
+    (ranks, "PARTITIONS", 2),
     (near_duplicates, "RANGE", 8),
     (shingles, "TEXTS", 4),
     (merge, "BUCKET_TOKENS", 300),
