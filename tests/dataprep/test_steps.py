@@ -164,7 +164,7 @@ def same(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
     return sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(75)
 def test_separate_processes_given_a_directory_a_step_and_a_part_make_the_same_bytes_in_any_order(
     desk: Path, bpe: Path, tmp_path: Path, small: pytest.MonkeyPatch
 ) -> None:

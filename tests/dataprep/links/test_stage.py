@@ -22,17 +22,23 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dataprep import ingest
-from dataprep.audit.verify import problems
+from dataprep.audit import gc
+from dataprep.audit.status import status
+from dataprep.audit.verify import problems, unknown
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.errors import DataError
+from dataprep.forget import run as forgetting
+from dataprep.forget.scope import of_url
 from dataprep.links.index import LinkIndex
 from dataprep.links.inputs import agree
+from dataprep.links.karma import enter
 from dataprep.store import external_sort
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
 from dataprep.store.records import Record, load_step, recommit, step_path
 from support.kills import die_within, killed
+from support.leaks import contents
 from support.ready_corpus import enter_links, no_progress
 
 
@@ -278,6 +284,52 @@ def test_a_command_that_is_overtaken_by_another_ends_well(
     enter_links(corpus, "one", dumps)
     assert next(calls) > call
     assert made(corpus) == made(calm)
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """A corpus whose links are half made; nothing of the command that made them runs."""
+    corpus, calls = make(tmp_path / "stopped", partition_mb=2), count(1)
+
+    def stopping(*arguments: Any) -> Any:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return enter(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dataprep.links.stage.enter", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            enter_links(corpus, "one", several(tmp_path))
+    assert len(corpus.increments()[0].records("links")) == 1
+    return corpus
+
+
+def test_what_is_forgotten_while_links_are_half_made_stays_out(tmp_path: Path, stopped: Corpus) -> None:
+    calm = make(tmp_path / "calm", partition_mb=2)
+    gone = "http://s1.test/1"
+    for corpus in (calm, stopped):
+        forgetting.begin(corpus, of_url(corpus, gone))
+        forgetting.finish(corpus, lambda _: None)
+        assert not [path for path, data in contents(corpus.root) if gone.encode() in data]
+        assert unknown(corpus) == []
+    for corpus in (calm, stopped):
+        enter_links(corpus, "one", several(tmp_path))
+    assert facts(stopped) == facts(calm)
+    assert facts(calm)["counts"][2]["forgotten"]
+
+
+def test_gc_removes_what_was_read_for_links_that_are_half_made(tmp_path: Path, stopped: Corpus) -> None:
+    work = stopped.increments()[0].path / "work"
+    assert status(stopped).bytes["work"]
+    assert list(problems(stopped, lambda _: None)) == []
+    garbage = gc.find(stopped)
+    assert work in [piece.path for piece in garbage]
+    gc.remove(stopped, garbage)
+    calm = make(tmp_path / "calm", partition_mb=2)
+    for corpus in (calm, stopped):
+        enter_links(corpus, "one", several(tmp_path))
+    assert made(stopped) == made(calm)
+    assert list(problems(stopped, lambda _: None)) == unknown(stopped) == []
 
 
 @pytest.mark.slow(5)

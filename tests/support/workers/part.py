@@ -20,7 +20,7 @@ from dataprep.steps import STEPS
 from dataprep.store.step import Scope, Step, make_part
 
 SMALL: list[tuple[Any, str, int]] = [
-    (repeats, "NUMBER_BYTES", 1000),
+    (repeats, "NUMBER_BYTES", 500),
     (candidates, "KEYS_PER_TASK", 100),
     (corpus_order, "RANGE", 8),
     (corpus_order, "SAMPLE", 2),
