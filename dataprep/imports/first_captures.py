@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment, Index
 from dataprep.crawl import rounds
 from dataprep.imports.warc import CAPTURES, WORK
 from dataprep.links import karma
@@ -50,7 +50,6 @@ def enter(corpus: Corpus, increment: Increment) -> None:
     the WARC files.
     """
     before, previous_inputs = index_before(corpus, increment)
-    previous = LinkIndex.load(corpus.root, before)
     scanned = increment.records(WORK)
     inputs = {name: digest for record in scanned for name, digest in record.inputs.items()} | previous_inputs
     stale = [
@@ -64,7 +63,7 @@ def enter(corpus: Corpus, increment: Increment) -> None:
     with SortedSpill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
         for record in scanned:
             spill.add(read_table(corpus.root, [record.outputs["captures"]]))
-        for number, part in enumerate(_parts(corpus, increment, spill, previous, index)):
+        for number, part in enumerate(_parts(corpus, increment, spill, before, index)):
             _commit(corpus, increment, number, part, inputs, beside)
             beside = Beside()
     links.finish(corpus, increment, inputs, publish_index(corpus, increment, "urls", urls, index.rows))
@@ -99,12 +98,13 @@ class Beside:
 
 
 def _parts(
-    corpus: Corpus, increment: Increment, spill: SortedSpill, previous: LinkIndex, index: ArrayWriter
+    corpus: Corpus, increment: Increment, spill: SortedSpill, before: Index, index: ArrayWriter
 ) -> Iterator[CapturePartition]:
     """Take the captures back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / CAPTURE_BYTES
     part = CapturePartition()
-    for low, high in ranges(int((spill.rows + sum(map(len, previous.urls)) / 8) / limit) + 1):
+    previous, known = LinkIndex.load(corpus.root, before), sum(piece.rows for piece in before.urls)
+    for low, high in ranges(int((spill.rows + known / 8) / limit) + 1):
         if part.entered >= limit / 2:
             yield part
             part = CapturePartition()

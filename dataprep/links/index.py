@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dataprep.corpus.directory import INDEX, Corpus, Increment, Index
 from dataprep.errors import DataError
 from dataprep.store.files import Output, attempt_path, publish
-from dataprep.store.npy import loaded
+from dataprep.store.npy import mapped
 from dataprep.store.records import origin
 
 URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
@@ -27,19 +27,19 @@ URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 
 @dataclass(frozen=True)
 class LinkIndex:
-    """The state of all links before an increment.
+    """The state of all links before an increment: the files that hold the pieces, none of them empty.
 
-    urls: pieces, (n,) of URL, sorted by key. submissions: pieces, (m,) uint64, sorted; ids as `scattered`
-    numbers.
+    urls: of URL, sorted by key. submissions: of uint64, sorted; ids as `scattered` numbers.
     """
 
-    urls: Sequence[npt.NDArray[np.void]]
-    submissions: Sequence[npt.NDArray[np.uint64]]
+    urls: Sequence[Path]
+    submissions: Sequence[Path]
 
     @staticmethod
     def load(root: Path, index: Index) -> LinkIndex:
         urls, submissions = (
-            [loaded(root / piece.path, "r") for piece in pieces] for pieces in (index.urls, index.submissions)
+            [root / piece.path for piece in pieces if piece.rows]
+            for pieces in (index.urls, index.submissions)
         )
         return LinkIndex(urls, submissions)
 
@@ -74,25 +74,17 @@ def publish_index(corpus: Corpus, increment: Increment, piece: str, written: Pat
 
 
 def _within(
-    pieces: Sequence[npt.NDArray[Any]],
-    dtype: npt.DTypeLike,
-    low: int,
-    high: int,
-    number: Callable[[Any], int],
+    pieces: Sequence[Path], dtype: npt.DTypeLike, low: int, high: int, number: Callable[[Any], int]
 ) -> npt.NDArray[Any]:
-    """A copy of what lies in [low, high), from the pieces that reach into it.
-
-    A mapped piece is read from its file, as pages of a map count as memory.
-    """
+    """A copy of what lies in [low, high). One piece is open at a time, however many there are."""
     found = [np.empty(0, dtype)]
-    for piece in pieces:
-        if len(piece) and number(piece[-1]) >= low and number(piece[0]) < high:
-            start, end = (bisect_left(piece, bound, key=number) for bound in (low, high))
-            if isinstance(piece, np.memmap) and piece.filename:
-                offset = piece.offset + start * piece.itemsize
-                found.append(np.fromfile(piece.filename, piece.dtype, end - start, offset=offset))
-            else:
-                found.append(piece[start:end])
+    first = bisect_left(pieces, low, key=lambda path: number(mapped(path)[-1]))
+    for path in pieces[first:]:
+        piece = mapped(path)
+        start, end = (bisect_left(piece, bound, key=number) for bound in (low, high))
+        if start == end:
+            break
+        found.append(np.array(piece[start:end]))
     return np.concatenate(found)
 
 

@@ -69,7 +69,7 @@ def run(task: Task[Facts]) -> Made:
     corpus, number = task.scope.corpus, task.part.spec["dump"]
     dump = inputs.dumps_of(task.scope.increment)[number]
     if Path(dump.path).stat().st_size != dump.bytes:
-        raise DataError(f"{dump.path}: has changed while it was read; run the command again")
+        raise DataError(f"{dump.path}: is not the dump that the increment was made of")
     damage, reasons, entered = FileDamage(dump.name), Counter[str](), 0
     link_filter = LinkFilter(corpus.recipe.collect.links, Forgotten.of(corpus.root))
     posts_file, numbers_file = task.attempt("posts"), task.attempt("numbers")

@@ -77,6 +77,8 @@ def inputs(scope: Facts) -> dict[str, str]:
 
 def places(scope: Facts, low: int, high: int) -> npt.NDArray[np.uint64]:
     """Of the posts whose URL key's first half is in [low, high), the places of those that are repeats."""
-    pieces = (mapped(scope.root / output.path) for output in read_step(scope, STEP).outputs("repeats"))
-    found = [between(piece, "key_high", low, high)["place"] for piece in pieces]
+    found = []
+    for output in read_step(scope, STEP).outputs("repeats"):
+        repeats = between(mapped(scope.root / output.path), "key_high", low, high)
+        found.append(np.array(repeats["place"]))  # a copy, so that the file is not held open
     return np.concatenate(found)

@@ -160,7 +160,7 @@ class SortedSpill:
             batches = self._runs.batches()
         except OSError as error:
             raise self._named(error) from error
-        return _read(self._file.fileno(), batches, self._schema, low, high)
+        return _read(self._file.fileno(), batches, self._schema, low, high).combine_chunks()
 
     def _named(self, error: OSError) -> OSError:
         """An error of the file, which has no name, so that the message says where it is."""
@@ -177,4 +177,4 @@ def _read(file: int, batches: npt.NDArray[np.void], schema: pa.Schema, low: int,
         numbers = np.asarray(batch[0])
         first, after = np.searchsorted(numbers, least), np.searchsorted(numbers, most, "right")
         found.append(batch.slice(int(first), int(after - first)))
-    return pa.Table.from_batches(found, schema).combine_chunks()
+    return pa.Table.from_batches(found, schema)
