@@ -22,6 +22,8 @@ from dataprep.imports import stage as imports
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
+from dataprep.links.inputs import agree
+from dataprep.links.posts import NoSubmission
 from dataprep.score import stage as score
 from dataprep.selection.exclude import begin
 from dataprep.shards import text_shards
@@ -56,13 +58,8 @@ def add(
     imports.refuse_dumps(increment)
     chosen = steps.until(until)
     with known_files.remembering(corpus.root):
-        with locks.alone(increment.path), progress(links.STEP, None, "submissions") as tick:
-            try:
-                links.run(corpus, increment, dumps, tick)
-            except DataError:
-                if not step_path(increment.path, links.STEP).exists():
-                    corpus.drop(increment.name)  # so that the right dumps can be added at once
-                raise
+        with locks.alone(increment.path):
+            enter_links(corpus, increment, dumps, workers, progress)
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
             ended = corpus.fetched_mark(increment)
             ended.unlink(missing_ok=True)
@@ -73,6 +70,33 @@ def add(
         if text_shards.STEP in chosen:
             extend(corpus, workers, progress)
     return increment
+
+
+def enter_links(
+    corpus: Corpus, increment: Increment, dumps: list[Path], workers: int, progress: Progress
+) -> None:
+    """Do the steps from dumps to links, or what is left of them.
+
+    Two commands may do this at once, and end with the same bytes.
+
+    Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
+    those the increment was made of.
+    """
+    agree(increment, dumps, workers, progress)
+    scope, pool = Facts(corpus, increment), LocalPool(workers)
+    links_step = steps.LINKS[-1]
+    if not links_step.is_whole(scope):
+        links.discard_other_versions(increment)
+    try:
+        run_steps(steps.LINKS, scope, pool, progress)
+    except NoSubmission:
+        corpus.drop(increment.name)  # so that the right dumps can be added at once
+        raise
+    except (DataError, OSError):
+        if not links_step.is_whole(scope):
+            raise
+        # another command has finished the links, and removed what this one was reading
+        run_steps(steps.LINKS, scope, pool, progress)
 
 
 def bring(
@@ -112,7 +136,7 @@ def extract_and_score(
     """Do those of the increment's planned steps that are chosen; after the last, the increment is closed."""
     if increment.closed:
         return
-    planned = [step for step in steps.STEPS if step.at == "facts" and step.plan]
+    planned = [steps.BY_NAME[name] for name in (extract.STEP, score.STEP)]
     wanted = [step for step in planned if step.name in chosen]
     if wanted:
         rounds.finish(increment)
@@ -186,7 +210,8 @@ def decide(corpus: Corpus, execute: Executor, progress: Progress) -> Build:
     chosen = [
         step
         for step in steps.STEPS
-        if step.at != "facts" and (corpus.recipe.select.decontaminate or step not in steps.DECONTAMINATE)
+        if step.at in ("work", "decisions", "build")
+        and (corpus.recipe.select.decontaminate or step not in steps.DECONTAMINATE)
     ]
     for step in (step for step in chosen if step.at == "build"):
         run_step(step, Decisions(corpus, build, first), execute, progress)

@@ -1,11 +1,12 @@
 """The steps of a corpus, in order: the one list that every command reads.
 
-    increment:  links -> fetch -> extract -> score
+    increment:  posts -> repeats -> links -> fetch -> extract -> score
     build:      select -> order -> ranks -> candidates -> exact_duplicates -> shingles -> near_duplicates
                 -> verdicts -> decontaminate -> shard
 
 `store/step.py` says what a row means, and does a step. A step without a plan is led by its own module, since
-what is to be done depends on what was done: dumps are read in one piece, a crawl follows where pages move.
+what is to be done depends on what was done: a crawl follows where pages move. The links of an import come
+from its files, without the steps before them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataprep.decontaminate import stage as decontaminate
 from dataprep.errors import UsageError
 from dataprep.extract import stage as extract
 from dataprep.imports import warc
+from dataprep.links import inputs, posts, repeats
 from dataprep.links import stage as links
 from dataprep.redact import records as redact
 from dataprep.score import stage as score
@@ -37,7 +39,38 @@ from dataprep.store.step import Step
 
 STEPS: list[Step[Any]] = [
     Step(name=warc.WORK, unit="captures", at="facts", aside=True, temporary=True),  # of imported archives
-    Step(name=links.STEP, unit="submissions", at="facts", forget=redact.links),
+    Step(
+        name=posts.STEP,
+        unit="submissions",
+        at="reading",
+        aside=True,
+        temporary=True,
+        inputs=inputs.hashes,
+        plan=posts.plan,
+        run=posts.run,
+        versions=posts.versions,
+    ),
+    Step(
+        name=repeats.STEP,
+        unit="posts",
+        at="reading",
+        aside=True,
+        temporary=True,
+        reads=(posts.STEP,),
+        inputs=repeats.inputs,
+        plan=repeats.plan,
+        run=repeats.run,
+    ),
+    Step(
+        name=links.STEP,
+        unit="posts",
+        at="facts",
+        inputs=links.inputs,
+        plan=links.plan,
+        run=links.run,
+        versions=links.versions,
+        forget=redact.links,
+    ),
     Step(name=retry_queue.STEP, unit="links", at="facts", aside=True, forget=redact.links),
     Step(name=rounds.STEP, unit="URLs", at="facts", forget=redact.fetch),
     Step(
@@ -185,6 +218,9 @@ STEPS: list[Step[Any]] = [
 ]
 
 BY_NAME = {step.name: step for step in STEPS}
+
+LINKS = [BY_NAME[name] for name in (posts.STEP, repeats.STEP, links.STEP)]
+"""From dumps to links."""
 
 DECONTAMINATE = [BY_NAME[name] for name in (decontaminate.NGRAMS, "occurrences", decontaminate.STEP)]
 """Done only where the recipe names evaluation sets."""

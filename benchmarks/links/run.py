@@ -2,10 +2,14 @@
 
     python -m benchmarks.links.run ../shared/data/reddit/RS_2013-08.zst     # about two minutes
     python -m benchmarks.links.run --index 0.5 1 2 4                        # millions of links
+    python -m benchmarks.links.run RS_2013-08.zst --workers 1 2 --before CHECKOUT
 
 The dump is repeated, each time with ids of its own and as a zstd frame of its own, so that the repeats do not
 shrink to references to the first. All contenders run on one core, in turn, each as a process whose whole CPU
 time counts, start-up included. The `zstd` command must be installed; orjson is put into --peers.
+
+With --workers, `outbound corpus add --until links` reads several dumps of so many gigabytes together, on all
+cores, by so many workers. --before runs the same command of another checkout, in turn with ours.
 """
 
 from __future__ import annotations
@@ -42,10 +46,19 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=-1, help="the how manyth of ours to run on")
     parser.add_argument("--peers", type=Path, default=Path(".peers-links"), help="where orjson is, or goes")
     parser.add_argument("--index", type=float, nargs="+", metavar="MILLIONS", help="measure sizes instead")
+    parser.add_argument("--workers", type=int, nargs="+", help="compare these numbers of processes instead")
+    parser.add_argument("--dumps", type=int, default=4, help="of --workers")
+    parser.add_argument("--before", type=Path, help="a checkout of another version, of --workers")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         if chosen.index:
             sizes([int(millions * 1e6) for millions in chosen.index], chosen.core, Path(directory))
+        elif chosen.dump and chosen.workers:
+            dumps = [Path(directory) / f"RS_{number}.zst" for number in range(chosen.dumps)]
+            for number, dump in enumerate(dumps):
+                repeat(chosen.dump, chosen.gigabytes * 1e9 / len(dumps), dump, number)
+            versions = {"before": chosen.before, "after": Path(__file__).parents[2]}
+            scale(dumps, versions, chosen.workers, chosen.repeats, Path(directory))
         elif chosen.dump:
             compare(chosen.dump, chosen.gigabytes, chosen.repeats, chosen.core, chosen.peers, Path(directory))
         else:
@@ -87,6 +100,37 @@ def compare(source: Path, gigabytes: float, repeats: int, core: int, peers: Path
         )
 
 
+def scale(
+    dumps: list[Path], versions: dict[str, Path | None], workers: list[int], repeats: int, directory: Path
+) -> None:
+    """Print what each version takes with each number of workers, and its speed against the first."""
+    runs: dict[tuple[str, int], list[Run]] = {}
+    made = set[int]()
+    for turn in range(repeats):
+        for version, checkout in versions.items():
+            for number in workers if checkout else []:
+                corpus = directory / f"{turn}-{version}-{number}"
+                outbound = [sys.executable, "-P", "-m", "pipeline.cli.main", "corpus"]
+                os.environ["PYTHONPATH"] = str(checkout)
+                run([*outbound, "init", corpus, "--recipe", "webtext"])
+                add = [*outbound, "add", corpus, *dumps, "--until", "links", "--workers", str(number)]
+                runs.setdefault((version, number), []).append(run(add, core=None))
+                links = map(pq.read_table, sorted(corpus.glob("increments/*/links/*.parquet")))
+                made.add(hash(str(pa.concat_tables(links)["url_key"].to_pylist())))
+    if len(made) > 1:
+        raise SystemExit("the runs make other links")
+    print("| | workers | CPU s | wall s, lowest to highest | peak MB of one process | speed |")
+    print("|---|---|---|---|---|---|")
+    first = middle(next(iter(runs.values())), "wall_s")
+    for (version, number), taken in runs.items():
+        walls = [each.wall_s for each in taken]
+        print(
+            f"| {version} | {number} | {middle(taken, 'cpu_s'):.1f} "
+            f"| {middle(taken, 'wall_s'):.1f} ({min(walls):.1f} to {max(walls):.1f}) "
+            f"| {max(each.peak_bytes for each in taken) / 1e6:.0f} | {first / middle(taken, 'wall_s'):.2f} |"
+        )
+
+
 def sizes(counts: list[int], core: int, directory: Path) -> None:
     """Print what a month of so many new links costs, and then a month of a tenth of them."""
     print("| links | CPU s | wall s | peak MB | links MB | index MB | next month: CPU s | peak MB |")
@@ -112,14 +156,17 @@ def sizes(counts: list[int], core: int, directory: Path) -> None:
         )
 
 
-def repeat(source: Path, size: float, path: Path) -> int:
-    """Write a dump's text again and again until `size` bytes are reached; returns the bytes of text."""
+def repeat(source: Path, size: float, path: Path, dump: int = 0) -> int:
+    """Write a dump's text again and again until `size` bytes are reached; returns the bytes of text.
+
+    dump: its number, since dumps share no id.
+    """
     with zstd.open(source, "rb", options=READ) as file:
         text = file.read()
     written = 0
     with path.open("wb") as out:
         for number in range(int(size // len(text)) + 1):
-            copy = re.sub(rb'"id":"(\w+)"', rb'"id":"%02d\1"' % number, text)
+            copy = re.sub(rb'"id":"(\w+)"', rb'"id":"%02d\1"' % (dump * 24 + number), text)
             out.write(zstd.compress(copy, options=WRITE))
             written += len(copy)
     return written

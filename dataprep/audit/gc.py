@@ -115,6 +115,8 @@ def _dropped(corpus: Corpus) -> Iterator[Garbage]:
             yield _garbage(path, "a build that was begun and decided nothing")
     for path in sorted((corpus.root / "builds").glob("*/*/work")):
         yield _garbage(path, "steps of a selection that was stopped")
+    for path in sorted((corpus.root / "increments").glob("*/work")):
+        yield _garbage(path, "what a stopped command had read of dumps")
     for path in corpus.plans():
         yield _garbage(path, "plans of steps that were stopped")
     pulses = Pulses(corpus.root)

@@ -104,7 +104,7 @@ def sizes(corpus: Corpus) -> dict[str, int]:
             folder = place[2] if place[0] == "increments" and len(place) > 3 else place[0]
             found[folder] += path.stat().st_size
     facts = [step.name for step in STEPS if step.at == "facts"]
-    shown = (*facts, "pages", "index", "builds", "forgotten")
+    shown = ("work", *facts, "pages", "index", "builds", "forgotten")
     sizes = {name: found[name] for name in shown if found[name]}
     with suppress(DataError):  # after a loss, anything may look like garbage
         sizes["garbage"] = sum(leftover.bytes for leftover in gc.find(corpus))

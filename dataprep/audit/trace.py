@@ -162,8 +162,7 @@ def _why_unlisted(corpus: Corpus, what: str, kind: str) -> str:
     indexes = [index for increment in corpus.increments() if (index := corpus.index(increment))]
     if not indexes:
         return unknown
-    urls, submissions = (corpus.root / indexes[-1].outputs[name].path for name in ("urls", "submissions"))
-    known = LinkIndex.load(urls, submissions)
+    known = LinkIndex.load(corpus.root, indexes[-1])
     if kind == "url":
         high, low = (int(half) for half in np.frombuffer(key_of(what), ">u8"))
         for row in known.urls_in(high, high + 1):

@@ -106,7 +106,15 @@ class Build:
 DECISIONS = "[0-9]*-*"
 """The names of increments, and of the directories of a build's decisions on them."""
 INDEX = "index"
-"""The part of the step `links` that holds the index of all links."""
+"""The folder of the index of all links; of an import, also the part of the step `links` that names it."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """All links after an increment: the files of `links.index.LinkIndex`, in the order of their keys."""
+
+    urls: list[Output]
+    submissions: list[Output]
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ class Corpus:
             return known
         number = increments[-1].number + 1 if increments else 1
         path = self.root / "increments" / f"{number:04d}-{name}"
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)  # the same command may run twice
         rivals = [other for other in self.increments() if other.number == number and other.name != name]
         if rivals:  # begun at the same instant: who lists last sees the other and gives way, or both do
             path.rmdir()
@@ -255,10 +263,16 @@ class Corpus:
         earlier = [other for other in self.increments() if other.number < increment.number]
         return earlier[-1] if earlier else None
 
-    def index(self, increment: Increment) -> Record | None:
-        """The index that the links of an increment left: the part `index` of its step `links`."""
-        found = [part for part in increment.parts("links") if part.part == INDEX]
-        return found[0] if found else None
+    def index(self, increment: Increment) -> Index | None:
+        """The index that the links of an increment left; None while they are not finished."""
+        if not (increment.closed or step_path(increment.path, "links").exists()):
+            return None
+        named = [item for part in increment.parts("links") for item in part.outputs.items()]
+        urls, submissions = (
+            [output for key, output in named if key.partition("/")[0] == name]
+            for name in ("urls", "submissions")
+        )
+        return Index(urls, submissions) if urls else None
 
     def named_build(self, name: str) -> Build:
         """The build of that name."""
@@ -314,7 +328,8 @@ class Facts:
 
     @property
     def places(self) -> dict[str, Path]:
-        return {"facts": self.increment.path}
+        """`reading` is for what goes when the links of the increment are in."""
+        return {"facts": self.increment.path, "reading": self.increment.path / "work"}
 
 
 @dataclass(frozen=True)
@@ -337,12 +352,13 @@ class Decisions:
             "work": own / "work",
             "decisions": own,
             "build": self.build.path,
-            "facts": self.increment.path,
+            **Facts(self.corpus, self.increment).places,
         }
 
 
 PLACES = {
     "facts": "increments/[0-9]*-*",
+    "reading": "increments/[0-9]*-*/work",
     "work": "builds/*/[0-9]*-*/work",
     "decisions": "builds/*/[0-9]*-*",
     "build": "builds/*",

@@ -35,7 +35,7 @@ CHECKED = (
 )
 """Files that check themselves: by a hash at their beginning, or, like `current`, by what they name."""
 PLAIN = (RECIPE, "quality-*.safetensors", *REPORT_FILES)
-REMADE = ("links.step.json", "extract.step.json", "score.step.json", "increment.json")
+REMADE = ("dumps.json", "links.step.json", "extract.step.json", "score.step.json", "increment.json")
 """Files of an increment that its own command makes again, with the same bytes."""
 LED = ("fetch", "retry")
 """Steps whose records are named while they are under way."""

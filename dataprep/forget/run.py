@@ -74,10 +74,14 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     read.
     """
     refuse_half_read(corpus)
-    for stopped in (*corpus.root.glob("builds/*/*/work"), *corpus.plans()):  # which is made again
+    work = [path for place in ("builds/*", "increments") for path in corpus.root.glob(f"{place}/*/work")]
+    for stopped in (*work, *corpus.plans()):  # which is made again
         shutil.rmtree(stopped, ignore_errors=True)
     all_records.refuse_unknown_steps(corpus)
     all_records.refuse_losses(corpus)
+    for increment in corpus.increments():
+        if not step_path(increment.path, "links").exists():  # these are made again, too
+            shutil.rmtree(increment.path / "links", ignore_errors=True)
     if stays_out(corpus, tombstone):
         return
     number = max(tombstones(corpus.root), default=0) + 1

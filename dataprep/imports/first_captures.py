@@ -1,7 +1,7 @@
 """Which captures enter: the pages of imported WARC files against the links that the corpus has already.
 
 A URL enters with its earliest capture, by time and then by the order of the inputs, unless it has entered
-before. The captures are spilled by URL key and taken back range by range, as `links.stage` does with posts.
+before. The captures are spilled by URL key and taken back range by range, as `links` does with posts.
 Memory: about the recipe's `partition_mb`.
 """
 
@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment, Index
 from dataprep.crawl import rounds
 from dataprep.imports.warc import CAPTURES, WORK
 from dataprep.links import karma
 from dataprep.links import stage as links
-from dataprep.links.index import URL, LinkIndex, find, merged
+from dataprep.links.index import URL, LinkIndex, find, index_attempt, index_before, merged, publish_index
 from dataprep.store import root_manifest
 from dataprep.store.external_sort import SortedSpill, ranges
 from dataprep.store.file_damage import FileDamage, InputNotes
@@ -49,7 +49,7 @@ def enter(corpus: Corpus, increment: Increment) -> None:
     The first partition's records also count the captures that are no pages, name what was damaged, and list
     the WARC files.
     """
-    previous, previous_inputs = links.previous_index(corpus, increment)
+    before, previous_inputs = index_before(corpus, increment)
     scanned = increment.records(WORK)
     inputs = {name: digest for record in scanned for name, digest in record.inputs.items()} | previous_inputs
     stale = [
@@ -59,16 +59,14 @@ def enter(corpus: Corpus, increment: Increment) -> None:
     for path in stale:
         path.unlink()
     beside = Beside.of(scanned)
-    urls = links.index_attempt(corpus, increment, "urls")
+    urls = index_attempt(corpus, increment, "urls")
     with SortedSpill(increment.path / WORK, CAPTURES) as spill, ArrayWriter(urls, URL) as index:
         for record in scanned:
             spill.add(read_table(corpus.root, [record.outputs["captures"]]))
-        for number, part in enumerate(_parts(corpus, increment, spill, previous, index)):
+        for number, part in enumerate(_parts(corpus, increment, spill, before, index)):
             _commit(corpus, increment, number, part, inputs, beside)
             beside = Beside()
-    links.finish(
-        corpus, increment, inputs, urls=links.publish_index(corpus, increment, "urls", urls, index.rows)
-    )
+    links.finish(corpus, increment, inputs, publish_index(corpus, increment, "urls", urls, index.rows))
 
 
 def tidy(increment: Increment) -> None:
@@ -100,12 +98,13 @@ class Beside:
 
 
 def _parts(
-    corpus: Corpus, increment: Increment, spill: SortedSpill, previous: LinkIndex, index: ArrayWriter
+    corpus: Corpus, increment: Increment, spill: SortedSpill, before: Index, index: ArrayWriter
 ) -> Iterator[CapturePartition]:
     """Take the captures back range by range; where ranges are cut depends on counts and recipe alone."""
     limit = corpus.recipe.collect.partition_mb * 1e6 / CAPTURE_BYTES
     part = CapturePartition()
-    for low, high in ranges(int((spill.rows + len(previous.urls) / 8) / limit) + 1):
+    previous, known = LinkIndex.load(corpus.root, before), sum(piece.rows for piece in before.urls)
+    for low, high in ranges(int((spill.rows + known / 8) / limit) + 1):
         if part.entered >= limit / 2:
             yield part
             part = CapturePartition()

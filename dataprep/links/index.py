@@ -1,12 +1,13 @@
 """What the corpus remembers of links: every URL ever submitted, and every submission counted.
 
-Two sorted arrays per increment, mapped, read range by range, and written as a stream. A URL costs 28 bytes
-and a submission 8.
+Two sorted arrays per increment, each in pieces that follow one another: the parts of a step write one piece
+each. Pieces are mapped and read range by range. A URL costs 28 bytes and a submission 8.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dataprep.store.npy import loaded
+from dataprep.corpus.directory import INDEX, Corpus, Increment, Index
+from dataprep.errors import DataError
+from dataprep.store.files import Output, attempt_path, publish
+from dataprep.store.npy import mapped
+from dataprep.store.records import origin
 
 URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 """url_key as two numbers, the running karma, and the number of the increment it entered in (0: not yet)."""
@@ -22,42 +27,65 @@ URL = np.dtype([("key", "<u8", (2,)), ("karma", "<i8"), ("entered", "<u4")])
 
 @dataclass(frozen=True)
 class LinkIndex:
-    """The state of all links before an increment, or a range of it.
+    """The state of all links before an increment: the files that hold the pieces, none of them empty.
 
-    urls: (n,) of URL, sorted by key. submissions: (m,) uint64, sorted; ids as `scattered` numbers.
+    urls: of URL, sorted by key. submissions: of uint64, sorted; ids as `scattered` numbers.
     """
 
-    urls: npt.NDArray[np.void]
-    submissions: npt.NDArray[np.uint64]
+    urls: Sequence[Path]
+    submissions: Sequence[Path]
 
     @staticmethod
-    def empty() -> LinkIndex:
-        return LinkIndex(np.empty(0, URL), np.empty(0, np.uint64))
-
-    @staticmethod
-    def load(urls: Path, submissions: Path) -> LinkIndex:
-        return LinkIndex(loaded(urls, "r"), loaded(submissions, "r"))
+    def load(root: Path, index: Index) -> LinkIndex:
+        urls, submissions = (
+            [root / piece.path for piece in pieces if piece.rows]
+            for pieces in (index.urls, index.submissions)
+        )
+        return LinkIndex(urls, submissions)
 
     def urls_in(self, low: int, high: int) -> npt.NDArray[np.void]:
         """A copy in memory of the URLs whose key's first half is in [low, high)."""
-
-        def place(bound: int) -> int:
-            return bisect_left(self.urls, bound, key=lambda row: int(row["key"][0]))
-
-        return _read(self.urls, place(low), place(high))
+        return _within(self.urls, URL, low, high, lambda row: int(row["key"][0]))
 
     def submissions_in(self, low: int, high: int) -> npt.NDArray[np.uint64]:
         """A copy in memory of the submissions in [low, high)."""
-        start, end = bisect_left(self.submissions, low), bisect_left(self.submissions, high)
-        return _read(self.submissions, start, end)
+        return _within(self.submissions, np.uint64, low, high, int)
 
 
-def _read(array: npt.NDArray[Any], start: int, end: int) -> npt.NDArray[Any]:
-    """A copy of a part of an array; a mapped one is read from its file, as pages of a map count as memory."""
-    if isinstance(array, np.memmap) and array.filename:
-        offset = array.offset + start * array.itemsize
-        return np.fromfile(array.filename, array.dtype, end - start, offset=offset)
-    return np.array(array[start:end])
+def index_before(corpus: Corpus, increment: Increment) -> tuple[Index, dict[str, str]]:
+    """The index that the increment before this one left, and what it is called among inputs."""
+    before = corpus.before(increment)
+    if before is None:
+        return Index([], []), {}
+    index = corpus.index(before)
+    if index is None:
+        raise DataError(f"{before.path}: links are not finished; run its command again")
+    return index, {f"{before.path.name}/links": origin(before.path, "links")}
+
+
+def index_attempt(corpus: Corpus, increment: Increment, piece: str) -> Path:
+    """Where a piece of the index of an increment is written; its name begins with `urls` or `submissions`."""
+    return attempt_path(corpus.root / INDEX, f"{increment.key}-{piece}")
+
+
+def publish_index(corpus: Corpus, increment: Increment, piece: str, written: Path, rows: int) -> Output:
+    """Publish what was written there."""
+    return publish(corpus.root, written, f"{increment.key}-{piece}", ".npy", rows)
+
+
+def _within(
+    pieces: Sequence[Path], dtype: npt.DTypeLike, low: int, high: int, number: Callable[[Any], int]
+) -> npt.NDArray[Any]:
+    """A copy of what lies in [low, high). One piece is open at a time, however many there are."""
+    found = [np.empty(0, dtype)]
+    first = bisect_left(pieces, low, key=lambda path: number(mapped(path)[-1]))
+    for path in pieces[first:]:
+        piece = mapped(path)
+        start, end = (bisect_left(piece, bound, key=number) for bound in (low, high))
+        if start == end:
+            break
+        found.append(np.array(piece[start:end]))
+    return np.concatenate(found)
 
 
 def find(urls: npt.NDArray[np.void], keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

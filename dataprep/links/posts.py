@@ -1,30 +1,36 @@
-"""The posts of an increment that give a link, before it is known which URLs enter: too many for memory.
+"""Step `posts` of one dump: the submissions that give a link, and a reason for each of the others.
 
-They are spilled by URL key, and their submission ids a second time by number, since each submission counts
-once over the whole corpus. Memory: two runs of a spill, and one bit a post.
+Which of the links enter is not known before all dumps are read. So the posts are written sorted by URL key,
+for `links`, and their submission ids a second time, sorted by number, for `repeats`. Memory: two runs of a
+sorted file, and the decompressor's window. Disk, until the links are in: about 180 bytes a post.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from dataprep.links.dumps import Submission
-from dataprep.links.index import LinkIndex, scattered
+from dataprep.corpus.directory import Facts
+from dataprep.corpus.tombstones import Forgotten
+from dataprep.corpus.urls import POLICY_VERSION
+from dataprep.errors import DataError
+from dataprep.links import inputs
+from dataprep.links.dumps import read_dump
+from dataprep.links.index import scattered
 from dataprep.links.rules import LinkFilter, Post
-from dataprep.store.external_sort import SortedSpill
-from dataprep.store.npy import ArrayWriter
+from dataprep.store.external_sort import SortedFile, read_range
+from dataprep.store.file_damage import FileDamage, InputNotes
+from dataprep.store.step import Made, Part, Save, Task, read_step
 
+STEP = "posts"
 BATCH = 8192
 """Posts that are held as Python objects."""
+DUMP_SHIFT = 40
+"""A post's place is the number of its dump << 40 | the posts before it in the dump."""
 
 POSTS = pa.schema(
     [
@@ -40,88 +46,98 @@ POSTS = pa.schema(
         ("site", pa.string()),
     ]
 )
-"""number: the submission's id as a number. place: the posts before this one, in the order of reading."""
+"""number: the submission's id as a number. Places stand in the order of reading."""
 
-_NUMBERS = pa.schema([("scattered", pa.uint64()), ("place", pa.uint64())])
+NUMBERS = pa.schema([("scattered", pa.uint64()), ("key_high", pa.uint64()), ("place", pa.uint64())])
 
 
-class CollectedPosts:
-    """Posts by URL key, and why the other submissions were left; used as a context manager."""
+class NoSubmission(DataError):
+    """A dump holds no submission: it is no dump."""
 
-    def __init__(self, directory: Path) -> None:
-        self.entered = 0
-        self.reasons: Counter[str] = Counter()
-        self.posts = SortedSpill(directory, POSTS)
-        self._numbers = SortedSpill(directory, _NUMBERS)
 
-    def __enter__(self) -> Self:
-        return self
+def plan(scope: Facts, save: Save) -> list[Part]:
+    """A part for each dump; how many submissions it holds is not known before."""
+    dumps = inputs.dumps_of(scope.increment)
+    return [Part(name=f"part-{number:05d}", spec={"dump": number}) for number in range(len(dumps))]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.posts.__exit__(kind, error, trace)
-        self._numbers.__exit__(kind, error, trace)
 
-    def collect(
-        self, blocks: Iterable[list[Submission]], link_filter: LinkFilter, tick: Callable[[int], None]
-    ) -> None:
-        """Sort submissions into posts and reasons; `tick` counts submissions."""
+def run(task: Task[Facts]) -> Made:
+    """Read one dump; the notes list what was wrong with it.
+
+    Raises NoSubmission, and DataError when it has another size than `dumps.json` says.
+    """
+    corpus, number = task.scope.corpus, task.part.spec["dump"]
+    dump = inputs.dumps_of(task.scope.increment)[number]
+    if Path(dump.path).stat().st_size != dump.bytes:
+        raise DataError(f"{dump.path}: is not the dump that the increment was made of")
+    damage, reasons, entered = FileDamage(dump.name), Counter[str](), 0
+    link_filter = LinkFilter(corpus.recipe.collect.links, Forgotten.of(corpus.root))
+    posts_file, numbers_file = task.attempt("posts"), task.attempt("numbers")
+    with SortedFile(posts_file, POSTS) as posts, SortedFile(numbers_file, NUMBERS) as numbers:
         batch: list[Post] = []
-        for submissions in blocks:
-            posts, reasons = link_filter(submissions)
-            self.entered += len(submissions)
-            self.reasons.update(reasons)
-            batch += posts
+        for submissions in read_dump(Path(dump.path), damage):
+            found, left = link_filter(submissions)
+            entered += len(submissions)
+            reasons.update(left)
+            batch += found
             if len(batch) >= BATCH:
-                self._spill(batch)
+                _add(batch, number, posts, numbers)
                 batch = []
-            tick(len(submissions))
-        self._spill(batch)
+            task.tick(len(submissions))
+        _add(batch, number, posts, numbers)
+        entered += damage.bad_lines
+        reasons["bad_record"] += damage.bad_lines
+        damage.count(link_filter.bad, link_filter.examples)
+        if entered == damage.bad_lines:
+            raise NoSubmission(f"{dump.name}: holds no submission ({damage.why_nothing})")
+    return Made(
+        outputs={
+            "posts": task.publish(posts_file, ".sorted", "posts", rows=posts.rows),
+            "numbers": task.publish(numbers_file, ".sorted", "numbers", rows=numbers.rows),
+        },
+        entered=entered,
+        passed=posts.rows,
+        reasons={reason: n for reason, n in sorted(reasons.items()) if n},
+        notes=InputNotes(damage=[damage]) if damage.found else None,
+    )
 
-    def repeats(
-        self, bounds: list[tuple[int, int]], previous: LinkIndex, index: ArrayWriter
-    ) -> npt.NDArray[np.uint8]:
-        """Which posts repeat a submission that was counted before, one bit each in the order of places.
 
-        Writes all submissions that are counted now to `index`. Memory: the submissions of a range.
-        """
-        repeated = np.zeros(self.posts.rows // 8 + 1, np.uint8)
-        for low, high in bounds:
-            table = self._numbers.read(low, high)
-            numbers, places = table["scattered"].to_numpy(), table["place"].to_numpy()
-            order = np.lexsort((places, numbers))
-            numbers, places = numbers[order], places[order]
-            counted = previous.submissions_in(low, high)
-            again = np.isin(numbers, counted)
-            again[1:] |= numbers[1:] == numbers[:-1]
-            places = places[again]
-            np.bitwise_or.at(repeated, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
-            index.write(np.union1d(counted, numbers))
-        return repeated
+def versions(scope: Facts) -> dict[str, str]:
+    """What decides the posts, and the form of their files."""
+    return {"posts": "1", "url_policy": str(POLICY_VERSION)}
 
-    def _spill(self, batch: list[Post]) -> None:
-        if not batch:
-            return
-        keys = b"".join([post.link.key for post in batch])
-        halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
-        numbers = np.array([submission_number(post.id) for post in batch], np.uint64)
-        places = np.arange(self.posts.rows, self.posts.rows + len(batch), dtype=np.uint64)
-        columns = [
-            halves[:, 0],
-            halves[:, 1],
-            numbers,
-            places,
-            [post.created_utc for post in batch],
-            [post.score for post in batch],
-            [post.id for post in batch],
-            [post.subreddit for post in batch],
-            [post.link.url for post in batch],
-            [post.link.site for post in batch],
-        ]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, POSTS, strict=True)]
-        self.posts.add(pa.Table.from_arrays(arrays, schema=POSTS))
-        self._numbers.add(pa.Table.from_arrays([scattered(numbers), places], schema=_NUMBERS))
+
+def read(scope: Facts, name: str, low: int, high: int) -> pa.Table:
+    """The posts, or their numbers, of all dumps in a range [low, high) of what sorts them, in no order."""
+    schema = {"posts": POSTS, "numbers": NUMBERS}[name]
+    outputs = read_step(scope, STEP).outputs(name)
+    tables = [read_range(scope.root / output.path, schema, low, high) for output in outputs]
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _add(batch: list[Post], dump: int, posts: SortedFile, numbers: SortedFile) -> None:
+    if not batch:
+        return
+    keys = b"".join([post.link.key for post in batch])
+    halves = np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
+    identifiers = np.array([submission_number(post.id) for post in batch], np.uint64)
+    first = (dump << DUMP_SHIFT) + posts.rows
+    places = np.arange(first, first + len(batch), dtype=np.uint64)
+    columns = [
+        halves[:, 0],
+        halves[:, 1],
+        identifiers,
+        places,
+        [post.created_utc for post in batch],
+        [post.score for post in batch],
+        [post.id for post in batch],
+        [post.subreddit for post in batch],
+        [post.link.url for post in batch],
+        [post.link.site for post in batch],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, POSTS, strict=True)]
+    posts.add(pa.Table.from_arrays(arrays, schema=POSTS))
+    numbers.add(pa.Table.from_arrays([scattered(identifiers), halves[:, 0], places], schema=NUMBERS))
 
 
 def submission_number(identifier: str) -> int:

@@ -1,219 +1,147 @@
-"""Step `links`: from dumps of submissions to the URLs that enter the corpus in this increment.
+"""Step `links` of one range of URL keys: the URLs that enter the corpus in this increment.
+
+    posts, by dump -> repeats, by submission number -> links, by URL key
 
 Each submission ends in exactly one count: it makes a URL enter, it is merged into one that enters, or there
 is a reason why not. A URL enters in the increment in which it first reaches the bar and never leaves; what is
-under the bar keeps its running karma in the index.
-
-The posts are spilled to disk by URL key and taken back range by range, each against its range of the index.
-Memory: about the recipe's `partition_mb`, one bit a post, and the decompressor's window. Disk, meanwhile:
-about 150 bytes a post.
+under the bar keeps its running karma in the index, of which each part writes its piece. Memory: about the
+recipe's `partition_mb`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import pairwise
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.corpus.directory import INDEX, Corpus, Increment
-from dataprep.corpus.tombstones import Forgotten
+from dataprep.corpus.directory import INDEX, Corpus, Facts, Increment
 from dataprep.corpus.urls import POLICY_VERSION
-from dataprep.errors import DataError
-from dataprep.links.dumps import read_dump
-from dataprep.links.index import URL, LinkIndex
+from dataprep.links import inputs as dumps
+from dataprep.links import posts, repeats
+from dataprep.links.index import URL, LinkIndex, index_attempt, index_before, publish_index
 from dataprep.links.karma import enter
-from dataprep.links.posts import CollectedPosts
-from dataprep.links.rules import LinkFilter
 from dataprep.store.external_sort import ranges
-from dataprep.store.file_damage import FileDamage, InputNotes
-from dataprep.store.files import Output, attempt_path, hash_file, publish, publish_table
+from dataprep.store.file_damage import InputNotes
+from dataprep.store.files import Output
 from dataprep.store.npy import ArrayWriter
-from dataprep.store.pool import Tick
-from dataprep.store.records import (
-    Record,
-    StepFile,
-    commit,
-    finish_led,
-    load_step,
-    made_from_others,
-    origin,
-    step_path,
-)
+from dataprep.store.records import Record, StepFile, commit, finish_led, records_in
+from dataprep.store.step import Made, Part, Save, Task, read_step
 
 STEP = "links"
 VERSIONS = {"url_policy": str(POLICY_VERSION)}
 POST_BYTES = 1024
 """What a post takes in memory while its range is sorted and written; a URL of the index takes a quarter."""
+MOST_RANGES = 8
+"""Ranges of one part. Where the index is large and an increment small, a range holds few posts."""
 
 
-@dataclass
-class LinkPartition:
-    """Ranges of URL keys that make one partition: the links of each, and what was counted."""
+def plan(scope: Facts, save: Save) -> list[Part]:
+    """Parts of several equal ranges of keys; what fits in memory is one range.
 
-    links: list[pa.Table] = field(default_factory=list)
-    posts: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-
-def run(corpus: Corpus, increment: Increment, dumps: list[Path], tick: Tick) -> StepFile:
-    """Do the step over `dumps`; `tick` counts submissions as they are read.
-
-    Beside the parts with links stands the part `index`: all links after this increment. The first part's
-    record also counts the submissions that gave no link, and its notes list what was wrong with dumps.
-
-    Raises DataError when the increment was already made from other dumps, or a dump holds no submission.
+    How many there are depends on counts and the recipe's `partition_mb` alone.
     """
-    previous, inputs = previous_index(corpus, increment)
-    inputs = {str(number): hash_file(dump) for number, dump in enumerate(dumps)} | inputs
-    path = step_path(increment.path, STEP)
-    if path.exists():
-        whole = load_step(path)
-        if whole.inputs != inputs:
-            raise made_from_others(path, whole.inputs, inputs)
-        tick(sum(part.entered for part in whole.parts))
-        return whole
+    rows = sum(part.passed for part in read_step(scope, posts.STEP).parts)
+    known = sum(piece.rows for piece in index_before(scope.corpus, scope.increment)[0].urls)
+    limit = scope.corpus.recipe.collect.partition_mb * 1e6 / POST_BYTES
+    number = int((rows + known / 4) / limit) + 1
+    parts = min(number, max(-(-number // MOST_RANGES), int(rows / (limit / 2)) + 1))
+    cuts = [place * number // parts for place in range(parts + 1)]
+    return [
+        Part(
+            name=f"part-{place:05d}",
+            size=rows * end // number - rows * start // number,
+            spec={"start": start, "end": end, "of": number},
+        )
+        for place, (start, end) in enumerate(pairwise(cuts))
+    ]
 
-    directory = increment.path / STEP
-    for stale in directory.glob("*.json"):
-        stale.unlink()  # of a call that was killed: nothing was made from it yet
-    damages = [FileDamage(str(dump)) for dump in dumps]
-    forgotten = Forgotten.of(corpus.root)
-    with CollectedPosts(directory) as collected:
-        for dump, damage in zip(dumps, damages, strict=True):
-            link_filter, before = LinkFilter(corpus.recipe.collect.links, forgotten), collected.entered
-            collected.collect(read_dump(dump, damage), link_filter, tick)
-            collected.entered += damage.bad_lines
-            collected.reasons["bad_record"] += damage.bad_lines
-            damage.count(link_filter.bad, link_filter.examples)
-            if collected.entered - before == damage.bad_lines:
-                raise DataError(f"{dump}: holds no submission ({damage.why_nothing})")
-        left, reasons = collected.entered - collected.posts.rows, collected.reasons
-        notes = InputNotes(damage=[damage for damage in damages if damage.found])
-        urls, submissions = (index_attempt(corpus, increment, name) for name in ("urls", "submissions"))
-        with ArrayWriter(urls, URL) as url_index, ArrayWriter(submissions, np.uint64) as submission_index:
-            parts = _parts(corpus, increment, collected, previous, url_index, submission_index)
-            for number, part in enumerate(parts):
-                first = not number
-                name = f"part-{number:05d}"
-                table = publish_table(corpus.root, directory, name, pa.concat_tables(part.links))
-                counted = part.reasons + (reasons if first else Counter())
-                record = Record(
-                    step=STEP,
-                    part=name,
-                    inputs=inputs,
-                    outputs={"links": table},
-                    entered=part.posts + (left if first else 0),
-                    passed=table.rows,
-                    reasons={reason: n for reason, n in sorted(counted.items()) if n},
-                    versions=VERSIONS,
-                    notes=msgspec.to_builtins(notes) if first else {},
-                )
-                commit(directory / f"{name}.json", record)
-    return finish(
-        corpus,
-        increment,
-        inputs,
-        urls=publish_index(corpus, increment, "urls", urls, url_index.rows),
-        submissions=publish_index(corpus, increment, "submissions", submissions, submission_index.rows),
+
+def run(task: Task[Facts]) -> Made:
+    """Let the URLs of some ranges enter.
+
+    The first part also counts the submissions that gave no link, its notes list what was wrong with dumps,
+    and it names the index of submissions.
+    """
+    scope, spec = task.scope, task.part.spec
+    corpus, increment = scope.corpus, scope.increment
+    previous = LinkIndex.load(scope.root, index_before(corpus, increment)[0])
+    piece = f"urls-{task.part.name}"
+    written = index_attempt(corpus, increment, piece)
+    tables, entered, reasons = [], 0, Counter[str]()
+    with ArrayWriter(written, URL) as urls:
+        for low, high in ranges(spec["of"])[spec["start"] : spec["end"]]:
+            found = posts.read(scope, "posts", low, high)
+            again = np.isin(found["place"].to_numpy(), repeats.places(scope, low, high))
+            known = previous.urls_in(low, high)
+            once = found.filter(pa.array(~again))
+            here = enter(once, known, corpus.recipe.collect.links, increment.number)
+            tables.append(here.links)
+            entered += found.num_rows
+            reasons.update(here.reasons, repeated_submission=int(again.sum()))
+            urls.write(here.urls)
+            task.tick(found.num_rows)
+    table = task.publish_table(pa.concat_tables(tables))
+    outputs = {"links": table, "urls": publish_index(corpus, increment, piece, written, urls.rows)}
+    notes = None
+    if not spec["start"]:
+        read = records_in(scope.places["reading"] / posts.STEP)
+        entered += sum(record.entered - record.passed for record in read)
+        for record in read:
+            reasons.update(record.reasons)
+        notes = InputNotes(damage=[damage for record in read for damage in record.noted(InputNotes).damage])
+        outputs |= _numbered("submissions", read_step(scope, repeats.STEP).outputs("submissions"))
+    return Made(
+        outputs=outputs,
+        entered=entered,
+        passed=table.rows,
+        reasons={reason: n for reason, n in sorted(reasons.items()) if n},
+        notes=notes,
     )
 
 
-def _parts(
-    corpus: Corpus,
-    increment: Increment,
-    collected: CollectedPosts,
-    previous: LinkIndex,
-    url_index: ArrayWriter,
-    submission_index: ArrayWriter,
-) -> Iterator[LinkPartition]:
-    """Take the posts back range by range; where ranges are cut depends on counts and recipe alone."""
-    limit = corpus.recipe.collect.partition_mb * 1e6 / POST_BYTES
-    bounds = ranges(int((collected.posts.rows + len(previous.urls) / 4) / limit) + 1)
-    repeated = collected.repeats(bounds, previous, submission_index)
-
-    def enter_range(low: int, high: int, part: LinkPartition) -> None:
-        posts = collected.posts.read(low, high)
-        again = _bits(repeated, posts["place"].to_numpy())
-        part.posts += posts.num_rows
-        posts = posts.filter(pa.array(~again))
-        known = previous.urls_in(low, high)
-        entered = enter(posts, known, corpus.recipe.collect.links, increment.number)
-        part.links.append(entered.links)
-        part.reasons.update(entered.reasons, repeated_submission=int(again.sum()))
-        url_index.write(entered.urls)
-
-    part = LinkPartition()
-    for low, high in bounds:
-        if part.posts >= limit / 2:
-            yield part
-            part = LinkPartition()
-        enter_range(low, high, part)
-    yield part
+def inputs(scope: Facts) -> dict[str, str]:
+    """The dumps, and the links of the increments before this one."""
+    return dumps.hashes(scope) | index_before(scope.corpus, scope.increment)[1]
 
 
-def _bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.uint8] = bits[places >> 3] >> (places & 7).astype(np.uint8)
-    return (found & 1).astype(np.bool_)
+def versions(scope: Facts) -> dict[str, str]:
+    """What decides which URL a link is."""
+    return VERSIONS
+
+
+def discard_other_versions(increment: Increment) -> None:
+    """Remove the links of a command that was stopped, where this version would make others."""
+    if any(record.versions != VERSIONS for record in increment.records(STEP)):
+        shutil.rmtree(increment.path / STEP)
 
 
 def finish(
-    corpus: Corpus,
-    increment: Increment,
-    inputs: dict[str, str],
-    urls: Output | None = None,
-    submissions: Output | None = None,
+    corpus: Corpus, increment: Increment, inputs: dict[str, str], urls: Output | None = None
 ) -> StepFile:
-    """Commit the index of an increment, and with it finish the step.
+    """Commit the index of an import, and with it finish the step.
 
-    What is not given is that of the increment before: an import, say, leaves its submissions as they are. So
-    every later increment finds its links, whatever kind of increment stands before it.
+    What is not given is that of the increment before: an import leaves submissions as they are. So every
+    later increment finds its links, whatever kind of increment stands before it.
     """
-    before = corpus.before(increment)
-    index = corpus.index(before) if before else None
-
-    def standing(name: str, dtype: npt.DTypeLike) -> Output:
-        if index:
-            return index.outputs[name]
-        written = index_attempt(corpus, increment, name)
-        with ArrayWriter(written, dtype):
-            pass
-        return publish_index(corpus, increment, name, written, 0)
-
-    outputs = {
-        "urls": urls or standing("urls", URL),
-        "submissions": submissions or standing("submissions", np.uint64),
-    }
-    directory = increment.path / STEP
+    before, _ = index_before(corpus, increment)
+    outputs = _numbered("urls", [urls] if urls else before.urls or [_empty(corpus, increment)])
+    outputs |= _numbered("submissions", before.submissions)
     commit(
-        directory / f"{INDEX}.json",
+        increment.path / STEP / f"{INDEX}.json",
         Record(step=STEP, part=INDEX, inputs=inputs, outputs=outputs, versions=VERSIONS),
     )
     return finish_led(increment.path, STEP, inputs, VERSIONS)
 
 
-def index_attempt(corpus: Corpus, increment: Increment, name: str) -> Path:
-    """Where an array of the index of an increment is written: `urls` or `submissions`."""
-    return attempt_path(corpus.root / INDEX, f"{increment.key}-{name}")
+def _empty(corpus: Corpus, increment: Increment) -> Output:
+    written = index_attempt(corpus, increment, "urls")
+    with ArrayWriter(written, URL):
+        pass
+    return publish_index(corpus, increment, "urls", written, 0)
 
 
-def publish_index(corpus: Corpus, increment: Increment, name: str, written: Path, rows: int) -> Output:
-    """Publish what was written there."""
-    return publish(corpus.root, written, f"{increment.key}-{name}", ".npy", rows)
-
-
-def previous_index(corpus: Corpus, increment: Increment) -> tuple[LinkIndex, dict[str, str]]:
-    """The index that the increment before this one left, and what it is called among inputs."""
-    before = corpus.before(increment)
-    if before is None:
-        return LinkIndex.empty(), {}
-    index = corpus.index(before)
-    if index is None:
-        raise DataError(f"{before.path}: links are not finished; run its command again")
-    paths = (corpus.root / index.outputs[name].path for name in ("urls", "submissions"))
-    return LinkIndex.load(*paths), {f"{before.path.name}/{STEP}": origin(before.path, STEP)}
+def _numbered(name: str, pieces: list[Output]) -> dict[str, Output]:
+    return {f"{name}/{number:05d}": piece for number, piece in enumerate(pieces)}

@@ -1,17 +1,18 @@
 """Rows that do not fit in memory, sorted by a 64-bit number: written as sorted runs, read back by ranges.
 
-The file has no name, so a killed process leaves nothing behind.
+A run is a sequence of batches. The first and the last number of each batch are kept, and where it stands, so
+that a range is read without the rest. `SortedFile` is a file with a name, which any process reads with
+`read_range`. `SortedSpill` is a file without one, of which a killed process leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ RUN_BYTES = 32 << 20
 """Tables are gathered in memory up to this size before they are sorted and written as one run."""
 BATCH_ROWS = 512
 """Rows that are read at once; a range begins and ends within a batch of each run."""
+BATCH = np.dtype([("first", "<u8"), ("last", "<u8"), ("start", "<i8"), ("end", "<i8")])
+"""A batch: its first and last number, and the bytes of the file in which it stands."""
+_COUNT = np.dtype("<i8")
+"""What a file ends with: how many batches it has. Their table stands before that."""
 
 
 def ranges(number: int) -> list[tuple[int, int]]:
@@ -28,42 +33,16 @@ def ranges(number: int) -> list[tuple[int, int]]:
     return list(pairwise(place * (1 << 64) // number for place in range(number + 1)))
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Sorted batches that follow one another in the file.
+class _Runs:
+    """Sorted runs of rows, which are added in any order, in a file that is open."""
 
-    firsts: (batches,) uint64, the first number of each. offsets: (batches + 1,) int64, where each begins.
-    """
-
-    firsts: npt.NDArray[np.uint64]
-    offsets: npt.NDArray[np.int64]
-
-
-class SortedSpill:
-    """A multiset of rows; use it as `with SortedSpill(...) as spill`.
-
-    directory: where the file is made; it takes the rows' size as Arrow tables.
-    schema: of the rows; the first column orders them. It is uint64 without nulls, and its values are spread
-    evenly, as those of a hash are.
-    """
-
-    def __init__(self, directory: Path, schema: pa.Schema) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
         self.rows = 0
+        self._file = file
         self._schema = schema
-        self._directory = directory
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115, closed by __exit__
-        self._runs: list[_Run] = []
+        self._batches: list[tuple[int, int, int, int]] = []
         self._gathered: list[pa.Table] = []
         self._gathered_bytes = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
     def add(self, table: pa.Table) -> None:
         """Add rows of the schema."""
@@ -73,39 +52,129 @@ class SortedSpill:
         if self._gathered_bytes >= RUN_BYTES:
             self._write_run()
 
-    def read(self, low: int, high: int) -> pa.Table:
-        """The rows whose number is in [low, high), in no order."""
+    def batches(self) -> npt.NDArray[np.void]:
+        """(n,) of BATCH, after all rows are written."""
         if self._gathered:
             self._write_run()
-        slices = [self._slice(run, low, high) for run in self._runs]
-        return pa.concat_tables([self._schema.empty_table(), *slices]).combine_chunks()
+        return np.array(self._batches, BATCH)
 
     def _write_run(self) -> None:
         table = pa.concat_tables(self._gathered).combine_chunks()
         self._gathered, self._gathered_bytes = [], 0
-        numbers = np.asarray(table[0])
-        order = np.argsort(numbers, kind="stable")
-        offsets = [self._file.tell()]
-        try:
-            for batch in table.take(order).to_batches(BATCH_ROWS):
-                self._file.write(batch.serialize())
-                offsets.append(self._file.tell())
-            self._file.flush()
-        except OSError as error:  # the file has no name, so the message says where it is
-            raise OSError(error.errno, error.strerror, str(self._directory)) from error
-        self._runs.append(_Run(numbers[order[::BATCH_ROWS]], np.array(offsets, np.int64)))
+        order = np.argsort(np.asarray(table[0]), kind="stable")
+        start = self._file.tell()
+        for batch in table.take(order).to_batches(BATCH_ROWS):
+            self._file.write(batch.serialize())
+            numbers, end = np.asarray(batch[0]), self._file.tell()
+            self._batches.append((numbers[0], numbers[-1], start, end))
+            start = end
+        self._file.flush()
 
-    def _slice(self, run: _Run, low: int, high: int) -> pa.Table:
-        """The rows of a run in a range. The file is read, not mapped: pages of a map count as memory."""
-        first = max(int(np.searchsorted(run.firsts, np.uint64(low))) - 1, 0)
-        last = len(run.firsts) if high == 1 << 64 else int(np.searchsorted(run.firsts, np.uint64(high)))
-        start, end = int(run.offsets[first]), int(run.offsets[last])
-        data = pa.BufferReader(os.pread(self._file.fileno(), end - start, start))
-        batches = [
-            pa.ipc.read_record_batch(pa.ipc.read_message(data), self._schema) for _ in range(first, last)
-        ]
-        table = pa.Table.from_batches(batches, self._schema)
-        numbers = np.asarray(table[0])
-        inside = (numbers >= np.uint64(low)) & (numbers <= np.uint64(high - 1))
-        begin = int(inside.argmax()) if inside.any() else 0
-        return table.slice(begin, int(inside.sum()))
+
+class SortedFile:
+    """A multiset of rows in a file of its own; use it as `with SortedFile(...) as file`.
+
+    schema: of the rows; the first column orders them. It is uint64 without nulls, and its values are spread
+    evenly, as those of a hash are. After an error the file is removed: it may be large.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._file = path.open("wb")
+        self._runs = _Runs(self._file, schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        whole = False
+        try:
+            with self._file:
+                if error is None:
+                    batches = self._runs.batches()
+                    self._file.write(batches.tobytes() + np.array(len(batches), _COUNT).tobytes())
+                    self._file.flush()
+                    whole = True
+        finally:
+            if not whole:
+                self._path.unlink()
+
+    @property
+    def rows(self) -> int:
+        """How many were added."""
+        return self._runs.rows
+
+    def add(self, table: pa.Table) -> None:
+        """Add rows of the schema."""
+        self._runs.add(table)
+
+
+def read_range(path: Path, schema: pa.Schema, low: int, high: int) -> pa.Table:
+    """The rows of a SortedFile whose number is in [low, high), in no order."""
+    with path.open("rb") as file:
+        end = file.seek(-_COUNT.itemsize, os.SEEK_END)
+        (count,) = np.frombuffer(file.read(), _COUNT).tolist()
+        file.seek(end - count * BATCH.itemsize)
+        batches = np.frombuffer(file.read(count * BATCH.itemsize), BATCH)
+        return _read(file.fileno(), batches, schema, low, high)
+
+
+class SortedSpill:
+    """A multiset of rows; use it as `with SortedSpill(...) as spill`.
+
+    directory: where the file is made; it takes the rows' size as Arrow tables. schema: as of a `SortedFile`.
+    """
+
+    def __init__(self, directory: Path, schema: pa.Schema) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._schema = schema
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115, closed by __exit__
+        self._runs = _Runs(self._file, schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def rows(self) -> int:
+        """How many were added."""
+        return self._runs.rows
+
+    def add(self, table: pa.Table) -> None:
+        """Add rows of the schema."""
+        try:
+            self._runs.add(table)
+        except OSError as error:
+            raise self._named(error) from error
+
+    def read(self, low: int, high: int) -> pa.Table:
+        """The rows whose number is in [low, high), in no order."""
+        try:
+            batches = self._runs.batches()
+        except OSError as error:
+            raise self._named(error) from error
+        return _read(self._file.fileno(), batches, self._schema, low, high).combine_chunks()
+
+    def _named(self, error: OSError) -> OSError:
+        """An error of the file, which has no name, so that the message says where it is."""
+        return OSError(error.errno, error.strerror, str(self._directory))
+
+
+def _read(file: int, batches: npt.NDArray[np.void], schema: pa.Schema, low: int, high: int) -> pa.Table:
+    """The rows of some batches in a range. The file is read, not mapped: pages of a map count as memory."""
+    least, most = np.uint64(low), np.uint64(high - 1)
+    found = []
+    for _, _, start, end in batches[(batches["first"] <= most) & (batches["last"] >= least)].tolist():
+        message = pa.ipc.read_message(pa.BufferReader(os.pread(file, end - start, start)))
+        batch = pa.ipc.read_record_batch(message, schema)
+        numbers = np.asarray(batch[0])
+        first, after = np.searchsorted(numbers, least), np.searchsorted(numbers, most, "right")
+        found.append(batch.slice(int(first), int(after - first)))
+    return pa.Table.from_batches(found, schema)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Links, Recipe
 from dataprep.ingest import close
-from dataprep.links import stage as links
 from dataprep.links.index import LinkIndex
 from dataprep.store.file_damage import InputNotes
 from dataprep.store.files import read_table
+from support.ready_corpus import enter_links
 
 pytestmark = pytest.mark.slow(10)
 
@@ -28,7 +30,7 @@ def make(root: Path, rule: str, partition_mb: float) -> Corpus:
 def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]:
     """The rows of an increment; every submission is in one count."""
     increment = corpus.increment(name)
-    whole = links.run(corpus, increment, dumps, lambda _: None)
+    whole = enter_links(corpus, name, dumps)
     close(increment)
     for part in whole.parts:
         assert part.entered == part.passed + sum(part.reasons.values())
@@ -37,9 +39,17 @@ def ingest(corpus: Corpus, name: str, dumps: list[Path]) -> list[dict[str, Any]]
 
 
 def index(corpus: Corpus, number: int) -> LinkIndex:
-    record = corpus.index(corpus.increments()[number - 1])
-    assert record
-    return LinkIndex.load(*(corpus.root / record.outputs[name].path for name in ("urls", "submissions")))
+    found = corpus.index(corpus.increments()[number - 1])
+    assert found
+    return LinkIndex.load(corpus.root, found)
+
+
+def urls(corpus: Corpus, number: int) -> npt.NDArray[np.void]:
+    return index(corpus, number).urls_in(0, 1 << 64)
+
+
+def submissions(corpus: Corpus, number: int) -> npt.NDArray[np.uint64]:
+    return index(corpus, number).submissions_in(0, 1 << 64)
 
 
 @pytest.mark.parametrize("rule", ["post", "sum"])
@@ -58,8 +68,8 @@ def test_two_months_one_by_one_enter_what_they_enter_at_once(
         return row["url_key"], row["url"], row["first_seen"]
 
     assert sorted(map(entry, first + second)) == sorted(map(entry, whole))
-    assert (index(split, 2).urls["karma"] == index(once, 1).urls["karma"]).all()
-    assert (index(split, 2).submissions == index(once, 1).submissions).all()
+    assert (urls(split, 2)["karma"] == urls(once, 1)["karma"]).all()
+    assert (submissions(split, 2) == submissions(once, 1)).all()
 
 
 @pytest.mark.parametrize("rule", ["post", "sum"])
@@ -68,7 +78,7 @@ def test_what_was_under_the_bar_last_month_enters_when_it_reaches_it(
 ) -> None:
     corpus = make(tmp_path, rule, 256)
     ingest(corpus, "a", [data / "reddit" / MONTHS[0]])
-    before = index(corpus, 1).urls
+    before = urls(corpus, 1)
     under = {tuple(row["key"].tolist()) for row in before if row["entered"] == 0}
     entered = {tuple(row["key"].tolist()) for row in before if row["entered"]}
     second = ingest(corpus, "b", [data / "reddit" / MONTHS[1]])
@@ -86,7 +96,7 @@ def test_a_dump_that_is_cut_gives_what_it_held(data: Path, tmp_path: Path) -> No
     cut.write_bytes(whole[: len(whole) // 2])
     corpus = make(tmp_path / "corpus", "post", 256)
     increment = corpus.increment("cut")
-    links.run(corpus, increment, [cut], lambda _: None)
+    enter_links(corpus, "cut", [cut])
     (record,) = (each for each in increment.records("links") if each.entered)
     (damage,) = record.noted(InputNotes).damage
     assert 30_000 < record.entered < 71_040

@@ -20,7 +20,7 @@ from dataprep.links import karma
 from dataprep.score import stage as score
 from dataprep.steps import BY_NAME
 from dataprep.store.files import publish_table
-from dataprep.store.records import Record, commit, finish_led
+from dataprep.store.records import Record, StepFile, commit, finish_led, load_step, step_path
 from dataprep.store.step import LocalPool, run_step
 from dataprep.text import minhash
 
@@ -66,6 +66,13 @@ def add_pages(
     if not only_sign:
         run_step(BY_NAME["score"], Facts(corpus, increment), LocalPool(1), no_progress)
     ingest.close(increment)
+
+
+def enter_links(corpus: Corpus, name: str, dumps: list[Path], workers: int = 1) -> StepFile:
+    """Do the steps from dumps to links for an increment, and leave it open."""
+    increment = corpus.increment(name)
+    ingest.enter_links(corpus, increment, dumps, workers, no_progress)
+    return load_step(step_path(increment.path, "links"))
 
 
 @contextmanager

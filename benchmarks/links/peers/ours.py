@@ -1,20 +1,28 @@
-"""Our stage, with all that it always does: counts, spill, index, records. `ours.py CORPUS NAME DUMP`."""
+"""Our steps, with all that they always do: counts, files, index, records. `ours.py CORPUS NAME DUMP`."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from dataprep import ingest
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Links, Recipe
-from dataprep.links import stage as links
 
 RECIPE = Recipe(name="benchmark", collect=Collect(links=Links(blocked_sites=frozenset(["wikipedia.org"]))))
+
+
+@contextmanager
+def no_progress(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar that nobody sees."""
+    yield lambda _: None
 
 
 def main(root: Path, name: str, dump: Path) -> None:
     """Ingest one dump as an increment, and close it."""
     corpus = Corpus.create(root, RECIPE)
     increment = corpus.increment(name)
-    links.run(corpus, increment, [dump], lambda _: None)
+    ingest.enter_links(corpus, increment, [dump], 1, no_progress)
     (increment.path / "increment.json").write_text("{}")
 
 

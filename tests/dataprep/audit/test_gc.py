@@ -14,12 +14,11 @@ from dataprep.audit.verify import problems, unknown
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
-from dataprep.links import stage as links
 from dataprep.store import locks
 from dataprep.store.files import attempt_path
 from dataprep.store.records import Record
 from dataprep.store.step import Step, make_part
-from support.ready_corpus import add_pages, make_corpus, no_progress
+from support.ready_corpus import add_pages, enter_links, make_corpus, no_progress
 
 DEAD = 4_194_304 + 1  # above the kernel's largest pid_max
 
@@ -166,8 +165,8 @@ def test_a_dropped_increment_leaves_no_index(tmp_path: Path) -> None:
     corpus, dump = make_corpus(tmp_path / "corpus"), tmp_path / "dump.json"
     dump.write_text(POST)
     before = tree(corpus.root)
-    links.run(corpus, corpus.increment("one"), [dump], lambda _: None)
-    assert len(tree(corpus.root) - before) == 6  # two records, a table, two arrays, the step file
+    enter_links(corpus, "one", [dump])
+    assert len(tree(corpus.root) - before) == 6  # dumps.json, a record, a table, two arrays, the step file
     corpus.drop("one")
     assert tree(corpus.root) == before
 
@@ -179,7 +178,7 @@ def test_a_drop_that_is_killed_is_finished_by_the_next(
     corpus, dump = make_corpus(tmp_path / "corpus"), tmp_path / "dump.json"
     dump.write_text(POST)
     before = tree(corpus.root)
-    links.run(corpus, corpus.increment("one"), [dump], lambda _: None)
+    enter_links(corpus, "one", [dump])
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -191,5 +190,5 @@ def test_a_drop_that_is_killed_is_finished_by_the_next(
     corpus.drop("one")
     assert tree(corpus.root) == before
     dump.write_text(POST.replace("9", "8"))
-    again = links.run(corpus, corpus.increment("one"), [dump], lambda _: None)
+    again = enter_links(corpus, "one", [dump])
     assert sum(part.passed for part in again.parts) == 1

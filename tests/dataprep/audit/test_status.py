@@ -11,8 +11,7 @@ from dataprep.audit.status import next_step, opt_outs, sizes
 from dataprep.crawl import rounds
 from dataprep.imports.inputs import Import, agree
 from dataprep.ingest import extend
-from dataprep.links import stage as links
-from support.ready_corpus import add_pages, commit_part, make_corpus, no_progress
+from support.ready_corpus import add_pages, commit_part, enter_links, make_corpus, no_progress
 
 POST = '{"id": "1", "url": "http://b.test/", "score": 9, "created_utc": 1, "subreddit": "x"}'
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea " * 2**n) for n in range(4)]
@@ -23,7 +22,7 @@ def test_the_next_step_is_named_at_every_point(tmp_path: Path) -> None:
     corpus, dump = make_corpus(tmp_path / "corpus"), tmp_path / "dump.json"
     assert "corpus add" in next_step(corpus)
     dump.write_text(POST)
-    links.run(corpus, corpus.increment("month"), [dump], lambda _: None)
+    enter_links(corpus, "month", [dump])
     assert "corpus add" in next_step(corpus)
     assert "again for month: fetch is next" in next_step(corpus)
     assert f"corpus drop {corpus.root} month" in next_step(corpus)

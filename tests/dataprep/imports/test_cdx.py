@@ -21,9 +21,8 @@ from dataprep.errors import DataError
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.cdx import IndexNotes
 from dataprep.imports.rows import Fields
-from dataprep.links import stage as links
 from dataprep.store.files import read_table
-from support.ready_corpus import no_progress
+from support.ready_corpus import enter_links, no_progress
 from support.servers.pywb import write_warc
 from support.servers.ranges import serving
 
@@ -73,7 +72,7 @@ def make(root: Path, urls: list[str], partition_mb: float = 256) -> Corpus:
     posts = [{"id": str(n), "url": url, "score": 9, "created_utc": SEEN + n} for n, url in enumerate(urls)]
     dump = root.parent / "dump.json"
     dump.write_text("\n".join(map(json.dumps, posts)))
-    links.run(corpus, corpus.increment("month"), [dump], lambda _: None)
+    enter_links(corpus, "month", [dump])
     return corpus
 
 

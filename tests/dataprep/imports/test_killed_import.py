@@ -17,11 +17,11 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Recipe
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.imports import first_captures
 from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.rows import Fields
-from dataprep.links import stage as links
 from support.kills import run_to_the_kill
-from support.ready_corpus import no_progress
+from support.ready_corpus import enter_links, no_progress
 from support.servers.pywb import index_warcs, write_warc
 from support.servers.ranges import serving
 
@@ -63,7 +63,7 @@ def make(root: Path, kind: str) -> Corpus:
         ]
         dump = root.parent / "dump.json"
         dump.write_text("\n".join(map(json.dumps, posts)))
-        links.run(corpus, corpus.increment("x"), [dump], lambda _: None)
+        enter_links(corpus, "x", [dump])
     return corpus
 
 
@@ -126,7 +126,7 @@ def test_an_archive_whose_import_is_killed_twice_while_its_captures_enter_comes_
 
     for function in ("publish_index", "index_attempt"):  # when all records are there, and before the first
         with monkeypatch.context() as patch:
-            patch.setattr(links, function, die)
+            patch.setattr(first_captures, function, die)
             with pytest.raises(Killed):
                 bring()
     bring()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataprep.corpus.directory import Build, Corpus, Decisions, Facts
+from dataprep.links import repeats
 from dataprep.pack import merge
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS as PACK
@@ -19,6 +20,7 @@ from dataprep.steps import STEPS
 from dataprep.store.step import Scope, Step, make_part
 
 SMALL: list[tuple[Any, str, int]] = [
+    (repeats, "NUMBER_BYTES", 500),
     (candidates, "KEYS_PER_TASK", 100),
     (corpus_order, "RANGE", 8),
     (corpus_order, "SAMPLE", 2),
