@@ -35,9 +35,13 @@ os.write(int(sys.argv[1]), json.dumps(told).encode())
 started it, so this small one (10 MB) stands between it and a benchmark that holds all documents."""
 
 
-def run(command: Sequence[str | Path], core: int = -1) -> Run:
-    """Run a command on one of the cores that we may use, start-up included; raises SystemExit if it fails."""
-    cores = {sorted(os.sched_getaffinity(0))[core]}
+def run(command: Sequence[str | Path], core: int | None = -1) -> Run:
+    """Run a command on one of the cores that we may use, or on all; start-up is included.
+
+    Raises SystemExit if it fails.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    cores = usable if core is None else [usable[core]]
     reader, writer = os.pipe()
     launched = [sys.executable, "-I", "-S", "-c", LAUNCH, str(writer), *map(str, command)]
     with subprocess.Popen(

@@ -1,11 +1,10 @@
 """Counts between steps: what one step passed on is what the next was given, document for document.
 
-A check is a comparison of an increment's files. It is cut into parts, and each part is a function of files
-to counts, so any process can make it; the check adds them up and says what does not fit. Keys are compared
-range by range, in every range with one pass over the columns of keys: to read a key costs a tenth of what it
-costs to sort it.
+A check compares files of one increment. It consists of parts. A part is a function of files to counts, so
+any process can make it. The check adds the counts up and lists what does not fit. Keys are compared range by
+range, and each range reads the whole columns of keys: to read a key takes a tenth of the time to sort it.
 
-Memory of a part: about 60 bytes for each of RANGE_KEYS keys, or the names of one tar.
+Memory of a part: 64 bytes for each of RANGE_KEYS keys, or the doc_ids of one tar.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ from dataprep.store.records import Record
 RANGE_KEYS = 1 << 22
 """Keys that are compared at once, about."""
 BATCH_ROWS = 1 << 16
-KEY_BYTES = 16
+ROW_BYTES, KEY_BYTES, SAMPLE_BYTES = 1 << 6, 1 << 10, 1 << 13
+"""To read a row, to compare a key or to find a sample in a tar takes as long as to hash so many bytes."""
 
 Part = tuple[Callable[..., Counter[str]], tuple[Any, ...]]
 """A function of files, and its arguments."""
@@ -46,12 +46,13 @@ Keys = npt.NDArray[np.uint64]
 class Check:
     """What must fit together.
 
-    lines: from the sum of the parts' counts to what does not add up. bytes: that each part reads, about.
+    lines: from the sum of the parts' counts to what does not add up. size: of each part, in bytes that could
+    be hashed in the same time.
     """
 
     lines: Callable[[Counter[str]], Iterable[str]]
     parts: Sequence[Part] = ()
-    bytes: int = 0
+    size: int = 0
 
 
 def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
@@ -71,7 +72,7 @@ def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
     for build, increment in judged:
         checks += _decisions(corpus, build, increment, unlike)
     parts = [part for check in checks for part in check.parts]
-    sizes = [check.bytes for check in checks for _ in check.parts]
+    sizes = [check.size for check in checks for _ in check.parts]
     counted = iter(run_by_size(_count, parts, sizes, workers, lambda _: None))
     for check in checks:
         counts = Counter[str]()
@@ -89,7 +90,7 @@ def _unlike_their_indexes(
 ) -> frozenset[str]:
     """The tars that hold other samples than their indexes name: they are read themselves, range by range."""
     shards = [shard for build, increment in judged for shard in text_shards.shards(build, increment)]
-    parts, sizes = [(corpus, shard) for shard in shards], [shard.tar.bytes for shard in shards]
+    parts, sizes = [(corpus, shard) for shard in shards], [shard.tar.rows * SAMPLE_BYTES for shard in shards]
     unlike = run_by_size(_is_unlike_its_index, parts, sizes, workers, lambda _: None)
     return frozenset(shard.tar.path for shard, differs in zip(shards, unlike, strict=True) if differs)
 
@@ -115,7 +116,7 @@ def _facts(corpus: Corpus, increment: Increment) -> Iterator[Check]:
             if counts["ok"] != entered:
                 yield f"{where}/extract: {entered:,} pages entered, but {counts['ok']:,} were fetched"
 
-        yield Check(pages, [(_pages, (corpus, increment))], rows)
+        yield Check(pages, [(_pages, (corpus, increment))], rows * ROW_BYTES)
     yield Check(lambda _: _every_document_was_scored(increment, where))
 
 
@@ -152,7 +153,7 @@ def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Che
         if counted != recorded:
             yield f"{where}/verdicts: holds {dict(counted)}, but its record counts {dict(recorded)}"
 
-    return Check(lines, [(_verdicts, (corpus, record.outputs["verdicts"]))], record.entered)
+    return Check(lines, [(_verdicts, (corpus, record.outputs["verdicts"]))], record.entered * ROW_BYTES)
 
 
 def _by_range(where: str, rows: int, count: Callable[..., Counter[str]], *arguments: Any) -> Check:
@@ -162,7 +163,8 @@ def _by_range(where: str, rows: int, count: Callable[..., Counter[str]], *argume
         yield from (f"{where}: {number:,} {what}" for what, number in counts.items() if number)
 
     cut = ranges(-(-rows // RANGE_KEYS) or 1)
-    return Check(lines, [(count, (*arguments, *bounds)) for bounds in cut], rows * KEY_BYTES)
+    size = rows * ROW_BYTES + rows * KEY_BYTES // len(cut)
+    return Check(lines, [(count, (*arguments, *bounds)) for bounds in cut], size)
 
 
 def _links_and_fetches(corpus: Corpus, increment: Increment, low: int, high: int) -> Counter[str]:
@@ -206,13 +208,13 @@ def _kept_and_written(
 
 
 def held_by(sides: Sequence[Keys]) -> list[int]:
-    """How many distinct keys are in just those of some arrays whose bits a number has.
+    """How many distinct keys are in just those of two or three arrays whose bits a number has.
 
     >>> held_by([np.array([[1, 5], [2, 5], [2, 5]], np.uint64), np.array([[2, 5], [2, 6]], np.uint64)])
     [0, 1, 1, 1]
     """
     keys = np.concatenate(sides)
-    bits = np.repeat(np.array([1 << side for side in range(len(sides))]), [len(side) for side in sides])
+    bits = np.repeat(np.array([1, 2, 4], np.uint8)[: len(sides)], [len(side) for side in sides])
     order = np.lexsort((keys[:, 1], keys[:, 0]))
     keys = keys[order]
     new = np.ones(len(keys), np.bool_)

@@ -2,8 +2,8 @@
 
 The manifest names what no other file does (`corpus/known_files.py`), and checks itself.
 
-The work is dealt out in parts: a record with its files, and a step file with its records. Each is a function
-of files to a list of what is wrong. Memory: 200 bytes a record, a step file, and what `reconcile` takes.
+A part of the work is a record with its files, or a step file with its records: a function of files to a list
+of problems, so any process can make it. Memory: 200 bytes a record, some step files, and that of `reconcile`.
 """
 
 from __future__ import annotations

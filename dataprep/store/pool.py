@@ -27,8 +27,8 @@ Tick = Callable[[int], None]
 Progress = Callable[[str, int | None, str], AbstractContextManager[Tick]]
 """progress(title, total, unit) draws a bar and gives the function that advances it."""
 
-BATCH_BYTES = 256 << 20
-"""What a worker is given at once by `run_by_size`: to start one takes as long as to hash about as much."""
+BATCH_BYTES = 1 << 30
+"""What `run_by_size` gives a worker at once: to start one takes about as long as to read so many bytes."""
 
 _ticks: Queue[int | None]
 
@@ -72,7 +72,7 @@ def run_by_size(
 ) -> list[R]:
     """As `run_all`, for many parts of very different sizes: small ones go together, and large ones go first.
 
-    sizes: the bytes that each part reads, about.
+    sizes: the bytes that each part hashes, or that would take as long.
     """
     begins = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
     batches = [
