@@ -1,11 +1,15 @@
 """`corpus verify`: every file that another names stands and has its size and hash, and every count adds up.
 
 The manifest names what no other file does (`corpus/known_files.py`), and checks itself.
+
+A part of the work is a record with its files, or a step file with its records: a function of files to a list
+of problems, so any process can make it. Memory: 200 bytes a record, some step files, and that of `reconcile`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -28,19 +32,22 @@ from dataprep.steps import STEPS
 from dataprep.store import root_manifest
 from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
+from dataprep.store.pool import Tick, run_by_size
 from dataprep.store.records import Record, forget_step_files, load_record, load_step, step_path
 
 FOLDERS = ("increments", "builds", "index", "forgotten", JOBS, "logs", "wandb")
 ENTRIES = frozenset([RECIPE, FROZEN, root_manifest.NAME, ".lock", *REPORT_FILES, *FOLDERS])
 """What a corpus's directory holds."""
+FILE_BYTES = 1 << 20
+"""To open a file takes about as long as to hash so many bytes."""
 
 
 def files(corpus: Corpus) -> int:
     """How many files the readable records of the corpus name: what `problems` ticks."""
-    return sum(len(record.outputs) for _, record in _records(corpus) if isinstance(record, Record))
+    return sum(len(record.outputs) for _, record in _records(corpus) if record)
 
 
-def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
+def problems(corpus: Corpus, tick: Tick, workers: int = 1) -> Iterator[str]:
     """What is wrong and what to do about it, one line each; `tick` counts files.
 
     Counts of steps are compared only when every file is right, since a wrong file makes them wrong, too.
@@ -51,12 +58,12 @@ def problems(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
         if begun := unfinished_forget(corpus.root):  # its files are half swapped
             yield begun
             return
-    for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick)):
+    for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick, workers)):
         if problem not in reported:  # several checks read some files
             yield problem
         reported.add(problem)
     if not reported:
-        for mismatch in mismatches(corpus):
+        for mismatch in mismatches(corpus, workers):
             yield f"{mismatch}; {remedy(corpus.root, mismatch.partition(':')[0])}"
 
 
@@ -89,22 +96,11 @@ def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
                 yield str(error)
 
 
-def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
-    for path, record in _records(corpus):
-        if isinstance(record, str):
-            yield record
-            continue
-        accounted = record.passed + sum(record.reasons.values())
-        if record.entered != accounted:
-            counts = f"{record.entered:,} entered, but {accounted:,} passed or have a reason"
-            yield f"{path}: {counts}; {remedy(corpus.root, str(path))}"
-        for output in record.outputs.values():
-            tick(1)
-            if wrong := _wrong(corpus.root / output.path, output):
-                yield f"{output.path}: {wrong}; {remedy(corpus.root, output.path)}"
-    for step, path in all_records.step_files(corpus):
-        if not step.temporary:
-            yield from _step(corpus, path)
+def _damage(corpus: Corpus, tick: Tick, workers: int) -> Iterator[str]:
+    parts = [*_parts(corpus)]
+    sizes = [size for _, size in parts]
+    for found in run_by_size(_check, [(corpus.root, path) for path, _ in parts], sizes, workers, tick):
+        yield from found
     for increment in corpus.increments():
         try:
             kind_of(increment)
@@ -122,6 +118,42 @@ def _damage(corpus: Corpus, tick: Callable[[int], None]) -> Iterator[str]:
             quality.load(corpus.root / corpus.recipe.collect.quality)
         except DataError as error:
             yield str(error)
+
+
+def _parts(corpus: Corpus) -> Iterator[tuple[str, int]]:
+    """The paths of records and then of step files in the corpus, with the bytes to be read for them."""
+    records = Counter[Path]()
+    for path, record in _records(corpus):
+        outputs = record.outputs.values() if record else ()
+        records[path.parent] += 1
+        yield str(path), sum(FILE_BYTES + output.bytes for output in outputs)
+    for step, file in all_records.step_files(corpus):
+        if not step.temporary:
+            path = file.relative_to(corpus.root)
+            yield str(path), FILE_BYTES * records[path.parent / step.name]
+
+
+def _check(root: Path, name: str, tick: Tick) -> list[str]:
+    """What is wrong with a step file, or with a record and its files."""
+    return [*(_step(root, root / name) if name.endswith(".step.json") else _record(root, root / name, tick))]
+
+
+def _record(root: Path, path: Path, tick: Tick) -> Iterator[str]:
+    try:
+        record = load_record(path)
+    except DataError as error:
+        if path.exists():  # else a command that runs has just removed it, as steps are when they are done
+            yield str(error)
+        return
+    accounted = record.passed + sum(record.reasons.values())
+    if record.entered != accounted:
+        counts = f"{record.entered:,} entered, but {accounted:,} passed or have a reason"
+        name = str(path.relative_to(root))
+        yield f"{name}: {counts}; {remedy(root, name)}"
+    for output in record.outputs.values():
+        tick(1)
+        if wrong := _wrong(root / output.path, output):
+            yield f"{output.path}: {wrong}; {remedy(root, output.path)}"
 
 
 def _wrong(path: Path, output: Output) -> str:
@@ -142,28 +174,28 @@ def _wrong(path: Path, output: Output) -> str:
     return ""
 
 
-def _step(corpus: Corpus, path: Path) -> Iterator[str]:
+def _step(root: Path, path: Path) -> Iterator[str]:
     """What is wrong with a step file, and where it differs from the records of its parts."""
     try:
         whole = load_step(path)
     except DataError as error:
         yield str(error)
         return
-    folder, here = path.parent / whole.step, path.relative_to(corpus.root)
-    todo = remedy(corpus.root, str(here))
+    folder, here = path.parent / whole.step, path.relative_to(root)
+    todo = remedy(root, str(here))
     records = {record.stem: record for record in folder.glob("*.json")}
     for part in whole.parts:
-        where = (folder / f"{part.part}.json").relative_to(corpus.root)
+        where = (folder / f"{part.part}.json").relative_to(root)
         if part.part not in records:
             yield f"{where}: missing; {todo}"
             continue
-        with suppress(DataError):  # `_records` names damaged ones
+        with suppress(DataError):  # `_record` names damaged ones
             record = load_record(records[part.part])
             names = ("outputs", "entered", "passed", "reasons", "versions")
             if differ := [name for name in names if getattr(record, name) != getattr(part, name)]:
                 yield f"{where}: has other {', '.join(differ)} than {here}; {todo}"
     for name in sorted(records.keys() - {part.part for part in whole.parts}):
-        where = (folder / f"{name}.json").relative_to(corpus.root)
+        where = (folder / f"{name}.json").relative_to(root)
         yield f"{where}: {here} does not list it; {todo}"
 
 
@@ -196,13 +228,12 @@ def _lost(corpus: Corpus, increment: Increment) -> Iterator[str]:
                     yield f"{where}: is not the one that {there} names; restore it from a copy"
 
 
-def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | str]]:
-    """Every record of a step that is not temporary with its path, or what is wrong with it."""
+def _records(corpus: Corpus) -> Iterator[tuple[Path, Record | None]]:
+    """Every record of a step that is not temporary with its path in the corpus; None for a damaged one."""
     for step, path in all_records.record_paths(corpus):
         if step and step.temporary:  # of a selection or an import under way
             continue
-        try:
-            yield path.relative_to(corpus.root), load_record(path)
-        except DataError as error:
-            if path.exists():  # else a command that runs has just removed it, as steps are when they are done
-                yield path, str(error)
+        record = None
+        with suppress(DataError):
+            record = load_record(path)
+        yield path.relative_to(corpus.root), record

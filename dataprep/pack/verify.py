@@ -25,7 +25,7 @@ from dataprep.pack.manifest import (
 from dataprep.shards import text_shards
 from dataprep.store import root_manifest
 from dataprep.store.files import hash_file
-from dataprep.store.pool import Tick
+from dataprep.store.pool import Tick, run_by_size
 from dataprep.tokenizer import tokenizer
 
 
@@ -37,14 +37,17 @@ def files(tokens: Path) -> int:
     return 0
 
 
-def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
-    """What is wrong with token shards, one line each; `tick` counts shards."""
+def problems(corpus: Corpus, tokens: Path, tick: Tick, workers: int = 1) -> Iterator[str]:
+    """What is wrong with token shards, one line each; `tick` counts shards.
+
+    A shard is a part of the work. Memory of a worker: the table of a shard's documents.
+    """
     found = generations(tokens).values()
     if not found:
         yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"
     yield from _unnamed_by_others(tokens)
     sound = True
-    checked: set[str] = set()
+    wrong = _wrong_shards(tokens, tick, workers)
     for path in found:
         try:
             generation = load_generation(path)
@@ -54,10 +57,7 @@ def problems(corpus: Corpus, tokens: Path, tick: Tick) -> Iterator[str]:
             continue
         for name, split in generation.splits.items():
             for shard in split.shards:
-                if shard.tar.xxh3_128 not in checked:
-                    checked.add(shard.tar.xxh3_128)
-                    tick(1)
-                    yield from _shard(tokens, shard)
+                yield from wrong.pop(shard.tar.xxh3_128, [])
             yield from _sums(path, name, split)
     if found and sound:
         yield from _tokenizer(tokens)
@@ -78,15 +78,31 @@ def _unnamed_by_others(tokens: Path) -> Iterator[str]:
     yield from (f"{tokens / name}: its content has changed; {remedy(name)}" for name in altered)
 
 
-def _shard(tokens: Path, shard: Shard) -> Iterator[str]:
+def _wrong_shards(tokens: Path, tick: Tick, workers: int) -> dict[str, list[str]]:
+    """What is wrong with the shards of all generations, each checked once, by the hashes of their tars."""
+    shards: dict[str, Shard] = {}
+    for path in generations(tokens).values():
+        with suppress(DataError):  # which `problems` names
+            for split in load_generation(path).splits.values():
+                for shard in split.shards:
+                    shards.setdefault(shard.tar.xxh3_128, shard)
+    sizes = [sum(output.bytes for output in shard.files) for shard in shards.values()]
+    parts = [(tokens, shard) for shard in shards.values()]
+    return dict(zip(shards, run_by_size(_shard, parts, sizes, workers, tick), strict=True))
+
+
+def _shard(tokens: Path, shard: Shard, tick: Tick) -> list[str]:
+    tick(1)
     for output in shard.files:
         file = tokens / output.path
         if not file.is_file():
-            yield f"{file}: missing; {REMEDY}"
-            return
+            return [f"{file}: missing; {REMEDY}"]
         if hash_file(file) != output.xxh3_128:
-            yield f"{file}: its content has changed; {REMEDY}"
-            return
+            return [f"{file}: its content has changed; {REMEDY}"]
+    return [*_miscounts(tokens, shard)]
+
+
+def _miscounts(tokens: Path, shard: Shard) -> Iterator[str]:
     if (held := int((read_table(tokens, shard)["doc_id"] != np.void(ERASED)).sum())) != shard.documents:
         yield f"{tokens / shard.table.path}: {held:,} documents, {shard.documents:,} were recorded; {REMEDY}"
     if (held := sum(length for _, length in shard.blocks)) != shard.tokens:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
+from itertools import accumulate, groupby
 from multiprocessing.queues import Queue
 from threading import Thread
 from typing import Any, TypeVar
@@ -25,6 +26,9 @@ Tick = Callable[[int], None]
 """tick(number) tells that so many units more are done."""
 Progress = Callable[[str, int | None, str], AbstractContextManager[Tick]]
 """progress(title, total, unit) draws a bar and gives the function that advances it."""
+
+BATCH_BYTES = 1 << 30
+"""What `run_by_size` gives a worker at once: to start one takes about as long as to read so many bytes."""
 
 _ticks: Queue[int | None]
 
@@ -57,6 +61,33 @@ def run_all(
     finally:
         ticks.put(None)
         relay.join()
+
+
+def run_by_size(
+    function: Callable[..., R],
+    parts: Sequence[tuple[Any, ...]],
+    sizes: Sequence[int],
+    workers: int,
+    tick: Tick,
+) -> list[R]:
+    """As `run_all`, for many parts of very different sizes: small ones go together, and large ones go first.
+
+    sizes: the bytes that each part hashes, or that would take as long.
+    """
+    begins = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    batches = [
+        [*batch] for _, batch in groupby(range(len(parts)), lambda number: begins[number] // BATCH_BYTES)
+    ]
+    batches.sort(key=lambda batch: -sum(sizes[number] for number in batch))
+    calls = [(function, [parts[number] for number in batch]) for batch in batches]
+    found = dict[int, R]()
+    for batch, results in zip(batches, run_all(_call_batch, calls, workers, tick), strict=True):
+        found.update(zip(batch, results, strict=True))
+    return [found[number] for number in range(len(parts))]
+
+
+def _call_batch(function: Callable[..., R], parts: Sequence[tuple[Any, ...]], tick: Tick) -> list[R]:
+    return [function(*part, tick) for part in parts]
 
 
 def _start(ticks: Queue[int | None]) -> None:

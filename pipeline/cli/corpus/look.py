@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, emit, progress
-from pipeline.cli.corpus.app import Directory, corpus, reading, table
+from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, reading, table
 
 SHOWN = 10
 """Unknown files that are named on the terminal; --json names all."""
@@ -47,6 +47,7 @@ def verify(
             "--accept", help="Give up missing files and take altered ones: write manifest.json anew."
         ),
     ] = False,
+    workers: Workers = CORES,
     json: Json = False,
 ) -> None:
     """Check every file and that all counts add up, also between steps; exits 1 when something is wrong."""
@@ -64,9 +65,9 @@ def verify(
             given_up += [str(path / name) for path in shards for name in manifest.accept(path)]
         number = files(opened) + sum(map(packed.files, shards))
         with progress("verify", number, "files") as tick:
-            found = list(problems(opened, tick))
+            found = list(problems(opened, tick, workers))
             for path in shards:
-                found += packed.problems(opened, path, tick)
+                found += packed.problems(opened, path, tick, workers)
         strangers = unknown(opened) if not found else []
         unfinished = known_files.not_known_yet(directory) if not found else []
         lines = [f"{name}: given up" for name in given_up]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dataprep.audit import reconcile
 from dataprep.audit.trace import of_document
-from dataprep.audit.verify import problems
+from dataprep.audit.verify import files, problems
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.ingest import extend
 from dataprep.selection.exclude import build_of
+from dataprep.store import pool
 from dataprep.store.files import Output, hash_file, replace
 from dataprep.store.npy import loaded
 from dataprep.store.records import commit, load_record, load_step, recommit, step_path, sum_up
+from dataprep.store.tars import append
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
 PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
@@ -155,6 +161,94 @@ def test_a_count_that_does_not_add_up_between_stages_is_named(
     found = wrong(corpus)
     assert len(found) == 1
     assert message in found[0]
+
+
+def write_another_sample(corpus: Corpus) -> None:
+    """A sample in a tar that is neither a kept document nor in the index of the tar."""
+    path = next(build_of(corpus).path.glob("0002-two/shard/*.json"))
+    outputs = load_record(path).outputs
+    tar = corpus.root / outputs["tar"].path
+    with tarfile.open(tar, "a", format=tarfile.USTAR_FORMAT) as archive:
+        append(archive, f"{bytes(16).hex()}.txt", b"")
+    changed = {"path": outputs["tar"].path, "bytes": tar.stat().st_size, "xxh3_128": hash_file(tar)}
+    change(path, outputs=outputs | {"tar": Output(**changed, rows=7)})
+
+
+def damage_files(corpus: Corpus) -> None:
+    """All that can be wrong with records and their files."""
+    one, two = (corpus.root / "increments" / name for name in ("0001-one", "0002-two"))
+    cut_table(corpus, two / "extract/part-00001.json", count=False)
+    cut_table(corpus, one / "score/part-00000.json", count=False)
+    change(two / "links/part-00000.json", entered=9)
+    next(one.glob("fetch/*.parquet")).unlink()
+    next(two.glob("fetch/*.parquet")).write_bytes(b"")
+    (two / "score/part-00001.json").write_bytes(b"{}")
+    (one / "extract/part-00001.json").unlink()
+    (two / "import.json").write_bytes(b"[]")
+    step_path(one, "links").write_bytes(b"{}")
+    for tar in build_of(corpus).path.glob("*/shard/*.tar"):
+        tar.write_bytes(tar.read_bytes()[:-1] + b"x")
+
+
+HARMED_COUNTS = [
+    ("increments/0001-one/fetch", "1 links were never fetched"),
+    ("increments/0001-one/score/part-00000", "2 documents entered, but 3 were extracted"),
+    ("increments/0002-two/extract", "7 pages entered, but 6 were fetched"),
+    ("0001-one/shard", "1 documents are in tars that were not kept"),
+    ("0002-two/shard", "1 documents are in tars that were not kept"),
+]
+
+
+@pytest.mark.slow(9)
+@pytest.mark.parametrize(
+    ("harms", "number", "expected"),
+    [
+        ([damage_files], 11, []),
+        (
+            [lose_a_fetch, lose_scores, count_a_page_too_many, write_what_was_dropped, write_another_sample],
+            5,
+            HARMED_COUNTS,
+        ),
+    ],
+)
+def test_the_report_is_the_same_with_any_number_of_workers(
+    corpus: Corpus,
+    harms: list[Callable[[Corpus], None]],
+    number: int,
+    expected: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for harm in harms:
+        harm(corpus)
+    report = wrong(corpus)
+    assert len(report) == number
+    for line, (where, what) in zip(report, expected, strict=bool(expected)):
+        assert f"{where}: {what}; " in line
+    monkeypatch.setattr(pool, "BATCH_BYTES", 1)  # each part goes alone
+    monkeypatch.setattr(reconcile, "RANGE_KEYS", 3)
+    for workers in (1, 3):
+        ticks: list[int] = []
+        assert list(problems(corpus, ticks.append, workers)) == report
+        assert sum(ticks) == files(corpus)
+
+
+def test_a_tar_counts_for_what_it_holds_whatever_its_index_names(corpus: Corpus) -> None:
+    path = next(build_of(corpus).path.glob("0002-two/shard/*.json"))
+    outputs = load_record(path).outputs
+    index = corpus.root / outputs["index"].path
+    np.save(index, np.load(index)[1:])
+    changed = {"path": outputs["index"].path, "bytes": index.stat().st_size, "xxh3_128": hash_file(index)}
+    change(path, outputs=outputs | {"index": Output(**changed, rows=5)})
+    assert wrong(corpus) == []
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3))), min_size=2, max_size=3))
+def test_keys_are_compared_as_sets_are(sides: list[list[tuple[int, int]]]) -> None:
+    held = reconcile.held_by([np.array(side, np.uint64).reshape(-1, 2) for side in sides])
+    expected = [0] * len(held)
+    for key in {key for side in sides for key in side}:
+        expected[sum(1 << bit for bit, side in enumerate(sides) if key in side)] += 1
+    assert held == expected
 
 
 def test_a_document_without_a_verdict_is_named(corpus: Corpus) -> None:

@@ -148,6 +148,16 @@ def test_masking_replaces_addresses_in_the_shards_and_nowhere_else(tmp_path: Pat
     assert plain.current_build().name != masked.current_build().name
 
 
+def test_the_names_of_the_documents_are_read_from_the_headers(tmp_path: Path) -> None:
+    for tar in tars(built(tmp_path, range(60), shard_mb=0.02)):
+        with tarfile.open(tar) as archive:
+            expected = [name[:32] for name in archive.getnames() if name.endswith(".txt")]
+        assert [doc_id.hex() for doc_id in text_shards.doc_ids(tar)] == expected
+        tar.write_bytes(tar.read_bytes().replace(expected[0].encode(), b"x" * 32))
+        with pytest.raises(DataError, match=f"{tar.name}: is damaged"):
+            list(text_shards.doc_ids(tar))
+
+
 def test_a_damaged_tar_is_named(tmp_path: Path) -> None:
     corpus = built(tmp_path, range(30))
     (tar,) = tars(corpus)
