@@ -5,54 +5,75 @@ The steps and the functions are those of `corpus add` and `corpus select`; only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dataprep import steps
 from dataprep.corpus import known_files
-from dataprep.corpus.directory import JOBS, Build, Corpus, Increment
+from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import rounds
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
 from dataprep.imports import stage as imports
 from dataprep.imports.inputs import kind_of
 from dataprep.ingest import decide, extract_and_score
+from dataprep.links.inputs import dumps_of
 from dataprep.store.claiming import Claiming
 from dataprep.store.pool import Progress
 from dataprep.store.records import step_path
 from dataprep.store.requests import Excluded
+from dataprep.store.step import run_steps
+
+Work = Callable[[Path, Claiming, Progress], str]
+"""What a worker of one kind does until nothing is left for it; says what stands then.
+
+Raises DataError when something is missing that no worker of this kind makes, GivenUp when parts failed too
+often, BadMachine when this machine cannot go on, and Stopped when it was asked to end before.
+"""
 
 
-def work(root: Path, claiming: Claiming, progress: Progress) -> Build:
-    """Work until all that is fetched is in the build; returns that.
-
-    Raises DataError when something is missing that no worker of this kind makes, GivenUp when parts failed
-    too often, BadMachine when this machine cannot go on, and Stopped when it was asked to end before.
-    """
+def work(on: Work, root: Path, claiming: Claiming, progress: Progress) -> str:
+    """Be a worker of some kind, from the beginning again after each command that removes; raises as Work."""
     with claiming.working():
         while True:
             try:
-                return _work(root, claiming, progress)
+                with known_files.remembering(root):
+                    return on(root, claiming, progress)
             except Excluded:
                 claiming.stand_aside()
 
 
-def _work(root: Path, claiming: Claiming, progress: Progress) -> Build:
+def enter_links(root: Path, claiming: Claiming, progress: Progress) -> str:
+    """Do the steps from dumps to links of each increment whose dumps were noted by `corpus add`."""
+    corpus = Corpus.open(root, remaking=True)
+    waiting = [each for each in corpus.increments() if not (each.closed or kind_of(each))]
+    for increment in waiting:
+        dumps_of(increment)  # or say that they were not noted
+        run_steps(steps.LINKS, Facts(corpus, increment), claiming, progress)
+    return f"{root}: the links of all dumps are in"
+
+
+def make_shards(root: Path, claiming: Claiming, progress: Progress) -> str:
+    """Do all that comes after the crawl, until what is fetched is in the current build."""
     corpus = Corpus.open(root, remaking=True)
     unready = []
-    with known_files.remembering(root):
-        for increment in corpus.increments():
-            if is_fetched(corpus, increment):
-                made = {extract.STEP} if kind_of(increment) in imports.READERS else set[str]()
-                extract_and_score(corpus, increment, {*steps.UNTIL} - made, claiming, progress)
-            else:
-                unready.append(increment.path.name)
-        build = decide(corpus, claiming, progress)
+    for increment in corpus.increments():
+        if is_fetched(corpus, increment):
+            made = {extract.STEP} if kind_of(increment) in imports.READERS else set[str]()
+            extract_and_score(corpus, increment, {*steps.UNTIL} - made, claiming, progress)
+        else:
+            unready.append(increment.path.name)
+    build = decide(corpus, claiming, progress)
     if unready:
         raise DataError(
             f"{root}: {', '.join(unready)}: not fetched to the end, so nothing more can be made of it; run "
             f"`outbound corpus add {root} ... --until {rounds.STEP}`, or its `outbound corpus import`, again"
         )
-    return build
+    return f"{build.path} is the current build"
+
+
+KINDS: dict[str, Work] = {"links": enter_links, "cpu": make_shards}
+"""The kinds of workers, by what they need: `links` reads much and computes little, `cpu` needs cores."""
 
 
 def is_fetched(corpus: Corpus, increment: Increment) -> bool:

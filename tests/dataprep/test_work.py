@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from dataprep.corpus.directory import Corpus
+from dataprep.links.inputs import agree
 from dataprep.store.workers import all_workers
 from support import fetched_corpus
 from support.cli import result, run
 from support.fetched_corpus import files
 from support.patience import patient, wait_until
+from support.ready_corpus import no_progress
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,28 @@ def kept(corpus: Path) -> list[str]:
             texts = [tar.extractfile(member) for member in tar if member.name.endswith(".txt")]
             found += [file.read().decode() for file in texts if file]
     return sorted(found)
+
+
+@pytest.mark.slow(10)
+def test_workers_read_the_dumps_of_an_increment(tmp_path: Path) -> None:
+    """`corpus add` was stopped when it had noted the dumps."""
+    dumps = []
+    for month in range(3):
+        posts = [
+            {"id": f"{month}{n}", "url": f"http://c.test/{n}", "score": 2, "created_utc": n, "subreddit": "x"}
+            for n in range(month, 9)
+        ]
+        dumps.append(tmp_path / f"RS_{month}.json")
+        dumps[-1].write_text("\n".join(map(json.dumps, posts)))
+    (tmp_path / "recipe.yaml").write_text("name: sum\ncollect: {links: {karma_rule: sum}}\n")
+    for name in ("alone", "shared"):
+        result("corpus", "init", tmp_path / name, "--recipe", tmp_path / "recipe.yaml")
+    result("corpus", "add", tmp_path / "alone", *dumps, "--name", "a", "--until", "links")
+    shared = Corpus.open(tmp_path / "shared")
+    agree(shared.increment("a"), dumps, 1, no_progress)
+    workers = [start(shared.root, "--stage", "links", "--processes", "1") for _ in range(2)]
+    assert [ended(worker) for worker in workers] == [0, 0]
+    assert files(shared.root) == files(tmp_path / "alone")
 
 
 @pytest.mark.slow(5)

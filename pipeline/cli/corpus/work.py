@@ -17,8 +17,9 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Stage(StrEnum):
-    """What a worker takes part in: what needs cores (extract ... shard)."""
+    """What a worker takes part in: reading dumps, or all that comes after the crawl (extract ... shard)."""
 
+    links = "links"
     cpu = "cpu"
 
 
@@ -42,8 +43,8 @@ def work(
     """
     from dataprep.store.claiming import Claiming, Stopped
     from dataprep.store.workers import new_worker
-    from dataprep.work import try_again
-    from dataprep.work import work as work_on
+    from dataprep.work import KINDS, try_again
+    from dataprep.work import work as be_worker
     from slurm.script import RESUME_EXIT
 
     end = time.monotonic() + seconds(time_limit) if time_limit else float("inf")
@@ -51,14 +52,14 @@ def work(
     if again:
         try_again(directory)
     try:
-        build = work_on(directory, Claiming(directory, worker, end=end), progress)
+        done = be_worker(KINDS[stage.value], directory, Claiming(directory, worker, end=end), progress)
     except Stopped:
         console.print("stopped before all was done; any worker goes on from here")
         raise typer.Exit(RESUME_EXIT) from None
     emit(
-        {"worker": worker.name, "made": worker.made, "failed": worker.failed, "build": build.name},
+        {"worker": worker.name, "made": worker.made, "failed": worker.failed, "done": done},
         json,
-        f"{build.path} is the current build; {worker.made:,} parts were made here.",
+        f"{done}; {worker.made:,} parts were made here.",
     )
 
 

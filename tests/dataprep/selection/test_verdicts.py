@@ -19,6 +19,7 @@ from dataprep.selection.exclude import build_of
 from dataprep.shards import text_shards
 from dataprep.shards.text_shards import read_documents
 from dataprep.store import locks
+from dataprep.store.files import read_table
 from dataprep.text import minhash
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
@@ -39,12 +40,12 @@ def verdicts(corpus: Corpus) -> dict[str, dict[str, Any]]:
     """The row of each document's verdict, by its URL."""
     build = ingest.extend(corpus, 1, no_progress)
     found: dict[str, dict[str, Any]] = {}
-    for increment, part in zip(corpus.increments(), build.parts("verdicts"), strict=True):
+    for increment in corpus.increments():
         urls = {}
         for documents in increment.outputs("extract", "documents"):
             table = pq.read_table(corpus.root / documents.path, columns=["doc_id", "url"])
             urls |= dict(zip(table["doc_id"].to_pylist(), table["url"].to_pylist(), strict=True))
-        for row in pq.read_table(corpus.root / part.outputs["verdicts"].path).to_pylist():
+        for row in read_table(corpus.root, build.outputs("verdicts", "verdicts", increment)).to_pylist():
             found[urls[row["doc_id"]]] = row
     return found
 
