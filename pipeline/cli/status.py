@@ -39,8 +39,8 @@ def status(
 ) -> None:
     """Show how far corpora and runs are, who works on them, what failed, and what their jobs wait for.
 
-    Needs neither Slurm's accounting nor, for what files tell, its controller. Ends with 1 when something
-    failed or was given up.
+    It needs no accounting of Slurm, and without Slurm's controller it shows what is in files. Ends with 1
+    when something failed or was given up.
     """
     from pipeline.cli.looks import look
     from slurm.submissions import current, directories_of_account
