@@ -36,8 +36,6 @@ class Queued:
     name: str
     state: str
     reason: str
-    nodes: str
-    ran: str
 
 
 def environment() -> dict[str, str]:
@@ -58,11 +56,11 @@ def squeue(jobs: Sequence[str]) -> list[Queued]:
     """Those tasks of some jobs that wait or run. Raises SlurmError when the controller does not answer."""
     if not jobs:
         return []
-    words = ["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%j|%T|%r|%N|%M"]
+    words = ["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%j|%T|%r"]
     found = []
     for line in _ask(words, timeout_s=ANSWER_S).splitlines():
-        task, name, state, reason, nodes, ran = line.split("|")
-        found.append(Queued(task.partition("_")[0], task, name, state, reason, nodes, ran))
+        task, name, state, reason = line.split("|")
+        found.append(Queued(task.partition("_")[0], task, name, state, reason))
     return found
 
 

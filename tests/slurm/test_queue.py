@@ -71,11 +71,11 @@ def test_nothing_of_an_outer_job_reaches_the_new_one(path: Path, monkeypatch: py
 
 
 def test_the_queue_is_read_task_by_task(path: Path) -> None:
-    told = "812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|Priority||0:00"
+    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority"
     stand_in(path, "squeue", f'echo "$@" > words; echo "{told}"')
     assert squeue(["812", "813"]) == [
-        Queued("812", "812", "fetch", "RUNNING", "None", "node1", "1:02"),
-        Queued("813", "813_4", "work", "PENDING", "Priority", "", "0:00"),
+        Queued("812", "812", "fetch", "RUNNING", "None"),
+        Queued("813", "813_4", "work", "PENDING", "Priority"),
     ]
     assert "-h -r -j 812,813" in (path / "words").read_text()
 
@@ -103,7 +103,7 @@ def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
         path, "scancel", 'echo "$@" >> words; echo "Kill job error: Invalid job id specified" >&2; exit 1'
     )
     stand_in(path, "squeue", "cat queue; : > queue")
-    (path / "queue").write_text("812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|BeginTime||0:00\n")
+    (path / "queue").write_text("812|fetch|RUNNING|None\n813_4|work|PENDING|BeginTime\n")
     told: list[int] = []
     assert stop(["812", "813"], batch=True, wait_s=60, tell=told.append) == 0
     assert told == [1]
@@ -117,6 +117,6 @@ def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
 
 def test_what_does_not_stop_in_time_is_cancelled_while_it_runs(path: Path) -> None:
     stand_in(path, "scancel", 'echo "$@" >> words')
-    stand_in(path, "squeue", 'echo "812|train|RUNNING|None|node1|1:02"')
+    stand_in(path, "squeue", 'echo "812|train|RUNNING|None"')
     assert stop(["812"], batch=False, wait_s=0, tell=lambda left: None) == 1
     assert (path / "words").read_text().splitlines()[1:] == ["--signal=USR1 --state=RUNNING 812", "812"]

@@ -49,7 +49,7 @@ def state(submission: Submission, *queue: Queued) -> JobState:
 
 
 def queued(task: str, state: str, reason: str = "None", name: str = "outbound-work-mine") -> Queued:
-    return Queued(task.partition("_")[0], task, name, state, reason, "", "0:00")
+    return Queued(task.partition("_")[0], task, name, state, reason)
 
 
 def test_submissions_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
