@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from slurm.submissions import Job
+
 ANSWER_S = 10.0
 """`squeue` gives up on a controller that is down after nine seconds; after so many, we do."""
 POLL_S = 1.0
@@ -33,11 +35,8 @@ class Queued:
 
     job: str
     task: str
-    name: str
     state: str
     reason: str
-    nodes: str
-    ran: str
 
 
 def environment() -> dict[str, str]:
@@ -54,19 +53,25 @@ def sbatch(script: str) -> str:
     return told.strip().partition(";")[0]  # "id" or "id;cluster"
 
 
-def squeue(jobs: Sequence[str]) -> list[Queued]:
-    """Those tasks of some jobs that wait or run. Raises SlurmError when the controller does not answer."""
-    if not jobs:
+def squeue(jobs: Sequence[Job]) -> list[Queued]:
+    """Those tasks of some jobs that wait or run. Raises SlurmError when the controller does not answer.
+
+    Slurm numbers from 1 again when it has lost its state: a job of another name is another's.
+    """
+    names = {job.id: job.name for job in jobs}
+    if not names:
         return []
-    words = ["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%j|%T|%r|%N|%M"]
+    words = ["squeue", "-h", "-r", "-j", ",".join(names), "-o", "%i|%j|%T|%r"]
     found = []
     for line in _ask(words, timeout_s=ANSWER_S).splitlines():
-        task, name, state, reason, nodes, ran = line.split("|")
-        found.append(Queued(task.partition("_")[0], task, name, state, reason, nodes, ran))
+        task, name, state, reason = line.split("|")
+        job = task.partition("_")[0]
+        if names.get(job) == name:
+            found.append(Queued(job, task, state, reason))
     return found
 
 
-def stop(jobs: Sequence[str], batch: bool, wait_s: float, tell: Callable[[int], None]) -> int:
+def stop(jobs: Sequence[Job], batch: bool, wait_s: float, tell: Callable[[int], None]) -> int:
     """End jobs well: signal their work to stop, wait for it, and cancel what is left after `wait_s` seconds.
 
     batch: the script of a job gets the signal, and not the processes that srun started. tell: is called with
@@ -74,16 +79,17 @@ def stop(jobs: Sequence[str], batch: bool, wait_s: float, tell: Callable[[int], 
     """
     if not jobs:
         return 0
-    _scancel(["--state=PENDING"], jobs)
-    _scancel(["--signal=USR1", "--state=RUNNING", *(["--batch"] if batch else [])], jobs)
+    ids = [job.id for job in jobs]
+    _scancel(["--state=PENDING"], ids)
+    _scancel(["--signal=USR1", "--state=RUNNING", *(["--batch"] if batch else [])], ids)
     deadline = time.monotonic() + wait_s
     while left := [task for task in squeue(jobs) if task.state not in ("PENDING", "COMPLETING")]:
         tell(len(left))
         if time.monotonic() >= deadline:
             break
         time.sleep(POLL_S)
-        _scancel(["--state=PENDING"], jobs)  # those that stopped have queued themselves again
-    _scancel([], jobs)
+        _scancel(["--state=PENDING"], ids)  # those that stopped have queued themselves again
+    _scancel([], ids)
     return len(left)
 
 

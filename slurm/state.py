@@ -44,8 +44,7 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
     states = []
     for job in submission.jobs:
         tasks = [f"{job.id}_{number}" for number in range(job.workers)] or [job.id]
-        # Slurm begins its numbers again when it loses its state: another job then has the id.
-        queued = {task.task: task for task in queue or () if (task.job, task.name) == (job.id, job.name)}
+        queued = {task.task: task for task in queue or () if task.job == job.id}
         waiting = [task.reason for task in queued.values() if task.state == "PENDING"]
         codes = {task: ended[task] for task in tasks if task in ended and task not in queued}
         states.append(

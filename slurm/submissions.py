@@ -102,7 +102,7 @@ def account_file() -> Path:
 
 
 def directories_of_account() -> list[Path]:
-    """The corpora and runs that this account has submitted jobs for and that still stand, the newest last."""
+    """The corpora and runs for which this account has submitted jobs and that still stand, newest last."""
     found: dict[Path, None] = {}
     with suppress(FileNotFoundError):
         for line in account_file().read_bytes().splitlines():
@@ -110,7 +110,7 @@ def directories_of_account() -> list[Path]:
                 directory = _DECODER.decode(line).directory
                 found.pop(directory, None)
                 found[directory] = None
-    return [directory for directory in found if directory.is_dir()]
+    return [directory for directory in found if of_directory(directory)]
 
 
 def of_directory(directory: Path) -> list[Submission]:

@@ -80,10 +80,10 @@ def cancel(
         told = left
 
     try:
-        queued = {task.job for task in queue.squeue([job.id for job in jobs])}
+        queued = {task.job for task in queue.squeue(jobs)}
         killed = 0
         for batch in (False, True):  # a run's processes get the signal themselves
-            chosen = [job.id for job in jobs if job.id in queued and (job.part != "train") == batch]
+            chosen = [job for job in jobs if job.id in queued and (job.part != "train") == batch]
             killed += queue.stop(chosen, batch, wait, tell)
     except queue.SlurmError as error:
         raise RunError(str(error)) from None
@@ -161,6 +161,6 @@ def _any_queued(submissions: Sequence[Submission]) -> bool:
     from slurm.queue import SlurmError, squeue
 
     try:
-        return bool(squeue([job.id for submission in submissions for job in submission.jobs]))
+        return bool(squeue([job for submission in submissions for job in submission.jobs]))
     except SlurmError:
         return True

@@ -46,7 +46,7 @@ def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Que
     try:
         if "a corpus" in marks:
             seen = _look_at_corpus(directory, jobs)
-        elif "a run" in marks or any(submission.kind == "train" for submission in submissions):
+        elif "a run" in marks or submissions:
             seen = _look_at_run(directory, jobs)
         else:
             raise UsageError(f"{directory}: is neither a corpus nor a run, and nothing was submitted for it")

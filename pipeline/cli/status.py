@@ -16,6 +16,7 @@ from pipeline.cli.app import Json, app, emit
 
 if TYPE_CHECKING:
     from slurm.queue import Queued
+    from slurm.submissions import Job
 
 LOOK_EVERY_S = 5.0
 ASK_EVERY_S = 30.0
@@ -39,8 +40,8 @@ def status(
 ) -> None:
     """Show how far corpora and runs are, who works on them, what failed, and what their jobs wait for.
 
-    Needs neither Slurm's accounting nor, for what files tell, its controller. Ends with 1 when something
-    failed or was given up.
+    It needs no accounting of Slurm, and without Slurm's controller it shows what is in files. Ends with 1
+    when something failed or was given up.
     """
     from pipeline.cli.looks import look
     from slurm.submissions import current, directories_of_account
@@ -49,7 +50,7 @@ def status(
     while True:
         found = {directory: current(directory) for directory in directories or directories_of_account()}
         submissions = chain.from_iterable(found.values())
-        tasks = queue.ask([job.id for submission in submissions for job in submission.jobs])
+        tasks = queue.ask([job for submission in submissions for job in submission.jobs])
         looks = [look(directory, each, tasks) for directory, each in found.items()]
         blocks = ["\n".join(seen.lines) for seen in looks] or ["nothing was submitted from this account"]
         if queue.trouble:
@@ -72,7 +73,7 @@ class _Queue:
     _tasks: list[Queued] | None = None
     _asked: float = -ASK_EVERY_S
 
-    def ask(self, jobs: Sequence[str]) -> list[Queued] | None:
+    def ask(self, jobs: Sequence[Job]) -> list[Queued] | None:
         """The tasks of some jobs that wait or run; None when Slurm does not answer."""
         from slurm.queue import SlurmError, squeue
 

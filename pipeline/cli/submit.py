@@ -202,12 +202,10 @@ def submit_more(
     from slurm import queue, script, submissions
 
     _, root = _open(directory)
-    arrays = [
-        (submission, job)
-        for submission in submissions.of_directory(directory)
-        for job in submission.jobs
-        if job.workers
+    submitted = [
+        (submission, job) for submission in submissions.of_directory(directory) for job in submission.jobs
     ]
+    arrays = [(submission, job) for submission, job in submitted if job.workers]
     if not arrays:
         raise UsageError(
             f"{directory}: no workers were submitted for it yet; use `outbound submit corpus` or `select`"
@@ -215,8 +213,9 @@ def submit_more(
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():
         raise UsageError(f"{submission.cluster}: is gone; give another profile with --cluster")
-    waiting = {task.job for task in _asking(lambda: queue.squeue(last.after))}
-    job = script.worker(root, workers, [earlier for earlier in last.after if earlier in waiting])
+    before = [job for _, job in submitted if job.id in last.after]
+    waiting = dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(before)))
+    job = script.worker(root, workers, [*waiting])
     _submit("more", directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
 
 
@@ -299,15 +298,13 @@ def _refuse_running(kind: str, directory: Path) -> None:
 
     making = submissions.MAKING
     kinds = making if kind in making else {kind}
-    names = {
-        job.id: job.name
+    jobs = [
+        job
         for submission in submissions.of_directory(directory)
         if submission.kind in kinds
         for job in submission.jobs
-    }
-    queued = _asking(lambda: queue.squeue([*names]))
-    # Another's job may have the number by now.
-    if ids := ", ".join(dict.fromkeys(task.job for task in queued if task.name == names[task.job])):
+    ]
+    if ids := ", ".join(dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(jobs)))):
         more = f"add workers with `outbound submit more {directory}`, or end" if kind in making else "end"
         raise RunError(
             f"{directory}: job {ids} is in the queue already; {more} it with `outbound cancel {directory}`"

@@ -169,11 +169,13 @@ def test_the_commands_of_the_page_work(desk: Desk) -> None:
     for command in commands("docs/slurm.md"):
         words = shlex.split(command.replace("--contact you@example.org", "--crawl fast.yaml"))
         assert words[0] == "outbound"
-        if words[1] == "submit" and words[2] != "more":
+        if words[1] in ("submit", "tokenizer") and words[2] != "more":
             desk.wait_until_ended()
         desk.run(*words[1:])
     desk.wait_until_ended()
-    assert desk.result("status", "mine")["directories"][0]["jobs"][-1]["done"] == 1
+    jobs = desk.result("status", "mine")["directories"][0]["jobs"]
+    assert [(job["kind"], job["done"]) for job in jobs] == [("select", 2), ("verify", 1), ("pack", 1)]
+    assert (desk.home / "tokens" / "generation-1.json").exists()
 
 
 def log(told: Any) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from slurm import queue
 from slurm.queue import Queued, SlurmError, environment, sbatch, squeue, stop
+from slurm.submissions import Job
 
 OUTER = {
     "SLURM_JOB_ID": "7",
@@ -22,6 +23,10 @@ OUTER = {
     "MASTER_ADDR": "here",
     "TORCHELASTIC_RUN_ID": "x",
 }
+
+
+FETCH = Job(part="fetch", name="fetch", command=[], id="812")
+WORK = Job(part="cpu", name="work", command=[], workers=9, id="813")
 
 
 @pytest.fixture
@@ -70,19 +75,19 @@ def test_nothing_of_an_outer_job_reaches_the_new_one(path: Path, monkeypatch: py
     assert environment() == {name: value for name, value in os.environ.items() if name not in OUTER}
 
 
-def test_the_queue_is_read_task_by_task(path: Path) -> None:
-    told = "812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|Priority||0:00"
+def test_the_queue_is_read_task_by_task_without_those_of_others(path: Path) -> None:
+    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority\n813_5|somebody-elses|RUNNING|None"
     stand_in(path, "squeue", f'echo "$@" > words; echo "{told}"')
-    assert squeue(["812", "813"]) == [
-        Queued("812", "812", "fetch", "RUNNING", "None", "node1", "1:02"),
-        Queued("813", "813_4", "work", "PENDING", "Priority", "", "0:00"),
+    assert squeue([FETCH, WORK]) == [
+        Queued("812", "812", "RUNNING", "None"),
+        Queued("813", "813_4", "PENDING", "Priority"),
     ]
     assert "-h -r -j 812,813" in (path / "words").read_text()
 
 
 def test_jobs_that_slurm_has_forgotten_are_not_in_the_queue(path: Path) -> None:
     stand_in(path, "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
-    assert squeue(["812"]) == []
+    assert squeue([FETCH]) == []
 
 
 def test_slurm_is_not_asked_about_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +100,7 @@ def test_a_controller_that_does_not_answer_is_named(path: Path, monkeypatch: pyt
     monkeypatch.setattr(queue, "ANSWER_S", 0.2)
     stand_in(path, "squeue", "exec sleep 60")
     with pytest.raises(SlurmError, match="squeue: Slurm's controller has not answered"):
-        squeue(["812"])
+        squeue([FETCH])
 
 
 def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
@@ -103,9 +108,9 @@ def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
         path, "scancel", 'echo "$@" >> words; echo "Kill job error: Invalid job id specified" >&2; exit 1'
     )
     stand_in(path, "squeue", "cat queue; : > queue")
-    (path / "queue").write_text("812|fetch|RUNNING|None|node1|1:02\n813_4|work|PENDING|BeginTime||0:00\n")
+    (path / "queue").write_text("812|fetch|RUNNING|None\n813_4|work|PENDING|BeginTime\n")
     told: list[int] = []
-    assert stop(["812", "813"], batch=True, wait_s=60, tell=told.append) == 0
+    assert stop([FETCH, WORK], batch=True, wait_s=60, tell=told.append) == 0
     assert told == [1]
     assert (path / "words").read_text().splitlines() == [
         "--state=PENDING 812 813",
@@ -117,6 +122,6 @@ def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
 
 def test_what_does_not_stop_in_time_is_cancelled_while_it_runs(path: Path) -> None:
     stand_in(path, "scancel", 'echo "$@" >> words')
-    stand_in(path, "squeue", 'echo "812|train|RUNNING|None|node1|1:02"')
-    assert stop(["812"], batch=False, wait_s=0, tell=lambda left: None) == 1
+    stand_in(path, "squeue", 'echo "812|fetch|RUNNING|None"')
+    assert stop([FETCH], batch=False, wait_s=0, tell=lambda left: None) == 1
     assert (path / "words").read_text().splitlines()[1:] == ["--signal=USR1 --state=RUNNING 812", "812"]

@@ -48,8 +48,8 @@ def state(submission: Submission, *queue: Queued) -> JobState:
     return job_states(submission, queue)[-1]
 
 
-def queued(task: str, state: str, reason: str = "None", name: str = "outbound-work-mine") -> Queued:
-    return Queued(task.partition("_")[0], task, name, state, reason, "", "0:00")
+def queued(task: str, state: str, reason: str = "None") -> Queued:
+    return Queued(task.partition("_")[0], task, state, reason)
 
 
 def test_submissions_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -101,8 +101,3 @@ def test_without_an_answer_of_slurm_the_codes_count_alone(tmp_path: Path) -> Non
     (submission.logs / "813_0.code").write_text("0\n")
     (seen,) = job_states(submission, None)
     assert (seen.done, seen.unknown, seen.is_queued) == (1, 2, False)
-
-
-def test_a_job_of_another_with_the_same_number_does_not_count(tmp_path: Path) -> None:
-    submission = submitted(tmp_path, "corpus", array("813", 1))
-    assert state(submission, queued("813_0", "RUNNING", name="somebody-elses")).running == 0

@@ -38,7 +38,7 @@ class SlurmCommands:
         (self.folder / "refused").write_text(words)
 
     def queue(self, *tasks: str) -> None:
-        """Let squeue answer these lines: task|name|state|reason|nodes|time."""
+        """Let squeue answer these lines: task|name|state|reason."""
         (self.folder / "queue").write_text("".join(f"{task}\n" for task in tasks))
 
     def script(self, number: int) -> str:

@@ -60,9 +60,7 @@ def status(*words: object) -> tuple[int, str, Any]:
 def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCommands) -> None:
     logs = array(corpus).logs
     (logs / "813_0.code").write_text("0\n")
-    slurm.queue(
-        "813_1|outbound-work-mine|RUNNING|None|b|1:00", "813_2|outbound-work-mine|PENDING|Priority||0:00"
-    )
+    slurm.queue("813_1|outbound-work-mine|RUNNING|None", "813_2|outbound-work-mine|PENDING|Priority")
     open_work.score(corpus, PARTS[0])
     open_work.worker(corpus, "a", PARTS[1], busy_s=5400, idle_s=1800)
     open_work.worker(corpus, "b", PARTS[2], silent_s=720)
@@ -150,7 +148,7 @@ def test_no_argument_tells_all_that_was_submitted(
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.yaml").write_text("name: [\n")
     submitted(tmp_path / "broken", "select", worker("broken", 1), "815")
-    slurm.queue("814|outbound-train-gpt2|PENDING|Resources||0:00")
+    slurm.queue("814|outbound-train-gpt2|PENDING|Resources")
     code, told, found = status()
     assert code == 1
     assert [Path(seen["directory"]).name for seen in found["directories"]] == ["mine", "run", "broken"]
@@ -196,7 +194,7 @@ def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
     assert code == 1
     assert "ended with code 1: a loss that is not finite" in told
     submitted(trained.dir, "train", train("tiny.yaml"), "814")
-    slurm.queue("814|outbound-train-tiny|PENDING|BeginTime||0:00")
+    slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
     assert status(trained.dir)[0] == 0
 
 
@@ -221,7 +219,7 @@ def test_following_prints_what_is_added_until_nothing_is_queued(
     log = array(corpus).logs / "813_0.log"
     log.write_text("begun\n")
     once = f"test -e {slurm.folder}/asked && exit\n: > {slurm.folder}/asked\necho ended >> '{log}'"
-    (slurm.folder / "squeue").write_text(f"#!/bin/sh\n{once}\necho '813_0|outbound|RUNNING|None|b|1:00'\n")
+    (slurm.folder / "squeue").write_text(f"#!/bin/sh\n{once}\necho '813_0|outbound|RUNNING|None'\n")
     told = run("logs", corpus.root, "--follow").stdout
     assert told == f"==> {log} <==\nbegun\n\n==> {log} <==\nended\n"
 
