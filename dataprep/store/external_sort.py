@@ -40,7 +40,7 @@ class _Runs:
         self.rows = 0
         self._file = file
         self._schema = schema
-        self._batches: list[tuple[int, int, int, int]] = []
+        self._batches = [np.empty(0, BATCH)]
         self._gathered: list[pa.Table] = []
         self._gathered_bytes = 0
 
@@ -56,19 +56,20 @@ class _Runs:
         """(n,) of BATCH, after all rows are written."""
         if self._gathered:
             self._write_run()
-        return np.array(self._batches, BATCH)
+        return np.concatenate(self._batches)
 
     def _write_run(self) -> None:
         table = pa.concat_tables(self._gathered).combine_chunks()
         self._gathered, self._gathered_bytes = [], 0
         order = np.argsort(np.asarray(table[0]), kind="stable")
-        start = self._file.tell()
+        start, batches = self._file.tell(), []
         for batch in table.take(order).to_batches(BATCH_ROWS):
             self._file.write(batch.serialize())
             numbers, end = np.asarray(batch[0]), self._file.tell()
-            self._batches.append((numbers[0], numbers[-1], start, end))
+            batches.append((numbers[0], numbers[-1], start, end))
             start = end
         self._file.flush()
+        self._batches.append(np.array(batches, BATCH))
 
 
 class SortedFile:
