@@ -43,11 +43,12 @@ def add(
     progress: Progress,
     watching: rounds.Watching,
     retry_failed: bool = False,
+    plan_only: bool = False,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
 
     until: the last step to do, one of `steps.UNTIL`. retry_failed: fetch again what failed for a temporary
-    reason, here and in earlier increments.
+    reason, here and in earlier increments. plan_only: plan the crawl, and stop before anything is asked.
 
     Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
     those the increment was made of, and while another command makes its links.
@@ -63,6 +64,9 @@ def add(
                 if not step_path(increment.path, links.STEP).exists():
                     corpus.drop(increment.name)  # so that the right dumps can be added at once
                 raise
+        if plan_only:
+            rounds.run(corpus, increment, crawl, watching, retry_failed=False, only_plan=True)
+            return increment
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
             rounds.run(corpus, increment, crawl, watching, retry_failed)
             _refuse_silence(corpus, increment)

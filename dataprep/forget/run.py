@@ -20,7 +20,7 @@ import pyarrow as pa
 from dataprep import all_records
 from dataprep.audit import gc
 from dataprep.corpus import known_files
-from dataprep.corpus.directory import JOBS, Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.known_files import REPORT_FILES
 from dataprep.corpus.tombstones import (
     FOLDER,
@@ -74,8 +74,11 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     read.
     """
     refuse_half_read(corpus)
-    for stopped in (*corpus.root.glob("builds/*/*/work"), corpus.root / JOBS):  # which is made again
-        shutil.rmtree(stopped, ignore_errors=True)
+    for stopped in (*corpus.root.glob("builds/*/*/work"), *gc.stopped_plans(corpus)):  # which is made again
+        if stopped.is_dir():
+            shutil.rmtree(stopped, ignore_errors=True)
+        else:
+            stopped.unlink(missing_ok=True)
     all_records.refuse_unknown_steps(corpus)
     all_records.refuse_losses(corpus)
     if stays_out(corpus, tombstone):
