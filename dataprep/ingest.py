@@ -45,11 +45,12 @@ def add(
     progress: Progress,
     watching: rounds.Watching,
     retry_failed: bool = False,
+    plan_only: bool = False,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
 
     until: the last step to do, one of `steps.UNTIL`. retry_failed: fetch again what failed for a temporary
-    reason, here and in earlier increments.
+    reason, here and in earlier increments. plan_only: plan the crawl, and stop before anything is asked.
 
     Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
     those the increment was made of, and while another command makes its links.
@@ -60,6 +61,9 @@ def add(
     with known_files.remembering(corpus.root):
         with locks.alone(increment.path):
             enter_links(corpus, increment, dumps, workers, progress)
+        if plan_only:
+            rounds.run(corpus, increment, crawl, watching, retry_failed=False, only_plan=True)
+            return increment
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
             ended = corpus.fetched_mark(increment)
             ended.unlink(missing_ok=True)

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from dataprep.corpus.recipe import Decontaminate, Extraction, Select
-from dataprep.crawl.settings import WEB_PORTS
+from dataprep.crawl.estimate import ANSWER_S
+from dataprep.crawl.hop import MEASURED_FROM
+from dataprep.crawl.hop_plan import PART_LINKS
+from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
 from dataprep.extract.sandbox import WALL_FACTOR
 from pipeline.monitor.crawl_view import LINE_EVERY_S
 
@@ -23,6 +26,9 @@ CORPUS: list[tuple[str, Sequence[float]]] = [
     (r"`select.shard_mb` \(N\)", [Select().shard_mb]),
     (r"\(N(?:, N){7}\); others are a `refused_port`", sorted(WEB_PORTS)),
     (r"one line every N s", [LINE_EVERY_S]),
+    (r"partitions of up to N links", [PART_LINKS]),
+    (r"\(`--partitions`, N by default\)", [CrawlSettings().partitions]),
+    (r"assumed as N.N s until N answers", [*divmod(10 * ANSWER_S, 10), MEASURED_FROM]),
     (
         r"ngram: N\s+window: N .*\n\s+min_piece: N\s+max_pieces: N\s+common: N",
         [CUT.ngram, CUT.window, CUT.min_piece, CUT.max_pieces, CUT.common],

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dataprep import all_records
 from dataprep.corpus.directory import Build, Corpus
+from dataprep.crawl import hop_plan
 from dataprep.store import root_manifest
 from dataprep.store.workers import Pulses, workers_folder
 
@@ -117,7 +118,7 @@ def _dropped(corpus: Corpus) -> Iterator[Garbage]:
         yield _garbage(path, "steps of a selection that was stopped")
     for path in sorted((corpus.root / "increments").glob("*/work")):
         yield _garbage(path, "what a stopped command had read of dumps")
-    for path in corpus.plans():
+    for path in stopped_plans(corpus):
         yield _garbage(path, "plans of steps that were stopped")
     pulses = Pulses(corpus.root)
     for path in sorted(workers_folder(corpus.root).glob("*.json")):
@@ -125,6 +126,21 @@ def _dropped(corpus: Corpus) -> Iterator[Garbage]:
             yield _garbage(path, "a worker that has ended")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
+
+
+def stopped_plans(corpus: Corpus) -> list[Path]:
+    """What is made again when it is needed: all plans but those by which a crawl goes on."""
+    needed = [hop_plan.folder(increment) for increment in corpus.increments() if hop_plan.is_open(increment)]
+
+    def stopped(path: Path) -> Iterator[Path]:
+        if path.exists() and path not in needed:
+            if any(each.exists() and path in each.parents for each in needed):
+                for below in sorted(path.iterdir()):
+                    yield from stopped(below)
+            else:
+                yield path
+
+    return [each for path in corpus.plans() for each in stopped(path)]
 
 
 def _builds(corpus: Corpus, current: Build | None) -> list[Path]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from dataprep.audit import gc
 from dataprep.audit.funnel import StageCount, funnel
 from dataprep.corpus.directory import Corpus, Facts, Increment
+from dataprep.crawl import hop_plan
+from dataprep.crawl.estimate import Estimate
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
 from dataprep.shards import text_shards
@@ -18,12 +20,25 @@ from dataprep.store.files import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrawlLeft:
+    """A hop of a crawl that is planned and not done: how many of its partitions are done, and what is
+    expected of the others."""
+
+    hop: str
+    partitions: int
+    done: int
+    expected: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class IncrementStatus:
-    """One increment: how many parts of each step are done, and what was damaged in its inputs."""
+    """One increment: how many parts of each step are done, what is left of its crawl, and what was damaged in
+    its inputs."""
 
     increment: str
     closed: bool
     parts: dict[str, int]
+    crawl: CrawlLeft | None
     damage: list[FileDamage]
 
 
@@ -49,6 +64,7 @@ def status(corpus: Corpus) -> Status:
             increment=increment.path.name,
             closed=increment.closed,
             parts={step: len(increment.parts(step)) for step in facts},
+            crawl=crawl_left(corpus, increment),
             damage=damage_of(increment),
         )
         for increment in corpus.increments()
@@ -62,6 +78,22 @@ def status(corpus: Corpus) -> Status:
         bytes=sizes(corpus),
         next=next_step(corpus),
     )
+
+
+def crawl_left(corpus: Corpus, increment: Increment) -> CrawlLeft | None:
+    """The hop of an increment that is planned and not done, None where there is none."""
+    assumed = hop_plan.assumed(increment)
+    if not assumed or not hop_plan.is_open(increment):
+        return None
+    for plan in hop_plan.standing(increment):
+        if left := hop_plan.left(increment, plan):
+            return CrawlLeft(
+                hop=plan.hop,
+                partitions=len(plan.partitions),
+                done=len(plan.partitions) - len(left),
+                expected=hop_plan.expected(corpus.root, plan, left, assumed),
+            )
+    return None
 
 
 def damage_of(increment: Increment) -> list[FileDamage]:

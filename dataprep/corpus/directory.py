@@ -20,7 +20,7 @@ from dataprep.store.records import Record, load_step, records_in, step_path
 
 JOBS = "jobs"
 """The plans of steps under way, and what workers tell; nothing there is needed by what is finished."""
-NO_PLANS = frozenset(["exclusive", "fetched", "workers", "submissions.jsonl"])
+NO_PLANS = frozenset(["exclusive", "fetched", "workers"])
 """What `jobs` holds besides plans."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

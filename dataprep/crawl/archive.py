@@ -49,15 +49,13 @@ def captured(url: str) -> str:
     return capture[3] if capture else ""
 
 
-def admitted(settings: CrawlSettings, target: Target) -> CrawlSettings:
-    """The settings of a crawl of this target's site: an archive may listen on a port that links may not name.
+def admitted(settings: CrawlSettings, archive: str) -> CrawlSettings:
+    """The settings of a crawl of an archive, which may listen on a port that links may not name.
 
-    >>> 1234 in admitted(CrawlSettings(), Target("http://a.test:1234/", b"", "a.test")).ports
-    False
+    >>> 1234 in admitted(CrawlSettings(), "http://web.test:1234/all").ports
+    True
     """
-    if not target.original:
-        return settings
-    parts = urlsplit(target.url)
+    parts = urlsplit(archive)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return settings.model_copy(update={"ports": settings.ports | {port}})
 

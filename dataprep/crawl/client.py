@@ -90,6 +90,9 @@ class Client:
     def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext, lookup: Lookup = system_lookup) -> None:
         self.under_way = 0
         """Requests that have begun and not ended."""
+        self.answers = 0
+        """Requests that have ended, however they did, in `answered_s` seconds together."""
+        self.answered_s = 0.0
         self._settings = settings
         self._agent = {"User-Agent": settings.user_agent}
         self._accept = {"Accept": ", ".join([*sorted(settings.content_types), "*/*;q=0.1"])}
@@ -176,6 +179,7 @@ class Client:
         host, port = wanted.raw_host or "", wanted.port or 0
         to_host, to_port = destination(host, port, self._routes)
         self.under_way += 1
+        began = time.monotonic()
         try:
             await self._reach(to_host)
             async with (
@@ -204,6 +208,8 @@ class Client:
             raise not_fetched(error) from error
         finally:
             self.under_way -= 1
+            self.answers += 1
+            self.answered_s += time.monotonic() - began
 
     def _allowed(self, url: str) -> URL:
         """A URL, parsed; raises NotFetched unless it is http or https on a port that may be asked."""

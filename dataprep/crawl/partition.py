@@ -7,9 +7,11 @@ import gc
 import resource
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from dataprep.crawl.client import Client
@@ -28,8 +30,23 @@ from dataprep.ip_addresses import is_loopback_host
 
 __all__ = ["CrawlSettings", "Fetch", "Target", "fetch_part"]
 
+R = TypeVar("R")
+
 COLLECT_EVERY = 20_000
 """New objects after which cycles are looked for; with Python's 700 this takes 4 % of a crawl's time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the parts share that are crawled in one event loop.
+
+    lines: one for each site that may be crawled at once. watch: what is shown their queues.
+    """
+
+    client: Client
+    owners: Owners
+    lines: asyncio.Semaphore
+    watch: Watch | None = None
 
 
 def fetch_part(
@@ -42,64 +59,91 @@ def fetch_part(
     watch: Watch | None = None,
     earlier: Iterable[Fetch] = (),
 ) -> list[Fetch]:
+    """Crawl one part in an event loop of its own, as `crawl_part` does."""
+
+    async def crawl_it(shared: Shared) -> list[Fetch]:
+        return await crawl_part(name, targets, pages, settings, tick, shared, earlier=earlier)
+
+    return run_crawl(crawl_it, settings, prepared(settings), owners_at(pages, settings), watch)
+
+
+def owners_at(pages: Path, settings: CrawlSettings) -> Owners:
+    """The owners of sites; raises DataError for a place that cannot be written."""
+    try:
+        return Owners(settings.owners or pages / ".owners")
+    except OSError as error:
+        raise _unwritable(pages, error) from None
+
+
+async def crawl_part(
+    name: str,
+    targets: Sequence[Target],
+    pages: Path,
+    settings: CrawlSettings,
+    tick: Callable[[Fetch], None],
+    shared: Shared,
+    *,
+    earlier: Iterable[Fetch] = (),
+    later: int = 0,
+) -> list[Fetch]:
     """Crawl targets into `pages/NAME-*.warc.gz` and return one row for each, in their order.
 
     Called again after a crash, it adopts what earlier attempts finished and fetches the rest; an attempt that
     still runs elsewhere is made to stop. `tick` is called once for each row: first for the adopted ones, then
-    as targets end; `watch` shows the queue. `earlier` are pages that other parts have stored in `pages`:
-    what has not changed since is not fetched again. Memory: the targets and rows of the part, and one page
-    for each request under way.
+    as targets end. `earlier` are pages that other parts have stored in `pages`: what has not changed since is
+    not fetched again. later: links of the part's one site that a later part holds. Memory: the targets and
+    rows of the part, and one page for each request under way.
 
     Raises DataError for settings that cannot work, a disk that cannot be written, and (as Superseded) when a
     newer attempt has taken over the part.
     """
     _refuse_without_contact(targets, settings)
-    tls = prepared(settings)
     try:
         pages.mkdir(parents=True, exist_ok=True)
-        owners = Owners(settings.owners or pages / ".owners")
         attempt = Attempt(pages, name, user_agent=settings.user_agent, warc_bytes=settings.max_warc_bytes)
-        attempt.stored.note(earlier)
     except OSError as error:
-        raise DataError(f"{pages}: cannot store pages: {error.strerror}") from None
+        raise _unwritable(pages, error) from None
     try:
-        return _crawl(attempt, owners, targets, settings, tls=tls, tick=tick, watch=watch)
-    finally:
-        attempt.close()
+        attempt.stored.note(earlier)
+        wanted = {target.url_key: target for target in targets}
+        rows: dict[bytes, Fetch] = {}
+        for row in await asyncio.to_thread(attempt.adopt):
+            if row.url_key in wanted and row.url_key not in rows:
+                rows[row.url_key] = row
+                tick(row)
+                if shared.watch:
+                    shared.watch.adopt(row)
+        rest = [target for key, target in wanted.items() if key not in rows]
+        queue = Queue(deque(by_site(rest, [(row.site, row.outcome) for row in rows.values()])))
+        for site in queue.waiting:
+            site.later = later
 
-
-def _crawl(
-    attempt: Attempt,
-    owners: Owners,
-    targets: Sequence[Target],
-    settings: CrawlSettings,
-    *,
-    tls: ssl.SSLContext,
-    tick: Callable[[Fetch], None],
-    watch: Watch | None,
-) -> list[Fetch]:
-    wanted = {target.url_key: target for target in targets}
-    rows: dict[bytes, Fetch] = {}
-    for row in attempt.adopt():
-        if row.url_key in wanted and row.url_key not in rows:
+        def done(visit: Visit) -> None:
+            row = attempt.finish(visit)
             rows[row.url_key] = row
             tick(row)
-    rest = [target for key, target in wanted.items() if key not in rows]
-    queue = Queue(deque(by_site(rest, [(row.site, row.outcome) for row in rows.values()])))
 
-    def done(visit: Visit) -> None:
-        row = attempt.finish(visit)
-        rows[row.url_key] = row
-        tick(row)
-
-    crawl_queue(queue, settings, tls, owners=owners, stored=attempt.stored, done=done, watch=watch)
+        with shared.watch.opened(queue) if shared.watch else nullcontext():
+            await crawl(
+                queue,
+                shared.client,
+                settings,
+                owners=shared.owners,
+                stored=attempt.stored,
+                done=done,
+                lines=shared.lines,
+            )
+    except BaseException:
+        attempt.close()
+        raise
+    await asyncio.to_thread(attempt.close)  # it waits for the disk
     return [rows[target.url_key] for target in targets]
 
 
 def prepared(settings: CrawlSettings) -> ssl.SSLContext:
     """Make this process fit for a crawl; raises DataError for settings that cannot work."""
     tls = tls_context(settings.ca_file)
-    _allow_sockets(settings.concurrency * settings.site_concurrency)
+    _allow_sockets(settings.concurrency * settings.site_concurrency, settings.partitions)
     return tls
 
 
@@ -111,23 +155,48 @@ def crawl_queue(
     owners: Owners,
     stored: Stored,
     done: Callable[[Visit], None],
-    watch: Watch | None = None,
     visitor: Visitor = visit,
 ) -> None:
     """Visit all targets of a queue in an event loop of their own, as `sites.crawl` does; tls: `prepared`."""
 
-    async def run() -> None:
-        async with (
-            Client(settings, tls) as client,
-            watch.following(queue, client) if watch else nullcontext(),
-        ):
-            await crawl(queue, client, settings, owners=owners, stored=stored, done=done, visitor=visitor)
+    async def crawl_it(shared: Shared) -> None:
+        await crawl(
+            queue,
+            shared.client,
+            settings,
+            owners=owners,
+            stored=stored,
+            done=done,
+            lines=shared.lines,
+            visitor=visitor,
+        )
+
+    run_crawl(crawl_it, settings, tls, owners)
+
+
+def run_crawl(
+    work: Callable[[Shared], Awaitable[R]],
+    settings: CrawlSettings,
+    tls: ssl.SSLContext,
+    owners: Owners,
+    watch: Watch | None = None,
+) -> R:
+    """Do some work in an event loop with one client; raises the first of several errors. `watch` shows it."""
+
+    async def run() -> R:
+        async with Client(settings, tls) as client, watch.following(client) if watch else nullcontext():
+            lines = asyncio.Semaphore(settings.concurrency)
+            return await work(Shared(client=client, owners=owners, lines=lines, watch=watch))
 
     try:
         with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run())
+            return runner.run(run())
     except BaseExceptionGroup as group:
         raise _first(group) from None
+
+
+def _unwritable(pages: Path, error: OSError) -> DataError:
+    return DataError(f"{pages}: cannot store pages: {error.strerror}")
 
 
 @contextmanager
@@ -156,13 +225,14 @@ def _refuse_without_contact(targets: Sequence[Target], settings: CrawlSettings) 
             )
 
 
-def _allow_sockets(requests: int) -> None:
-    """Let every request have its socket, another that is kept alive, and its site's lock.
+def _allow_sockets(requests: int, partitions: int) -> None:
+    """Let every request have its socket, another that is kept alive, and its site's lock; and every partition
+    its journal and its WARC file.
 
     Raises DataError if it cannot be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 3 * requests + 128
+    needed = 3 * requests + 2 * partitions + 128
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise DataError(
             f"concurrency: {requests} requests at once need {needed} open files, but the limit is {hard}; "

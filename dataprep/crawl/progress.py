@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataprep.crawl.estimate import Estimate
 from dataprep.crawl.targets import Fetch
 
 if TYPE_CHECKING:  # not at run time: with aiohttp, which only a crawl needs
@@ -48,6 +49,7 @@ class View:
     slowest: sites under way, those that will end last first.
     time_left_s: what the pace of the whole and of the slowest site promise, at most until the time budget
     ends; None while there is nothing to judge by.
+    expected: in the first view, what was expected of the round before anything was asked.
     """
 
     title: str
@@ -61,6 +63,7 @@ class View:
     sites_under_way: int = 0
     requests: int = 0
     time_left_s: float | None = None
+    expected: Estimate | None = None
 
     @property
     def deferred(self) -> int:
@@ -72,14 +75,20 @@ Look = Callable[[View], None]
 
 
 class Watch:
-    """Counts the rows of a round, and while its parts are crawled shows a view of it once a second."""
+    """Counts the rows of a round, and while its parts are crawled shows a view of it once a second.
 
-    def __init__(self, look: Look, title: str, total: int) -> None:
+    queues: those of the parts that are open.
+    """
+
+    def __init__(self, look: Look, title: str, total: int, expected: Estimate | None = None) -> None:
+        self.queues: list[Queue] = []
         self._look = look
         self._title = title
         self._total = total
+        self._expected = expected
         self._done = 0
         self._outcomes: Counter[str] = Counter()
+        self._adopted: Counter[str] = Counter()
 
     def skip(self, outcomes: Counter[str]) -> None:
         """Count the rows of a part that an earlier run has committed."""
@@ -91,15 +100,21 @@ class Watch:
         self._outcomes[row.outcome] += 1
         self._done += 1
 
+    def adopt(self, row: Fetch) -> None:
+        """Note that a URL that was counted has ended in an earlier run: it does not quicken the pace."""
+        self._adopted[row.outcome] += 1
+
     @asynccontextmanager
-    async def following(self, queue: Queue, client: Client) -> AsyncIterator[None]:
-        """Show the crawl of a part while the `with` body runs, and once more when it has ended."""
+    async def following(self, client: Client) -> AsyncIterator[None]:
+        """Show the crawl while the `with` body runs, and once more when it has ended."""
         now = asyncio.get_running_loop().time
         pace = _Pace()
 
         def look() -> None:
-            pace.note(now(), self._done, self._outcomes["ok"])
-            self._look(self._view(queue, client, pace, now()))
+            adopted = self._adopted
+            pace.note(now(), self._done - adopted.total(), self._outcomes["ok"] - adopted["ok"])
+            self._look(self._view(client, pace, now()))
+            self._expected = None
 
         async def keep_looking() -> None:
             while True:
@@ -115,14 +130,24 @@ class Watch:
             with suppress(asyncio.CancelledError):
                 await looking
 
-    def _view(self, queue: Queue, client: Client, pace: _Pace, now: float) -> View:
+    @contextmanager
+    def opened(self, queue: Queue) -> Iterator[None]:
+        """Show the queue of a part, too, while the `with` body runs."""
+        self.queues.append(queue)
+        try:
+            yield
+        finally:
+            self.queues.remove(queue)
+
+    def _view(self, client: Client, pace: _Pace, now: float) -> View:
         slowest = sorted(
             (
                 SlowSite(
                     name=site.name,
-                    left=len(site.targets),
+                    left=len(site.targets) + site.later,
                     seconds_per_url=(now - site.began) / site.taken,
                 )
+                for queue in self.queues
                 for site in queue.owned
                 if site.taken
             ),
@@ -134,8 +159,8 @@ class Watch:
             time_left_s = 0.0
         elif pace.urls_per_s:
             time_left_s = max([left / pace.urls_per_s, *(site.time_left_s for site in slowest[:1])])
-            if queue.deadline is not None:
-                time_left_s = min(time_left_s, max(0.0, queue.deadline - now))
+            for deadline in (queue.deadline for queue in self.queues if queue.deadline is not None):
+                time_left_s = min(time_left_s, max(0.0, deadline - now))
         return View(
             title=self._title,
             done=self._done,
@@ -144,10 +169,11 @@ class Watch:
             urls_per_s=pace.urls_per_s,
             outcomes=self._outcomes.copy(),
             slowest=tuple(slowest[:SLOWEST_SHOWN]),
-            sites_waiting=len(queue.waiting),
-            sites_under_way=len(queue.owned),
+            sites_waiting=sum(len(queue.waiting) for queue in self.queues),
+            sites_under_way=sum(len(queue.owned) for queue in self.queues),
             requests=client.under_way,
             time_left_s=time_left_s,
+            expected=self._expected,
         )
 
 

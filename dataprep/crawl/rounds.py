@@ -1,91 +1,71 @@
-"""Step `fetch`: the links of an increment, crawled to WARC, one partition of whole sites after the other.
+"""Step `fetch`: the links of an increment, crawled to WARC in rounds of hops.
 
 A round takes a table of links: the increment's own, or a queue of what failed (`retry_queue.py`). A redirect
 that leaves its site ends as `moved`; the new address is fetched in the next hop of the round, by the owner of
 the site that it points at. An archive is asked for what is gone, after all that or before it. The last row of
 a link is the one that counts.
+
+Each hop is planned on disk (`hop_plan.py`) and crawled (`hop.py`) before the next is planned.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import xxhash
 
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.corpus.tombstones import REASON, Forgotten
+from dataprep.corpus.tombstones import Forgotten
 from dataprep.corpus.urls import canonical, site_of
-from dataprep.crawl import archive, retry_queue
-from dataprep.crawl.outcomes import GONE, is_temporary
-from dataprep.crawl.progress import Look, Watch
+from dataprep.crawl import archive, hop_plan, retry_queue
+from dataprep.crawl.hop_plan import PART_LINKS as PART_LINKS
+from dataprep.crawl.hop_plan import STEP as STEP
+from dataprep.crawl.hop_plan import TARGETS, HopPlan
+from dataprep.crawl.outcomes import GONE
+from dataprep.crawl.progress import Look
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.targets import Fetch, Target
+from dataprep.crawl.targets import SCHEMA as SCHEMA
+from dataprep.crawl.targets import Target
 from dataprep.errors import DataError
 from dataprep.links.rules import refused
-from dataprep.store.files import Output, hash_file, publish_table, read_table
-from dataprep.store.records import Record, commit, done, finish_led, origin, step_path
+from dataprep.store.external_sort import SortedSpill, ranges
+from dataprep.store.files import Output, read_batches, read_table
+from dataprep.store.records import Record, finish_led, load_record, origin, step_path
 
-STEP = "fetch"
 OWNERS = "increments/.owners"
 """Where all commands of a corpus lock the sites that they ask."""
-PART_LINKS = 50_000
-"""Links of a partition, about; a site is never split."""
 HOPS = range(1, 5)
 """The address of a link, and how often its page may move from site to site."""
 ARCHIVE_FIRST, ARCHIVE_LAST = HOPS.start - 1, HOPS.stop
 """The hops in which an archive is asked: rows of a later hop count before those of an earlier."""
 
-Rows = dict[bytes, dict[str, Any]]
-"""Rows of `fetches` by url_key."""
-
-SCHEMA = pa.schema(
-    [
-        ("url", pa.string()),
-        ("url_key", pa.binary(16)),
-        ("site", pa.string()),
-        ("outcome", pa.string()),
-        ("status", pa.int32()),
-        ("final_url", pa.string()),
-        ("content_type", pa.string()),
-        ("warc_file", pa.string()),
-        ("warc_offset", pa.int64()),
-        ("warc_length", pa.int64()),
-        ("etag", pa.string()),
-        ("last_modified", pa.string()),
-        ("detail", pa.string()),
-        ("truncated", pa.string()),
-    ]
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveNotes:
-    """Notes of a part that was fetched from an archive: the address of the archive."""
-
-    archive: str = ""
-
+LINK = pa.schema([TARGETS.field(name) for name in ("url", "url_key", "site", "first_seen")])
+"""What of a link is needed to fetch it."""
 
 Watching = Callable[[Increment], AbstractContextManager[Look]]
 """watching(increment) opens what shows a crawl, and gives the function that is handed each view of it."""
 
 
 def run(
-    corpus: Corpus, increment: Increment, settings: CrawlSettings, watching: Watching, retry_failed: bool
+    corpus: Corpus,
+    increment: Increment,
+    settings: CrawlSettings,
+    watching: Watching,
+    retry_failed: bool,
+    only_plan: bool = False,
 ) -> None:
     """Fetch every link of the increment, and follow those that moved; then finish what retries were begun.
 
     retry_failed: begin one more, of all links in this and earlier increments that failed for a temporary
     reason, unless this call has just gone on with one. `settings.hours` is the budget of the whole call.
+    only_plan: plan the first hop, and ask nothing.
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
@@ -106,7 +86,11 @@ def run(
         fetching = _Fetching(corpus, increment, budget, look)
         if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # not a CDX import
             inputs = {"links": origin(increment.path, "links")}
-            fetching.round(0, increment.outputs("links", "links"), inputs)
+            links = increment.outputs("links", "links")
+            if only_plan:
+                fetching.begin(0, links, inputs)
+                return
+            fetching.round(0, links, inputs)
         went_on = False
         for number, queue in enumerate(begun, start=1):
             went_on = fetching.retry(number, queue)
@@ -121,6 +105,7 @@ def finish(increment: Increment) -> None:
     """
     for step in (STEP, retry_queue.STEP):
         finish_led(increment.path, step, {"links": origin(increment.path, "links")})
+    shutil.rmtree(hop_plan.folder(increment), ignore_errors=True)
 
 
 class _Budget:
@@ -166,182 +151,148 @@ class _Fetching:
         give, or before them.
         """
         before = self._committed()
-        table = read_table(self.corpus.root, links, ["url", "url_key", "site", "first_seen"])
-        everything = [Target(**row) for row in table.to_pylist()]
-        gone = [target.url_key for target in everything if not target.url]
-        wanted = targets = [target for target in everything if target.url]
-        live = list[Output]()
-        first, last = self._archives(number)
-        if first:
-            asked = self._ask(first, number, ARCHIVE_FIRST, links=wanted, inputs=inputs, live={})
-            missed = self._last_rows(asked, lambda outcome: outcome != "ok")
-            targets = [target for target in wanted if target.url_key in missed]
+        live, targets = list[Output](), self._all(links)
+        begun = self.begin(number, links, inputs)
+        if begun.archive:
+            targets = self._missed(links, self._crawl(number, ARCHIVE_FIRST, begun))
         for hop in HOPS:
-            title = "moved" if hop > HOPS.start else "retry" if number else "fetch"
-            name = f"round-{number:03d}-{hop}"
-            tables = self._hop(
-                name, title=title, cut=partitions, targets=targets, inputs=inputs, live={}, gone=gone
-            )
+            tables = self._hop(number, hop, targets, inputs)
             live += tables
-            gone = []
-            targets = [target for output in tables for target in _moved(self.corpus, output)]
-            if not targets:
+            targets = _moved(self.corpus, tables)
+            if not tables:
                 break
-        if last:
-            missed = self._last_rows(live, GONE.__contains__)
-            dead = [target for target in wanted if target.url_key in missed]
-            self._ask(last, number, ARCHIVE_LAST, links=dead, inputs=inputs, live=missed)
+        if not begun.archive and (last := self._last_archive(number)):
+            self._hop(number, ARCHIVE_LAST, self._dead(last, links, live), inputs, archive=last)
         return self._committed() > before
 
-    def _archives(self, number: int) -> tuple[str, str]:
-        """The archive to ask before the live sites of a round and the one after them, "" for none.
+    def begin(self, number: int, links: list[Output], inputs: dict[str, str]) -> HopPlan:
+        """Plan the first hop of a round: an archive's, if it is asked first.
 
         A round goes on in the order in which it was begun, whatever the settings of this call.
         """
+        hop_plan.assume(self.increment, self.budget.settings)
+        first = hop_plan.find(self.increment, _name(number, ARCHIVE_FIRST))
+        begun = first or hop_plan.find(self.increment, _name(number, HOPS.start))
         settings = self.budget.settings
-        if begun := self._records(number, ARCHIVE_FIRST):
-            return begun[0].noted(ArchiveNotes).archive, ""
-        if settings.archive_first and not self._records(number, HOPS.start):
-            return settings.archive, ""
-        return "", settings.archive
+        if first or (settings.archive_first and not begun):
+            address = first.archive if first else settings.archive
+            captures = self._captures(address, links)
+            return self._plan(number, ARCHIVE_FIRST, captures, inputs, address)
+        return self._plan(number, HOPS.start, self._all(links), inputs)
 
-    def _ask(
-        self, address: str, number: int, hop: int, *, links: list[Target], inputs: dict[str, str], live: Rows
-    ) -> list[Output]:
-        """Ask an archive for links; one partition after the other, since all are of one site."""
-        captures = [archive.capture(address, link) for link in links]
-        return self._hop(
-            f"round-{number:03d}-{hop}",
-            title="archive",
-            cut=slices,
-            targets=captures,
-            inputs=inputs,
-            live=live,
-            notes=ArchiveNotes(archive=address),
-        )
+    def _last_archive(self, number: int) -> str:
+        """The archive to ask after the live sites, "" for none."""
+        begun = hop_plan.find(self.increment, _name(number, ARCHIVE_LAST))
+        return begun.archive if begun else self.budget.settings.archive
 
     def _hop(
-        self,
-        name: str,
-        *,
-        title: str,
-        cut: Callable[[list[Target]], Iterator[list[Target]]],
-        targets: list[Target],
-        inputs: dict[str, str],
-        live: Rows,
-        notes: ArchiveNotes | None = None,
-        gone: Sequence[bytes] = (),
+        self, number: int, hop: int, targets: Iterator[pa.Table], inputs: dict[str, str], archive: str = ""
     ) -> list[Output]:
-        """Crawl the partitions of a hop that are not done; gives the tables of all of them.
+        """Plan a hop and crawl it; gives the tables of all its partitions."""
+        return self._crawl(number, hop, self._plan(number, hop, targets, inputs, archive))
 
-        What no finished partition holds is cut anew: as before, but for links that were forgotten since.
-        These (`gone`: their keys) get their rows with the first partition.
+    def _plan(
+        self, number: int, hop: int, targets: Iterator[pa.Table], inputs: dict[str, str], archive: str = ""
+    ) -> HopPlan:
+        name = _name(number, hop)
+        return hop_plan.make(self.corpus, self.increment, name, targets, inputs=inputs, archive=archive)
+
+    def _crawl(self, number: int, hop: int, plan: HopPlan) -> list[Output]:
+        if plan.partitions:
+            from dataprep.crawl.hop import Hop  # with aiohttp, which only a crawl needs
+
+            later = "moved" if hop > HOPS.start else "retry" if number else "fetch"
+            planned = Hop(
+                corpus=self.corpus,
+                increment=self.increment,
+                plan=plan,
+                settings=lambda: self.budget.settings,
+            )
+            planned.run(self.look, "archive" if plan.archive else later)
+        paths = [self.increment.path / STEP / f"{partition.name}.json" for partition in plan.partitions]
+        return [load_record(path).outputs["fetches"] for path in paths]
+
+    def _links(self, links: list[Output]) -> Iterator[pa.Table]:
+        for batch in read_batches(self.corpus.root, links, PART_LINKS, LINK.names):
+            yield pa.Table.from_batches([batch]).select(LINK.names)
+
+    def _all(self, links: list[Output]) -> Iterator[pa.Table]:
+        """All links of some tables as targets; those that were forgotten have no URL."""
+        return map(_as_targets, self._links(links))
+
+    def _captures(self, archive: str, links: list[Output]) -> Iterator[pa.Table]:
+        """All links, as an archive is asked for them."""
+        for table in self._all(links):
+            yield _as_captures(archive, table.filter(pc.field("url") != ""))
+
+    def _missed(self, links: list[Output], asked: list[Output]) -> Iterator[pa.Table]:
+        """The links of which an archive gave no page, and those that were forgotten."""
+        for table, rows in self._with_rows(links, asked, pc.field("outcome") != "ok"):
+            missed = pc.is_in(table["url_key"], value_set=rows["url_key"].combine_chunks())
+            yield _as_targets(table.filter(pc.or_(missed, pc.equal(table["url"], ""))))
+
+    def _dead(self, archive: str, links: list[Output], live: list[Output]) -> Iterator[pa.Table]:
+        """The links that are gone, as an archive is asked for them, with how the live sites answered."""
+        gone = pc.field("outcome").isin(sorted(GONE))
+        for table, rows in self._with_rows(links, live, gone):
+            there = table.filter(pc.field("url") != "")
+            found = pc.index_in(there["url_key"], value_set=rows["url_key"].combine_chunks())
+            dead = there.filter(found.is_valid())
+            ends = rows.take(found.drop_null()).to_struct_array()
+            yield _as_captures(archive, _as_targets(dead).set_column(5, "live", ends))
+
+    def _with_rows(
+        self, links: list[Output], tables: list[Output], chosen: pc.Expression
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Links and the rows of fetches that are chosen, range of keys by range of keys.
+
+        A link has one such row at most: what is chosen has ended, so no later hop has asked for it.
         """
-        watch = Watch(self.look, title, len(targets))
-        earlier = self._stored({target.site for target in targets})
-        tables, settled = list[Output](), set[bytes]()
-        while record := done(self._path(name, len(tables)), inputs):
-            watch.skip(Counter({"ok": record.passed, **record.reasons}))
-            tables.append(record.outputs["fetches"])
-            settled.update(read_table(self.corpus.root, tables[-1:], ["url_key"])["url_key"].to_pylist())
-        rest = [target for target in targets if target.url_key not in settled]
-        redacted = [key for key in gone if key not in settled]
-        for part in list(cut(rest)) or ([[]] if redacted else []):
-            path = self._path(name, len(tables))
-            record = self._part(
-                path,
-                part,
-                inputs=inputs,
-                live=live,
-                notes=notes,
-                watch=watch,
-                earlier=earlier,
-                gone=redacted,
-            )
-            tables.append(record.outputs["fetches"])
-            redacted = []
-        return tables
-
-    def _path(self, name: str, place: int) -> Path:
-        return self.increment.path / STEP / f"{name}-{place:05d}.json"
-
-    def _part(
-        self,
-        path: Path,
-        targets: list[Target],
-        *,
-        inputs: dict[str, str],
-        live: Rows,
-        notes: ArchiveNotes | None,
-        watch: Watch,
-        earlier: list[Fetch],
-        gone: list[bytes],
-    ) -> Record:
-        """Crawl one partition and commit its rows and WARC files."""
-        root, pages, name = self.corpus.root, self.increment.path / "pages", path.stem
-        fetched = [Fetch(url="", url_key=key, site="", outcome=REASON) for key in gone]
-        if targets:
-            from dataprep.crawl.partition import fetch_part  # with aiohttp, which only a crawl needs
-
-            settings = archive.admitted(self.budget.settings, targets[0])
-            fetched += fetch_part(name, targets, pages, settings, watch.count, watch=watch, earlier=earlier)
-        stored = str(pages.relative_to(root))
-        rows = [_settled(row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
-        table = publish_table(root, path.parent, name, pa.Table.from_pylist(rows, schema=SCHEMA))
-        warcs = {
-            f"warc/{path.name}": _output(self.corpus, path)
-            for path in sorted(pages.glob(f"{name}-*.warc.gz"))
-        }
-        if step_path(self.increment.path, STEP).exists():
-            raise DataError(
-                f"{path}: another command has finished fetching for {self.increment.name} meanwhile; what "
-                "failed is fetched again by the next increment: give --retry-failed when you add that"
-            )
-        reasons = Counter(row["outcome"] for row in rows)
-        passed = reasons.pop("ok", 0)
-        record = Record(
-            step=STEP,
-            part=name,
-            inputs=inputs,
-            outputs={"fetches": table, **warcs},
-            entered=len(rows),
-            passed=passed,
-            reasons=dict(reasons),
-            notes=msgspec.to_builtins(notes) if notes else {},
-        )
-        return commit(path, record)
-
-    def _stored(self, sites: set[str]) -> list[Fetch]:
-        """Pages of some sites that this increment has stored, and that came with a validator."""
-        rows = []
-        for output in self.increment.outputs(STEP, "fetches"):
-            table = read_table(self.corpus.root, [output])
-            rows += table.filter(
-                (pc.field("outcome") == "ok") & pc.field("site").isin(pa.array(sorted(sites), pa.string()))
-            ).to_pylist()
-        return [
-            Fetch(**row | {"warc_file": Path(row["warc_file"]).name})
-            for row in rows
-            if row["etag"] or row["last_modified"]
-        ]
-
-    def _last_rows(self, tables: list[Output], chosen: Callable[[str], bool]) -> Rows:
-        """The last row of each link in some tables, if its outcome is one of those that are chosen."""
-        rows: Rows = {}
-        for output in tables:
-            for row in read_table(self.corpus.root, [output]).to_pylist():
-                rows.pop(row["url_key"], None)
-                if chosen(row["outcome"]):
-                    rows[row["url_key"]] = row
-        return rows
-
-    def _records(self, number: int, hop: int) -> list[Record]:
-        """The partitions of a hop that are done."""
-        prefix = f"round-{number:03d}-{hop}-"
-        return [record for record in self.increment.records(STEP) if record.part.startswith(prefix)]
+        root, folder = self.corpus.root, hop_plan.folder(self.increment)
+        with SortedSpill(folder, _numbered(LINK)) as entered, SortedSpill(folder, _numbered(SCHEMA)) as ended:
+            for table in self._links(links):
+                entered.add(_with_numbers(table))
+            for output in tables:
+                ended.add(
+                    _with_numbers(read_table(root, [output], SCHEMA.names, chosen).select(SCHEMA.names))
+                )
+            for low, high in ranges(entered.rows // PART_LINKS + 1):
+                yield (
+                    entered.read(low, high).select(LINK.names),
+                    ended.read(low, high).select(SCHEMA.names),
+                )
 
     def _committed(self) -> int:
         return len(list((self.increment.path / STEP).glob("*.json")))
+
+
+def _name(number: int, hop: int) -> str:
+    return f"round-{number:03d}-{hop}"
+
+
+def _numbered(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([("number", pa.uint64()), *schema])
+
+
+def _with_numbers(table: pa.Table) -> pa.Table:
+    return table.add_column(0, "number", pa.array(hop_plan.key_numbers(table["url_key"])))
+
+
+def _as_targets(links: pa.Table) -> pa.Table:
+    """Rows of links as targets."""
+    original = pa.array([""] * links.num_rows, pa.string())
+    live = pa.nulls(links.num_rows, TARGETS.field("live").type)
+    return pa.Table.from_arrays([*links.select(LINK.names), original, live], schema=TARGETS)
+
+
+def _as_captures(address: str, targets: pa.Table) -> pa.Table:
+    """Targets as an archive is asked for them."""
+    rows = targets.select(["url", "url_key", "site", "first_seen"]).to_pylist()
+    captures = [archive.capture(address, Target(**row)) for row in rows]
+    for name in ("url", "site", "original"):
+        column = pa.array([getattr(capture, name) for capture in captures], pa.string())
+        targets = targets.set_column(TARGETS.get_field_index(name), name, column)
+    return targets
 
 
 def outcomes(corpus: Corpus, increments: list[Increment]) -> Counter[str]:
@@ -373,50 +324,22 @@ def truncated(corpus: Corpus, increments: list[Increment]) -> int:
     )
 
 
-def partitions(targets: list[Target]) -> Iterator[list[Target]]:
-    """Cut targets into runs of whole sites, in an order of sites that their names' hashes give."""
-
-    def place(target: Target) -> tuple[int, str, bytes]:
-        return xxhash.xxh3_64_intdigest(target.site.encode()), target.site, target.url_key
-
-    part: list[Target] = []
-    for target in sorted(targets, key=place):
-        if len(part) >= PART_LINKS and target.site != part[-1].site:
-            yield part
-            part = []
-        part.append(target)
-    if part:
-        yield part
-
-
-def slices(targets: list[Target]) -> Iterator[list[Target]]:
-    """Cut targets of one site, an archive."""
-    for start in range(0, len(targets), PART_LINKS):
-        yield targets[start : start + PART_LINKS]
-
-
-def row(fetch: Fetch, pages: str) -> dict[str, Any]:
-    """A fetch as a row, with the WARC file's path relative to the corpus."""
-    return asdict(fetch) | {"warc_file": f"{pages}/{fetch.warc_file}" if fetch.warc_file else ""}
-
-
-def _settled(row: dict[str, Any], live: dict[str, Any] | None) -> dict[str, Any]:
-    """What counts when an archive was asked for a link that was dead: the copy that it has or may yet give,
-    else how the live site answered."""
-    if live is None or row["outcome"] == "ok" or is_temporary(row["outcome"]):
-        return row
-    return live | {"detail": f"{live['detail']}; archive: {row['outcome']} {row['detail']}".strip("; ")}
-
-
-def _output(corpus: Corpus, file: Path) -> Output:
-    name = str(file.relative_to(corpus.root))
-    return Output(path=name, bytes=file.stat().st_size, xxh3_128=hash_file(file))
-
-
-def _moved(corpus: Corpus, fetched: Output) -> Iterator[Target]:
+def _moved(corpus: Corpus, tables: list[Output]) -> Iterator[pa.Table]:
     """The new addresses of links that moved, but for sites of which the recipe takes nothing."""
     rules = corpus.recipe.collect.links
-    for row in read_table(corpus.root, [fetched], ["outcome", "final_url", "url_key"]).to_pylist():
-        moved = row["outcome"] == "moved" and row["final_url"]  # which is empty where it was forgotten
-        if moved and not refused(canonical(row["final_url"]), rules):
-            yield Target(row["final_url"], row["url_key"], site_of(row["final_url"]))
+    for output in tables:
+        moved = (pc.field("outcome") == "moved") & (
+            pc.field("final_url") != ""
+        )  # empty where it was forgotten
+        rows = read_table(corpus.root, [output], ["final_url", "url_key"], moved).to_pylist()
+        taken = [row for row in rows if not refused(canonical(row["final_url"]), rules)]
+        yield _as_targets(
+            pa.table(
+                {
+                    "url": pa.array([row["final_url"] for row in taken], pa.string()),
+                    "url_key": pa.array([row["url_key"] for row in taken], pa.binary(16)),
+                    "site": pa.array([site_of(row["final_url"]) for row in taken], pa.string()),
+                    "first_seen": pa.array([0] * len(taken), pa.int64()),
+                }
+            )
+        )

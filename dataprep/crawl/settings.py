@@ -33,6 +33,8 @@ class CrawlSettings(BaseModel):
 
     concurrency: int = Field(default=64, ge=1)
     """Sites that are crawled at once."""
+    partitions: int = Field(default=8, ge=1)
+    """Partitions that are crawled at once. Each takes some 100 MB for its 50,000 links."""
     site_concurrency: int = Field(default=1, ge=1)
     """Requests under way at once on one site."""
     delay_s: float = Field(default=1.0, ge=0)

@@ -29,7 +29,7 @@ class Site:
     """The targets of one site in their order.
 
     failures: temporary ones in a row, up to now. taken: how many targets have had their turn, of which the
-    first came at `began` (in the event loop's seconds).
+    first came at `began` (in the event loop's seconds). later: links of the site in a later partition.
     """
 
     name: str
@@ -37,13 +37,14 @@ class Site:
     failures: int = 0
     taken: int = 0
     began: float = 0.0
+    later: int = 0
 
     def note(self, outcome: str) -> None:
         """Count failures in a row, to see when a site should be left alone."""
         self.failures = self.failures + 1 if is_temporary(outcome) else 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Queue:
     """Sites that wait for an owner, sites that have one, and when (by the event loop) all must have begun.
 
@@ -79,14 +80,15 @@ async def crawl(
     owners: Owners,
     stored: Stored,
     done: Callable[[Visit], None],
+    lines: asyncio.Semaphore,
     visitor: Visitor = visit,
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
-    Lines of work, `settings.concurrency` of them, take one site at a time; so what is held in memory (queues
-    aside) grows with their number, never with that of the targets. Sites that another process owns come last;
-    those that it still owns after `settings.site_lock_wait_s` are deferred. `stored` is what need not come
-    again.
+    A site that is crawled takes one of `lines`, which all queues of the process share; so what is held in
+    memory (queues aside) grows with their number, never with that of the targets. Sites that another process
+    owns come last; those that it still owns after `settings.site_lock_wait_s` are deferred. `stored` is what
+    need not come again.
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
@@ -97,11 +99,14 @@ async def crawl(
 
     async def free_ones() -> None:
         while queue.waiting:
-            site = queue.waiting.popleft()
-            if ownership := owners.take(site.name):
-                await own(site, ownership, Pace(settings))
-            else:
-                queue.elsewhere.append(site)
+            async with lines:
+                if not queue.waiting:
+                    return
+                site = queue.waiting.popleft()
+                if ownership := owners.take(site.name):
+                    await own(site, ownership, Pace(settings))
+                else:
+                    queue.elsewhere.append(site)
 
     async def busy_ones() -> None:
         while queue.elsewhere:
@@ -112,7 +117,8 @@ async def crawl(
             if ownership:
                 pace = Pace(settings)
                 pace.rest()  # the process before us may have asked a moment ago
-                await own(site, ownership, pace)
+                async with lines:
+                    await own(site, ownership, pace)
             else:
                 for target in site.targets:
                     done(Visit.deferred(target, "another process is at the site"))
@@ -150,6 +156,6 @@ async def crawl(
                 done(result)
 
     for line_of_work, sites in ((free_ones, queue.waiting), (busy_ones, queue.elsewhere)):
-        async with asyncio.TaskGroup() as lines:
+        async with asyncio.TaskGroup() as workers:
             for _ in range(min(settings.concurrency, len(sites))):
-                lines.create_task(line_of_work())
+                workers.create_task(line_of_work())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,29 @@ class Fetch:
     last_modified: str = ""
     detail: str = ""
     truncated: str = ""
+
+
+SCHEMA = pa.schema(
+    [
+        ("url", pa.string()),
+        ("url_key", pa.binary(16)),
+        ("site", pa.string()),
+        ("outcome", pa.string()),
+        ("status", pa.int32()),
+        ("final_url", pa.string()),
+        ("content_type", pa.string()),
+        ("warc_file", pa.string()),
+        ("warc_offset", pa.int64()),
+        ("warc_length", pa.int64()),
+        ("etag", pa.string()),
+        ("last_modified", pa.string()),
+        ("detail", pa.string()),
+        ("truncated", pa.string()),
+    ]
+)
+"""A Fetch as a row, with the WARC file's path relative to the corpus."""
+
+
+def row(fetch: Fetch, pages: str) -> dict[str, Any]:
+    """A fetch as a row of SCHEMA; pages: the directory of its WARC file, relative to the corpus."""
+    return asdict(fetch) | {"warc_file": f"{pages}/{fetch.warc_file}" if fetch.warc_file else ""}

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from dataprep.corpus.directory import Increment
-from dataprep.crawl import rounds
+from dataprep.crawl.hop_plan import STEP
 from dataprep.crawl.journal import Line, adopted
+from dataprep.crawl.targets import SCHEMA, row
 
 _JOURNAL = re.compile(r"(?P<part>[^.].*)-(?P<attempt>\d{4,})\.journal")
 
@@ -19,7 +20,7 @@ def journals(increment: Increment) -> dict[Path, list[Line]]:
 
     They and their WARC files are cut to these, as the next attempt would: nobody may crawl meanwhile.
     """
-    done = {record.part for record in increment.parts(rounds.STEP)}
+    done = {record.part for record in increment.parts(STEP)}
     return {
         path: adopted(path.parent, match["part"], int(match["attempt"]))
         for path in sorted((increment.path / "pages").glob("*.journal"))
@@ -32,6 +33,4 @@ def fetches(increment: Increment, root: Path) -> tuple[list[str], pa.Table]:
     lines = [line for journal in journals(increment).values() for line in journal]
     pages = str((increment.path / "pages").relative_to(root))
     files = sorted({f"{pages}/{line.warc}" for line in lines if line.warc})
-    return files, pa.Table.from_pylist(
-        [rounds.row(line.fetch, pages) for line in lines], schema=rounds.SCHEMA
-    )
+    return files, pa.Table.from_pylist([row(line.fetch, pages) for line in lines], schema=SCHEMA)

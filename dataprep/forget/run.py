@@ -75,8 +75,11 @@ def begin(corpus: Corpus, tombstone: Tombstone) -> None:
     """
     refuse_half_read(corpus)
     work = [path for place in ("builds/*", "increments") for path in corpus.root.glob(f"{place}/*/work")]
-    for stopped in (*work, *corpus.plans()):  # which is made again
-        shutil.rmtree(stopped, ignore_errors=True)
+    for stopped in (*work, *gc.stopped_plans(corpus)):  # which is made again
+        if stopped.is_dir():
+            shutil.rmtree(stopped, ignore_errors=True)
+        else:
+            stopped.unlink(missing_ok=True)
     all_records.refuse_unknown_steps(corpus)
     all_records.refuse_losses(corpus)
     for increment in corpus.increments():

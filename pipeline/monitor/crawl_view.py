@@ -16,11 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dataprep.corpus.directory import Increment
+from dataprep.crawl.estimate import words
 from dataprep.crawl.progress import Look, SlowSite, View
 from pipeline.monitor.metrics_logger import wandb_id
 
 LINE_EVERY_S = 30.0
 """Where there is no terminal, a line appears this often, and one at the end."""
+ANNOUNCE_FROM_S = 60.0
+"""A crawl that is expected to take as long is announced with an estimate."""
 LOG_EVERY_S = 10.0
 """W&B gets a point this often, and one at the end."""
 
@@ -61,6 +64,7 @@ class Terminal:
         self._live.start()
 
     def show(self, view: View) -> None:
+        _announce(view, self._live.console)
         self._live.update(block(view), refresh=True)
 
     def close(self, *, failed: bool) -> None:
@@ -76,6 +80,7 @@ class Lines:
         self._unsaid: View | None = None
 
     def show(self, view: View) -> None:
+        _announce(view, self._console)
         self._unsaid = view
         if time.monotonic() - self._said_at >= LINE_EVERY_S:
             self._say()
@@ -87,6 +92,13 @@ class Lines:
         if self._unsaid is not None:
             self._console.print(line(self._unsaid), highlight=False, markup=False, soft_wrap=True)
             self._said_at, self._unsaid = time.monotonic(), None
+
+
+def _announce(view: View, console: Console) -> None:
+    """Print what is expected of a crawl before it begins, if it takes so long that anybody waits for it."""
+    if view.expected and view.expected.seconds >= ANNOUNCE_FROM_S:
+        text = f"{view.title}: {words(view.expected)}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class Metrics:

@@ -44,7 +44,7 @@ def test_dead_links_are_read_from_an_archive_of_real_pages(
     links = [Target(url, canonical(url).key, canonical(url).site, 1_375_315_200) for url in captured]
     asked = [capture(archive, link) for link in links]
     settings = CrawlSettings(allow_loopback=True, delay_s=0, site_concurrency=2)
-    rows = fetch_part("archive", asked, tmp_path, admitted(settings, asked[0]), lambda _: None)
+    rows = fetch_part("archive", asked, tmp_path, admitted(settings, asked[0].url), lambda _: None)
     lost = [(row.url, row.outcome, row.detail) for row in rows if row.outcome != "ok"]
     assert lost == []
     for row in rows:

@@ -43,6 +43,15 @@ Concurrency = Annotated[
     int | None,
     typer.Option(rich_help_panel=CRAWL, min=1, help="Sites that are crawled at once.", show_default="64"),
 ]
+Partitions = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=CRAWL,
+        min=1,
+        help="Partitions that are crawled at once, of up to 50,000 links each.",
+        show_default="8",
+    ),
+]
 Hours = Annotated[
     float | None,
     typer.Option(rich_help_panel=CRAWL, min=0, help="Time budget of the crawl; the rest is deferred."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +55,7 @@ def add(
     agent: options.Agent = None,
     delay: options.Delay = None,
     concurrency: options.Concurrency = None,
+    partitions: options.Partitions = None,
     hours: options.Hours = None,
     archive: Annotated[
         str | None,
@@ -75,6 +77,14 @@ def add(
     port: options.Ports = None,
     allow_loopback: options.AllowLoopback = None,
     ca_file: options.CaFile = None,
+    plan_only: Annotated[
+        bool,
+        typer.Option(
+            "--plan-only",
+            rich_help_panel=options.CRAWL,
+            help="Plan the crawl, show how long it will take, and ask nothing.",
+        ),
+    ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -88,7 +98,9 @@ def add(
 ) -> None:
     """Ingest dumps as an increment; run again to go on where it stopped."""
     from dataprep import ingest, steps
+    from dataprep.audit.status import crawl_left
     from dataprep.corpus.directory import Corpus
+    from dataprep.crawl.estimate import words
     from dataprep.crawl.settings import CrawlSettings
     from dataprep.links.dumps import increment_name, refuse_missing
     from dataprep.store import locks
@@ -102,6 +114,7 @@ def add(
         "agent": agent,
         "delay_s": delay,
         "concurrency": concurrency,
+        "partitions": partitions,
         "hours": hours,
         "archive": archive,
         "archive_first": archive_first,
@@ -126,6 +139,12 @@ def add(
             progress=progress,
             watching=partial(watching, opened.root, wandb_project, console),
             retry_failed=retry_failed,
+            plan_only=plan_only,
         )
+    if plan_only:
+        left = crawl_left(opened, increment)
+        end = f"is planned, nothing was asked: {words(left.expected)}" if left else "has nothing to crawl"
+        show_increment(directory, increment, {"crawl": asdict(left) if left else None}, end, json)
+        return
     end = "is in" if until == steps.UNTIL[-1] else f"is done until {until}"
     show_increment(directory, increment, {"until": until}, end, json)

@@ -21,6 +21,7 @@ SHOWN = 10
 def status(directory: Directory, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.audit.status import status as found
+    from dataprep.crawl.estimate import words
 
     with reading(directory) as opened:
         now = found(opened)
@@ -28,6 +29,8 @@ def status(directory: Directory, json: Json = False) -> None:
     for state in now.increments:
         done = ", ".join(stage for stage, parts in state.parts.items() if parts)
         lines.append(f"{state.increment}: {'closed' if state.closed else f'unfinished ({done})'}")
+        if left := state.crawl:
+            lines.append(f"fetch: {left.done} of {left.partitions} partitions done; {words(left.expected)}")
     taken = ", ".join(f"{name} {_size(number)}" for name, number in now.bytes.items())
     signals = ", ".join(f"{number:,} by {signal}" for signal, number in now.opt_outs.items())
     lines += [table(now.funnel), *([f"opted out of training: {signals}"] if signals else [])]

@@ -43,7 +43,7 @@ def ask(archive: str, settings: Any, tmp_path: Path) -> Callable[..., list[Fetch
         seen = int(datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).timestamp())
         links = [Target(url, url.encode()[-16:].rjust(16), "its.own.site", seen) for url in urls]
         asked = [capture(archive, link) for link in links]
-        limits = admitted(settings.model_copy(update={"connect_to": ()}), asked[0])
+        limits = admitted(settings.model_copy(update={"connect_to": ()}), asked[0].url)
         return fetch_part("archive", asked, tmp_path, limits, lambda _: None)
 
     return run

@@ -24,7 +24,7 @@ from support.cli import result
 
 REPOSITORY = Path(__file__).parents[3]
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-STEP_KB = 256
+STEP_KB = 160
 
 SCRIPT = """
 set -e

@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "delay_s": (3.0, 4.0),
     "hours": (0.5, 2.0),
     "concurrency": (5, 6),
+    "partitions": (2, 3),
     "allow_loopback": (True, False),
     "archive": ("http://file.test/web", "http://option.test/web"),
     "ports": (frozenset([81]), frozenset([82, 83])),

@@ -102,3 +102,34 @@ def test_help_shows_the_defaults_that_count(monkeypatch: pytest.MonkeyPatch) -> 
         "delay": f"{default.delay_s:g}",
         "concurrency": str(default.concurrency),
     }
+
+
+@pytest.mark.slow(1)
+def test_a_crawl_is_planned_and_its_time_is_told_before_anything_is_asked(
+    tmp_path: Path, corpus: Path, web: EmbeddedWeb
+) -> None:
+    posts = [
+        {"id": f"p{n}", "url": f"http://site.test/{n}", "score": 9, "created_utc": 100, "subreddit": "x"}
+        for n in range(3)
+    ]
+    (tmp_path / "RS_1.json").write_text("\n".join(map(json.dumps, posts)))
+    settings = crawl_file(tmp_path, web, "partitions: 3\n")
+    add = ["corpus", "add", corpus, tmp_path / "RS_1.json", "--crawl", settings, "--workers", 1]
+    planned = result(*add, "--plan-only", "--delay", 59.5, "--hours", 0.055)["crawl"]
+    assert web.requests == []
+    assert (planned["partitions"], planned["done"]) == (1, 0)
+    expected = planned["expected"]
+    assert (expected["links"], expected["partitions"], expected["seconds"]) == (3, 3, 300.0)
+    assert (expected["late_links"], expected["late_sites"]) == (2, 1)
+    (state,) = result("corpus", "status", corpus)["increments"]
+    assert state["crawl"] == planned
+    said = outbound("corpus", "status", corpus).stdout
+    assert (
+        "0 of 1 partitions done; 3 links of 1 sites, 3 partitions at once, 60.0 s a link: about 5.0 minutes"
+        in said
+    )
+    assert "ends last: site.test (3 links, 5.0 minutes)" in said
+    assert "0.055 hours leave 2 links (66.7 %) of 1 sites for later" in said
+    result(*add, "--until", "fetch")
+    (state,) = result("corpus", "status", corpus)["increments"]
+    assert state["crawl"] is None
