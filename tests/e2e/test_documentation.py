@@ -36,6 +36,7 @@ PAGES = [
     "docs/plan.md",
     "docs/training.md",
     "docs/monitoring.md",
+    "docs/workers.md",
 ]
 NEEDS_SLURM = "docs/slurm.md"
 """`tests/cluster` runs its commands."""
@@ -43,6 +44,7 @@ GIVEN = {
     "docs/selection.md": {"mine": "demo/corpus"},
     "docs/training.md": {"tokens": "demo/tokens"},
     "docs/monitoring.md": {"tokens": "demo/tokens"},
+    "docs/workers.md": {"mine": "demo/corpus"},
 }
 """What a reader has made with another page before, and what of the demo stands in for it."""
 

@@ -136,7 +136,7 @@ def test_one_run_removes_all_that_a_killed_selection_left(
             extend(other, 1, no_progress)
     found = gc.find(corpus)
     (begun,) = {path for path in (corpus.root / "builds").iterdir() if path.name not in (again, "current")}
-    assert [each.path for each in found] == [begun, corpus.root / "jobs"]
+    assert [each.path for each in found] == [begun, corpus.root / "jobs" / "builds"]
     gc.remove(corpus, found)
     assert gc.find(corpus) == []
     assert tree(corpus.root) == before
