@@ -2,7 +2,7 @@
 
 Which of the links enter is not known before all dumps are read. So the posts are written sorted by URL key,
 for `links`, and their submission ids a second time, sorted by number, for `repeats`. Memory: two runs of a
-sorted file, and the decompressor's window. Disk, until the links are in: about 180 bytes a post.
+sorted file, and the decompressor's window. Disk, until the links are in: about 200 bytes a post.
 """
 
 from __future__ import annotations

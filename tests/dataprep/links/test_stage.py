@@ -418,7 +418,7 @@ POSTS = st.lists(
 )
 
 
-@pytest.mark.slow(4)
+@pytest.mark.slow(6)
 @pytest.mark.parametrize("rule", ["post", "sum"])
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(posts=POSTS, cuts=st.sets(st.integers(0, 25), max_size=3))
