@@ -21,7 +21,7 @@ from dataprep.links.inputs import dumps_of
 from dataprep.store.claiming import Claiming
 from dataprep.store.pool import Progress
 from dataprep.store.records import step_path
-from dataprep.store.requests import Excluded
+from dataprep.store.requests import Excluded, newest
 from dataprep.store.step import run_steps
 
 Work = Callable[[Path, Claiming, Progress], str]
@@ -39,7 +39,10 @@ def work(on: Work, root: Path, claiming: Claiming, progress: Progress) -> str:
             try:
                 with known_files.remembering(root):
                     return on(root, claiming, progress)
-            except Excluded:
+            except (Excluded, DataError, OSError) as error:
+                # Whoever slept through a removal finds things missing, whatever he meets first.
+                if not isinstance(error, Excluded) and newest(root) <= claiming.worker.heeds:
+                    raise
                 claiming.stand_aside()
 
 

@@ -20,6 +20,8 @@ Word = Annotated[str, Field(pattern=r"^[\w.,:+-]+$")]
 """A value that stands on an #SBATCH line without quotes."""
 
 TIME = re.compile(r"(?:(?P<d>\d+)-(?P<h1>\d+)(?::(?P<m1>\d+)(?::(?P<s1>\d+))?)?|(?P<hms>\d+(?::\d+){0,2}))")
+LEAST_S = 180
+"""A job must have so long before it is signalled; Slurm may do that 60 s early."""
 
 
 class JobProfile(BaseModel):
@@ -64,10 +66,10 @@ class JobProfile(BaseModel):
     @model_validator(mode="after")
     def _has_time_to_work(self) -> Self:
         limit_s = seconds(self.time)
-        if limit_s is not None and limit_s <= self.grace_s:
+        if limit_s is not None and limit_s < self.grace_s + LEAST_S:
             raise ValueError(
-                f"grace_s: {self.grace_s} s leave no time to work before the limit of {limit_s} s: "
-                "lower it, or raise time"
+                f"grace_s: {self.grace_s} s leave no time to work before the limit of {limit_s} s: lower it, "
+                f"or raise time to {self.grace_s + LEAST_S} s or more"
             )
         return self
 

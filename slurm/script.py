@@ -40,8 +40,7 @@ def render(profile: JobProfile, job: Job, logs: Path) -> str:
         job=job,
         logs=logs,
         output=shlex.quote(str(logs).replace("%", "%%") + f"/{name}.log"),
-        resume_exit=RESUME_EXIT,
-        interrupted=INTERRUPTED,
+        again=RESUME_EXIT if job.stop == "USR1" else INTERRUPTED,
     )
 
 

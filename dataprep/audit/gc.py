@@ -51,7 +51,7 @@ def find(corpus: Corpus, only_current_build: bool = False, quiet_s: float = QUIE
     """
     old = _old_builds(corpus) if only_current_build and corpus.has_build else []
     all_records.refuse_losses(corpus, given_up=old)
-    found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus)]
+    found = [*_unnamed(corpus, quiet_s), *_attempts(corpus, quiet_s), *_dropped(corpus, quiet_s)]
     found += [_garbage(path, "a build that is not current") for path in old]
     whole = {garbage.path for garbage in found}
     return sorted(
@@ -110,20 +110,15 @@ def _attempts(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
             yield _garbage(path, "a killed attempt's file")
 
 
-def _dropped(corpus: Corpus) -> Iterator[Garbage]:
-    for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
-        if not any(path.glob("*/*.step.json")):
-            yield _garbage(path, "a build that was begun and decided nothing")
-    for path in sorted((corpus.root / "builds").glob("*/*/work")):
-        yield _garbage(path, "steps of a selection that was stopped")
-    for path in sorted((corpus.root / "increments").glob("*/work")):
-        yield _garbage(path, "what a stopped command had read of dumps")
-    for path in stopped_plans(corpus):
-        yield _garbage(path, "plans of steps that were stopped")
-    pulses = Pulses(corpus.root)
-    for path in sorted(workers_folder(corpus.root).glob("*.json")):
-        if pulses.is_dead(path.stem):
-            yield _garbage(path, "a worker that has ended")
+def _dropped(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
+    workers, pulses = sorted(workers_folder(corpus.root).glob("*.json")), Pulses(corpus.root)
+    ended = [
+        path for path in workers if pulses.is_dead(path.stem) or time.time() - path.stat().st_mtime > quiet_s
+    ]
+    for path in ended:
+        yield _garbage(path, "a worker that has ended")
+    if ended == workers:  # else they go on with it when we are done
+        yield from _stopped(corpus)
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
 
@@ -141,6 +136,19 @@ def stopped_plans(corpus: Corpus) -> list[Path]:
                 yield path
 
     return [each for path in corpus.plans() for each in stopped(path)]
+
+
+def _stopped(corpus: Corpus) -> Iterator[Garbage]:
+    """What commands that were stopped had begun."""
+    for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
+        if not any(path.glob("*/*.step.json")):
+            yield _garbage(path, "a build that was begun and decided nothing")
+    for path in sorted((corpus.root / "builds").glob("*/*/work")):
+        yield _garbage(path, "steps of a selection that was stopped")
+    for path in sorted((corpus.root / "increments").glob("*/work")):
+        yield _garbage(path, "what a stopped command had read of dumps")
+    for path in stopped_plans(corpus):
+        yield _garbage(path, "plans of steps that were stopped")
 
 
 def _builds(corpus: Corpus, current: Build | None) -> list[Path]:

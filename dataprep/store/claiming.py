@@ -1,8 +1,8 @@
 """The executor of a worker: it shares the parts of a step with workers of this and other machines.
 
-It takes parts that nobody has claimed, then those that failed elsewhere, then those whose worker is gone; and
-when none is left, it makes a part again that another has held for long: whichever is first counts. It ends
-when all parts are made, whoever made them.
+It takes parts that nobody holds (never claimed, or their worker is gone), then those that failed on this
+machine. When none is left, it makes again what another has held for long: the first record counts. It ends when
+all parts are made, whoever made them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import xxhash
 from dataprep.errors import DataError
 from dataprep.store import files
 from dataprep.store.checksummed_json import load
-from dataprep.store.crew import Crew, Job, Outcome
+from dataprep.store.crew import HUNG_S, Crew, Job, Outcome
 from dataprep.store.pool import Tick
 from dataprep.store.requests import Pending, newest, refuse_newer
 from dataprep.store.step import Part, Plan, Step, plan_path, standing
 from dataprep.store.workers import (
     HEARTBEAT_S,
+    SILENT_S,
     Claims,
     OpenPart,
     Pulses,
@@ -58,8 +59,8 @@ class Timing:
 
     look: float = 1.0
     repeat: float = 120.0
-    silent: float = 300.0
-    hung: float = 1800.0
+    silent: float = SILENT_S
+    hung: float = HUNG_S
     heartbeat: float = HEARTBEAT_S
 
 
@@ -94,34 +95,41 @@ class Claiming:
         path = plan_path(step, scope)
         if not parts or not path.exists():  # another worker has finished the step
             return
-        plan = load(path, Plan)
+        try:
+            plan, planned = load(path, Plan), _identity(path)
+        except (DataError, OSError):
+            if path.exists():
+                raise
+            return
         claims = Claims(path.parent, step.name, self.worker)
         (path.parent / f"{step.name}.claims").mkdir(exist_ok=True)
         wanted = {*parts}
         left = _from_own_place([part for part in plan.parts if part.name in wanted], self.worker)
-        made_here = set[str]()
+        made_here, looked = set[str](), 0.0
         try:
             while left and path.exists():
                 self._look_around()
-                for name in self._made(step, scope, plan, left):
-                    part = left.pop(name)
-                    if name not in made_here:
-                        tick(part.size)
-                        self._judge_machine(step.name, name)
-                waiting = self._claim(step, scope, claims, left)
-                if left and not (waiting or self._crew.jobs):
-                    raise _given_up(path.parent / f"{step.name}.failed", claims, left)
+                if time.monotonic() - looked > self.timing.look:
+                    for name in self._made(step, scope, plan, left):
+                        part = left.pop(name)
+                        if name not in made_here:
+                            tick(part.size)
+                            self._judge_machine(step.name, name)
+                    if _identity(path) not in (planned, None):
+                        raise DataError(f"{path}: was planned anew by another command; run this one again")
+                    if left and not self._claim(step, scope, claims, left):
+                        raise _given_up(path.parent / f"{step.name}.failed", claims, left)
+                    looked = time.monotonic()
                 for happened in self._crew.wait(self.timing.look):
                     if isinstance(happened, int):
                         tick(happened)
-                    elif happened.kind == "made":
+                        continue
+                    looked = 0.0  # a process is free
+                    if happened.kind == "made":
                         made_here.add(happened.job.part)
                         self.worker.made += 1
                     elif path.exists():  # else the step is finished, and what the part was made of is gone
                         self._settle(happened, claims)
-            if self._crew.jobs:  # perhaps one that stands already, and is about to say so
-                ended = [each for each in self._crew.wait(self.timing.look) if isinstance(each, Outcome)]
-                self.worker.made += sum(outcome.kind == "made" for outcome in ended)
         finally:
             for job in self._crew.drop():
                 claims.release(job.part, job.number)
@@ -164,6 +172,8 @@ class Claiming:
         self.worker.heeds = newest(self.root)
         self._tell()
         while pending.stands(self.worker.heeds):
+            if self._is_leaving:
+                raise Stopped
             time.sleep(self.timing.look)
             self._count()
             self.worker.heeds = newest(self.root)
@@ -176,6 +186,8 @@ class Claiming:
 
     def _claim(self, step: Step[Any], scope: Any, claims: Claims, left: dict[str, Part]) -> bool:
         """Give work to the processes that are free; whether any part may still be made, here or elsewhere."""
+        if not self._crew.free or self._is_leaving:
+            return True
         tries = claims.tries()
         own = {job.part for job in self._crew.jobs}
         fresh, failed_here, held = list[str](), list[str](), dict[str, int]()
@@ -199,14 +211,14 @@ class Claiming:
             and self._age(name, number) > self.timing.repeat
         ]
         for name in fresh + failed_here + old:
-            if not self._crew.free or self._is_leaving:
+            if not self._crew.free:
                 break
             number = tries[name].next if name in tries else 1
             if claims.take(name, number):
                 self._crew.give(
                     Job(step=step, scope=scope, part=name, number=number, heeded=self.worker.heeds)
                 )
-        return bool(fresh or failed_here or held)
+        return bool(fresh or failed_here or held or self._crew.jobs)
 
     def _age(self, part: str, number: int) -> float:
         """How long this worker has seen a try of another."""
@@ -283,6 +295,14 @@ class Claiming:
         raise Stopped
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there; None if there is none."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns
+    return None
+
+
 def _from_own_place(parts: list[Part], worker: Worker) -> dict[str, Part]:
     """The parts by name, from a place that differs from worker to worker, so that few claim the same."""
     begin = xxhash.xxh3_64_intdigest(worker.name.encode()) % len(parts)
@@ -291,7 +311,10 @@ def _from_own_place(parts: list[Part], worker: Worker) -> dict[str, Part]:
 
 def _given_up(folder: Path, claims: Claims, left: dict[str, Part]) -> GivenUp:
     first = next(iter(left))
-    number, failure = max(claims.tries()[first].failures.items())
+    failures = claims.tries()[first].failures
+    if not failures:  # they were removed just now
+        return GivenUp(f"{folder}: is gone; parts of {claims.step} may be tried again: run the command again")
+    number, failure = max(failures.items())
     return GivenUp(
         f"{folder}: {len(left)} of the parts of {claims.step} failed too often, the first one {first} after "
         f"{number} tries on {failure.host}: {failure.reason}; mend that, and work with --again"

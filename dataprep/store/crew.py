@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import glob
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -26,6 +29,8 @@ HUNG_S = 30 * 60.0
 """A part without progress for so long is ended."""
 STARTING_S = 300.0
 """How much longer a process may take for its first part: it imports much, perhaps over a busy network."""
+KILL_S = 10.0
+"""How long to wait for a process that was killed: one that waits for a hung disk does not end."""
 FAULTS_OF_MACHINE = frozenset(
     [
         errno.ENOSPC,
@@ -84,9 +89,11 @@ class Crew:
 
     def give(self, job: Job) -> None:
         """Let a process make a part."""
-        member = self._idle.pop() if self._idle else _Member()
-        member.begin(job)
+        idle = [member for member in self._idle if member.process.is_alive()]
+        member = idle.pop() if idle else _Member()
+        self._idle = idle
         self._busy.append(member)
+        member.begin(job)
 
     def wait(self, timeout_s: float) -> Iterator[Outcome | int]:
         """What has happened, after at most so long: tries that ended, and units that were done."""
@@ -128,7 +135,7 @@ class Crew:
                 self._idle.append(member)
                 yield Outcome(job=job, kind=kind, reason=reason)
                 return
-        except EOFError:
+        except (EOFError, OSError):
             pass
         member.process.join(1)
         if not member.process.is_alive():
@@ -165,16 +172,17 @@ class _Member:
 
     def begin(self, job: Job) -> None:
         self.job, self.heard = job, time.monotonic()
-        self.pipe.send(job)
+        with suppress(OSError):  # it has just died, and will be heard of
+            self.pipe.send(job)
 
     def kill(self) -> None:
         """End it at once, and remove the files that it was writing."""
         self.process.kill()
-        self.process.join()
+        self.process.join(KILL_S)
         self.pipe.close()
         if self.job:
             directory: Path = self.job.step.directory(self.job.scope)
-            for attempt in directory.glob(f".*.{self.process.pid}.part"):
+            for attempt in directory.glob(f".*.{glob.escape(socket.gethostname())}.{self.process.pid}.part"):
                 attempt.unlink(missing_ok=True)
 
 

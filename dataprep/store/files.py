@@ -35,7 +35,7 @@ def go_on() -> None:
 
 
 before_commit: Callable[[], None] = go_on
-"""What this process calls before a file of a fixed name appears or is replaced; it raises to prevent that."""
+"""What this process calls before a file appears or is replaced; it raises to prevent that."""
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,7 +80,12 @@ def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) ->
     digest = hash_file(written)
     final = written.with_name(f"{stem}-{digest[:12]}{suffix}")
     _sync(written)
-    os.replace(written, final)
+    try:
+        before_commit()
+        os.replace(written, final)
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
     return Output(path=str(final.relative_to(root)), bytes=final.stat().st_size, xxh3_128=digest, rows=rows)
 
 

@@ -100,9 +100,8 @@ def alone(root: Path, silent_s: float = SILENT_S) -> Iterator[None]:
         beat.start()
         try:
             _wait(root, int(path.stem), silent_s)
-            for folder in ("increments", "index", "builds"):
-                for attempt in (root / folder).rglob(".*.part"):
-                    attempt.unlink(missing_ok=True)
+            for attempt in _attempts(root):
+                attempt.unlink(missing_ok=True)
             yield
         finally:
             ended.set()
@@ -119,7 +118,7 @@ def alone(root: Path, silent_s: float = SILENT_S) -> Iterator[None]:
 def _request(root: Path) -> Path:
     """Make a request that is the newest; those before it go."""
     while True:
-        before = newest(root)
+        before = max([newest(root), *(worker.heeds for worker in all_workers(root))])
         path = _folder(root) / f"{before + 1:04d}.json"
         request = Request(host=socket.gethostname(), pid=os.getpid(), done=False)
         if write_once(path, dump(request)):
@@ -132,6 +131,20 @@ def _wait(root: Path, number: int, silent_s: float) -> None:
     pulses = Pulses(root, silent_s)
     while any(worker.heeds < number and not pulses.is_dead(worker.name) for worker in all_workers(root)):
         time.sleep(LOOK_S)
+    for worker in all_workers(root):
+        if worker.heeds < number:  # it is dead; nobody need wait for it again
+            (workers_folder(root) / f"{worker.name}.json").unlink(missing_ok=True)
+
+
+def _attempts(root: Path) -> Iterator[Path]:
+    """The files of attempts of all that workers commit."""
+    yield from root.glob(".*.part")
+    for folder in root.iterdir():
+        if folder.is_dir() and folder.name != "jobs":
+            yield from folder.rglob(".*.part")
+    for folder in (root / "jobs").glob("*"):
+        if folder.name not in ("workers", "exclusive"):
+            yield from folder.rglob(".*.part")
 
 
 def _write(path: Path, done: bool) -> None:

@@ -221,12 +221,14 @@ def run_steps(steps: Sequence[Step[S]], scope: S, execute: Executor, progress: P
         if step.temporary:
             continue
         for member in [step] if step.is_whole(scope) else chain:
+            if member is not step and step.is_whole(scope):
+                break  # another command has done all of it meanwhile
             try:
                 run_step(member, scope, execute, progress)
-            except (DataError, FileNotFoundError):
+            except (DataError, OSError):
                 if not step.is_whole(scope):
                     raise
-                break  # another command has done all of it meanwhile, and removed what is needed no more
+                break  # and has removed what is needed no more
         for member in chain[:-1]:
             remove_step(member, scope)
         chain = []
@@ -249,6 +251,10 @@ def run_step(step: Step[S], scope: S, execute: Executor, progress: Progress) -> 
         left = [part for part in plan.parts if standing(step, scope, plan, part) is None]
         tick(size - sum(part.size for part in left))
         execute(step, scope, [part.name for part in left], tick)
+    if step.is_whole(scope):  # another command was first, if it was of this plan
+        whole = load_step(step.file(scope))
+        if (whole.inputs, whole.versions) == (plan.inputs, plan.versions):
+            return whole
     return finish_step(step, scope, plan)
 
 
@@ -299,6 +305,8 @@ def make_part(step: Step[S], scope: S, name: str, processes: int, tick: Tick) ->
     if path.exists() and not plan_path(step, scope).exists():  # another command has finished the step
         return load_record(path)
     plan = load(plan_path(step, scope), Plan, REMEDY)
+    if plan.versions != step.versions(scope):
+        raise _planned_otherwise(plan_path(step, scope), plan, plan.inputs, step.versions(scope))
     part = next(part for part in plan.parts if part.name == name)
     if record := standing(step, scope, plan, part):
         tick(part.size)
@@ -338,7 +346,7 @@ def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
     paths = [directory / f"{part.name}.json" for part in plan.parts]
     content = sum_up(step.name, plan.inputs, plan.versions, [load_record(path) for path in paths])
     for stale in {*directory.glob("*.json")} - {*paths}:
-        stale.unlink()  # of a plan that other inputs or versions have replaced
+        stale.unlink(missing_ok=True)  # of a plan that other inputs or versions have replaced
     _discard_plan(step, scope)
     if step.remake or step.temporary:
         replace(path, content)

@@ -252,9 +252,12 @@ class Claims:
     def lose(self, part: str, number: int, holder: str) -> None:
         """Note that the worker of a try is gone."""
         claim = read_or_none(self._path("claims", part, number), Claim)
+        if claim is None or claim.worker != holder:  # given back, and perhaps taken by another
+            del self._holders[part, number]
+            return
         failure = Failure(
             worker=holder,
-            host=claim.host if claim else "",
+            host=claim.host,
             at=time.time(),
             kind=LOST,
             reason="its worker ended or fell silent before the part was made",

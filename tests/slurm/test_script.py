@@ -11,6 +11,7 @@ from pipeline.errors import SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
 from slurm.script import INTERRUPTED, RESUME_EXIT, job_name, render, train, worker
 from slurm.submissions import Job
+from support.cli import heed_ctrl_c
 from support.patience import patient, wait_until
 
 GOLDEN = Path(__file__).with_name("scripts")
@@ -143,6 +144,26 @@ def test_a_command_that_ends_by_itself_while_it_is_stopped_is_not_queued_again(t
     assert script.returncode == 0
 
 
+def test_a_command_that_the_signal_kills_before_it_heeds_it_is_queued_again(tmp_path: Path) -> None:
+    stand_in = "#!/bin/sh\ntouch begun\nexec sleep 60\n"
+    with started(tmp_path, ONE_CORE, JOBS["work"], outbound=stand_in) as script:
+        wait_until((tmp_path / "begun").exists, "the command")
+        script.send_signal(signal.SIGUSR1)
+        told, _ = script.communicate(timeout=patient())
+    assert "requeue 40_3" in told
+    assert script.returncode == RESUME_EXIT
+
+
+def test_a_script_that_is_ended_says_so(tmp_path: Path) -> None:
+    stand_in = "#!/bin/sh\necho $$ > pid\nmv pid begun\nexec sleep 60\n"
+    with started(tmp_path, ONE_CORE, JOBS["work"], outbound=stand_in) as script:
+        wait_until((tmp_path / "begun").exists, "the command")
+        script.terminate()
+        script.wait(timeout=patient())
+        os.kill(int((tmp_path / "begun").read_text()), signal.SIGKILL)  # as Slurm does with what is left
+    assert (tmp_path / "the logs" / "40_3.code").read_text() == "143\n"
+
+
 def execute(
     folder: Path, profile: JobProfile, job: Job, srun: str = "", outbound: str = ""
 ) -> "subprocess.CompletedProcess[str]":
@@ -183,6 +204,7 @@ def started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
 
 

@@ -39,7 +39,7 @@ def work(
     """Take part in the work on a corpus, beside any number of workers on machines that share its disk.
 
     Ends with 0 when all is done, with 75 when it was stopped before (SIGUSR1, SIGTERM, --for), and with 1
-    when parts failed too often.
+    when parts failed too often, when this machine cannot go on, and when pages are not fetched yet.
     """
     from dataprep.store.claiming import Claiming, Stopped
     from dataprep.store.workers import new_worker

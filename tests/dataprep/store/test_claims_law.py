@@ -149,13 +149,13 @@ def remove(scope: Texts, part: str) -> None:
 
 Move = tuple[str, int]
 MOVES = st.lists(
-    st.tuples(st.sampled_from(["claim", "step", "step", "kill", "remove"]), st.integers(0, 5)), max_size=25
+    st.tuples(st.sampled_from(["claim", "step", "step", "kill", "remove"]), st.integers(0, 2)), max_size=25
 )
 
 
 @settings(max_examples=100)
 @given(MOVES)
-@example([("claim", 0), ("step", 0), ("step", 0), ("remove", 0)])  # between its look and its commit
+@example([("claim", 0), *[("step", 0)] * 4, ("remove", 0)])  # between its look and its commit
 def test_each_part_is_recorded_once_and_nothing_that_was_removed_comes_back(moves: list[Move]) -> None:
     with tempfile.TemporaryDirectory() as home, overtaken():
         scope = Texts(Path(home))
@@ -178,7 +178,7 @@ def test_each_part_is_recorded_once_and_nothing_that_was_removed_comes_back(move
                 actor = actors[number % len(actors)]
                 actor.step() if move == "step" else actor.kill()
             assert_stands(scope, removed, seen)
-        for actor in actors * 4:
+        for actor in actors * 6:
             actor.step()
         assert not any(actor.thread.is_alive() for actor in actors)
         assert_stands(scope, removed, seen)
