@@ -1,8 +1,8 @@
 """The executor of a worker: it shares the parts of a step with workers of this and other machines.
 
 It takes parts that nobody holds (never claimed, or their worker is gone), then those that failed on this
-machine. When none is left, it makes again what another has held for long: the first record counts. It ends when
-all parts are made, whoever made them.
+machine. When none is left, it makes again what another has held for long: the first record counts. It ends
+when all parts are made, whoever made them.
 """
 
 from __future__ import annotations
