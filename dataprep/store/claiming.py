@@ -70,12 +70,16 @@ BAD_PARTS = 3
 
 @dataclass
 class Claiming:
-    """An executor, and the worker that it is. end: on the monotonic clock; after it nothing is claimed."""
+    """An executor, and the worker that it is.
+
+    end: on the monotonic clock; after it nothing is claimed. grace: seconds for what is being made then.
+    """
 
     root: Path
     worker: Worker
     timing: Timing = Timing()
     end: float = float("inf")
+    grace: float = float("inf")
     joins: bool = True
     _crew: Crew = field(init=False)
     _pulses: Pulses = field(init=False)
@@ -83,7 +87,6 @@ class Claiming:
     _failed_here: set[tuple[str, str]] = field(default_factory=set)
     _told: float = 0.0
     _counted: float = field(default_factory=time.monotonic)
-    _finishing: bool = False
     _bad: int = 0
 
     def __post_init__(self) -> None:
@@ -250,14 +253,14 @@ class Claiming:
 
     @property
     def _is_leaving(self) -> bool:
-        return self._finishing or time.monotonic() > self.end
+        return time.monotonic() > self.end
 
     def _look_around(self) -> None:
         """Count time, and heed what others want; raises Stopped or Excluded."""
         self._count()
         self._tell_in_time()
         refuse_newer(self.root, self.worker.heeds)
-        if self._is_leaving and not self._crew.jobs:
+        if self._is_leaving and (not self._crew.jobs or time.monotonic() > self.end + self.grace):
             raise Stopped
 
     def _count(self) -> None:
@@ -288,7 +291,7 @@ class Claiming:
         ]
 
     def _finish(self, number: int, frame: FrameType | None) -> None:
-        self._finishing = True
+        self.end = min(self.end, time.monotonic())
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -112,7 +112,7 @@ def test_a_worker_is_given_its_cores_and_its_log_and_leaves_its_code(tmp_path: P
     stand_in = '#!/bin/sh\necho "$OUTBOUND_LOG" "$@"\nexit 3\n'
     run = execute(tmp_path, ONE_CORE, worker("/a corpus", 4), outbound=stand_in)
     logs = tmp_path / "the logs"
-    words = f"{logs}/40_3.log corpus work /a corpus --stage cpu --processes 2"
+    words = f"{logs}/40_3.log corpus work /a corpus --stage cpu --processes 2 --grace 270s"
     assert run.stdout.splitlines()[-1] == words
     assert (logs / "40_3.code").read_text() == "3\n"
     assert run.returncode == 3

@@ -33,6 +33,12 @@ def work(
     time_limit: Annotated[
         str | None, typer.Option("--for", help="Claim nothing more after so long: 90s, 30m, 4h, 2d.")
     ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            help="Give back what is not finished so long after --for or SIGUSR1.", show_default="never"
+        ),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Try again what was given up.")] = False,
     json: Json = False,
 ) -> None:
@@ -47,12 +53,15 @@ def work(
     from dataprep.work import work as be_worker
     from slurm.script import RESUME_EXIT
 
-    end = time.monotonic() + seconds(time_limit) if time_limit else float("inf")
+    end = time.monotonic() + seconds("--for", time_limit)
+    left = seconds("--grace", grace)
     worker = new_worker(stage.value, processes)
     if again:
         try_again(directory)
     try:
-        done = be_worker(KINDS[stage.value], directory, Claiming(directory, worker, end=end), progress)
+        done = be_worker(
+            KINDS[stage.value], directory, Claiming(directory, worker, end=end, grace=left), progress
+        )
     except Stopped:
         console.print("stopped before all was done; any worker goes on from here")
         raise typer.Exit(RESUME_EXIT) from None
@@ -63,13 +72,17 @@ def work(
     )
 
 
-def seconds(text: str) -> float:
-    """A length of time in seconds; raises UsageError for another form.
+def seconds(option: str, text: str | None) -> float:
+    """The length of time of an option in seconds, without end if there is none.
 
-    >>> seconds("90s"), seconds("1.5h")
-    (90.0, 5400.0)
+    Raises UsageError for another form.
+
+    >>> seconds("--for", "90s"), seconds("--for", "1.5h"), seconds("--for", None)
+    (90.0, 5400.0, inf)
     """
+    if text is None:
+        return float("inf")
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if not match:
-        raise UsageError(f"--for {text}: give a number and a unit, such as 90s, 30m, 4h or 2d")
+        raise UsageError(f"{option} {text}: give a number and a unit, such as 90s, 30m, 4h or 2d")
     return float(match[1]) * UNITS_S[match[2]]

@@ -33,12 +33,12 @@ class Workers:
         self.undisturbed = Toy(root=root / "local", parts=parts)
         run_step(SQUARE, self.undisturbed, LocalPool(1), no_progress)
 
-    def start(self, count: int = 1, version: str = "1") -> list[subprocess.Popen[str]]:
+    def start(self, count: int = 1, version: str = "1", grace: str = "inf") -> list[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "support.workers.toy_worker", str(self.scope.root)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         started = [
             subprocess.Popen(
-                [*command, str(self.scope.parts), version],
+                [*command, str(self.scope.parts), version, grace],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -196,6 +196,16 @@ def test_a_worker_that_is_asked_to_finish_finishes_what_it_makes(tmp_path: Path)
     assert len(workers.scope.made()) == 2
     assert len(claims_of(workers)) == 2
     assert not list(workers.scope.root.rglob("square.failed/*"))
+
+
+@pytest.mark.slow(2)
+def test_a_worker_gives_back_what_it_cannot_finish_in_its_grace(tmp_path: Path) -> None:
+    workers = Workers(tmp_path, 9, **{f"p{n:02d}": "wait" for n in range(9)})
+    (worker,) = workers.start(grace="0.1")
+    wait_until(lambda: any(len(told.open) == 2 for told in workers.told()), "both its processes busy")
+    worker.send_signal(signal.SIGUSR1)
+    assert [code for code, _ in workers.end()] == [75]
+    assert (claims_of(workers), workers.scope.made()) == ([], [])
 
 
 @pytest.mark.slow(2)

@@ -51,7 +51,7 @@ def test_a_corpus_is_a_job_for_the_crawl_and_then_an_array_of_workers(
     add = f"outbound corpus add {home} {home.parent}/RS_2013-08.json --until fetch --name 2013-08"
     assert f"{add} --contact you@example.org --hours 12.0 &" in fetch
     assert "#SBATCH --partition=dtn" in fetch
-    assert f'outbound corpus work {home} --stage cpu --processes "$SLURM_CPUS_PER_TASK" &' in work
+    assert f'outbound corpus work {home} --stage cpu --processes "$SLURM_CPUS_PER_TASK" --grace' in work
     for line in ("--array=0-7", "--dependency=afterany:812", "--kill-on-invalid-dep=yes"):
         assert f"#SBATCH {line}\n" in work
     logs = Path(told["logs"])

@@ -1,4 +1,6 @@
-"""A worker at a toy step, in a process of its own: `python -m support.workers.toy_worker DIRECTORY PARTS`.
+"""A worker at a toy step, in a process of its own: `python -m support.workers.toy_worker`.
+
+Its arguments are the directory, the number of parts, the version and the grace in seconds.
 
 Ends as `outbound corpus work` does: 0 when the step is whole, 75 when it was stopped, else 1 with the reason
 on stderr. Prints what it made.
@@ -20,11 +22,11 @@ from support.toy_steps import BEHAVING, Toy
 
 
 def main() -> int:
-    directory, parts, *version = sys.argv[1:]
-    scope = Toy(root=Path(directory), parts=int(parts), version=version[0] if version else "1")
+    directory, parts, version, grace = sys.argv[1:]
+    scope = Toy(root=Path(directory), parts=int(parts), version=version)
     timing = Timing(look=0.05, repeat=0.5, silent=patient(4), hung=patient(4), heartbeat=0.2)
     worker = new_worker("cpu", 2)
-    claiming = Claiming(scope.root, worker, timing)
+    claiming = Claiming(scope.root, worker, timing, grace=float(grace))
     try:
         with claiming.working():
             while True:
