@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from dataprep import steps
@@ -69,7 +70,8 @@ def add(
             ended.unlink(missing_ok=True)
             rounds.run(corpus, increment, crawl, watching, retry_failed)
             _refuse_silence(corpus, increment)
-            write_once(ended, b"")
+            if until == rounds.STEP:
+                write_once(ended, b"")
         extract_and_score(corpus, increment, chosen, LocalPool(workers), progress)
         if text_shards.STEP in chosen:
             extend(corpus, workers, progress)
@@ -147,6 +149,11 @@ def extract_and_score(
     run_steps(wanted, Facts(corpus, increment), execute, progress)
     if planned[-1] in wanted:
         close(increment)
+        mark = corpus.fetched_mark(increment)
+        mark.unlink(missing_ok=True)
+        with suppress(OSError):  # other marks and plans are there
+            mark.parent.rmdir()
+            mark.parent.parent.rmdir()
         known_files.remember(corpus.root)
 
 

@@ -33,6 +33,7 @@ from dataprep.store.workers import (
     Pulses,
     Tries,
     Worker,
+    read_or_none,
     tell,
 )
 
@@ -118,8 +119,11 @@ class Claiming:
                         if name not in made_here:
                             tick(part.size)
                             self._judge_machine(step.name, name)
-                    if _identity(path) not in (planned, None):
-                        raise DataError(f"{path}: was planned anew by another command; run this one again")
+                    if (now := _identity(path)) not in (planned, None):
+                        if (again := read_or_none(path, Plan)) and again != plan:
+                            raise DataError(f"{path}: was replaced by another command; run this one again")
+                        planned = now  # by a worker that came as the step was being finished
+                        (path.parent / f"{step.name}.claims").mkdir(exist_ok=True)
                     if left and not self._claim(step, scope, claims, left):
                         raise _given_up(path.parent / f"{step.name}.failed", claims, left)
                     looked = time.monotonic()
@@ -133,6 +137,10 @@ class Claiming:
                         self.worker.made += 1
                     elif path.exists():  # else the step is finished, and what the part was made of is gone
                         self._settle(happened, claims)
+            for happened in (
+                self._crew.wait(self.timing.look) if self._crew.jobs else ()
+            ):  # it may be about to say
+                self.worker.made += isinstance(happened, Outcome) and happened.kind == "made"
         finally:
             for job in self._crew.drop():
                 claims.release(job.part, job.number)

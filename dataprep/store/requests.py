@@ -122,7 +122,9 @@ def _request(root: Path) -> Path:
         path = _folder(root) / f"{before + 1:04d}.json"
         request = Request(host=socket.gethostname(), pid=os.getpid(), done=False)
         if write_once(path, dump(request)):
-            (_folder(root) / f"{before:04d}.json").unlink(missing_ok=True)
+            for older in _folder(root).glob("[0-9]*.json"):
+                if older != path and int(older.stem) <= before:
+                    older.unlink(missing_ok=True)
             return path
 
 

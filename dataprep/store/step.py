@@ -356,9 +356,10 @@ def finish_step(step: Step[S], scope: S, plan: Plan) -> StepFile:
 
 
 def remove_step(step: Step[S], scope: S) -> None:
-    """Remove the step file and all other files of a step."""
+    """Remove the step file and all other files of a step, with a plan that is still there."""
     step.file(scope).unlink(missing_ok=True)
     shutil.rmtree(step.directory(scope), ignore_errors=True)
+    _discard_plan(step, scope)  # of a command that was slower than another
     _remove_empty(scope.places[step.at], scope.root)
 
 

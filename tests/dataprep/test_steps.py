@@ -136,6 +136,7 @@ class Processes:
 
     made: dict[str, int]
     order: random.Random
+    joins = False
 
     def __init__(self, workers: int) -> None:
         pass
@@ -183,7 +184,7 @@ def test_separate_processes_given_a_directory_a_step_and_a_part_make_the_same_by
     several = {name for name, parts in Processes.made.items() if parts > 1}
     of_one_part = {"ngrams", "decontaminate"}
     assert several == Processes.made.keys() - of_one_part
-    assert [part.passed for part in apart.increments()[2].parts("links")].count(0) < 3
+    assert any(part.passed for part in apart.increments()[2].parts("links"))
     made = files(tmp_path / "whole")
     assert any("near_duplicates" in Path(name).parts for name in made), "temporary steps are compared, too"
     assert same(files(tmp_path / "apart"), made) == []

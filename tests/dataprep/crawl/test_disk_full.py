@@ -109,9 +109,12 @@ def test_a_full_disk_loses_no_link_and_no_page(crawled: Path, shared_site: Any, 
     shutil.copytree(crawled / "new", tmp_path / "corpus")
     shutil.copy(crawled / "dump.json", tmp_path)
     add = ["corpus", "add", "disk/corpus", "dump.json", "--until", "fetch", *crawl(shared_site)]
-    assert grown(tmp_path, *add, step_kb=56) >= 3
+    assert grown(tmp_path, *add, step_kb=24) >= 3
     named = (tmp_path / "errors.txt").read_text()
-    assert ("/links/" in named or "/index/" in named, "/pages/" in named) == (True, True), named
+    assert ("/links/" in named or "/index/" in named or "/work/" in named, "/pages/" in named) == (
+        True,
+        True,
+    ), named
     corpus, whole = Corpus.open(tmp_path / "grown" / "corpus"), Corpus.open(crawled / "corpus")
     assert outcomes(corpus, corpus.increments()) == {"ok": 30}
     assert list(problems(corpus, lambda _: None)) == []
@@ -120,14 +123,15 @@ def test_a_full_disk_loses_no_link_and_no_page(crawled: Path, shared_site: Any, 
 
 
 def test_a_full_disk_loses_nothing_in_any_later_stage(
-    crawled: Path, shared_site: Any, tmp_path: Path
+    crawled: Path, shared_site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of dumps are written down as they are given
     shutil.copytree(crawled, tmp_path, dirs_exist_ok=True)
     failures = grown(tmp_path, "corpus", "add", "disk/corpus", "dump.json", *crawl(shared_site))
     assert failures >= 3
     named = (tmp_path / "errors.txt").read_text()
     assert "/extract/" in named or "/score/" in named
-    result("corpus", "add", tmp_path / "corpus", tmp_path / "dump.json", *crawl(shared_site))
+    result("corpus", "add", tmp_path / "corpus", "dump.json", *crawl(shared_site))
     assert tree(tmp_path / "grown" / "corpus") == tree(tmp_path / "corpus")
 
     shutil.rmtree(tmp_path / "grown")
