@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import multiprocessing
-import os
 import signal
 import socket
 import time
@@ -22,6 +21,7 @@ from typing import Any, Literal
 from dataprep.errors import DataError
 from dataprep.store import files
 from dataprep.store.os_errors import explain_os_error
+from dataprep.store.pool import leave_with_parent
 from dataprep.store.requests import Excluded, refuse_newer
 from dataprep.store.step import Step, make_part
 
@@ -122,10 +122,10 @@ class Crew:
     def _hear(self, member: _Member) -> Iterator[Outcome | int]:
         job = member.job
         assert job
-        member.heard, member.starting_s = time.monotonic(), 0
         try:
             while member.pipe.poll():
                 heard = member.pipe.recv()
+                member.heard, member.starting_s = time.monotonic(), 0
                 if isinstance(heard, int):
                     yield heard
                     continue
@@ -135,15 +135,15 @@ class Crew:
                 self._idle.append(member)
                 yield Outcome(job=job, kind=kind, reason=reason)
                 return
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # it has died
             pass
-        member.process.join(1)
         if not member.process.is_alive():
             code = member.process.exitcode or 0
-            how = (
-                f"its process was killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            )
-            yield self._dismiss(member, "killed", how)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+            if member.starting_s:  # it never came to the part
+                yield self._dismiss(member, "machine", f"a process {how} while it started")
+            else:
+                yield self._dismiss(member, "killed", f"its process {how}")
 
     def _dismiss(self, member: _Member, kind: Kind, reason: str) -> Outcome:
         job = member.job
@@ -187,10 +187,10 @@ class _Member:
 
 
 def _serve(pipe: Connection) -> None:
-    """Make parts until the worker ends. What stops the worker is its own business: it tells us."""
+    """Make parts until the worker ends, which alone heeds signals."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
-    Thread(target=_leave_with_parent, daemon=True).start()
+    Thread(target=leave_with_parent, daemon=True).start()
     while True:
         try:
             job: Job = pipe.recv()
@@ -218,10 +218,3 @@ def _make(job: Job, pipe: Connection) -> tuple[Kind, str]:
 
 def _in_one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-        os._exit(1)

@@ -93,10 +93,10 @@ def _call_batch(function: Callable[..., R], parts: Sequence[tuple[Any, ...]], ti
 def _start(ticks: Queue[int | None]) -> None:
     global _ticks
     _ticks = ticks
-    Thread(target=_leave_with_parent, daemon=True).start()
+    Thread(target=leave_with_parent, daemon=True).start()
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """End when the command is killed: a pool's worker would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent:
