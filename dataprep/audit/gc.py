@@ -11,7 +11,6 @@ that process lives, or, if it is another host's, until nobody has written to it 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -24,7 +23,7 @@ from dataprep import all_records
 from dataprep.corpus.directory import Build, Corpus
 from dataprep.crawl import hop_plan
 from dataprep.store import root_manifest
-from dataprep.store.workers import Pulses, workers_folder
+from dataprep.store.workers import Pulses, is_alive, workers_folder
 
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
@@ -79,13 +78,7 @@ def is_running(attempt: Path, quiet_s: float = QUIET_S) -> bool:
         return False
     if match["host"] != socket.gethostname():
         return time.time() - attempt.stat().st_mtime < quiet_s
-    try:
-        os.kill(int(match["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_alive(int(match["pid"]))
 
 
 def _unnamed(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:

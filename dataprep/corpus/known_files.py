@@ -62,7 +62,7 @@ def remembering(root: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(DataError, OSError):  # what went wrong first is what counts
+        with suppress(Exception):  # what went wrong first is what counts
             remember(root)
         raise
     remember(root)
