@@ -6,6 +6,7 @@ The steps and the functions are those of `corpus add` and `corpus select`; only 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from dataprep import steps
@@ -20,6 +21,7 @@ from dataprep.ingest import decide, extract_and_score
 from dataprep.links.inputs import dumps_of
 from dataprep.store.claiming import Claiming
 from dataprep.store.pool import Progress
+from dataprep.store.presence import Presence
 from dataprep.store.records import step_path
 from dataprep.store.requests import Excluded, newest
 from dataprep.store.step import run_steps
@@ -32,18 +34,19 @@ often, BadMachine when this machine cannot go on, and Stopped when it was asked 
 """
 
 
-def work(on: Work, root: Path, claiming: Claiming, progress: Progress) -> str:
+def work(on: Work, presence: Presence, progress: Progress) -> str:
     """Be a worker of some kind, from the beginning again after each command that removes; raises as Work."""
-    with claiming.working():
+    root = presence.root
+    with presence.kept(), closing(Claiming(presence)) as claiming:
         while True:
             try:
                 with known_files.remembering(root):
                     return on(root, claiming, progress)
             except (Excluded, DataError, OSError) as error:
-                # Whoever slept through a removal finds things missing, whatever he meets first.
-                if not isinstance(error, Excluded) and newest(root) <= claiming.worker.heeds:
+                # Whoever slept through a removal may first find things missing.
+                if not isinstance(error, Excluded) and newest(root) <= presence.worker.heeds:
                     raise
-                claiming.stand_aside()
+                presence.stand_aside()
 
 
 def enter_links(root: Path, claiming: Claiming, progress: Progress) -> str:

@@ -19,8 +19,9 @@ from dataprep.errors import DataError
 from dataprep.shards import text_shards
 from dataprep.steps import BY_NAME, STEPS
 from dataprep.store.checksummed_json import load
+from dataprep.store.claims import Claims, Failure
 from dataprep.store.step import Plan
-from dataprep.store.workers import SILENT_S, Claims, Failure, Worker, all_workers, new_worker, workers_folder
+from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
 
 OF_LATE_S = 600.0
 """A rate is the mean over this time: parts take minutes."""

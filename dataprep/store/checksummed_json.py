@@ -11,6 +11,7 @@ So it is one JSON object, and `tail -n +3 FILE | xxh128sum` checks it without us
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +37,13 @@ def dump(body: Any) -> bytes:
 def load(path: Path, kind: type[T], remedy: str = RESTORE) -> T:
     """Read what `dump` wrote; raises DataError, with the remedy, for anything else."""
     return load_with_hash(path, kind, remedy)[0]
+
+
+def load_or_none(path: Path, kind: type[T]) -> T | None:
+    """The same; None if the file is gone, or another machine does not see all of it yet."""
+    with suppress(DataError):
+        return load(path, kind)
+    return None
 
 
 def load_with_hash(path: Path, kind: type[T], remedy: str = RESTORE) -> tuple[T, str]:

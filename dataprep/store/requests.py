@@ -24,14 +24,13 @@ from pathlib import Path
 import msgspec
 
 from dataprep.store import locks
-from dataprep.store.checksummed_json import dump
+from dataprep.store.checksummed_json import dump, load_or_none
 from dataprep.store.files import attempt_path, write_once
 from dataprep.store.workers import (
     HEARTBEAT_S,
     SILENT_S,
     Pulses,
     all_workers,
-    read_or_none,
     workers_folder,
 )
 
@@ -78,7 +77,7 @@ class Pending:
             changed = path.stat().st_mtime_ns
         except FileNotFoundError:
             return False
-        request = read_or_none(path, Request)
+        request = load_or_none(path, Request)
         if request and request.done:
             return False
         now = time.monotonic()

@@ -10,9 +10,10 @@ from dataprep.corpus.directory import Corpus, Facts
 from dataprep.extract import stage as extract
 from dataprep.links import karma
 from dataprep.steps import BY_NAME
+from dataprep.store.claims import Claims
 from dataprep.store.records import finish_led
 from dataprep.store.step import make_part, plan_step
-from dataprep.store.workers import Claims, OpenPart, Worker, new_worker, tell, workers_folder
+from dataprep.store.workers import OpenPart, Worker, new_worker, tell, workers_folder
 from support import packed_corpus
 from support.ready_corpus import commit_part, document_row
 

@@ -47,7 +47,7 @@ def work(
     Ends with 0 when all is done, with 75 when it was stopped before (SIGUSR1, SIGTERM, --for), and with 1
     when parts failed too often, when this machine cannot go on, and when pages are not fetched yet.
     """
-    from dataprep.store.claiming import Claiming, Stopped
+    from dataprep.store.presence import Presence, Stopped
     from dataprep.store.workers import new_worker
     from dataprep.work import KINDS, try_again
     from dataprep.work import work as be_worker
@@ -59,9 +59,7 @@ def work(
     if again:
         try_again(directory)
     try:
-        done = be_worker(
-            KINDS[stage.value], directory, Claiming(directory, worker, end=end, grace=left), progress
-        )
+        done = be_worker(KINDS[stage.value], Presence(directory, worker, end=end, grace=left), progress)
     except Stopped:
         console.print("stopped before all was done; any worker goes on from here")
         raise typer.Exit(RESUME_EXIT) from None

@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataprep.store import files, requests
+from dataprep.store.claims import Claims
 from dataprep.store.records import Record, load_record, recommit
 from dataprep.store.requests import Excluded, newest, refuse_newer
 from dataprep.store.step import (
@@ -30,7 +31,7 @@ from dataprep.store.step import (
     plan_step,
     run_step,
 )
-from dataprep.store.workers import Claims, Worker, new_worker, tell
+from dataprep.store.workers import Worker, new_worker, tell
 from support.patience import patient
 from support.ready_corpus import no_progress
 

@@ -9,10 +9,12 @@ on stderr. Prints what it made.
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from dataprep.errors import DataError
-from dataprep.store.claiming import Claiming, Stopped, Timing
+from dataprep.store.claiming import Claiming
+from dataprep.store.presence import Presence, Stopped
 from dataprep.store.requests import Excluded
 from dataprep.store.step import run_step
 from dataprep.store.workers import new_worker
@@ -24,17 +26,17 @@ from support.toy_steps import BEHAVING, Toy
 def main() -> int:
     directory, parts, version, grace = sys.argv[1:]
     scope = Toy(root=Path(directory), parts=int(parts), version=version)
-    timing = Timing(look=0.05, repeat=0.5, silent=patient(4), hung=patient(4), heartbeat=0.2)
     worker = new_worker("cpu", 2)
-    claiming = Claiming(scope.root, worker, timing, grace=float(grace))
+    presence = Presence(scope.root, worker, grace=float(grace), heartbeat_s=0.2, silent_s=patient(4))
+    claims = Claiming(presence, look_s=0.05, repeat_s=0.5, hung_s=patient(4))
     try:
-        with claiming.working():
+        with presence.kept(), closing(claims) as claiming:
             while True:
                 try:
                     run_step(BEHAVING, scope, claiming, no_progress)
                     break
                 except Excluded:
-                    claiming.stand_aside()
+                    presence.stand_aside(look_s=0.05)
     except Stopped:
         return 75
     except DataError as error:
