@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from dataprep.errors import DataError
 from dataprep.store import locks
 from dataprep.store.checksummed_json import dump, load_or_none
 from dataprep.store.files import attempt_path, write_once
@@ -31,6 +32,7 @@ from dataprep.store.workers import (
     SILENT_S,
     Pulses,
     all_workers,
+    is_alive,
     workers_folder,
 )
 
@@ -93,6 +95,7 @@ def alone(root: Path, silent_s: float = SILENT_S) -> Iterator[None]:
     A worker that is silent for `silent_s` is dead. Raises DataError while another command is at work here.
     """
     with locks.alone(root):
+        _refuse_rival(root)
         path = _request(root)
         ended = threading.Event()
         beat = threading.Thread(target=_beat, args=(path, ended), daemon=True)
@@ -112,6 +115,20 @@ def alone(root: Path, silent_s: float = SILENT_S) -> Iterator[None]:
                 for emptied in (path.parent, path.parent.parent):
                     with suppress(OSError):
                         emptied.rmdir()
+
+
+def _refuse_rival(root: Path) -> None:
+    """Raise DataError while another command removes, which the lock does not show on every filesystem."""
+    path = _folder(root) / f"{newest(root):04d}.json"
+    request = load_or_none(path, Request)
+    if request is None or request.done:
+        return
+    here = request.host == socket.gethostname()
+    if is_alive(request.pid) if here else time.time() - path.stat().st_mtime < SILENT_S:
+        raise DataError(
+            f"{path}: a command that removes is at work here (process {request.pid} on {request.host}); wait "
+            "until it has ended; if it was killed, run this again in five minutes"
+        )
 
 
 def _request(root: Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dataprep.errors import DataError
 from dataprep.store import requests
 from dataprep.store.step import LocalPool, plan_path, run_step
 from dataprep.store.workers import Worker, all_workers, workers_folder
@@ -277,6 +278,40 @@ def test_a_worker_that_slept_through_a_removal_commits_nothing_of_before(tmp_pat
 def children_of(pid: int) -> list[int]:
     children = [path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(child) for each in children for child in each]
+
+
+@pytest.mark.slow(1)
+def test_of_two_commands_that_remove_one_is_refused_also_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lies(*_: object) -> None:
+        """As Lustre's `localflock` on another node."""
+
+    monkeypatch.setattr("fcntl.flock", lies)
+    child = subprocess.Popen(
+        [sys.executable, "-c", ALONE, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+    wait_until((tmp_path / "jobs" / "exclusive" / "0001.json").exists, "the other command")
+    refused = pytest.raises(DataError, match=f"that removes is at work here .process {child.pid} on")
+    with refused, requests.alone(tmp_path):
+        raise AssertionError("both are at work")
+    kill(child)
+    with requests.alone(tmp_path):
+        pass
+    assert not (tmp_path / "jobs").exists()
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from dataprep.errors import DataError
+from dataprep.store import requests
+with requests.alone(Path(sys.argv[1])):
+    sys.stdin.read()
+"""
 
 
 def test_nothing_is_left_of_a_removal_where_no_worker_has_been(tmp_path: Path) -> None:
