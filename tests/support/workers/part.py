@@ -12,6 +12,7 @@ from typing import Any
 
 from dataprep.corpus.directory import Build, Corpus, Decisions, Facts
 from dataprep.links import repeats
+from dataprep.links import stage as links
 from dataprep.pack import merge
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS as PACK
@@ -21,6 +22,7 @@ from dataprep.store.step import Scope, Step, make_part
 
 SMALL: list[tuple[Any, str, int]] = [
     (repeats, "NUMBER_BYTES", 500),
+    (links, "POST_BYTES", 200),
     (candidates, "KEYS_PER_TASK", 100),
     (corpus_order, "RANGE", 8),
     (corpus_order, "SAMPLE", 2),
