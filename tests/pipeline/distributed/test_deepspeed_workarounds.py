@@ -22,7 +22,8 @@ import pytest
 from pipeline.distributed import deepspeed_workarounds
 from support.patience import patient
 
-pytestmark = pytest.mark.slow(20)
+of_ranks = pytest.mark.slow(38)
+"""Tests that start two ranks, or look at what they did: they share these."""
 
 TESTS = Path(__file__).parents[2]
 
@@ -54,7 +55,7 @@ def both(in_place: list[Seen], left_out: list[Seen]) -> Both:
     return in_place, left_out
 
 
-@pytest.mark.slow(20)
+@of_ranks
 def test_standard_output_stays_empty(both: Both) -> None:
     in_place, left_out = both
     assert [rank.out for rank in in_place] == ["", ""]
@@ -63,7 +64,7 @@ def test_standard_output_stays_empty(both: Both) -> None:
     assert "stage=0 layers=" in printed, "quiet"
 
 
-@pytest.mark.slow(18)
+@of_ranks
 def test_no_warning_of_torch_reaches_the_terminal(both: Both) -> None:
     in_place, left_out = both
     assert [rank.err for rank in in_place if "Warning" in rank.err] == []
@@ -72,6 +73,7 @@ def test_no_warning_of_torch_reaches_the_terminal(both: Both) -> None:
     assert "c10d::broadcast_" in warned, "untracked_broadcasts"
 
 
+@of_ranks
 def test_nothing_is_compiled_at_start(both: Both) -> None:
     for key, without in (("built", ["deepspeed_shm_comm"]), ("compiler", True)):
         in_place, left_out = ([rank.notes[key] for rank in ranks] for ranks in both)
@@ -79,6 +81,7 @@ def test_nothing_is_compiled_at_start(both: Both) -> None:
         assert left_out == [without, without]
 
 
+@of_ranks
 def test_stages_are_those_asked_for(both: Both) -> None:
     in_place, left_out = ([rank.notes["parts"] for rank in ranks] for ranks in both)
     # Embeddings and one block; three blocks, norm and head.
@@ -86,6 +89,7 @@ def test_stages_are_those_asked_for(both: Both) -> None:
     assert left_out != in_place
 
 
+@of_ranks
 def test_one_rank_reduces_no_gradients(both: Both) -> None:
     for precision in ("fp32", "bf16"):
         in_place, left_out = ([rank.notes[f"reductions in {precision}"] for rank in ranks] for ranks in both)
@@ -93,11 +97,13 @@ def test_one_rank_reduces_no_gradients(both: Both) -> None:
         assert min(left_out) > 0
 
 
+@of_ranks
 def test_a_bf16_pipeline_reports_a_gradient_that_is_not_finite(in_place: list[Seen]) -> None:
     """What the loop's guard relies on; DeepSpeed before 0.19.8 stopped there."""
     assert not any(math.isfinite(rank.notes["norm"]) for rank in in_place)
 
 
+@of_ranks
 def test_a_plain_engine_is_built_after_a_pipeline(both: Both) -> None:
     in_place, left_out = ([rank.notes["ranks"] for rank in ranks] for ranks in both)
     assert in_place == [2, 2]
