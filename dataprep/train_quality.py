@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from dataprep.audit.funnel import increments_in
-from dataprep.corpus.directory import Corpus, Decisions
+from dataprep.audit.funnel import judged
+from dataprep.corpus.directory import Corpus
 from dataprep.corpus.known_files import RECIPE
 from dataprep.errors import DataError
 from dataprep.score.quality.training import Sample, sample
@@ -61,10 +61,9 @@ def _all(corpus: Corpus) -> Iterator[str]:
 
 
 def _kept(corpus: Corpus) -> Iterator[str]:
-    build = corpus.current_build()
-    for increment in increments_in(corpus):
-        rows = kept.kept_rows(Decisions(corpus, build, increment))
-        for part, output in enumerate(increment.outputs("extract", "documents")):
+    for scope in judged(corpus, corpus.current_build()):
+        rows = kept.kept_rows(scope)
+        for part, output in enumerate(scope.increment.outputs("extract", "documents")):
             here = rows["row"][rows["part"] == part]
             for batch in kept.chosen(corpus.root / output.path, here, ["text"]):
                 yield from batch["text"].to_pylist()

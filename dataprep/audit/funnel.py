@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.directory import Build, Corpus, Decisions, Increment
 from dataprep.corpus.tombstones import REASON
 from dataprep.crawl import rounds
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.imports.inputs import kind_of
 from dataprep.pack.manifest import remember
-from dataprep.selection import thresholds
+from dataprep.selection import kept, thresholds
 from dataprep.selection.verdicts import REPEAT_REASONS
 from dataprep.steps import BY_NAME
 from dataprep.store import files
@@ -86,23 +86,22 @@ def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
     """The sites with the most kept documents of the current build, and how many; none without a build."""
     corpus = Corpus.open(directory)
     counts: Counter[str] = Counter()
-    for increment in increments_in(corpus):
-        sites = read_table(corpus.root, increment.outputs("extract", "documents"), ["doc_id", "site"])
+    for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
+        sites = read_table(corpus.root, scope.increment.outputs("extract", "documents"), ["doc_id", "site"])
         site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
-        verdicts = corpus.current_build().outputs("verdicts", "verdicts", increment)
-        table = read_table(corpus.root, verdicts, ["doc_id", "verdict"])
+        table = read_table(corpus.root, kept.verdicts_of(scope), ["doc_id", "verdict"])
         for doc_id, verdict in zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True):
             if verdict == thresholds.KEPT:
                 counts[site_of[doc_id]] += 1
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:number]
 
 
-def increments_in(corpus: Corpus) -> list[Increment]:
-    """The increments that the current build covers; none without a build."""
-    if not corpus.has_build:
+def judged(corpus: Corpus, build: Build | None) -> list[Decisions]:
+    """The increments on which a build has verdicts; none without a build."""
+    if not build:
         return []
-    build = corpus.current_build()
-    return [increment for increment in corpus.increments() if build.has("verdicts", increment)]
+    scopes = [Decisions(corpus, build, increment) for increment in corpus.increments()]
+    return [scope for scope in scopes if build.has("verdicts", scope.increment)]
 
 
 def _parts(increments: Iterable[Increment], step: str) -> list[Record]:

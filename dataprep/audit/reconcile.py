@@ -19,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.audit.funnel import judged
+from dataprep.corpus.directory import Build, Corpus, Decisions, Increment
 from dataprep.decontaminate import stage as decontaminate
 from dataprep.selection.thresholds import KEPT
 from dataprep.shards import text_shards
@@ -44,10 +45,10 @@ Keys = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Check:
-    """What must fit together.
+    """Counts that must fit together.
 
-    lines: from the sum of the parts' counts to what does not add up. size: of each part, in bytes that could
-    be hashed in the same time.
+    lines: a function of the sum of all parts' counts to the lines on what does not fit. size: of each part,
+    in bytes that could be hashed in the same time.
     """
 
     lines: Callable[[Counter[str]], Iterable[str]]
@@ -58,19 +59,14 @@ class Check:
 def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
     """What does not add up, one line each."""
     builds = [Build(path.name, path) for path in sorted((corpus.root / "builds").glob("*")) if path.is_dir()]
-    judged = [
-        (build, increment)
-        for build in builds
-        for increment in corpus.increments()
-        if build.has("verdicts", increment)
-    ]
-    unlike = _unlike_their_indexes(corpus, judged, workers)
+    scopes = [scope for build in builds for scope in judged(corpus, build)]
+    unlike = _unlike_their_indexes(corpus, scopes, workers)
     checks = list[Check]()
     for increment in corpus.increments():
         if increment.closed:
             checks += _facts(corpus, increment)
-    for build, increment in judged:
-        checks += _decisions(corpus, build, increment, unlike)
+    for scope in scopes:
+        checks += _decisions(corpus, scope.build, scope.increment, unlike)
     parts = [part for check in checks for part in check.parts]
     sizes = [check.size for check in checks for _ in check.parts]
     counted = iter(run_by_size(_count, parts, sizes, workers, lambda _: None))
@@ -85,11 +81,9 @@ def _count(function: Callable[..., Counter[str]], arguments: tuple[Any, ...], ti
     return function(*arguments)
 
 
-def _unlike_their_indexes(
-    corpus: Corpus, judged: list[tuple[Build, Increment]], workers: int
-) -> frozenset[str]:
+def _unlike_their_indexes(corpus: Corpus, scopes: list[Decisions], workers: int) -> frozenset[str]:
     """The tars that hold other samples than their indexes name: they are read themselves, range by range."""
-    shards = [shard for build, increment in judged for shard in text_shards.shards(build, increment)]
+    shards = [shard for scope in scopes for shard in text_shards.shards(scope.build, scope.increment)]
     parts, sizes = [(corpus, shard) for shard in shards], [shard.tar.rows * SAMPLE_BYTES for shard in shards]
     unlike = run_by_size(_is_unlike_its_index, parts, sizes, workers, lambda _: None)
     return frozenset(shard.tar.path for shard, differs in zip(shards, unlike, strict=True) if differs)
@@ -192,7 +186,7 @@ def _verdicts(corpus: Corpus, output: Output) -> Counter[str]:
 def _kept_and_written(
     corpus: Corpus, build: Build, increment: Increment, unlike: frozenset[str], low: int, high: int
 ) -> Counter[str]:
-    verdicts = [part.outputs["verdicts"] for part in build.parts("verdicts", increment)]
+    verdicts = build.outputs("verdicts", "verdicts", increment)
     cut = decontaminate.tables(build, increment)
     kept = _keys(corpus, verdicts, "doc_id", low, high, KEPT)
     contaminated = _keys(corpus, cut, "doc_id", low, high, decontaminate.CONTAMINATED)
@@ -208,7 +202,7 @@ def _kept_and_written(
 
 
 def held_by(sides: Sequence[Keys]) -> list[int]:
-    """How many distinct keys are in just those of two or three arrays whose bits a number has.
+    """How many distinct keys just some of two or three arrays hold: at 0b101, the first and the third.
 
     >>> held_by([np.array([[1, 5], [2, 5], [2, 5]], np.uint64), np.array([[2, 5], [2, 6]], np.uint64)])
     [0, 1, 1, 1]

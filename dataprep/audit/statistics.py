@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataprep.audit.funnel import increments_in
-from dataprep.corpus.directory import Corpus, Decisions, Increment
+from dataprep.audit.funnel import judged
+from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.selection import kept
 from dataprep.selection.verdicts import REPEAT_REASONS
@@ -52,8 +52,8 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     """Measure a corpus. Memory: some numbers for each document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
-    for increment in increments_in(corpus):
-        rows = kept.kept_rows(Decisions(corpus, corpus.current_build(), increment))
+    for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
+        increment, rows = scope.increment, kept.kept_rows(scope)
         scores = increment.outputs("score", "scores")
         measured = _taken(corpus, scores, rows, ["language", "words", "characters"])
         about = _taken(corpus, increment.outputs("extract", "documents"), rows, ["karma"])
@@ -61,8 +61,7 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
         words += _binned(measured["words"])
         karma += _binned(about["karma"].drop_null())
         characters = int(pa.compute.sum(measured["characters"]).as_py() or 0)
-        verdicts = corpus.current_build().parts("verdicts", increment)
-        growth.append(_growth(increment, verdicts, characters))
+        growth.append(_growth(increment, scope.build.parts("verdicts", increment), characters))
     outcomes = rounds.outcomes(corpus, corpus.increments())
     return CorpusStatistics(
         dict(languages.most_common()), sorted(words.items()), sorted(karma.items()), dict(outcomes), growth
@@ -71,8 +70,13 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
 
 def _growth(increment: Increment, verdicts: list[Record], characters: int) -> Growth:
     losses = sum((Counter(part.reasons) for part in verdicts), Counter[str]())
-    entered, passed = (sum(getattr(part, name) for part in verdicts) for name in ("entered", "passed"))
-    return Growth(increment.path.name, entered, passed, characters, dict(sorted(losses.items())))
+    return Growth(
+        increment=increment.path.name,
+        documents=sum(part.entered for part in verdicts),
+        kept=sum(part.passed for part in verdicts),
+        characters=characters,
+        losses=dict(sorted(losses.items())),
+    )
 
 
 def _taken(corpus: Corpus, outputs: list[Output], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from dataprep.audit.funnel import increments_in
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.urls import key_of
 from dataprep.decontaminate import stage as decontaminate
@@ -113,8 +112,8 @@ def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Pat
 
 def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     """What the current build decided, None where it has not judged the increment."""
-    judged = increment.number in {other.number for other in increments_in(corpus)}
-    tables = corpus.current_build().outputs("verdicts", "verdicts", increment) if judged else []
+    build = corpus.current_build() if corpus.has_build else None
+    tables = build.outputs("verdicts", "verdicts", increment) if build else []
     row = _row(corpus, tables, "doc_id", doc_id) or {}
     if tables and (cut := _cut(corpus, increment, doc_id)):
         return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataprep.audit.funnel import increments_in
+from dataprep.audit.funnel import judged
 from dataprep.audit.verify import problems, unknown
 from dataprep.corpus.directory import Corpus, Decisions
 from dataprep.corpus.known_files import REPORT_FILES
@@ -18,6 +18,7 @@ from dataprep.forget import run
 from dataprep.forget.scope import stands_by
 from dataprep.ingest import extend
 from dataprep.selection.exclude import build_of
+from dataprep.selection.kept import verdicts_of
 from dataprep.steps import BY_NAME
 from dataprep.store.files import read_table
 from dataprep.store.step import make_part, plan_step
@@ -52,8 +53,8 @@ def forget(corpus: Corpus, page: Page) -> None:
 def verdicts(corpus: Corpus) -> dict[bytes, str]:
     extend(corpus, 1, no_progress)
     found = {}
-    for increment in increments_in(corpus):
-        table = read_table(corpus.root, corpus.current_build().outputs("verdicts", "verdicts", increment))
+    for scope in judged(corpus, corpus.current_build()):
+        table = read_table(corpus.root, verdicts_of(scope))
         found |= dict(zip(table["doc_id"].to_pylist(), table["verdict"].to_pylist(), strict=True))
     assert list(problems(corpus, lambda _: None)) == []
     return found
