@@ -26,20 +26,20 @@ JUDGED = np.dtype(
 )
 SAMPLE = 1 << 10
 PHASE = 633
-"""The first sample of a partition is so many documents after that of the partition before, modulo SAMPLE (by
-the golden ratio). Partitions alike in time would else have their samples at the same moments, and all
-documents between two moments would be one range."""
+"""Documents from the first sample of a partition to that of the next, modulo SAMPLE (by the golden ratio).
+Without it, partitions alike in time would have their samples at the same moments, and all documents between
+two moments would be one range."""
 RANGE = 1 << 18
 """Documents of a range, about."""
 
 Documents = npt.NDArray[np.void]
 Key = tuple[int, int, int]
-"""What decides the order: `first_seen`, and the halves of `url_key`."""
+"""The sort key of a document: `first_seen`, and the halves of `url_key`."""
 FIRST, LAST = (-1 << 63, 0, 0), (1 << 63, 0, 0)
 
 
 def plan(scope: Decisions, save: Save) -> list[Part]:
-    """The ranges, as the keys in [low, high). How many documents each has is known when it is made."""
+    """The ranges, as the keys in [low, high). Sizes are even shares: a range is counted when it is made."""
     work = Workspace(scope)
     edges = [FIRST, *bounds(work.arrays("select", "documents")), LAST]
     ranges, documents = len(edges) - 1, sum(part.entered for part in work.parts("select"))
@@ -62,7 +62,7 @@ def run(task: Task[Decisions]) -> Made:
     )
     slices = [documents[begin:end] for documents, begin, end in zip(partitions, begins, ends, strict=True)]
     rows = np.concatenate([np.empty(0, partition.DOCUMENT), *slices])
-    order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
+    order = partition.corpus_order(rows)
     ranks = np.empty(len(rows), np.uint32)
     ranks[order] = np.arange(len(rows)) + begins.sum()
     entries = np.empty(len(rows), ENTRY)
@@ -102,7 +102,7 @@ def _key(row: np.void) -> Key:
 def _place(documents: Documents, bound: Key) -> int:
     """How many documents of a partition come before a bound.
 
-    By `first_seen` first, which takes a quarter of the time: each range asks this of each partition.
+    Each range needs this of each partition. To search `first_seen` first takes a quarter of the time.
     """
     seen = documents["first_seen"]
     start = bisect_left(seen, bound[0])

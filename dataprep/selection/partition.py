@@ -56,7 +56,7 @@ def run(task: Task[Decisions]) -> Made:
     rows = _identities(corpus, documents)
     found = _judged(corpus, scores, rows, scheme)
     task.tick(len(rows))
-    order = np.lexsort((rows["url_key"][:, 1], rows["url_key"][:, 0], rows["first_seen"]))
+    order = corpus_order(rows)
     place_of = np.empty(len(rows), np.uint32)
     place_of[order] = np.arange(len(rows))
     rows = rows[order]
@@ -74,6 +74,12 @@ def run(task: Task[Decisions]) -> Made:
         passed=kept,
         reasons={reason.decode(): count for reason, count in sorted(reasons.items())},
     )
+
+
+def corpus_order(documents: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """(n,) the places of some documents (DOCUMENT), by (first_seen, url_key)."""
+    keys = documents["url_key"]
+    return np.lexsort((keys[:, 1], keys[:, 0], documents["first_seen"]))
 
 
 def _identities(corpus: Corpus, documents: Output) -> npt.NDArray[np.void]:
