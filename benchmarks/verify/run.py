@@ -6,7 +6,7 @@
 Generated corpora of one increment: links that were all fetched, WARC files of random bytes, and a text of
 1,500 characters for every twentieth link, all kept and written to tars. Each contender is a process, start-up
 included, that may use all cores; they run in turn, with the files in the page cache. The peak is that of the
-largest process, as the kernel tells it.
+largest process. The `before / it` column needs --before.
 """
 
 from __future__ import annotations
@@ -52,16 +52,20 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version")
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
-    print("| million links | GB | | wall s | CPU s | MB/s of wall | peak MB |\n|---|---|---|---|---|---|---|")
+    print("| million links | GB | | CPU s | before / it, CPU | wall s | MB/s of wall | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
     for millions in chosen.links:
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory) / "corpus"
             generate(root, int(millions * 1e6), int(millions * chosen.warcs))
             size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-            for name, runs in measured(root, chosen.before, chosen.repeats).items():
+            found = measured(root, chosen.before, chosen.repeats)
+            for name, runs in found.items():
                 wall_s, cpu_s, peak = (middle(runs, field) for field in ("wall_s", "cpu_s", "peak_bytes"))
+                compared = BEFORE in found and name != HASHING
+                ratio = f"{middle(found[BEFORE], 'cpu_s') / cpu_s:.1f}" if compared else ""
                 print(
-                    f"| {millions:g} | {size / 1e9:.1f} | {name} | {wall_s:.1f} | {cpu_s:.1f} "
+                    f"| {millions:g} | {size / 1e9:.1f} | {name} | {cpu_s:.1f} | {ratio} | {wall_s:.1f} "
                     f"| {size / 1e6 / wall_s:,.0f} | {peak / 1e6:,.0f} |",
                     flush=True,
                 )
