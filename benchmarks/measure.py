@@ -1,4 +1,4 @@
-"""How every benchmark measures: a whole process on one core, by what the kernel says that it used."""
+"""How every benchmark measures: a whole process on one core, by the counters of the kernel."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ import json, os, sys, time
 begun = time.monotonic()
 _, status, used = os.wait4(os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
 wall = time.monotonic() - begun
-told = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024]
-os.write(int(sys.argv[1]), json.dumps(told).encode())
+measured = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024]
+os.write(int(sys.argv[1]), json.dumps(measured).encode())
 """
-"""Runs a command and tells what it used. The kernel begins a process's peak with the memory of the one that
-started it, so this small one (10 MB) stands between it and a benchmark that holds all documents."""
+"""Runs a command and reports the time and memory that it used. The kernel begins a process's peak with the
+memory of the one that started it, so this small one (10 MB) stands between it and a benchmark that holds all
+documents."""
 
 
 def run(command: Sequence[str | Path], core: int | None = -1) -> Run:
@@ -54,15 +55,15 @@ def run(command: Sequence[str | Path], core: int | None = -1) -> Run:
         os.close(writer)
         assert process.stdout
         said = process.stdout.read()
-    with os.fdopen(reader) as told:
-        code, cpu_s, wall_s, peak_bytes = json.loads(told.read() or "[1, 0, 0, 0]")
+    with os.fdopen(reader) as report:
+        code, cpu_s, wall_s, peak_bytes = json.loads(report.read() or "[1, 0, 0, 0]")
     if code:
         raise SystemExit(f"{command}: exit code {code} after {said!r}")
     return Run(cpu_s, wall_s, peak_bytes, said)
 
 
 def high_water() -> int:
-    """The largest resident memory of this process so far, in bytes; getrusage would tell its parent's."""
+    """The largest resident memory of this process so far, in bytes; getrusage would give its parent's."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
     return int(line.split()[1]) * 1024
 

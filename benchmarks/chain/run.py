@@ -29,7 +29,7 @@ SITES = 32
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("warc", type=Path, nargs="?", help="a WARC file whose pages are crawled")
     parser.add_argument("--pages", type=int, default=1000, help="taken evenly from the file")

@@ -32,7 +32,7 @@ GOALS = {SCRAPY_WARC: 0.5, BARE: 2.0}
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pages", type=int, default=3200)
     parser.add_argument("--sites", type=int, default=32, help="all at once, one request at a time to each")

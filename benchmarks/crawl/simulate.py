@@ -28,7 +28,7 @@ BY_HASH = "by hash of the site, whole sites"
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("domains", type=Path)
     parser.add_argument("--links", type=int, default=45_000_000)

@@ -3,7 +3,7 @@
     python -m benchmarks.dedup.run                            # speed and recall beside the peers
     python -m benchmarks.dedup.run --growth 10000 100000 1000000
     python -m benchmarks.dedup.run --growth 100000 1000000 --every 3   # a third of the documents are copies
-    python -m benchmarks.dedup.run --share 60000      # what one process must do, and what many processes can
+    python -m benchmarks.dedup.run --share 60000      # CPU time of parts, and of one process, by step
 
 Documents are generated: 965 words of a Zipf distribution, all of plain letters, so that every contender cuts
 them into the same words. A tenth of them are followed by a copy of known similarity. Each contender takes the
@@ -56,7 +56,7 @@ class Planted:
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "--documents", type=int, nargs=2, default=[1100, 11_000], help="with datatrove; without"
@@ -64,8 +64,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", type=Path, default=Path(".peers-dedup"), help="where they are, or go")
     parser.add_argument("--growth", type=int, nargs="+", metavar="DOCUMENTS", help="measure sizes instead")
-    parser.add_argument("--share", type=int, nargs="+", metavar="DOCUMENTS", help="divide the work instead")
-    parser.add_argument("--every", type=int, default=11, help="which documents are copies, of these two")
+    parser.add_argument(
+        "--share", type=int, nargs="+", metavar="DOCUMENTS", help="compare parts and one process instead"
+    )
+    parser.add_argument("--every", type=int, default=11, help="every so manyth is a copy (--growth, --share)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         if chosen.growth:

@@ -42,7 +42,7 @@ GOALS = {BARE: ">= 0.9", TROVE: "> 1"}
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("warc", type=Path, help="a gzipped WARC file of response records")
     parser.add_argument("--pages", type=int, default=500, help="taken evenly from the file")

@@ -56,7 +56,7 @@ NAMES = {
 
 
 def main() -> None:
-    """Run what the command line asks for and print its tables."""
+    """Run the chosen benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("warc", type=Path, help="pages to extract")
     parser.add_argument("--documents", type=int, default=500, help="for speed, evenly spread over all")

@@ -38,7 +38,7 @@ URLS_PER_SITE = 20
 
 
 def main() -> None:
-    """Run what the command line asks for and print its table."""
+    """Run the chosen benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("dump", type=Path, nargs="?", help="a .zst dump to repeat")
     parser.add_argument("--gigabytes", type=float, default=1.0, help="of text, at least")

@@ -117,7 +117,7 @@ def _dropped(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
 
 
 def stopped_plans(corpus: Corpus) -> list[Path]:
-    """What is made again when it is needed: all plans but those by which a crawl goes on."""
+    """All plans that no crawl needs to go on: commands make them again."""
     needed = [hop_plan.folder(increment) for increment in corpus.increments() if hop_plan.is_open(increment)]
 
     def stopped(path: Path) -> Iterator[Path]:

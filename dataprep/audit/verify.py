@@ -135,7 +135,8 @@ def _parts(corpus: Corpus) -> Iterator[tuple[str, int]]:
 
 def _check(root: Path, name: str, tick: Tick) -> list[str]:
     """What is wrong with a step file, or with a record and its files."""
-    return [*(_step(root, root / name) if name.endswith(".step.json") else _record(root, root / name, tick))]
+    path = root / name
+    return list(_step(root, path) if name.endswith(".step.json") else _record(root, path, tick))
 
 
 def _record(root: Path, path: Path, tick: Tick) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Step `exact_duplicates` of a range of documents: the copies that all ranges of keys found, in corpus order.
 
-The steps that follow ask it which documents are copies. Memory: the copies among the documents of a range.
+The steps that follow read which documents are copies. Memory: the copies among the documents of a range.
 """
 
 from __future__ import annotations

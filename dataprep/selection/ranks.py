@@ -20,7 +20,7 @@ PARTITIONS = 32
 
 
 def plan(scope: Decisions, save: Save) -> list[Part]:
-    """The partitions, so many at a time."""
+    """Groups of PARTITIONS partitions."""
     sizes = _sizes(Workspace(scope))
     return [
         Part(name=f"{number:05d}", size=sum(here), spec={"first": number * PARTITIONS, "number": len(here)})

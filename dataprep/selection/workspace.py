@@ -128,11 +128,11 @@ class Workspace:
         return [part.outputs[name] for part in self.parts(step)]
 
     def arrays(self, step: str, name: str, among: slice = slice(None)) -> list[npt.NDArray[Any]]:
-        """These, or those among them, mapped."""
+        """These files, mapped; of the parts in `among` alone."""
         return [mapped(self.scope.root / output.path) for output in self.outputs(step, name)[among]]
 
     def pieces(self, step: str, name: str, dtype: npt.DTypeLike) -> Pieces:
-        """These as one array."""
+        """These files as one array."""
         return _pieces(self.scope.root, self.outputs(step, name), dtype)
 
 

@@ -46,7 +46,7 @@ def between(rows: npt.NDArray[np.void], field: str, low: int, high: int) -> npt.
 
 
 class Pieces:
-    """Arrays in files that follow one another, as one array of which only what is taken is read."""
+    """The arrays of several files as one array. `take` reads only the rows that it returns."""
 
     def __init__(self, paths: Sequence[Path], lengths: Sequence[int], dtype: npt.DTypeLike) -> None:
         self._paths, self._dtype = paths, dtype

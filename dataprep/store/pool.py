@@ -28,7 +28,7 @@ Progress = Callable[[str, int | None, str], AbstractContextManager[Tick]]
 """progress(title, total, unit) draws a bar and gives the function that advances it."""
 
 BATCH_BYTES = 1 << 30
-"""What `run_by_size` gives a worker at once: to start one takes about as long as to read so many bytes."""
+"""Size of a batch of `run_by_size`: to start a worker takes about as long as to read so many bytes."""
 
 _ticks: Queue[int | None]
 
@@ -70,7 +70,7 @@ def run_by_size(
     workers: int,
     tick: Tick,
 ) -> list[R]:
-    """As `run_all`, for many parts of very different sizes: small ones go together, and large ones go first.
+    """Do the same as `run_all` for parts of very different sizes: small ones go together, large ones first.
 
     sizes: the bytes that each part hashes, or that would take as long.
     """

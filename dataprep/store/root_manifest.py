@@ -57,7 +57,7 @@ def remember(
     """Name files that stand; those that are named already stay, also if they are missing or have changed.
 
     checked: files that check themselves. plain: files whose hash is kept. is_summed_up: whether another
-    file names now what is named here.
+    file now names a file that is named here.
     """
     with locks.waiting(root):
         before = known(root)

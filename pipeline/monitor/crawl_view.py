@@ -95,7 +95,7 @@ class Lines:
 
 
 def _announce(view: View, console: Console) -> None:
-    """Print what is expected of a crawl before it begins, if it takes so long that anybody waits for it."""
+    """Print the estimate of a crawl before it begins, if the crawl is long enough for anyone to wait."""
     if view.expected and view.expected.seconds >= ANNOUNCE_FROM_S:
         text = f"{view.title}: {words(view.expected)}"
         console.print(text, highlight=False, markup=False, soft_wrap=True)

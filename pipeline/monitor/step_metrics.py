@@ -83,8 +83,10 @@ def reduce_over_ranks(reports: Sequence[RankReport], seconds: float) -> dict[str
     >>> row["data_wait"], row["straggler/0"], row["bubble/0"], row["bubble/1"], round(row["bubble"], 6)
     (0.02, 1.5, 0.4, 0.8, 0.6)
     """
-    row: dict[str, float] = {"counted": counted(reports)}
-    row["data_wait"] = max(report.data_wait_ns for report in reports) / 1e9 / seconds
+    row: dict[str, float] = {
+        "counted": counted(reports),
+        "data_wait": max(report.data_wait_ns for report in reports) / 1e9 / seconds,
+    }
     stages = sorted({report.stage for report in reports})
     mean = fmean(report.compute_ns for report in reports)
     drained = max(report.pipeline_ns for report in reports)

@@ -3,8 +3,8 @@
     python ours.py CORPUS KEPT [sign|judge|share]
 
 Prints, as JSON, the CPU and wall seconds that signing and the rest took without imports; or does only one of
-the two. `share` judges, and prints of each step the CPU seconds of what one process has to do (plans and
-step files), those of its parts, and their number.
+the two. `share` judges, and prints three numbers for each step: the CPU seconds of what one process must do
+(plan and step file), the CPU seconds of its parts, and the number of parts.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
 
 
 class Metered:
-    """An executor: one process, which counts the parts and their CPU seconds."""
+    """An executor of one process that counts the parts and their CPU seconds."""
 
     def __init__(self) -> None:
         self.parts, self.used_s = 0, 0.0
@@ -76,7 +76,7 @@ class Metered:
 
 
 def share(chain: Sequence[Step[Any]], scope: Decisions) -> dict[str, tuple[float, float, int]]:
-    """Of each step: the CPU seconds outside its parts, those of its parts, and their number."""
+    """For each step: the CPU seconds outside its parts, those of its parts, and the number of parts."""
     found = {}
     for step in chain:
         metered, begun = Metered(), time.process_time()

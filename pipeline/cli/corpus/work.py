@@ -17,7 +17,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Stage(StrEnum):
-    """What a worker takes part in: reading dumps, or all that comes after the crawl (extract ... shard)."""
+    """The work of a worker: reading dumps, or all that comes after the crawl (extract ... shard)."""
 
     links = "links"
     cpu = "cpu"

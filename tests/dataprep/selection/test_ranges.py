@@ -1,4 +1,4 @@
-"""A build goes by range of documents: how many ranges there were, its decisions do not tell."""
+"""A build judges its documents range by range, and decides the same with any number of ranges."""
 
 from __future__ import annotations
 
