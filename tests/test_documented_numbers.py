@@ -11,7 +11,7 @@ import pytest
 from dataprep.corpus.recipe import Decontaminate, Extraction, Select
 from dataprep.crawl.estimate import ANSWER_S
 from dataprep.crawl.hop import MEASURED_FROM
-from dataprep.crawl.hop_plan import PART_LINKS
+from dataprep.crawl.partitioning import PART_LINKS
 from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
 from dataprep.extract.sandbox import WALL_FACTOR
 from pipeline.monitor.crawl_view import LINE_EVERY_S

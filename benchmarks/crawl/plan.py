@@ -22,7 +22,7 @@ from benchmarks.crawl.simulate import sizes_of, with_tail
 from benchmarks.measure import run
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Recipe
-from dataprep.crawl import hop_plan
+from dataprep.crawl import hop_plan, partitioning
 from dataprep.crawl.hop_plan import TARGETS
 
 BATCH = 50_000
@@ -49,7 +49,7 @@ def once(domains: Path, links: int, directory: Path) -> tuple[int, int, int]:
     """Plan so many links; gives the sites, the partitions and the bytes of the plan."""
     corpus = Corpus.create(directory / "corpus", Recipe(name="plan"))
     increment = corpus.increment("one")
-    plan = hop_plan.make(corpus, increment, "round-000-1", drawn(domains, links), inputs={})
+    plan = partitioning.make(corpus, increment, "round-000-1", drawn(domains, links), inputs={})
     size = sum(path.stat().st_size for path in hop_plan.folder(increment).iterdir())
     return sum(each.sites for each in plan.partitions), len(plan.partitions), size
 

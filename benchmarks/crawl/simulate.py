@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dataprep.crawl import estimate
-from dataprep.crawl.hop_plan import PART_LINKS, pack
+from dataprep.crawl.partitioning import PART_LINKS, pack
 
 EXPONENT = 1.1
 """Links of a site of the tail go with its rank to the power of minus this: 0.7 million sites for WebText."""

@@ -5,7 +5,7 @@ that leaves its site ends as `moved`; the new address is fetched in the next hop
 the site that it points at. An archive is asked for what is gone, after all that or before it. The last row of
 a link is the one that counts.
 
-Each hop is planned on disk (`hop_plan.py`) and crawled (`hop.py`) before the next is planned.
+Each hop is planned on disk (`partitioning.py`) and crawled (`hop.py`) before the next is planned.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.corpus.urls import canonical, site_of
-from dataprep.crawl import archive, hop_plan, retry_queue
-from dataprep.crawl.hop_plan import PART_LINKS as PART_LINKS
+from dataprep.crawl import archive, hop_plan, partitioning, retry_queue
 from dataprep.crawl.hop_plan import STEP as STEP
 from dataprep.crawl.hop_plan import TARGETS, HopPlan
 from dataprep.crawl.outcomes import GONE
+from dataprep.crawl.partitioning import PART_LINKS
 from dataprep.crawl.progress import Look
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import SCHEMA as SCHEMA
@@ -195,7 +195,7 @@ class _Fetching:
         self, number: int, hop: int, targets: Iterator[pa.Table], inputs: dict[str, str], archive: str = ""
     ) -> HopPlan:
         name = _name(number, hop)
-        return hop_plan.make(self.corpus, self.increment, name, targets, inputs=inputs, archive=archive)
+        return partitioning.make(self.corpus, self.increment, name, targets, inputs=inputs, archive=archive)
 
     def _crawl(self, number: int, hop: int, plan: HopPlan) -> list[Output]:
         if plan.partitions:
@@ -275,7 +275,7 @@ def _numbered(schema: pa.Schema) -> pa.Schema:
 
 
 def _with_numbers(table: pa.Table) -> pa.Table:
-    return table.add_column(0, "number", pa.array(hop_plan.key_numbers(table["url_key"])))
+    return table.add_column(0, "number", pa.array(partitioning.key_numbers(table["url_key"])))
 
 
 def _as_targets(links: pa.Table) -> pa.Table:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.urls import Canonical, canonical
-from dataprep.crawl.rounds import PART_LINKS
+from dataprep.crawl.partitioning import PART_LINKS
 from dataprep.imports.captures import CRAWLER
 from dataprep.imports.inputs import Input
 from dataprep.imports.warc import WORK

@@ -23,7 +23,7 @@ from dataprep.audit.funnel import funnel
 from dataprep.audit.status import crawl_left
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
-from dataprep.crawl import hop_plan, rounds
+from dataprep.crawl import hop_plan, partitioning, rounds
 from dataprep.crawl.hop import crawl_one
 from dataprep.crawl.journal import whole_lines
 from dataprep.errors import DataError
@@ -46,7 +46,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from dataprep import ingest
 from dataprep.corpus.directory import Corpus
-from dataprep.crawl import hop_plan
+from dataprep.crawl import partitioning
 from dataprep.crawl.settings import CrawlSettings
 from support.ready_corpus import no_progress
 
@@ -55,7 +55,7 @@ def unseen(_):
     yield lambda _: None
 
 root, dump, settings = sys.argv[1:]
-hop_plan.PART_LINKS = 6
+partitioning.PART_LINKS = 6
 settings = CrawlSettings.model_validate_json(settings)
 ingest.add(Corpus.open(Path(root)), "one", [Path(dump)], settings, 1, "fetch", no_progress, unseen)
 """
@@ -93,7 +93,7 @@ class Served:
 
 @pytest.fixture(autouse=True)
 def partitions_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hop_plan, "PART_LINKS", PART_LINKS)
+    monkeypatch.setattr(partitioning, "PART_LINKS", PART_LINKS)
 
 
 @pytest.fixture
