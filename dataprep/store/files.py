@@ -79,13 +79,7 @@ def publish(root: Path, written: Path, stem: str, suffix: str, rows: int = 0) ->
     """Make a finished file current under `STEM-HASH.SUFFIX` in its own directory."""
     digest = hash_file(written)
     final = written.with_name(f"{stem}-{digest[:12]}{suffix}")
-    _sync(written)
-    try:
-        before_commit()
-        os.replace(written, final)
-    except BaseException:
-        written.unlink(missing_ok=True)
-        raise
+    _rename(written, final)
     return Output(path=str(final.relative_to(root)), bytes=final.stat().st_size, xxh3_128=digest, rows=rows)
 
 
@@ -123,13 +117,7 @@ def replace(path: Path, content: bytes) -> None:
     """Write a file whole over the one that stands."""
     attempt = attempt_path(path.parent, path.name)
     attempt.write_bytes(content)
-    _sync(attempt)
-    try:
-        before_commit()
-        os.replace(attempt, path)
-    except BaseException:
-        attempt.unlink(missing_ok=True)
-        raise
+    _rename(attempt, path)
 
 
 def read_table(
@@ -167,6 +155,17 @@ def _read(path: Path, columns: list[str] | None, filters: Any) -> pa.Table:
         return pq.read_table(path, columns=columns, filters=filters)
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, error) from None
+
+
+def _rename(attempt: Path, final: Path) -> None:
+    """Give a written attempt its final name; remove it where that fails or is prevented."""
+    _sync(attempt)
+    try:
+        before_commit()
+        os.replace(attempt, final)
+    except BaseException:
+        attempt.unlink(missing_ok=True)
+        raise
 
 
 def _sync(path: Path) -> None:
