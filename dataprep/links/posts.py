@@ -73,7 +73,7 @@ def run(task: Task[Facts]) -> Made:
     damage, reasons, entered = FileDamage(dump.name), Counter[str](), 0
     link_filter = LinkFilter(corpus.recipe.collect.links, Forgotten.of(corpus.root))
     posts_file, numbers_file = task.attempt("posts"), task.attempt("numbers")
-    with SortedFile(posts_file, POSTS) as posts, SortedFile(numbers_file, NUMBERS) as numbers:
+    with SortedFile(posts_file) as posts, SortedFile(numbers_file) as numbers:
         batch: list[Post] = []
         for submissions in read_dump(Path(dump.path), damage):
             found, left = link_filter(submissions)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -33,26 +35,33 @@ def ranges(number: int) -> list[tuple[int, int]]:
     return list(pairwise(place * (1 << 64) // number for place in range(number + 1)))
 
 
-class _Runs:
-    """Sorted runs of rows, which are added in any order, in a file that is open."""
+class _Sorted:
+    """Rows that are added in any order, written as sorted runs to a file that is open.
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+    place: what an error of the file names, since the system does not.
+    """
+
+    def __init__(self, file: BinaryIO, place: Path) -> None:
         self.rows = 0
+        """How many were added."""
         self._file = file
-        self._schema = schema
+        self._place = place
         self._batches = [np.empty(0, BATCH)]
         self._gathered: list[pa.Table] = []
         self._gathered_bytes = 0
 
+    def __enter__(self) -> Self:
+        return self
+
     def add(self, table: pa.Table) -> None:
-        """Add rows of the schema."""
+        """Add rows. The first column orders them."""
         self.rows += table.num_rows
         self._gathered.append(table)
         self._gathered_bytes += table.nbytes
         if self._gathered_bytes >= RUN_BYTES:
             self._write_run()
 
-    def batches(self) -> npt.NDArray[np.void]:
+    def _all_batches(self) -> npt.NDArray[np.void]:
         """(n,) of BATCH, after all rows are written."""
         if self._gathered:
             self._write_run()
@@ -63,53 +72,46 @@ class _Runs:
         self._gathered, self._gathered_bytes = [], 0
         order = np.argsort(np.asarray(table[0]), kind="stable")
         start, batches = self._file.tell(), []
-        for batch in table.take(order).to_batches(BATCH_ROWS):
-            self._file.write(batch.serialize())
-            numbers, end = np.asarray(batch[0]), self._file.tell()
-            batches.append((numbers[0], numbers[-1], start, end))
-            start = end
-        self._file.flush()
+        with self._named_errors():
+            for batch in table.take(order).to_batches(BATCH_ROWS):
+                self._file.write(batch.serialize())
+                numbers, end = np.asarray(batch[0]), self._file.tell()
+                batches.append((numbers[0], numbers[-1], start, end))
+                start = end
+            self._file.flush()
         self._batches.append(np.array(batches, BATCH))
 
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._place)) from error
 
-class SortedFile:
-    """A multiset of rows in a file of its own; use it as `with SortedFile(...) as file`.
 
-    schema: of the rows; the first column orders them. It is uint64 without nulls, and its values are spread
-    evenly, as those of a hash are. After an error the file is removed: it may be large.
+class SortedFile(_Sorted):
+    """A multiset of rows in a file of its own; use it as `with SortedFile(path) as file`.
+
+    The first column of the rows orders them. It is uint64 without nulls, and its values are spread evenly, as
+    those of a hash are. After an error the file is removed: it may be large.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path = path
-        self._file = path.open("wb")
-        self._runs = _Runs(self._file, schema)
-
-    def __enter__(self) -> Self:
-        return self
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.open("wb"), path)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         whole = False
         try:
-            with self._file:
+            with self._named_errors(), self._file:
                 if error is None:
-                    batches = self._runs.batches()
+                    batches = self._all_batches()
                     self._file.write(batches.tobytes() + np.array(len(batches), _COUNT).tobytes())
-                    self._file.flush()
-                    whole = True
+            whole = error is None
         finally:
             if not whole:
-                self._path.unlink()
-
-    @property
-    def rows(self) -> int:
-        """How many were added."""
-        return self._runs.rows
-
-    def add(self, table: pa.Table) -> None:
-        """Add rows of the schema."""
-        self._runs.add(table)
+                self._place.unlink()
 
 
 def read_range(path: Path, schema: pa.Schema, low: int, high: int) -> pa.Table:
@@ -122,50 +124,27 @@ def read_range(path: Path, schema: pa.Schema, low: int, high: int) -> pa.Table:
         return _read(file.fileno(), batches, schema, low, high)
 
 
-class SortedSpill:
+class SortedSpill(_Sorted):
     """A multiset of rows; use it as `with SortedSpill(...) as spill`.
 
-    directory: where the file is made; it takes the rows' size as Arrow tables. schema: as of a `SortedFile`.
+    directory: where the file is made; it takes the rows' size as Arrow tables. schema: of the rows, which
+    are ordered as in a `SortedFile`.
     """
 
     def __init__(self, directory: Path, schema: pa.Schema) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
+        super().__init__(tempfile.TemporaryFile(dir=directory), directory)  # noqa: SIM115, closed by __exit__
         self._schema = schema
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115, closed by __exit__
-        self._runs = _Runs(self._file, schema)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
 
-    @property
-    def rows(self) -> int:
-        """How many were added."""
-        return self._runs.rows
-
-    def add(self, table: pa.Table) -> None:
-        """Add rows of the schema."""
-        try:
-            self._runs.add(table)
-        except OSError as error:
-            raise self._named(error) from error
-
     def read(self, low: int, high: int) -> pa.Table:
         """The rows whose number is in [low, high), in no order."""
-        try:
-            batches = self._runs.batches()
-        except OSError as error:
-            raise self._named(error) from error
+        batches = self._all_batches()
         return _read(self._file.fileno(), batches, self._schema, low, high).combine_chunks()
-
-    def _named(self, error: OSError) -> OSError:
-        """An error of the file, which has no name, so that the message says where it is."""
-        return OSError(error.errno, error.strerror, str(self._directory))
 
 
 def _read(file: int, batches: npt.NDArray[np.void], schema: pa.Schema, low: int, high: int) -> pa.Table:
