@@ -63,7 +63,7 @@ def add(
         with locks.alone(increment.path):
             enter_links(corpus, increment, dumps, workers, progress)
         if plan_only:
-            rounds.run(corpus, increment, crawl, watching, retry_failed=False, only_plan=True)
+            rounds.run(corpus, increment, crawl, watching, retry_failed=False, plan_only=True)
             return increment
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
             ended = corpus.fetched_mark(increment)

@@ -99,7 +99,8 @@ def estimate(
 def begins(groups: Sequence[Sequence[int] | Sizes], partitions: int, lines: int, each_s: float) -> Seconds:
     """(sites,) when each site begins, in seconds.
 
-    groups: as in `estimate`. They are opened as `in_turn` says; the lines go round among those that are open.
+    groups: as in `estimate`. `from_the_end` decides which is opened next. The lines go round among those that
+    are open.
     """
     first = np.cumsum([0, *map(len, groups)])
     begun = np.zeros(first[-1])

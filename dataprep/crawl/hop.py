@@ -50,7 +50,11 @@ class Hop:
     def run(self, look: Look, title: str) -> None:
         """Crawl the partitions that are not done; those with the longest sites begin first."""
         partitions = self.plan.partitions
-        ended = [record for each in partitions if (record := done(self.path(each), self.plan.inputs))]
+        ended = [
+            record
+            for each in partitions
+            if (record := done(hop_plan.record_path(self.increment, each.name), self.plan.inputs))
+        ]
         turns = _Turns(partitions, {record.part for record in ended})
         if not turns.left:
             return
@@ -93,10 +97,6 @@ class Hop:
         )
         return await asyncio.to_thread(self._commit, partition, [*loaded.forgotten, *fetched], loaded.live)
 
-    def path(self, partition: Partition) -> Path:
-        """Where the record of a partition stands."""
-        return self.increment.path / STEP / f"{partition.name}.json"
-
     async def _work(self, lane: int, turns: _Turns, shared: Shared) -> None:
         while partition := turns.take(lane):
             await self.crawl(partition, shared)
@@ -132,7 +132,8 @@ class Hop:
         return [Fetch(**row | {"warc_file": Path(row["warc_file"]).name}) for row in rows]
 
     def _commit(self, partition: Partition, fetched: list[Fetch], live: dict[bytes, Row]) -> Record:
-        root, pages, path = self.corpus.root, self.increment.path / "pages", self.path(partition)
+        root, pages = self.corpus.root, self.increment.path / "pages"
+        path = hop_plan.record_path(self.increment, partition.name)
         stored = str(pages.relative_to(root))
         rows = [_settled(row(fetch, stored), live.get(fetch.url_key)) for fetch in fetched]
         table = publish_table(root, path.parent, partition.name, pa.Table.from_pylist(rows, schema=SCHEMA))
@@ -171,9 +172,9 @@ def crawl_one(
     if plan is None or partition is None:
         raise DataError(f"{hop_plan.plan_path(increment, hop)}: knows no partition {name}")
     one = Hop(corpus=corpus, increment=increment, plan=plan, settings=lambda: settings)
-    if record := done(one.path(partition), plan.inputs):
+    if record := done(hop_plan.record_path(increment, name), plan.inputs):
         return record
-    if partition.after and not (increment.path / STEP / f"{partition.after}.json").exists():
+    if partition.after and not hop_plan.record_path(increment, partition.after).exists():
         raise DataError(f"{name}: begins when {partition.after} is done, which holds links of the same site")
 
     async def crawl(shared: Shared) -> Record:

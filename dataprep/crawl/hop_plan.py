@@ -12,14 +12,13 @@ from __future__ import annotations
 from dataclasses import replace as replaced
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
 from dataprep.corpus.directory import JOBS, Increment
-from dataprep.crawl.estimate import ANSWER_S, Estimate, LastSite, estimate
+from dataprep.crawl.estimate import ANSWER_S, Estimate, LastSite, Sizes, estimate
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import SCHEMA
 from dataprep.errors import DataError
@@ -92,6 +91,11 @@ def plan_path(increment: Increment, hop: str) -> Path:
     return folder(increment) / f"{hop}.plan.json"
 
 
+def record_path(increment: Increment, partition: str) -> Path:
+    """Where the record of a partition stands when it is done."""
+    return increment.path / STEP / f"{partition}.json"
+
+
 def is_open(increment: Increment) -> bool:
     """Whether the crawl of an increment may go on, so that its plans are needed."""
     return not (increment.closed or step_path(increment.path, STEP).exists())
@@ -152,11 +156,7 @@ def assume(increment: Increment, settings: CrawlSettings, answer_s: float | None
 
 def left(increment: Increment, plan: HopPlan) -> list[Partition]:
     """The partitions that are not done."""
-    return [
-        partition
-        for partition in plan.partitions
-        if not (increment.path / STEP / f"{partition.name}.json").exists()
-    ]
+    return [each for each in plan.partitions if not record_path(increment, each.name).exists()]
 
 
 def expected(root: Path, plan: HopPlan, open_ones: list[Partition], by: Assumed) -> Estimate:
@@ -164,27 +164,28 @@ def expected(root: Path, plan: HopPlan, open_ones: list[Partition], by: Assumed)
     sizes = loaded(root / plan.sizes.path)
     counts = np.cumsum([0, *(partition.sites for partition in plan.partitions)])
     begin = {partition.name: count for partition, count in zip(plan.partitions, counts, strict=False)}
-    groups, heads = list[Any](), list[Partition]()
+    groups, heads, before = list[Sizes](), list[Partition](), ""
     for partition in open_ones:
-        links = sizes[begin[partition.name] :][: partition.sites]
-        if partition.after and heads and groups[-1][1] == partition.after:
-            groups[-1] = (groups[-1][0] + links, partition.name)
+        links = sizes[begin[partition.name] :][: partition.sites].astype(np.int64)
+        if before and partition.after == before:
+            groups[-1] = groups[-1] + links
         else:
-            groups.append((links.astype(np.int64), partition.name))
+            groups.append(links)
             heads.append(partition)
+        before = partition.name
     found = estimate(
-        [links for links, _ in groups],
+        groups,
         partitions=by.partitions,
         lines=by.lines,
         delay_s=by.delay_s,
         answer_s=by.answer_s,
         hours=by.hours,
     )
-    first = np.cumsum([0, *(len(links) for links, _ in groups)])
+    first = np.cumsum([0, *map(len, groups)])
 
     def named(site: LastSite) -> LastSite:
         group = int(np.searchsorted(first, site.place, side="right")) - 1
-        row = int(groups[group][0][: site.place - first[group]].sum())
+        row = int(groups[group][: site.place - first[group]].sum())
         return replaced(site, name=read(root, heads[group].targets)["site"][row].as_py())
 
     return replaced(found, last=tuple(map(named, found.last)))

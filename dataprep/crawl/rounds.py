@@ -59,13 +59,13 @@ def run(
     settings: CrawlSettings,
     watching: Watching,
     retry_failed: bool,
-    only_plan: bool = False,
+    plan_only: bool = False,
 ) -> None:
     """Fetch every link of the increment, and follow those that moved; then finish what retries were begun.
 
     retry_failed: begin one more, of all links in this and earlier increments that failed for a temporary
     reason, unless this call has just gone on with one. `settings.hours` is the budget of the whole call.
-    only_plan: plan the first hop, and ask nothing.
+    plan_only: plan the first hop, and ask nothing.
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
@@ -87,7 +87,7 @@ def run(
         if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # not a CDX import
             inputs = {"links": origin(increment.path, "links")}
             links = increment.outputs("links", "links")
-            if only_plan:
+            if plan_only:
                 fetching.begin(0, links, inputs)
                 return
             fetching.round(0, links, inputs)
@@ -201,15 +201,15 @@ class _Fetching:
         if plan.partitions:
             from dataprep.crawl.hop import Hop  # with aiohttp, which only a crawl needs
 
-            later = "moved" if hop > HOPS.start else "retry" if number else "fetch"
+            live = "moved" if hop > HOPS.start else "retry" if number else "fetch"
             planned = Hop(
                 corpus=self.corpus,
                 increment=self.increment,
                 plan=plan,
                 settings=lambda: self.budget.settings,
             )
-            planned.run(self.look, "archive" if plan.archive else later)
-        paths = [self.increment.path / STEP / f"{partition.name}.json" for partition in plan.partitions]
+            planned.run(self.look, "archive" if plan.archive else live)
+        paths = [hop_plan.record_path(self.increment, partition.name) for partition in plan.partitions]
         return [load_record(path).outputs["fetches"] for path in paths]
 
     def _links(self, links: list[Output]) -> Iterator[pa.Table]:
@@ -239,7 +239,8 @@ class _Fetching:
             found = pc.index_in(there["url_key"], value_set=rows["url_key"].combine_chunks())
             dead = there.filter(found.is_valid())
             ends = rows.take(found.drop_null()).to_struct_array()
-            yield _as_captures(archive, _as_targets(dead).set_column(5, "live", ends))
+            asked = _as_targets(dead).set_column(TARGETS.get_field_index("live"), "live", ends)
+            yield _as_captures(archive, asked)
 
     def _with_rows(
         self, links: list[Output], tables: list[Output], chosen: pc.Expression
@@ -287,7 +288,7 @@ def _as_targets(links: pa.Table) -> pa.Table:
 
 def _as_captures(address: str, targets: pa.Table) -> pa.Table:
     """Targets as an archive is asked for them."""
-    rows = targets.select(["url", "url_key", "site", "first_seen"]).to_pylist()
+    rows = targets.select(LINK.names).to_pylist()
     captures = [archive.capture(address, Target(**row)) for row in rows]
     for name in ("url", "site", "original"):
         column = pa.array([getattr(capture, name) for capture in captures], pa.string())
@@ -328,9 +329,8 @@ def _moved(corpus: Corpus, tables: list[Output]) -> Iterator[pa.Table]:
     """The new addresses of links that moved, but for sites of which the recipe takes nothing."""
     rules = corpus.recipe.collect.links
     for output in tables:
-        moved = (pc.field("outcome") == "moved") & (
-            pc.field("final_url") != ""
-        )  # empty where it was forgotten
+        # without a final URL it was forgotten
+        moved = (pc.field("outcome") == "moved") & (pc.field("final_url") != "")
         rows = read_table(corpus.root, [output], ["final_url", "url_key"], moved).to_pylist()
         taken = [row for row in rows if not refused(canonical(row["final_url"]), rules)]
         yield _as_targets(

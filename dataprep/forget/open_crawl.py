@@ -57,7 +57,7 @@ def _redacted(plan: HopPlan, increment: Increment, root: Path, scope: ForgetScop
     changed = list[Path]()
 
     @cache  # partitions of one site share a file
-    def without(output: Output) -> Output:
+    def cleared(output: Output) -> Output:
         table = hop_plan.read(root, output)
         going = scope.rows(table)
         if not going.any():
@@ -71,8 +71,8 @@ def _redacted(plan: HopPlan, increment: Increment, root: Path, scope: ForgetScop
     partitions = [
         replace(
             partition,
-            targets=without(partition.targets),
-            stored=without(partition.stored) if partition.stored else None,
+            targets=cleared(partition.targets),
+            stored=cleared(partition.stored) if partition.stored else None,
         )
         for partition in plan.partitions
     ]
