@@ -3,8 +3,8 @@
     python -m benchmarks.crawl.simulate domains.txt
 
 The file has a line `LINKS NAME` for each site, as GPT-2's domains.txt (github.com/openai/gpt-2) has for the
-1,000 most frequent domains of WebText. A power law goes on from its last line to `--links` links in all. Plan
-and estimate are the crawler's own, so nothing is asked and nothing is measured.
+1,000 most frequent domains of WebText. Smaller sites are added until there are `--links` links; their sizes
+follow a power law. Plan and estimate are the crawler's own, so nothing is asked and nothing is measured.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dataprep.crawl import estimate
 from dataprep.crawl.partitioning import PART_LINKS, pack
 
 EXPONENT = 1.1
-"""Links of a site of the tail go with its rank to the power of minus this: 0.7 million sites for WebText."""
+"""A site of rank r, of those that are added, has links in proportion to r ** -EXPONENT."""
 BUDGETS_H = (24.0, 72.0, 168.0)
-LONGEST_FIRST, HALF_AND_HALF = "longest first", "longest first, every second lane from the end"
-BY_HASH = "by hash of the site, whole sites"
+BY_HASH, LONGEST_FIRST, OURS = "by hash", "longest first", "**ours**"
+"""Whole sites in no order; the order of a plan; the same, with every second lane from its end."""
 
 
 def main() -> None:
@@ -40,15 +40,13 @@ def main() -> None:
     print(f"{sum(sizes):,} links of {len(sizes):,} sites\n")
     budgets = " | ".join(f"left by {hours:g} h" for hours in BUDGETS_H)
     print(f"| order | lines | open | days | {budgets} |\n|---|---|---|---|{'---|' * len(BUDGETS_H)}")
-    for order in (BY_HASH, LONGEST_FIRST, HALF_AND_HALF):
+    ours = estimate.from_the_end
+    for order in (BY_HASH, LONGEST_FIRST, OURS):
         groups = hashed(sizes) if order == BY_HASH else longest_first(sizes)
-        half = estimate.from_the_end
-        if order != HALF_AND_HALF:
-            estimate.from_the_end = lambda lane: False
+        estimate.from_the_end = ours if order == OURS else lambda lane: False
         for lines in chosen.lines:
             for at_once in chosen.open:
                 print(row(order, groups, at_once, lines, chosen.delay), flush=True)
-        estimate.from_the_end = half
 
 
 def row(order: str, groups: list[list[int]], at_once: int, lines: int, delay_s: float) -> str:
