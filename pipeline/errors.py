@@ -1,11 +1,9 @@
 """The errors that the command line shows as one line, without a traceback."""
 
 from dataprep.errors import UsageError
+from slurm.codes import SUPERSEDED_EXIT
 
 __all__ = ["SUPERSEDED_EXIT", "RunError", "Superseded", "UsageError", "exit_code"]
-
-SUPERSEDED_EXIT = 76
-"""Exit code of an attempt whose run another attempt has taken over: its job must not be queued again."""
 
 
 class RunError(Exception):

@@ -9,18 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from slurm.codes import INTERRUPTED, RESUME_EXIT
 from slurm.profile import JobProfile
 from slurm.submissions import Job
-
-RESUME_EXIT = 75
-"""`outbound train` and `outbound corpus work` leave with this when they were stopped early, to be continued.
-
-It is EX_TEMPFAIL of sysexits.h. The first process of training that leaves with it makes srun end the others
-by SIGTERM: all have saved by then, since a barrier comes before it, and none heeds that signal any more. srun
-itself leaves with the highest code of all.
-"""
-INTERRUPTED = 130
-"""Other commands leave with this when they are interrupted as by Ctrl-C; the same command goes on."""
 
 
 def render(profile: JobProfile, job: Job, logs: Path) -> str:

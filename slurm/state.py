@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slurm.codes import STOPPED
 from slurm.queue import Queued
 from slurm.submissions import Submission, exit_codes
-
-STOPPED = frozenset([75, 76, 130, 138, 143])
-"""Exit codes of tasks that were stopped: to be continued, superseded, or by SIGINT, SIGUSR1 or SIGTERM."""
 
 
 @dataclass(frozen=True, kw_only=True)

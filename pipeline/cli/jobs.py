@@ -103,7 +103,7 @@ def _submissions(directory: Path) -> list[Submission]:
 
 def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[tuple[str, str]]:
     """What failed, in one line each, and where its log is."""
-    from slurm.state import STOPPED
+    from slurm.codes import STOPPED
     from slurm.submissions import exit_codes
 
     if (directory / "recipe.yaml").exists():

@@ -29,8 +29,8 @@ from pipeline.cli import (  # noqa: F401 (registers)
 from pipeline.cli.app import app, console
 from pipeline.cli.interrupts import repeat_lost_interrupts
 from pipeline.errors import RunError, exit_code
+from slurm.codes import INTERRUPTED
 
-INTERRUPTED = 130
 OPEN_FILES = 1 << 16
 
 

@@ -44,7 +44,7 @@ def train(
     if rank is None or rank.is_first:
         emit({"run": str(settings.run.dir), **summary}, json, _text(settings.run.dir, summary))
     if rank is not None and rank.srun and summary["stopped"]:
-        from slurm.script import RESUME_EXIT
+        from slurm.codes import RESUME_EXIT
 
         # The first task that leaves makes srun end the others, and srun's code is the highest of theirs: one
         # that died of SIGTERM on its way out would hide the code on which the script queues the job again.

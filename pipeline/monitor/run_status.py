@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from pipeline.checkpoint import attempts
-from pipeline.errors import SUPERSEDED_EXIT
 from pipeline.monitor.run_files import METRICS
-from slurm.script import RESUME_EXIT
+from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT
 
 TAIL_BYTES = 1 << 16
 """Rows at the end of the metrics, enough for the last step."""

@@ -44,7 +44,7 @@ from pipeline.train.resume import not_finite, resume, roll_back, save
 from pipeline.train.run_directory import bytes_of_earlier_checkpoints, claim, prepare
 from pipeline.train.run_log import log_to
 from pipeline.train.schedule import batch_of, lr_of
-from slurm.script import RESUME_EXIT
+from slurm.codes import RESUME_EXIT
 
 log = logging.getLogger("outbound")
 

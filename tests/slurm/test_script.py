@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SUPERSEDED_EXIT
+from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
-from slurm.script import INTERRUPTED, RESUME_EXIT, job_name, render, train, worker
+from slurm.script import job_name, render, train, worker
 from slurm.submissions import Job
 from support.cli import heed_ctrl_c
 from support.patience import patient, wait_until

@@ -51,7 +51,7 @@ def work(
     from dataprep.store.workers import new_worker
     from dataprep.work import KINDS, try_again
     from dataprep.work import work as be_worker
-    from slurm.script import RESUME_EXIT
+    from slurm.codes import RESUME_EXIT
 
     end = time.monotonic() + seconds("--for", time_limit)
     left = seconds("--grace", grace)

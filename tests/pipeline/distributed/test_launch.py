@@ -17,7 +17,7 @@ import yaml
 from pipeline.distributed.launch import launch
 from pipeline.distributed.ranks import Rank, rank_from_environment
 from pipeline.errors import UsageError
-from slurm.script import RESUME_EXIT
+from slurm.codes import RESUME_EXIT
 from support.kills import kill
 from support.patience import patient, wait_until
 

@@ -1,0 +1,15 @@
+"""The exit codes by which a job's script, and whoever looks at it later, know how a command ended."""
+
+RESUME_EXIT = 75
+"""`outbound train` and `outbound corpus work` leave with this when they were stopped early, to be continued.
+
+It is EX_TEMPFAIL of sysexits.h. The first process of training that leaves with it makes srun end the others
+by SIGTERM: all have saved by then, since a barrier comes before it, and none heeds that signal any more. srun
+itself leaves with the highest code of all.
+"""
+SUPERSEDED_EXIT = 76
+"""`outbound train` leaves with this when another attempt has taken over: its job must not be queued again."""
+INTERRUPTED = 130
+"""Other commands leave with this when they are interrupted as by Ctrl-C; the same command goes on."""
+STOPPED = frozenset([RESUME_EXIT, SUPERSEDED_EXIT, INTERRUPTED, 138, 143])
+"""Codes of tasks that were stopped and have not failed; the last two are SIGUSR1 and SIGTERM."""
