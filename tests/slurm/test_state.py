@@ -9,7 +9,7 @@ import pytest
 
 from slurm.queue import Queued
 from slurm.script import worker
-from slurm.state import JobState, job_states
+from slurm.state import job_states
 from slurm.submissions import (
     Job,
     Submission,
@@ -42,10 +42,6 @@ def array(number: str, workers: int) -> Job:
     job = worker("/data/mine", workers)
     job.id = number
     return job
-
-
-def state(submission: Submission, *queue: Queued) -> JobState:
-    return job_states(submission, queue)[-1]
 
 
 def queued(task: str, state: str, reason: str = "None") -> Queued:
@@ -91,7 +87,8 @@ def test_tasks_are_counted_by_the_queue_first_then_by_their_codes(tmp_path: Path
     for task, code in {"813_0": 0, "813_1": 1, "813_2": 75, "813_3": 75, "813_4": 143}.items():
         (submission.logs / f"{task}.code").write_text(f"{code}\n")
     (submission.logs / "813_5.code").write_text("")  # it is being written
-    seen = state(submission, queued("813_3", "PENDING", "BeginTime"), queued("813_6", "RUNNING"))
+    queue = [queued("813_3", "PENDING", "BeginTime"), queued("813_6", "RUNNING")]
+    (seen,) = job_states(submission, queue)
     assert (seen.running, seen.waiting, seen.done, seen.stopped) == (1, {"BeginTime": 1}, 1, 2)
     assert (seen.failed, seen.unknown, seen.is_queued) == ({"813_1": 1}, 1, True)
 
