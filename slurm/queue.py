@@ -64,7 +64,7 @@ def squeue(jobs: Sequence[Job]) -> list[Queued]:
     words = ["squeue", "-h", "-r", "-j", ",".join(names), "-o", "%i|%j|%T|%r"]
     found = []
     for line in _ask(words, timeout_s=ANSWER_S).splitlines():
-        task, name, state, reason = line.split("|")
+        task, name, state, reason = line.split("|", 3)  # sites write reasons of their own
         job = task.partition("_")[0]
         if names.get(job) == name:
             found.append(Queued(job, task, state, reason))

@@ -76,11 +76,12 @@ def test_nothing_of_an_outer_job_reaches_the_new_one(path: Path, monkeypatch: py
 
 
 def test_the_queue_is_read_task_by_task_without_those_of_others(path: Path) -> None:
-    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority\n813_5|somebody-elses|RUNNING|None"
+    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority\n813_5|somebody-elses|RUNNING|None\n813_6|work|PENDING|Site|full"
     stand_in(path, "squeue", f'echo "$@" > words; echo "{told}"')
     assert squeue([FETCH, WORK]) == [
         Queued("812", "812", "RUNNING", "None"),
         Queued("813", "813_4", "PENDING", "Priority"),
+        Queued("813", "813_6", "PENDING", "Site|full"),
     ]
     assert "-h -r -j 812,813" in (path / "words").read_text()
 
