@@ -16,12 +16,11 @@ ANSWER_S = 10.0
 POLL_S = 1.0
 
 _OUTER = re.compile(
-    r"(SLURM|SBATCH|SRUN|SQUEUE|SCANCEL|TORCHELASTIC|MASTER)_.*|PMI.*|(LOCAL_)?RANK|(LOCAL_)?WORLD_SIZE"
+    r"(SLURMD?|SBATCH|SRUN|SQUEUE|SCANCEL|TORCHELASTIC|MASTER|OMPI)_.*|PMI.*|(LOCAL_)?RANK|(LOCAL_)?WORLD_SIZE"
+    r"|(CUDA|ROCR)_VISIBLE_DEVICES"
 )
 _KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 """How commands find the cluster, and who we are there."""
-
-
 _ENDED = re.compile("Invalid job id specified|Job/step already completing or completed")
 
 
@@ -42,9 +41,15 @@ class Queued:
 def environment() -> dict[str, str]:
     """Our environment without the variables of a job that we may run in.
 
-    They would become options of the job that is submitted, and the ranks of its processes.
+    They would become options of the job that is submitted, and the ranks and devices of its processes. The
+    TMPDIR of a job is often a folder that ends with it.
     """
-    return {key: value for key, value in os.environ.items() if key in _KEPT or not _OUTER.fullmatch(key)}
+    dropped = {"TMPDIR"} if "SLURM_JOB_ID" in os.environ else set()
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key in _KEPT or not (key in dropped or _OUTER.fullmatch(key))
+    }
 
 
 def sbatch(script: str) -> str:

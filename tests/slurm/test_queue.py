@@ -12,11 +12,16 @@ from slurm.submissions import Job
 OUTER = {
     "SLURM_JOB_ID": "7",
     "SLURM_MEM_PER_CPU": "100",
+    "SLURMD_NODENAME": "node7",
     "SBATCH_PARTITION": "other",
     "SRUN_DEBUG": "1",
     "SQUEUE_STATES": "R",
     "PMI_RANK": "0",
     "PMIX_RANK": "0",
+    "OMPI_COMM_WORLD_RANK": "0",
+    "CUDA_VISIBLE_DEVICES": "0",
+    "ROCR_VISIBLE_DEVICES": "0",
+    "TMPDIR": "/scratch/7",
     "RANK": "0",
     "WORLD_SIZE": "1",
     "LOCAL_RANK": "0",
@@ -75,8 +80,15 @@ def test_nothing_of_an_outer_job_reaches_the_new_one(path: Path, monkeypatch: py
     assert environment() == {name: value for name, value in os.environ.items() if name not in OUTER}
 
 
+def test_outside_a_job_the_folder_for_temporary_files_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TMPDIR", "/scratch/mine")
+    assert environment()["TMPDIR"] == "/scratch/mine"
+
+
 def test_the_queue_is_read_task_by_task_without_those_of_others(path: Path) -> None:
-    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority\n813_5|somebody-elses|RUNNING|None\n813_6|work|PENDING|Site|full"
+    told = "812|fetch|RUNNING|None\n813_4|work|PENDING|Priority\n813_5|somebody-elses|RUNNING|None"
+    told += "\n813_6|work|PENDING|Site|full"  # a site's own reason
     stand_in(path, "squeue", f'echo "$@" > words; echo "{told}"')
     assert squeue([FETCH, WORK]) == [
         Queued("812", "812", "RUNNING", "None"),

@@ -100,6 +100,12 @@ def test_the_processes_meet_at_the_first_nodes_address(tmp_path: Path) -> None:
     assert run.stdout.splitlines()[-1] == "at 10.0.0.7:10041"
 
 
+def test_the_processes_get_the_environment_also_where_sbatch_exports_none(tmp_path: Path) -> None:
+    stand_in = '#!/bin/sh\necho "${SLURM_EXPORT_ENV-all}"\n'
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=stand_in)
+    assert run.stdout.splitlines()[-1] == "all"
+
+
 def test_a_set_up_that_fails_stops_the_job_and_leaves_its_code(tmp_path: Path) -> None:
     profile = MINIMAL.model_copy(update={"setup": ("echo $NOT_SET", "false")})
     run = execute(tmp_path, profile, train("gpt2.yaml"), srun="#!/bin/sh\necho trained\n")
@@ -193,7 +199,11 @@ def started(
     numbers = (
         {"ARRAY_JOB_ID": "40", "ARRAY_TASK_ID": "3", "JOB_ID": "40"} if job.workers else {"JOB_ID": "41"}
     )
-    about = {"JOB_NODELIST": "node[7-8]", "CPUS_PER_TASK": "1" if job.part == "train" else "2"}
+    about = {
+        "JOB_NODELIST": "node[7-8]",
+        "EXPORT_ENV": "NONE",
+        "CPUS_PER_TASK": "1" if job.part == "train" else "2",
+    }
     slurm = {f"SLURM_{name}": value for name, value in {**numbers, **about}.items()}
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURMD_NODENAME": "node7", **slurm}
     return subprocess.Popen(
