@@ -85,16 +85,21 @@ def stop(jobs: Sequence[Job], batch: bool, wait_s: float, tell: Callable[[int], 
     if not jobs:
         return 0
     ids = [job.id for job in jobs]
-    _scancel(["--state=PENDING"], ids)
-    _scancel(["--signal=USR1", "--state=RUNNING", *(["--batch"] if batch else [])], ids)
     deadline = time.monotonic() + wait_s
-    while left := [task for task in squeue(jobs) if task.state not in ("PENDING", "COMPLETING")]:
-        tell(len(left))
-        if time.monotonic() >= deadline:
+    while True:
+        _scancel(["--state=PENDING"], ids)  # those that stopped have queued themselves again
+        # In each turn, for tasks that have started since; those that are stopping heed it no more.
+        _scancel(["--signal=USR1", "--state=RUNNING", *(["--batch"] if batch else [])], ids)
+        left = [task for task in squeue(jobs) if task.state not in ("PENDING", "COMPLETING")]
+        if left:
+            tell(len(left))
+        if not left or time.monotonic() >= deadline:
             break
         time.sleep(POLL_S)
-        _scancel(["--state=PENDING"], ids)  # those that stopped have queued themselves again
     _scancel([], ids)
+    if squeue(jobs):
+        time.sleep(POLL_S)
+        _scancel([], ids)  # a task that was completing may have queued itself again
     return len(left)
 
 

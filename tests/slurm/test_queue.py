@@ -116,25 +116,42 @@ def test_a_controller_that_does_not_answer_is_named(path: Path, monkeypatch: pyt
         squeue([FETCH])
 
 
-def test_jobs_are_stopped_by_a_signal_and_then_cancelled(path: Path) -> None:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "POLL_S", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_jobs_are_stopped_by_signals_and_then_cancelled(path: Path) -> None:
     stand_in(
         path, "scancel", 'echo "$@" >> words; echo "Kill job error: Invalid job id specified" >&2; exit 1'
     )
-    stand_in(path, "squeue", "cat queue; : > queue")
-    (path / "queue").write_text("812|fetch|RUNNING|None\n813_4|work|PENDING|BeginTime\n")
+    answer_in_turn(path, "812|fetch|RUNNING|None\n813_4|work|PENDING|BeginTime")
     told: list[int] = []
     assert stop([FETCH, WORK], batch=True, wait_s=60, tell=told.append) == 0
     assert told == [1]
-    assert (path / "words").read_text().splitlines() == [
-        "--state=PENDING 812 813",
-        "--signal=USR1 --state=RUNNING --batch 812 813",
-        "--state=PENDING 812 813",  # what stopped has queued itself again
-        "812 813",
-    ]
+    turn = ["--state=PENDING 812 813", "--signal=USR1 --state=RUNNING --batch 812 813"]
+    assert (path / "words").read_text().splitlines() == [*turn, *turn, "812 813"]
 
 
+@pytest.mark.usefixtures("at_once")
+def test_what_queues_itself_again_at_the_last_moment_is_cancelled_too(path: Path) -> None:
+    stand_in(path, "scancel", 'echo "$@" >> words')
+    answer_in_turn(path, "812|fetch|COMPLETING|None", "812|fetch|PENDING|BeginTime")
+    assert stop([FETCH], batch=True, wait_s=60, tell=lambda left: None) == 0
+    assert (path / "words").read_text().splitlines()[2:] == ["812", "812"]
+
+
+@pytest.mark.usefixtures("at_once")
 def test_what_does_not_stop_in_time_is_cancelled_while_it_runs(path: Path) -> None:
     stand_in(path, "scancel", 'echo "$@" >> words')
-    stand_in(path, "squeue", 'echo "812|fetch|RUNNING|None"')
+    answer_in_turn(path, "812|fetch|RUNNING|None")
     assert stop([FETCH], batch=False, wait_s=0, tell=lambda left: None) == 1
     assert (path / "words").read_text().splitlines()[1:] == ["--signal=USR1 --state=RUNNING 812", "812"]
+
+
+def answer_in_turn(folder: Path, *answers: str) -> None:
+    """Let squeue print these, one at each call, and then nothing."""
+    for number, answer in enumerate(answers):
+        (folder / f"answer{number}").write_text(f"{answer}\n")
+    stand_in(folder, "squeue", 'set -- answer*; test -e "$1" || exit 0; cat "$1"; rm "$1"')
