@@ -15,8 +15,9 @@ from slurm.submissions import Submission, exit_codes
 class JobState:
     """A job, or all tasks of an array.
 
-    waiting: tasks by the reason for which they wait. failed: exit codes by task. unknown: tasks that left no
-    exit code and are not in the queue, or may be, when Slurm does not answer.
+    waiting: tasks by the reason for which they wait. failed: exit codes by task. lost: tasks that are not in
+    the queue and left no exit code: they were killed, or cancelled before they began. unknown: tasks without
+    an exit code while Slurm does not answer.
     """
 
     id: str
@@ -28,12 +29,17 @@ class JobState:
     done: int
     stopped: int
     failed: dict[str, int]
+    lost: list[str]
     unknown: int
     logs: str
 
     @property
     def is_queued(self) -> bool:
         return bool(self.running or self.waiting)
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self.failed or self.lost)
 
 
 def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[JobState]:
@@ -45,6 +51,7 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
         queued = {task.task: task for task in queue or () if task.job == job.id}
         waiting = [task.reason for task in queued.values() if task.state == "PENDING"]
         codes = {task: ended[task] for task in tasks if task in ended and task not in queued}
+        traceless = [task for task in tasks if task not in ended and task not in queued]
         states.append(
             JobState(
                 id=job.id,
@@ -56,7 +63,8 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
                 done=sum(code == 0 for code in codes.values()),
                 stopped=sum(code in STOPPED for code in codes.values()),
                 failed={task: code for task, code in codes.items() if code and code not in STOPPED},
-                unknown=len(tasks) - len(queued) - len(codes),
+                lost=[] if queue is None else traceless,
+                unknown=len(traceless) if queue is None else 0,
                 logs=str(submission.logs),
             )
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
@@ -131,10 +132,15 @@ def current(directory: Path) -> list[Submission]:
     return sorted(chain.from_iterable(newest.values()), key=lambda submission: submission.at)
 
 
+def jobs_of(submissions: Iterable[Submission]) -> list[Job]:
+    """The jobs of some submissions."""
+    return [job for submission in submissions for job in submission.jobs]
+
+
 def exit_codes(submission: Submission) -> dict[str, int]:
     """The exit codes of the tasks that have ended, by task: "812", or "813_4" in an array."""
     codes = {}
     for path in submission.logs.glob("*.code"):
-        with suppress(ValueError):  # it is being written
+        with suppress(ValueError, FileNotFoundError):  # it is being written, or the task starts again
             codes[path.stem] = int(path.read_text())
     return codes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import Json, app, console, emit
-from pipeline.cli.status import ASK_EVERY_S
+from pipeline.cli.status import Queue
 from pipeline.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -38,20 +38,19 @@ def logs(
     """Print the ends of the logs of the jobs that were submitted for a corpus or run."""
     submissions = _submissions(directory)
     if failed:
-        found = list(_failures(directory, submissions))
-        blocks = [_block(why, log, lines) for why, log in found]
-        result = {"failed": [{"what": why, "log": log} for why, log in found]}
+        failures = list(_failures(directory, submissions))
+        blocks = [_block(why, log, lines) for why, log in failures]
+        result = {"failed": [{"what": why, "log": log} for why, log in failures]}
         emit(result, json, "\n\n".join(blocks) or "nothing has failed")
         return
-    paths = [path for submission in submissions for path in submission.logs.glob("*.log")]
-    newest = sorted(paths, key=lambda path: path.stat().st_mtime)
-    read = {path: path.stat().st_size for path in newest}
+    found = {path: path.stat() for path in _log_files(submissions)}
+    newest = sorted(found, key=lambda path: found[path].st_mtime)
     blocks = [_block(str(path), str(path), lines) for path in newest[-SHOWN:]]
     if len(newest) > SHOWN:
         blocks.insert(0, f"{len(newest) - SHOWN:,} other logs are in {submissions[-1].logs}")
     emit({"logs": [str(path) for path in newest]}, json, "\n\n".join(blocks) or "no task has begun")
     if follow:
-        _follow(submissions, read)
+        _follow(submissions, {path: stat.st_size for path, stat in found.items()})
 
 
 @app.command()
@@ -67,10 +66,10 @@ def cancel(
     Nothing finished is lost: submit again, and the work goes on.
     """
     from slurm import queue
-    from slurm.submissions import of_directory
+    from slurm.submissions import jobs_of, of_directory
 
     _submissions(directory)
-    jobs = [job for submission in of_directory(directory) for job in submission.jobs]
+    jobs = jobs_of(of_directory(directory))
     told = None
 
     def tell(left: int) -> None:
@@ -103,8 +102,8 @@ def _submissions(directory: Path) -> list[Submission]:
 
 def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[tuple[str, str]]:
     """What failed, in one line each, and where its log is."""
-    from slurm.codes import STOPPED
-    from slurm.submissions import exit_codes
+    from slurm.state import job_states
+    from slurm.submissions import jobs_of
 
     if (directory / "recipe.yaml").exists():
         from dataprep.audit.under_way import under_way
@@ -114,10 +113,11 @@ def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[tu
             for part in step.failed:
                 what = f"{step.step} of {step.place}, {part.part}, try {part.tries}"
                 yield f"{what}, on {part.last.host}: {part.last.kind}: {part.last.reason}", part.last.log
-    for submission in submissions:
-        for task, code in sorted(exit_codes(submission).items()):
-            if code and code not in STOPPED:
-                yield f"job {task}, exit code {code}", str(submission.logs / f"{task}.log")
+    queue = Queue().ask(jobs_of(submissions))
+    for job in (job for submission in submissions for job in job_states(submission, queue)):
+        why = {task: f"exit code {code}" for task, code in job.failed.items()}
+        for task, reason in (why | dict.fromkeys(job.lost, "left no exit code")).items():
+            yield f"job {task}, {reason}", f"{job.logs}/{task}.log"
 
 
 def _block(title: str, log: str, lines: int) -> str:
@@ -136,31 +136,28 @@ def _tail(path: Path, lines: int) -> list[str]:
 
 def _follow(submissions: Sequence[Submission], read: dict[Path, int]) -> None:
     """Print what is added to logs, until no task is in the queue. read: bytes of each that were printed."""
+    from slurm.submissions import jobs_of
+
+    queue, jobs = Queue(), jobs_of(submissions)
     last: Path | None = None
-    looked, going = time.monotonic(), True
+    going = True
     while True:
-        for path in sorted(path for submission in submissions for path in submission.logs.glob("*.log")):
+        for path in sorted(_log_files(submissions)):
             with path.open("rb") as file:
                 file.seek(read.get(path, 0))
                 added = file.read()
-            if added:
-                read[path] = read.get(path, 0) + len(added)
-                head = f"\n==> {path} <==\n" if path != last else ""
-                sys.stdout.write(head + added.decode(errors="replace"))
-                sys.stdout.flush()
-                last = path
+            if not added:
+                continue
+            read[path] = read.get(path, 0) + len(added)
+            head = f"\n==> {path} <==\n" if path != last else ""
+            sys.stdout.write(head + added.decode(errors="replace"))
+            sys.stdout.flush()
+            last = path
         if not going:
             return
         time.sleep(POLL_S)
-        if time.monotonic() - looked >= ASK_EVERY_S:
-            looked, going = time.monotonic(), _any_queued(submissions)
+        going = queue.ask(jobs) != []  # also when Slurm does not answer
 
 
-def _any_queued(submissions: Sequence[Submission]) -> bool:
-    """Whether tasks wait or run; yes, too, when Slurm does not answer."""
-    from slurm.queue import SlurmError, squeue
-
-    try:
-        return bool(squeue([job for submission in submissions for job in submission.jobs]))
-    except SlurmError:
-        return True
+def _log_files(submissions: Sequence[Submission]) -> Iterator[Path]:
+    return (path for submission in submissions for path in submission.logs.glob("*.log"))

@@ -70,7 +70,7 @@ def _look_at_corpus(directory: Path, jobs: Sequence[JobState]) -> Look:
     now = under_way(Corpus.open(directory, remaking=True))
     is_queued = any(job.is_queued for job in jobs)
     # That a worker failed matters no more once others have made all parts.
-    failed = [job for job in jobs if job.failed and not (now.is_done and job.kind in MAKING)]
+    failed = [job for job in jobs if job.has_failed and not (now.is_done and job.kind in MAKING)]
     return Look(
         result={"kind": "corpus", **msgspec.to_builtins(now)},
         lines=list(_corpus_lines(now, is_queued)),
@@ -83,11 +83,13 @@ def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
     from pipeline.monitor.run_status import run_status
 
     run = run_status(directory)
-    queued = any(job.is_queued for job in jobs)
+    is_queued = any(job.is_queued for job in jobs)
+    is_done, has_failed = (run.is_done, run.has_failed) if run else (False, False)
+    failed = [job for job in jobs if job.failed or (job.lost and not is_done)]
     return Look(
         result={"kind": "run", "run": msgspec.to_builtins(run)},
         lines=list(_run_lines(run)) if run else ["has not begun"],
-        has_failed=not queued and (any(job.failed for job in jobs) or bool(run and run.has_failed)),
+        has_failed=not is_queued and (bool(failed) or has_failed),
         is_busy=False,
     )
 
@@ -155,6 +157,7 @@ def _job_line(job: JobState) -> str:
     states += [f"{job.done} done"] if job.done else []
     states += [f"{job.stopped} stopped early"] if job.stopped else []
     states += [f"{len(job.failed)} failed"] if job.failed else []
+    states += [f"{len(job.lost)} left no exit code"] if job.lost else []
     states += [f"{job.unknown} unknown"] if job.unknown else []
     tasks = f" ({job.tasks} tasks)" if job.tasks > 1 else ""
     named = [f"{task} with code {code}" for task, code in [*job.failed.items()][:NAMED]]

@@ -44,13 +44,12 @@ def status(
     when something failed or was given up.
     """
     from pipeline.cli.looks import look
-    from slurm.submissions import current, directories_of_account
+    from slurm.submissions import current, directories_of_account, jobs_of
 
-    queue = _Queue()
+    queue = Queue()
     while True:
         found = {directory: current(directory) for directory in directories or directories_of_account()}
-        submissions = chain.from_iterable(found.values())
-        tasks = queue.ask([job for submission in submissions for job in submission.jobs])
+        tasks = queue.ask(jobs_of(chain.from_iterable(found.values())))
         looks = [look(directory, each, tasks) for directory, each in found.items()]
         blocks = ["\n".join(seen.lines) for seen in looks] or ["nothing was submitted from this account"]
         if queue.trouble:
@@ -66,21 +65,22 @@ def status(
 
 
 @dataclass
-class _Queue:
-    """What `squeue` said last, asked again after a while. trouble: why it did not answer."""
+class Queue:
+    """The last answer of `squeue`, asked again after a while. trouble: why it did not answer."""
 
     trouble: str = ""
     _tasks: list[Queued] | None = None
-    _asked: float = -ASK_EVERY_S
+    _jobs: Sequence[Job] | None = None
+    _asked: float = 0.0
 
     def ask(self, jobs: Sequence[Job]) -> list[Queued] | None:
         """The tasks of some jobs that wait or run; None when Slurm does not answer."""
         from slurm.queue import SlurmError, squeue
 
-        if time.monotonic() - self._asked >= ASK_EVERY_S:
+        if jobs != self._jobs or time.monotonic() - self._asked >= ASK_EVERY_S:
             try:
                 self._tasks, self.trouble = squeue(jobs), ""
             except SlurmError as error:
                 self._tasks, self.trouble = None, str(error)
-            self._asked = time.monotonic()
+            self._jobs, self._asked = jobs, time.monotonic()
         return self._tasks

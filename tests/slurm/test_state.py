@@ -90,11 +90,20 @@ def test_tasks_are_counted_by_the_queue_first_then_by_their_codes(tmp_path: Path
     queue = [queued("813_3", "PENDING", "BeginTime"), queued("813_6", "RUNNING")]
     (seen,) = job_states(submission, queue)
     assert (seen.running, seen.waiting, seen.done, seen.stopped) == (1, {"BeginTime": 1}, 1, 2)
-    assert (seen.failed, seen.unknown, seen.is_queued) == ({"813_1": 1}, 1, True)
+    assert (seen.failed, seen.lost, seen.unknown) == ({"813_1": 1}, ["813_5"], 0)
+    assert seen.is_queued
+
+
+def test_a_task_that_left_the_queue_without_a_code_has_failed(tmp_path: Path) -> None:
+    submission = submitted(tmp_path, "corpus", array("813", 2))
+    (submission.logs / "813_0.code").write_text("0\n")
+    (seen,) = job_states(submission, [])
+    assert (seen.lost, seen.unknown, seen.has_failed) == (["813_1"], 0, True)
 
 
 def test_without_an_answer_of_slurm_the_codes_count_alone(tmp_path: Path) -> None:
     submission = submitted(tmp_path, "corpus", array("813", 3))
     (submission.logs / "813_0.code").write_text("0\n")
     (seen,) = job_states(submission, None)
-    assert (seen.done, seen.unknown, seen.is_queued) == (1, 2, False)
+    assert (seen.done, seen.lost, seen.unknown) == (1, [], 2)
+    assert (seen.is_queued, seen.has_failed) == (False, False)

@@ -11,6 +11,7 @@ import pytest
 
 from dataprep.corpus.directory import Corpus
 from pipeline.cli import jobs
+from pipeline.cli import status as status_command
 from pipeline.cli.looks import duration
 from slurm.script import train, worker
 from slurm.submissions import Job, Submission, begin, note, note_for_account
@@ -50,6 +51,12 @@ def array(corpus: Corpus, workers: int = 4) -> Submission:
     return submitted(corpus.root, "corpus", worker(str(corpus.root), workers), "813")
 
 
+def done(submission: Submission, *tasks: str) -> None:
+    """Let these tasks have ended well."""
+    for task in tasks:
+        (submission.logs / f"{task}.code").write_text("0\n")
+
+
 def status(*words: object) -> tuple[int, str, Any]:
     """Exit code, what people see, and what programs get."""
     people, programs = run("status", *words), run("status", *words, "--json")
@@ -58,8 +65,7 @@ def status(*words: object) -> tuple[int, str, Any]:
 
 
 def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCommands) -> None:
-    logs = array(corpus).logs
-    (logs / "813_0.code").write_text("0\n")
+    done(array(corpus), "813_0", "813_3")
     slurm.queue("813_1|outbound-work-mine|RUNNING|None", "813_2|outbound-work-mine|PENDING|Priority")
     open_work.score(corpus, PARTS[0])
     open_work.worker(corpus, "a", PARTS[1], busy_s=5400, idle_s=1800)
@@ -72,9 +78,7 @@ def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCom
     assert lines[3].startswith("  score of increments/0002-b: 1 of 3 parts, 17%, ")
     assert lines[4] == "  workers: 1 at work, 0 ended; idle 0.5 of 2.0 core-hours"
     assert lines[5] == "    b silent for 12 min, with score part-00002"
-    assert lines[6:] == [
-        "  job 813 outbound-work-mine (4 tasks): 1 running, 1 waiting (Priority), 1 done, 1 unknown"
-    ]
+    assert lines[6:] == ["  job 813 outbound-work-mine (4 tasks): 1 running, 1 waiting (Priority), 2 done"]
     (seen,) = found["directories"]
     assert found["queue"] == "known"
     assert (seen["kind"], seen["steps"][0]["done"], len(seen["workers"])) == ("corpus", 1, 2)
@@ -84,7 +88,9 @@ def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCom
 def test_a_failure_is_named_with_node_reason_and_log_and_ends_with_1_once_given_up(
     corpus: Corpus, slurm: SlurmCommands
 ) -> None:
-    log = array(corpus).logs / "813_3.log"
+    submission = array(corpus)
+    done(submission, "813_0", "813_1", "813_2", "813_3")
+    log = submission.logs / "813_3.log"
     log.write_text("began\nTraceback\nMemoryError\n")
     claims = open_work.claims(corpus, open_work.worker(corpus, "node7", log=str(log)))
     claims.take(PARTS[0], 1)
@@ -111,18 +117,42 @@ def test_a_failure_is_named_with_node_reason_and_log_and_ends_with_1_once_given_
 
 
 def test_a_task_that_failed_counts_until_others_have_made_all(corpus: Corpus, slurm: SlurmCommands) -> None:
-    logs = array(corpus).logs
+    submission = array(corpus)
+    logs = submission.logs
+    done(submission, "813_1", "813_2", "813_3")
     (logs / "813_0.code").write_text("127\n")
     (logs / "813_0.log").write_text("module: command not found\n")
     code, told, _ = status(corpus.root)
     assert code == 1
-    assert f"1 failed, 3 unknown; 813_0 with code 127, see {logs}" in told
+    assert f"3 done, 1 failed; 813_0 with code 127, see {logs}" in told
     assert "command not found" in run("logs", corpus.root, "--failed").stdout
-    shutil.rmtree(corpus.root / "increments" / "0002-b")
-    shutil.rmtree(corpus.root / "jobs")
+    finish(corpus)
     code, told, _ = status(corpus.root)
     assert code == 0
     assert "next: `outbound pack" in told
+
+
+def test_a_task_that_was_lost_counts_as_failed_until_others_have_made_all(
+    corpus: Corpus, slurm: SlurmCommands
+) -> None:
+    submission = array(corpus)
+    done(submission, "813_1", "813_2", "813_3")
+    (submission.logs / "813_0.log").write_text("slurmstepd: Detected 1 oom_kill event\n")
+    code, told, found = status(corpus.root)
+    assert code == 1
+    assert "3 done, 1 left no exit code\n" in told
+    assert found["directories"][0]["jobs"][0]["lost"] == ["813_0"]
+    told = run("logs", corpus.root, "--failed").stdout
+    assert told.startswith("==> job 813_0, left no exit code\n")
+    assert "oom_kill" in told
+    finish(corpus)
+    assert status(corpus.root)[0] == 0
+
+
+def finish(corpus: Corpus) -> None:
+    """Leave nothing to be done: what is not in the current build goes."""
+    shutil.rmtree(corpus.root / "increments" / "0002-b")
+    shutil.rmtree(corpus.root / "jobs")
 
 
 def test_a_controller_that_is_down_is_named_and_files_are_told_all_the_same(
@@ -143,11 +173,12 @@ def test_no_argument_tells_all_that_was_submitted(
     corpus: Corpus, slurm: SlurmCommands, tmp_path: Path
 ) -> None:
     assert status()[1] == "nothing was submitted from this account\n"
-    array(corpus)
+    mine = array(corpus)
     submitted(tmp_path / "run", "train", train("gpt2.yaml"), "814")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.yaml").write_text("name: [\n")
     submitted(tmp_path / "broken", "select", worker("broken", 1), "815")
+    done(mine, "813_0", "813_1", "813_2", "813_3")
     slurm.queue("814|outbound-train-gpt2|PENDING|Resources")
     code, told, found = status()
     assert code == 1
@@ -163,7 +194,7 @@ def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_watching_ends_when_nothing_is_at_work(corpus: Corpus, slurm: SlurmCommands) -> None:
-    array(corpus)
+    done(array(corpus), "813_0", "813_1", "813_2", "813_3")
     assert run("status", corpus.root, "--watch").returncode == 0
 
 
@@ -198,8 +229,18 @@ def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
     assert status(trained.dir)[0] == 0
 
 
+def test_a_job_that_was_lost_fails_a_run_that_is_not_finished(trained: WrittenRun) -> None:
+    submitted(trained.dir, "train", train("tiny.yaml"), "814")
+    code, told, _ = status(trained.dir)
+    assert code == 1
+    assert "job 814 outbound-train-tiny: 1 left no exit code" in told
+    trained.current.end(0, "finished")
+    assert status(trained.dir)[0] == 0
+
+
 def test_logs_are_printed_by_their_ends_the_newest_last(corpus: Corpus, slurm: SlurmCommands) -> None:
-    logs = array(corpus).logs
+    submission = array(corpus)
+    logs = submission.logs
     assert run("logs", corpus.root).stdout == "no task has begun\n"
     for number in range(12):
         (logs / f"813_{number}.log").write_text("".join(f"{number}: line {n}\n" for n in range(30)))
@@ -208,13 +249,14 @@ def test_logs_are_printed_by_their_ends_the_newest_last(corpus: Corpus, slurm: S
     assert told.count("==>") == 10
     assert "11: line 29\n" in told
     assert "line 28" not in told
+    done(submission, "813_0", "813_1", "813_2", "813_3")
     assert run("logs", corpus.root, "--failed").stdout == "nothing has failed\n"
 
 
 def test_following_prints_what_is_added_until_nothing_is_queued(
     corpus: Corpus, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "ASK_EVERY_S", 0.0)
+    monkeypatch.setattr(status_command, "ASK_EVERY_S", 0.0)
     monkeypatch.setattr(jobs, "POLL_S", 0.01)
     log = array(corpus).logs / "813_0.log"
     log.write_text("begun\n")
