@@ -103,7 +103,10 @@ def account_file() -> Path:
 
 
 def directories_of_account() -> list[Path]:
-    """The corpora and runs for which this account has submitted jobs and that still stand, newest last."""
+    """The corpora and runs for which this account has submitted jobs and that still stand, newest last.
+
+    One that cannot be read is among them.
+    """
     found: dict[Path, None] = {}
     with suppress(FileNotFoundError):
         for line in account_file().read_bytes().splitlines():
@@ -111,15 +114,23 @@ def directories_of_account() -> list[Path]:
                 directory = _DECODER.decode(line).directory
                 found.pop(directory, None)
                 found[directory] = None
-    return [directory for directory in found if of_directory(directory)]
+    return [directory for directory in found if _stands(directory)]
+
+
+def _stands(directory: Path) -> bool:
+    try:
+        return bool(of_directory(directory))
+    except OSError:
+        return True
 
 
 def of_directory(directory: Path) -> list[Submission]:
     """The submissions for a corpus or run, the oldest first."""
-    found = []
-    for path in (directory / "logs").glob(f"*/{FILE}"):
-        with suppress(msgspec.DecodeError):
-            found.append(_DECODER.decode(path.read_bytes()))
+    logs, found = directory / "logs", []
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(logs):
+            with suppress(msgspec.DecodeError, FileNotFoundError, NotADirectoryError):
+                found.append(_DECODER.decode((logs / name / FILE).read_bytes()))
     return sorted(found, key=lambda submission: submission.at)
 
 

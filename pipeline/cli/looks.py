@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dataprep.errors import DataError
+from dataprep.store.os_errors import explain_os_error
 from pipeline.cli.places import MARKS
 from pipeline.errors import RunError, UsageError
 
@@ -41,19 +42,39 @@ def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Que
     """
     from slurm.state import job_states
 
-    jobs = [state for submission in submissions for state in job_states(submission, queue)]
-    marks = {kind for mark, kind in MARKS.items() if (directory / mark).exists()}
+    jobs: list[JobState] = []
     try:
-        if "a corpus" in marks:
-            seen = _look_at_corpus(directory, jobs)
-        elif "a run" in marks or submissions:
-            seen = _look_at_run(directory, jobs)
-        else:
-            raise UsageError(f"{directory}: is neither a corpus nor a run, and nothing was submitted for it")
-    except (DataError, RunError) as error:
-        if isinstance(error, UsageError):
-            raise
-        seen = Look(result={"error": str(error)}, lines=[str(error)], has_failed=True, is_busy=False)
+        jobs = [state for submission in submissions for state in job_states(submission, queue)]
+        seen = _look_by_kind(directory, jobs)
+    except UsageError:
+        raise
+    except (DataError, RunError, OSError) as error:
+        seen = _trouble(error)
+    return _of(directory, seen, jobs)
+
+
+def cannot_look(directory: Path, error: OSError) -> Look:
+    """What to show of a directory whose submissions cannot be read: one of another account, say."""
+    return _of(directory, _trouble(error), [])
+
+
+def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
+    marks = {kind for mark, kind in MARKS.items() if (directory / mark).exists()}
+    if "a corpus" in marks:
+        return _look_at_corpus(directory, jobs)
+    if "a run" in marks or jobs:
+        return _look_at_run(directory, jobs)
+    raise UsageError(f"{directory}: is neither a corpus nor a run, and nothing was submitted for it")
+
+
+def _trouble(error: Exception) -> Look:
+    explained = explain_os_error(error) if isinstance(error, OSError) else None
+    told = str(explained or error)
+    return Look(result={"error": told}, lines=[told], has_failed=True, is_busy=False)
+
+
+def _of(directory: Path, seen: Look, jobs: Sequence[JobState]) -> Look:
+    """What was seen, under the directory's name and above its jobs."""
     return Look(
         result={"directory": str(directory), **seen.result, "jobs": msgspec.to_builtins(jobs)},
         lines=[str(directory), *(f"  {line}" for line in [*seen.lines, *map(_job_line, jobs)])],

@@ -43,14 +43,19 @@ def status(
     It needs no accounting of Slurm, and without Slurm's controller it shows what is in files. Ends with 1
     when something failed or was given up.
     """
-    from pipeline.cli.looks import look
+    from pipeline.cli.looks import cannot_look, look
     from slurm.submissions import current, directories_of_account, jobs_of
 
     queue = Queue()
     while True:
-        found = {directory: current(directory) for directory in directories or directories_of_account()}
+        found, unread = {}, []
+        for directory in directories or directories_of_account():
+            try:
+                found[directory] = current(directory)
+            except OSError as error:
+                unread.append(cannot_look(directory, error))
         tasks = queue.ask(jobs_of(chain.from_iterable(found.values())))
-        looks = [look(directory, each, tasks) for directory, each in found.items()]
+        looks = [*(look(directory, each, tasks) for directory, each in found.items()), *unread]
         blocks = ["\n".join(seen.lines) for seen in looks] or ["nothing was submitted from this account"]
         if queue.trouble:
             blocks.append(f"the queue is unknown: {queue.trouble}")

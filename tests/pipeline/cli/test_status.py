@@ -187,6 +187,24 @@ def test_no_argument_tells_all_that_was_submitted(
     assert "manifest.json" in found["directories"][2]["error"]
 
 
+@pytest.mark.parametrize("place", ["logs/broken/submission.json", "logs/1-corpus/815_0.code"])
+def test_a_directory_that_cannot_be_read_hides_no_other(
+    corpus: Corpus, slurm: SlurmCommands, tmp_path: Path, place: str
+) -> None:
+    array(corpus)
+    broken = tmp_path / "broken"
+    submission = submitted(broken, "corpus", worker("broken", 1), "815")
+    submission.logs.rename(broken / "logs/1-corpus")
+    noted = broken / "logs/1-corpus/submission.json"
+    noted.write_text(noted.read_text().replace(submission.logs.name, "1-corpus"))
+    (broken / place).mkdir(parents=True)  # where a file is to be
+    code, told, found = status()
+    assert code == 1
+    assert "score of increments/0002-b: 0 of 3 parts" in told
+    assert [Path(seen["directory"]).name for seen in found["directories"]] == ["mine", "broken"]
+    assert "is a directory, where a file is wanted" in found["directories"][1]["error"]
+
+
 def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
     code, told, _ = status(tmp_path)
     assert code == 2
