@@ -13,6 +13,7 @@ from dataprep.corpus.directory import Corpus
 from pipeline.cli import jobs
 from pipeline.cli import status as status_command
 from pipeline.cli.looks import duration
+from pipeline.monitor import run_status
 from slurm.script import train, worker
 from slurm.submissions import Job, Submission, begin, note, note_for_account
 from support import open_work
@@ -233,6 +234,25 @@ def test_a_run_tells_its_step_its_attempt_and_its_checkpoint(trained: WrittenRun
     assert "  step 4, 256 of 640 tokens, loss 4.0000\n  attempt 1 on " in told
     assert told.endswith("ago; newest checkpoint: step 3\n")
     assert found["directories"][0]["run"]["tokens"] == 256
+
+
+def test_after_a_resume_a_run_stands_where_it_resumed(
+    trained: WrittenRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_status, "BLOCK_BYTES", 50, raising=False)  # less than a row
+    for step in (3, 2):  # the attempt in between takes no step
+        trained.attempt(step)
+        (trained.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
+        assert f"  step {step}, {64 * step} of 640 tokens, loss {step}.0000\n" in status(trained.dir)[1]
+    trained.steps(1)
+    assert "  step 3, 192 of 640 tokens, loss 6.0000\n" in status(trained.dir)[1]
+
+
+@pytest.mark.parametrize("torn", ['{"step": 5, "tok', '{"step": 5, "tok\n', "\0\0\0\n"])
+def test_a_torn_row_of_metrics_is_skipped(trained: WrittenRun, torn: str) -> None:
+    with (trained.current.folder / "metrics.jsonl").open("a") as file:
+        file.write(torn)
+    assert "  step 4, 256 of 640 tokens, loss 4.0000\n" in status(trained.dir)[1]
 
 
 def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
