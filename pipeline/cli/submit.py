@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -245,27 +245,29 @@ def _submit(
     beside: also while jobs of this directory are in the queue. Otherwise workers try again what was given up.
     """
     from dataprep.work import try_again
-    from slurm import profile, submissions
+    from slurm import profile, queue, submissions
     from slurm.script import render
 
     if {"\n", "\\"} & {*str(directory.resolve())}:
         raise UsageError(f"{directory}: Slurm cannot write logs there: rename it without \\ and line breaks")
     profiles = {job.part: _profile(partial(profile.load, part=job.part), cluster) for job in jobs}
+    making = not beside and kind in submissions.MAKING
     if not dry_run and not beside:
         _refuse_running(kind, directory)
-        if kind in submissions.MAKING:
-            try_again(directory)
     submission = submissions.begin(kind, directory, cluster, ["outbound", *sys.argv[1:]], dry_run)
     scripts = []
-    for number, job in enumerate(jobs):
-        if number:
-            job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
-        scripts.append(render(profiles[job.part], job, submission.logs))
-        if not dry_run:
-            (submission.logs / f"{job.part}.sbatch").write_text(scripts[-1])
-            job.id = _sbatch(scripts[-1], submission)
-            submission.jobs.append(job)
-            submissions.note(submission)
+    with nullcontext() if dry_run else _whole(submission):
+        for number, job in enumerate(jobs):
+            if number:
+                job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
+            scripts.append(render(profiles[job.part], job, submission.logs))
+            if not dry_run:
+                (submission.logs / f"{job.part}.sbatch").write_text(scripts[-1])
+                job.id = queue.sbatch(scripts[-1])
+                submission.jobs.append(job)
+                submissions.note(submission)
+        if making and not dry_run:
+            try_again(directory)
     if dry_run:
         emit({"scripts": scripts}, json, "\n".join(scripts))
         return
@@ -279,16 +281,19 @@ def _submit(
     emit(result, json, "\n".join([*map(_line, jobs), f"logs: {submission.logs}"]))
 
 
-def _sbatch(script: str, submission: Submission) -> str:
-    """Submit one of the jobs; when it is refused, cancel those that went before."""
+@contextmanager
+def _whole(submission: Submission) -> Iterator[None]:
+    """When one of the jobs is refused, or cannot be noted, cancel those that went before."""
     from slurm import queue
 
     try:
-        return queue.sbatch(script)
-    except queue.SlurmError as error:
+        yield
+    except (queue.SlurmError, OSError) as error:
         with suppress(queue.SlurmError):
             queue.cancel([job.id for job in submission.jobs])
-        shutil.rmtree(submission.logs)
+        shutil.rmtree(submission.logs, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise
         raise RunError(str(error)) from None
 
 

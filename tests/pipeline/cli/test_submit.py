@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from dataprep.audit.under_way import under_way
-from slurm.submissions import of_directory
+from slurm import submissions
+from slurm.submissions import Submission, of_directory
 from support import open_work, packed_corpus
 from support.cli import result, run
 from support.runs import TinyRun, make_shards
@@ -128,6 +130,32 @@ def test_nothing_is_submitted_by_halves(corpus: Path, slurm: SlurmCommands) -> N
     assert of_directory(corpus) == []
 
 
+def test_a_job_that_cannot_be_noted_is_cancelled(
+    corpus: Path, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+
+    def full(submission: Submission) -> None:
+        noted.extend(job.id for job in submission.jobs)
+        if len(submission.jobs) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device", "submission.json")
+
+    monkeypatch.setattr(submissions, "note", full)
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 1
+    assert "submission.json: No space left on device" in told
+    assert noted == ["812", "812", "813"]
+    assert slurm.cancelled == ["812 813"]
+
+
+def test_a_folder_that_cannot_be_removed_does_not_hide_the_reason(corpus: Path, slurm: SlurmCommands) -> None:
+    refusal = f"rm -r {corpus.resolve()}/logs; echo no such partition >&2; exit 1"
+    (slurm.folder / "sbatch").write_text(f"#!/bin/sh\n{refusal}\n")
+    code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
+    assert code == 1
+    assert "sbatch: no such partition" in told
+
+
 def test_what_is_in_the_queue_already_is_not_submitted_again(corpus: Path, slurm: SlurmCommands) -> None:
     words = ("corpus", corpus, "RS_2013-08.json", *CONTACT)
     assert submit(*words)[0] == 0
@@ -168,6 +196,10 @@ def test_another_submission_lets_workers_try_again_what_was_given_up(slurm: Slur
     assert len(under_way(corpus).given_up) == 1
     assert submit("select", "begun", "--dry-run")[0] == 0
     assert len(under_way(corpus).given_up) == 1
+    slurm.refuse("--array")
+    assert submit("select", "begun")[0] == 1
+    assert len(under_way(corpus).given_up) == 1
+    slurm.refuse("nothing of the kind")
     assert submit("select", "begun")[0] == 0
     assert under_way(corpus).given_up == []
 
