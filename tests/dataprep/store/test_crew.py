@@ -16,6 +16,8 @@ from support import dies_on_import
 from support.patience import wait_until
 from support.toy_steps import BEHAVING, Toy
 
+LOOK_S = 0.1
+
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
@@ -45,7 +47,7 @@ def test_a_part_that_reports_progress_is_not_waited_for(
     with monkeypatch.context() as patch:
         patch.setattr(multiprocessing.process.BaseProcess, "join", waits)
         for _ in range(3):
-            wait_until(lambda: 0 in [*crew.wait(0.1)], "a sign of life")
+            wait_until(lambda: 0 in [*crew.wait(LOOK_S)], "a sign of life")
     assert len(crew.jobs) == 1
 
 
@@ -53,7 +55,7 @@ def test_a_part_that_reports_progress_is_not_waited_for(
 def test_a_process_that_ends_while_it_starts_is_no_fault_of_the_part(crew: Crew, tmp_path: Path) -> None:
     crew.give(job(tmp_path, replace(BEHAVING, run=dies_on_import.run)))
     heard = list[Outcome | int]()
-    wait_until(lambda: heard.extend(crew.wait(0.1)) or heard, "the end of the process")
+    wait_until(lambda: heard.extend(crew.wait(LOOK_S)) or heard, "the end of the process")
     (outcome,) = heard
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.reason) == ("machine", "a process left with exit code 7 while it started")
