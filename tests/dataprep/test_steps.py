@@ -299,6 +299,7 @@ def test_every_step_that_leaves_what_can_be_read_can_forget_it(ordinary: Corpus)
     assert lasting - forgetful == {"score", "ngrams"}, "numbers, and hashes of what is not the corpus's"
 
 
+@pytest.mark.slow(1)
 def test_the_places_of_steps_are_those_of_their_scopes(ordinary: Corpus) -> None:
     increment = ordinary.increments()[0]
     decisions = Decisions(ordinary, ordinary.current_build(), increment)

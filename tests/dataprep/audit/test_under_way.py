@@ -25,6 +25,7 @@ def corpus(original: Path, tmp_path: Path) -> Corpus:
     return Corpus.open(shutil.copytree(original, tmp_path / "corpus"))
 
 
+@pytest.mark.slow(1)
 def test_an_open_step_tells_its_parts_their_size_and_its_pace(corpus: Corpus) -> None:
     plan = corpus.root / "jobs" / PLACE / "score.plan.json"
     os.utime(plan, (time.time() - 100, time.time() - 100))

@@ -92,6 +92,7 @@ def test_a_redirect_that_was_captured_is_followed_within_the_archive(
     assert stored(tmp_path, row)[1] == b"<p>where a had moved</p>"
 
 
+@pytest.mark.slow(1)
 def test_what_the_archive_has_not_or_had_not_is_not_found(ask: Any) -> None:
     rows = ask("http://a.test/never", "http://b.test/gone", "http://a.test/logo", "http://a.test/")
     assert [row.outcome for row in rows] == ["not_found", "not_found", "wrong_type", "ok"]

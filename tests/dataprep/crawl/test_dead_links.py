@@ -128,6 +128,7 @@ def test_an_archive_that_is_out_of_order_is_worth_another_try(
     assert outcomes(corpus, [increment]) == {"ok": 1, "connect_error": 2}
 
 
+@pytest.mark.slow(1)
 def test_what_a_site_does_not_want_is_not_asked_of_an_archive(site: Any, corpus: Corpus, add: Add) -> None:
     site.html("http://b.test/robots.txt", "User-agent: *\nDisallow: /\n", Content_Type="text/plain")
     assert outcomes(corpus, [add()]) == {"ok": 1, "robots_denied": 1, "not_found": 1}

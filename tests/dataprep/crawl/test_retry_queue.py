@@ -156,6 +156,7 @@ def test_an_open_increment_takes_one_more_round_a_call(site: Any, corpus: Corpus
     assert fetched(corpus) == {"ok": 1}
 
 
+@pytest.mark.slow(1)
 def test_a_page_that_moved_and_then_failed_is_followed_again(site: Any, corpus: Corpus, add: Add) -> None:
     flaky = Flaky(site, "http://b.test/new")
     add("one", site.status("http://a.test/page1", 301, Location=flaky.url), until="fetch")
@@ -164,6 +165,7 @@ def test_a_page_that_moved_and_then_failed_is_followed_again(site: Any, corpus: 
     assert fetched(corpus) == {"ok": 1}
 
 
+@pytest.mark.slow(1)
 def test_a_retry_that_was_stopped_is_finished_by_any_call_and_not_begun_twice(
     site: Any, corpus: Corpus, add: Add
 ) -> None:

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import pytest
 import xxhash
 
 from dataprep.audit.funnel import funnel
@@ -25,6 +26,7 @@ def forget(corpus: Corpus, page: Page) -> None:
     assert unknown(corpus) == []
 
 
+@pytest.mark.slow(1)
 def test_the_counts_of_a_decontaminated_build_stand(tmp_path: Path) -> None:
     rng, sets = random.Random(1), tmp_path / "sets"
     question = " ".join(rng.choices(WORDS, k=40))

@@ -187,6 +187,7 @@ def test_every_capture_is_a_page_or_has_a_reason(tmp_path: Path) -> None:
     assert (found["karma"], found["submissions"]) == (None, [])
 
 
+@pytest.mark.slow(1)
 def test_plain_files_and_long_gzip_streams_give_the_same_documents(tmp_path: Path) -> None:
     captures = [(f"http://a.test/{n}", "20130801120000", 200, HTML, page(f"number {n}")) for n in range(9)]
     packed = write_warc(tmp_path / "a.warc.gz", captures)  # type: ignore[arg-type]
@@ -253,6 +254,7 @@ def test_a_url_enters_once_however_often_it_is_captured(tmp_path: Path) -> None:
     assert (int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")) in halves
 
 
+@pytest.mark.slow(1)
 def test_partitions_change_nothing_that_is_kept(tmp_path: Path) -> None:
     warcs = []
     for file in range(4):

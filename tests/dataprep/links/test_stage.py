@@ -366,6 +366,7 @@ def made(corpus: Corpus) -> dict[str, bytes]:
     return {str(path.relative_to(corpus.root)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow(1)
 def test_neither_partitions_nor_runs_change_what_enters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -198,6 +198,7 @@ def test_another_corpus_of_the_same_recipe_is_not_mixed_in(tmp_path: Path, bpe: 
         run(built(tmp_path / "other", range(20, 40)), bpe, tmp_path / "t")
 
 
+@pytest.mark.slow(1)
 def test_an_increment_that_is_being_sharded_is_not_packed_in_part(tmp_path: Path, bpe: Path) -> None:
     corpus = built(tmp_path / "c", range(20), range(20, 60))
     path = step_path(corpus.current_build().of(corpus.increments()[1]), "shard")

@@ -144,6 +144,7 @@ def test_an_erasure_that_is_killed_anywhere_is_finished_by_another(copy: Path, t
     assert {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()} == expected
 
 
+@pytest.mark.slow(1)
 def test_a_table_that_cannot_be_read_is_named(copy: Path) -> None:
     generation, _ = ids_of(copy)
     path = copy / generation.splits["train"].shards[0].table.path

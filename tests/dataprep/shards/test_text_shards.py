@@ -117,6 +117,7 @@ def test_one_document_is_read_by_the_index_alone(tmp_path: Path) -> None:
         assert text_shards.read_document(corpus.root, shard, bytes(16)) == []
 
 
+@pytest.mark.slow(1)
 def test_an_increment_that_keeps_nothing_leaves_no_tar_and_is_done(tmp_path: Path) -> None:
     corpus = built(tmp_path, range(0), range(3), range(3))
     increments = corpus.increments()

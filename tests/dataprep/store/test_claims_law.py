@@ -154,6 +154,7 @@ MOVES = st.lists(
 )
 
 
+@pytest.mark.slow(1)
 @settings(max_examples=100)
 @given(MOVES)
 @example([("claim", 0), *[("step", 0)] * 4, ("remove", 0)])  # between its look and its commit
