@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -56,6 +59,20 @@ Hours = Annotated[
     float | None,
     typer.Option(rich_help_panel=CRAWL, min=0, help="Time budget of the crawl; the rest is deferred."),
 ]
+Archive = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=CRAWL, help="Ask this Wayback-style archive for dead links, as of their submission."
+    ),
+]
+ArchiveFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--archive-first/--archive-last",
+        rich_help_panel=CRAWL,
+        help="Ask the archive before the live sites, or after them.",
+    ),
+]
 ConnectTo = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,6 +83,7 @@ ConnectTo = Annotated[
 Proxy = Annotated[
     str | None,
     typer.Option(
+        envvar="OUTBOUND_PROXY",
         rich_help_panel=CRAWL,
         help="http://[NAME:PASSWORD@]HOST:PORT to crawl through; it then resolves the names.",
     ),
@@ -91,3 +109,56 @@ CaFile = Annotated[
     Path | None,
     typer.Option(rich_help_panel=CRAWL, help="Certificate authorities to trust beside the system's (PEM)."),
 ]
+
+FIELDS = {
+    "contact": Contact,
+    "agent": Agent,
+    "delay": Delay,
+    "concurrency": Concurrency,
+    "partitions": Partitions,
+    "hours": Hours,
+    "archive": Archive,
+    "archive_first": ArchiveFirst,
+    "connect_to": ConnectTo,
+    "proxy": Proxy,
+    "port": Ports,
+    "allow_loopback": AllowLoopback,
+    "ca_file": CaFile,
+}
+"""The options by their names in Python."""
+NAMED = {"delay": "delay_s", "port": "ports"}
+"""Options whose fields in `CrawlSettings` have other names."""
+
+
+def with_settings(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a crawl but for some; its argument `settings` is what they say.
+
+    The command raises UsageError for what they may not be.
+    """
+    chosen = {name: kind for name, kind in FIELDS.items() if name not in left_out}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def decorated(crawl: str | None = None, **values: Any) -> None:
+            from dataprep.crawl.settings import CrawlSettings
+            from pipeline.config.named import find
+
+            given = {NAMED.get(name, name): values.pop(name) for name in chosen}
+            settings = CrawlSettings.load(given, find("crawls", crawl) if crawl else None)
+            command(settings=settings, **values)
+
+        # What typer makes options of: the command's own parameters, then those of the crawl.
+        own = signature(command).parameters.values()
+        kinds = get_type_hints(command, localns={"CrawlSettings": object}, include_extras=True)
+        defaults = {each.name: each.default for each in own if each.name != "settings"}
+        crawling = {"crawl": CrawlFile, **chosen}
+        decorated.__annotations__ = {name: kinds[name] for name in defaults} | crawling
+        decorated.__signature__ = Signature(  # type: ignore[attr-defined]
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind)
+                for name, kind in decorated.__annotations__.items()
+            ]
+        )
+        return decorated
+
+    return decorate

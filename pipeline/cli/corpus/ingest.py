@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
 from pipeline.cli.corpus.damage import show_increment
 from pipeline.cli.places import refuse_strangers
+
+if TYPE_CHECKING:
+    from dataprep.crawl.settings import CrawlSettings
 
 
 @corpus.command()
@@ -40,9 +43,11 @@ def init(
 
 
 @corpus.command()
+@options.with_settings()
 def add(
     directory: Directory,
     dumps: Annotated[list[Path], typer.Argument(help="Dumps of submissions.", show_default=False)],
+    settings: CrawlSettings,
     name: Annotated[
         str | None, typer.Option(help="The increment's name.", show_default="the first dump's")
     ] = None,
@@ -50,33 +55,6 @@ def add(
     until: Annotated[
         str, typer.Option(help="Stop after this step: links, fetch, extract, score or shard.")
     ] = "shard",
-    crawl: options.CrawlFile = None,
-    contact: options.Contact = None,
-    agent: options.Agent = None,
-    delay: options.Delay = None,
-    concurrency: options.Concurrency = None,
-    partitions: options.Partitions = None,
-    hours: options.Hours = None,
-    archive: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=options.CRAWL,
-            help="Ask this Wayback-style archive for dead links, as of their submission.",
-        ),
-    ] = None,
-    archive_first: Annotated[
-        bool | None,
-        typer.Option(
-            "--archive-first/--archive-last",
-            rich_help_panel=options.CRAWL,
-            help="Ask the archive before the live sites, or after them.",
-        ),
-    ] = None,
-    connect_to: options.ConnectTo = None,
-    proxy: options.Proxy = None,
-    port: options.Ports = None,
-    allow_loopback: options.AllowLoopback = None,
-    ca_file: options.CaFile = None,
     plan_only: Annotated[
         bool,
         typer.Option(
@@ -101,30 +79,12 @@ def add(
     from dataprep.audit.status import crawl_left
     from dataprep.corpus.directory import Corpus
     from dataprep.crawl.estimate import words
-    from dataprep.crawl.settings import CrawlSettings
     from dataprep.links.dumps import increment_name, refuse_missing
     from dataprep.store import locks
-    from pipeline.config.named import find
     from pipeline.monitor.crawl_view import watching
 
     refuse_missing(dumps)
     reaches_the_web = len(steps.until(until)) > 1
-    given = {
-        "contact": contact,
-        "agent": agent,
-        "delay_s": delay,
-        "concurrency": concurrency,
-        "partitions": partitions,
-        "hours": hours,
-        "archive": archive,
-        "archive_first": archive_first,
-        "connect_to": connect_to,
-        "proxy": proxy,
-        "ports": port,
-        "allow_loopback": allow_loopback,
-        "ca_file": ca_file,
-    }
-    settings = CrawlSettings.load(given, find("crawls", crawl) if crawl else None)
     if reaches_the_web:
         settings.refuse_without_contact()
     opened = Corpus.open(directory, remaking=True)

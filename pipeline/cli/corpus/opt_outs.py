@@ -14,13 +14,16 @@ from pipeline.cli.corpus.app import Directory, corpus
 
 if TYPE_CHECKING:
     from dataprep.corpus.directory import Corpus
+    from dataprep.crawl.settings import CrawlSettings
     from dataprep.forget.command import Removed
     from dataprep.opt_outs.command import OptOuts, SiteOptOut
 
 
 @corpus.command("opt-outs")
+@options.with_settings("partitions", "archive", "archive_first")
 def opt_outs(
     directory: Directory,
+    settings: CrawlSettings,
     check: Annotated[bool, typer.Option("--check", help="Ask the sites again.")] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Forget the pages that have opted out, as `corpus forget`.")
@@ -42,17 +45,6 @@ def opt_outs(
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Token shards of the corpus, to forget in; may be repeated.")
     ] = None,
-    crawl: options.CrawlFile = None,
-    contact: options.Contact = None,
-    agent: options.Agent = None,
-    delay: options.Delay = None,
-    concurrency: options.Concurrency = None,
-    hours: options.Hours = None,
-    connect_to: options.ConnectTo = None,
-    proxy: options.Proxy = None,
-    port: options.Ports = None,
-    allow_loopback: options.AllowLoopback = None,
-    ca_file: options.CaFile = None,
     json: Json = False,
 ) -> None:
     """List the sites that have opted out of training since their pages came, as the last --check found.
@@ -61,25 +53,10 @@ def opt_outs(
     """
     from dataprep.corpus.directory import Corpus
     from dataprep.corpus.tombstones import unfinished
-    from dataprep.crawl.settings import CrawlSettings
     from dataprep.crawl.training_crawlers import LATEST
     from dataprep.opt_outs import command
     from dataprep.store import locks
-    from pipeline.config.named import find
 
-    given = {
-        "contact": contact,
-        "agent": agent,
-        "delay_s": delay,
-        "concurrency": concurrency,
-        "hours": hours,
-        "connect_to": connect_to,
-        "proxy": proxy,
-        "ports": port,
-        "allow_loopback": allow_loopback,
-        "ca_file": ca_file,
-    }
-    settings = CrawlSettings.load(given, find("crawls", crawl) if crawl else None)
     if check:
         settings.refuse_without_contact()
     opened = Corpus.open(directory, forgetting=forget)
