@@ -32,8 +32,11 @@ from dataprep.store import locks
 from dataprep.store.checksummed_json import dump
 from dataprep.store.files import write_once
 from dataprep.store.pool import Progress
+from dataprep.store.presence import LEASE_S, LeaseLapsed, Presence
 from dataprep.store.records import finish_led, load_step, step_path
+from dataprep.store.requests import Excluded
 from dataprep.store.step import Executor, LocalPool, run_step, run_steps
+from dataprep.store.workers import new_worker
 
 
 def add(
@@ -63,13 +66,13 @@ def add(
         with locks.alone(increment.path):
             enter_links(corpus, increment, dumps, workers, progress)
         if plan_only:
-            rounds.run(corpus, increment, crawl, watching, retry_failed=False, plan_only=True)
+            _crawl(corpus, increment, crawl, watching, plan_only=True)
             return increment
         if rounds.STEP in chosen and (retry_failed or not increment.closed):
             ended = corpus.fetched_mark(increment)
             ended.unlink(missing_ok=True)
-            rounds.run(corpus, increment, crawl, watching, retry_failed)
-            _refuse_silence(corpus, increment)
+            _crawl(corpus, increment, crawl, watching, retry_failed=retry_failed)
+            refuse_silence(corpus, increment)
             if until == rounds.STEP:
                 write_once(ended, b"")
         extract_and_score(corpus, increment, chosen, LocalPool(workers), progress)
@@ -157,7 +160,27 @@ def extract_and_score(
         known_files.remember(corpus.root)
 
 
-def _refuse_silence(corpus: Corpus, increment: Increment) -> None:
+def _crawl(
+    corpus: Corpus, increment: Increment, settings: CrawlSettings, watching: rounds.Watching, **wishes: bool
+) -> None:
+    """Crawl beside workers, as `rounds.run` with these wishes."""
+    root = corpus.root
+    presence = Presence(root, new_worker("add", 1), is_worker=False)
+    try:
+        with presence.kept():
+            rounds.run(corpus, increment, settings, watching, presence, **wishes)
+    except Excluded:
+        raise DataError(
+            f"{root}: a command that removes (forget, gc, drop) has begun; run this again when it has ended"
+        ) from None
+    except LeaseLapsed:
+        raise DataError(
+            f"{root}: could not be written for {LEASE_S:.0f} s, and then others may crawl what this command "
+            "crawled; run this again to go on"
+        ) from None
+
+
+def refuse_silence(corpus: Corpus, increment: Increment) -> None:
     """Raise DataError when a crawl reached nobody at all: it is this machine that is cut off, not the web."""
     ended = rounds.outcomes(corpus, [increment])
     if not increment.closed and UNREACHED & ended.keys() and not ended.keys() - UNREACHED - {"deferred"}:

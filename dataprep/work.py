@@ -13,15 +13,17 @@ from dataprep import steps
 from dataprep.corpus import known_files
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import rounds
+from dataprep.crawl.settings import CrawlSettings
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
 from dataprep.imports import stage as imports
 from dataprep.imports.inputs import kind_of
-from dataprep.ingest import decide, extract_and_score
+from dataprep.ingest import decide, extract_and_score, refuse_silence
 from dataprep.links.inputs import dumps_of
 from dataprep.store.claiming import Claiming
+from dataprep.store.files import write_once
 from dataprep.store.pool import Progress
-from dataprep.store.presence import Presence
+from dataprep.store.presence import LeaseLapsed, Presence
 from dataprep.store.records import step_path
 from dataprep.store.requests import Excluded, newest
 from dataprep.store.step import run_steps
@@ -42,6 +44,8 @@ def work(on: Work, presence: Presence, progress: Progress) -> str:
             try:
                 with known_files.remembering(root):
                     return on(root, claiming, progress)
+            except LeaseLapsed:
+                presence.wait_for_disk()
             except (Excluded, DataError, OSError) as error:
                 # Whoever slept through a removal may first find things missing.
                 if not isinstance(error, Excluded) and newest(root) <= presence.worker.heeds:
@@ -57,6 +61,31 @@ def enter_links(root: Path, claiming: Claiming, progress: Progress) -> str:
         dumps_of(increment)  # or say that they were not noted
         run_steps(steps.LINKS, Facts(corpus, increment), claiming, progress)
     return f"{root}: the links of all dumps are in"
+
+
+def crawler(settings: CrawlSettings, watching: rounds.Watching) -> Work:
+    """Workers that fetch, with these settings: the links of each increment are crawled once."""
+
+    def crawl_links(root: Path, claiming: Claiming, progress: Progress) -> str:
+        corpus, unready = Corpus.open(root, remaking=True), []
+        for increment in corpus.increments():
+            if kind_of(increment) or is_fetched(corpus, increment):
+                continue
+            if not steps.LINKS[-1].is_whole(Facts(corpus, increment)):
+                unready.append(increment.path.name)
+                continue
+            limited = settings.limited(corpus.recipe.collect.crawl)
+            rounds.run(corpus, increment, limited, watching, claiming.presence)
+            refuse_silence(corpus, increment)
+            write_once(corpus.fetched_mark(increment), b"")
+        if unready:
+            raise DataError(
+                f"{root}: {', '.join(unready)}: the links are not made yet, so nothing can be fetched; run "
+                f"`outbound corpus add {root} ... --until links` again"
+            )
+        return f"{root}: all links are fetched"
+
+    return crawl_links
 
 
 def make_shards(root: Path, claiming: Claiming, progress: Progress) -> str:
@@ -79,7 +108,7 @@ def make_shards(root: Path, claiming: Claiming, progress: Progress) -> str:
 
 
 KINDS: dict[str, Work] = {"links": enter_links, "cpu": make_shards}
-"""The kinds of workers, by what they need: `links` reads much and computes little, `cpu` needs cores."""
+"""Kinds of workers besides crawlers: `links` reads much and computes little, `cpu` needs cores."""
 
 
 def is_fetched(corpus: Corpus, increment: Increment) -> bool:

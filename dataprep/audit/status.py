@@ -82,18 +82,16 @@ def status(corpus: Corpus) -> Status:
 
 def crawl_left(corpus: Corpus, increment: Increment) -> CrawlLeft | None:
     """The hop of an increment that is planned and not done, None where there is none."""
-    assumed = hop_plan.assumed(increment)
-    if not assumed or not hop_plan.is_open(increment):
+    assumed, plan = hop_plan.assumed(increment), hop_plan.open_plan(increment)
+    if not assumed or not plan:
         return None
-    for plan in hop_plan.standing(increment):
-        if left := hop_plan.left(increment, plan):
-            return CrawlLeft(
-                hop=plan.hop,
-                partitions=len(plan.partitions),
-                done=len(plan.partitions) - len(left),
-                expected=hop_plan.expected(corpus.root, plan, left, assumed),
-            )
-    return None
+    left = hop_plan.left(increment, plan)
+    return CrawlLeft(
+        hop=plan.hop,
+        partitions=len(plan.partitions),
+        done=len(plan.partitions) - len(left),
+        expected=hop_plan.expected(corpus.root, plan, left, assumed),
+    )
 
 
 def damage_of(increment: Increment) -> list[FileDamage]:

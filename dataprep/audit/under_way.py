@@ -7,20 +7,21 @@ is locked, and files may come and go meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from dataprep.audit.status import next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
+from dataprep.crawl import hop_plan
 from dataprep.errors import DataError
 from dataprep.shards import text_shards
 from dataprep.steps import BY_NAME, STEPS
 from dataprep.store.checksummed_json import load
 from dataprep.store.claims import Claims, Failure
-from dataprep.store.step import Plan
+from dataprep.store.step import Part, Plan
 from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
 
 OF_LATE_S = 600.0
@@ -105,9 +106,10 @@ class UnderWay:
 def under_way(corpus: Corpus) -> UnderWay:
     """Look at the work on a corpus."""
     plans = sorted((corpus.root / JOBS).glob("**/*.plan.json"))
+    hops = [step for increment in corpus.increments() if (step := _open_hop(corpus, increment))]
     return UnderWay(
         increments=list(_increments(corpus)),
-        steps=[step for path in plans if (step := _open_step(corpus, path))],
+        steps=hops + [step for path in plans if (step := _open_step(corpus, path))],
         workers=list(_workers(corpus.root)),
         next=next_step(corpus),
     )
@@ -131,33 +133,48 @@ def _records(increment: Increment, step: str) -> int:
     return len(list((increment.path / step).glob("*.json")))
 
 
+def _open_hop(corpus: Corpus, increment: Increment) -> OpenStep | None:
+    """The crawl of an increment: its hop that is planned and not done; None where there is none."""
+    if plan := hop_plan.open_plan(increment):
+        parts = [Part(name=each.name, size=each.links) for each in plan.partitions]
+        path = hop_plan.plan_path(increment, plan.hop)
+        found = _open(corpus, path, plan.hop, parts, increment.path / hop_plan.STEP)
+        return replace(found, step=hop_plan.STEP, place=f"{increment.path.parent.name}/{increment.path.name}")
+    return None
+
+
 def _open_step(corpus: Corpus, path: Path) -> OpenStep | None:
     """The step of a plan; None when it has just become whole."""
     with suppress(DataError):
-        began, plan = path.stat().st_mtime if path.exists() else 0.0, load(path, Plan)
-        place = path.parent.relative_to(corpus.root / JOBS)
-        made = dict(_made(corpus.root / place / plan.step))
-        done = [part for part in plan.parts if part.name in made]
-        counted = any(part.size for part in plan.parts)
-        size, size_done = (sum(part.size for part in parts) for parts in (plan.parts, done))
-        now = time.time()
-        since = max(began, now - OF_LATE_S)
-        late = [part for part in done if made[part.name] >= since]
-        per_s = sum(part.size if counted else 1 for part in late) / max(now - since, 1.0) or None
-        left = size - size_done if counted else len(plan.parts) - len(done)
-        return OpenStep(
-            step=plan.step,
-            place=str(place),
-            unit=BY_NAME[plan.step].unit,
-            parts=len(plan.parts),
-            done=len(done),
-            size=size,
-            size_done=size_done,
-            per_s=per_s,
-            left_s=left / per_s if per_s else None,
-            failed=list(_failed(path.parent, plan, made)),
-        )
+        plan = load(path, Plan)
+        records = corpus.root / path.parent.relative_to(corpus.root / JOBS) / plan.step
+        return _open(corpus, path, plan.step, plan.parts, records)
     return None
+
+
+def _open(corpus: Corpus, path: Path, step: str, parts: Sequence[Part], records: Path) -> OpenStep:
+    """A plan at `path` whose parts are claimed as those of `step`, and have their records in a folder."""
+    began, made = path.stat().st_mtime if path.exists() else 0.0, dict(_made(records))
+    done = [part for part in parts if part.name in made]
+    counted = any(part.size for part in parts)
+    size, size_done = (sum(part.size for part in those) for those in (parts, done))
+    now = time.time()
+    since = max(began, now - OF_LATE_S)
+    late = [part for part in done if made[part.name] >= since]
+    per_s = sum(part.size if counted else 1 for part in late) / max(now - since, 1.0) or None
+    left = size - size_done if counted else len(parts) - len(done)
+    return OpenStep(
+        step=step,
+        place=str(path.parent.relative_to(corpus.root / JOBS)),
+        unit=BY_NAME[records.name].unit,
+        parts=len(parts),
+        done=len(done),
+        size=size,
+        size_done=size_done,
+        per_s=per_s,
+        left_s=left / per_s if per_s else None,
+        failed=list(_failed(path.parent, step, made)),
+    )
 
 
 def _made(directory: Path) -> Iterator[tuple[str, float]]:
@@ -167,9 +184,9 @@ def _made(directory: Path) -> Iterator[tuple[str, float]]:
             yield record.stem, record.stat().st_mtime
 
 
-def _failed(folder: Path, plan: Plan, made: Collection[str]) -> Iterator[FailedPart]:
-    """The parts of a plan whose tries failed and that nobody has made since."""
-    for part, tries in sorted(Claims(folder, plan.step, new_worker("status", 0)).tries().items()):
+def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPart]:
+    """The parts of a step whose tries failed and that nobody has made since."""
+    for part, tries in sorted(Claims(folder, step, new_worker("status", 0)).tries().items()):
         if tries.failures and part not in made:
             last = tries.failures[max(tries.failures)]
             yield FailedPart(part=part, tries=len(tries.failures), given_up=tries.is_given_up, last=last)

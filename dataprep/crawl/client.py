@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,14 @@ from dataprep.crawl.targets import Fetch
 from dataprep.ip_addresses import Guard, RefusedAddress, numeric
 from dataprep.warc.content_encoding import ACCEPT_ENCODING, BadEncoding, TooLarge, decoder
 from dataprep.warc.http_response import media_type
+
+Permit = Callable[[], None]
+"""Called before each request; raises when nothing more may be asked."""
+
+
+def always() -> None:
+    """Permit every request."""
+
 
 PAGE_STATUSES = frozenset([200, 203])
 REDIRECT_BODY_BYTES = 1 << 16
@@ -87,12 +95,21 @@ class Exchange:
 class Client:
     """An HTTP client for strangers' servers; use it as `async with Client(...) as client`."""
 
-    def __init__(self, settings: CrawlSettings, tls: ssl.SSLContext, lookup: Lookup = system_lookup) -> None:
+    def __init__(
+        self,
+        settings: CrawlSettings,
+        tls: ssl.SSLContext,
+        lookup: Lookup = system_lookup,
+        permit: Permit = always,
+    ) -> None:
         self.under_way = 0
         """Requests that have begun and not ended."""
         self.answers = 0
         """Requests that have ended, however they did, in `answered_s` seconds together."""
         self.answered_s = 0.0
+        self.is_online = False
+        """Whether any server has answered."""
+        self._permit = permit
         self._settings = settings
         self._agent = {"User-Agent": settings.user_agent}
         self._accept = {"Accept": ", ".join([*sorted(settings.content_types), "*/*;q=0.1"])}
@@ -175,6 +192,7 @@ class Client:
         self, url: str, accept_encoding: str, conditions: Mapping[str, str] = MappingProxyType({})
     ) -> AsyncIterator[LenientResponse]:
         """The response to a GET, its body unread; failures in here and in the `with` body are NotFetched."""
+        self._permit()
         wanted = self._allowed(url)
         host, port = wanted.raw_host or "", wanted.port or 0
         to_host, to_port = destination(host, port, self._routes)
@@ -202,6 +220,7 @@ class Client:
                 if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:
                     raise NotFetched("proxy_error", "the proxy asks for a name and a password")
                 assert isinstance(response, LenientResponse)
+                self.is_online = True
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:

@@ -1,38 +1,45 @@
 """One hop of a crawl: several of its partitions at once, each committed when all its links have ended.
 
-Nothing but files goes from one partition to another, so any process can crawl any partition that may begin:
-it needs the corpus, the increment and the names of the hop and the partition (`crawl_one`).
+Nothing but files goes from one partition to another, so any process of any machine can crawl any partition
+that may begin. `turns.py` deals them out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.crawl import archive, hop_plan
-from dataprep.crawl.estimate import from_the_end
 from dataprep.crawl.hop_plan import STEP, HopPlan, Partition
-from dataprep.crawl.outcomes import is_temporary
-from dataprep.crawl.partition import Shared, crawl_part, owners_at, prepared, run_crawl
+from dataprep.crawl.journal import discard
+from dataprep.crawl.outcomes import UNREACHED, is_temporary
+from dataprep.crawl.partition import Shared, crawl_part, prepared, run_crawl
 from dataprep.crawl.progress import Look, Watch
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import SCHEMA, Fetch, Target, row
+from dataprep.crawl.turns import LOOK_S, Turns
 from dataprep.errors import DataError
+from dataprep.store.claims import BadMachine
+from dataprep.store.crew import FAULTS_OF_MACHINE
 from dataprep.store.files import Output, hash_file, publish_table
+from dataprep.store.presence import Presence
 from dataprep.store.records import Record, commit, done, step_path
 
 MEASURED_FROM = 100
 """Requests after which the time of their answers is measured, no longer assumed."""
 
-R = TypeVar("R")
+SILENT_SITES = 20
+"""A worker that has reached none of so many sites is cut off itself."""
+
 Row = dict[str, Any]
 SettingsNow = Callable[[], CrawlSettings]
 """The settings of a call, with the hours that are left of its budget."""
@@ -40,45 +47,86 @@ SettingsNow = Callable[[], CrawlSettings]
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """A hop of an increment's crawl that is planned."""
+    """A hop of an increment's crawl that is planned. presence: this process, as others see it."""
 
     corpus: Corpus
     increment: Increment
     plan: HopPlan
     settings: SettingsNow
+    presence: Presence
 
     def run(self, look: Look, title: str) -> None:
-        """Crawl the partitions that are not done; those with the longest sites begin first."""
+        """Crawl the partitions that are not done, beside others; those with the longest sites begin first.
+
+        Raises GivenUp, BadMachine, Stopped, Excluded or LeaseLapsed when this process cannot go on.
+        """
         partitions = self.plan.partitions
-        ended = [
-            record
-            for each in partitions
-            if (record := done(hop_plan.record_path(self.increment, each.name), self.plan.inputs))
-        ]
-        turns = _Turns(partitions, {record.part for record in ended})
-        if not turns.left:
+        left = hop_plan.left(self.increment, self.plan)
+        for each in partitions:  # raises for one that was made from other links
+            done(hop_plan.record_path(self.increment, each.name), self.plan.inputs)
+        if not left:
             return
         settings = self.settings()
         assumed = hop_plan.assume(self.increment, settings)
-        expected = hop_plan.expected(self.corpus.root, self.plan, turns.left, assumed)
+        expected = hop_plan.expected(self.corpus.root, self.plan, left, assumed)
         watch = Watch(look, title, sum(each.targets.rows for each in partitions), expected)
-        for record in ended:
-            watch.skip(Counter({"ok": record.passed, **record.reasons}))
+        turns = Turns(self.increment, self.plan, self.presence, watch.skip)
 
         async def crawl(shared: Shared) -> None:
             async with asyncio.TaskGroup() as group:
-                for lane in range(min(settings.partitions, len(turns.left))):
-                    group.create_task(self._work(lane, turns, shared))
+                keeping = group.create_task(self._keep(turns))
+                tried = asyncio.Event()
+                async with asyncio.TaskGroup() as lanes:
+                    for lane in range(min(settings.partitions, len(left))):
+                        lanes.create_task(self._work(lane, turns, shared, tried))
+                keeping.cancel()
 
-        self.in_event_loop(crawl, watch)
+        admitted = self._admitted()
+        try:
+            with self.presence.in_event_loop():
+                permit = self.presence.require_lease
+                run_crawl(crawl, admitted, prepared(admitted), watch, permit)
+        finally:
+            turns.release()
+            with suppress(OSError):
+                self.presence.show([])
 
-    def in_event_loop(self, work: Callable[[Shared], Awaitable[R]], watch: Watch) -> R:
-        """Do some work with what the partitions of the hop share."""
-        settings = self._admitted()
-        owners = owners_at(self.increment.path / "pages", settings)
-        return run_crawl(work, settings, prepared(settings), owners, watch)
+    async def _keep(self, turns: Turns) -> None:
+        """Show others that this process lives, and heed what they ask of it."""
+        while True:
+            with suppress(OSError):  # the lease decides how long that may last
+                await asyncio.to_thread(self.presence.look_around, turns.open)
+            self.presence.require_lease()
+            await asyncio.sleep(LOOK_S)
 
-    async def crawl(self, partition: Partition, shared: Shared) -> Record:
+    async def _work(self, lane: int, turns: Turns, shared: Shared, tried: asyncio.Event) -> None:
+        """Crawl one partition after the other.
+
+        On a machine that is cut off from the web, every link would fail. So a worker begins with one
+        partition, from the end, where many sites share one; its other lanes wait for the first answer.
+        """
+        if self.presence.is_worker:
+            while lane and not (shared.client.is_online or tried.is_set()):
+                await asyncio.sleep(LOOK_S)
+            lane += 1
+        while partition := await turns.take(lane):
+            try:
+                await self._crawl(partition, shared)
+                tried.set()
+            except DataError as error:
+                if not self.presence.is_worker or isinstance(error, BadMachine):
+                    raise
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in FAULTS_OF_MACHINE:
+                    raise BadMachine(f"{self.presence.worker.host}: {error}") from error
+                turns.fail(partition, str(error))
+                continue
+            turns.end(partition)
+            if shared.client.answers >= MEASURED_FROM:
+                answer_s = shared.client.answered_s / shared.client.answers
+                hop_plan.assume(self.increment, self.settings(), answer_s)
+        tried.set()
+
+    async def _crawl(self, partition: Partition, shared: Shared) -> Record:
         """Crawl one partition and commit its rows and WARC files."""
         settings, pages = self._admitted(), self.increment.path / "pages"
         loaded = await asyncio.to_thread(self._load, partition, settings.forgotten)
@@ -95,15 +143,13 @@ class Hop:
             earlier=loaded.stored,
             later=self.plan.later(partition),
         )
+        if self.presence.is_worker and not shared.client.is_online and _is_silence(fetched):
+            discard(pages, partition.name)
+            raise BadMachine(
+                f"{self.presence.worker.host}: no server answered, so this machine seems to be cut off from "
+                "the web; what it asked is asked by others"
+            )
         return await asyncio.to_thread(self._commit, partition, [*loaded.forgotten, *fetched], loaded.live)
-
-    async def _work(self, lane: int, turns: _Turns, shared: Shared) -> None:
-        while partition := turns.take(lane):
-            await self.crawl(partition, shared)
-            turns.end(partition)
-            if shared.client.answers >= MEASURED_FROM:
-                answer_s = shared.client.answered_s / shared.client.answers
-                hop_plan.assume(self.increment, self.settings(), answer_s)
 
     def _admitted(self) -> CrawlSettings:
         settings = self.settings()
@@ -132,6 +178,7 @@ class Hop:
         return [Fetch(**row | {"warc_file": Path(row["warc_file"]).name}) for row in rows]
 
     def _commit(self, partition: Partition, fetched: list[Fetch], live: dict[bytes, Row]) -> Record:
+        self.presence.require_lease()
         root, pages = self.corpus.root, self.increment.path / "pages"
         path = hop_plan.record_path(self.increment, partition.name)
         stored = str(pages.relative_to(root))
@@ -160,29 +207,6 @@ class Hop:
         return commit(path, record)
 
 
-def crawl_one(
-    corpus: Corpus, increment: Increment, hop: str, name: str, settings: CrawlSettings, look: Look
-) -> Record:
-    """Crawl one partition of a planned hop alone, in an event loop of its own, unless it is done.
-
-    Raises DataError when there is no such partition, or the one before it is not done.
-    """
-    plan = hop_plan.find(increment, hop)
-    partition = next((each for each in plan.partitions if each.name == name), None) if plan else None
-    if plan is None or partition is None:
-        raise DataError(f"{hop_plan.plan_path(increment, hop)}: knows no partition {name}")
-    one = Hop(corpus=corpus, increment=increment, plan=plan, settings=lambda: settings)
-    if record := done(hop_plan.record_path(increment, name), plan.inputs):
-        return record
-    if partition.after and not hop_plan.record_path(increment, partition.after).exists():
-        raise DataError(f"{name}: begins when {partition.after} is done, which holds links of the same site")
-
-    async def crawl(shared: Shared) -> Record:
-        return await one.crawl(partition, shared)
-
-    return one.in_event_loop(crawl, Watch(look, name, partition.targets.rows))
-
-
 @dataclass(frozen=True)
 class _Loaded:
     """The files of a partition: what is fetched, the rows of what was forgotten, how the live sites answered
@@ -194,25 +218,10 @@ class _Loaded:
     stored: list[Fetch]
 
 
-class _Turns:
-    """Which partition a lane takes next."""
-
-    def __init__(self, partitions: list[Partition], done: set[str]) -> None:
-        self.left = [partition for partition in partitions if partition.name not in done]
-        self._done = done
-
-    def take(self, lane: int) -> Partition | None:
-        """A partition that may begin, or None; only the end of another can let one more begin."""
-        ready = [each for each in self.left if not each.after or each.after in self._done]
-        if not ready:
-            return None
-        partition = ready[-1 if from_the_end(lane) else 0]
-        self.left.remove(partition)
-        return partition
-
-    def end(self, partition: Partition) -> None:
-        """A partition is done."""
-        self._done.add(partition.name)
+def _is_silence(rows: list[Fetch]) -> bool:
+    """Whether nobody was reached at so many sites that it is no fault of the sites."""
+    ended = {row.outcome for row in rows} - {"deferred"}
+    return ended <= UNREACHED and len({row.site for row in rows if row.outcome in UNREACHED}) >= SILENT_SITES
 
 
 def _is_forgotten(target: Target, forgotten: Forgotten) -> bool:

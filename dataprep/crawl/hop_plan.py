@@ -29,6 +29,7 @@ from dataprep.store.records import step_path
 
 STEP = "fetch"
 ASSUMED = "assumed.json"
+BUDGET = "budget.json"
 REMEDY = "remove it and run the same command again, which plans anew"
 
 TARGETS = pa.schema(
@@ -113,6 +114,12 @@ def standing(increment: Increment) -> list[HopPlan]:
     return [load(path, HopPlan, REMEDY) for path in paths]
 
 
+def open_plan(increment: Increment) -> HopPlan | None:
+    """The plan of the hop that is being crawled, None where there is none."""
+    plans = standing(increment) if is_open(increment) else []
+    return next((plan for plan in plans if left(increment, plan)), None)
+
+
 def unnamed(increment: Increment, root: Path) -> list[Path]:
     """Files that no plan names: a command was killed while it planned."""
     plans = standing(increment)
@@ -121,7 +128,8 @@ def unnamed(increment: Increment, root: Path) -> list[Path]:
     outputs += [part.stored for plan in plans for part in plan.partitions if part.stored]
     named = {root / output.path for output in outputs}
     named |= {folder(increment) / ASSUMED, *(plan_path(increment, plan.hop) for plan in plans)}
-    return [path for path in sorted(folder(increment).glob("*")) if path not in named]
+    named |= {folder(increment) / BUDGET}
+    return [path for path in sorted(folder(increment).glob("*")) if path.is_file() and path not in named]
 
 
 class Assumed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -151,6 +151,11 @@ class Attempt:
             raise Superseded(f"{self._newer}: another process has taken over {self._name}; this one stops")
 
 
+def discard(pages: Path, name: str) -> None:
+    """Let no later attempt adopt the rows of the newest one."""
+    cut(_journal(pages, name, max(_attempts(pages, name))), 0)
+
+
 def _payload_end(row: Fetch) -> int:
     return row.warc_offset + row.warc_length
 

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from dataprep.crawl.client import Client
+from dataprep.crawl.client import Client, Permit, always
 from dataprep.crawl.connect import tls_context
 from dataprep.crawl.journal import Attempt
-from dataprep.crawl.ownership import Owners
 from dataprep.crawl.progress import Watch
 from dataprep.crawl.revisits import Stored
 from dataprep.crawl.routes import destination, parse_route
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.sites import Queue, Visitor, by_site, crawl
+from dataprep.crawl.sites import Busy, Queue, Visitor, by_site, crawl, nobody
 from dataprep.crawl.targets import Fetch, Target
 from dataprep.crawl.visit import Visit, visit
 from dataprep.errors import DataError
@@ -40,13 +39,14 @@ COLLECT_EVERY = 20_000
 class Shared:
     """What the parts share that are crawled in one event loop.
 
-    lines: one for each site that may be crawled at once. watch: what is shown their queues.
+    lines: one for each site that may be crawled at once. watch: what is shown their queues. permit: raises
+    when this process may store nothing more.
     """
 
     client: Client
-    owners: Owners
     lines: asyncio.Semaphore
     watch: Watch | None = None
+    permit: Permit = always
 
 
 def fetch_part(
@@ -64,15 +64,7 @@ def fetch_part(
     async def crawl_it(shared: Shared) -> list[Fetch]:
         return await crawl_part(name, targets, pages, settings, tick, shared, earlier=earlier)
 
-    return run_crawl(crawl_it, settings, prepared(settings), owners_at(pages, settings), watch)
-
-
-def owners_at(pages: Path, settings: CrawlSettings) -> Owners:
-    """The owners of sites; raises DataError for a place that cannot be written."""
-    try:
-        return Owners(settings.owners or pages / ".owners")
-    except OSError as error:
-        raise _unwritable(pages, error) from None
+    return run_crawl(crawl_it, settings, prepared(settings), watch)
 
 
 async def crawl_part(
@@ -119,6 +111,7 @@ async def crawl_part(
             site.later = later
 
         def done(visit: Visit) -> None:
+            shared.permit()
             row = attempt.finish(visit)
             rows[row.url_key] = row
             tick(row)
@@ -128,7 +121,6 @@ async def crawl_part(
                 queue,
                 shared.client,
                 settings,
-                owners=shared.owners,
                 stored=attempt.stored,
                 done=done,
                 lines=shared.lines,
@@ -152,10 +144,10 @@ def crawl_queue(
     settings: CrawlSettings,
     tls: ssl.SSLContext,
     *,
-    owners: Owners,
     stored: Stored,
     done: Callable[[Visit], None],
     visitor: Visitor = visit,
+    busy: Busy = nobody,
 ) -> None:
     """Visit all targets of a queue in an event loop of their own, as `sites.crawl` does; tls: `prepared`."""
 
@@ -164,29 +156,33 @@ def crawl_queue(
             queue,
             shared.client,
             settings,
-            owners=owners,
             stored=stored,
             done=done,
             lines=shared.lines,
             visitor=visitor,
+            busy=busy,
         )
 
-    run_crawl(crawl_it, settings, tls, owners)
+    run_crawl(crawl_it, settings, tls)
 
 
 def run_crawl(
     work: Callable[[Shared], Awaitable[R]],
     settings: CrawlSettings,
     tls: ssl.SSLContext,
-    owners: Owners,
     watch: Watch | None = None,
+    permit: Permit = always,
 ) -> R:
-    """Do some work in an event loop with one client; raises the first of several errors. `watch` shows it."""
+    """Do some work in an event loop with one client; raises the first of several errors.
+
+    `watch` shows it. permit: called before each request, it raises when nothing more may be asked.
+    """
 
     async def run() -> R:
-        async with Client(settings, tls) as client, watch.following(client) if watch else nullcontext():
+        following = watch.following if watch else lambda _: nullcontext()
+        async with Client(settings, tls, permit=permit) as client, following(client):
             lines = asyncio.Semaphore(settings.concurrency)
-            return await work(Shared(client=client, owners=owners, lines=lines, watch=watch))
+            return await work(Shared(client=client, lines=lines, watch=watch, permit=permit))
 
     try:
         with _few_collections(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -226,13 +222,13 @@ def _refuse_without_contact(targets: Sequence[Target], settings: CrawlSettings) 
 
 
 def _allow_sockets(requests: int, partitions: int) -> None:
-    """Let every request have its socket, another that is kept alive, and its site's lock; and every partition
-    its journal and its WARC file.
+    """Let every request have its socket and another that is kept alive; and every partition its journal and
+    its WARC file.
 
     Raises DataError if it cannot be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 3 * requests + 2 * partitions + 128
+    needed = 2 * requests + 2 * partitions + 128
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise DataError(
             f"concurrency: {requests} requests at once need {needed} open files, but the limit is {hard}; "

@@ -29,10 +29,6 @@ class Pace:
         """Honour a Crawl-delay, up to the longest that settings allow; a pace never quickens."""
         self._delay_s = max(self._delay_s, min(delay_s, self._longest_s))
 
-    def rest(self) -> None:
-        """Let the delay pass before the next request."""
-        self._pause(self._delay_s)
-
     async def ask(self, request: Callable[[], Awaitable[T]]) -> T:
         """Make a request when its turn has come; again, after a pause of the whole site, if it fails
         for a temporary reason. Raises the last NotFetched."""

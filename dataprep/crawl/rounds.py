@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,8 +26,8 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.corpus.urls import canonical, site_of
 from dataprep.crawl import archive, hop_plan, partitioning, retry_queue
+from dataprep.crawl.hop_plan import BUDGET, TARGETS, HopPlan
 from dataprep.crawl.hop_plan import STEP as STEP
-from dataprep.crawl.hop_plan import TARGETS, HopPlan
 from dataprep.crawl.outcomes import GONE
 from dataprep.crawl.partitioning import PART_LINKS
 from dataprep.crawl.progress import Look
@@ -35,12 +36,12 @@ from dataprep.crawl.targets import SCHEMA as SCHEMA
 from dataprep.crawl.targets import Target
 from dataprep.errors import DataError
 from dataprep.links.rules import refused
+from dataprep.store.checksummed_json import dump, load
 from dataprep.store.external_sort import SortedSpill, ranges
-from dataprep.store.files import Output, read_batches, read_table
+from dataprep.store.files import Output, read_batches, read_table, write_once
+from dataprep.store.presence import Presence
 from dataprep.store.records import Record, finish_led, load_record, origin, step_path
 
-OWNERS = "increments/.owners"
-"""Where all commands of a corpus lock the sites that they ask."""
 HOPS = range(1, 5)
 """The address of a link, and how often its page may move from site to site."""
 ARCHIVE_FIRST, ARCHIVE_LAST = HOPS.start - 1, HOPS.stop
@@ -58,14 +59,16 @@ def run(
     increment: Increment,
     settings: CrawlSettings,
     watching: Watching,
-    retry_failed: bool,
+    presence: Presence,
+    retry_failed: bool = False,
     plan_only: bool = False,
 ) -> None:
     """Fetch every link of the increment, and follow those that moved; then finish what retries were begun.
 
     retry_failed: begin one more, of all links in this and earlier increments that failed for a temporary
-    reason, unless this call has just gone on with one. `settings.hours` is the budget of the whole call.
-    plan_only: plan the first hop, and ask nothing.
+    reason, unless this call has just gone on with one. `settings.hours` is the budget of the whole call; all
+    workers have one together. presence: this process, as others see it, which may crawl beside it. plan_only:
+    plan the first hop, and ask nothing.
 
     Raises DataError for a retry in an increment that is closed to new pages.
     """
@@ -78,12 +81,10 @@ def run(
         )
     if closed:
         return
-    settings = settings.model_copy(
-        update={"forgotten": Forgotten.of(corpus.root), "owners": corpus.root / OWNERS}
-    )
-    budget = _Budget(settings)
+    settings = settings.model_copy(update={"forgotten": Forgotten.of(corpus.root)})
+    budget = _Budget(settings, hop_plan.folder(increment) / BUDGET if presence.is_worker else None)
     with watching(increment) as look:
-        fetching = _Fetching(corpus, increment, budget, look)
+        fetching = _Fetching(corpus, increment, budget, look, presence)
         if not any(record.part.startswith("cdx-") for record in increment.parts(STEP)):  # not a CDX import
             inputs = {"links": origin(increment.path, "links")}
             links = increment.outputs("links", "links")
@@ -109,11 +110,20 @@ def finish(increment: Increment) -> None:
 
 
 class _Budget:
-    """The settings of a call's crawls, each with the time that those before it have left."""
+    """The settings of a call's crawls, each with the time that those before it have left.
 
-    def __init__(self, settings: CrawlSettings) -> None:
+    shared: a file by which all workers have one budget, which began with the first of them.
+    """
+
+    def __init__(self, settings: CrawlSettings, shared: Path | None) -> None:
         self._settings = settings
-        self._end = None if settings.hours is None else time.monotonic() + settings.hours * 3600
+        self._end = None
+        if settings.hours is not None:
+            ends = time.time() + settings.hours * 3600
+            if shared:
+                write_once(shared, dump({"ends": ends}))
+                ends = load(shared, dict[str, float], "remove it: the budget then begins anew")["ends"]
+            self._end = time.monotonic() + ends - time.time()
 
     @property
     def settings(self) -> CrawlSettings:
@@ -137,6 +147,7 @@ class _Fetching:
     increment: Increment
     budget: _Budget
     look: Look
+    presence: Presence
 
     def retry(self, number: int, queue: Record) -> bool:
         """Fetch the links of a queue, as `round` does."""
@@ -207,6 +218,7 @@ class _Fetching:
                 increment=self.increment,
                 plan=plan,
                 settings=lambda: self.budget.settings,
+                presence=self.presence,
             )
             planned.run(self.look, "archive" if plan.archive else live)
         paths = [hop_plan.record_path(self.increment, partition.name) for partition in plan.partitions]

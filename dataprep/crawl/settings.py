@@ -50,8 +50,6 @@ class CrawlSettings(BaseModel):
     """Pause of a site before its first retry; doubled for each further one, with jitter."""
     max_site_failures: int = Field(default=10, ge=1)
     """Temporary failures in a row after which the rest of a site is deferred."""
-    site_lock_wait_s: float = Field(default=600.0, ge=0)
-    """How long, when all else is done, a crawl waits for a site that another process is crawling."""
 
     connect_timeout_s: float = Field(default=15.0, gt=0)
     """TCP and TLS together."""
@@ -82,8 +80,6 @@ class CrawlSettings(BaseModel):
 
     forgotten: Forgotten = NO_TOMBSTONES
     """What redirects must not lead to (`corpus forget`)."""
-    owners: Path | None = None
-    """Where sites are locked while a process asks them (`ownership.py`); None: beside the pages."""
     allow_loopback: bool = False
     """Let connections go to this machine: for tests, demos and local mirrors."""
     ports: frozenset[Annotated[int, Field(ge=1, le=65535)]] = WEB_PORTS
@@ -190,7 +186,7 @@ FROM_RECIPE = {
     "training_crawlers": "training_crawlers",
 }
 """Fields that the recipe's `collect.crawl` decides, with its names for them: facts depend on them."""
-INTERNAL = frozenset(["content_types", "forgotten", "owners"])
+INTERNAL = frozenset(["content_types", "forgotten"])
 """Fields that nobody sets: the same for every crawl, or read from the corpus."""
 OPTIONS = {"delay_s": "--delay", "ports": "--port"}
 """Options of `corpus add` that are not spelt as their field."""

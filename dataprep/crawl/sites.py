@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from dataprep.crawl.client import Client
 from dataprep.crawl.outcomes import is_temporary
-from dataprep.crawl.ownership import Owners, Ownership
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.revisits import Stored
 from dataprep.crawl.robots import Robots
@@ -20,8 +19,13 @@ from dataprep.crawl.visit import Visit, visit
 Visitor = Callable[..., Awaitable[Visit]]
 """What visits a target, called as `visit` is."""
 
-LOOK_AGAIN_S = 0.5
-"""How often a site that another process owns is tried."""
+Busy = Callable[[str], bool]
+"""Whether another process is asking a site."""
+
+
+def nobody(site: str) -> bool:
+    """Nobody asks it."""
+    return False
 
 
 @dataclass(eq=False)
@@ -46,13 +50,9 @@ class Site:
 
 @dataclass(eq=False)
 class Queue:
-    """Sites that wait for an owner, sites that have one, and when (by the event loop) all must have begun.
-
-    elsewhere: sites that another process owns.
-    """
+    """Sites that wait, sites that are asked, and when (by the event loop) all must have begun."""
 
     waiting: deque[Site]
-    elsewhere: deque[Site] = field(default_factory=deque)
     owned: set[Site] = field(default_factory=set)
     deadline: float | None = None
 
@@ -77,18 +77,17 @@ async def crawl(
     client: Client,
     settings: CrawlSettings,
     *,
-    owners: Owners,
     stored: Stored,
     done: Callable[[Visit], None],
     lines: asyncio.Semaphore,
     visitor: Visitor = visit,
+    busy: Busy = nobody,
 ) -> None:
     """Visit every target; `done` is called once for each, in the event loop, as soon as it has ended.
 
     A site that is crawled takes one of `lines`, which all queues of the process share; so what is held in
-    memory (queues aside) grows with their number, never with that of the targets. Sites that another process
-    owns come last; those that it still owns after `settings.site_lock_wait_s` are deferred. `stored` is what
-    need not come again.
+    memory (queues aside) grows with their number, never with that of the targets. `stored` is what need not
+    come again. The targets of sites that are `busy` are deferred.
     """
     now = asyncio.get_running_loop().time
     deadline = None if settings.hours is None else now() + settings.hours * 3600
@@ -97,42 +96,25 @@ async def crawl(
     def over() -> bool:
         return deadline is not None and now() >= deadline
 
-    async def free_ones() -> None:
+    async def line_of_work() -> None:
         while queue.waiting:
             async with lines:
                 if not queue.waiting:
                     return
                 site = queue.waiting.popleft()
-                if ownership := owners.take(site.name):
-                    await own(site, ownership, Pace(settings))
+                if busy(site.name):
+                    for target in site.targets:
+                        done(Visit.deferred(target, "a crawl is asking the site"))
                 else:
-                    queue.elsewhere.append(site)
+                    await own(site)
 
-    async def busy_ones() -> None:
-        while queue.elsewhere:
-            site = queue.elsewhere.popleft()
-            patience = now() + settings.site_lock_wait_s
-            while not (ownership := owners.take(site.name)) and now() < patience and not over():
-                await asyncio.sleep(LOOK_AGAIN_S)
-            if ownership:
-                pace = Pace(settings)
-                pace.rest()  # the process before us may have asked a moment ago
-                async with lines:
-                    await own(site, ownership, pace)
-            else:
-                for target in site.targets:
-                    done(Visit.deferred(target, "another process is at the site"))
-
-    async def own(site: Site, ownership: Ownership, pace: Pace) -> None:
-        site.began = now()
+    async def own(site: Site) -> None:
+        site.began, pace = now(), Pace(settings)
         queue.owned.add(site)
         robots = Robots(client, pace, settings)
-        try:
-            async with asyncio.TaskGroup() as lanes:
-                for _ in range(min(settings.site_concurrency, len(site.targets))):
-                    lanes.create_task(work(site, pace, robots))
-        finally:
-            ownership.release()
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(min(settings.site_concurrency, len(site.targets))):
+                lanes.create_task(work(site, pace, robots))
         queue.owned.remove(site)
 
     async def work(site: Site, pace: Pace, robots: Robots) -> None:
@@ -155,7 +137,6 @@ async def crawl(
                 site.note(result.outcome)
                 done(result)
 
-    for line_of_work, sites in ((free_ones, queue.waiting), (busy_ones, queue.elsewhere)):
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(min(settings.concurrency, len(sites))):
-                workers.create_task(line_of_work())
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(min(settings.concurrency, len(queue.waiting))):
+            workers.create_task(line_of_work())

@@ -1,4 +1,4 @@
-"""Ask sites again, as politely as the crawl: the same pace, owners, limits and robots.txt.
+"""Ask sites again, as politely as the crawl: the same pace, limits and robots.txt.
 
 The robots.txt and the tdmrep.json of a host hold for all its pages. Headers and meta elements stand in pages,
 so a few pages of each host are fetched, too, and all pages of a host where one of these opts out.
@@ -18,13 +18,12 @@ import msgspec
 
 from dataprep.crawl.client import Client
 from dataprep.crawl.outcomes import NotFetched
-from dataprep.crawl.ownership import Owners
 from dataprep.crawl.partition import crawl_queue, prepared
 from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.revisits import Stored
 from dataprep.crawl.robots import Robots
 from dataprep.crawl.settings import CrawlSettings
-from dataprep.crawl.sites import Queue, by_site
+from dataprep.crawl.sites import Busy, Queue, by_site, nobody
 from dataprep.crawl.targets import Target
 from dataprep.crawl.visit import Visit, visit
 from dataprep.errors import DataError
@@ -58,12 +57,13 @@ def ask(
     pages: int,
     *,
     journal: Path,
-    owners: Path,
+    busy: Busy = nobody,
     tick: Callable[[int], None],
 ) -> tuple[Question, dict[bytes, Answer]]:
     """Ask about pages, or go on where an earlier call was stopped; gives the answers by url_key.
 
-    pages: how many of each host are asked for. What had no turn (`deferred`) stays out of the journal.
+    pages: how many of each host are asked for. busy: which sites are left for another check. What had no turn
+    (`deferred`) stays out of the journal.
     """
     tls = prepared(settings)
     question = Question(datetime.now(UTC), settings.agent, settings.training_crawlers, pages)
@@ -87,10 +87,10 @@ def ask(
             Queue(deque(by_site(rest, earlier))),
             settings,
             tls,
-            owners=Owners(owners),
             stored=Stored(),
             done=done,
             visitor=_Visitor(pages, wanted, answers.adopted),
+            busy=busy,
         )
         return answers.question, found
 

@@ -19,8 +19,8 @@ from dataprep.corpus import known_files
 from dataprep.corpus.directory import JOBS, Corpus
 from dataprep.corpus.tombstones import Tombstone, unfinished
 from dataprep.crawl.outcomes import NOBODY_THERE, is_temporary
-from dataprep.crawl.rounds import OWNERS
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.crawl.turns import SitesUnderCrawl
 from dataprep.errors import UsageError
 from dataprep.forget import run
 from dataprep.forget.command import Asked, Removed, forget
@@ -72,7 +72,8 @@ class OptOuts:
 def check(corpus: Corpus, settings: CrawlSettings, pages: int, progress: Progress) -> OptOuts:
     """Ask the sites of the corpus again and write down their opt-outs; a killed check is resumed.
 
-    pages: how many pages of each host are asked for, for headers and meta elements.
+    pages: how many pages of each host are asked for, for headers and meta elements. Sites that a crawl is
+    asking are left for the next check.
     Raises DataError while another check is at work.
     """
     from dataprep.opt_outs.ask import ask  # with aiohttp, which only asking needs
@@ -87,7 +88,7 @@ def check(corpus: Corpus, settings: CrawlSettings, pages: int, progress: Progres
                 settings,
                 pages,
                 journal=work / "answers.jsonl",
-                owners=corpus.root / OWNERS,
+                busy=SitesUnderCrawl(corpus.root),
                 tick=tick,
             )
         groups: dict[tuple[str, str, bool], list[bytes]] = defaultdict(list)

@@ -18,7 +18,7 @@ import xxhash
 
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import load, load_or_none
-from dataprep.store.claims import Claims
+from dataprep.store.claims import BadMachine, Claims
 from dataprep.store.crew import HUNG_S, Crew, Job, Outcome
 from dataprep.store.pool import Tick
 from dataprep.store.presence import Presence
@@ -27,14 +27,6 @@ from dataprep.store.workers import OpenPart, Pulses, Worker
 
 BAD_PARTS = 3
 """A worker leaves when so many parts failed on its machine and were made by others."""
-
-
-class GivenUp(DataError):
-    """Parts of a step failed too often."""
-
-
-class BadMachine(DataError):
-    """This machine cannot work on: its disk is full, say, or parts failed here that others have made."""
 
 
 @dataclass
@@ -73,7 +65,7 @@ class Claiming:
                     self._strike_out(opened, left, made_here, tick)
                     opened.follow()
                     if left and not self._claim(opened, left):
-                        raise _given_up(opened, left)
+                        raise opened.claims.given_up(left)
                     looked = time.monotonic()
                 for happened in self._crew.wait(self.look_s):
                     if isinstance(happened, int):
@@ -133,7 +125,7 @@ class Claiming:
         own = {job.part for job in self._crew.jobs}
         fresh, failed_here, old, held = list[str](), list[str](), list[str](), False
         for name in (name for name in left if name not in own):
-            elsewhere = self._held(opened, name, tries[name].open)
+            elsewhere = opened.claims.held(name, tries[name].open, self._pulses)
             held |= bool(elsewhere)
             if tries[name].is_given_up:
                 continue
@@ -159,17 +151,6 @@ class Claiming:
                     )
                 )
         return bool(fresh or failed_here or held or self._crew.jobs)
-
-    def _held(self, opened: _OpenStep, part: str, numbers: set[int]) -> list[int]:
-        """The tries of a part whose workers live; notes those of others as lost."""
-        alive = list[int]()
-        for number in sorted(numbers):
-            holder = opened.claims.holder(part, number)
-            if holder and self._pulses.is_dead(holder):
-                opened.claims.lose(part, number, holder)
-            else:
-                alive.append(number)
-        return alive
 
     def _settle(self, ended: Outcome, opened: _OpenStep, made_here: set[str]) -> None:
         """Note how a try ended; raises BadMachine when it failed, and that was not the part's fault."""
@@ -256,15 +237,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = path.stat()
         return status.st_ino, status.st_mtime_ns
     return None
-
-
-def _given_up(opened: _OpenStep, left: dict[str, Part]) -> GivenUp:
-    folder, first = opened.claims.failures, next(iter(left))
-    failures = opened.claims.tries()[first].failures
-    if not failures:  # they were removed just now
-        return GivenUp(f"{folder}: is gone; run the command again, which tries its parts again")
-    number, failure = max(failures.items())
-    return GivenUp(
-        f"{folder}: {len(left)} of the parts of {opened.step.name} failed too often, the first one {first} "
-        f"after {number} tries on {failure.host}: {failure.reason}; mend that, and work with --again"
-    )

@@ -13,21 +13,30 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from dataprep.errors import DataError
 from dataprep.store.checksummed_json import dump, load_or_none
 from dataprep.store.files import write_once
-from dataprep.store.workers import Worker
+from dataprep.store.workers import Pulses, Worker
 
 TRIES = 3
 """A part is given up after so many tries that failed by its own fault, or twice as many in all."""
 LOST = "lost"
 """The kind of a failure that may not be the part's fault: its worker was gone."""
+
+
+class GivenUp(DataError):
+    """Parts of a step failed too often."""
+
+
+class BadMachine(DataError):
+    """This machine cannot work on: its disk is full, say, or parts failed here that others have made."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +130,28 @@ class Claims:
             self._holders[part, number] = claim.worker
         return self._holders[part, number]
 
+    def held(
+        self,
+        part: str,
+        numbers: set[int],
+        pulses: Pulses,
+        is_fruitful: Callable[[Path], bool] = lambda claim: False,
+    ) -> list[int]:
+        """Those of some tries whose workers live.
+
+        Any other is noted as lost; or it is given back, if `is_fruitful(claim)`: the next goes on from there.
+        """
+        alive = list[int]()
+        for number in sorted(numbers):
+            holder = self.holder(part, number)
+            if not holder or not pulses.is_dead(holder):
+                alive.append(number)
+            elif is_fruitful(self._path("claims", part, number)):
+                self.release(part, number)
+            else:
+                self.lose(part, number, holder)
+        return alive
+
     def release(self, part: str, number: int) -> None:
         """Give a try back that neither failed nor ended."""
         self._path("claims", part, number).unlink(missing_ok=True)
@@ -151,6 +182,19 @@ class Claims:
             reason="its worker ended or fell silent before the part was made",
         )
         self._note(part, number, failure)
+
+    def given_up(self, left: Iterable[str]) -> GivenUp:
+        """Name the parts of the step that nobody tries any more."""
+        names = list(left)
+        failures = self.tries()[names[0]].failures
+        if not failures:  # they were removed just now
+            return GivenUp(f"{self.failures}: is gone; run the command again, which tries its parts again")
+        number, failure = max(failures.items())
+        return GivenUp(
+            f"{self.failures}: {len(names)} of the parts of {self.step} failed too often, the first one "
+            f"{names[0]} after {number} tries on {failure.host}: {failure.reason}; mend that, and work with "
+            "--again"
+        )
 
     def _note(self, part: str, number: int, failure: Failure) -> None:
         if self.folder.exists():

@@ -12,11 +12,18 @@ from types import FrameType
 
 from dataprep.store import files
 from dataprep.store.requests import Pending, newest, refuse_newer
-from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, tell
+from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, forget_worker, tell
+
+LEASE_S = 60.0
+"""A worker whose last heartbeat is so old asks no web site any more: from SILENT_S on others do it."""
 
 
 class Stopped(Exception):
     """The worker was asked to end, or its time is up, before all was done."""
+
+
+class LeaseLapsed(Exception):
+    """The worker's heartbeat could not be written for so long that others may soon hold it dead."""
 
 
 @dataclass
@@ -24,6 +31,8 @@ class Presence:
     """This process as a worker of a corpus or pack.
 
     end: on the monotonic clock; after it nothing more is begun. grace: seconds for what is being made then.
+    is_worker: else it is a command that takes part for a while: signals do what they do in any process, and
+    in the end nothing of it stays listed.
     """
 
     root: Path
@@ -32,7 +41,10 @@ class Presence:
     grace: float = float("inf")
     heartbeat_s: float = HEARTBEAT_S
     silent_s: float = SILENT_S
+    lease_s: float = LEASE_S
+    is_worker: bool = True
     _told: float = 0.0
+    _raises: bool = True
     _counted: float = field(default_factory=time.monotonic)
 
     @contextmanager
@@ -41,7 +53,7 @@ class Presence:
 
         SIGUSR1: begin nothing more, and end when what is being made is made. SIGTERM: end at once.
         """
-        handlers = {signal.SIGUSR1: self._finish, signal.SIGTERM: self._leave}
+        handlers = {signal.SIGUSR1: self._finish, signal.SIGTERM: self._leave} if self.is_worker else {}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         files.before_commit = self.refuse_removals
         ended = "whole"
@@ -63,6 +75,17 @@ class Presence:
             self.worker.ended = ended
             with suppress(OSError):
                 self.show([])
+                if not self.is_worker:
+                    forget_worker(self.root, self.worker)
+
+    @contextmanager
+    def in_event_loop(self) -> Iterator[None]:
+        """Let no signal raise Stopped, which an event loop may swallow: `look_around` raises it."""
+        self._raises = False
+        try:
+            yield
+        finally:
+            self._raises = True
 
     @property
     def is_leaving(self) -> bool:
@@ -76,6 +99,11 @@ class Presence:
         self.refuse_removals()
         if self.is_leaving and (not making or time.monotonic() > self.end + self.grace):
             raise Stopped
+
+    def require_lease(self) -> None:
+        """Raise LeaseLapsed when the last heartbeat that was written is too old."""
+        if _now() - self._told > self.lease_s:
+            raise LeaseLapsed
 
     def refuse_removals(self) -> None:
         """Raise Excluded when a command that removes has begun which this worker has not made way for."""
@@ -94,18 +122,29 @@ class Presence:
             if self.is_leaving:
                 raise Stopped
 
+    def wait_for_disk(self) -> None:
+        """Wait until a heartbeat can be written again; raises Stopped."""
+        while not self.is_leaving:
+            with suppress(OSError):
+                self.show([])
+                return
+            time.sleep(self.heartbeat_s)
+        raise Stopped
+
     def show(self, making: list[OpenPart]) -> None:
         """Write the worker's file, which is its heartbeat."""
-        self.worker.open, self._told = making, time.monotonic()
+        self.worker.open, began = making, _now()
         tell(self.root, self.worker)
+        self._told = began
 
     def _show_in_time(self, making: list[OpenPart]) -> None:
         """The same, if that has changed, or it is time for a heartbeat."""
-        if making != self.worker.open or time.monotonic() - self._told > self.heartbeat_s:
+        if making != self.worker.open or _now() - self._told > self.heartbeat_s:
             self.show(making)
 
     def _count(self, busy: int) -> None:
         now = time.monotonic()
+        busy = min(busy, self.worker.processes)
         self.worker.busy_s += busy * (now - self._counted)
         self.worker.idle_s += (self.worker.processes - busy) * (now - self._counted)
         self._counted = now
@@ -117,4 +156,10 @@ class Presence:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._finish(number, frame)
         self.grace = 0  # where Python ignores exceptions, this stays
-        raise Stopped
+        if self._raises:
+            raise Stopped
+
+
+def _now() -> float:
+    """Seconds on a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -43,12 +43,13 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
     slurm: the SLURM_* variables that say which task of which job it is, if any. made: parts that it has
     committed. failed: tries that failed. busy_s, idle_s: seconds of its processes, with a part and without.
     heeds: the newest request of a command that removes which it has seen. ended: why it left, "" while it
-    works. log: where its output goes, "" if unknown.
+    works. log: where its output goes, "" if unknown. machine: where `pid` is known (`this_machine`).
     """
 
     name: str
     host: str
     pid: int
+    machine: str
     stage: str
     started: float
     processes: int = 1
@@ -76,6 +77,7 @@ def new_worker(stage: str, processes: int) -> Worker:
         name=f"{host}-{os.getpid()}-{time.time_ns():x}",
         host=host,
         pid=os.getpid(),
+        machine=this_machine(),
         stage=stage,
         started=now,
         processes=processes,
@@ -96,6 +98,15 @@ def tell(root: Path, worker: Worker) -> None:
     attempt = attempt_path(path.parent, path.name)
     attempt.write_bytes(dump(worker))
     os.replace(attempt, path)
+
+
+def forget_worker(root: Path, worker: Worker) -> None:
+    """Remove a worker's file, and the folder if it was the last."""
+    path = workers_folder(root) / f"{worker.name}.json"
+    path.unlink(missing_ok=True)
+    for emptied in (path.parent, path.parent.parent):
+        with suppress(OSError):
+            emptied.rmdir()
 
 
 def all_workers(root: Path) -> list[Worker]:
@@ -133,9 +144,15 @@ class Pulses:
         if before is None or before.changed != changed:
             before = self._seen[name] = _Seen(changed, now, load_or_none(path, Worker))
         worker = before.worker
-        if worker and (worker.ended or (worker.host == socket.gethostname() and not is_alive(worker.pid))):
+        if worker and (worker.ended or (worker.machine == this_machine() and not is_alive(worker.pid))):
             return True
         return now - before.since >= self.silent_s
+
+
+def this_machine() -> str:
+    """The kernel that runs, and the namespace of its pids: containers may share a host's name."""
+    booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{booted}/{os.readlink('/proc/self/ns/pid')}"
 
 
 def is_alive(pid: int) -> bool:

@@ -51,7 +51,7 @@ def claims(corpus: Corpus, worker: Worker) -> Claims:
 def worker(corpus: Corpus, host: str, *parts: str, silent_s: float = 0, **about: object) -> Worker:
     """A worker on another machine that holds these parts and has been silent for so long."""
     told = new_worker("cpu", 2)
-    told.name, told.host = f"{host}-{told.name}", host
+    told.name, told.host, told.machine = f"{host}-{told.name}", host, host
     told.open = [
         OpenPart(step="score", place=PLACE, part=part, number=1, since=time.time()) for part in parts
     ]

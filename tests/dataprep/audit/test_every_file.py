@@ -17,7 +17,7 @@ from support.cli import run
 pytestmark = pytest.mark.slow(90)
 
 REMEDIES = ("restore", "put it back", "again", "`outbound")
-OUT_OF_SCOPE = re.compile(r"jobs/|wandb/|\.owners/|\.lock$|\.part$|\.journal$")
+OUT_OF_SCOPE = re.compile(r"jobs/|wandb/|\.lock$|\.part$|\.journal$")
 """Plans, logs, locks, and attempts under way."""
 
 

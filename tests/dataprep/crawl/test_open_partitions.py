@@ -24,9 +24,7 @@ from dataprep.audit.status import crawl_left
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import hop_plan, partitioning, rounds
-from dataprep.crawl.hop import crawl_one
 from dataprep.crawl.journal import whole_lines
-from dataprep.errors import DataError
 from dataprep.store.files import read_table
 from support.cli import result
 from support.crawls import loopback
@@ -222,42 +220,30 @@ def test_killed_with_several_partitions_open_it_goes_on_with_each_of_them(
 
 
 @pytest.mark.slow(4)
-def test_a_second_command_takes_over_and_the_first_stops(site: Any, served: Served, dump: Path) -> None:
+def test_two_commands_share_a_crawl(site: Any, served: Served, dump: Path) -> None:
     served.open.clear()
     corpus = make_corpus(dump.parent / "corpus")
-    older = start(corpus, dump, site, partitions=3)
-    wait_until(lambda: len(journals(corpus, 1)) == 3 or older.poll() is not None, "the older's journals")
-    newer = start(corpus, dump, site, partitions=3)
-    wait_until(lambda: len(journals(corpus, 2)) == 3 or newer.poll() is not None, "the newer's journals")
-    assert (older.poll(), newer.poll()) == (None, None)
+    one = start(corpus, dump, site, partitions=3)
+    wait_until(lambda: served.now["all"] == 3, "the requests of the first")
+    other = start(corpus, dump, site, partitions=3)
+    wait_until(lambda: served.now["all"] == 6, "the requests of both")
     served.open.set()
-    assert "this one stops" in older.communicate(timeout=patient())[1]
-    _, said = newer.communicate(timeout=patient())
-    assert newer.returncode == 0, said
+    for command in (one, other):
+        _, said = command.communicate(timeout=patient())
+        assert command.returncode == 0, said
+    assert Counter(asked(site)) == SITES
     assert {outcome for part in rows(corpus).values() for _, outcome in part} == {"ok"}
     assert max(served.most[name] for name in SITES) == 1
 
 
 @pytest.mark.slow(1)
-def test_any_partition_that_may_begin_is_crawled_alone(site: Any, served: Served, dump: Path) -> None:
+def test_a_plan_asks_nothing_and_tells_what_is_left(site: Any, served: Served, dump: Path) -> None:
     corpus = make_corpus(dump.parent / "corpus")
     increment = add(corpus, dump, site, plan_only=True)
     assert site.hits == []
-    hop = "round-000-1"
-    plan = hop_plan.find(increment, hop)
-    assert plan is not None
     left = crawl_left(corpus, increment)
     assert left is not None
     assert (left.partitions, left.done, left.expected.links) == (9, 0, len(served.urls))
-    settings = loopback(site.port)
-    names = [each.name for each in plan.partitions]
-    with pytest.raises(DataError, match=f"begins when {names[0]} is done"):
-        crawl_one(corpus, increment, hop, names[1], settings, lambda _: None)
-    with pytest.raises(DataError, match="knows no partition elsewhere"):
-        crawl_one(corpus, increment, hop, "elsewhere", settings, lambda _: None)
-    for name in [*reversed(names[3:]), *names[:3], names[0]]:
-        assert crawl_one(corpus, increment, hop, name, settings, lambda _: None).entered > 0
-    assert Counter(asked(site)) == SITES
     add(corpus, dump, site)
     assert Counter(asked(site)) == SITES
     assert crawl_left(corpus, increment) is None

@@ -18,8 +18,8 @@ from support.servers.web import Web
 def asked(site: Web, home: Path, *urls: str, **changes: Any) -> list[tuple[str, str]]:
     """How the pages ended; one page of a host is asked for."""
     pages, settings, ticked = targets(*urls), loopback(site.port, **changes), list[int]()
-    journal, owners = home / "journal", home / "owners"
-    _, answers = ask(pages, settings, 1, journal=journal, owners=owners, tick=ticked.append)
+    journal = home / "journal"
+    _, answers = ask(pages, settings, 1, journal=journal, tick=ticked.append)
     assert sum(ticked) == len(urls)
     return [(answers[page.url_key].outcome, answers[page.url_key].signal) for page in pages]
 
@@ -63,8 +63,8 @@ def test_another_question_begins_anew(site: Web, tmp_path: Path, change: str) ->
 def test_a_page_to_which_two_links_led_is_asked_for_once(site: Web, tmp_path: Path) -> None:
     url = site.html("http://a.test/page", X_Robots_Tag="noai")
     links = [Target(url, bytes([number] * 16), "a.test") for number in range(3)]
-    journal, owners = tmp_path / "journal", tmp_path / "owners"
-    _, answers = ask(links, loopback(site.port), 3, journal=journal, owners=owners, tick=lambda _: None)
+    journal = tmp_path / "journal"
+    _, answers = ask(links, loopback(site.port), 3, journal=journal, tick=lambda _: None)
     assert [answer.outcome for answer in answers.values()] == ["opted_out"] * 3
     assert site.paths("a.test") == ["/robots.txt", "/page"]
 

@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,9 @@ import pytest
 
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Crawl, NearDuplicates, Recipe, Select
-from dataprep.crawl.ownership import Owners
-from dataprep.crawl.rounds import OWNERS
+from dataprep.crawl import hop_plan
 from dataprep.opt_outs.pages import pages_of
+from dataprep.store.workers import OpenPart, forget_worker, new_worker, tell
 from support.cli import result, run
 from support.kills import kill, run_to_the_kill
 from support.leaks import contents
@@ -166,15 +168,31 @@ def test_sites_that_have_opted_out_are_listed_by_signal_and_their_pages_forgotte
     assert not (corpus / "jobs").exists()
 
 
+@contextmanager
+def under_crawl(site: Web, root: Path, host: str) -> Iterator[None]:
+    """A worker of another increment crawls a page of the host."""
+    dump = root.parent / "later.json"
+    post = {"id": "z", "url": f"http://{host}/later", "score": 9, "created_utc": 99, "subreddit": "x"}
+    dump.write_text(json.dumps(post))
+    result("corpus", "add", root, dump, "--plan-only", "--workers", 1, *crawling(site))
+    increment = Corpus.open(root, remaking=True).increments()[-1]
+    plan = hop_plan.find(increment, "round-000-1")
+    assert plan
+    worker, place = new_worker("fetch", 1), hop_plan.folder(increment).relative_to(root)
+    worker.open = [
+        OpenPart(step=plan.hop, place=str(place), part=part.name, number=1, since=0)
+        for part in plan.partitions
+    ]
+    tell(root, worker)
+    yield
+    forget_worker(root, worker)
+
+
 def test_a_check_asks_as_politely_as_the_crawl(corpus: Path, site: Web) -> None:
     site.html("http://quiet.test/robots.txt", "User-agent: *\nCrawl-delay: 0.5\n", Content_Type="text/plain")
-    owned = Owners(corpus / OWNERS).take("signal.test")
-    assert owned
     words: list[object] = [*crawling(site)[:-1], "--delay=0.2"]
-    crawl = corpus.parent / "crawl.yaml"
-    crawl.write_text("site_lock_wait_s: 0\n")
-    asked = result("corpus", "opt-outs", corpus, "--check", "--crawl", crawl, *words)
-    owned.release()
+    with under_crawl(site, corpus, "signal.test"):
+        asked = result("corpus", "opt-outs", corpus, "--check", *words)
     assert asked["unknown"] == {"deferred": PAGES + 1}  # a crawl is at that site
     assert site.paths("signal.test") == []
     for host, delay_s in (("quiet.test", 0.5), ("meta.test", 0.2)):
@@ -250,23 +268,3 @@ def test_known_training_crawlers_are_heeded_where_the_command_says_so(site: Web,
     words: list[object] = ["corpus", "opt-outs", root, "--check", *crawling(site)]
     assert found(result(*words)) == {}
     assert found(result(*words, "--training-crawlers")) == {("a.test", "robots.txt Disallow: GPTBot"): 1}
-
-
-def test_a_crawl_leaves_a_site_alone_that_a_check_is_asking(site: Web, tmp_path: Path) -> None:
-    root = tmp_path / "corpus"
-    Corpus.create(root, Recipe(name="consent"))
-    urls = [site.html(f"http://{name}.test/", page(name)) for name in "ab"]
-    rows = [
-        {"id": str(n), "url": url, "score": 9, "created_utc": n, "subreddit": "x"}
-        for n, url in enumerate(urls)
-    ]
-    (tmp_path / "dump.json").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "crawl.yaml").write_text("site_lock_wait_s: 0\n")
-    asked = Owners(root / OWNERS).take("a.test")  # as a check takes it
-    assert asked
-    words = ["--crawl", tmp_path / "crawl.yaml", "--until", "fetch", "--workers", 1]
-    added = result("corpus", "add", root, tmp_path / "dump.json", *crawling(site), *words)
-    asked.release()
-    (fetched,) = (stage for stage in added["funnel"] if stage["stage"] == "fetch")
-    assert (fetched["passed"], fetched["reasons"]) == (1, {"deferred": 1})
-    assert site.paths("a.test") == []
