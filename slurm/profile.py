@@ -98,8 +98,13 @@ class TrainProfile(JobProfile):
         return self
 
 
-PARTS: dict[str, type[JobProfile]] = {"train": TrainProfile, "fetch": JobProfile, "cpu": JobProfile}
-"""Kinds of jobs, and what each asks for: training; links and crawl, which need the internet; all else."""
+PARTS: dict[str, type[JobProfile]] = {
+    "train": TrainProfile,
+    "links": JobProfile,
+    "fetch": JobProfile,
+    "cpu": JobProfile,
+}
+"""Kinds of jobs, and what each asks for: training; dumps; the crawl, which needs the web; all else."""
 ONLY_TRAINING = TrainProfile.model_fields.keys() - JobProfile.model_fields.keys()
 
 P = TypeVar("P", bound=JobProfile)

@@ -45,6 +45,18 @@ def train(config: str, overrides: Sequence[str] = ()) -> Job:
     )
 
 
+def crawlers(directory: str, workers: int, options: Sequence[str], after: Sequence[str] = ()) -> Job:
+    """The array of workers that crawl; options: those of the crawl."""
+    return Job(
+        part="fetch",
+        name=job_name("fetch", directory),
+        command=["outbound", "corpus", "work", directory, "--stage", "fetch", *options],
+        workers=workers,
+        stop="USR1",
+        after=list(after),
+    )
+
+
 def worker(directory: str, workers: int, after: Sequence[str] = ()) -> Job:
     """The array of workers that make what a corpus lacks from its pages on."""
     return Job(

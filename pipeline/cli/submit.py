@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -29,11 +30,19 @@ T = TypeVar("T")
 submit_app = typer.Typer(help="Run a command as a job of a Slurm cluster.", no_args_is_help=True)
 app.add_typer(submit_app, name="submit")
 
+
+class Stage(StrEnum):
+    """The kinds of workers that are submitted as arrays."""
+
+    fetch = "fetch"
+    cpu = "cpu"
+
+
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
 Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
-WORKERS = 64
+WORKERS, CRAWLERS = 64, 8
 
 
 @submit_app.command("train")
@@ -73,13 +82,16 @@ def submit_corpus(
         str | None, typer.Option(help="The increment's name.", show_default="the first dump's")
     ] = None,
     workers: Workers = WORKERS,
+    crawlers: Annotated[
+        int, typer.Option(min=1, help="Tasks of the array that crawls, each with --partitions at once.")
+    ] = CRAWLERS,
     crawl: options.CrawlFile = None,
     contact: options.Contact = None,
     hours: options.Hours = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Ingest dumps as an increment: a job for links and crawl, then an array of workers for all else.
+    """Ingest dumps as an increment: a job for links, an array that crawls, and an array for all else.
 
     Submit the same again, and it goes on with what is left.
     """
@@ -99,14 +111,15 @@ def submit_corpus(
     CrawlSettings.load({"contact": contact, "hours": hours}, file).refuse_without_contact()
     paths = [str(dump.resolve()) for dump in dumps]
     crawling = {"--crawl": file and file.resolve(), "--contact": contact, "--hours": hours}
-    given = {"--name": increment} | crawling
-    fetch = Job(
-        part="fetch",
-        name=script.job_name("fetch", root),
-        command=["outbound", "corpus", "add", root, *paths, "--until", "fetch", *_given(given)],
+    links = Job(
+        part="links",
+        name=script.job_name("links", root),
+        command=["outbound", "corpus", "add", root, *paths, "--name", increment, "--until", "links"],
+        per_core="--workers",
         stop="INT",
     )
-    _submit("corpus", directory, cluster, [fetch, script.worker(root, workers)], dry_run, json)
+    jobs = [links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
+    _submit("corpus", directory, cluster, jobs, dry_run, json)
 
 
 @submit_app.command("select")
@@ -186,6 +199,9 @@ def submit_verify(
 def submit_more(
     directory: Directory,
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
+    stage: Annotated[Stage, typer.Option(help="What they do: the crawl, or all that comes after it.")] = (
+        Stage.cpu
+    ),
     cluster: Annotated[
         Path | None,
         typer.Option(
@@ -199,23 +215,26 @@ def submit_more(
     json: Json = False,
 ) -> None:
     """Add workers to those of a corpus: any number at any time."""
-    from slurm import queue, script, submissions
+    from msgspec.structs import replace
 
-    _, root = _open(directory)
+    from slurm import queue, submissions
+
+    _open(directory)
     submitted = [
         (submission, job) for submission in submissions.of_directory(directory) for job in submission.jobs
     ]
-    arrays = [(submission, job) for submission, job in submitted if job.workers]
+    arrays = [(submission, job) for submission, job in submitted if job.workers and job.part == stage]
     if not arrays:
         raise UsageError(
-            f"{directory}: no workers were submitted for it yet; use `outbound submit corpus` or `select`"
+            f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus` or "
+            "`select`"
         )
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():
         raise UsageError(f"{submission.cluster}: is gone; give another profile with --cluster")
     before = [job for _, job in submitted if job.id in last.after]
     waiting = dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(before)))
-    job = script.worker(root, workers, [*waiting])
+    job = replace(last, workers=workers, after=[*waiting], id="")
     _submit("more", directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
 
 

@@ -85,7 +85,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, slurm: Cluster) -> Iterator[D
 
 
 def submit(desk: Desk, corpus: str, crawl: str, workers: int = NODES, code: int = 0) -> Any:
-    words = ("submit", "corpus", corpus, desk.dump, "--crawl", crawl, "--workers", workers)
+    words = ("submit", "corpus", corpus, desk.dump, "--crawl", crawl, "--workers", workers, "--crawlers", 2)
     told = desk.run(*words, "--cluster", "cluster.yaml", "--json", code=code)
     return json.loads(told or "null")
 
@@ -113,15 +113,16 @@ def test_workers_on_four_nodes_one_stopped_and_queued_again_make_what_one_machin
     shutil.copytree(desk.home / "one", desk.home / "four")
     desk.run(*add)
     told = submit(desk, "four", "fast.yaml")
-    _, array = told["jobs"]
+    _, _, array = told["jobs"]
     stopped = f"{array}_{NODES - 1}"  # the one whose own id is that of the array
     wait_until(lambda: any(map(is_last, all_workers(desk.home / "four"))), "the last worker", 0.1)
     desk.slurm.ask("scancel", "--batch", "--signal=USR1", stopped)
     desk.wait_until_ended()
-    starts = {path.stem: path.read_text().count(", start ") for path in Path(told["logs"]).glob("*_*.log")}
+    logs = Path(told["logs"]).glob(f"{array}_*.log")
+    starts = {path.stem: path.read_text().count(", start ") for path in logs}
     assert starts == {f"{array}_{n}": 1 for n in range(NODES - 1)} | {stopped: 2}
     status = desk.result("status", "four")["directories"][0]
-    assert [(job["done"], job["tasks"]) for job in status["jobs"]] == [(1, 1), (NODES, NODES)], log(told)
+    assert [(job["done"], job["tasks"]) for job in status["jobs"]] == [(1, 1), (2, 2), (NODES, NODES)]
     one, four = files(desk.home / "one"), files(desk.home / "four")
     assert sorted(one) == sorted(four)
     assert [name for name in one if one[name] != four[name]] == []
@@ -135,10 +136,10 @@ def test_a_crawl_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> Non
     desk.run("corpus", "init", "watched", "--recipe", "demo")
     before = len(desk.web.requests)
     first = submit(desk, "watched", "slow.yaml", workers=2)
-    crawl, array = first["jobs"]
+    _, crawl, array = first["jobs"]
     wait_until(lambda: len(desk.web.requests) > before, "the first request of the crawl")
     told = desk.run("status", "watched")
-    assert f"job {crawl} outbound-fetch-watched: 1 running" in told
+    assert f"job {crawl} outbound-fetch-watched (2 tasks): 2 running" in told
     assert f"job {array} outbound-work-watched (2 tasks): 2 waiting (Dependency)" in told
     submit(desk, "watched", "fast.yaml", code=1)  # it is in the queue already
     (more,) = desk.result("submit", "more", "watched", "--workers", 1)["jobs"]
@@ -151,11 +152,12 @@ def test_a_crawl_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> Non
         file.write("SlurmctldPort=9\n")
     told = desk.run("status", SLURM_CONF=str(down))
     assert "the queue is unknown: squeue: " in told
-    assert f"job {crawl} outbound-fetch-watched: 1 unknown" in told
+    assert f"job {crawl} outbound-fetch-watched (2 tasks): 2 unknown" in told
 
     assert json.loads(desk.run("cancel", "watched", "--wait", patient(60), "--json"))["killed"] == 0
     desk.wait_until_ended()
-    assert (Path(first["logs"]) / f"{crawl}.code").read_text() == "130\n"
+    codes = [(Path(first["logs"]) / f"{crawl}_{task}.code").read_text() for task in range(2)]
+    assert codes == ["75\n", "75\n"]
 
     second = submit(desk, "watched", "fast.yaml", workers=2)
     desk.wait_until_ended()

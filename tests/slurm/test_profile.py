@@ -80,7 +80,7 @@ def test_the_shipped_profiles_are_valid(path: Path) -> None:
             "parts is ['fetch']: write keys below a part, as in 'fetch: {mem: 8G}'",
         ),
         (MINIMAL + "parts: {fetch: }\n", "parts is {'fetch': None}: write keys below a part"),
-        (MINIMAL + "parts: {gpu: {}}\n", "parts.gpu is no kind of job (they are train, fetch, cpu)"),
+        (MINIMAL + "parts: {gpu: {}}\n", "parts.gpu is no kind of job (they are train, links, fetch, cpu)"),
         (MINIMAL + "parts: {cpu: {mem: lots}}\n", "parts.cpu.mem is 'lots'"),
         (MINIMAL + "parts: {cpu: {parts: {}}}\n", "parts.cpu.parts is no key of a cluster profile"),
         (MINIMAL + "parts: {fetch: {nodes: 2}}\n", "parts.fetch.nodes is a key of training only"),

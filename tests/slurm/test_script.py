@@ -9,7 +9,7 @@ import pytest
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
-from slurm.script import job_name, render, train, worker
+from slurm.script import crawlers, job_name, render, train, worker
 from slurm.submissions import Job
 from support.cli import heed_ctrl_c
 from support.patience import patient, wait_until
@@ -21,15 +21,17 @@ MINIMAL = TrainProfile(nodes=1, gpus_per_node=0, tasks_per_node=2, time="30")
 ONE_CORE = JobProfile(time="30")
 WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do sleep 0.02; done\n"
 """A command that goes on until a signal comes."""
-FETCH = Job(
-    part="fetch",
-    name="outbound-fetch-webtext",
-    command=["outbound", "corpus", "add", "/data/webtext", "/data/RS_2013-08.zst", "--until", "fetch"],
+LINKS = Job(
+    part="links",
+    name="outbound-links-webtext",
+    command=["outbound", "corpus", "add", "/data/webtext", "/data/RS_2013-08.zst", "--until", "links"],
+    per_core="--workers",
     stop="INT",
 )
 JOBS = {
     "train": train("configs/models/gpt2-small.yaml", ["seed=7", "name=two words"]),
-    "fetch": FETCH,
+    "links": LINKS,
+    "fetch": crawlers("/data/webtext", 8, ["--contact", "you@example.org", "--hours", "168"], ["811"]),
     "work": worker("/data/webtext", 64, ["812"]),
     "pack": Job(
         part="cpu",
@@ -125,7 +127,7 @@ def test_a_worker_is_given_its_cores_and_its_log_and_leaves_its_code(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("job", "heeded", "code"), [(JOBS["work"], "USR1", RESUME_EXIT), (FETCH, "INT", INTERRUPTED)]
+    ("job", "heeded", "code"), [(JOBS["work"], "USR1", RESUME_EXIT), (LINKS, "INT", INTERRUPTED)]
 )
 def test_slurms_signal_stops_the_command_and_the_task_is_queued_again(
     tmp_path: Path, job: Job, heeded: str, code: int

@@ -43,28 +43,42 @@ def submit(*words: object) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_a_corpus_is_a_job_for_the_crawl_and_then_an_array_of_workers(
+def test_a_corpus_is_a_job_for_links_an_array_that_crawls_and_an_array_for_all_else(
     corpus: Path, slurm: SlurmCommands
 ) -> None:
-    words = ("submit", "corpus", corpus, "RS_2013-08.json", *CONTACT, "--hours", 12, "--workers", 8)
+    words = (
+        "submit",
+        "corpus",
+        corpus,
+        "RS_2013-08.json",
+        *CONTACT,
+        "--hours",
+        12,
+        "--workers",
+        8,
+        "--crawlers",
+        3,
+    )
     told = result(*words, "--cluster", "cluster.yaml")
     home = corpus.resolve()
-    fetch, work = slurm.script(812), slurm.script(813)
-    add = f"outbound corpus add {home} {home.parent}/RS_2013-08.json --until fetch --name 2013-08"
-    assert f"{add} --contact you@example.org --hours 12.0 &" in fetch
-    assert "#SBATCH --partition=dtn" in fetch
+    links, fetch, work = (slurm.script(job) for job in (812, 813, 814))
+    assert f"outbound corpus add {home} {home.parent}/RS_2013-08.json --name 2013-08 --until links" in links
+    crawl = f"outbound corpus work {home} --stage fetch --contact you@example.org --hours 12.0 --grace"
+    assert crawl in fetch
+    for line in ("--partition=dtn", "--array=0-2", "--dependency=afterany:812"):
+        assert f"#SBATCH {line}\n" in fetch
     assert f'outbound corpus work {home} --stage cpu --processes "$SLURM_CPUS_PER_TASK" --grace' in work
-    for line in ("--array=0-7", "--dependency=afterany:812", "--kill-on-invalid-dep=yes"):
+    for line in ("--array=0-7", "--dependency=afterany:813", "--kill-on-invalid-dep=yes"):
         assert f"#SBATCH {line}\n" in work
     logs = Path(told["logs"])
     assert logs.is_relative_to(home / "logs")
     assert f"#SBATCH --output={logs}/%A_%a.log" in work
     assert (logs / "cpu.sbatch").read_text() == work
-    assert told["jobs"]["813"] == {"name": "outbound-work-mine", "workers": 8, "after": ["812"]}
+    assert told["jobs"]["814"] == {"name": "outbound-work-mine", "workers": 8, "after": ["813"]}
     (noted,) = of_directory(corpus)
     assert noted.command[:3] == ["outbound", "submit", "corpus"]
     (listed,) = (slurm.folder / "state/outbound/jobs.jsonl").read_text().splitlines()
-    assert [job["id"] for job in json.loads(listed)["jobs"]] == ["812", "813"]
+    assert [job["id"] for job in json.loads(listed)["jobs"]] == ["812", "813", "814"]
     verified = result("corpus", "verify", corpus)
     assert verified == {"problems": [], "unknown": []}
 
@@ -76,11 +90,11 @@ def test_a_dry_run_prints_the_scripts_and_needs_no_slurm(
     words = ("corpus", corpus, "RS_2013-08.json", *CONTACT, "--dry-run")
     code, told = submit(*words)
     assert code == 0
-    assert told.count("#!/usr/bin/env bash") == 2
+    assert told.count("#!/usr/bin/env bash") == 3
     assert "--dependency=afterany:ID-OF-THE-JOB-BEFORE" in told
     assert not (corpus / "logs").exists()
     code, told = submit(*words, "--json")
-    assert len(json.loads(told)["scripts"]) == 2
+    assert len(json.loads(told)["scripts"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,7 @@ def test_a_dry_run_prints_the_scripts_and_needs_no_slurm(
         (("select", "mine"), "an increment has to be finished first"),
         (("pack", "mine", "--tokenizer", "none", "-o", "tokens"), "names no build"),
         (("verify", "nowhere"), "nowhere: no corpus here"),
-        (("more", "mine", "--workers", 2), "mine: no workers were submitted for it yet"),
+        (("more", "mine", "--workers", 2), "mine: no cpu workers were submitted for it yet"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_submitted(
@@ -159,10 +173,10 @@ def test_a_folder_that_cannot_be_removed_does_not_hide_the_reason(corpus: Path, 
 def test_what_is_in_the_queue_already_is_not_submitted_again(corpus: Path, slurm: SlurmCommands) -> None:
     words = ("corpus", corpus, "RS_2013-08.json", *CONTACT)
     assert submit(*words)[0] == 0
-    slurm.queue("813_0|outbound-work-mine|PENDING|Dependency")
+    slurm.queue("814_0|outbound-work-mine|PENDING|Dependency")
     code, told = submit(*words)
     assert code == 1
-    assert "job 813 is in the queue already" in told
+    assert "job 814 is in the queue already" in told
     assert "outbound submit more mine" in told
     slurm.queue()
     assert submit(*words)[0] == 0
@@ -172,14 +186,18 @@ def test_more_workers_ask_as_those_before_and_wait_for_what_they_wait_for(
     corpus: Path, slurm: SlurmCommands
 ) -> None:
     submit("corpus", corpus, "RS_2013-08.json", *CONTACT, "--workers", 2)
-    slurm.queue("812|outbound-fetch-mine|RUNNING|None")
-    assert list(result("submit", "more", corpus, "--workers", 3)["jobs"]) == ["814"]
-    script = slurm.script(814)
+    slurm.queue("813_0|outbound-fetch-mine|RUNNING|None")
+    assert list(result("submit", "more", corpus, "--workers", 3)["jobs"]) == ["815"]
+    script = slurm.script(815)
     assert "#SBATCH --array=0-2\n" in script
-    assert "#SBATCH --dependency=afterany:812\n" in script
+    assert "#SBATCH --dependency=afterany:813\n" in script
+    assert list(result("submit", "more", corpus, "--workers", 1, "--stage", "fetch")["jobs"]) == ["816"]
+    script = slurm.script(816)
+    assert "#SBATCH --partition=dtn\n" in script
+    assert "--stage fetch --contact you@example.org" in script
     slurm.queue()  # the crawl has ended
-    assert list(result("submit", "more", corpus, "--workers", 5)["jobs"]) == ["815"]
-    assert "--dependency" not in slurm.script(815)
+    assert list(result("submit", "more", corpus, "--workers", 5)["jobs"]) == ["817"]
+    assert "--dependency" not in slurm.script(817)
     Path("cluster.yaml").unlink()
     ended = run("submit", "more", corpus, "--workers", 5)
     assert ended.returncode == 2
@@ -283,5 +301,5 @@ def test_an_account_file_that_cannot_be_written_does_not_hide_the_jobs(
     monkeypatch.setenv("XDG_STATE_HOME", str(Path("cluster.yaml").resolve()))
     code, told = submit("corpus", corpus, "RS_2013-08.json", *CONTACT)
     assert code == 0
-    assert "job 813: outbound-work-mine, 64 workers, after 812" in told
+    assert "job 814: outbound-work-mine, 64 workers, after 813" in told
     assert "jobs.jsonl: cannot be written" in told
