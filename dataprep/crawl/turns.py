@@ -63,7 +63,7 @@ class Turns:
                     self._skip(outcomes)
                 if not self._left:
                     return None
-                if partition := await asyncio.to_thread(self._claim, lane):
+                if partition := await asyncio.to_thread(self.claim, lane):
                     return partition
             await asyncio.sleep(LOOK_S)
 
@@ -93,7 +93,7 @@ class Turns:
         records = [load_record(hop_plan.record_path(self._increment, each.name)) for each in theirs]
         return [Counter({"ok": record.passed, **record.reasons}) for record in records]
 
-    def _claim(self, lane: int) -> Partition | None:
+    def claim(self, lane: int) -> Partition | None:
         """Claim a partition that nobody holds; None where there is none yet. Raises GivenUp."""
         done, tries, is_held = self._done(), self._claims.tries(), bool(self._own)
         for partition in reversed(self._left) if from_the_end(lane) else self._left:
