@@ -70,7 +70,7 @@ class Hop:
         assumed = hop_plan.assume(self.increment, settings)
         expected = hop_plan.expected(self.corpus.root, self.plan, left, assumed)
         watch = Watch(look, title, sum(each.targets.rows for each in partitions), expected)
-        turns = Turns(self.increment, self.plan, self.presence, watch.skip)
+        turns = Turns(self.increment, self.plan, self.presence, watch)
 
         async def crawl(shared: Shared) -> None:
             async with asyncio.TaskGroup() as group:

@@ -49,7 +49,8 @@ class View:
     slowest: sites under way, those that will end last first.
     time_left_s: what the pace of the whole and of the slowest site promise, at most until the time budget
     ends; None while there is nothing to judge by.
-    expected: in the first view, what was expected of the round before anything was asked.
+    elsewhere: partitions that other processes crawl. expected: in the first view, what was expected of the
+    round before anything was asked.
     """
 
     title: str
@@ -62,6 +63,7 @@ class View:
     sites_waiting: int = 0
     sites_under_way: int = 0
     requests: int = 0
+    elsewhere: int = 0
     time_left_s: float | None = None
     expected: Estimate | None = None
 
@@ -77,11 +79,12 @@ Look = Callable[[View], None]
 class Watch:
     """Counts the rows of a round, and while its parts are crawled shows a view of it once a second.
 
-    queues: those of the parts that are open.
+    queues: those of the parts that are open. elsewhere: partitions that other processes crawl.
     """
 
     def __init__(self, look: Look, title: str, total: int, expected: Estimate | None = None) -> None:
         self.queues: list[Queue] = []
+        self.elsewhere = 0
         self._look = look
         self._title = title
         self._total = total
@@ -172,6 +175,7 @@ class Watch:
             sites_waiting=sum(len(queue.waiting) for queue in self.queues),
             sites_under_way=sum(len(queue.owned) for queue in self.queues),
             requests=client.under_way,
+            elsewhere=self.elsewhere,
             time_left_s=time_left_s,
             expected=self._expected,
         )

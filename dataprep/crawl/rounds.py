@@ -96,6 +96,7 @@ def run(
         for number, queue in enumerate(begun, start=1):
             went_on = fetching.retry(number, queue)
         if retry_failed and not went_on and not budget.used_up:
+            (hop_plan.folder(increment) / BUDGET).unlink(missing_ok=True)  # this round has its own
             fetching.retry(len(begun) + 1, retry_queue.queue(corpus, increment))
 
 

@@ -11,7 +11,6 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dataprep.corpus.directory import Increment
 from dataprep.crawl import hop_plan
 from dataprep.crawl.estimate import from_the_end
 from dataprep.crawl.hop_plan import HopPlan, Partition
+from dataprep.crawl.progress import Watch
 from dataprep.store.checksummed_json import load_or_none
 from dataprep.store.claims import Claims
 from dataprep.store.presence import Presence
@@ -28,16 +28,13 @@ from dataprep.store.workers import OpenPart, Pulses, all_workers
 LOOK_S = 1.0
 """How often a lane without a partition looks whether one may begin."""
 
-Skip = Callable[[Counter[str]], None]
-"""skip(outcomes) is told how the links of a partition ended that this process has not crawled."""
-
 
 class Turns:
     """The partitions of a hop that are not done, as one process sees them."""
 
-    def __init__(self, increment: Increment, plan: HopPlan, presence: Presence, skip: Skip) -> None:
+    def __init__(self, increment: Increment, plan: HopPlan, presence: Presence, watch: Watch) -> None:
         folder = hop_plan.folder(increment)
-        self._increment, self._presence, self._skip = increment, presence, skip
+        self._increment, self._presence, self._watch = increment, presence, watch
         self._place = str(folder.relative_to(presence.root))
         self._left = list(plan.partitions)
         self._claims = Claims(folder, plan.hop, presence.worker)
@@ -60,7 +57,7 @@ class Turns:
             async with self._looking:
                 ended = await asyncio.to_thread(self._strike_out)
                 for outcomes in ended:
-                    self._skip(outcomes)
+                    self._watch.skip(outcomes)
                 if not self._left:
                     return None
                 if partition := await asyncio.to_thread(self.claim, lane):
@@ -95,13 +92,14 @@ class Turns:
 
     def claim(self, lane: int) -> Partition | None:
         """Claim a partition that nobody holds; None where there is none yet. Raises GivenUp."""
-        done, tries, is_held = self._done(), self._claims.tries(), bool(self._own)
+        done, tries, is_held, elsewhere = self._done(), self._claims.tries(), bool(self._own), 0
         for partition in reversed(self._left) if from_the_end(lane) else self._left:
             name = partition.name
             if name in self._own or (partition.after and partition.after not in done):
                 continue
             if self._claims.held(name, tries[name].open, self._pulses, self._is_fruitful):
                 is_held = True
+                elsewhere += 1
             elif not tries[name].is_given_up:
                 is_held = True  # by us, or by whoever was quicker
                 number = tries[name].next
@@ -114,6 +112,7 @@ class Turns:
                         since=time.time(),
                     )
                     return partition
+        self._watch.elsewhere = elsewhere
         if not is_held:
             raise self._claims.given_up(each.name for each in self._left if tries[each.name].is_given_up)
         return None

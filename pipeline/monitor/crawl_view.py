@@ -197,9 +197,10 @@ def _pace(view: View) -> str:
 
 
 def _queue(view: View) -> str:
+    others = f", {view.elsewhere:,} partitions crawled by others" if view.elsewhere else ""
     return (
         f"{view.sites_waiting:,} sites wait, {view.sites_under_way:,} under way, "
-        f"{view.requests:,} requests, {view.deferred:,} deferred"
+        f"{view.requests:,} requests, {view.deferred:,} deferred{others}"
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dataprep.corpus.directory import Increment
 from dataprep.crawl import hop_plan
 from dataprep.crawl.hop_plan import HopPlan, Partition
+from dataprep.crawl.progress import Watch
 from dataprep.crawl.turns import Turns
 from dataprep.store import presence, workers
 from dataprep.store.files import Output
@@ -55,7 +56,7 @@ class Crawler:
         worker.name = worker.host = worker.machine = name
         self.presence = Presence(root, worker)
         self.presence.show([])
-        self.turns = Turns(increment, PLAN, self.presence, lambda _: None)
+        self.turns = Turns(increment, PLAN, self.presence, Watch(lambda _: None, "fetch", 2))
 
     def asked(self) -> set[str]:
         """The partitions whose sites it may ask; when its lease has lapsed it begins anew."""
