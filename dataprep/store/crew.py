@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from threading import Thread
 from typing import Any, Literal
 
@@ -181,9 +180,10 @@ class _Member:
         self.process.join(KILL_S)
         self.pipe.close()
         if self.job:
-            directory: Path = self.job.step.directory(self.job.scope)
-            for attempt in directory.glob(f".*.{glob.escape(socket.gethostname())}.{self.process.pid}.part"):
-                attempt.unlink(missing_ok=True)
+            pattern = f".*.{glob.escape(socket.gethostname())}.{self.process.pid}.part"
+            for directory in (self.job.step.directory(self.job.scope), self.job.scope.root):
+                for attempt in directory.glob(pattern):
+                    attempt.unlink(missing_ok=True)
 
 
 def _serve(pipe: Connection) -> None:
