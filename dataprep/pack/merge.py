@@ -30,9 +30,9 @@ from dataprep.store.records import Record
 from dataprep.store.step import Made, Part, Save, Task, read_step
 from dataprep.store.tars import append, open_tar
 
+VERSION = 1
+"""Another number when other shards come out."""
 BUCKET_TOKENS = 4 << 20
-
-
 SOURCE = np.dtype([*ROW.descr, ("tokens", "<i8"), ("run", "<i4")])
 """A document and where its tokens come from."""
 
@@ -77,6 +77,11 @@ class ShardNotes:
 
     tokens: int = 0
     blocks: list[tuple[int, int]] = field(default_factory=list)
+
+
+def versions(scope: Packing) -> dict[str, str]:
+    """What decides the shards."""
+    return {"merge": str(VERSION)}
 
 
 def plan(scope: Packing, save: Save) -> list[Part]:

@@ -15,6 +15,22 @@ def texts(scope: Packing) -> dict[str, str]:
 
 
 STEPS: list[Step[Any]] = [
-    Step(name="tokenize", unit="documents", at="pack", inputs=texts, plan=tokenize.plan, run=tokenize.run),
-    Step(name="merge", unit="blocks", at="pack", reads=("tokenize",), plan=merge.plan, run=merge.run),
+    Step(
+        name="tokenize",
+        unit="documents",
+        at="pack",
+        inputs=texts,
+        plan=tokenize.plan,
+        run=tokenize.run,
+        versions=tokenize.versions,
+    ),
+    Step(
+        name="merge",
+        unit="blocks",
+        at="pack",
+        reads=("tokenize",),
+        plan=merge.plan,
+        run=merge.run,
+        versions=merge.versions,
+    ),
 ]

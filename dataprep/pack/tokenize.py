@@ -7,6 +7,7 @@ end-of-text, and a table of its documents. Memory: the tokens of one text shard.
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,18 @@ from dataprep.store.files import Output
 from dataprep.store.step import Made, Part, Save, Task
 from dataprep.tokenizer.tokenizer import Tokenizer, load
 
+VERSION = 1
+"""Another number when other tokens or another order come out."""
+LIBRARIES = ("tiktoken", "tokenizers")
+"""Whose versions decide what the tokens of a text are."""
 SHUFFLE_SEED = 1
 ROW = np.dtype([("key", "<u8"), ("doc_id", "V16"), ("start", "<u8")])
 """A document of a run: its place in the shuffle, its identity, where it starts in tokens from the start."""
+
+
+def versions(scope: Packing) -> dict[str, str]:
+    """What decides the tokens."""
+    return {"tokenize": str(VERSION)} | {library: version(library) for library in LIBRARIES}
 
 
 def plan(scope: Packing, save: Save) -> list[Part]:
