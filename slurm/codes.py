@@ -1,7 +1,7 @@
 """The exit codes by which a job's script, and whoever looks at it later, know how a command ended."""
 
 RESUME_EXIT = 75
-"""`outbound train` and `outbound corpus work` leave with this when they were stopped early, to be continued.
+"""`outbound train`, `corpus work` and `pack --join` leave with this when stopped early, to be continued.
 
 It is EX_TEMPFAIL of sysexits.h. The first process of training that leaves with it makes srun end the others
 by SIGTERM: all have saved by then, since a barrier comes before it, and none heeds that signal any more. srun

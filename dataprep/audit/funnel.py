@@ -72,13 +72,18 @@ def decisions(build: Build | None) -> list[StageCount]:
     ]
 
 
+def funnel_path(tokens: Path, generation: int) -> Path:
+    """Where the funnel of a generation stands."""
+    return tokens / f"funnel-{generation}.json"
+
+
 def save_funnel(tokens: Path, generation: int, stages: list[StageCount]) -> None:
     """Write the funnel of what a generation was packed from as `funnel-N.json`, beside its manifest.
 
     It is no part of the generation: training shows it, and nothing depends on it.
     """
     content = json.dumps([asdict(stage) for stage in stages], indent=1)
-    files.write_once(tokens / f"funnel-{generation}.json", content.encode())
+    files.write_once(funnel_path(tokens, generation), content.encode())
     remember(tokens)
 
 

@@ -91,7 +91,7 @@ def forget(
         records.append(_carry_out(corpus, progress))
         erased = {}
         for directory in tokens:
-            with locks.alone(directory):
+            with requests.alone(directory):
                 erased[str(directory)] = packed.forget(corpus, directory)
     done = [record for record in records if record]
     gone = [record.noted(run.Gone) for record in done]

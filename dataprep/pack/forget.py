@@ -6,7 +6,7 @@ names is removed. Killed at any moment, the same call finishes it. All tombstone
 done at any time, and again.
 
 A generation keeps its `origin`, the hash of what was first published: the runs that pinned it go on by that.
-The caller holds the directory's lock (`locks.alone`). Memory: 80 bytes a document, and a block.
+The caller has the directory for itself (`requests.alone`). Memory: 80 bytes a document, and a block.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from dataprep.corpus import tombstones
-from dataprep.corpus.directory import Corpus
+from dataprep.corpus.directory import JOBS, Corpus
 from dataprep.errors import DataError
 from dataprep.pack import manifest
 from dataprep.pack.manifest import ERASED, Generation, Shard, identity, latest_generation, load_generation
@@ -106,7 +106,8 @@ def erase(tokens: Path, doc_ids: AbstractSet[bytes], sources: Mapping[str, str])
         changed = replace(generation, increments=generation.increments | known, splits=splits)
         if changed != generation:
             files.replace(path, dump(changed))
-    shutil.rmtree(tokens / "runs", ignore_errors=True)
+    for unfinished in (tokens / "runs", tokens / JOBS / "runs"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for path in manifest.unnamed(tokens):
         path.unlink()
     return erased

@@ -177,11 +177,20 @@ def identity(tars: list[Output]) -> str:
 
 
 def publish(tokens: Path, generation: Generation) -> Generation:
-    """Write a new generation; returns it with its origin. Raises DataError when another process was first."""
+    """Write a new generation; returns it with its origin. Raises DataError when another one stands there."""
     path = generation_path(tokens, generation.number)
-    if not write_once(path, dump(generation)):
+    write_once(path, dump(generation))
+    published = load_generation(path)
+    if replace(generation, origin=published.origin) != published:
+        refuse_published(tokens, generation)
+    return published
+
+
+def refuse_published(tokens: Path, generation: Generation) -> None:
+    """Raise DataError when another process has published a generation of that number."""
+    path = generation_path(tokens, generation.number)
+    if path.exists():
         raise DataError(f"{path}: another pack published it meanwhile; run this one again")
-    return load_generation(path)
 
 
 def split_of(tokens: Path, shards: list[Shard], vocab_size: int) -> Split:

@@ -8,12 +8,15 @@ re-tokenises nothing.
 
 Two steps, both of independent tasks that leave a record each: text shards become sorted runs of tokens
 (`tokenize`), and these are merged into token shards (`merge`). What is killed goes on from the records.
+`join` shares the tasks of one pack between many processes.
 """
 
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -30,7 +33,9 @@ from dataprep.shards.text_shards import TextShard
 from dataprep.store import root_manifest
 from dataprep.store.pool import Progress
 from dataprep.store.records import records_in
-from dataprep.store.step import LocalPool, run_steps
+from dataprep.store.requests import Pending, newest
+from dataprep.store.step import Executor, LocalPool, run_steps
+from dataprep.store.workers import is_anyone_at_work
 from dataprep.tokenizer import tokenizer
 
 WORTH_A_PROCESS = 8 << 20
@@ -48,7 +53,24 @@ def pack(
 ) -> Generation:
     """Pack what is new in a build with the tokenizer at `source`, publish the next generation, return it.
 
-    The caller holds the lock of `tokens` (`store.locks.alone`). Raises DataError when it holds another build,
+    The caller holds the lock of `tokens` (`store.locks.alone`). Raises as `next_generation` and `make`.
+    """
+    generation, packing = next_generation(corpus, build, source, tokens, layout)
+    if packing:
+        texts = (text for increment in packing.increments for text in packing.texts(increment))
+        worth = sum(text.tar.bytes for text in texts) // WORTH_A_PROCESS
+        generation = make(generation, packing, source, LocalPool(max(1, min(workers, worth))), progress)
+    manifest.remember(tokens)
+    tidy(tokens)
+    return generation
+
+
+def next_generation(
+    corpus: Corpus, build: Build, source: Path, tokens: Path, layout: Layout
+) -> tuple[Generation, Packing | None]:
+    """The generation to publish next, without its new shards, and the pack that makes these.
+
+    When nothing is new, the newest generation and None. Raises DataError when `tokens` holds another build,
     tokenizer or layout.
     """
     if (tokens / RECIPE).exists():
@@ -68,32 +90,45 @@ def pack(
                 f"{tokens}: its increment {name} is not that of {corpus.root}; choose another directory, or, "
                 f"if text was forgotten there, run `outbound corpus forget {corpus.root} --tokens {tokens}`"
             )
-    new = {name: found for name, found in texts.items() if name not in generation.increments}
+    new = {name: texts for name, texts in sources.items() if name not in generation.increments}
     if last and not new:
-        manifest.remember(tokens)
-        _tidy(tokens)
-        return last
-
-    packing = Packing(
+        return last, None
+    return generation, Packing(
         tokens=tokens,
         corpus=corpus.root.resolve(),
         build=build.name,
-        increments={name: sources[name] for name in new},
+        increments=new,
         identity=generation.tokenizer,
         dtype=generation.dtype,
         held_out=layout.held_out,
         block_tokens=layout.block_tokens,
         shard_blocks=layout.shard_blocks,
     )
+
+
+def make(
+    generation: Generation, packing: Packing, source: Path, execute: Executor, progress: Progress
+) -> Generation:
+    """Make the shards of a pack with an executor, and publish the generation that they belong to.
+
+    Any number of processes may do this at once. Raises DataError when one has published it already.
+    """
+    tokens = packing.tokens
     packing.save()
-    root_manifest.release(tokens, ["tokenizer"])
-    tokenizer.copy(source, packing.tokenizer)
-    worth = sum(text.tar.bytes for found in new.values() for text in found) // WORTH_A_PROCESS
-    run_steps(STEPS, packing, LocalPool(max(1, min(workers, worth))), progress)
-    generation = manifest.publish(tokens, _with(generation, packing))
-    manifest.remember(tokens)
-    _tidy(tokens)
-    return generation
+    manifest.refuse_published(tokens, generation)  # else what a slow process begins anew would be in vain
+    if not (execute.joins and _has_tokenizer(packing)):
+        root_manifest.release(tokens, ["tokenizer"])
+        tokenizer.copy(source, packing.tokenizer)
+    run_steps(STEPS, packing, execute, progress)
+    return manifest.publish(tokens, _with(generation, packing))
+
+
+def _has_tokenizer(packing: Packing) -> bool:
+    """Whether the copy of the tokenizer is whole: its last file is there, and those before it are right."""
+    with suppress(DataError):
+        copied = tokenizer.load(packing.tokenizer).fingerprint == packing.identity.fingerprint
+        return copied and (packing.tokenizer / tokenizer.HUGGINGFACE).is_file()
+    return False
 
 
 def _with(generation: Generation, packing: Packing) -> Generation:
@@ -107,12 +142,32 @@ def _with(generation: Generation, packing: Packing) -> Generation:
     return replace(generation, splits=splits, increments=generation.increments | packing.increments)
 
 
-def _tidy(tokens: Path) -> None:
-    """Remove what only an unfinished pack needs."""
-    for directory in ("runs", JOBS):
-        shutil.rmtree(tokens / directory, ignore_errors=True)
-    for garbage in manifest.unnamed(tokens):
-        garbage.unlink()
+def tidy(tokens: Path) -> None:
+    """Remove what only unfinished packs need; while others are at work, only that of packs that are done.
+
+    Whoever ends last removes the rest. What is to go is listed before we look whether others are at work: so
+    it holds nothing of a command that begins just then.
+    """
+    last = latest_generation(tokens)
+    for packing in Packing.under_way(tokens):
+        if last and not last.increments.keys().isdisjoint(packing.increments):
+            packing.discard()
+    jobs = tokens / JOBS
+    folders = [tokens / "runs", *(jobs / name for name in ("runs", "workers", "exclusive"))]
+    try:
+        left = [*(path for folder in folders for path in folder.glob("*")), *manifest.unnamed(tokens)]
+    except FileNotFoundError:  # another process tidies
+        return
+    if Packing.under_way(tokens) or is_anyone_at_work(tokens) or Pending(tokens).stands(newest(tokens)):
+        return
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    for folder in (*folders, jobs):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _texts(corpus: Corpus, build: Build) -> dict[str, list[TextShard]]:
@@ -151,16 +206,15 @@ def _next(build: Build, source: Path, layout: Layout, last: Generation | None) -
 def _refuse_others(last: Generation, next_: Generation, tokens: Path) -> None:
     """Raise DataError when what a directory holds was made from or with other things."""
     for key in ("build", "tokenizer", "dtype", "block_tokens", "held_out"):
-        if getattr(last, key) != getattr(next_, key):
+        then, now = getattr(last, key), getattr(next_, key)
+        if then != now:
             raise DataError(
-                f"{tokens}: holds {_described(key, last)}, not {_described(key, next_)}; choose another "
-                "directory"
+                f"{tokens}: holds {described(key, then)}, not {described(key, now)}; choose another directory"
             )
 
 
-def _described(key: str, generation: Generation) -> str:
+def described(key: str, value: Any) -> str:
     """A setting in words; a tokenizer by what `outbound tokenizer info` says of it."""
-    if key != "tokenizer":
-        return f"{key} {getattr(generation, key)!r}"
-    identity = generation.tokenizer
-    return f"the tokenizer {identity.fingerprint} of {identity.vocab_size:,} ids"
+    if isinstance(value, TokenizerIdentity):
+        return f"the tokenizer {value.fingerprint} of {value.vocab_size:,} ids"
+    return f"{key} {value!r}"

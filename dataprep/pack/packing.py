@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,12 @@ from typing import Any
 import msgspec
 import xxhash
 
-from dataprep.corpus.directory import Build, Increment
+from dataprep.corpus.directory import JOBS, Build, Increment
 from dataprep.errors import DataError
 from dataprep.pack.manifest import TokenizerIdentity
 from dataprep.shards import text_shards
 from dataprep.shards.text_shards import TextShard
-from dataprep.store.checksummed_json import dump, load
+from dataprep.store.checksummed_json import dump, load_or_none
 from dataprep.store.files import write_once
 
 FILE = "packing.json"
@@ -82,12 +85,33 @@ class Packing:
         """Write the scope into its directory, so that any process can take part in it."""
         write_once(self.places["pack"] / FILE, dump(msgspec.to_builtins(self, enc_hook=str)))
 
+    def discard(self) -> None:
+        """Remove what stands of its steps."""
+        place = self.places["pack"]
+        shutil.rmtree(self.root / JOBS / place.relative_to(self.root), ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+    @staticmethod
+    def under_way(tokens: Path) -> list[Packing]:
+        """The packs that were begun in a token directory and not removed since."""
+        places = list[str]()
+        with suppress(FileNotFoundError):
+            places = sorted(os.listdir(tokens / "runs"))
+        found = (load_or_none(tokens / "runs" / place / FILE, dict[str, Any]) for place in places)
+        return [
+            Packing(
+                **fields
+                | {"tokens": tokens, "corpus": Path(fields["corpus"])}
+                | {"identity": TokenizerIdentity(**fields["identity"])}
+            )
+            for fields in found
+            if fields
+        ]
+
     @staticmethod
     def load(tokens: Path) -> Packing:
         """The pack that is under way in a token directory; raises DataError unless there is just one."""
-        found = list(tokens.glob(f"runs/*/{FILE}"))
+        found = Packing.under_way(tokens)
         if len(found) != 1:
             raise DataError(f"{tokens}: {len(found)} packs are under way here; run `outbound pack` again")
-        fields = load(found[0], dict[str, Any])
-        fields |= {"tokens": tokens, "corpus": Path(fields["corpus"])}
-        return Packing(**fields | {"identity": TokenizerIdentity(**fields["identity"])})
+        return found[0]

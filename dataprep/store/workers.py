@@ -96,7 +96,11 @@ def tell(root: Path, worker: Worker) -> None:
     """Write a worker's file: its heartbeat."""
     path = workers_folder(root) / f"{worker.name}.json"
     attempt = attempt_path(path.parent, path.name)
-    attempt.write_bytes(dump(worker))
+    try:
+        attempt.write_bytes(dump(worker))
+    except FileNotFoundError:  # another worker was the last, and has just removed the folder
+        attempt = attempt_path(path.parent, path.name)
+        attempt.write_bytes(dump(worker))
     os.replace(attempt, path)
 
 
@@ -160,4 +164,15 @@ def is_alive(pid: int) -> bool:
     with suppress(OSError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state != "Z"
+    return False
+
+
+def is_anyone_at_work(root: Path) -> bool:
+    """Whether a worker has told of itself of late, and has not ended."""
+    pulses, now = Pulses(root), time.time()
+    for worker in all_workers(root):
+        with suppress(FileNotFoundError):
+            told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
+            if now - told < SILENT_S and not pulses.is_dead(worker.name):
+                return True
     return False

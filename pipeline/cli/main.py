@@ -17,6 +17,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     jobs,
     model,
     monitor,
+    pack,
     plan,
     preflight,
     recipes,

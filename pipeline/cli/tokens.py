@@ -1,4 +1,4 @@
-"""`outbound tokenizer` and `outbound pack`: from text to token shards."""
+"""`outbound tokenizer`: train a tokenizer, or look at one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import Json, app, emit, progress
-from pipeline.cli.corpus.app import CORES, reading
+from pipeline.cli.corpus.app import reading
 from pipeline.cli.places import refuse_mixing
 
 tokenizer = typer.Typer(name="tokenizer", help="Train a tokenizer, or look at one.", no_args_is_help=True)
@@ -95,46 +95,3 @@ def decode(
     refuse_unknown(loaded, ids)
     text = loaded.decode(ids)
     emit({"text": text}, json, text)
-
-
-@app.command()
-def pack(
-    directory: Directory,
-    tokenizer: Annotated[Path, typer.Option(help="A tokenizer's directory.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where the token shards go.", show_default=False)
-    ],
-    block_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a tar's member.")] = 1 << 20,
-    shard_blocks: Annotated[int, typer.Option(min=1, help="Members of a tar.")] = 256,
-    held_out: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of URLs held out for validation.")
-    ] = 0.005,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that tokenise.", show_default="cores")
-    ] = CORES,
-    json: Json = False,
-) -> None:
-    """Tokenise the current build into token shards; only what is new since the last pack."""
-    from dataprep.audit.funnel import funnel, save_funnel
-    from dataprep.corpus.directory import Corpus
-    from dataprep.pack.pack import pack as run
-    from dataprep.pack.packing import Layout
-    from dataprep.store import locks
-
-    refuse_mixing(output, "token shards")
-    corpus = Corpus.open(directory)
-    layout = Layout(block_tokens=block_tokens, shard_blocks=shard_blocks, held_out=held_out)
-    output.mkdir(parents=True, exist_ok=True)
-    with locks.reading(directory), locks.alone(output):
-        generation = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
-        save_funnel(output, generation.number, funnel(directory))
-    splits = generation.splits
-    result = {"tokens": str(output), "generation": generation.number} | {
-        name: {key: getattr(split, key) for key in ("tokens", "documents", "unigram_entropy_nats")}
-        for name, split in splits.items()
-    }
-    text = "\n".join(
-        f"{name:>6}: {split.tokens:,} tokens of {split.documents:,} documents"
-        for name, split in splits.items()
-    )
-    emit(result, json, f"{output}: generation {generation.number}\n{text}")

@@ -128,7 +128,7 @@ def small() -> Iterator[pytest.MonkeyPatch]:
         for module, constant, value in SMALL:
             patch.setattr(module, constant, value)
         patch.setattr("dataprep.store.step.remove_step", lambda step, scope: None)
-        patch.setattr(packing, "_tidy", lambda tokens: None)
+        patch.setattr(packing, "tidy", lambda tokens: None)
         yield patch
 
 

@@ -1,0 +1,150 @@
+"""`outbound pack`: from text shards to token shards, alone or with others."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.app import Json, app, console, emit, progress
+from pipeline.cli.corpus.app import CORES, Directory
+from pipeline.cli.corpus.work import seconds
+from pipeline.cli.places import refuse_mixing
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from dataprep.pack.manifest import Generation
+    from dataprep.pack.packing import Layout
+
+TOGETHER = "With others"
+
+
+@app.command()
+def pack(
+    directory: Directory,
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer's directory.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where the token shards go.", show_default=False)
+    ],
+    block_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a tar's member.")] = 1 << 20,
+    shard_blocks: Annotated[int, typer.Option(min=1, help="Members of a tar.")] = 256,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of URLs held out for validation.")
+    ] = 0.005,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that tokenise.", show_default="cores")
+    ] = CORES,
+    together: Annotated[
+        bool,
+        typer.Option(
+            "--join",
+            help="Share the work with all that run this command with the same words, on any machines that "
+            "share the disk.",
+            rich_help_panel=TOGETHER,
+        ),
+    ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--for", help="Claim nothing more after so long: 90s, 30m, 4h, 2d.", rich_help_panel=TOGETHER
+        ),
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            help="Give back what is not finished so long after --for or SIGUSR1.",
+            show_default="never",
+            rich_help_panel=TOGETHER,
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Try again what was given up.", rich_help_panel=TOGETHER)
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Tokenise the current build into token shards; only what is new since the last pack.
+
+    With --join it ends with 0 when all is packed, with 75 when it was stopped before (SIGUSR1, SIGTERM,
+    --for), and with 1 when parts failed too often or this machine cannot go on.
+    """
+    from dataprep.pack.packing import Layout
+
+    if not together and (time_limit or grace or again):
+        raise UsageError("--for, --grace and --again are for several processes; give --join, too")
+    refuse_mixing(output, "token shards")
+    layout = Layout(block_tokens=block_tokens, shard_blocks=shard_blocks, held_out=held_out)
+    limits = {"end": time.monotonic() + seconds("--for", time_limit), "grace": seconds("--grace", grace)}
+    output.mkdir(parents=True, exist_ok=True)
+    if together:
+        generation, about = _join(directory, tokenizer, output, layout, workers, again, limits)
+    else:
+        generation, about = _alone(directory, tokenizer, output, layout, workers), {}
+    splits = generation.splits
+    result = {"tokens": str(output), "generation": generation.number} | about
+    result |= {
+        name: {key: getattr(split, key) for key in ("tokens", "documents", "unigram_entropy_nats")}
+        for name, split in splits.items()
+    }
+    lines = [f"{output}: generation {generation.number}"]
+    lines += [
+        f"{name:>6}: {split.tokens:,} tokens of {split.documents:,} documents"
+        for name, split in splits.items()
+    ]
+    lines += [f"{about['made']:,} parts were made here."] if about else []
+    emit(result, json, "\n".join(lines))
+
+
+def _alone(directory: Path, tokenizer: Path, output: Path, layout: Layout, workers: int) -> Generation:
+    """Pack with processes of this command only."""
+    from dataprep.corpus.directory import Corpus
+    from dataprep.pack.pack import pack as run
+    from dataprep.store import locks
+
+    corpus = Corpus.open(directory)
+    with locks.reading(directory), locks.alone(output):
+        generation = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
+        _note_funnel(directory, output, generation)
+    return generation
+
+
+def _join(
+    directory: Path,
+    tokenizer: Path,
+    output: Path,
+    layout: Layout,
+    processes: int,
+    again: bool,
+    limits: dict[str, float],
+) -> tuple[Generation, dict[str, Any]]:
+    """Take part in a pack; returns also what this process did."""
+    from dataprep.pack.join import STAGE, Packer, join
+    from dataprep.store.presence import Stopped
+    from dataprep.store.workers import new_worker
+    from slurm.codes import RESUME_EXIT
+
+    worker = new_worker(STAGE, processes)
+    packer = Packer.of(directory, output, worker, **limits)
+    if again:
+        from dataprep.work import try_again
+
+        try_again(output)
+
+    def note(generation: Generation) -> None:
+        _note_funnel(directory, output, generation)
+
+    try:
+        generation = join(directory, tokenizer, layout, packer, note, progress)
+    except Stopped:
+        console.print("stopped before all was packed; any process goes on from here")
+        raise typer.Exit(RESUME_EXIT) from None
+    return generation, {"worker": worker.name, "made": worker.made, "failed": worker.failed}
+
+
+def _note_funnel(directory: Path, output: Path, generation: Generation) -> None:
+    """Write what became of links and documents beside a generation, unless it is there already."""
+    from dataprep.audit.funnel import funnel, funnel_path, save_funnel
+
+    if not funnel_path(output, generation.number).exists():
+        save_funnel(output, generation.number, funnel(directory))
