@@ -70,6 +70,18 @@ def worker(directory: str, workers: int, after: Sequence[str] = ()) -> Job:
     )
 
 
+def packer(directory: str, options: Sequence[str], workers: int) -> Job:
+    """The array of workers that pack a corpus together. options: those of `outbound pack`."""
+    return Job(
+        part="cpu",
+        name=job_name("pack", directory),
+        command=["outbound", "pack", directory, *options, "--join"],
+        workers=workers,
+        per_core="--workers",
+        stop="USR1",
+    )
+
+
 def job_name(kind: str, path: str) -> str:
     """Name a job after its configuration or corpus.
 

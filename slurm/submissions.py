@@ -5,7 +5,8 @@
     DIR/logs/2026-11-30T12-00-00-corpus/813_4.log         the output of a task of it
     DIR/logs/2026-11-30T12-00-00-corpus/813_4.code        the exit code of that task, once it has ended
 
-DIR is a corpus, or a run. `~/.local/state/outbound/jobs.jsonl` lists all submissions of this account.
+DIR is a corpus, token shards, or a run. `~/.local/state/outbound/jobs.jsonl` lists all submissions of this
+account.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 FILE = "submission.json"
-MAKING = frozenset(["corpus", "select", "more"])
-"""Kinds of submissions that bring a corpus further: all their workers do the same."""
+MAKING = frozenset(["corpus", "select", "pack", "more"])
+"""Kinds of submissions of workers: all those of one directory, a corpus or token shards, do the same."""
 
 
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -46,8 +47,8 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Submission(msgspec.Struct, kw_only=True):
     """Jobs that were submitted together.
 
-    directory: the corpus or run. logs: where scripts and output go. cluster: the profile. command: the words
-    that were typed. at: seconds since 1970.
+    directory: the corpus, token shards or run. logs: where scripts and output go. cluster: the profile.
+    command: the words that were typed. at: seconds since 1970.
     """
 
     kind: str
@@ -103,7 +104,7 @@ def account_file() -> Path:
 
 
 def directories_of_account() -> list[Path]:
-    """The corpora and runs for which this account has submitted jobs and that still stand, newest last.
+    """The directories for which this account has submitted jobs and that still stand, newest last.
 
     One that cannot be read is among them.
     """
@@ -125,7 +126,7 @@ def _stands(directory: Path) -> bool:
 
 
 def of_directory(directory: Path) -> list[Submission]:
-    """The submissions for a corpus or run, the oldest first."""
+    """The submissions for a directory, the oldest first."""
     logs, found = directory / "logs", []
     with suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(logs):
@@ -135,10 +136,10 @@ def of_directory(directory: Path) -> list[Submission]:
 
 
 def current(directory: Path) -> list[Submission]:
-    """The newest submission of each kind for a corpus or run, with the workers that were added to it."""
+    """The newest submission of each kind for a directory, with the workers that were added to it."""
     newest: dict[str, list[Submission]] = {}
     for submission in of_directory(directory):
-        kind = "corpus" if submission.kind in MAKING else submission.kind
+        kind = "making" if submission.kind in MAKING else submission.kind
         newest[kind] = [*(newest.get(kind, []) if submission.kind == "more" else []), submission]
     return sorted(chain.from_iterable(newest.values()), key=lambda submission: submission.at)
 

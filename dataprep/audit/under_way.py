@@ -1,4 +1,4 @@
-"""The work on a corpus at this moment, from files alone: open steps, their failures, and who works on them.
+"""The work on a corpus or pack at this moment, from files alone: open steps, failures, and who works on them.
 
 It reads what workers write while they work (`store/workers.py`); `status.py` counts what is finished. Nothing
 is locked, and files may come and go meanwhile.
@@ -17,8 +17,12 @@ from dataprep.audit.status import next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import hop_plan
 from dataprep.errors import DataError
+from dataprep.pack import join
+from dataprep.pack import steps as packing
+from dataprep.pack.manifest import latest_generation
+from dataprep.pack.packing import Packing
 from dataprep.shards import text_shards
-from dataprep.steps import BY_NAME, STEPS
+from dataprep.steps import STEPS
 from dataprep.store.checksummed_json import load
 from dataprep.store.claims import Claims, Failure
 from dataprep.store.step import Part, Plan
@@ -26,7 +30,7 @@ from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, wo
 
 OF_LATE_S = 600.0
 """A rate is the mean over this time: parts take minutes."""
-
+UNITS = {step.name: step.unit for step in (*STEPS, *packing.STEPS)}
 
 State = Literal["at work", "silent", "ended"]
 
@@ -54,7 +58,7 @@ class FailedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenStep:
-    """A step that has a plan and is not whole. place: where its folder stands, relative to the corpus.
+    """A step that has a plan and is not whole. place: where its folder stands, relative to the directory.
 
     size, size_done: in units, 0 where a plan does not tell them. per_s: units a second of late, or parts
     where units are unknown; None before the first. left_s: how long the rest takes at that pace.
@@ -103,16 +107,54 @@ class UnderWay:
         return [failed for step in self.steps for failed in step.failed if failed.given_up]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PackUnderWay:
+    """All that is under way in a directory of token shards.
+
+    generation: the number of the newest one, 0 before the first. tokens: of its splits, by name. begun: the
+    increments of the packs that are not finished.
+    """
+
+    generation: int
+    tokens: dict[str, int]
+    begun: list[str]
+    steps: list[OpenStep]
+    workers: list[WorkerState]
+
+    @property
+    def given_up(self) -> list[FailedPart]:
+        return [failed for step in self.steps for failed in step.failed if failed.given_up]
+
+
 def under_way(corpus: Corpus) -> UnderWay:
     """Look at the work on a corpus."""
-    plans = sorted((corpus.root / JOBS).glob("**/*.plan.json"))
-    hops = [step for increment in corpus.increments() if (step := _open_hop(corpus, increment))]
+    hops = [step for increment in corpus.increments() if (step := _open_hop(corpus.root, increment))]
     return UnderWay(
         increments=list(_increments(corpus)),
-        steps=hops + [step for path in plans if (step := _open_step(corpus, path))],
-        workers=list(_workers(corpus.root)),
+        steps=hops + open_steps(corpus.root),
+        workers=[state for state in _workers(corpus.root) if state.worker.stage != join.STAGE],
         next=next_step(corpus),
     )
+
+
+def pack_under_way(tokens: Path) -> PackUnderWay:
+    """Look at the work on token shards."""
+    last = latest_generation(tokens)
+    packed = last.increments if last else {}
+    begun = (name for packing in Packing.under_way(tokens) for name in packing.increments)
+    return PackUnderWay(
+        generation=last.number if last else 0,
+        tokens={name: split.tokens for name, split in last.splits.items()} if last else {},
+        begun=sorted({*begun} - packed.keys()),
+        steps=open_steps(tokens),
+        workers=list(_workers(tokens)),
+    )
+
+
+def open_steps(root: Path) -> list[OpenStep]:
+    """The steps that are open in a corpus, or in a directory of token shards."""
+    plans = sorted((root / JOBS).glob("**/*.plan.json"))
+    return [step for path in plans if (step := _open_step(root, path))]
 
 
 def _increments(corpus: Corpus) -> Iterator[IncrementWork]:
@@ -133,26 +175,26 @@ def _records(increment: Increment, step: str) -> int:
     return len(list((increment.path / step).glob("*.json")))
 
 
-def _open_hop(corpus: Corpus, increment: Increment) -> OpenStep | None:
+def _open_hop(root: Path, increment: Increment) -> OpenStep | None:
     """The crawl of an increment: its hop that is planned and not done; None where there is none."""
     if plan := hop_plan.open_plan(increment):
         parts = [Part(name=each.name, size=each.links) for each in plan.partitions]
         path = hop_plan.plan_path(increment, plan.hop)
-        found = _open(corpus, path, plan.hop, parts, increment.path / hop_plan.STEP)
+        found = _open(root, path, plan.hop, parts, increment.path / hop_plan.STEP)
         return replace(found, step=hop_plan.STEP, place=f"{increment.path.parent.name}/{increment.path.name}")
     return None
 
 
-def _open_step(corpus: Corpus, path: Path) -> OpenStep | None:
+def _open_step(root: Path, path: Path) -> OpenStep | None:
     """The step of a plan; None when it has just become whole."""
     with suppress(DataError):
         plan = load(path, Plan)
-        records = corpus.root / path.parent.relative_to(corpus.root / JOBS) / plan.step
-        return _open(corpus, path, plan.step, plan.parts, records)
+        records = root / path.parent.relative_to(root / JOBS) / plan.step
+        return _open(root, path, plan.step, plan.parts, records)
     return None
 
 
-def _open(corpus: Corpus, path: Path, step: str, parts: Sequence[Part], records: Path) -> OpenStep:
+def _open(root: Path, path: Path, step: str, parts: Sequence[Part], records: Path) -> OpenStep:
     """A plan at `path` whose parts are claimed as those of `step`, and have their records in a folder."""
     began, made = path.stat().st_mtime if path.exists() else 0.0, dict(_made(records))
     done = [part for part in parts if part.name in made]
@@ -165,8 +207,8 @@ def _open(corpus: Corpus, path: Path, step: str, parts: Sequence[Part], records:
     left = size - size_done if counted else len(parts) - len(done)
     return OpenStep(
         step=step,
-        place=str(path.parent.relative_to(corpus.root / JOBS)),
-        unit=BY_NAME[records.name].unit,
+        place=str(path.parent.relative_to(root / JOBS)),
+        unit=UNITS[records.name],
         parts=len(parts),
         done=len(done),
         size=size,

@@ -22,7 +22,9 @@ SHOWN = 10
 TAIL_BYTES = 1 << 16
 POLL_S = 1.0
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR|RUN", help="A corpus or run.", show_default=False)]
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR|RUN", help="A corpus, token shards or a run.", show_default=False)
+]
 
 
 @app.command()
@@ -35,7 +37,7 @@ def logs(
     lines: Annotated[int, typer.Option(min=0, help="Lines of each log.")] = 20,
     json: Json = False,
 ) -> None:
-    """Print the ends of the logs of the jobs that were submitted for a corpus or run."""
+    """Print the ends of the logs of the jobs that were submitted for a corpus, token shards or a run."""
     submissions = _submissions(directory)
     if failed:
         failures = list(_failures(directory, submissions))
@@ -61,7 +63,7 @@ def cancel(
     ] = 300,
     json: Json = False,
 ) -> None:
-    """End all jobs that were submitted for a corpus or run: let them stop early, then cancel what is left.
+    """End all jobs of a corpus, token shards or a run: let them stop early, then cancel what is left.
 
     Nothing finished is lost: submit again, and the work goes on.
     """
@@ -102,17 +104,14 @@ def _submissions(directory: Path) -> list[Submission]:
 
 def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[tuple[str, str]]:
     """What failed, in one line each, and where its log is."""
+    from dataprep.audit.under_way import open_steps
     from slurm.state import job_states
     from slurm.submissions import jobs_of
 
-    if (directory / "recipe.yaml").exists():
-        from dataprep.audit.under_way import under_way
-        from dataprep.corpus.directory import Corpus
-
-        for step in under_way(Corpus.open(directory, remaking=True)).steps:
-            for part in step.failed:
-                what = f"{step.step} of {step.place}, {part.part}, try {part.tries}"
-                yield f"{what}, on {part.last.host}: {part.last.kind}: {part.last.reason}", part.last.log
+    for step in open_steps(directory):
+        for part in step.failed:
+            what = f"{step.step} of {step.place}, {part.part}, try {part.tries}"
+            yield f"{what}, on {part.last.host}: {part.last.kind}: {part.last.reason}", part.last.log
     queue = Queue().ask(jobs_of(submissions))
     for job in (job for submission in submissions for job in job_states(submission, queue)):
         why = {task: f"exit code {code}" for task, code in job.failed.items()}

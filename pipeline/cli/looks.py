@@ -1,4 +1,4 @@
-"""One corpus or run at one moment: from its files and the queue to JSON, and to lines for people."""
+"""One corpus, pack or run at one moment: from its files and the queue to JSON, and to lines for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.cli.places import MARKS
 from pipeline.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from dataprep.audit.under_way import OpenStep, UnderWay, WorkerState
+    from dataprep.audit.under_way import OpenStep, PackUnderWay, UnderWay, WorkerState
     from pipeline.monitor.run_status import RunStatus
     from slurm.queue import Queued
     from slurm.state import JobState
@@ -36,7 +36,7 @@ class Look:
 
 
 def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Queued] | None) -> Look:
-    """Look at a corpus or run; queue: None when Slurm does not answer.
+    """Look at a corpus, at token shards or at a run; queue: None when Slurm does not answer.
 
     Raises UsageError for another kind of directory.
     """
@@ -62,9 +62,14 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
     marks = {kind for mark, kind in MARKS.items() if (directory / mark).exists()}
     if "a corpus" in marks:
         return _look_at_corpus(directory, jobs)
+    packs = any(directory.glob("runs/*/packing.json")) or any(job.kind == "pack" for job in jobs)
+    if packs or "token shards" in marks:
+        return _look_at_tokens(directory, jobs)
     if "a run" in marks or jobs:
         return _look_at_run(directory, jobs)
-    raise UsageError(f"{directory}: is neither a corpus nor a run, and nothing was submitted for it")
+    raise UsageError(
+        f"{directory}: is neither a corpus nor token shards nor a run, and nothing was submitted for it"
+    )
 
 
 def _trouble(error: Exception) -> Look:
@@ -100,6 +105,20 @@ def _look_at_corpus(directory: Path, jobs: Sequence[JobState]) -> Look:
     )
 
 
+def _look_at_tokens(directory: Path, jobs: Sequence[JobState]) -> Look:
+    from dataprep.audit.under_way import pack_under_way
+
+    now = pack_under_way(directory)
+    # A worker ends with 0 when all is packed. That another one failed matters no more then.
+    is_done = not now.begun and any(job.done for job in jobs)
+    return Look(
+        result={"kind": "token shards", **msgspec.to_builtins(now)},
+        lines=list(_tokens_lines(now)),
+        has_failed=bool(now.given_up) or any(job.has_failed and not is_done for job in jobs),
+        is_busy=any(worker.state == "at work" for worker in now.workers),
+    )
+
+
 def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
     from pipeline.monitor.run_status import run_status
 
@@ -129,6 +148,17 @@ def _corpus_lines(now: UnderWay, is_queued: bool) -> Iterator[str]:
         yield from _worker_lines(now.workers)
     if not at_work and not is_queued:
         yield f"next: {now.next}"
+
+
+def _tokens_lines(now: PackUnderWay) -> Iterator[str]:
+    splits = ", ".join(f"{name} {tokens:,}" for name, tokens in now.tokens.items())
+    yield f"generation {now.generation}: {splits} tokens" if now.generation else "nothing is packed yet"
+    if now.begun:
+        yield f"being packed: {', '.join(now.begun)}"
+    for step in now.steps:
+        yield from _step_lines(step)
+    if now.workers:
+        yield from _worker_lines(now.workers)
 
 
 def _step_lines(step: OpenStep) -> Iterator[str]:

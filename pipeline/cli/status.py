@@ -1,4 +1,4 @@
-"""`outbound status`: how far corpora and runs are, from their files first, then from Slurm's queue."""
+"""`outbound status`: how far corpora, packs and runs are, from files first, then from Slurm's queue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def status(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR|RUN]...",
-            help="Corpora and training runs.",
+            help="Corpora, token shards and training runs.",
             show_default="all that this account has submitted",
         ),
     ] = None,
@@ -38,7 +38,7 @@ def status(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show how far corpora and runs are, who works on them, what failed, and what their jobs wait for.
+    """Show how far corpora, packs and runs are, who works on them, what failed, and what jobs wait for.
 
     It needs no accounting of Slurm, and without Slurm's controller it shows what is in files. Ends with 1
     when something failed or was given up.

@@ -150,13 +150,16 @@ def submit_pack(
     block_tokens: Annotated[int | None, typer.Option(min=1, help="As `outbound pack`.")] = None,
     shard_blocks: Annotated[int | None, typer.Option(min=1, help="As `outbound pack`.")] = None,
     held_out: Annotated[float | None, typer.Option(min=0, max=1, help="As `outbound pack`.")] = None,
+    workers: Workers = WORKERS,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Tokenise the current build into token shards: one job on one node."""
+    """Tokenise the current build into token shards: an array of workers.
+
+    `outbound status`, `logs`, `cancel` and `submit more` take the directory of the token shards.
+    """
     from dataprep.tokenizer.tokenizer import load
     from slurm import script
-    from slurm.submissions import Job
 
     corpus, root = _open(directory)
     corpus.current_build()
@@ -164,14 +167,7 @@ def submit_pack(
     refuse_mixing(output, "token shards")
     places = {"--tokenizer": tokenizer.resolve(), "--output": output.resolve()}
     shape = {"--block-tokens": block_tokens, "--shard-blocks": shard_blocks, "--held-out": held_out}
-    job = Job(
-        part="cpu",
-        name=script.job_name("pack", root),
-        command=["outbound", "pack", root, *_given(places | shape)],
-        per_core="--workers",
-        stop="INT",
-    )
-    _submit("pack", directory, cluster, [job], dry_run, json)
+    _submit("pack", output, cluster, [script.packer(root, _given(places | shape), workers)], dry_run, json)
 
 
 @submit_app.command("verify")
@@ -197,7 +193,9 @@ def submit_verify(
 
 @submit_app.command("more")
 def submit_more(
-    directory: Directory,
+    directory: Annotated[
+        Path, typer.Argument(help="The directory of a corpus or of token shards.", show_default=False)
+    ],
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
     stage: Annotated[Stage, typer.Option(help="What they do: the crawl, or all that comes after it.")] = (
         Stage.cpu
@@ -214,20 +212,21 @@ def submit_more(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Add workers to those of a corpus: any number at any time."""
+    """Add workers to those of a corpus or of a pack: any number at any time."""
     from msgspec.structs import replace
 
     from slurm import queue, submissions
 
-    _open(directory)
+    if (directory / "recipe.yaml").exists():
+        _open(directory)
     submitted = [
         (submission, job) for submission in submissions.of_directory(directory) for job in submission.jobs
     ]
     arrays = [(submission, job) for submission, job in submitted if job.workers and job.part == stage]
     if not arrays:
         raise UsageError(
-            f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus` or "
-            "`select`"
+            f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus`, `select` "
+            "or `pack`"
         )
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():

@@ -77,7 +77,7 @@ def test_an_account_without_submissions_has_none() -> None:
 
 
 def test_what_counts_is_the_newest_of_each_kind_with_the_workers_added_to_it(tmp_path: Path) -> None:
-    kinds = ("corpus", "more", "pack", "select", "more", "more", "pack")
+    kinds = ("corpus", "more", "verify", "select", "more", "more", "verify")
     made = [submitted(tmp_path, kind) for kind in kinds]
     assert current(tmp_path) == made[3:]
 

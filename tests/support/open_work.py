@@ -9,6 +9,9 @@ from pathlib import Path
 from dataprep.corpus.directory import Corpus, Facts
 from dataprep.extract import stage as extract
 from dataprep.links import karma
+from dataprep.pack.pack import next_generation
+from dataprep.pack.packing import Packing
+from dataprep.pack.steps import STEPS
 from dataprep.steps import BY_NAME
 from dataprep.store.claims import Claims
 from dataprep.store.records import finish_led
@@ -46,6 +49,32 @@ def score(corpus: Corpus, part: str) -> None:
 def claims(corpus: Corpus, worker: Worker) -> Claims:
     """The claims of the open step, as a worker makes them."""
     return Claims(corpus.root / "jobs" / PLACE, "score", worker)
+
+
+def pack_begun(corpus: Corpus, bpe: Path, tokens: Path) -> Packing:
+    """A pack of the corpus's text shard; nothing of it is made yet."""
+    tokens.mkdir(exist_ok=True)
+    _, packing = next_generation(corpus, corpus.current_build(), bpe, tokens, packed_corpus.LAYOUT)
+    assert packing
+    packing.save()
+    plan_step(STEPS[0], packing)
+    return packing
+
+
+def pack_claims(tokens: Path, worker: Worker) -> Claims:
+    """The claims of the open step of a pack, as a worker makes them."""
+    place = Packing.load(tokens).places["pack"]
+    return Claims(tokens / "jobs" / place.relative_to(tokens), STEPS[0].name, worker)
+
+
+def packer(tokens: Path, host: str, **about: object) -> Worker:
+    """A worker on another machine that packs."""
+    told = new_worker("pack", 1)
+    told.name, told.host = f"{host}-{told.name}", host
+    for name, value in about.items():
+        setattr(told, name, value)
+    tell(tokens, told)
+    return told
 
 
 def worker(corpus: Corpus, host: str, *parts: str, silent_s: float = 0, **about: object) -> Worker:

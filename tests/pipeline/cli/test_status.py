@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from dataprep.corpus.directory import Corpus
+from dataprep.pack.packing import Packing
+from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.cli import jobs
 from pipeline.cli import status as status_command
 from pipeline.cli.looks import duration
 from pipeline.monitor import run_status
-from slurm.script import train, worker
+from slurm.script import packer, train, worker
 from slurm.submissions import Job, Submission, begin, note, note_for_account
-from support import open_work
+from support import open_work, packed_corpus
 from support.cli import run
 from support.open_work import PARTS
 from support.slurm_commands import SlurmCommands
@@ -156,6 +158,80 @@ def finish(corpus: Corpus) -> None:
     shutil.rmtree(corpus.root / "jobs")
 
 
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bpe")
+    train_tokenizer(packed_corpus.TEXTS, 300, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def packing(original: Path, bpe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A token directory in which one part is to be made."""
+    return open_work.pack_begun(
+        Corpus.open(original), bpe, tmp_path_factory.mktemp("packing") / "tokens"
+    ).tokens
+
+
+@pytest.fixture
+def tokens(packing: Path, tmp_path: Path, slurm: SlurmCommands) -> Path:
+    return shutil.copytree(packing, tmp_path / "tokens")
+
+
+def test_a_pack_at_work_is_told_in_a_few_lines(tokens: Path, slurm: SlurmCommands) -> None:
+    submitted(tokens, "pack", packer("/mine", [], 3), "813")
+    slurm.queue("813_1|outbound-pack-mine|RUNNING|None", "813_2|outbound-pack-mine|PENDING|Priority")
+    worker = open_work.packer(tokens, "a", busy_s=5400, idle_s=1800)
+    claims = open_work.pack_claims(tokens, worker)
+    claims.take("0001-00000", 1)
+    claims.fail("0001-00000", 1, "error", "no reason")
+    code, told, found = status(tokens)
+    place = Packing.load(tokens).places["pack"].relative_to(tokens)
+    assert code == 1  # one task has left no exit code
+    assert told.splitlines() == [
+        str(tokens),
+        "  nothing is packed yet",
+        "  being packed: 0001",
+        f"  tokenize of {place}: 0 of 1 parts, 0%",
+        "    0001-00000 failed once, to be tried again; last on a: error: no reason",
+        "  workers: 1 at work, 0 ended; idle 0.5 of 2.0 core-hours",
+        "  job 813 outbound-pack-mine (3 tasks): 1 running, 1 waiting (Priority), 1 left no exit code",
+    ]
+    assert found["directories"][0]["kind"] == "token shards"
+    assert found["directories"][0]["begun"] == ["0001"]
+
+
+def test_a_part_of_a_pack_that_was_given_up_is_named_until_all_is_packed(
+    tokens: Path, original: Path, bpe: Path
+) -> None:
+    submission = submitted(tokens, "pack", packer("/mine", [], 2), "813")
+    (submission.logs / "813_0.code").write_text("1\n")
+    (submission.logs / "813_1.code").write_text("1\n")
+    claims = open_work.pack_claims(tokens, open_work.packer(tokens, "node7", ended="given up"))
+    for number in (1, 2, 3):
+        claims.take("0001-00000", number)
+        claims.fail("0001-00000", number, "killed", "by SIGKILL")
+    code, told, _ = status(tokens)
+    assert code == 1
+    assert "0001-00000 failed 3 times, given up; last on node7: killed: by SIGKILL" in told
+    ended = run("logs", tokens, "--failed")
+    assert "==> tokenize of runs/" in ended.stdout
+    assert ", 0001-00000, try 3, on node7: killed: by SIGKILL <==" in ended.stdout
+    assert "==> job 813_0, exit code 1\n" in ended.stdout
+    packed_corpus.run(Corpus.open(original), bpe, tokens)
+    assert status(tokens)[0] == 1  # perhaps they were to pack more
+    done(submission, "813_1")
+    code, told, found = status(tokens)
+    assert code == 0
+    assert "  generation 1: train " in told
+    assert found["directories"][0]["steps"] == []
+
+
+def test_a_pack_is_no_work_on_its_corpus(corpus: Corpus) -> None:
+    open_work.worker(corpus, "a", stage="pack")
+    assert status(corpus.root)[2]["directories"][0]["workers"] == []
+
+
 def test_a_controller_that_is_down_is_named_and_files_are_told_all_the_same(
     corpus: Corpus, slurm: SlurmCommands
 ) -> None:
@@ -209,7 +285,7 @@ def test_a_directory_that_cannot_be_read_hides_no_other(
 def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
     code, told, _ = status(tmp_path)
     assert code == 2
-    assert "is neither a corpus nor a run, and nothing was submitted for it" in told
+    assert "is neither a corpus nor token shards nor a run, and nothing was submitted for it" in told
 
 
 def test_watching_ends_when_nothing_is_at_work(corpus: Corpus, slurm: SlurmCommands) -> None:

@@ -229,17 +229,28 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     home = Path("full").resolve()
     for words in (
         ("select", "full", "--workers", 4),
-        ("pack", "full", "--tokenizer", "bpe", "-o", "tokens", "--held-out", 0.1),
+        ("pack", "full", "--tokenizer", "bpe", "-o", "tokens", "--held-out", 0.1, "--workers", 3),
         ("verify", "full", "--tokens", "tokens"),
     ):
         code, told = submit(*words)
         assert code == 0, told
     assert "#SBATCH --array=0-3\n" in slurm.script(812)
     pack = f"outbound pack {home} --tokenizer {home.parent}/bpe --output {home.parent}/tokens --held-out 0.1"
-    assert f'{pack} --workers "$SLURM_CPUS_PER_TASK" &' in slurm.script(813)
+    assert f'{pack} --join --workers "$SLURM_CPUS_PER_TASK" --grace' in slurm.script(813)
+    assert "#SBATCH --array=0-2\n" in slurm.script(813)
     verify = slurm.script(814)
     assert f"outbound corpus verify {home} --tokens {home.parent}/tokens ||" in verify
     assert "--signal" not in verify  # it would begin anew
+    assert [each.kind for each in of_directory(Path("tokens"))] == ["pack"]
+    slurm.queue("813_0|outbound-pack-full|PENDING|Priority")
+    code, told = submit("pack", "full", "--tokenizer", "bpe", "-o", "tokens")
+    assert code == 1
+    assert "tokens: job 813 is in the queue already; add workers with `outbound submit more tokens`" in told
+    assert submit("pack", "full", "--tokenizer", "bpe", "-o", "other tokens")[0] == 0
+    assert list(result("submit", "more", "tokens", "--workers", 5)["jobs"]) == ["816"]
+    assert "#SBATCH --array=0-4\n" in slurm.script(816)
+    assert f"{pack} --join " in slurm.script(816)
+    assert [each.kind for each in submissions.current(Path("tokens"))] == ["pack", "more"]
 
 
 def test_a_run_is_checked_and_its_log_is_in_its_directory(tmp_path: Path, slurm: SlurmCommands) -> None:
