@@ -53,8 +53,14 @@ def pack(
 ) -> Generation:
     """Pack what is new in a build with the tokenizer at `source`, publish the next generation, return it.
 
-    The caller holds the lock of `tokens` (`store.locks.alone`). Raises as `next_generation` and `make`.
+    The caller holds the lock of `tokens` (`store.locks.alone`). Raises as `next_generation` and `make`, and
+    DataError while processes that pack together are at work there.
     """
+    if is_anyone_at_work(tokens):
+        raise DataError(
+            f"{tokens}: is being packed by processes with --join; give --join, too, or wait until they have "
+            "ended"
+        )
     generation, packing = next_generation(corpus, build, source, tokens, layout)
     if packing:
         texts = (text for increment in packing.increments for text in packing.texts(increment))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dataprep.pack.manifest import generation_path, latest_generation
 from dataprep.pack.pack import make, next_generation, tidy
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS
+from dataprep.store import requests
 from dataprep.store.checksummed_json import load
 from dataprep.store.claims import Claim
 from dataprep.store.step import LocalPool, plan_step
@@ -253,6 +255,36 @@ def test_increments_that_others_do_not_pack_yet_come_next(corpus: Corpus, bpe: P
     first.save()
     generation = join._all_packed(corpus.root, bpe, tokens, LAYOUT, LocalPool(1, joins=True), no_progress)
     assert (generation.number, [*generation.increments]) == (2, ["0001", "0002"])
+
+
+def test_a_process_makes_way_for_removals_in_the_corpus_that_it_reads(tmp_path: Path) -> None:
+    root, tokens = tmp_path / "mine", tmp_path / "tokens"
+    root.mkdir()
+    packer = join.Packer.of(root, tokens, new_worker(join.STAGE, 1), float("inf"), float("inf"))
+
+    def remove() -> list[int]:
+        with requests.alone(root):
+            return [worker.heeds for worker in all_workers(root)]
+
+    with packer.kept(), ThreadPoolExecutor(1) as pool:
+        removing = pool.submit(remove)
+        wait_until(packer.is_to_stand_aside, "a request")
+        with pytest.raises(requests.Excluded):
+            packer.look_around([])
+        packer.stand_aside(look_s=0.01)
+        assert removing.result(patient()) == [1]
+        packer.look_around([])
+    assert all_workers(root) == []
+    assert [worker.heeds for worker in all_workers(tokens)] == [0]
+
+
+def test_a_pack_without_others_is_refused_while_others_pack(
+    corpus: Corpus, bpe: Path, tmp_path: Path
+) -> None:
+    worker = new_worker(join.STAGE, 1)
+    tell(tmp_path / "tokens", worker)
+    with pytest.raises(DataError, match="is being packed by processes with --join"):
+        pack_alone(corpus, bpe, tmp_path / "tokens")
 
 
 @pytest.mark.slow(2)
