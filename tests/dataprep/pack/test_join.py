@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from dataprep.audit.under_way import pack_under_way
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
 from dataprep.pack import join, tokenize
@@ -23,8 +25,6 @@ from dataprep.pack.pack import make, next_generation, tidy
 from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS
 from dataprep.store import requests
-from dataprep.store.checksummed_json import load
-from dataprep.store.claims import Claim
 from dataprep.store.step import LocalPool, plan_step
 from dataprep.store.workers import all_workers, new_worker, tell
 from dataprep.tokenizer import tokenizer
@@ -63,12 +63,13 @@ WITHOUT_LOCKS = "import fcntl; fcntl.flock = lambda *_: None; from pipeline.cli.
 
 
 def start(corpus: Corpus, bpe: Path, tokens: Path, *python: str) -> subprocess.Popen[str]:
+    return outbound(*words(corpus, bpe, tokens), "--workers", "1", python=python)
+
+
+def outbound(*words: object, python: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start a command in a process of its own."""
     return subprocess.Popen(
-        [
-            *(sys.executable, *(python or ("-m", "pipeline.cli.main"))),
-            *words(corpus, bpe, tokens),
-            *("--workers", "1"),
-        ],
+        [sys.executable, *(python or ("-m", "pipeline.cli.main")), *map(str, words)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -121,16 +122,38 @@ def test_others_make_what_a_killed_process_had_begun(
 ) -> None:
     corpus = Corpus.open(shutil.copytree(corpus.root, tmp_path / "mine"))
     tokens = tmp_path / "tokens"
+    tar = next(corpus.current_build().path.glob("0001-*/shard/*.tar"))
+    aside = tar.rename(tmp_path / tar.name)
+    os.mkfifo(tar)  # whoever reads it waits
     first = start(corpus, bpe, tokens)
-    wait_until(lambda: claims(tokens), "a part that is claimed")
-    (held,) = claims(tokens)
+    held = "0001-00000"
+    wait_until(lambda: held in [part.part for each in all_workers(tokens) for part in each.open], held)
     kill(first)
-    assert load(held, Claim).worker in [worker.name for worker in all_workers(tokens)]
-    assert not list(tokens.glob("runs/*/tokenize/*.json")), "the part was not made"
+    assert not list(tokens.glob(f"runs/*/tokenize/{held}.json"))
+    os.replace(aside, tar)
     (tokens / f".train-0001-00000.{os.uname().nodename}.{first.pid}.part").write_bytes(b"torn")
     others = [start(corpus, bpe, tokens) for _ in range(2)]
     assert [ended(process) for process in others] == [0, 0]
     assert files(tokens) == files(alone)
+
+
+@pytest.mark.slow(6)
+def test_a_part_that_was_given_up_is_made_when_its_cause_is_mended(
+    corpus: Corpus, alone: Path, bpe: Path, tmp_path: Path
+) -> None:
+    corpus = Corpus.open(shutil.copytree(corpus.root, tmp_path / "mine"))
+    tar = min(corpus.current_build().path.glob("*/shard/*.tar"))
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:-15000])
+    failed = run(*words(corpus, bpe, tmp_path / "tokens"), "--workers", 1)
+    assert failed.returncode == 1
+    assert (
+        "1 of the parts of tokenize failed too often, the first one 0001-00000 after 3 tries" in failed.stderr
+    )
+    assert [part.part for part in pack_under_way(tmp_path / "tokens").given_up] == ["0001-00000"]
+    tar.write_bytes(whole)
+    assert result(*words(corpus, bpe, tmp_path / "tokens"), "--workers", 1, "--again")["made"] > 3
+    assert files(tmp_path / "tokens") == files(alone)
 
 
 @pytest.mark.slow(18)
@@ -145,11 +168,15 @@ def test_what_is_forgotten_beside_processes_that_pack_is_in_no_token(bpe: Path, 
     add_texts(root, range(10, 20))
     processes = [start(corpus, bpe, tokens) for _ in range(2)]
     wait_until(lambda: claims(tokens), "a part that is claimed")
-    for number in (3, 13):
-        url = f"http://a{number}.test/{number}"
-        result("corpus", "forget", root, "--url", url, "--tokens", tokens)
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    forget = outbound("corpus", "forget", root, "--site", "a3.test", "--tokens", tokens)
+    wait_until(lambda: [*root.glob("jobs/exclusive/*.json")], "its request")
     assert not generation_path(tokens, 2).exists()
-    assert any(worker.heeds for worker in all_workers(tokens))
+    for process in processes:
+        process.send_signal(signal.SIGCONT)
+    wait_until(lambda: any(worker.heeds for worker in all_workers(tokens)), "a worker that makes way")
+    assert ended(forget) == 0
     assert [ended(process) for process in processes] == [0, 0]
     assert result("corpus", "verify", root, "--tokens", tokens)["problems"] == []
     generation = latest_generation(tokens)
@@ -162,7 +189,7 @@ def test_what_is_forgotten_beside_processes_that_pack_is_in_no_token(bpe: Path, 
 
 def add_texts(root: Path, numbers: range) -> None:
     """Import some texts as an increment."""
-    rows = [{"text": text(number), "url": f"http://a{number}.test/{number}"} for number in numbers]
+    rows = [{"text": text(number), "url": f"http://a{number % 10}.test/{number}"} for number in numbers]
     path = root.parent / f"from-{numbers.start}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     result("corpus", "import", root, path, "--kind", "jsonl", "--workers", 1)
