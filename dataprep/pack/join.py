@@ -27,7 +27,7 @@ from dataprep.store.pool import Progress
 from dataprep.store.presence import Presence, Stopped
 from dataprep.store.requests import Excluded, Pending, newest
 from dataprep.store.step import Executor
-from dataprep.store.workers import OpenPart, Worker, workers_folder
+from dataprep.store.workers import OpenPart, Worker, forget_worker
 
 STAGE = "pack"
 """The stage of a worker that packs."""
@@ -58,11 +58,8 @@ class Packer(Presence):
                 yield
         finally:
             if self.reader:
-                file = workers_folder(self.reader.root) / f"{self.worker.name}.json"
                 with suppress(OSError):
-                    file.unlink()
-                    file.parent.rmdir()  # if it was the last
-                    file.parent.parent.rmdir()
+                    forget_worker(self.reader.root, self.worker)
 
     def is_to_stand_aside(self) -> bool:
         """Whether a command that removes has begun, or was here while this process slept."""

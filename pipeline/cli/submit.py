@@ -225,8 +225,8 @@ def submit_more(
     arrays = [(submission, job) for submission, job in submitted if job.workers and job.part == stage]
     if not arrays:
         raise UsageError(
-            f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus`, `select` "
-            "or `pack`"
+            f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus`, "
+            "`select` or `pack`"
         )
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():
