@@ -74,8 +74,9 @@ class Presence:
             files.before_commit = files.go_on
             self.worker.ended = ended
             with suppress(OSError):
-                self.show([])
-                if not self.is_worker:
+                if self.is_worker:
+                    self.show([])
+                else:
                     forget_worker(self.root, self.worker)
 
     @contextmanager
