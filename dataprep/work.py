@@ -12,7 +12,7 @@ from pathlib import Path
 from dataprep import steps
 from dataprep.corpus import known_files
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
-from dataprep.crawl import rounds
+from dataprep.crawl import retry_queue, rounds
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
@@ -75,7 +75,9 @@ def crawler(settings: CrawlSettings, watching: rounds.Watching) -> Work:
                 unready.append(increment.path.name)
                 continue
             limited = settings.limited(corpus.recipe.collect.crawl)
-            rounds.run(corpus, increment, limited, watching, claiming.presence)
+            begun = -1
+            while begun != (begun := len(increment.records(retry_queue.STEP))):  # another may have begun one
+                rounds.run(corpus, increment, limited, watching, claiming.presence)
             refuse_silence(corpus, increment)
             write_once(corpus.fetched_mark(increment), b"")
         if unready:

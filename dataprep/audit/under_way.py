@@ -16,6 +16,7 @@ from typing import Literal
 from dataprep.audit.status import next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import hop_plan
+from dataprep.crawl.hop_plan import HopPlan
 from dataprep.errors import DataError
 from dataprep.pack import join
 from dataprep.pack import steps as packing
@@ -24,7 +25,7 @@ from dataprep.pack.packing import Packing
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
 from dataprep.store.checksummed_json import load
-from dataprep.store.claims import Claims, Failure
+from dataprep.store.claims import INTERRUPTED, Claims, Failure
 from dataprep.store.step import Part, Plan
 from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
 
@@ -128,10 +129,9 @@ class PackUnderWay:
 
 def under_way(corpus: Corpus) -> UnderWay:
     """Look at the work on a corpus."""
-    hops = [step for increment in corpus.increments() if (step := _open_hop(corpus.root, increment))]
     return UnderWay(
         increments=list(_increments(corpus)),
-        steps=hops + open_steps(corpus.root),
+        steps=open_steps(corpus.root),
         workers=[state for state in _workers(corpus.root) if state.worker.stage != join.STAGE],
         next=next_step(corpus),
     )
@@ -154,7 +154,7 @@ def pack_under_way(tokens: Path) -> PackUnderWay:
 def open_steps(root: Path) -> list[OpenStep]:
     """The steps that are open in a corpus, or in a directory of token shards."""
     plans = sorted((root / JOBS).glob("**/*.plan.json"))
-    return [step for path in plans if (step := _open_step(root, path))]
+    return [step for path in plans if (step := _open_step(root, path) or _open_hop(root, path))]
 
 
 def _increments(corpus: Corpus) -> Iterator[IncrementWork]:
@@ -175,13 +175,14 @@ def _records(increment: Increment, step: str) -> int:
     return len(list((increment.path / step).glob("*.json")))
 
 
-def _open_hop(root: Path, increment: Increment) -> OpenStep | None:
-    """The crawl of an increment: its hop that is planned and not done; None where there is none."""
-    if plan := hop_plan.open_plan(increment):
+def _open_hop(root: Path, path: Path) -> OpenStep | None:
+    """The hop of a crawl, by its plan; None when it is done."""
+    with suppress(DataError):
+        plan, increment = load(path, HopPlan), root / path.parent.relative_to(root / JOBS).parent
         parts = [Part(name=each.name, size=each.links) for each in plan.partitions]
-        path = hop_plan.plan_path(increment, plan.hop)
-        found = _open(root, path, plan.hop, parts, increment.path / hop_plan.STEP)
-        return replace(found, step=hop_plan.STEP, place=f"{increment.path.parent.name}/{increment.path.name}")
+        found = _open(root, path, plan.hop, parts, increment / hop_plan.STEP)
+        if found.done < found.parts:
+            return replace(found, step=hop_plan.STEP, place=str(increment.relative_to(root)))
     return None
 
 
@@ -229,9 +230,10 @@ def _made(directory: Path) -> Iterator[tuple[str, float]]:
 def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPart]:
     """The parts of a step whose tries failed and that nobody has made since."""
     for part, tries in sorted(Claims(folder, step, new_worker("status", 0)).tries().items()):
-        if tries.failures and part not in made:
-            last = tries.failures[max(tries.failures)]
-            yield FailedPart(part=part, tries=len(tries.failures), given_up=tries.is_given_up, last=last)
+        failures = [each for _, each in sorted(tries.failures.items()) if each.kind != INTERRUPTED]
+        if failures and part not in made:
+            given_up = tries.is_given_up
+            yield FailedPart(part=part, tries=len(failures), given_up=given_up, last=failures[-1])
 
 
 def _workers(root: Path) -> Iterator[WorkerState]:

@@ -107,8 +107,8 @@ class Client:
         self.answers = 0
         """Requests that have ended, however they did, in `answered_s` seconds together."""
         self.answered_s = 0.0
-        self.is_online = False
-        """Whether any server has answered."""
+        self.heard = 0
+        """Requests that a server has answered, in whatever way."""
         self._permit = permit
         self._settings = settings
         self._agent = {"User-Agent": settings.user_agent}
@@ -200,6 +200,7 @@ class Client:
         began = time.monotonic()
         try:
             await self._reach(to_host)
+            self._permit()  # DNS may have taken long
             async with (
                 asyncio.timeout(self._settings.total_timeout_s),
                 self._session.get(
@@ -220,7 +221,7 @@ class Client:
                 if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._settings.proxy:
                     raise NotFetched("proxy_error", "the proxy asks for a name and a password")
                 assert isinstance(response, LenientResponse)
-                self.is_online = True
+                self.heard += 1
                 yield response
         # UnicodeError: a label of the host that IDNA cannot encode.
         except (aiohttp.ClientError, RefusedAddress, TimeoutError, OSError, UnicodeError) as error:

@@ -19,8 +19,9 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.crawl import archive, hop_plan
+from dataprep.crawl.client import Client
 from dataprep.crawl.hop_plan import STEP, HopPlan, Partition
-from dataprep.crawl.journal import discard
+from dataprep.crawl.journal import Superseded, discard, warcs_until
 from dataprep.crawl.outcomes import UNREACHED, is_temporary
 from dataprep.crawl.partition import Shared, crawl_part, prepared, run_crawl
 from dataprep.crawl.progress import Look, Watch
@@ -75,17 +76,20 @@ class Hop:
         async def crawl(shared: Shared) -> None:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(self._keep(turns))
-                tried = asyncio.Event()
+                silence = Silence(shared.client)
                 async with asyncio.TaskGroup() as lanes:
                     for lane in range(min(settings.partitions, len(left))):
-                        lanes.create_task(self._work(lane, turns, shared, tried))
+                        lanes.create_task(self._work(lane, turns, shared, silence))
                 keeping.cancel()
 
-        admitted = self._admitted()
+        admitted, permit = self._admitted(), self.presence.require_lease
+        self.presence.show([])  # a plan may have taken long
         try:
             with self.presence.in_event_loop():
-                permit = self.presence.require_lease
                 run_crawl(crawl, admitted, prepared(admitted), watch, permit)
+        except OSError:
+            permit()  # what the disk did then is of no interest
+            raise
         finally:
             turns.release()
             with suppress(OSError):
@@ -94,25 +98,27 @@ class Hop:
     async def _keep(self, turns: Turns) -> None:
         """Show others that this process lives, and heed what they ask of it."""
         while True:
+            self.presence.require_lease()
             with suppress(OSError):  # the lease decides how long that may last
                 await asyncio.to_thread(self.presence.look_around, turns.open)
-            self.presence.require_lease()
             await asyncio.sleep(LOOK_S)
 
-    async def _work(self, lane: int, turns: Turns, shared: Shared, tried: asyncio.Event) -> None:
+    async def _work(self, lane: int, turns: Turns, shared: Shared, silence: Silence) -> None:
         """Crawl one partition after the other.
 
         On a machine that is cut off from the web, every link would fail. So a worker begins with one
-        partition, from the end, where many sites share one; its other lanes wait for the first answer.
+        partition, from the end, where one partition holds many sites. Its other lanes wait for an answer.
         """
         if self.presence.is_worker:
-            while lane and not (shared.client.is_online or tried.is_set()):
+            while lane and silence.is_doubtful:
                 await asyncio.sleep(LOOK_S)
-            lane += 1
+            lane += 1  # the first lane takes from the end
         while partition := await turns.take(lane):
             try:
-                await self._crawl(partition, shared)
-                tried.set()
+                await self._crawl(partition, shared, silence)
+            except Superseded:
+                turns.drop(partition)
+                continue
             except DataError as error:
                 if not self.presence.is_worker or isinstance(error, BadMachine):
                     raise
@@ -121,19 +127,21 @@ class Hop:
                 turns.fail(partition, str(error))
                 continue
             turns.end(partition)
+            silence.is_tried = True
             if shared.client.answers >= MEASURED_FROM:
                 answer_s = shared.client.answered_s / shared.client.answers
                 hop_plan.assume(self.increment, self.settings(), answer_s)
-        tried.set()
+        silence.is_tried = True
 
-    async def _crawl(self, partition: Partition, shared: Shared) -> Record:
-        """Crawl one partition and commit its rows and WARC files."""
+    async def _crawl(self, partition: Partition, shared: Shared, silence: Silence) -> Record:
+        """Crawl one partition and commit its rows and WARC files; raises BadMachine when nobody answers."""
         settings, pages = self._admitted(), self.increment.path / "pages"
         loaded = await asyncio.to_thread(self._load, partition, settings.forgotten)
         tick = shared.watch.count if shared.watch else lambda _: None
         for fetch in loaded.forgotten:
             tick(fetch)
-        fetched = await crawl_part(
+        heard = shared.client.heard
+        crawled = await crawl_part(
             partition.name,
             loaded.targets,
             pages,
@@ -143,13 +151,14 @@ class Hop:
             earlier=loaded.stored,
             later=self.plan.later(partition),
         )
-        if self.presence.is_worker and not shared.client.is_online and _is_silence(fetched):
-            discard(pages, partition.name)
+        if self.presence.is_worker and silence.is_cut_off(crawled.asked, heard):
+            discard(pages, partition.name, crawled.attempt)
             raise BadMachine(
-                f"{self.presence.worker.host}: no server answered, so this machine seems to be cut off from "
-                "the web; what it asked is asked by others"
+                f"{self.presence.worker.host}: none of {len(silence.sites)} sites answered in a row, so this "
+                "machine seems to be cut off from the web; others ask what it has asked last"
             )
-        return await asyncio.to_thread(self._commit, partition, [*loaded.forgotten, *fetched], loaded.live)
+        rows = [*loaded.forgotten, *crawled.rows]
+        return await asyncio.to_thread(self._commit, partition, rows, loaded.live, crawled.attempt)
 
     def _admitted(self) -> CrawlSettings:
         settings = self.settings()
@@ -177,7 +186,9 @@ class Hop:
         rows = hop_plan.read(self.corpus.root, partition.stored).to_pylist()
         return [Fetch(**row | {"warc_file": Path(row["warc_file"]).name}) for row in rows]
 
-    def _commit(self, partition: Partition, fetched: list[Fetch], live: dict[bytes, Row]) -> Record:
+    def _commit(
+        self, partition: Partition, fetched: list[Fetch], live: dict[bytes, Row], attempt: int
+    ) -> Record:
         self.presence.require_lease()
         root, pages = self.corpus.root, self.increment.path / "pages"
         path = hop_plan.record_path(self.increment, partition.name)
@@ -186,7 +197,7 @@ class Hop:
         table = publish_table(root, path.parent, partition.name, pa.Table.from_pylist(rows, schema=SCHEMA))
         warcs = {
             f"warc/{path.name}": _output(self.corpus, path)
-            for path in sorted(pages.glob(f"{partition.name}-*.warc.gz"))
+            for path in warcs_until(pages, partition.name, attempt)
         }
         if step_path(self.increment.path, STEP).exists():
             raise DataError(
@@ -218,10 +229,26 @@ class _Loaded:
     stored: list[Fetch]
 
 
-def _is_silence(rows: list[Fetch]) -> bool:
-    """Whether nobody was reached at so many sites that it is no fault of the sites."""
-    ended = {row.outcome for row in rows} - {"deferred"}
-    return ended <= UNREACHED and len({row.site for row in rows if row.outcome in UNREACHED}) >= SILENT_SITES
+class Silence:
+    """The sites that were asked since the last answer of any server, and gave none.
+
+    is_tried: whether a partition has ended.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.sites, self.is_tried, self._client = set[str](), False, client
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing shows yet that this machine is not cut off from the web."""
+        return not (self.is_tried or self._client.heard)
+
+    def is_cut_off(self, asked: list[Fetch], heard: int) -> bool:
+        """Whether too many sites in a row gave no answer. heard: answers before these rows were asked for."""
+        if self._client.heard > heard:
+            self.sites.clear()
+        self.sites |= {row.site for row in asked if self._client.heard == heard and row.outcome in UNREACHED}
+        return len(self.sites) >= SILENT_SITES
 
 
 def _is_forgotten(target: Target, forgotten: Forgotten) -> bool:

@@ -151,9 +151,18 @@ class Attempt:
             raise Superseded(f"{self._newer}: another process has taken over {self._name}; this one stops")
 
 
-def discard(pages: Path, name: str) -> None:
-    """Let no later attempt adopt the rows of the newest one."""
-    cut(_journal(pages, name, max(_attempts(pages, name))), 0)
+def discard(pages: Path, name: str, number: int) -> None:
+    """Let no later attempt adopt the rows of an attempt."""
+    cut(_journal(pages, name, number), 0)
+
+
+def warcs_until(pages: Path, name: str, number: int) -> list[Path]:
+    """The WARC files of an attempt and of those before it; raises Superseded when there is a newer one."""
+    if any(newer > number for newer in _attempts(pages, name)):
+        raise Superseded(f"{pages / name}: another process has taken over; this one stops")
+    pattern = re.compile(rf"{re.escape(name)}-(\d{{4,}})-\d+\.warc\.gz")
+    found = [(path, pattern.fullmatch(path.name)) for path in sorted(pages.glob(f"{name}-*.warc.gz"))]
+    return [path for path, match in found if match and int(match[1]) <= number]
 
 
 def _payload_end(row: Fetch) -> int:

@@ -8,7 +8,7 @@ import resource
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -49,6 +49,16 @@ class Shared:
     permit: Permit = always
 
 
+@dataclass(frozen=True)
+class Crawled:
+    """A part that was crawled. rows: one for each target, in their order. asked: those of them that are new.
+    attempt: the number of the attempt."""
+
+    rows: list[Fetch]
+    asked: list[Fetch]
+    attempt: int
+
+
 def fetch_part(
     name: str,
     targets: Sequence[Target],
@@ -62,7 +72,7 @@ def fetch_part(
     """Crawl one part in an event loop of its own, as `crawl_part` does."""
 
     async def crawl_it(shared: Shared) -> list[Fetch]:
-        return await crawl_part(name, targets, pages, settings, tick, shared, earlier=earlier)
+        return (await crawl_part(name, targets, pages, settings, tick, shared, earlier=earlier)).rows
 
     return run_crawl(crawl_it, settings, prepared(settings), watch)
 
@@ -77,8 +87,8 @@ async def crawl_part(
     *,
     earlier: Iterable[Fetch] = (),
     later: int = 0,
-) -> list[Fetch]:
-    """Crawl targets into `pages/NAME-*.warc.gz` and return one row for each, in their order.
+) -> Crawled:
+    """Crawl targets into `pages/NAME-*.warc.gz`.
 
     Called again after a crash, it adopts what earlier attempts finished and fetches the rest; an attempt that
     still runs elsewhere is made to stop. `tick` is called once for each row: first for the adopted ones, then
@@ -94,11 +104,11 @@ async def crawl_part(
         pages.mkdir(parents=True, exist_ok=True)
         attempt = Attempt(pages, name, user_agent=settings.user_agent, warc_bytes=settings.max_warc_bytes)
     except OSError as error:
-        raise _unwritable(pages, error) from None
+        raise _unwritable(pages, error) from error
     try:
         attempt.stored.note(earlier)
         wanted = {target.url_key: target for target in targets}
-        rows: dict[bytes, Fetch] = {}
+        rows, asked = dict[bytes, Fetch](), list[Fetch]()
         for row in await asyncio.to_thread(attempt.adopt):
             if row.url_key in wanted and row.url_key not in rows:
                 rows[row.url_key] = row
@@ -114,6 +124,7 @@ async def crawl_part(
             shared.permit()
             row = attempt.finish(visit)
             rows[row.url_key] = row
+            asked.append(row)
             tick(row)
 
         with shared.watch.opened(queue) if shared.watch else nullcontext():
@@ -126,10 +137,11 @@ async def crawl_part(
                 lines=shared.lines,
             )
     except BaseException:
-        attempt.close()
+        with suppress(OSError):  # what went wrong first is what counts
+            attempt.close()
         raise
     await asyncio.to_thread(attempt.close)  # it waits for the disk
-    return [rows[target.url_key] for target in targets]
+    return Crawled([rows[target.url_key] for target in targets], asked, attempt.number)
 
 
 def prepared(settings: CrawlSettings) -> ssl.SSLContext:

@@ -50,6 +50,8 @@ ARCHIVE_FIRST, ARCHIVE_LAST = HOPS.start - 1, HOPS.stop
 LINK = pa.schema([TARGETS.field(name) for name in ("url", "url_key", "site", "first_seen")])
 """What of a link is needed to fetch it."""
 
+ANEW = "remove it: the budget then begins anew"
+
 Watching = Callable[[Increment], AbstractContextManager[Look]]
 """watching(increment) opens what shows a crawl, and gives the function that is handed each view of it."""
 
@@ -120,11 +122,17 @@ class _Budget:
         self._settings = settings
         self._end = None
         if settings.hours is not None:
-            ends = time.time() + settings.hours * 3600
+            began, hours = time.time(), settings.hours
             if shared:
-                write_once(shared, dump({"ends": ends}))
-                ends = load(shared, dict[str, float], "remove it: the budget then begins anew")["ends"]
-            self._end = time.monotonic() + ends - time.time()
+                write_once(shared, dump({"began": began, "hours": hours}))
+                found = load(shared, dict[str, float], ANEW)
+                if hours != found["hours"]:
+                    raise DataError(
+                        f"{shared}: {found['hours']:g} hours were given for this crawl, not {hours:g}; give "
+                        f"the same, or {ANEW}"
+                    )
+                began = found["began"]
+            self._end = time.monotonic() + began + hours * 3600 - time.time()
 
     @property
     def settings(self) -> CrawlSettings:

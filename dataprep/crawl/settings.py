@@ -42,7 +42,7 @@ class CrawlSettings(BaseModel):
     max_delay_s: float = Field(default=60.0, ge=0)
     """Longest Crawl-delay or Retry-After that is waited for; a longer one counts as this."""
     hours: float | None = Field(default=None, ge=0)
-    """Time budget of a call; what has not begun by then is deferred. None: no limit."""
+    """Time budget of a call, or of all workers; what has not begun by then is deferred. None: no limit."""
 
     retries: int = Field(default=1, ge=0)
     """Further attempts at a request that failed for a temporary reason."""

@@ -1,8 +1,8 @@
 """Which partition of a hop is crawled next, by this process or by another.
 
-A partition is claimed like the part of any step (`store/claims.py`), with one difference: nobody makes again
-what another holds, since a site shall be asked by one process at a time. A holder asks nothing more when its
-last heartbeat is LEASE_S old (`store/presence.py`); another takes over when it has not changed for SILENT_S.
+A partition is claimed like the part of any step (`store/claims.py`), with one difference: nobody repeats a
+partition that another process holds, because only one process at a time may ask a site. A holder asks
+nothing more when its last heartbeat is LEASE_S old (`store/presence.py`). Others take over after SILENT_S.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dataprep.crawl import hop_plan
 from dataprep.crawl.estimate import from_the_end
 from dataprep.crawl.hop_plan import HopPlan, Partition
 from dataprep.crawl.progress import Watch
+from dataprep.errors import DataError
 from dataprep.store.checksummed_json import load_or_none
 from dataprep.store.claims import Claims
 from dataprep.store.presence import Presence
@@ -34,11 +36,13 @@ class Turns:
 
     def __init__(self, increment: Increment, plan: HopPlan, presence: Presence, watch: Watch) -> None:
         folder = hop_plan.folder(increment)
-        self._increment, self._presence, self._watch = increment, presence, watch
+        self._increment, self.presence, self._watch = increment, presence, watch
         self._place = str(folder.relative_to(presence.root))
         self._left = list(plan.partitions)
+        self._plan = hop_plan.plan_path(increment, plan.hop)
         self._claims = Claims(folder, plan.hop, presence.worker)
         self._claims.begin()
+        self._claims.release_all()
         self._pulses = Pulses(presence.root, presence.silent_s)
         self._own = dict[str, OpenPart]()
         self._looking = asyncio.Lock()
@@ -51,74 +55,92 @@ class Turns:
     async def take(self, lane: int) -> Partition | None:
         """Claim a partition that may begin; None when all are done, whoever did them.
 
-        Waits while others hold what is left. Raises GivenUp when nobody tries what is left.
+        Waits while others hold what is left. Raises GivenUp when nobody tries what is left, and DataError
+        when the plan is gone.
         """
         while True:
             async with self._looking:
-                ended = await asyncio.to_thread(self._strike_out)
-                for outcomes in ended:
+                done = await asyncio.to_thread(self._done)
+                theirs = [each for each in self._left if each.name in done and each.name not in self._own]
+                for outcomes in await asyncio.to_thread(self._outcomes, theirs):
                     self._watch.skip(outcomes)
+                self._left = [each for each in self._left if each not in theirs]
                 if not self._left:
                     return None
-                if partition := await asyncio.to_thread(self.claim, lane):
+                if partition := await asyncio.to_thread(self.claim, lane, done):
                     return partition
             await asyncio.sleep(LOOK_S)
 
+    def claim(self, lane: int, done: Collection[str]) -> Partition | None:
+        """Claim a partition that nobody holds and that is not done; None where there is none yet.
+
+        done: names of those that are. Raises as `take`.
+        """
+        left, own = [*self._left], {*self._own}
+        if not self._plan.exists():
+            raise DataError(f"{self._plan}: is gone; another command has finished or dropped this crawl")
+        tries, elsewhere, given_up, fresh, failed_here = self._claims.tries(), 0, [], [], []
+        for partition in reversed(left) if from_the_end(lane) else left:
+            name = partition.name
+            if name in own or (partition.after and partition.after not in done):
+                continue
+            if self._claims.held(name, tries[name].open, self._pulses, self._is_fruitful):
+                elsewhere += 1
+            elif tries[name].is_given_up:
+                given_up.append(name)
+            elif any(each.host == self._claims.worker.host for each in tries[name].failures.values()):
+                failed_here.append(partition)
+            else:
+                fresh.append(partition)
+        self._watch.elsewhere = elsewhere
+        for partition in fresh + failed_here:
+            number = max(tries[partition.name].claims, default=0) + 1
+            if self._claims.take(partition.name, number):
+                if hop_plan.record_path(self._increment, partition.name).exists():  # it was done meanwhile
+                    self._claims.release(partition.name, number)
+                    continue
+                self._own[partition.name] = OpenPart(
+                    step=self._claims.step,
+                    place=self._place,
+                    part=partition.name,
+                    number=number,
+                    since=time.time(),
+                )
+                return partition
+        if given_up and not (own or elsewhere or fresh or failed_here):
+            raise self._claims.given_up(given_up)
+        return None
+
     def end(self, partition: Partition) -> None:
         """Note that a partition of this process is done."""
-        self._presence.worker.made += 1
+        self.presence.worker.made += 1
         self._left.remove(partition)
         del self._own[partition.name]
 
     def fail(self, partition: Partition, reason: str) -> None:
         """Note that a try of this process failed."""
         held = self._own.pop(partition.name)
-        self._presence.worker.failed += 1
+        self.presence.worker.failed += 1
         self._claims.fail(partition.name, held.number, "error", reason)
 
+    def drop(self, partition: Partition) -> None:
+        """Note that another process has taken a partition over."""
+        del self._own[partition.name]
+
     def release(self) -> None:
-        """Give back what this process holds."""
+        """Give back what this process holds; what cannot be given back now is when it begins again."""
         for held in self._own.values():
-            self._claims.release(held.part, held.number)
+            with suppress(OSError):
+                self._claims.release(held.part, held.number)
         self._own.clear()
 
-    def _strike_out(self) -> list[Counter[str]]:
-        """Take what others have done off the list; gives how its links ended."""
-        done = self._done()
-        theirs = [each for each in self._left if each.name in done and each.name not in self._own]
-        self._left = [each for each in self._left if each not in theirs]
-        records = [load_record(hop_plan.record_path(self._increment, each.name)) for each in theirs]
+    def _outcomes(self, partitions: list[Partition]) -> list[Counter[str]]:
+        """How the links of partitions that are done ended."""
+        records = [load_record(hop_plan.record_path(self._increment, each.name)) for each in partitions]
         return [Counter({"ok": record.passed, **record.reasons}) for record in records]
 
-    def claim(self, lane: int) -> Partition | None:
-        """Claim a partition that nobody holds; None where there is none yet. Raises GivenUp."""
-        done, tries, is_held, elsewhere = self._done(), self._claims.tries(), bool(self._own), 0
-        for partition in reversed(self._left) if from_the_end(lane) else self._left:
-            name = partition.name
-            if name in self._own or (partition.after and partition.after not in done):
-                continue
-            if self._claims.held(name, tries[name].open, self._pulses, self._is_fruitful):
-                is_held = True
-                elsewhere += 1
-            elif not tries[name].is_given_up:
-                is_held = True  # by us, or by whoever was quicker
-                number = tries[name].next
-                if self._claims.take(name, number):
-                    self._own[name] = OpenPart(
-                        step=self._claims.step,
-                        place=self._place,
-                        part=name,
-                        number=number,
-                        since=time.time(),
-                    )
-                    return partition
-        self._watch.elsewhere = elsewhere
-        if not is_held:
-            raise self._claims.given_up(each.name for each in self._left if tries[each.name].is_given_up)
-        return None
-
     def _is_fruitful(self, claim: Path) -> bool:
-        """Whether a try has stored pages: then it is no sign of a fault that its worker is gone."""
+        """Whether a try has stored pages: if it has, the loss of its worker does not count as a failure."""
         pages, (part, _, _) = self._increment.path / "pages", claim.name.rsplit(".", 2)
         with suppress(FileNotFoundError):
             since = claim.stat().st_mtime

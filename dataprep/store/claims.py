@@ -29,6 +29,8 @@ TRIES = 3
 """A part is given up after so many tries that failed by its own fault, or twice as many in all."""
 LOST = "lost"
 """The kind of a failure that may not be the part's fault: its worker was gone."""
+INTERRUPTED = "interrupted"
+"""The kind of a try whose worker was gone, but which had got on: the next goes on from there."""
 
 
 class GivenUp(DataError):
@@ -48,7 +50,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """How a try failed. kind: error (it raised), killed, hung (no progress) or LOST."""
+    """How a try failed. kind: error (it raised), killed, hung (no progress), LOST or INTERRUPTED."""
 
     worker: str
     host: str
@@ -73,8 +75,8 @@ class Tries:
     @property
     def is_given_up(self) -> bool:
         """Whether it is not worth another try."""
-        own_fault = sum(failure.kind != LOST for failure in self.failures.values())
-        return own_fault >= TRIES or len(self.failures) >= 2 * TRIES
+        kinds = [failure.kind for failure in self.failures.values() if failure.kind != INTERRUPTED]
+        return len(kinds) - kinds.count(LOST) >= TRIES or len(kinds) >= 2 * TRIES
 
     @property
     def next(self) -> int:
@@ -137,24 +139,30 @@ class Claims:
         pulses: Pulses,
         is_fruitful: Callable[[Path], bool] = lambda claim: False,
     ) -> list[int]:
-        """Those of some tries whose workers live.
+        """The tries, of some, whose workers live.
 
-        Any other is noted as lost; or it is given back, if `is_fruitful(claim)`: the next goes on from there.
+        Any other is noted as lost, or as interrupted if `is_fruitful(claim)`.
         """
         alive = list[int]()
         for number in sorted(numbers):
             holder = self.holder(part, number)
-            if not holder or not pulses.is_dead(holder):
-                alive.append(number)
-            elif is_fruitful(self._path("claims", part, number)):
-                self.release(part, number)
-            else:
-                self.lose(part, number, holder)
+            if holder and pulses.is_dead(holder):
+                kind = INTERRUPTED if is_fruitful(self._path("claims", part, number)) else LOST
+                if self.lose(part, number, holder, kind):
+                    continue
+            alive.append(number)
         return alive
 
     def release(self, part: str, number: int) -> None:
         """Give a try back that neither failed nor ended."""
         self._path("claims", part, number).unlink(missing_ok=True)
+
+    def release_all(self) -> None:
+        """Give back what this worker has claimed and not given back, since the disk did not answer."""
+        for part, tries in self.tries().items():
+            for number in tries.open:
+                if self.holder(part, number) == self.worker.name:
+                    self.release(part, number)
 
     def fail(self, part: str, number: int, kind: str, reason: str) -> None:
         """Note that a try failed."""
@@ -168,20 +176,21 @@ class Claims:
         )
         self._note(part, number, failure)
 
-    def lose(self, part: str, number: int, holder: str) -> None:
-        """Note that the worker of a try is gone."""
+    def lose(self, part: str, number: int, holder: str, kind: str = LOST) -> bool:
+        """Note that the worker of a try is gone; False if another worker has it now."""
         claim = load_or_none(self._path("claims", part, number), Claim)
         if claim is None or claim.worker != holder:  # given back, and perhaps taken by another
             del self._holders[part, number]
-            return
+            return False
         failure = Failure(
             worker=holder,
             host=claim.host,
             at=time.time(),
-            kind=LOST,
+            kind=kind,
             reason="its worker ended or fell silent before the part was made",
         )
         self._note(part, number, failure)
+        return True
 
     def given_up(self, left: Iterable[str]) -> GivenUp:
         """Name the parts of the step that nobody tries any more."""

@@ -15,7 +15,7 @@ from dataprep.store.requests import Pending, newest, refuse_newer
 from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, forget_worker, tell
 
 LEASE_S = 60.0
-"""A worker whose last heartbeat is so old asks no web site any more: from SILENT_S on others do it."""
+"""A crawler sends no request when its last heartbeat is older than this; others take over after SILENT_S."""
 
 
 class Stopped(Exception):

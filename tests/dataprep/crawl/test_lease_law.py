@@ -16,6 +16,7 @@ from dataprep.crawl.hop_plan import HopPlan, Partition
 from dataprep.crawl.progress import Watch
 from dataprep.crawl.turns import Turns
 from dataprep.store import presence, workers
+from dataprep.store.checksummed_json import dump
 from dataprep.store.files import Output
 from dataprep.store.presence import LEASE_S, LeaseLapsed, Presence
 from dataprep.store.workers import SILENT_S, Worker, new_worker
@@ -87,6 +88,7 @@ def test_nobody_asks_a_site_that_another_has_taken_over(moves: list[tuple[str, i
         root = Path(folder) / "corpus"
         increment = make_corpus(root).increment("one")
         hop_plan.folder(increment).mkdir(parents=True)
+        hop_plan.plan_path(increment, PLAN.hop).write_bytes(dump(PLAN))
         crawlers = [Crawler(increment, root, f"node{number}") for number in range(3)]
         holder = dict[str, Crawler]()
         for move, which in moves:
@@ -103,5 +105,5 @@ def test_nobody_asks_a_site_that_another_has_taken_over(moves: list[tuple[str, i
                 disk_works = True
             for partition in crawler.asked():
                 assert holder[partition] is crawler
-            if move == "claim" and (claimed := crawler.turns.claim(lane=0)):
+            if move == "claim" and (claimed := crawler.turns.claim(lane=0, done=())):
                 holder[claimed.name] = crawler
