@@ -83,7 +83,7 @@ class Packer(Presence):
             if self.is_leaving:
                 raise Stopped
             time.sleep(look_s)
-            self._count(0)
+            self.count(0)
             self._show_in_time([])
 
     def show(self, making: list[OpenPart]) -> None:

@@ -28,6 +28,9 @@ from dataprep.store.workers import OpenPart, Pulses, Worker
 BAD_PARTS = 3
 """A worker leaves when so many parts failed on its machine and were made by others."""
 
+FIRST_LOOK = 0.1
+"""The first pause of an idle process, as a share of `look_s`; each later one is twice as long."""
+
 
 @dataclass
 class Claiming:
@@ -57,21 +60,26 @@ class Claiming:
         if not parts or not opened:
             return
         left = opened.from_own_place({*parts})
-        made_here, looked = set[str](), 0.0
+        made_here, look_at, pause_s = set[str](), 0.0, 0.0
         try:
-            while left and opened.path.exists():
-                self.presence.look_around(self._making())
-                if time.monotonic() - looked > self.look_s:
+            while left:
+                if time.monotonic() >= look_at:
+                    self.presence.look_around(self._making())
+                    if not opened.path.exists():
+                        break
                     self._strike_out(opened, left, made_here, tick)
                     opened.follow()
                     if left and not self._claim(opened, left):
                         raise opened.claims.given_up(left)
-                    looked = time.monotonic()
-                for happened in self._crew.wait(self.look_s):
+                    pause_s = self._pause(pause_s)
+                    look_at = time.monotonic() + pause_s
+                busy, wait_s = len(self._crew.jobs), max(look_at - time.monotonic(), 0)
+                for happened in self._crew.wait(wait_s) if left else ():
+                    self.presence.count(busy)
                     if isinstance(happened, int):
                         tick(happened)
                         continue
-                    looked = 0.0  # a process is free
+                    pause_s = look_at = 0.0  # a process is free
                     self._settle(happened, opened, made_here)
             # What has just been made, in the moment before it is heard of, counts.
             for happened in self._crew.wait(self.look_s) if self._crew.jobs else ():
@@ -85,6 +93,12 @@ class Claiming:
     def close(self) -> None:
         """End the processes."""
         self._crew.close()
+
+    def _pause(self, before_s: float) -> float:
+        """How long to wait for news after another look: less while a process has just become idle."""
+        return (
+            min(max(2 * before_s, self.look_s * FIRST_LOOK), self.look_s) if self._crew.free else self.look_s
+        )
 
     @property
     def _worker(self) -> Worker:

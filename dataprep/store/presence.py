@@ -95,7 +95,7 @@ class Presence:
 
     def look_around(self, making: list[OpenPart]) -> None:
         """Count time and show what is being made; raises Stopped, or Excluded when a command removes."""
-        self._count(len(making))
+        self.count(len(making))
         self._show_in_time(making)
         self.refuse_removals()
         if self.is_leaving and (not making or time.monotonic() > self.end + self.grace):
@@ -118,7 +118,7 @@ class Presence:
         while pending.stands(self.worker.heeds):
             time.sleep(look_s)
             self.worker.heeds = max(self.worker.heeds, newest(self.root))
-            self._count(0)
+            self.count(0)
             self._show_in_time([])
             if self.is_leaving:
                 raise Stopped
@@ -132,6 +132,14 @@ class Presence:
             time.sleep(self.heartbeat_s)
         raise Stopped
 
+    def count(self, busy: int) -> None:
+        """Count the time since the last call, in which so many processes had a part."""
+        now = time.monotonic()
+        busy = min(busy, self.worker.processes)
+        self.worker.busy_s += busy * (now - self._counted)
+        self.worker.idle_s += (self.worker.processes - busy) * (now - self._counted)
+        self._counted = now
+
     def show(self, making: list[OpenPart]) -> None:
         """Write the worker's file, which is its heartbeat."""
         self.worker.open, began = making, _now()
@@ -142,13 +150,6 @@ class Presence:
         """The same, if that has changed, or it is time for a heartbeat."""
         if making != self.worker.open or _now() - self._told > self.heartbeat_s:
             self.show(making)
-
-    def _count(self, busy: int) -> None:
-        now = time.monotonic()
-        busy = min(busy, self.worker.processes)
-        self.worker.busy_s += busy * (now - self._counted)
-        self.worker.idle_s += (self.worker.processes - busy) * (now - self._counted)
-        self._counted = now
 
     def _finish(self, number: int, frame: FrameType | None) -> None:
         self.end = min(self.end, time.monotonic())

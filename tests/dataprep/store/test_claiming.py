@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from dataprep.errors import DataError
 from dataprep.store import requests
+from dataprep.store.claiming import Claiming
+from dataprep.store.presence import Presence
 from dataprep.store.step import LocalPool, plan_path, run_step
-from dataprep.store.workers import Worker, all_workers, workers_folder
+from dataprep.store.workers import Worker, all_workers, new_worker, workers_folder
 from support.kills import kill
 from support.patience import patient, wait_until
 from support.ready_corpus import no_progress
@@ -98,6 +101,16 @@ def test_many_workers_make_what_one_makes_and_each_part_once(tmp_path: Path) -> 
     assert 0 < sum(int(said) for _, said in ended) <= 40
     assert sorted(workers.scope.made()) == [f"square/{n:02d}" for n in range(40)]
     assert all(worker.ended == "whole" and not worker.open for worker in workers.told())
+
+
+@pytest.mark.slow(2)
+def test_a_worker_does_not_pause_when_the_last_part_is_made(tmp_path: Path) -> None:
+    scope, look_s = Toy(root=tmp_path, parts=3), patient(60)
+    begun = time.monotonic()
+    with closing(Claiming(Presence(tmp_path, new_worker("cpu", 1)), look_s=look_s)) as claiming:
+        run_step(SQUARE, scope, claiming, no_progress)
+    assert time.monotonic() - begun < look_s
+    assert len(scope.made()) == 3
 
 
 @pytest.mark.slow(3)
