@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,10 +17,12 @@ from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from dataprep.errors import DataError
 from dataprep.store import files
 from dataprep.store.os_errors import explain_os_error
-from dataprep.store.pool import leave_with_parent
+from dataprep.store.pool import Tick, leave_with_parent
 from dataprep.store.requests import Excluded, refuse_newer
 from dataprep.store.step import Step, make_part
 
@@ -28,6 +30,8 @@ HUNG_S = 30 * 60.0
 """A part without progress for so long is ended."""
 STARTING_S = 300.0
 """How much longer a process may take for its first part: it imports much, perhaps over a busy network."""
+TICK_S = 0.2
+"""How often a process reports its progress."""
 KILL_S = 10.0
 """How long to wait for a process that was killed: one that waits for a hung disk does not end."""
 FAULTS_OF_MACHINE = frozenset(
@@ -191,19 +195,41 @@ def _serve(pipe: Connection) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(ignored, signal.SIG_IGN)
     Thread(target=leave_with_parent, daemon=True).start()
+    pa.set_cpu_count(1)  # each core has its process
     while True:
         try:
             job: Job = pipe.recv()
         except EOFError:
             return
         pipe.send(0)  # it has begun
-        pipe.send(_make(job, pipe))
+        ticks = _Ticks(pipe.send)
+        outcome = _make(job, ticks)
+        ticks.send_rest()
+        pipe.send(outcome)
 
 
-def _make(job: Job, pipe: Connection) -> tuple[Kind, str]:
+class _Ticks:
+    """Reports progress every TICK_S at most: a step may tick for every document, and a message costs time."""
+
+    def __init__(self, send: Callable[[int], None]) -> None:
+        self._send, self._units, self._sent = send, 0, time.monotonic()
+
+    def __call__(self, units: int) -> None:
+        self._units += units
+        if time.monotonic() - self._sent >= TICK_S:
+            self._send(self._units)
+            self._units, self._sent = 0, time.monotonic()
+
+    def send_rest(self) -> None:
+        """Report what was not reported yet."""
+        if self._units:
+            self._send(self._units)
+
+
+def _make(job: Job, tick: Tick) -> tuple[Kind, str]:
     files.before_commit = partial(refuse_newer, job.scope.root, job.heeded)
     try:
-        make_part(job.step, job.scope, job.part, 1, pipe.send)
+        make_part(job.step, job.scope, job.part, 1, tick)
     except Excluded:
         return "excluded", ""
     except OSError as error:

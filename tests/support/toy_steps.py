@@ -136,6 +136,13 @@ def behave(task: Task[Toy]) -> Made:
     return run(task)
 
 
+def tick_often(task: Task[Toy]) -> Made:
+    """Tick for each of a thousand units, then for the part's size."""
+    for _ in range(1000):
+        task.tick(1)
+    return run(task)
+
+
 BEHAVING = Step[Toy](
     name="square", unit="numbers", at="lasting", inputs=source_of, versions=version_of, plan=plan, run=behave
 )

@@ -12,7 +12,7 @@ import pytest
 
 from dataprep.store.crew import Crew, Job, Outcome
 from dataprep.store.step import Step, plan_step
-from support import dies_on_import
+from support import dies_on_import, toy_steps
 from support.patience import wait_until
 from support.toy_steps import BEHAVING, Toy
 
@@ -60,3 +60,15 @@ def test_a_process_that_ends_while_it_starts_is_no_fault_of_the_part(crew: Crew,
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.reason) == ("machine", "a process left with exit code 7 while it started")
     assert (crew.jobs, crew.free) == ([], 1)
+
+
+@pytest.mark.slow(2)
+def test_all_units_are_reported_in_few_messages(crew: Crew, tmp_path: Path) -> None:
+    crew.give(job(tmp_path, replace(BEHAVING, run=toy_steps.tick_often)))
+    heard = list[Outcome | int]()
+    wait_until(lambda: heard.extend(crew.wait(LOOK_S)) or not crew.jobs, "the end of the part")
+    *units, outcome = heard
+    assert isinstance(outcome, Outcome)
+    assert outcome.kind == "made"
+    assert sum(each for each in units if isinstance(each, int)) == 1000 + 10
+    assert len(units) < 500
