@@ -84,7 +84,8 @@ class Turns:
             name = partition.name
             if name in own or (partition.after and partition.after not in done):
                 continue
-            if self._claims.held(name, tries[name].open, self._pulses, self._is_fruitful):
+            record = hop_plan.record_path(self._increment, name)
+            if self._claims.held(name, tries[name].open, self._pulses, record, self._is_fruitful):
                 elsewhere += 1
             elif tries[name].is_given_up:
                 given_up.append(name)

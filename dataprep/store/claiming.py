@@ -28,16 +28,20 @@ from dataprep.store.workers import OpenPart, Pulses, Worker
 BAD_PARTS = 3
 """A worker leaves when so many parts failed on its machine and were made by others."""
 
-FIRST_LOOK = 0.1
-"""The first pause of an idle process, as a share of `look_s`; each later one is twice as long."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10
+"""Pauses between two looks at all claims, in units of `look_s`. A look lists every part of the step. So each
+pause is twice as long as the one before, from when a process has become idle, and a worker whose processes
+are all busy makes the longest. It still sees within `look_s` that the step is finished, or that a command
+removes.
+"""
 
 
 @dataclass
 class Claiming:
     """An executor; `presence` is the worker that it is.
 
-    look_s: how long it waits for news before it looks at the claims again. repeat_s: how long another must
-    have held a part before it is made here, too. hung_s: see `crew.HUNG_S`.
+    look_s: how long it waits before it looks whether the step is finished (see LONGEST_PAUSE). repeat_s: how
+    long another must have held a part before it is made here, too. hung_s: see `crew.HUNG_S`.
     """
 
     presence: Presence
@@ -63,24 +67,18 @@ class Claiming:
         made_here, look_at, pause_s = set[str](), 0.0, 0.0
         try:
             while left:
+                self.presence.look_around(self._making())
+                if not opened.path.exists():
+                    break
                 if time.monotonic() >= look_at:
-                    self.presence.look_around(self._making())
-                    if not opened.path.exists():
-                        break
                     self._strike_out(opened, left, made_here, tick)
                     opened.follow()
                     if left and not self._claim(opened, left):
                         raise opened.claims.given_up(left)
                     pause_s = self._pause(pause_s)
                     look_at = time.monotonic() + pause_s
-                busy, wait_s = len(self._crew.jobs), max(look_at - time.monotonic(), 0)
-                for happened in self._crew.wait(wait_s) if left else ():
-                    self.presence.count(busy)
-                    if isinstance(happened, int):
-                        tick(happened)
-                        continue
-                    pause_s = look_at = 0.0  # a process is free
-                    self._settle(happened, opened, made_here)
+                if left and self._hear(opened, made_here, tick, min(pause_s, self.look_s)):
+                    pause_s = look_at = 0.0
             # What has just been made, in the moment before it is heard of, counts.
             for happened in self._crew.wait(self.look_s) if self._crew.jobs else ():
                 if isinstance(happened, Outcome) and happened.kind == "made":
@@ -94,11 +92,24 @@ class Claiming:
         """End the processes."""
         self._crew.close()
 
+    def _hear(self, opened: _OpenStep, made_here: set[str], tick: Tick, wait_s: float) -> bool:
+        """Heed what the processes report within `wait_s`; whether one of them has become idle."""
+        until, ended = time.monotonic() + wait_s, False
+        while not ended and (left_s := until - time.monotonic()) > 0:
+            busy = len(self._crew.jobs)
+            for happened in self._crew.wait(left_s):
+                self.presence.count(busy)
+                if isinstance(happened, int):
+                    tick(happened)
+                else:
+                    self._settle(happened, opened, made_here)
+                    ended = True
+        return ended
+
     def _pause(self, before_s: float) -> float:
-        """How long to wait for news after another look: less while a process has just become idle."""
-        return (
-            min(max(2 * before_s, self.look_s * FIRST_LOOK), self.look_s) if self._crew.free else self.look_s
-        )
+        """How long to wait after a look at all claims until the next."""
+        first_s, longest_s = FIRST_PAUSE * self.look_s, LONGEST_PAUSE * self.look_s
+        return min(max(2 * before_s, first_s), longest_s) if self._crew.free else longest_s
 
     @property
     def _worker(self) -> Worker:
@@ -139,7 +150,7 @@ class Claiming:
         own = {job.part for job in self._crew.jobs}
         fresh, failed_here, old, held = list[str](), list[str](), list[str](), False
         for name in (name for name in left if name not in own):
-            elsewhere = opened.claims.held(name, tries[name].open, self._pulses)
+            elsewhere = opened.claims.held(name, tries[name].open, self._pulses, opened.record(name))
             held |= bool(elsewhere)
             if tries[name].is_given_up:
                 continue
@@ -220,6 +231,10 @@ class _OpenStep:
         parts = [part for part in self.plan.parts if part.name in names]
         begin = xxhash.xxh3_64_intdigest(self.claims.worker.name.encode()) % max(len(parts), 1)
         return {part.name: part for part in parts[begin:] + parts[:begin]}
+
+    def record(self, part: str) -> Path:
+        """Where the record of a part stands when it is made."""
+        return self.step.directory(self.scope) / f"{part}.json"
 
     def made(self, left: dict[str, Part]) -> list[str]:
         """Those of some parts that stand."""

@@ -137,16 +137,17 @@ class Claims:
         part: str,
         numbers: set[int],
         pulses: Pulses,
+        record: Path,
         is_fruitful: Callable[[Path], bool] = lambda claim: False,
     ) -> list[int]:
-        """The tries, of some, whose workers live.
+        """The tries, of some, whose workers live, or have made the part: then its record stands.
 
         Any other is noted as lost, or as interrupted if `is_fruitful(claim)`.
         """
         alive = list[int]()
         for number in sorted(numbers):
             holder = self.holder(part, number)
-            if holder and pulses.is_dead(holder):
+            if holder and pulses.is_dead(holder) and not record.exists():
                 kind = INTERRUPTED if is_fruitful(self._path("claims", part, number)) else LOST
                 if self.lose(part, number, holder, kind):
                     continue

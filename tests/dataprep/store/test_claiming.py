@@ -15,9 +15,9 @@ import pytest
 
 from dataprep.errors import DataError
 from dataprep.store import requests
-from dataprep.store.claiming import Claiming
+from dataprep.store.claiming import Claiming, _OpenStep
 from dataprep.store.presence import Presence
-from dataprep.store.step import LocalPool, plan_path, run_step
+from dataprep.store.step import LocalPool, make_part, plan_path, plan_step, run_step
 from dataprep.store.workers import Worker, all_workers, new_worker, workers_folder
 from support.kills import kill
 from support.patience import patient, wait_until
@@ -111,6 +111,27 @@ def test_a_worker_does_not_pause_when_the_last_part_is_made(tmp_path: Path) -> N
         run_step(SQUARE, scope, claiming, no_progress)
     assert time.monotonic() - begun < look_s
     assert len(scope.made()) == 3
+
+
+def test_a_part_whose_worker_ended_after_its_commit_is_not_lost(tmp_path: Path) -> None:
+    scope = Toy(root=tmp_path, parts=2)
+    plan_step(SQUARE, scope)
+    gone, here = (Presence(tmp_path, new_worker("cpu", 1)) for _ in range(2))
+    gone.worker.ended = "whole"
+    gone.show([])
+    opened = _OpenStep.read(SQUARE, scope, gone.worker)
+    assert opened
+    assert all(opened.claims.take(part, 1) for part in ("00", "01"))
+    make_part(SQUARE, scope, "00", 1, lambda _: None)
+    assert [Claiming(here)._held(opened, part, {1}) for part in ("00", "01")] == [[1], []]
+    assert [path.name for path in opened.claims.failures.iterdir()] == ["01.0001.json"]
+
+
+def test_an_idle_worker_looks_at_all_claims_ever_less_often(tmp_path: Path) -> None:
+    pauses, claiming = [0.0], Claiming(Presence(tmp_path, new_worker("cpu", 1)))
+    for _ in range(9):
+        pauses.append(claiming._pause(pauses[-1]))
+    assert pauses[1:] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10])
 
 
 @pytest.mark.slow(3)
