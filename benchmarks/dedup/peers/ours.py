@@ -65,6 +65,8 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
 class Metered:
     """An executor of one process that counts the parts and their CPU seconds."""
 
+    joins = False
+
     def __init__(self) -> None:
         self.parts, self.used_s = 0, 0.0
 
