@@ -30,9 +30,9 @@ BAD_PARTS = 3
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10
 """Pauses between two looks at all claims, in units of `look_s`. A look lists every part of the step. So each
-pause is twice as long as the one before, from when a process has become idle, and a worker whose processes
-are all busy makes the longest. It still sees within `look_s` that the step is finished, or that a command
-removes.
+pause is twice as long as the one before, from when a process is idle that finds no part. A worker whose
+processes are all busy makes the longest; meanwhile it claims what nobody had claimed at its last look. It
+still sees within `look_s` that the step is finished, or that a command removes.
 """
 
 
@@ -52,6 +52,7 @@ class Claiming:
     _crew: Crew = field(init=False)
     _pulses: Pulses = field(init=False)
     _failed_here: set[tuple[str, str]] = field(default_factory=set)
+    _unclaimed: list[tuple[str, int]] = field(default_factory=list)
     _bad: int = 0
 
     def __post_init__(self) -> None:
@@ -65,6 +66,7 @@ class Claiming:
             return
         left = opened.from_own_place({*parts})
         made_here, look_at, pause_s = set[str](), 0.0, 0.0
+        self._unclaimed = []
         try:
             while left:
                 self.presence.look_around(self._making())
@@ -78,7 +80,9 @@ class Claiming:
                     pause_s = self._pause(pause_s)
                     look_at = time.monotonic() + pause_s
                 if left and self._hear(opened, made_here, tick, min(pause_s, self.look_s)):
-                    pause_s = look_at = 0.0
+                    self._give(opened, self._unclaimed)
+                    if self._crew.free:
+                        pause_s = look_at = 0.0
             # What has just been made, in the moment before it is heard of, counts.
             for happened in self._crew.wait(self.look_s) if self._crew.jobs else ():
                 if isinstance(happened, Outcome) and happened.kind == "made":
@@ -161,10 +165,15 @@ class Claiming:
                 failed_here.append(name)
             else:
                 fresh.append(name)
-        for name in fresh + failed_here + old:
-            if not self._crew.free:
-                break
-            number = tries[name].next
+        self._unclaimed = [(name, tries[name].next) for name in fresh]
+        self._give(opened, self._unclaimed)
+        self._give(opened, [(name, tries[name].next) for name in failed_here + old])
+        return bool(fresh or failed_here or held or self._crew.jobs)
+
+    def _give(self, opened: _OpenStep, parts: list[tuple[str, int]]) -> None:
+        """Claim the first of these tries for the processes that are free, and strike them off the list."""
+        while parts and self._crew.free and not self.presence.is_leaving:
+            name, number = parts.pop(0)
             if opened.claims.take(name, number):
                 self._crew.give(
                     Job(
@@ -175,7 +184,6 @@ class Claiming:
                         heeded=self._worker.heeds,
                     )
                 )
-        return bool(fresh or failed_here or held or self._crew.jobs)
 
     def _settle(self, ended: Outcome, opened: _OpenStep, made_here: set[str]) -> None:
         """Note how a try ended; raises BadMachine when it failed, and that was not the part's fault."""

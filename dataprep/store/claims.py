@@ -119,6 +119,8 @@ class Claims:
         path = self._path("claims", part, number)
         if not path.parent.exists():
             return False
+        if path.exists():  # as of most that others have: it spares writing one
+            return self.holder(part, number) == self.worker.name
         claim = Claim(worker=self.worker.name, host=self.worker.host, since=time.time())
         # A reply that was lost may have been that of a claim which succeeded: then it is ours.
         return write_once(path, dump(claim)) or self.holder(part, number) == self.worker.name

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from dataprep.errors import DataError
 from dataprep.store import requests
 from dataprep.store.claiming import Claiming, _OpenStep
+from dataprep.store.claims import Claims, Tries
 from dataprep.store.presence import Presence
 from dataprep.store.step import LocalPool, make_part, plan_path, plan_step, run_step
 from dataprep.store.workers import Worker, all_workers, new_worker, workers_folder
@@ -37,12 +39,14 @@ class Workers:
         self.undisturbed = Toy(root=root / "local", parts=parts)
         run_step(SQUARE, self.undisturbed, LocalPool(1), no_progress)
 
-    def start(self, count: int = 1, version: str = "1", grace: str = "inf") -> list[subprocess.Popen[str]]:
+    def start(
+        self, count: int = 1, version: str = "1", grace: str = "inf", repeat: str = "0.5"
+    ) -> list[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "support.workers.toy_worker", str(self.scope.root)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         started = [
             subprocess.Popen(
-                [*command, str(self.scope.parts), version, grace],
+                [*command, str(self.scope.parts), version, grace, repeat],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -94,7 +98,7 @@ def claims_of(workers: Workers) -> list[str]:
 @pytest.mark.slow(4)
 def test_many_workers_make_what_one_makes_and_each_part_once(tmp_path: Path) -> None:
     workers = Workers(tmp_path, 40)
-    workers.start(3)
+    workers.start(3, repeat="inf")
     ended = workers.end()
     assert [code for code, _ in ended] == [0, 0, 0]
     workers.assert_equal()
@@ -125,6 +129,23 @@ def test_a_part_whose_worker_ended_after_its_commit_is_not_lost(tmp_path: Path) 
     make_part(SQUARE, scope, "00", 1, lambda _: None)
     assert [Claiming(here)._held(opened, part, {1}) for part in ("00", "01")] == [[1], []]
     assert [path.name for path in opened.claims.failures.iterdir()] == ["01.0001.json"]
+
+
+@pytest.mark.slow(2)
+def test_a_worker_lists_the_claims_once_for_many_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, tries = list[str](), Claims.tries
+
+    def counted(claims: Claims) -> defaultdict[str, Tries]:
+        looks.append(claims.step)
+        return tries(claims)
+
+    monkeypatch.setattr(Claims, "tries", counted)
+    scope, worker = Toy(root=tmp_path, parts=20), new_worker("cpu", 1)
+    with closing(Claiming(Presence(tmp_path, worker), look_s=patient(60))) as claiming:
+        run_step(SQUARE, scope, claiming, no_progress)
+    assert (worker.made, looks) == (20, ["square"])
 
 
 def test_an_idle_worker_looks_at_all_claims_ever_less_often(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A worker at a toy step, in a process of its own: `python -m support.workers.toy_worker`.
 
-Its arguments are the directory, the number of parts, the version and the grace in seconds.
+Its arguments are the directory, the number of parts, the version, the grace in seconds, and after how many
+seconds it makes again what another holds.
 
 Ends as `outbound corpus work` does: 0 when the step is whole, 75 when it was stopped, else 1 with the reason
 on stderr. Prints what it made.
@@ -24,11 +25,11 @@ from support.toy_steps import BEHAVING, Toy
 
 
 def main() -> int:
-    directory, parts, version, grace = sys.argv[1:]
+    directory, parts, version, grace, repeat = sys.argv[1:]
     scope = Toy(root=Path(directory), parts=int(parts), version=version)
     worker = new_worker("cpu", 2)
     presence = Presence(scope.root, worker, grace=float(grace), heartbeat_s=0.2, silent_s=patient(4))
-    claims = Claiming(presence, look_s=0.05, repeat_s=0.5, hung_s=patient(4))
+    claims = Claiming(presence, look_s=0.05, repeat_s=float(repeat), hung_s=patient(4))
     try:
         with presence.kept(), closing(claims) as claiming:
             while True:
