@@ -24,16 +24,26 @@ class Run:
 
 
 LAUNCH = """
-import json, os, sys, time
+import ctypes, json, os, resource, sys, time
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what the command's own children leave behind is ours
 begun = time.monotonic()
-_, status, used = os.wait4(os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
-wall = time.monotonic() - begun
+_, status = os.waitpid(os.spawnvp(os.P_NOWAIT, sys.argv[2], sys.argv[2:]), 0)
+ended = time.monotonic()
+wall = ended - begun
+try:
+    while time.monotonic() < ended + 2:
+        if os.waitpid(-1, os.WNOHANG) == (0, 0):
+            time.sleep(0.01)
+except ChildProcessError:
+    pass
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
 measured = [os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, wall, used.ru_maxrss * 1024]
 os.write(int(sys.argv[1]), json.dumps(measured).encode())
 """
-"""Runs a command and reports the time and memory that it used. The kernel begins a process's peak with the
-memory of the one that started it, so this small one (10 MB) stands between it and a benchmark that holds all
-documents."""
+"""Runs a command and reports the time and memory that it used, with all processes that it started: also those
+whose parent was killed, once they have ended (at most two seconds later). The kernel begins a process's peak
+with the memory of the one that started it, so this small one (10 MB) stands between it and a benchmark that
+holds all documents."""
 
 
 def run(command: Sequence[str | Path], core: int | None = -1) -> Run:

@@ -114,12 +114,12 @@ def lines(words: list[str]) -> str:
     return "\n".join(" ".join(words[n : n + 15]) for n in range(0, len(words), 15))
 
 
-def add(corpus: Corpus, name: str, texts: list[str], first: int) -> None:
+def add(corpus: Corpus, name: str, texts: list[str], first: int, partition: int = PARTITION) -> None:
     """Make an increment of documents that are not scored yet; `first` is the first one's time."""
     increment = corpus.increment(name)
-    for part, start in enumerate(range(0, len(texts), PARTITION)):
+    for part, start in enumerate(range(0, len(texts), partition)):
         rows = []
-        for number, text in enumerate(texts[start : start + PARTITION], first + start):
+        for number, text in enumerate(texts[start : start + partition], first + start):
             key = xxhash.xxh3_128_digest(str(number).encode())
             text_key = xxhash.xxh3_128_digest(text.encode())
             rows.append(

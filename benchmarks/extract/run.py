@@ -133,19 +133,20 @@ def part(corpus: Corpus, children: int) -> None:
     make_part(step, scope, only.name, children, lambda _: None)
 
 
-def crawled(warc: Path, records: list[WarcRecord], root: Path) -> Corpus:
+def crawled(warc: Path, records: list[WarcRecord], root: Path, recipe: Recipe | None = None) -> Corpus:
     """A corpus whose crawl brought just these records, in one file."""
-    corpus = Corpus.create(root, Recipe(name="benchmark"))
+    corpus = Corpus.create(root, recipe or Recipe(name="benchmark"))
     increment = corpus.increment("pages")
     (increment.path / "pages").mkdir()
     rows = []
     with warc.open("rb") as source, (increment.path / "pages" / "all.warc.gz").open("wb") as file:
-        for record in records:
+        for number, record in enumerate(records):
             source.seek(record.offset)
             place = {"warc_file": str(Path(file.name).relative_to(root)), "warc_offset": file.tell()}
             file.write(source.read(record.length))
             link = {"url": record.url, "url_key": xxhash.xxh3_128_digest(record.url.encode()), "karma": 3}
-            rows.append({**link, **place, "outcome": "ok", "warc_length": record.length})
+            fetch = {**place, "outcome": "ok", "warc_length": record.length, "first_seen": number}
+            rows.append({**link, **fetch})
     for step, name, schema in (("links", "links", karma.SCHEMA), ("fetch", "fetches", rounds.SCHEMA)):
         table = pa.Table.from_pylist(rows, schema=schema)
         output = publish_table(root, increment.path / step, "part-00000", table)

@@ -47,6 +47,7 @@ def sign(corpus: Corpus, increment: Increment, versions: dict[str, str]) -> None
         shingles, signatures = zip(*minhash.sketches(table["text"].to_pylist()), strict=True)
         columns = {field.name: pa.nulls(len(table), field.type) for field in score.SCHEMA}
         columns["doc_id"], columns["shingles"] = table["doc_id"], pa.array(shingles, pa.int64())
+        columns["characters"] = pa.compute.cast(pa.compute.utf8_length(table["text"]), pa.int64())
         columns["signature"] = fixed_width_column(np.stack(signatures).view("V560").ravel())
         scores = pa.table(columns, schema=score.SCHEMA)
         output = publish_table(corpus.root, increment.path / score.STEP, documents.part, scores)
