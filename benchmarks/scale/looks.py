@@ -137,7 +137,7 @@ def measured(scope: Scope, workers: int) -> dict[str, Spent]:
         make_part(STEP, scope, part.name, 1, lambda _: None)
     looks: list[tuple[Claiming, _OpenStep, dict[str, Part]]] = []
     for number in range(workers):
-        worker = Worker(name=f"w{number}", host="elsewhere", pid=1, stage="cpu", started=0)
+        worker = Worker(name=f"w{number}", host="a", machine="a", pid=1, stage="cpu", started=0)
         tell(scope.root, worker)
         opened = _OpenStep.read(STEP, scope, worker)
         assert opened
