@@ -20,7 +20,7 @@ from dataprep.store.claiming import Claiming, _OpenStep
 from dataprep.store.claims import Claims, Tries
 from dataprep.store.presence import Presence
 from dataprep.store.step import LocalPool, make_part, plan_path, plan_step, run_step
-from dataprep.store.workers import Worker, all_workers, new_worker, workers_folder
+from dataprep.store.workers import Pulses, Worker, all_workers, new_worker, workers_folder
 from support.kills import kill
 from support.patience import patient, wait_until
 from support.ready_corpus import no_progress
@@ -127,7 +127,10 @@ def test_a_part_whose_worker_ended_after_its_commit_is_not_lost(tmp_path: Path) 
     assert opened
     assert all(opened.claims.take(part, 1) for part in ("00", "01"))
     make_part(SQUARE, scope, "00", 1, lambda _: None)
-    assert [Claiming(here)._held(opened, part, {1}) for part in ("00", "01")] == [[1], []]
+    claims = Claims(opened.path.parent, SQUARE.name, here.worker)
+    pulses = Pulses(tmp_path)
+    held = [claims.held(part, {1}, pulses, opened.record(part)) for part in ("00", "01")]
+    assert held == [[1], []]
     assert [path.name for path in opened.claims.failures.iterdir()] == ["01.0001.json"]
 
 
