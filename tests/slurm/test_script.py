@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,23 @@ def test_a_command_that_the_signal_kills_before_it_heeds_it_is_queued_again(tmp_
         told, _ = script.communicate(timeout=patient())
     assert "requeue 40_3" in told
     assert script.returncode == RESUME_EXIT
+
+
+@pytest.mark.parametrize("job", [JOBS["work"], FETCH], ids=["work", "fetch"])
+def test_a_command_that_slurm_suspends_goes_on_when_it_is_resumed(tmp_path: Path, job: Job) -> None:
+    """Slurm stops all processes of a job, and continues them in any order."""
+    stand_in = "#!/bin/sh\necho $$ > pid\nmv pid begun\nuntil [ -e resumed ]; do sleep 0.02; done\n"
+    with started(tmp_path, ONE_CORE, job, outbound=stand_in) as script:
+        wait_until((tmp_path / "begun").exists, "the command")
+        command = int((tmp_path / "begun").read_text())
+        os.kill(command, signal.SIGSTOP)
+        stat = Path(f"/proc/{command}/stat")
+        wait_until(lambda: ") T " in stat.read_text(), "the command stopped")
+        time.sleep(patient(0.1))
+        os.kill(command, signal.SIGCONT)
+        (tmp_path / "resumed").touch()
+        told, err = script.communicate(timeout=patient())
+    assert script.returncode == 0, told + err
 
 
 def test_a_script_that_is_ended_says_so(tmp_path: Path) -> None:
