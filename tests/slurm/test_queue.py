@@ -30,6 +30,30 @@ OUTER = {
 }
 
 
+SLURM_24_11 = (
+    """\
+2_1|work|PENDING|Resources
+2_2|work|PENDING|Resources
+2_3|work|PENDING|Resources
+3_0|late|PENDING|Dependency
+3_1|late|PENDING|Dependency
+3_2|late|PENDING|Dependency
+1|fetch|RUNNING|None
+2_0|work|RUNNING|None
+""",
+    """\
+2_0|work|PENDING|BeginTime
+2_3|work|PENDING|Resources
+3_0|late|PENDING|Priority
+3_1|late|PENDING|Priority
+3_2|late|PENDING|Priority
+2_2|work|RUNNING|None
+2_1|work|RUNNING|None
+""",
+)
+"""Answers of a real squeue of Slurm 24.11.5 on two nodes: before and after a task queued itself again and the
+job ended for which others waited."""
+
 FETCH = Job(part="fetch", name="fetch", command=[], id="812")
 WORK = Job(part="cpu", name="work", command=[], workers=9, id="813")
 
@@ -96,6 +120,26 @@ def test_the_queue_is_read_task_by_task_without_those_of_others(path: Path) -> N
         Queued("813", "813_6", "PENDING", "Site|full"),
     ]
     assert "-h -r -j 812,813" in (path / "words").read_text()
+
+
+def test_the_queue_of_slurm_24_11_is_read(path: Path) -> None:
+    jobs = [
+        Job(part="cpu", name=name, command=[], id=str(1 + number))
+        for number, name in enumerate(("fetch", "work", "late"))
+    ]
+    stand_in(path, "squeue", "cat queue")
+    found = []
+    for told in SLURM_24_11:
+        (path / "queue").write_text(told)
+        found.append({task.task: (task.state, task.reason) for task in squeue(jobs)})
+    before, after = found
+    assert before["1"] == before["2_0"] == ("RUNNING", "None")
+    assert before["2_3"] == ("PENDING", "Resources")
+    assert before["3_2"] == ("PENDING", "Dependency")
+    assert "1" not in after
+    assert after["2_0"] == ("PENDING", "BeginTime")
+    assert after["2_1"] == after["2_2"] == ("RUNNING", "None")
+    assert after["3_0"] == ("PENDING", "Priority")
 
 
 def test_jobs_that_slurm_has_forgotten_are_not_in_the_queue(path: Path) -> None:
