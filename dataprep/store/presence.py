@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from dataprep.store import files
+from dataprep.store.os_errors import explain_os_error
 from dataprep.store.requests import Pending, newest, refuse_newer
 from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, forget_worker, tell
 
@@ -66,7 +67,8 @@ class Presence:
             ended = "stopped"
             raise
         except BaseException as error:
-            ended = " ".join(f"{error}".split()) or type(error).__name__
+            explained = explain_os_error(error) if isinstance(error, OSError) else None
+            ended = " ".join(f"{explained or error}".split()) or type(error).__name__
             raise
         finally:
             for number, handler in before.items():

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from dataprep.store import files
 from dataprep.store.checksummed_json import dump, load_or_none
 from dataprep.store.files import attempt_path
 
@@ -94,7 +95,7 @@ _SLURM = (
 
 def tell(root: Path, worker: Worker) -> None:
     """Write a worker's file: its heartbeat."""
-    path = workers_folder(root) / f"{worker.name}.json"
+    path, before = workers_folder(root) / f"{worker.name}.json", files.latest_attempt
     attempt = attempt_path(path.parent, path.name)
     try:
         attempt.write_bytes(dump(worker))
@@ -102,6 +103,7 @@ def tell(root: Path, worker: Worker) -> None:
         attempt = attempt_path(path.parent, path.name)
         attempt.write_bytes(dump(worker))
     os.replace(attempt, path)
+    files.latest_attempt = before  # what fails next is that, and not this
 
 
 def forget_worker(root: Path, worker: Worker) -> None:
