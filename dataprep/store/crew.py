@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import multiprocessing
+import os
 import signal
 import socket
 import time
@@ -183,11 +184,8 @@ class _Member:
         self.process.kill()
         self.process.join(KILL_S)
         self.pipe.close()
-        if self.job:
-            pattern = f".*.{glob.escape(socket.gethostname())}.{self.process.pid}.part"
-            for directory in (self.job.step.directory(self.job.scope), self.job.scope.root):
-                for attempt in directory.glob(pattern):
-                    attempt.unlink(missing_ok=True)
+        if self.job and self.process.pid:
+            _remove_attempts(self.job, self.process.pid)
 
 
 def _serve(pipe: Connection) -> None:
@@ -203,9 +201,11 @@ def _serve(pipe: Connection) -> None:
             return
         pipe.send(0)  # it has begun
         ticks = _Ticks(pipe.send)
-        outcome = _make(job, ticks)
+        kind, reason = _make(job, ticks)
+        if kind != "made":
+            _remove_attempts(job, os.getpid())
         ticks.send_rest()
-        pipe.send(outcome)
+        pipe.send((kind, reason))
 
 
 class _Ticks:
@@ -240,6 +240,14 @@ def _make(job: Job, tick: Tick) -> tuple[Kind, str]:
     except Exception as error:
         return "error", _in_one_line(error)
     return "made", ""
+
+
+def _remove_attempts(job: Job, pid: int) -> None:
+    """Remove the files that a process of this machine was writing for a part."""
+    pattern = f".*.{glob.escape(socket.gethostname())}.{pid}.part"
+    for directory in (job.step.directory(job.scope), job.scope.root):
+        for attempt in directory.glob(pattern):
+            attempt.unlink(missing_ok=True)
 
 
 def _in_one_line(error: Exception) -> str:

@@ -120,7 +120,10 @@ def behave(task: Task[Toy]) -> Made:
     path = task.scope.root / "behave" / task.part.name
     with (task.scope.root / "begun").open("a") as begun:
         begun.write(f"{task.part.name}\n")
-    match path.read_text() if path.exists() else "":
+    deed = path.read_text() if path.exists() else ""
+    if deed not in ("", "wait"):
+        task.attempt().write_text("the beginning of a file")
+    match deed:
         case "wait":
             while path.exists():
                 time.sleep(0.01)

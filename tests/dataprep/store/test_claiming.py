@@ -220,6 +220,7 @@ def test_a_part_that_always_fails_is_given_up_by_name_and_all_others_are_made(
             rf"square\.failed: 1 of the parts of square .*03 after [3-5] tries on .*{reason}", said
         )
     assert {*workers.scope.made()} == {f"square/{n:02d}" for n in (0, 1, 2, 4)}
+    assert not list(workers.scope.root.rglob("*.part"))
     workers.let_go()
     for failure in workers.scope.root.rglob("square.failed/*"):
         failure.unlink()
