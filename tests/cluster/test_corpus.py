@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,52 +13,17 @@ import pytest
 import yaml
 
 from dataprep.store.workers import Worker, all_workers
-from pipeline.demo.dumps import write_dumps
-from pipeline.demo.library import rendered
-from pipeline.demo.sites import build
-from pipeline.demo.web import EmbeddedWeb
+from support.desk import LOGIN, Demo, Desk, assert_equal, log
 from support.pages import REPOSITORY, commands
 from support.patience import patient, wait_until
 from support.slurm_cluster import MISSING, Cluster, running
 
 NODES = 4
-LOGIN = Path(sys.executable)
 
 pytestmark = [
     pytest.mark.slow(150),
     pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}"),
 ]
-
-
-class Desk:
-    """A folder on a login node, with a dump of the demo and the web to which it links."""
-
-    def __init__(self, home: Path, dump: Path, web: EmbeddedWeb, slurm: Cluster) -> None:
-        self.home, self.dump, self.web, self.slurm = home, dump, web, slurm
-        self.environment = slurm.environment | {"XDG_STATE_HOME": str(home / "state")}
-
-    def run(self, *words: object, code: int = 0, **environment: str) -> str:
-        """What a command prints on stdout; it must end with this code."""
-        ended = subprocess.run(
-            [LOGIN.with_name("outbound"), *map(str, words)],
-            cwd=self.home,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=patient(),
-        )
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout
-
-    def result(self, *words: object) -> Any:
-        return json.loads(self.run(*words, "--json"))
-
-    def queue(self) -> list[str]:
-        return self.slurm.ask("squeue", "-h", "-r", "-o", "%i %T %r").splitlines()
-
-    def wait_until_ended(self) -> None:
-        wait_until(lambda: not self.queue(), "the end of all jobs", 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -71,34 +34,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, slurm: Cluster) -> Iterator[Desk]:
-    home = tmp_path_factory.mktemp("a desk")  # with a space in its name
-    sites = build(rendered(home / "pages.jsonl", True))
-    dump, _ = write_dumps(sites.links, home)
+def desk(demo: Demo, slurm: Cluster) -> Desk:
     setup = [f'PATH="{LOGIN.parent}:$PATH"']
-    (home / "cluster.yaml").write_text(yaml.safe_dump({"time": "10", "setup": setup}))
-    with EmbeddedWeb(sites) as web:
-        crawl = {"contact": "you@example.org", "allow_loopback": True, "connect_to": [web.connect_to]}
-        (home / "fast.yaml").write_text(yaml.safe_dump(crawl | {"delay_s": 0}))
-        (home / "slow.yaml").write_text(yaml.safe_dump(crawl | {"delay_s": 60}))
-        yield Desk(home, dump, web, slurm)
+    (demo.home / "cluster.yaml").write_text(yaml.safe_dump({"time": "10", "setup": setup}))
+    return Desk(demo, slurm, "a small cluster")
 
 
 def submit(desk: Desk, corpus: str, crawl: str, workers: int = NODES, code: int = 0) -> Any:
-    words = ("submit", "corpus", corpus, desk.dump, "--crawl", crawl, "--workers", workers, "--crawlers", 2)
-    told = desk.run(*words, "--cluster", "cluster.yaml", "--json", code=code)
+    words = ("submit", "corpus", corpus, desk.demo.dump, "--crawl", crawl, "--workers", workers)
+    told = desk.run(*words, "--crawlers", 2, "--cluster", "cluster.yaml", "--json", code=code)
     return json.loads(told or "null")
-
-
-def files(corpus: Path) -> dict[str, bytes]:
-    """What makes up a corpus, by name: all but the traces of those that worked on it."""
-    named = {str(path.relative_to(corpus)): path for path in corpus.rglob("*") if path.is_file()}
-    traces = ("jobs/", "logs/")
-    return {
-        name: path.read_bytes()
-        for name, path in named.items()
-        if path.name != ".lock" and not name.startswith(traces)
-    }
 
 
 def is_last(worker: Worker) -> bool:
@@ -107,15 +52,11 @@ def is_last(worker: Worker) -> bool:
 
 
 def test_workers_on_four_nodes_one_stopped_and_queued_again_make_what_one_machine_makes(desk: Desk) -> None:
-    desk.run("corpus", "init", "one", "--recipe", "demo")
-    add = ("corpus", "add", "one", desk.dump, "--crawl", "fast.yaml")
-    desk.run(*add, "--until", "fetch")
-    shutil.copytree(desk.home / "one", desk.home / "four")
-    desk.run(*add)
+    corpus = desk.corpus("four", until="fetch")
     told = submit(desk, "four", "fast.yaml")
     _, _, array = told["jobs"]
     stopped = f"{array}_{NODES - 1}"  # the one whose own id is that of the array
-    wait_until(lambda: any(map(is_last, all_workers(desk.home / "four"))), "the last worker", 0.1)
+    wait_until(lambda: any(map(is_last, all_workers(corpus))), "the last worker", 0.1)
     desk.slurm.ask("scancel", "--batch", "--signal=USR1", stopped)
     desk.wait_until_ended()
     logs = Path(told["logs"]).glob(f"{array}_*.log")
@@ -123,10 +64,8 @@ def test_workers_on_four_nodes_one_stopped_and_queued_again_make_what_one_machin
     assert starts == {f"{array}_{n}": 1 for n in range(NODES - 1)} | {stopped: 2}
     status = desk.result("status", "four")["directories"][0]
     assert [(job["done"], job["tasks"]) for job in status["jobs"]] == [(1, 1), (2, 2), (NODES, NODES)]
-    one, four = files(desk.home / "one"), files(desk.home / "four")
-    assert sorted(one) == sorted(four)
-    assert [name for name in one if one[name] != four[name]] == []
-    workers = all_workers(desk.home / "four")
+    assert_equal(corpus, desk.demo.corpora["shard"])
+    workers = all_workers(corpus)
     assert len({worker.slurm["SLURMD_NODENAME"] for worker in workers}) == NODES
     assert sum(worker.made for worker in workers) > NODES
     assert desk.run("corpus", "verify", "four").startswith("every file and every count is right")
@@ -134,10 +73,10 @@ def test_workers_on_four_nodes_one_stopped_and_queued_again_make_what_one_machin
 
 def test_a_crawl_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> None:
     desk.run("corpus", "init", "watched", "--recipe", "demo")
-    before = len(desk.web.requests)
+    before = len(desk.demo.web.requests)
     first = submit(desk, "watched", "slow.yaml", workers=2)
     _, crawl, array = first["jobs"]
-    wait_until(lambda: len(desk.web.requests) > before, "the first request of the crawl")
+    wait_until(lambda: len(desk.demo.web.requests) > before, "the first request of the crawl")
     told = desk.run("status", "watched")
     assert f"job {crawl} outbound-fetch-watched (2 tasks): 2 running" in told
     assert f"job {array} outbound-work-watched (2 tasks): 2 waiting (Dependency)" in told
@@ -179,8 +118,3 @@ def test_the_commands_of_the_page_work(desk: Desk) -> None:
     jobs = [(job["kind"], job["done"]) for directory in seen for job in directory["jobs"]]
     assert jobs == [("select", 2), ("verify", 1), ("pack", 2)]
     assert (desk.home / "tokens" / "generation-1.json").exists()
-
-
-def log(told: Any) -> str:
-    """All that the jobs of a submission have written."""
-    return "\n".join(path.read_text() for path in sorted(Path(told["logs"]).glob("*.log")))

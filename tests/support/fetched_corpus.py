@@ -39,7 +39,7 @@ def make(home: Path) -> None:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """All files of a corpus but those of workers and locks."""
+    """All files of a corpus but those of workers, jobs and locks."""
     found = [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
     named = {str(path.relative_to(root)): path.read_bytes() for path in found}
-    return {name: content for name, content in named.items() if not name.startswith("jobs/")}
+    return {name: content for name, content in named.items() if not name.startswith(("jobs/", "logs/"))}
