@@ -157,7 +157,7 @@ def test_a_command_that_the_signal_kills_before_it_heeds_it_is_queued_again(tmp_
     assert script.returncode == RESUME_EXIT
 
 
-@pytest.mark.parametrize("job", [JOBS["work"], FETCH], ids=["work", "fetch"])
+@pytest.mark.parametrize("job", [JOBS["work"], LINKS], ids=["work", "links"])
 def test_a_command_that_slurm_suspends_goes_on_when_it_is_resumed(tmp_path: Path, job: Job) -> None:
     """Slurm stops all processes of a job, and continues them in any order."""
     stand_in = "#!/bin/sh\necho $$ > pid\nmv pid begun\nuntil [ -e resumed ]; do sleep 0.02; done\n"
