@@ -95,7 +95,7 @@ class Turns:
                 fresh.append(partition)
         self._watch.elsewhere = elsewhere
         for partition in fresh + failed_here:
-            number = max(tries[partition.name].claims, default=0) + 1
+            number = tries[partition.name].next
             if self._claims.take(partition.name, number):
                 if hop_plan.record_path(self._increment, partition.name).exists():  # it was done meanwhile
                     self._claims.release(partition.name, number)

@@ -123,8 +123,9 @@ def _refuse_rival(root: Path) -> None:
     request = load_or_none(path, Request)
     if request is None or request.done:
         return
-    here = request.host == socket.gethostname()
-    if is_alive(request.pid) if here else time.time() - path.stat().st_mtime < SILENT_S:
+    is_here = request.host == socket.gethostname()
+    is_fresh = time.time() - path.stat().st_mtime < SILENT_S
+    if is_fresh and not (is_here and (request.pid == os.getpid() or not is_alive(request.pid))):
         raise DataError(
             f"{path}: a command that removes is at work here (process {request.pid} on {request.host}); wait "
             "until it has ended; if it was killed, run this again in five minutes"

@@ -87,8 +87,10 @@ class Workers:
 
 
 def files(scope: Toy) -> dict[str, bytes]:
+    """All but what a process was writing when it was killed."""
     things = scope.root / "things"
-    return {str(path.relative_to(things)): path.read_bytes() for path in things.rglob("*") if path.is_file()}
+    paths = [path for path in things.rglob("[!.]*") if path.is_file()]
+    return {str(path.relative_to(things)): path.read_bytes() for path in paths}
 
 
 def claims_of(workers: Workers) -> list[str]:
