@@ -69,8 +69,8 @@ class Crawler:
         return {part.part for part in self.turns.open}
 
 
-@pytest.mark.slow(9)
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow(5)
+@settings(max_examples=30, deadline=None)
 @given(MOVES)
 @example(TAKEN_OVER)
 def test_nobody_asks_a_site_that_another_has_taken_over(moves: list[tuple[str, int | float]]) -> None:
