@@ -25,7 +25,7 @@ from dataprep.pack.packing import Packing
 from dataprep.shards import text_shards
 from dataprep.steps import STEPS
 from dataprep.store.checksummed_json import load
-from dataprep.store.claims import INTERRUPTED, Claims, Failure
+from dataprep.store.claims import Claims, Failure
 from dataprep.store.step import Part, Plan
 from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
 
@@ -230,8 +230,7 @@ def _made(directory: Path) -> Iterator[tuple[str, float]]:
 def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPart]:
     """The parts of a step whose tries failed and that nobody has made since."""
     for part, tries in sorted(Claims(folder, step, new_worker("status", 0)).tries().items()):
-        failures = [each for _, each in sorted(tries.failures.items()) if each.kind != INTERRUPTED]
-        if failures and part not in made:
+        if (failures := tries.counted) and part not in made:
             given_up = tries.is_given_up
             yield FailedPart(part=part, tries=len(failures), given_up=given_up, last=failures[-1])
 

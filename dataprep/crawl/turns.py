@@ -89,7 +89,7 @@ class Turns:
                 elsewhere += 1
             elif tries[name].is_given_up:
                 given_up.append(name)
-            elif any(each.host == self._claims.worker.host for each in tries[name].failures.values()):
+            elif tries[name].have_failed_on(self.presence.worker.host):
                 failed_here.append(partition)
             else:
                 fresh.append(partition)

@@ -161,7 +161,7 @@ class Claiming:
             if elsewhere:
                 if len(elsewhere) == 1 and opened.age(name, elsewhere[0]) > self.repeat_s:
                     old.append(name)
-            elif any(failure.host == self._worker.host for failure in tries[name].failures.values()):
+            elif tries[name].have_failed_on(self._worker.host):
                 failed_here.append(name)
             else:
                 fresh.append(name)

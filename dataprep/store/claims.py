@@ -75,8 +75,17 @@ class Tries:
     @property
     def is_given_up(self) -> bool:
         """Whether it is not worth another try."""
-        kinds = [failure.kind for failure in self.failures.values() if failure.kind != INTERRUPTED]
+        kinds = [failure.kind for failure in self.counted]
         return len(kinds) - kinds.count(LOST) >= TRIES or len(kinds) >= 2 * TRIES
+
+    @property
+    def counted(self) -> list[Failure]:
+        """The failures in order, but those of tries that were only interrupted."""
+        return [each for _, each in sorted(self.failures.items()) if each.kind != INTERRUPTED]
+
+    def have_failed_on(self, host: str) -> bool:
+        """Whether a try has failed on a machine."""
+        return any(failure.host == host for failure in self.failures.values())
 
     @property
     def next(self) -> int:
@@ -198,14 +207,14 @@ class Claims:
     def given_up(self, left: Iterable[str]) -> GivenUp:
         """Name the parts of the step that nobody tries any more."""
         names = list(left)
-        failures = self.tries()[names[0]].failures
+        failures = self.tries()[names[0]].counted
         if not failures:  # they were removed just now
             return GivenUp(f"{self.failures}: is gone; run the command again, which tries its parts again")
-        number, failure = max(failures.items())
+        failure = failures[-1]
         return GivenUp(
             f"{self.failures}: {len(names)} of the parts of {self.step} failed too often, the first one "
-            f"{names[0]} after {number} tries on {failure.host}: {failure.reason}; mend that, and work with "
-            "--again"
+            f"{names[0]} after {len(failures)} tries on {failure.host}: {failure.reason}; mend that, and "
+            "work with --again"
         )
 
     def _note(self, part: str, number: int, failure: Failure) -> None:
