@@ -146,8 +146,10 @@ def power_off(home: Path, node: str) -> None:
     daemon = f"slurmd\0-D\0-f\0{home}/slurm.conf\0-N\0{node}\0"
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            command, told = (process / "cmdline").read_text(), (process / "environ").read_text().split("\0")
-            ours = f"SLURM_CONF={home}/slurm.conf" in told and f"SLURMD_NODENAME={node}" in told
+            command = (process / "cmdline").read_text()
+            environment = (process / "environ").read_text().split("\0")
+            of_cluster = f"SLURM_CONF={home}/slurm.conf" in environment
+            ours = of_cluster and f"SLURMD_NODENAME={node}" in environment
             if command.endswith(daemon) or ours:
                 parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
                 if ours and (Path("/proc") / str(parent) / "comm").read_text().startswith("slurmstepd"):

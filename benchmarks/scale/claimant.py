@@ -19,7 +19,7 @@ import xxhash
 
 from dataprep.store.claims import Claims, Tries
 from dataprep.store.files import write_once
-from dataprep.store.workers import Pulses, new_worker, tell
+from dataprep.store.workers import Pulses, new_worker, write_worker
 
 STEP = "scale"
 LOOK_S = 0.2
@@ -37,16 +37,16 @@ def main() -> None:
     first = xxhash.xxh3_64_intdigest(worker.name.encode()) % parts
     names = names[first:] + names[:first]
     spent: dict[str, list[float]] = {"look": [], "claim": [], "record": []}
-    races_lost, told = 0, 0.0
+    races_lost, shown = 0, 0.0
 
     def timed(what: str, since: float) -> None:
         spent[what].append(time.perf_counter() - since)
 
     claims.begin()
     while worker.made < quota:
-        if time.monotonic() - told > HEARTBEAT_S:
-            tell(root, worker)
-            told = time.monotonic()
+        if time.monotonic() - shown > HEARTBEAT_S:
+            write_worker(root, worker)
+            shown = time.monotonic()
         since = time.perf_counter()
         records = {name.removesuffix(".json") for name in os.listdir(root / "records")}
         tries = claims.tries()
@@ -71,7 +71,7 @@ def main() -> None:
         worker.made += write_once(root / "records" / f"{name}.json", json.dumps(worker.name).encode())
         timed("record", since)
     worker.ended = "whole"
-    tell(root, worker)
+    write_worker(root, worker)
     found = {"begun": begun, "made": worker.made, "races_lost": races_lost, "slurm": worker.slurm, **spent}
     (root / "results" / f"{worker.name}.json").write_text(json.dumps(found))
 

@@ -37,7 +37,7 @@ from dataprep.store.files import publish_table
 from dataprep.store.npy import fixed_width_column
 from dataprep.store.presence import Presence
 from dataprep.store.step import Made, Part, Save, Step, Task, finish_step, make_part, plan_path, plan_step
-from dataprep.store.workers import Worker, tell
+from dataprep.store.workers import Worker, write_worker
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def measured(scope: Scope, workers: int) -> dict[str, Spent]:
     looks: list[tuple[Claiming, _OpenStep, dict[str, Part]]] = []
     for number in range(workers):
         worker = Worker(name=f"w{number}", host="a", machine="a", pid=1, stage="cpu", started=0)
-        tell(scope.root, worker)
+        write_worker(scope.root, worker)
         opened = _OpenStep.read(STEP, scope, worker)
         assert opened
         looks.append((Claiming(Presence(scope.root, worker)), opened, {}))

@@ -256,7 +256,7 @@ def key_numbers(keys: pa.ChunkedArray) -> Numbers:
 
 
 def _refuse_strangers(corpus: Corpus, increment: Increment, plan: HopPlan, done: list[Record]) -> None:
-    """Raise DataError when a partition that is done holds other links than the plan says."""
+    """Raise DataError when a partition that is done is not in the plan, or has other links there."""
     planned = {partition.name: partition for partition in plan.partitions}
     for record in done:
         there = read_table(corpus.root, [record.outputs["fetches"]], ["url_key"])["url_key"].to_pylist()

@@ -24,7 +24,7 @@ Busy = Callable[[str], bool]
 
 
 def nobody(site: str) -> bool:
-    """Nobody asks it."""
+    """Say of every site that no other process is asking it."""
     return False
 
 

@@ -1,8 +1,8 @@
 """Which partition of a hop is crawled next, by this process or by another.
 
 A partition is claimed like the part of any step (`store/claims.py`), with one difference: nobody repeats a
-partition that another process holds, because only one process at a time may ask a site. A holder asks
-nothing more when its last heartbeat is LEASE_S old (`store/presence.py`). Others take over after SILENT_S.
+partition that another process holds, because only one process at a time may ask a site. A holder sends no
+request when its last heartbeat is older than LEASE_S (`store/presence.py`). Others take over after SILENT_S.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from types import FrameType
 from dataprep.store import files
 from dataprep.store.os_errors import explain_os_error
 from dataprep.store.requests import Pending, newest, refuse_newer
-from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, forget_worker, tell
+from dataprep.store.workers import HEARTBEAT_S, SILENT_S, OpenPart, Worker, forget_worker, write_worker
 
 LEASE_S = 60.0
 """A crawler sends no request when its last heartbeat is older than this; others take over after SILENT_S."""
@@ -44,7 +44,7 @@ class Presence:
     silent_s: float = SILENT_S
     lease_s: float = LEASE_S
     is_worker: bool = True
-    _told: float = 0.0
+    _shown: float = 0.0
     _raises: bool = True
     _counted: float = field(default_factory=time.monotonic)
 
@@ -105,7 +105,7 @@ class Presence:
 
     def require_lease(self) -> None:
         """Raise LeaseLapsed when the last heartbeat that was written is too old."""
-        if _now() - self._told > self.lease_s:
+        if _now() - self._shown > self.lease_s:
             raise LeaseLapsed
 
     def refuse_removals(self) -> None:
@@ -145,12 +145,12 @@ class Presence:
     def show(self, making: list[OpenPart]) -> None:
         """Write the worker's file, which is its heartbeat."""
         self.worker.open, began = making, _now()
-        tell(self.root, self.worker)
-        self._told = began
+        write_worker(self.root, self.worker)
+        self._shown = began
 
     def _show_in_time(self, making: list[OpenPart]) -> None:
         """The same, if that has changed, or it is time for a heartbeat."""
-        if making != self.worker.open or _now() - self._told > self.heartbeat_s:
+        if making != self.worker.open or _now() - self._shown > self.heartbeat_s:
             self.show(making)
 
     def _finish(self, number: int, frame: FrameType | None) -> None:

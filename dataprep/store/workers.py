@@ -66,7 +66,7 @@ class Worker(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def workers_folder(root: Path) -> Path:
-    """Where the workers of a corpus, or of a pack, tell of themselves."""
+    """Where the files of the workers of a corpus or pack stand."""
     return root / "jobs" / "workers"
 
 
@@ -93,7 +93,7 @@ _SLURM = (
 ).split()
 
 
-def tell(root: Path, worker: Worker) -> None:
+def write_worker(root: Path, worker: Worker) -> None:
     """Write a worker's file: its heartbeat."""
     path, before = workers_folder(root) / f"{worker.name}.json", files.latest_attempt
     attempt = attempt_path(path.parent, path.name)

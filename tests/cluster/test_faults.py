@@ -54,9 +54,9 @@ class Hindrances:
 
     def held(self, node: str) -> Path:
         """The record that a worker there is about to commit."""
-        told = self.folder / "held" / node
-        wait_until(lambda: told.exists() and told.read_text(), f"a worker on {node} about to commit a part")
-        return Path(told.read_text())
+        file = self.folder / "held" / node
+        wait_until(lambda: file.exists() and file.read_text(), f"a worker on {node} about to commit a part")
+        return Path(file.read_text())
 
     def kill(self, part: str) -> None:
         """Let each process die that is about to commit this part."""
@@ -131,9 +131,9 @@ def task_of(worker: Worker) -> str:
     return f"{worker.slurm['SLURM_ARRAY_JOB_ID']}_{worker.slurm['SLURM_ARRAY_TASK_ID']}"
 
 
-def code_of(told: Any, worker: Worker) -> Path:
+def code_of(submitted: Any, worker: Worker) -> Path:
     """Where the exit code of a worker's task is, once it has ended."""
-    return Path(told["logs"]) / f"{task_of(worker)}.code"
+    return Path(submitted["logs"]) / f"{task_of(worker)}.code"
 
 
 def heartbeat(corpus: Path, worker: Worker) -> float:
@@ -147,7 +147,7 @@ def test_no_lost_disk_controller_worker_or_node_changes_a_byte(
     killed, off, cut, full = WORKERS
     hindrances.hold(killed, off, cut)
     machines[full].fill(corpus / "increments", tmp_path)
-    told = submit(desk, corpus, "first.yaml")
+    submitted = submit(desk, corpus, "first.yaml")
     lost = {node: hindrances.held(node) for node in (killed, off, cut)}
 
     wait_until(lambda: has_ended(corpus, full), "the end of the worker whose disk is full")
@@ -155,7 +155,7 @@ def test_no_lost_disk_controller_worker_or_node_changes_a_byte(
     assert f"{corpus}/increments/" in worker.ended
     assert "No space left on device" in worker.ended
     assert (worker.made, worker.failed) == (0, 0)
-    wait_until(code_of(told, worker).exists, "its exit code")
+    wait_until(code_of(submitted, worker).exists, "its exit code")
     machines[full].clear(corpus / "increments", tmp_path)
 
     worker = first_on(corpus, off)
@@ -170,8 +170,8 @@ def test_no_lost_disk_controller_worker_or_node_changes_a_byte(
     assert worker.open
     os.kill(machines[killed].processes()[worker.pid], signal.SIGKILL)
     hindrances.let_go(killed)
-    wait_until(lambda: code_of(told, worker).exists(), "the exit code of the killed worker")
-    assert code_of(told, worker).read_text() == "137\n"
+    wait_until(lambda: code_of(submitted, worker).exists(), "the exit code of the killed worker")
+    assert code_of(submitted, worker).read_text() == "137\n"
     slurm.start_controller()
     wait_until(slurm.idle_nodes, "the controller")
     assert sorted(slurm.ask("squeue", "-h", "-t", "running", "-o", "%N").split()) == [off, cut]
@@ -187,7 +187,9 @@ def test_no_lost_disk_controller_worker_or_node_changes_a_byte(
     desk.run("submit", "more", corpus, "--workers", len(SPARE), "--cluster", "others.yaml")
     wait_until(lambda: all(path.exists() for path in lost.values()), "the parts of lost workers, by others")
     before = files_of(corpus, lost[cut])
-    wait_until(lambda: log(told).count(", start 2") == 2, "the tasks of lost nodes begun again elsewhere")
+    wait_until(
+        lambda: log(submitted).count(", start 2") == 2, "the tasks of lost nodes begun again elsewhere"
+    )
 
     hindrances.let_go(cut)
     machines[cut].resume(sleeper.pid)
@@ -219,7 +221,7 @@ def test_what_is_forgotten_beside_workers_is_gone_though_locks_lie_and_a_worker_
     corpus, alone = (desk.corpus(name, until="fetch") for name in ("forgetful", "alone"))
     sleeps, *busy, _ = WORKERS
     hindrances.hold(sleeps, *busy)
-    told = submit(desk, corpus, "lying.yaml")
+    submitted = submit(desk, corpus, "lying.yaml")
     part = hindrances.held(sleeps).stem
     for node in busy:
         hindrances.held(node)
@@ -237,7 +239,7 @@ def test_what_is_forgotten_beside_workers_is_gone_though_locks_lie_and_a_worker_
     hindrances.let_go(sleeps, *busy)
     slurm.machines[sleeps].resume(sleeper.pid)
     desk.wait_until_ended()
-    assert leaks(corpus, passage) == leaks(corpus, url) == [], log(told)
+    assert leaks(corpus, passage) == leaks(corpus, url) == [], log(submitted)
     assert desk.run("corpus", "verify", corpus).startswith("every file and every count is right")
     desk.run("corpus", "forget", alone, "--url", url)
     desk.run("corpus", "work", alone)
@@ -290,8 +292,8 @@ def test_a_part_that_cannot_be_made_and_one_that_kills_are_named_and_made_once_t
     hindrances.kill(f"score.{names[1]}")
     submit(desk, corpus, "lying.yaml")
     desk.wait_until_ended()
-    told = desk.result("status", corpus, code=1)["directories"][0]
-    (step,) = told["steps"]
+    status = desk.result("status", corpus, code=1)["directories"][0]
+    (step,) = status["steps"]
     assert (step["step"], step["parts"] - step["done"]) == ("score", 2)
     assert [(part["part"], part["given_up"]) for part in step["failed"]] == [(name, True) for name in names]
     failed = desk.run("logs", corpus, "--failed")

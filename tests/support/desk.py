@@ -99,9 +99,9 @@ class Desk:
         wait_until(lambda: not self.queue(), "the end of all jobs", 0.5)
 
 
-def log(told: Any) -> str:
+def log(submitted: Any) -> str:
     """All that the jobs of a submission have written."""
-    return "\n".join(path.read_text() for path in sorted(Path(told["logs"]).glob("*.log")))
+    return "\n".join(path.read_text() for path in sorted(Path(submitted["logs"]).glob("*.log")))
 
 
 def assert_equal(corpus: Path, other: Path) -> None:

@@ -16,7 +16,7 @@ from dataprep.steps import BY_NAME
 from dataprep.store.claims import Claims
 from dataprep.store.records import finish_led
 from dataprep.store.step import make_part, plan_step
-from dataprep.store.workers import OpenPart, Worker, new_worker, tell, workers_folder
+from dataprep.store.workers import OpenPart, Worker, new_worker, workers_folder, write_worker
 from support import packed_corpus
 from support.ready_corpus import commit_part, document_row
 
@@ -69,24 +69,24 @@ def pack_claims(tokens: Path, worker: Worker) -> Claims:
 
 def packer(tokens: Path, host: str, **about: object) -> Worker:
     """A worker on another machine that packs."""
-    told = new_worker("pack", 1)
-    told.name, told.host = f"{host}-{told.name}", host
+    shown = new_worker("pack", 1)
+    shown.name, shown.host, shown.machine = f"{host}-{shown.name}", host, host
     for name, value in about.items():
-        setattr(told, name, value)
-    tell(tokens, told)
-    return told
+        setattr(shown, name, value)
+    write_worker(tokens, shown)
+    return shown
 
 
 def worker(corpus: Corpus, host: str, *parts: str, silent_s: float = 0, **about: object) -> Worker:
     """A worker on another machine that holds these parts and has been silent for so long."""
-    told = new_worker("cpu", 2)
-    told.name, told.host, told.machine = f"{host}-{told.name}", host, host
-    told.open = [
+    shown = new_worker("cpu", 2)
+    shown.name, shown.host, shown.machine = f"{host}-{shown.name}", host, host
+    shown.open = [
         OpenPart(step="score", place=PLACE, part=part, number=1, since=time.time()) for part in parts
     ]
     for name, value in about.items():
-        setattr(told, name, value)
-    tell(corpus.root, told)
+        setattr(shown, name, value)
+    write_worker(corpus.root, shown)
     seen = time.time() - silent_s
-    os.utime(workers_folder(corpus.root) / f"{told.name}.json", (seen, seen))
-    return told
+    os.utime(workers_folder(corpus.root) / f"{shown.name}.json", (seen, seen))
+    return shown

@@ -74,16 +74,16 @@ class Crawler:
 @given(MOVES)
 @example(TAKEN_OVER)
 def test_nobody_asks_a_site_that_another_has_taken_over(moves: list[tuple[str, int | float]]) -> None:
-    now, disk_works, write = 1000.0, True, workers.tell
+    now, disk_works, write = 1000.0, True, workers.write_worker
 
-    def tell(root: Path, worker: Worker) -> None:
+    def write_if_it_works(root: Path, worker: Worker) -> None:
         if not disk_works:
             raise OSError
         write(root, worker)
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(presence, "_now", lambda: now)
-        patch.setattr(presence, "tell", tell)
+        patch.setattr(presence, "write_worker", write_if_it_works)
         patch.setattr(workers.time, "monotonic", lambda: now)
         root = Path(folder) / "corpus"
         increment = make_corpus(root).increment("one")

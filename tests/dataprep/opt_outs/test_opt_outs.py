@@ -20,7 +20,7 @@ from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Crawl, NearDuplicates, Recipe, Select
 from dataprep.crawl import hop_plan
 from dataprep.opt_outs.pages import pages_of
-from dataprep.store.workers import OpenPart, forget_worker, new_worker, tell
+from dataprep.store.workers import OpenPart, forget_worker, new_worker, write_worker
 from support.cli import result, run
 from support.kills import kill, run_to_the_kill
 from support.leaks import contents
@@ -183,7 +183,7 @@ def under_crawl(site: Web, root: Path, host: str) -> Iterator[None]:
         OpenPart(step=plan.hop, place=str(place), part=part.name, number=1, since=0)
         for part in plan.partitions
     ]
-    tell(root, worker)
+    write_worker(root, worker)
     yield
     forget_worker(root, worker)
 

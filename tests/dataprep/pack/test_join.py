@@ -26,7 +26,7 @@ from dataprep.pack.packing import Packing
 from dataprep.pack.steps import STEPS
 from dataprep.store import requests
 from dataprep.store.step import LocalPool, plan_step
-from dataprep.store.workers import all_workers, new_worker, tell
+from dataprep.store.workers import all_workers, new_worker, write_worker
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train
 from support.cli import result, run
@@ -309,7 +309,7 @@ def test_a_pack_without_others_is_refused_while_others_pack(
     corpus: Corpus, bpe: Path, tmp_path: Path
 ) -> None:
     worker = new_worker(join.STAGE, 1)
-    tell(tmp_path / "tokens", worker)
+    write_worker(tmp_path / "tokens", worker)
     with pytest.raises(DataError, match="is being packed by processes with --join"):
         pack_alone(corpus, bpe, tmp_path / "tokens")
 
@@ -319,13 +319,13 @@ def test_nothing_of_others_at_work_is_tidied(corpus: Corpus, bpe: Path, tmp_path
     tokens = tmp_path / "tokens"
     pack_alone(built(tmp_path / "small", range(30)), bpe, tokens)
     worker = new_worker(join.STAGE, 1)
-    tell(tokens, worker)
+    write_worker(tokens, worker)
     shard = tokens / "train-0002-00000-0123456789ab.tar"
     shard.write_bytes(b"of a part that is made")
     tidy(tokens)
     assert shard.exists()
     worker.ended = "whole"
-    tell(tokens, worker)
+    write_worker(tokens, worker)
     under_way = begun(built(tmp_path / "more", range(30), range(30, 60)), bpe, tokens)
     plan_step(STEPS[0], under_way)
     tidy(tokens)

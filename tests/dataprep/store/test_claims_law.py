@@ -31,7 +31,7 @@ from dataprep.store.step import (
     plan_step,
     run_step,
 )
-from dataprep.store.workers import Worker, new_worker, tell
+from dataprep.store.workers import Worker, new_worker, write_worker
 from support.patience import patient
 from support.ready_corpus import no_progress
 
@@ -166,7 +166,7 @@ def test_each_part_is_recorded_once_and_nothing_that_was_removed_comes_back(move
             scope.source(str(n)).write_text(f"text {n}")
         plan_step(COPY, scope)
         worker = new_worker("cpu", 1)
-        tell(scope.root, worker)
+        write_worker(scope.root, worker)
         actors, removed, seen = list[Actor](), set[str](), dict[str, str]()
         for move, number in moves:
             part = str(number % PARTS)
