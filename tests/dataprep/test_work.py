@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -15,10 +13,10 @@ import pytest
 from dataprep.corpus.directory import Corpus
 from dataprep.links.inputs import agree
 from dataprep.store.workers import all_workers
-from support import fetched_corpus
+from support import cli, fetched_corpus
 from support.cli import result, run
 from support.fetched_corpus import files
-from support.patience import patient, wait_until
+from support.patience import wait_until
 from support.ready_corpus import no_progress
 
 
@@ -30,19 +28,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(corpus: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli.main", "corpus", "work", str(corpus), *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(worker: subprocess.Popen[str]) -> int:
-    out, err = worker.communicate(timeout=patient())
-    assert worker.returncode == 0, out + err
-    return worker.returncode
+    return cli.start("corpus", "work", corpus, *words)
 
 
 @pytest.mark.slow(15)
@@ -50,7 +36,8 @@ def test_three_workers_make_what_one_command_makes(fetched: Path, tmp_path: Path
     corpus = tmp_path / "corpus"
     shutil.copytree(fetched, corpus)
     workers = [start(corpus, "--processes", "1") for _ in range(3)]
-    assert [ended(worker) for worker in workers] == [0, 0, 0]
+    for worker in workers:
+        cli.wait_for(worker)
     assert files(corpus) == files(fetched.parent / "whole")
     assert result("corpus", "verify", corpus)["problems"] == []
     assert garbage(corpus) == garbage(fetched.parent / "whole")
@@ -72,10 +59,11 @@ def test_what_is_forgotten_beside_workers_does_not_come_back(fetched: Path, tmp_
     wait_until(lambda: len(all_workers(corpus)) == 2, "workers at work")
     forgotten = run("corpus", "forget", corpus, "--url", "http://c5.test/5")
     assert forgotten.returncode == 0, forgotten.stderr
-    assert [ended(worker) for worker in workers] == [0, 0]
+    for worker in workers:
+        cli.wait_for(worker)
     assert result("corpus", "verify", corpus)["problems"] == []
     result("corpus", "forget", alone, "--url", "http://c5.test/5")
-    assert ended(start(alone, "--processes", "1")) == 0
+    cli.wait_for(start(alone, "--processes", "1"))
     assert kept(corpus) == kept(alone) != kept(fetched.parent / "whole")
     held = [name for name, content in files(corpus).items() if b"http://c5.test/5" in content]
     assert held == []
@@ -109,7 +97,8 @@ def test_workers_read_the_dumps_of_an_increment(tmp_path: Path) -> None:
     shared = Corpus.open(tmp_path / "shared")
     agree(shared.increment("a"), dumps, 1, no_progress)
     workers = [start(shared.root, "--stage", "links", "--processes", "1") for _ in range(2)]
-    assert [ended(worker) for worker in workers] == [0, 0]
+    for worker in workers:
+        cli.wait_for(worker)
     assert files(shared.root) == files(tmp_path / "alone")
 
 

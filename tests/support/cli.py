@@ -6,13 +6,18 @@ import contextlib
 import functools
 import io
 import json
+import os
 import signal
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 import typer.main
+
+from support.patience import patient
 
 command_tree = functools.cache(typer.main.get_command)
 """The tree of commands, which takes 0.1 s to build and is the same each time."""
@@ -48,6 +53,24 @@ def result(*words: object) -> Any:
     ended = run(*words, "--json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def start(*words: object, python: Sequence[str] = ("-m", "pipeline.cli.main")) -> subprocess.Popen[str]:
+    """Start a command in a process of its own; python: how that runs it."""
+    return subprocess.Popen(
+        [sys.executable, *python, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait until a process has ended, with this code; gives what it printed."""
+    out, err = process.communicate(timeout=patient())
+    assert process.returncode == code, out + err
+    return out + err
 
 
 def heed_ctrl_c() -> None:

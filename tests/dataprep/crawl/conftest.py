@@ -8,14 +8,35 @@ from pathlib import Path
 
 import pytest
 
+from dataprep.corpus.directory import Corpus, Increment
+from dataprep.crawl import partitioning
 from dataprep.crawl.partition import CrawlSettings, Fetch, Target, fetch_part
 from support.crawls import loopback, targets
+from support.ready_corpus import make_corpus
 from support.servers.web import Web, serving
 
 
 @pytest.fixture
 def serve_tls() -> Callable[[ssl.SSLContext], object]:
     return serving
+
+
+@pytest.fixture
+def partitions_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a partition hold four links."""
+    monkeypatch.setattr(partitioning, "PART_LINKS", 4)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """A corpus without increments."""
+    return make_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def increment(corpus: Corpus) -> Increment:
+    """The first increment of the corpus, which is empty."""
+    return corpus.increment("one")
 
 
 Crawl = Callable[..., list[Fetch]]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,21 +22,17 @@ from dataprep.audit.under_way import under_way
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import hop_plan, partitioning
-from dataprep.store.files import read_table
 from dataprep.store.workers import Worker, all_workers, workers_folder
 from dataprep.work import is_fetched
-from support.cli import result
-from support.crawls import loopback
+from support import cli
+from support.cli import result, wait_for
+from support.crawls import SITES, loopback, page, rows
 from support.kills import kill
 from support.patience import patient, wait_until
 from support.ready_corpus import make_corpus, no_progress
 from support.workers.crawl_worker import LEASE_S, PART_LINKS, SILENT_S, unseen
 
 SCRIPT = Path(__file__).parents[2] / "support" / "workers" / "crawl_worker.py"
-PAGE = "<html><head><title>T</title></head><body><article><p>{}</p></article></body></html>"
-PROSE = "The harbour of {0} is quiet in winter, and the boats lie still under the snow. " * 8
-SITES = {"long.test": 15, **{f"short-{n}.test": 4 for n in range(6)}}
-"""Links of each site: one giant in three partitions, and six sites in a partition each."""
 
 Child = subprocess.Popen[str]
 Start = Callable[..., Child]
@@ -67,7 +61,7 @@ class Served:
             await asyncio.sleep(0.02)
             while not self.open.is_set() and request.transport and not request.transport.is_closing():
                 await asyncio.sleep(0.01)
-            return web.Response(text=PAGE.format(PROSE.format(url)), content_type="text/html")
+            return web.Response(text=page(url), content_type="text/html")
         finally:
             self.now[name] -= 1
 
@@ -108,13 +102,7 @@ def start(corpus: Corpus, site: Any) -> Iterator[Start]:
 
     def run(agent: str, **changes: Any) -> Child:
         settings = loopback(site.port, agent=agent, partitions=2, **changes).model_dump_json()
-        child = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(corpus.root), settings],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        child = cli.start(corpus.root, settings, python=[str(SCRIPT)])
         started.append(child)
         return child
 
@@ -124,28 +112,9 @@ def start(corpus: Corpus, site: Any) -> Iterator[Start]:
         child.communicate()
 
 
-def ended(child: Child, code: int = 0) -> str:
-    """Wait for the end of a worker; gives what it printed."""
-    out, said = child.communicate(timeout=patient())
-    assert child.returncode == code, said
-    return out + said
-
-
 def worker_of(corpus: Corpus, child: Child) -> Worker:
     (worker,) = (worker for worker in all_workers(corpus.root) if worker.pid == child.pid)
     return worker
-
-
-def rows(corpus: Corpus) -> dict[str, list[tuple[str, str]]]:
-    """The URLs and outcomes of each partition."""
-    (increment,) = corpus.increments()
-    return {
-        record.part: [
-            (row["url"], row["outcome"])
-            for row in read_table(corpus.root, [record.outputs["fetches"]]).to_pylist()
-        ]
-        for record in increment.records("fetch")
-    }
 
 
 def is_whole(corpus: Corpus, served: Served, twice: int = 0) -> None:
@@ -164,12 +133,13 @@ def is_whole(corpus: Corpus, served: Served, twice: int = 0) -> None:
 def test_three_workers_share_a_crawl_and_make_what_one_command_makes(
     corpus: Corpus, served: Served, start: Start, site: Any, tmp_path: Path
 ) -> None:
+    served.open.clear()
     workers = [start(agent) for agent in ("a", "b", "c")]
-    assert all("all links are fetched" in ended(worker) for worker in workers)
+    wait_until(lambda: len({agent for agent, _ in served.asked}) == 3, "requests of all three")
+    served.open.set()
+    assert all("all links are fetched" in wait_for(worker) for worker in workers)
     is_whole(corpus, served)
     assert sum(worker.made for worker in all_workers(corpus.root)) == 9
-    crawled = Counter(agent for agent, _ in served.asked)
-    assert len(crawled) >= 2, crawled
 
     alone = make_corpus(tmp_path / "alone")
     add(alone, tmp_path, "shard", site.port)
@@ -191,7 +161,7 @@ def test_a_command_and_a_worker_share_a_crawl(
     wait_until(lambda: served.of("outbound"), "the command's requests")
     served.open.set()
     adding.join(patient())
-    ended(worker)
+    wait_for(worker)
     is_whole(corpus, served)
     assert [each.stage for each in all_workers(corpus.root)] == ["fetch"]
 
@@ -210,7 +180,7 @@ def test_a_killed_worker_is_followed_at_once_by_another_of_its_machine(
     kill(killed)
     wait_until(lambda: sum(served.now.values()) == 2, "the end of its requests")
     served.open.set()
-    ended(other)
+    wait_for(other)
     is_whole(corpus, served, twice=2)
 
 
@@ -224,10 +194,10 @@ def test_a_worker_that_slept_asks_nothing_more_when_another_has_taken_over(
     before = len(served.of("slept"))
     other = start("other")
     began = time.monotonic()
-    ended(other)
+    wait_for(other)
     assert time.monotonic() - began >= SILENT_S  # then it was held dead
     slept.send_signal(signal.SIGCONT)
-    assert "all links are fetched" in ended(slept)
+    assert "all links are fetched" in wait_for(slept)
     assert len(served.of("slept")) == before
     is_whole(corpus, served, twice=2)
 
@@ -241,21 +211,21 @@ def test_a_worker_that_is_asked_to_end_gives_back_what_it_crawls(
     stopped = start("stopped")
     wait_until(lambda: len(served.of("stopped")) == 2, "requests")
     stopped.send_signal(number)
-    ended(stopped, 75)
+    wait_for(stopped, 75)
     assert worker_of(corpus, stopped).ended == "stopped"
     assert list(corpus.root.rglob("*.claims/*.json")) == []
     served.open.set()
-    ended(start("other"))
+    wait_for(start("other"))
     is_whole(corpus, served, twice=2)
 
 
 @pytest.mark.slow(6)
 def test_a_worker_without_the_web_leaves_all_to_others(corpus: Corpus, served: Served, start: Start) -> None:
     offline = start("offline", connect_to=("::127.0.0.1:1",))
-    said = ended(offline, 1)
+    said = wait_for(offline, 1)
     assert "none of 1 sites answered in a row, so this machine seems to be cut off from the web" in said
     assert rows(corpus) == {}
-    ended(start("online"))
+    wait_for(start("online"))
     assert {outcome for part in rows(corpus).values() for _, outcome in part} == {"ok"}
 
 
@@ -272,7 +242,7 @@ def test_a_worker_that_cannot_write_its_heartbeat_asks_nothing_until_it_can(
     assert worker.poll() is None
     folder.unlink()
     away.rename(folder)
-    ended(worker)
+    wait_for(worker)
     is_whole(corpus, served, twice=2)
 
 
@@ -292,7 +262,7 @@ def test_what_is_forgotten_while_workers_crawl_does_not_come_back(
     result("corpus", "forget", corpus.root, "--site", "long.test")
     before = sum("long.test" in url for _, url in served.asked)
     for worker in workers:
-        ended(worker)
+        wait_for(worker)
     assert sum("long.test" in url for _, url in served.asked) == before < SITES["long.test"]
     ends = Counter(outcome for part in rows(corpus).values() for _, outcome in part)
     assert ends == {"ok": sum(SITES.values()) - SITES["long.test"], "forgotten": SITES["long.test"]}
@@ -310,7 +280,7 @@ def test_a_partition_that_always_fails_is_named_and_the_others_are_done(
     assert plan
     bad = plan.partitions[-1]
     (corpus.root / bad.targets.path).write_bytes(b"PAR1 damaged PAR1")
-    said = ended(start("a"), 1)
+    said = wait_for(start("a"), 1)
     assert f"the first one {bad.name} after 3 tries" in said
     assert "was altered" in said
     assert len(rows(corpus)) == 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from dataprep.audit import gc
@@ -12,22 +10,8 @@ from dataprep.crawl import hop_plan, partitioning
 from dataprep.crawl.hop_plan import Assumed
 from dataprep.errors import DataError
 from support.planned_links import HOP, INPUTS, SIZES, links, tables
-from support.ready_corpus import make_corpus
 
-
-@pytest.fixture(autouse=True)
-def partitions_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partitioning, "PART_LINKS", 4)
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return make_corpus(tmp_path / "corpus")
-
-
-@pytest.fixture
-def increment(corpus: Corpus) -> Increment:
-    return corpus.increment("one")
+pytestmark = pytest.mark.usefixtures("partitions_of_four")
 
 
 def test_a_file_of_a_plan_that_was_altered_is_refused(corpus: Corpus, increment: Increment) -> None:

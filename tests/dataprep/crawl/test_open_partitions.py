@@ -25,19 +25,14 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import hop_plan, partitioning, rounds
 from dataprep.crawl.journal import whole_lines
-from dataprep.store.files import read_table
 from support.cli import result
-from support.crawls import loopback
+from support.crawls import SITES, loopback, page, rows
 from support.kills import was_killed
 from support.patience import patient, wait_until
 from support.ready_corpus import make_corpus, no_progress
 
 REPOSITORY = Path(__file__).parents[3]
 PART_LINKS = 6
-PAGE = "<html><head><title>T</title></head><body><article><p>{}</p></article></body></html>"
-PROSE = "The harbour of {0} is quiet in winter, and the boats lie still under the snow. " * 8
-SITES = {"long.test": 15, **{f"short-{n}.test": 4 for n in range(6)}}
-"""Links of each site: one giant in three partitions, and six sites in a partition each."""
 CHILD = """
 import sys
 from contextlib import contextmanager
@@ -82,8 +77,7 @@ class Served:
             await asyncio.sleep(self.wait_s)
             while not self.open.is_set():
                 await asyncio.sleep(0.01)
-            text = PAGE.format(PROSE.format(request.url))
-            return web.Response(text=text, content_type="text/html")
+            return web.Response(text=page(request.url), content_type="text/html")
         finally:
             for name in (request.host, "all"):
                 self.now[name] -= 1
@@ -124,17 +118,6 @@ def add(
 def asked(site: Any) -> list[str]:
     """The hosts that were asked for pages, in order."""
     return [hit.host for hit in site.hits if hit.path.startswith("/page")]
-
-
-def rows(corpus: Corpus) -> dict[str, list[tuple[str, str]]]:
-    (increment,) = corpus.increments()
-    return {
-        record.part: [
-            (row["url"], row["outcome"])
-            for row in read_table(corpus.root, [record.outputs["fetches"]]).to_pylist()
-        ]
-        for record in increment.records("fetch")
-    }
 
 
 @pytest.mark.slow(2)

@@ -21,20 +21,7 @@ from dataprep.store.records import Record, commit
 from support.planned_links import HOP, INPUTS, SIZES, links, tables, target
 from support.ready_corpus import commit_part, make_corpus
 
-
-@pytest.fixture(autouse=True)
-def partitions_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partitioning, "PART_LINKS", 4)
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return make_corpus(tmp_path / "corpus")
-
-
-@pytest.fixture
-def increment(corpus: Corpus) -> Increment:
-    return corpus.increment("one")
+pytestmark = pytest.mark.usefixtures("partitions_of_four")
 
 
 def sites(corpus: Corpus, plan: HopPlan) -> list[list[str]]:

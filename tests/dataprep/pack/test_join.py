@@ -7,8 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from dataprep.store.step import LocalPool, plan_step
 from dataprep.store.workers import all_workers, new_worker, write_worker
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train
+from support import cli
 from support.cli import result, run
 from support.kills import kill
 from support.packed_corpus import LAYOUT, TEXTS, built, stream
@@ -63,24 +63,8 @@ WITHOUT_LOCKS = "import fcntl; fcntl.flock = lambda *_: None; from pipeline.cli.
 
 
 def start(corpus: Corpus, bpe: Path, tokens: Path, *python: str) -> subprocess.Popen[str]:
-    return outbound(*words(corpus, bpe, tokens), "--workers", "1", python=python)
-
-
-def outbound(*words: object, python: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """Start a command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, *(python or ("-m", "pipeline.cli.main")), *map(str, words)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(process: subprocess.Popen[str]) -> int:
-    out, err = process.communicate(timeout=patient())
-    assert process.returncode == 0, out + err
-    return process.returncode
+    how = {"python": python} if python else {}
+    return cli.start(*words(corpus, bpe, tokens), "--workers", 1, **how)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -107,12 +91,13 @@ def test_three_processes_make_what_one_command_makes(
     corpus: Corpus, alone: Path, bpe: Path, tmp_path: Path
 ) -> None:
     processes = [start(corpus, bpe, tmp_path / "tokens", "-c", WITHOUT_LOCKS) for _ in range(3)]
-    assert [ended(process) for process in processes] == [0, 0, 0]
+    for process in processes:
+        cli.wait_for(process)
     assert files(tmp_path / "tokens") == files(alone)
     assert {path.name for path in (tmp_path / "tokens").iterdir() if path.is_dir()} == {"tokenizer"}
     assert not (corpus.root / "jobs").exists()
     assert result("corpus", "verify", corpus.root, "--tokens", tmp_path / "tokens")["problems"] == []
-    ended(start(corpus, bpe, tmp_path / "tokens"))  # which comes late
+    cli.wait_for(start(corpus, bpe, tmp_path / "tokens"))  # which comes late
     assert files(tmp_path / "tokens") == files(alone)
 
 
@@ -133,7 +118,8 @@ def test_others_make_what_a_killed_process_had_begun(
     os.replace(aside, tar)
     (tokens / f".train-0001-00000.{os.uname().nodename}.{first.pid}.part").write_bytes(b"torn")
     others = [start(corpus, bpe, tokens) for _ in range(2)]
-    assert [ended(process) for process in others] == [0, 0]
+    for process in others:
+        cli.wait_for(process)
     assert files(tokens) == files(alone)
 
 
@@ -170,14 +156,15 @@ def test_what_is_forgotten_beside_processes_that_pack_is_in_no_token(bpe: Path, 
     wait_until(lambda: claims(tokens), "a part that is claimed")
     for process in processes:
         process.send_signal(signal.SIGSTOP)
-    forget = outbound("corpus", "forget", root, "--site", "a3.test", "--tokens", tokens)
+    forget = cli.start("corpus", "forget", root, "--site", "a3.test", "--tokens", tokens)
     wait_until(lambda: [*root.glob("jobs/exclusive/*.json")], "its request")
     assert not generation_path(tokens, 2).exists()
     for process in processes:
         process.send_signal(signal.SIGCONT)
     wait_until(lambda: any(worker.heeds for worker in all_workers(tokens)), "a worker that makes way")
-    assert ended(forget) == 0
-    assert [ended(process) for process in processes] == [0, 0]
+    cli.wait_for(forget)
+    for process in processes:
+        cli.wait_for(process)
     assert result("corpus", "verify", root, "--tokens", tokens)["problems"] == []
     generation = latest_generation(tokens)
     assert generation
