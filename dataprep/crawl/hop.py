@@ -109,11 +109,10 @@ class Hop:
         On a machine that is cut off from the web, every link would fail. So a worker begins with one
         partition, from the end, where one partition holds many sites. Its other lanes wait for an answer.
         """
-        if self.presence.is_worker:
-            while lane and silence.is_doubtful:
-                await asyncio.sleep(LOOK_S)
-            lane += 1  # the first lane takes from the end
-        while partition := await turns.take(lane):
+        begins_at_end = self.presence.is_worker
+        while lane and begins_at_end and silence.is_doubtful:
+            await asyncio.sleep(LOOK_S)
+        while partition := await turns.take(lane + begins_at_end):
             try:
                 await self._crawl(partition, shared, silence)
             except Superseded:
