@@ -39,5 +39,5 @@ ifeq ($(TORCH),)
 else
 	$(BIN)/pip install $(TORCH)
 endif
-	$(BIN)/pip install --constraint constraints.txt --editable ".[dev,speed]"
+	$(BIN)/pip install --constraint constraints.txt --editable ".[dev,eval,speed]"
 	touch $@

@@ -1,0 +1,46 @@
+"""Solved examples before a question: which ones, and how many fit into the context."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import xxhash
+
+from pipeline.eval.documents import Asked, Example
+from pipeline.eval.language_model import LanguageModel
+
+
+def draw(asked: Asked, example: Example | None) -> list[Example]:
+    """Draw `asked.shots` examples from the training ones, without the example itself.
+
+    They depend on the seed, the task and the example alone, so on no other question and no process. Without
+    an example they are the same for the whole task (WSC and MultiRC in GPT-3, Brown et al. 2020, section
+    3.7).
+    """
+    words = [str(asked.seed), asked.task.name, example.key if example else ""]
+    generator = random.Random(xxhash.xxh3_64_intdigest("\0".join(words).encode()))
+    own = (example.file, example.line, example.key) if example else None
+    others = [other for other in asked.training if (other.file, other.line, other.key) != own]
+    return generator.sample(others, min(asked.shots, len(others)))
+
+
+def fit(
+    model: LanguageModel,
+    shown: Sequence[str],
+    question: str,
+    room: int,
+    *,
+    instruction: str = "",
+    delimiter: str = "\n\n",
+) -> tuple[str, int]:
+    """A context of an instruction, solved examples and a question that leaves `room` tokens free.
+
+    Whole examples are left out from the front until it fits. Returns the context and how many stayed.
+    """
+    for first in range(len(shown) + 1):
+        parts = [*([instruction] if instruction else []), *shown[first:], question]
+        context = delimiter.join(parts)
+        if first == len(shown) or model.count(context) + room <= model.n_ctx:
+            return context, len(shown) - first
+    raise AssertionError
