@@ -50,7 +50,7 @@ def normalise_trivia(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_TO_SPACE)).split())
 
 
-def exact(written: str, answer: str, normalise: Normalise = normalise) -> float:
+def exact(written: str, answer: str) -> float:
     """1.0 if both are the same once normalised, else 0.0."""
     return float(normalise(written) == normalise(answer))
 
