@@ -33,9 +33,9 @@ class Written:
 def written(
     asked: Asked, model: LanguageModel, question: Render, answer: Render, delimiter: str = "\n\n"
 ) -> Iterator[Written]:
-    """Ask each example after solved ones, which are question, space and answer.
+    """Ask each example after solved ones, which are question, space and answer. What is written is a line.
 
-    The protocol's settings say how a text is written (`Writing`); it ends with its line unless they say else.
+    Settings of the protocol: beams, length_penalty and max_tokens, as in `Writing`.
     """
     writing = Writing(
         max_tokens=asked.protocol.settings.get("max_tokens", 64),

@@ -38,10 +38,10 @@ def test_the_normalised_aliases_of_trivia_are_what_the_aliases_give(sets: Path) 
     ours, theirs = 0, 0
     for example in examples:
         answer = example.row["answer"]
-        own = {normalise_trivia(alias) for alias in answer["aliases"]}
+        own = {normalise_trivia(alias) for alias in [answer["value"], *answer["aliases"]]}
         ours += len(own)
         theirs += len(own & {*answer["normalized_aliases"]})
-    assert theirs / ours > 0.99
+    assert (ours, theirs) == (20_420, 20_419)  # "+-*/" normalises to nothing
 
 
 def test_a_model_that_knows_trivia_is_right_on_all(sets: Path) -> None:

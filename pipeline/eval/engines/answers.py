@@ -18,7 +18,7 @@ from pipeline.eval.text_metrics import Normalise, normalise, normalise_trivia
 
 def _trivia(row: Row) -> list[str]:
     answer = row["answer"]
-    return [*answer["aliases"], *answer["normalized_aliases"], *answer["human_answers"]]
+    return [answer["value"], *answer["aliases"], *answer["normalized_aliases"], *answer["human_answers"]]
 
 
 SETS: dict[str, tuple[Callable[[Row], list[str]], Normalise]] = {

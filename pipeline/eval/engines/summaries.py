@@ -9,6 +9,7 @@ sentences.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import xxhash
@@ -49,15 +50,13 @@ def _fitting(model: LanguageModel, article: str, room: int) -> str:
     """The article with the hint, without the last sentences where it has more tokens than `room`."""
     if model.count(article + HINT) <= room:
         return article + HINT
-    kept = sentences(article)
-    fits, too_many = 0, len(kept)
-    while too_many - fits > 1:
-        half = (fits + too_many) // 2
-        if model.count(" ".join(kept[:half]) + HINT) <= room:
-            fits = half
-        else:
-            too_many = half
-    return " ".join(kept[: max(fits, 1)]) + HINT
+    own = sentences(article)
+
+    def too_long(n: int) -> bool:
+        return model.count(" ".join(own[:n]) + HINT) > room
+
+    fitting = bisect_left(range(1, len(own)), True, key=too_long)
+    return " ".join(own[: max(fitting, 1)]) + HINT
 
 
 def _random(theirs: list[str], seed: int, example: Example) -> list[str]:

@@ -19,8 +19,8 @@ def triviaqa(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """TriviaQA (Joshi et al. 2017): JSON as published, or JSON lines with the fields of Hugging Face's copy.
 
     A question that is in several files, as the verified ones are, is read once.
-    Format: https://nlp.cs.washington.edu/triviaqa/ ("Data": "Question", "QuestionId", "Answer": "Aliases",
-    "NormalizedAliases", "HumanAnswers").
+    Format: https://nlp.cs.washington.edu/triviaqa/ ("Data": "Question", "QuestionId", "Answer": "Value",
+    "Aliases", "NormalizedAliases", "HumanAnswers").
     """
     seen = set()
     for path in paths:
@@ -65,17 +65,16 @@ def _trivia_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.name.removesuffix(".gz").endswith(".json"):
         for row in json_object(path).rows("Data"):
             fields = {"id": "QuestionId", "question": "Question", "answer": "Answer"}
-            names = {"aliases": "Aliases", "normalized": "NormalizedAliases", "human": "HumanAnswers"}
-            yield 0, _trivia(row, fields, names)
+            yield 0, _trivia(row, fields, ("Value", "Aliases", "NormalizedAliases", "HumanAnswers"))
     else:
         for line, row in json_lines(path):
             fields = {"id": "question_id", "question": "question", "answer": "answer"}
-            names = {"aliases": "aliases", "normalized": "normalized_aliases", "human": "human_answers"}
-            yield line, _trivia(row, fields, names)
+            yield line, _trivia(row, fields, ("value", "aliases", "normalized_aliases", "human_answers"))
 
 
-def _trivia(row: Row, fields: dict[str, str], names: dict[str, str]) -> dict[str, Any]:
+def _trivia(row: Row, fields: dict[str, str], names: tuple[str, str, str, str]) -> dict[str, Any]:
     answer = row.row(fields["answer"])
+    value, aliases, normalized, human = names
     if not answer.fields:
         raise DataError(
             f"{row.where}: has no answer; take the file whose answers are published (dev or train)"
@@ -84,8 +83,9 @@ def _trivia(row: Row, fields: dict[str, str], names: dict[str, str]) -> dict[str
         "question_id": row.text(fields["id"]),
         "question": row.text(fields["question"]),
         "answer": {
-            "aliases": answer.texts(names["aliases"]),
-            "normalized_aliases": answer.texts(names["normalized"]),
-            "human_answers": answer.texts(names["human"]) if answer.fields.get(names["human"]) else [],
+            "value": answer.text(value),
+            "aliases": answer.texts(aliases),
+            "normalized_aliases": answer.texts(normalized),
+            "human_answers": answer.texts(human) if answer.fields.get(human) else [],
         },
     }

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import name, reading
+from pipeline.eval.sets.rows import Keys, name, reading
 
 _NAME = re.compile(
     r"(?P<set>.+?)(?:-(?:src|ref))?\.(?P<language>[a-z]{2,3})(?P<sgm>\.sgm)?(?:\.txt)?(?:\.gz)?"
@@ -59,9 +59,9 @@ def _pairs(sides: dict[str, Path], root: Path) -> Iterator[Example]:
         raise DataError(
             f"{first_path}: has {len(ours):,} sentences, {second_path} {len(theirs):,}; a pair has as many"
         )
-    file = name(first_path, root)
+    file, keys = name(first_path, root), Keys()
     for one, other in zip(ours, theirs, strict=True):
-        key = f"{file}:{one.line}"
+        key = keys(f"{file}:{one.line}")
         unit = f"{file}:{one.document}" if one.document else key
         row = {"translation": {first: one.text, second: other.text}}
         yield Example(file=file, line=one.line, key=key, unit=unit, row=row)

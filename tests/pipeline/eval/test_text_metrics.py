@@ -85,6 +85,8 @@ def test_coqa_leaves_out_each_answer_once(written: str, answers: list[str], expe
         ("", ["the cat"], 0),
         ("the cat", ["the cat", "dog"], None),  # people agree on nothing
         ("cat", ["white cat", "cat sat", "cat"], 1 - 1 / 9),
+        # People agree to exactly 0.4.
+        ("mat cat dog", ["cat us old old dog", "mat cat", "mat", "", "old"], 0.74),
     ],
 )
 def test_quac_leaves_out_questions_on_which_people_disagree(

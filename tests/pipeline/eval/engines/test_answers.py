@@ -19,7 +19,7 @@ TRAINING = [example({"question": f"what is {n}", "answer": [f"n{n}", "x"]}, f"t{
 def trivia(**answer: list[str]) -> dict[str, Any]:
     return {
         "question": "Whose is it?",
-        "answer": {"aliases": [], "normalized_aliases": [], "human_answers": [], **answer},
+        "answer": {"value": "Bob", "aliases": [], "normalized_aliases": [], "human_answers": [], **answer},
     }
 
 
@@ -56,9 +56,10 @@ def test_any_answer_is_right_once_it_is_normalised_and_nothing_else_is() -> None
     [
         ("Campbell Bannerman", {"aliases": ["Campbell-Bannerman"]}, 1),
         ("the sunset blvd", {"aliases": ["Sunset Boulevard"], "normalized_aliases": ["sunset blvd"]}, 1),
-        ("Bob", {"aliases": ["Robert"], "human_answers": ["bob!"]}, 1),
-        ("Bob R", {"aliases": ["Bob"]}, 0),
-        ("", {"aliases": ["Bob"]}, 0),
+        ("Rob", {"aliases": ["Robert"], "human_answers": ["rob!"]}, 1),
+        ("Bob R", {}, 0),
+        ("Bob", {}, 1),
+        ("", {}, 0),
         ("", {"aliases": ["+-*/"]}, 0),  # which normalises to nothing
         ("+-*/", {"aliases": ["+-*/"]}, 1),
     ],

@@ -45,6 +45,7 @@ def test_trivia_is_read_from_json_and_from_json_lines_each_question_once(tmp_pat
         "tc_33",
         0,
         {
+            "value": "Sunset Boulevard",
             "aliases": ["Sunset Blvd", "Sunset Boulevard"],
             "normalized_aliases": ["sunset blvd", "sunset boulevard"],
             "human_answers": ["the boulevard"],
