@@ -37,4 +37,12 @@ MEASURES: dict[str, Measure] = {
     "perplexity": Measure(lambda sums: np.exp(_mean(sums)), higher_is_better=False),
     # [bits; bytes or characters]
     "bits_per_byte": Measure(_mean, higher_is_better=False),
+    # [1 if right with the stop-word filter, else 0; 1]
+    "acc_filtered": Measure(_mean, proportion=True),
+    # [lines that no de-tokenizer undoes; lines]
+    "lines_as_they_stand": Measure(_mean, higher_is_better=False),
+    # of an occupation: [1 if words for men are likelier, else 0; 1] and [ln P(female) / P(male); 1]; neither
+    # end is good
+    "male_leaning": Measure(_mean, higher_is_better=False, proportion=True),
+    "female_log_ratio": Measure(_mean),
 }
