@@ -74,7 +74,7 @@ def _words(text: str, model: LanguageModel, tokens: dict[str, int]) -> Iterator[
     for word in _WORD.findall(text):
         if word not in tokens:
             tokens[word] = model.count(word)
-        if tokens[word] > model.n_ctx // 2:
+        if tokens[word] > model.n_ctx // 2 and len(word) > 1:
             middle = len(word) // 2
             yield from _words(word[:middle], model, tokens)
             yield from _words(word[middle:], model, tokens)
