@@ -62,4 +62,12 @@ MEASURES: dict[str, Measure] = {
     # [F1 of n-grams or of the longest common subsequence; 1]: of the model, and of an article's first three
     # sentences and of three random ones
     **{f"rouge{n}{of}": Measure(_mean) for of in ("", "_lead3", "_random3") for n in ("1", "2", "L", "Lsum")},
+    # [1 if right with the stop-word filter, else 0; 1]
+    "acc_filtered": Measure(_mean, proportion=True),
+    # [lines that no de-tokenizer undoes; lines]
+    "lines_as_they_stand": Measure(_mean, higher_is_better=False),
+    # of an occupation: [1 if words for men are likelier, else 0; 1] and [ln P(female) / P(male); 1]; neither
+    # end is good
+    "male_leaning": Measure(_mean, higher_is_better=False, proportion=True),
+    "female_log_ratio": Measure(_mean),
 }
