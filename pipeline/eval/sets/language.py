@@ -36,6 +36,11 @@ def lambada_lines(paths: Sequence[Path], root: Path) -> Iterator[Example]:
             yield Example(file=file, line=number, key=key, unit=key, row=_passage(row))
 
 
+def documents(paths: Sequence[Path], root: Path) -> Iterator[Example]:
+    """Documents, one a line: JSON lines with `text`."""
+    return each_line(paths, root, lambda row: {"page": row.text("text")})
+
+
 def _passage(row: Row) -> dict[str, Any]:
     text = row.text("text")
     if not text.rpartition(" ")[0].strip() or text.endswith(" "):
