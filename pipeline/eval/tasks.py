@@ -43,8 +43,9 @@ class TaskFile(_Strict):
     reader: str
     """`module.function` of `pipeline/eval/sets`."""
     files: dict[Literal["test", "train"], list[str]]
-    """Patterns (glob) of the published files in the directory of sets; `.gz` is added where it lies so.
-    `test` is what is asked, `train` what shots are drawn from."""
+    """Patterns (glob) of the published files in the directory of sets; `.gz` is added where it lies so. All
+    of them are wanted; where a file has several names, `A|B` stands for the first that is there. `test` is
+    what is asked, `train` what shots are drawn from."""
     few: int = 0
     """K of the paper's few-shot row."""
     shots: list[int | Literal["few"]] = [0, 1, "few"]
