@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import UsageError
-from pipeline.eval.measures import MEASURES, Measure, mean
+from pipeline.eval.measures import MEASURES, Measure
 from pipeline.eval.tasks import ProtocolFile, TaskFile
 
 PREFIX = "lm-eval:"
@@ -141,7 +141,7 @@ def _measures(config: Mapping[str, Any]) -> list[str]:
         if measure is None:
             continue
         better = each.get("higher_is_better", registry.is_higher_better(metric)) is not False
-        MEASURES.setdefault(measure, Measure(mean, higher_is_better=better))
+        MEASURES.setdefault(measure, Measure(MEASURES["f1"].value, higher_is_better=better))
         for number, filter_ in enumerate(filters):
             measures.append(measure if number == 0 else f"{measure},{filter_}")
             MEASURES.setdefault(measures[-1], MEASURES[measure])

@@ -26,13 +26,13 @@ class Measure:
     proportion: bool = False
 
 
-def mean(sums: Sums) -> npt.NDArray[np.float64]:
+def _mean(sums: Sums) -> npt.NDArray[np.float64]:
     """Of [sum of the values; documents] or of anything else by its unit."""
     return sums[..., 0] / sums[..., 1]
 
 
 def _perplexity(sums: Sums) -> npt.NDArray[np.float64]:
-    return np.exp(mean(sums))
+    return np.exp(_mean(sums))
 
 
 def _ratio(above: Sums, below: Sums) -> npt.NDArray[np.float64]:
@@ -63,21 +63,21 @@ def _calibration_error(sums: Sums) -> npt.NDArray[np.float64]:
 
 MEASURES: dict[str, Measure] = {
     # [1 if right, else 0; 1]
-    "acc": Measure(mean, proportion=True),
+    "acc": Measure(_mean, proportion=True),
     # [nats; units: words, or tokens of the original]
     "perplexity": Measure(_perplexity, higher_is_better=False),
     # [bits; bytes or characters]
-    "bits_per_byte": Measure(mean, higher_is_better=False),
+    "bits_per_byte": Measure(_mean, higher_is_better=False),
     # as acc, with the choices' scores divided by their characters or bytes, or less their score without a
     # context: lm-eval's
-    "acc_norm": Measure(mean, proportion=True),
-    "acc_bytes": Measure(mean, proportion=True),
-    "acc_mutual_info": Measure(mean, proportion=True),
+    "acc_norm": Measure(_mean, proportion=True),
+    "acc_bytes": Measure(_mean, proportion=True),
+    "acc_mutual_info": Measure(_mean, proportion=True),
     # [1 if the answer is right to the letter, else 0; 1]; MultiRC's em has its 1 at one answer of a question
-    "exact_match": Measure(mean, proportion=True),
-    "em": Measure(mean, proportion=True),
+    "exact_match": Measure(_mean, proportion=True),
+    "em": Measure(_mean, proportion=True),
     # [F1 of the answer's words; 1]
-    "f1": Measure(mean),
+    "f1": Measure(_mean),
     # [true positives, false positives, false negatives]; f1_macro: these three for each class
     "f1_binary": Measure(_f1),
     "f1_macro": Measure(_f1),
@@ -87,9 +87,9 @@ MEASURES: dict[str, Measure] = {
     "word_perplexity": Measure(_perplexity, higher_is_better=False),
     "byte_perplexity": Measure(_perplexity, higher_is_better=False),
     # [squared distance of the choices' probabilities from the right one; 1]
-    "brier_score": Measure(mean, higher_is_better=False),
+    "brier_score": Measure(_mean, higher_is_better=False),
     # [1 if several choices have the best score, else 0; 1]
-    "ties": Measure(mean, higher_is_better=False, proportion=True),
+    "ties": Measure(_mean, higher_is_better=False, proportion=True),
     # [questions, confidence, right] for each bin of confidence
     "ece": Measure(_calibration_error, higher_is_better=False),
 }
