@@ -61,7 +61,8 @@ def f1(written: str, answer: str) -> float:
     ours, theirs = normalise(written).split(), normalise(answer).split()
     if not ours or not theirs:
         return float(ours == theirs)
-    return _harmonic_mean((Counter(ours) & Counter(theirs)).total(), len(ours), len(theirs))
+    shared = (Counter(ours) & Counter(theirs)).total()
+    return _harmonic_mean(shared / len(ours), shared / len(theirs))
 
 
 def squad2(written: str, answers: Sequence[str]) -> tuple[float, float]:
@@ -122,6 +123,7 @@ def bleu_sums(written: str, reference: str) -> list[float]:
     return [float(each) for each in (score.sys_len, score.ref_len, *score.counts, *score.totals)]
 
 
+@cache
 def bleu_signature() -> str:
     """sacrebleu's signature of this BLEU; it belongs beside every value."""
     bleu = _bleu()
@@ -137,8 +139,9 @@ def rouge(written: str, reference: str) -> dict[str, float]:
     return {name: score.fmeasure for name, score in _rouge().score(reference, written).items()}
 
 
-def _harmonic_mean(shared: int, ours: int, theirs: int) -> float:
-    return 2 * shared / (ours + theirs) if shared else 0.0
+def _harmonic_mean(precision: float, recall: float) -> float:
+    """In the scripts' own order of operations: QuAC's threshold is met exactly by some questions."""
+    return (2 * precision * recall) / (precision + recall) if precision + recall else 0.0
 
 
 def _leave_one_out(scores: list[float]) -> float:
@@ -176,7 +179,7 @@ def _drop_f1(ours: set[str], theirs: set[str]) -> float:
         return 0.0
     precision = len(ours & theirs) / len(ours) if ours else 1.0
     recall = len(ours & theirs) / len(theirs) if theirs else 1.0
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return _harmonic_mean(precision, recall)
 
 
 def _missing(package: str) -> RunError:
