@@ -97,6 +97,28 @@ def resampled(numbers: Sums, units: Sequence[str], seed: int, resamples: int = R
     return drawn
 
 
+def finite(number: float) -> float | None:
+    """A number for JSON, which knows neither NaN nor infinity.
+
+    >>> finite(0.25), finite(float("nan"))
+    (0.25, None)
+    """
+    return number if np.isfinite(number) else None
+
+
+def ends(found: Interval | None) -> tuple[float | None, float | None, float | None]:
+    """Low, high and standard error with six digits: in which order a processor has added resamples up does
+    not show.
+
+    >>> ends(wilson(1, 3))
+    (0.0614919, 0.792345, 0.333333)
+    """
+    if found is None:
+        return None, None, None
+    low, high, stderr = (float(f"{each:.6g}") for each in (found.low, found.high, found.stderr))
+    return low, high, stderr
+
+
 def _by_unit(numbers: Sums, units: Sequence[str]) -> Sums:
     """Sums of each unit, in the order in which units appear; neighbours joined where there are many."""
     order = {unit: place for place, unit in enumerate(dict.fromkeys(units))}
