@@ -14,11 +14,11 @@ from pipeline.eval.tasks import ProtocolFile, TaskFile
 from pipeline.monitor.evaluations import ModelFacts, Results
 
 MEASURED: dict[str, dict[str, list[str]]] = {
-    "hellaswag": {"paper": ["acc"], "lm-eval": ["acc_norm", "acc"]},
+    "hellaswag": {"paper": ["acc"], "lm-eval": ["acc"]},
     "lambada": {"gpt2": ["perplexity", "acc"], "gpt3": ["acc", "perplexity"]},
-    "coqa": {"paper": ["acc"]},
+    "text8": {"paper": ["bits_per_byte"]},
 }
-SETS = {"hellaswag_val.jsonl": "aa", "lambada.jsonl": "bb", "coqa.json": "cc"}
+SETS = {"hellaswag_val.jsonl": "aa", "lambada.jsonl": "bb", "text8": "cc"}
 
 
 def task(name: str) -> TaskFile:
