@@ -61,6 +61,8 @@ class Panel:
     """One sentence on what it shows."""
     unit: str
     series: Mapping[str, Sequence[tuple[int, float]]]
+    dots: bool = False
+    """Whether there are so few points that each is marked."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,8 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
         style = ("-", "--", ":")[number // 5 % 3]
         label = name if len(panel.series) > 1 else None
-        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.3, label=label)
+        looks = {"color": colour, "linestyle": style, "linewidth": 1.3, "marker": "o" if panel.dots else ""}
+        axes.plot(*zip(*points, strict=True), label=label, **looks)
     _against_tokens(axes, panel.unit)
 
 

@@ -7,12 +7,14 @@ each task, protocol, number of shots and measure.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import xxhash
 
 from dataprep.store import decompress
 from pipeline.errors import RunError
@@ -21,6 +23,9 @@ EVALUATIONS = "evaluations"
 RESULTS = "results.json"
 SAMPLES = "samples"
 LONGEST_BYTES = 1 << 28
+"""Of a row of samples."""
+
+log = logging.getLogger("outbound")
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,12 +159,64 @@ def read_results(path: Path) -> Results:
         raise RunError(f"{path}: are no results of `outbound eval` ({error}); evaluate again") from None
 
 
-def of_run(run: Path) -> dict[Path, Results]:
-    """The evaluations of a run by their directories, in the order of steps."""
-    folder = run / EVALUATIONS
-    found = sorted([*folder.glob(f"*/{RESULTS}"), *folder.glob(f"*/*/{RESULTS}")])
-    read = {path.parent: read_results(path) for path in found}
-    return dict(sorted(read.items(), key=lambda item: (item[1].model.step or 0, item[0])))
+class Evaluation(NamedTuple):
+    """One evaluation of a run. id: another one when anything in its results changes."""
+
+    id: str
+    folder: Path
+    results: Results
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The scores that have a value, by `eval/TASK/SHOTS/PROTOCOL/MEASURE`."""
+        return {
+            f"eval/{score.key}/{score.measure}": score.value
+            for score in self.results.scores
+            if score.value is not None
+        }
+
+
+def of_run(run: Path) -> list[Evaluation]:
+    """The evaluations of a run in the order of steps; the log names those that cannot be read."""
+    folder, found = run / EVALUATIONS, []
+    for path in sorted([*folder.glob(f"*/{RESULTS}"), *folder.glob(f"*/*/{RESULTS}")]):
+        try:
+            results = read_results(path)
+            named = str(path.relative_to(folder)).encode() + path.read_bytes()
+        except (RunError, OSError) as error:
+            log.warning("an evaluation is left out: %s", error)
+            continue
+        found.append(Evaluation(xxhash.xxh3_64_hexdigest(named), path.parent, results))
+    return sorted(found, key=lambda each: each.results.model.step or 0)
+
+
+SCORE_COLUMNS = (
+    "task shots protocol metric value low high n clean n_clean paper paper_model paper_checked".split()
+)
+
+Table = tuple[list[str], list[list[Any]]]
+"""Columns and rows."""
+
+
+def tables(evaluations: Sequence[Evaluation], samples: int = 50) -> dict[str, Table]:
+    """The tables `eval/scores` and `eval/samples` of some evaluations; none of none.
+
+    samples: rows of each task.
+    """
+    if not evaluations:
+        return {}
+    scores = [_score_row(score) for each in evaluations for score in each.results.scores]
+    rows = []
+    for each in evaluations:
+        tasks = dict.fromkeys(score.task for score in each.results.scores)
+        for task in tasks:
+            for row in first_samples(each.folder, [task], samples):
+                whole = [json.dumps(row[name], ensure_ascii=False) for name in ("values", "sample")]
+                rows.append([task, row["shots"], row["protocol"], row["key"], *whole])
+    return {
+        "eval/scores": (SCORE_COLUMNS, scores),
+        "eval/samples": (["task", "shots", "protocol", "key", "values", "sample"], rows),
+    }
 
 
 def read_samples(path: Path) -> Iterator[dict[str, Any]]:
@@ -176,3 +233,20 @@ def first_samples(folder: Path, tasks: Iterable[str], count: int) -> list[dict[s
     """The first rows of each task's samples that are there."""
     paths = (folder / SAMPLES / f"{task}.jsonl.zst" for task in tasks)
     return [row for path in paths if path.exists() for row in islice(read_samples(path), count)]
+
+
+def _score_row(score: Score) -> list[Any]:
+    """The cells of SCORE_COLUMNS."""
+    clean, paper = score.clean, score.nearest
+    row = [
+        score.task,
+        score.shots,
+        score.protocol,
+        score.measure,
+        score.value,
+        score.low,
+        score.high,
+        score.n,
+    ]
+    row += [clean.value, clean.n] if clean else [None, None]
+    return [*row, *([paper.value, paper.name, paper.checked] if paper else [None, None, None])]

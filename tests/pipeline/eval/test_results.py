@@ -105,7 +105,7 @@ def test_the_terminal_shows_values_as_papers_print_them(tmp_path: Path) -> None:
 def test_evaluations_of_a_run_are_found_in_the_order_of_steps(tmp_path: Path) -> None:
     write(tmp_path / "evaluations" / "step-00000300" / "all", [outcome()], step=300)
     write(tmp_path / "evaluations" / "step-00000040", [outcome()], step=40)
-    assert [each.model.step for each in of_run(tmp_path).values()] == [40, 300]
+    assert [each.results.model.step for each in of_run(tmp_path)] == [40, 300]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b'{"results": {}}', b'{"model": 1'])
