@@ -29,6 +29,11 @@ def write_report(folder: Path) -> Path:
     return path
 
 
+def write_family(folders: Sequence[Path], path: Path) -> None:
+    """Draw several directories with results to one page. Raises RunError when one has none."""
+    files.replace(path, render_family([read_results(folder) for folder in folders]).encode())
+
+
 def render(results: Results, samples: Sequence[tuple[str, Sequence[dict[str, Any]]]] = ()) -> str:
     """One evaluation as an HTML document; the same results give the same text.
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import xxhash
 from backports import zstd
 
 from dataprep.store import files
@@ -136,6 +135,5 @@ def _row(outcome: Outcome, number: int, document: Document) -> bytes:
         "shown": document.shown,
         "values": {name: [float(each) for each in numbers] for name, numbers in document.values.items()},
         "sample": document.sample,
-        "sample_hash": xxhash.xxh3_64_hexdigest(msgspec.json.encode(document.sample, order="sorted")),
     }
-    return msgspec.json.encode(row, order="sorted") + b"\n"
+    return msgspec.json.encode(row) + b"\n"

@@ -9,9 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pipeline.eval.overlapped import Overlap
-from pipeline.eval.page import render, render_family, write_report
+from pipeline.eval.page import render, write_family, write_report
 from pipeline.eval.scores import Outcome
-from pipeline.monitor.evaluations import Results
 from support.evaluations import documents, lambada, model, outcome, task, write
 
 DIRTY = Overlap(frozenset(("hellaswag_val.jsonl", line) for line in range(1, 40, 6)), frozenset())
@@ -72,12 +71,11 @@ def test_without_an_overlap_a_shot_or_a_paper_those_parts_are_left_out(tmp_path:
 
 def test_a_family_is_drawn_against_compute_smallest_first(tmp_path: Path) -> None:
     sizes = {"large": 300_000_000, "small": 85_000_000}
-    family: list[Results] = [
+    for name, size in sizes.items():
         write(tmp_path / name, [outcome()], run=name, non_embedding=size, loss=size**-0.1)
-        for name, size in sizes.items()
-    ]
-    family.append(write(tmp_path / "released", [outcome()], run="released", step=None))
-    page = render_family(family)
+    write(tmp_path / "released", [outcome()], run="released", step=None)
+    write_family([tmp_path / name for name in (*sizes, "released")], tmp_path / "family.html")
+    page = (tmp_path / "family.html").read_text()
     assert model().compute == 6 * 85e6 * 300_000
     assert page.index("small, step 300") < page.index("large, step 300")
     assert page.index(">released<") < page.index("small, step 300"), "its compute is unknown"

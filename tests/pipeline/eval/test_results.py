@@ -38,6 +38,8 @@ def test_results_have_lm_eval_s_layout(tmp_path: Path) -> None:
     assert row["acc_stderr,none"] == pytest.approx(expected.stderr, rel=1e-5)
     assert row["sample_len"] == 40
     assert read["n-samples"]["hellaswag/0/paper"] == {"original": 10042, "effective": 40}
+    shown = pytest.importorskip("lm_eval.utils").make_table(read)
+    assert "|hellaswag/1/paper|0.1.0  |none  |     1|acc   |↑  | 0.75|±  |0.0693|" in shown.splitlines()
 
 
 def test_each_measure_has_its_interval_and_its_caveats(tmp_path: Path) -> None:
