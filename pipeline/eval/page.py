@@ -8,7 +8,7 @@ from typing import Any
 
 from dataprep.store import files
 from pipeline.eval.pictures import Curve, Dot, Panel, Point, dots_picture, panels_picture
-from pipeline.eval.table import PERCENT, compared, printed, titled
+from pipeline.eval.table import compared, is_share, printed, titled
 from pipeline.monitor.evaluations import Part, Results, Score, first_samples, read_results
 from pipeline.monitor.report import TEMPLATES as SHARED
 
@@ -100,7 +100,7 @@ def _values(family: Sequence[Results]) -> list[tuple[str, str, list[str]]]:
 
 def _pictures(results: Results, scores: Sequence[Score]) -> Iterator[tuple[str, str, str, Any]]:
     """Name, headline, explanation and picture of each kind that there is something to show of."""
-    shares = [score for score in scores if score.measure in PERCENT]
+    shares = [score for score in scores if is_share(score.measure)]
     if shares:
         lead = "In percent, with 95 % intervals; circles are the published values of the nearest size."
         dots = [Dot(_label(score), _point(score), _others(score)) for score in shares]
@@ -172,7 +172,7 @@ def _part_point(score: Score, part: Part | None, at: float = 0.0) -> Point:
 
 
 def _scaled(score: Score, value: float) -> float:
-    return 100 * value if score.measure in PERCENT else value
+    return 100 * value if is_share(score.measure) else value
 
 
 def _label(score: Score) -> str:
@@ -194,8 +194,7 @@ def _figures(results: Results, measured: Sequence[Score]) -> list[tuple[str, str
 
 def _samples(folder: Path, results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
     scored = {score.task for score in results.scores if score.value is not None}
-    tasks = dict.fromkeys(score.task for score in results.scores)
-    counts = {task: SHOWN_SAMPLES if task in scored else SHOWN_TEXTS for task in tasks}
+    counts = {task: SHOWN_SAMPLES if task in scored else SHOWN_TEXTS for task in results.tasks}
     found = [(task, first_samples(folder, [task], count)) for task, count in counts.items()]
     return [(task, rows) for task, rows in found if rows]
 

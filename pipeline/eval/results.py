@@ -66,19 +66,19 @@ def write_results(
 
 def as_lm_eval(results: Results, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The part of the file that lm-eval's `EvalResults` describes."""
-    own: dict[str, dict[str, Any]] = {}
-    better: dict[str, dict[str, bool]] = {}
-    for score in results.scores:
-        row = own.setdefault(score.key, {"alias": score.key, "name": score.key})
-        row |= {f"{score.measure},none": score.value, f"{score.measure}_stderr,none": score.stderr}
-        better.setdefault(score.key, {})[score.measure] = score.higher_is_better
     counts = {each.key: {"original": each.examples, "effective": len(each.documents)} for each in outcomes}
-    for key, row in own.items():
-        row["sample_len"] = counts[key]["effective"]
+    own: dict[str, dict[str, Any]] = {
+        key: {"alias": key, "name": key, "sample_len": count["effective"]} for key, count in counts.items()
+    }
+    better: dict[str, dict[str, bool]] = {key: {} for key in own}
+    for score in results.scores:
+        values = {f"{score.measure},none": score.value, f"{score.measure}_stderr,none": score.stderr}
+        own[score.key] |= values
+        better[score.key][score.measure] = score.higher_is_better
     return {
         "results": own,
         "configs": results.configs,
-        "versions": {key: results.software.get("outbound") for key in own},
+        "versions": {key: results.software.get("outbound-gpt") for key in own},
         "n-shot": {each.key: each.shots for each in outcomes},
         "n-samples": counts,
         "higher_is_better": better,

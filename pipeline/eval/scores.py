@@ -16,8 +16,7 @@ from pipeline.eval.tasks import ProtocolFile, TaskFile
 from pipeline.monitor.evaluations import Caveats, Part, Score
 
 TIES = "ties"
-BESIDE = ("calibration_error", TIES)
-"""Measures that are reported wherever documents have them, beside those of the protocol."""
+"""[1 if several choices have the best score, else 0; 1], wherever a document has choices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,7 @@ def scores(outcome: Outcome, overlap: Overlap | None, non_embedding: int, seed: 
     """
     documents = outcome.documents
     masks = overlapped.masks(outcome.task.name, documents, overlap) if overlap else None
-    beside = [name for name in BESIDE if any(name in document.values for document in documents)]
-    for name in dict.fromkeys([*outcome.asked.measures, *beside]):
+    for name in outcome.asked.measures:
         measure = MEASURES[name]
         measured = np.array([name in document.values for document in documents], np.bool_)
         numbers = _numbers(outcome, name)
@@ -86,12 +84,12 @@ def scores(outcome: Outcome, overlap: Overlap | None, non_embedding: int, seed: 
 def caveats(outcome: Outcome) -> Caveats:
     """What a reader of an outcome's scores must know."""
     documents = outcome.documents
-    ties = _numbers(outcome, TIES)
+    ties = _numbers(outcome, TIES)[:, 0]
     shown = sum(document.shown for document in documents) / max(len(documents), 1)
     return Caveats(
         boundary_merges=outcome.boundary_merges,
         truncated=outcome.truncated,
-        ties=finite(value(MEASURES[TIES], ties)) if len(ties) else None,
+        ties=float(ties.mean()) if len(ties) else None,
         shown=shown,
     )
 

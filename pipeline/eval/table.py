@@ -6,8 +6,8 @@ from rich.table import Table
 
 from pipeline.monitor.evaluations import ModelFacts, Results, Score
 
-PERCENT = frozenset("acc acc_norm acc_per_token em f1 rouge1 rouge2 rougeL rougeLsum ties".split())
-"""Measures that papers print in percent."""
+SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
+"""Beginnings of the names of measures that are shares, which papers print in percent."""
 
 
 def table(results: Results) -> Table:
@@ -38,6 +38,14 @@ def titled(model: ModelFacts) -> str:
     return model.run if model.step is None else f"{model.run}, step {model.step:,}"
 
 
+def is_share(measure: str) -> bool:
+    """
+    >>> is_share("acc_norm"), is_share("rouge1"), is_share("bleu")
+    (True, True, False)
+    """
+    return measure.startswith(SHARES)
+
+
 def printed(measure: str, value: float | None) -> str:
     """A value as the papers print it.
 
@@ -46,7 +54,7 @@ def printed(measure: str, value: float | None) -> str:
     """
     if value is None:
         return "-"
-    return f"{100 * value if measure in PERCENT else value:.2f}"
+    return f"{100 * value if is_share(measure) else value:.2f}"
 
 
 def compared(score: Score) -> str:

@@ -147,6 +147,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     software: dict[str, str] = {}
 
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks, also of those that have texts and no score."""
+        return list(dict.fromkeys(config["task"] for config in self.configs.values()))
+
 
 def read_results(path: Path) -> Results:
     """Read `results.json`, or that of a directory. Raises RunError when it is missing or damaged."""
@@ -208,8 +213,7 @@ def tables(evaluations: Sequence[Evaluation], samples: int = 50) -> dict[str, Ta
     scores = [_score_row(score) for each in evaluations for score in each.results.scores]
     rows = []
     for each in evaluations:
-        tasks = dict.fromkeys(score.task for score in each.results.scores)
-        for task in tasks:
+        for task in each.results.tasks:
             for row in first_samples(each.folder, [task], samples):
                 whole = [json.dumps(row[name], ensure_ascii=False) for name in ("values", "sample")]
                 rows.append([task, row["shots"], row["protocol"], row["key"], *whole])

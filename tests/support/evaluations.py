@@ -15,7 +15,8 @@ from pipeline.monitor.evaluations import ModelFacts, Results
 
 MEASURED: dict[str, dict[str, list[str]]] = {
     "hellaswag": {"paper": ["acc"], "lm-eval": ["acc"]},
-    "lambada": {"gpt2": ["perplexity", "acc"], "gpt3": ["acc", "perplexity"]},
+    "lambada": {"gpt2": ["perplexity", "acc_filtered"], "gpt3": ["acc", "perplexity"]},
+    "shown_news": {"paper": []},
     "text8": {"paper": ["bits_per_byte"]},
 }
 SETS = {"hellaswag_val.jsonl": "aa", "lambada.jsonl": "bb", "text8": "cc"}
@@ -80,7 +81,7 @@ def outcome(
 def lambada(documents: Sequence[Document] | None = None, shots: int = 0) -> Outcome:
     """LAMBADA as GPT-2 measured it."""
     made = documents or globals()["documents"](
-        30, {"perplexity": lambda n: [3.0 + n % 3, 1.0], "acc": right}, file="lambada.jsonl"
+        30, {"perplexity": lambda n: [3.0 + n % 3, 1.0], "acc_filtered": right}, file="lambada.jsonl"
     )
     return Outcome(task=task("lambada"), protocol="gpt2", shots=shots, documents=made, examples=5153)
 
@@ -111,6 +112,6 @@ def write(
         sets=sets,
         seed=seed,
         limit=None,
-        software={"outbound": "0.1.0", "lm-eval": "0.4.13"},
+        software={"outbound-gpt": "0.1.0", "lm-eval": "0.4.13"},
         overlap=overlap,
     )

@@ -35,7 +35,7 @@ def test_a_model_and_itself_are_the_same(tmp_path: Path) -> None:
     write(tmp_path, [outcome(), lambada()])
     found = compare(tmp_path, tmp_path)
     assert [(each.measure, each.difference, each.better) for each in found.differences] == [
-        (name, 0.0, "") for name in ("acc", "ties", "perplexity", "acc")
+        (name, 0.0, "") for name in ("acc", "perplexity", "acc_filtered")
     ]
 
 
@@ -43,14 +43,17 @@ def test_lower_is_better_for_a_perplexity_and_what_one_side_lacks_is_named(tmp_p
     better = [
         document.__class__(
             example=document.example,
-            values={"perplexity": [document.values["perplexity"][0] - 1, 1.0], "acc": right(n)},
+            values={"perplexity": [document.values["perplexity"][0] - 1, 1.0], "acc_filtered": right(n)},
         )
         for n, document in enumerate(lambada().documents)
     ]
     write(tmp_path / "a", [lambada(), outcome()])
     write(tmp_path / "b", [lambada(better)])
     found = compare(tmp_path / "a", tmp_path / "b")
-    assert [(each.measure, each.better) for each in found.differences] == [("perplexity", "b"), ("acc", "")]
+    assert [(each.measure, each.better) for each in found.differences] == [
+        ("perplexity", "b"),
+        ("acc_filtered", ""),
+    ]
     assert (found.only_a, found.only_b) == (["hellaswag/0/paper"], [])
     assert found.as_json()["differences"][0]["task"] == "lambada"
     console = Console(width=140, record=True)

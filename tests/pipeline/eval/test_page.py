@@ -69,6 +69,17 @@ def test_without_an_overlap_a_shot_or_a_paper_those_parts_are_left_out(tmp_path:
     assert re.findall(r'<section aria-labelledby="h-(\w+)">', page) == ["table", "caveats", "made"]
 
 
+def test_texts_without_a_score_are_shown(tmp_path: Path) -> None:
+    news = documents(14, {}, file="shown_news")
+    write(
+        tmp_path,
+        [Outcome(task=task("shown_news"), protocol="paper", shots=0, documents=news, examples=14)],
+    )
+    page = write_report(tmp_path).read_text()
+    assert "<summary>shown_news</summary>" in page
+    assert page.count("<blockquote>") == 12
+
+
 def test_a_family_is_drawn_against_compute_smallest_first(tmp_path: Path) -> None:
     sizes = {"large": 300_000_000, "small": 85_000_000}
     for name, size in sizes.items():

@@ -12,7 +12,6 @@ from rich.console import Console
 from pipeline.checkpoint.attempts import Origin
 from pipeline.errors import RunError
 from pipeline.eval.intervals import wilson
-from pipeline.eval.measures import MEASURES, calibration
 from pipeline.eval.results import trained
 from pipeline.eval.scores import Outcome
 from pipeline.eval.table import table
@@ -51,7 +50,7 @@ def test_each_measure_has_its_interval_and_its_caveats(tmp_path: Path) -> None:
     assert acc.high == pytest.approx(wilson(30, 40).high, rel=1e-5)
     caveats = read.caveats["hellaswag/0/paper"]
     assert (caveats.boundary_merges, caveats.truncated, caveats.ties) == (3, 2, 0.25)
-    assert [score.measure for score in read.scores] == ["acc", "ties"], "what has no value is not listed"
+    assert [score.measure for score in read.scores] == ["acc"], "the protocol's measures"
 
 
 def test_the_same_documents_give_the_same_bytes_in_any_order_of_tasks(tmp_path: Path) -> None:
@@ -128,16 +127,3 @@ def test_a_checkpoint_s_tokens_and_held_out_loss_come_from_the_run_s_metrics(tmp
     assert trained(run.dir, 2) == (128, None)
     assert trained(run.dir, 5) == (320, 4.0)
     assert trained(run.dir, 9) == (None, 4.0)
-
-
-def test_calibration_error_is_the_mean_distance_of_confidence_and_accuracy_by_bins() -> None:
-    import numpy as np
-
-    rows = [
-        calibration(0.95, True),
-        calibration(0.93, False),
-        calibration(0.31, False),
-        calibration(1.0, True),
-    ]
-    by_hand = (abs(0.95 + 0.93 + 1.0 - 2) + abs(0.31 - 0)) / 4
-    assert MEASURES["calibration_error"].value(np.array(rows).sum(axis=0)) == pytest.approx(by_hand)
