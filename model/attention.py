@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.branches import Branches
 from model.config import GPTConfig
 
 Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
@@ -33,13 +34,20 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.d_model, 3 * width)
         self.proj = nn.Linear(width, config.d_model)
 
-    def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Mix (batch, time, d_model) along time; with a cache, one token continues what it has seen."""
+    def forward(
+        self, hidden: Tensor, cache: KVCache | None = None, branches: Branches | None = None
+    ) -> Tensor:
+        """Mix (batch, time, d_model) along time; with a cache, one token continues what it has seen.
+
+        With branches, the rows are trees, and nothing is cached.
+        """
         batch, time, _ = hidden.shape
         # (batch, time, 3 * heads * d_head) -> three of (batch, heads, time, d_head)
         q, k, v = self.qkv(hidden).view(batch, time, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        if cache is None or cache.empty:
+        if branches is not None:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=branches.masks[self.band])
+        elif cache is None or cache.empty:
             if self.band is None or time <= self.band:
                 mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
             else:

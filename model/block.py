@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.attention import Attention, KVCache
+from model.branches import Branches
 from model.config import GPTConfig
 
 
@@ -21,13 +22,16 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Transform (batch, time, d_model); `cache` lets generation feed one token at a time."""
+    def forward(
+        self, hidden: Tensor, cache: KVCache | None = None, branches: Branches | None = None
+    ) -> Tensor:
+        """Transform (batch, time, d_model); `cache` lets generation feed one token at a time, `branches`
+        make rows trees."""
         if self.pre_norm:
-            hidden = hidden + self.dropout(self.attn(self.ln_1(hidden), cache))
+            hidden = hidden + self.dropout(self.attn(self.ln_1(hidden), cache, branches))
             hidden = hidden + self.dropout(self.mlp(self.ln_2(hidden)))
         else:
-            hidden = self.ln_1(hidden + self.dropout(self.attn(hidden, cache)))
+            hidden = self.ln_1(hidden + self.dropout(self.attn(hidden, cache, branches)))
             hidden = self.ln_2(hidden + self.dropout(self.mlp(hidden)))
         return hidden
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from model.attention import KVCache
+from model.branches import Branches
 from model.config import GPTConfig
 from model.embedding import embed_sharing, project
 from model.layers import layers
@@ -37,14 +38,20 @@ class GPT(nn.Module):
         hidden, path = embed_sharing(self.wte, tokens)  # one gradient for both roles of the matrix
         return project(self.wte, self._stack(hidden), targets, path)
 
-    def hidden(self, tokens: Tensor, caches: list[KVCache] | None = None) -> Tensor:
-        """What the head sees: (batch, time, d_model). With caches, one a block, `tokens` continue theirs."""
-        return self._stack(self.wte(tokens), caches)
+    def hidden(
+        self, tokens: Tensor, caches: list[KVCache] | None = None, branches: Branches | None = None
+    ) -> Tensor:
+        """What the head sees: (batch, time, d_model). With caches, one a block, `tokens` continue theirs;
+        with branches, the rows are trees."""
+        return self._stack(self.wte(tokens), caches, branches)
 
-    def _stack(self, embedded: Tensor, caches: list[KVCache] | None = None) -> Tensor:
-        hidden: Tensor = self.wpe(embedded, caches[0].seen if caches else None)
+    def _stack(
+        self, embedded: Tensor, caches: list[KVCache] | None = None, branches: Branches | None = None
+    ) -> Tensor:
+        seen, positions = caches[0].seen if caches else None, branches.depth if branches else None
+        hidden: Tensor = self.wpe(embedded, seen, positions)
         for index, block in enumerate(self.h):
-            hidden = block(hidden, caches[index] if caches else None)
+            hidden = block(hidden, caches[index] if caches else None, branches)
         return self.ln_f(hidden)  # type: ignore[no-any-return]
 
     def project(self, hidden: Tensor, targets: Tensor | None = None) -> Tensor:

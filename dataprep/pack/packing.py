@@ -32,6 +32,11 @@ class Layout:
     held_out: float = 0.005
 
 
+def is_held_out(url_key: bytes, share: float) -> bool:
+    """Whether a URL is among the share of them that makes the `val` split."""
+    return int.from_bytes(url_key[:8], "big") < share * 2**64
+
+
 @dataclass(frozen=True, kw_only=True)
 class Packing:
     """The scope of the steps of a pack: what it reads, and where its shards go.

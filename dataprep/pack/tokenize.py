@@ -16,7 +16,7 @@ import numpy.typing as npt
 import xxhash
 
 from dataprep.pack.manifest import SPLITS
-from dataprep.pack.packing import Packing
+from dataprep.pack.packing import Packing, is_held_out
 from dataprep.shards.text_shards import read_texts
 from dataprep.store.files import Output
 from dataprep.store.step import Made, Part, Save, Task
@@ -57,7 +57,7 @@ def run(task: Task[Packing]) -> Made:
     rows: dict[str, list[tuple[int, bytes]]] = {split: [] for split in SPLITS}
     texts: dict[str, list[npt.NDArray[Any]]] = {split: [] for split in SPLITS}
     for doc_id, url_key, content in read_texts(scope.corpus, shard):
-        split = "val" if int.from_bytes(url_key[:8], "big") < scope.held_out * 2**64 else "train"
+        split = "val" if is_held_out(url_key, scope.held_out) else "train"
         ids = encoder.encode_array(content)
         text = np.empty(len(ids) + 1, scope.dtype)
         text[:-1], text[-1] = ids, scope.identity.eot

@@ -30,6 +30,22 @@ def _mean(sums: Sums) -> npt.NDArray[np.float64]:
     return sums[..., 0] / sums[..., 1]
 
 
+def _bleu(sums: Sums) -> npt.NDArray[np.float64]:
+    """BLEU of 0 to 100 from summed counts, as sacrebleu's corpus_bleu with its defaults.
+
+    sums: (..., 10): length written, length of the reference, n-grams that agree for n = 1 to 4, n-grams
+    written for n = 1 to 4. The k-th n without any that agree counts as 1 / 2^k n-grams (smoothing "exp" of
+    mteval-v13a.pl). It is 0 where no word agrees, or the texts are too short for a 4-gram.
+    """
+    written, reference, correct, total = sums[..., 0], sums[..., 1], sums[..., 2:6], sums[..., 6:10]
+    none = correct == 0
+    smoothed = np.where(none, 0.5 ** np.cumsum(none, axis=-1), correct)
+    brevity = np.exp(np.minimum(0, 1 - reference / np.maximum(written, 1)))
+    precisions = np.mean(np.log(smoothed / np.maximum(total, 1)), axis=-1)
+    scored = correct.any(axis=-1) & total.all(axis=-1)
+    return np.asarray(np.where(scored, 100 * brevity * np.exp(precisions), 0))
+
+
 MEASURES: dict[str, Measure] = {
     # [1 if right, else 0; 1]
     "acc": Measure(_mean, proportion=True),
@@ -37,4 +53,21 @@ MEASURES: dict[str, Measure] = {
     "perplexity": Measure(lambda sums: np.exp(_mean(sums)), higher_is_better=False),
     # [bits; bytes or characters]
     "bits_per_byte": Measure(_mean, higher_is_better=False),
+    # [1 if it is an answer once both are normalised, else 0; 1]
+    "em": Measure(_mean, proportion=True),
+    # [F1 of words; 1], or [0; 0] for a question that the set's own rule leaves out
+    "f1": Measure(_mean),
+    # `text_metrics.bleu_sums`
+    "bleu": Measure(_bleu),
+    # [F1 of n-grams or of the longest common subsequence; 1]: of the model, and of an article's first three
+    # sentences and of three random ones
+    **{f"rouge{n}{of}": Measure(_mean) for of in ("", "_lead3", "_random3") for n in ("1", "2", "L", "Lsum")},
+    # [1 if right with the stop-word filter, else 0; 1]
+    "acc_filtered": Measure(_mean, proportion=True),
+    # [lines that no de-tokenizer undoes; lines]
+    "lines_as_they_stand": Measure(_mean, higher_is_better=False),
+    # of an occupation: [1 if words for men are likelier, else 0; 1] and [ln P(female) / P(male); 1]; neither
+    # end is good
+    "male_leaning": Measure(_mean, higher_is_better=False, proportion=True),
+    "female_log_ratio": Measure(_mean),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import xxhash
@@ -21,8 +22,10 @@ def draw(asked: Asked, example: Example | None) -> list[Example]:
     words = [str(asked.seed), asked.task.name, example.key if example else ""]
     generator = random.Random(xxhash.xxh3_64_intdigest("\0".join(words).encode()))
     own = (example.file, example.line, example.key) if example else None
-    others = [other for other in asked.training if (other.file, other.line, other.key) != own]
-    return generator.sample(others, min(asked.shots, len(others)))
+    # One more than is wanted, in case the example itself is drawn.
+    drawn = generator.sample(range(len(asked.training)), min(asked.shots + 1, len(asked.training)))
+    found = [asked.training[n] for n in drawn]
+    return [other for other in found if (other.file, other.line, other.key) != own][: asked.shots]
 
 
 def fit(
@@ -38,9 +41,12 @@ def fit(
 
     Whole examples are left out from the front until it fits. Returns the context and how many stayed.
     """
-    for first in range(len(shown) + 1):
-        parts = [*([instruction] if instruction else []), *shown[first:], question]
-        context = delimiter.join(parts)
-        if first == len(shown) or model.count(context) + room <= model.n_ctx:
-            return context, len(shown) - first
-    raise AssertionError
+
+    def context(first: int) -> str:
+        return delimiter.join([*([instruction] if instruction else []), *shown[first:], question])
+
+    def fits(first: int) -> bool:
+        return model.count(context(first)) + room <= model.n_ctx
+
+    first = 0 if fits(0) else bisect_left(range(len(shown)), True, key=fits)
+    return context(first), len(shown) - first

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.named import ROOT, title
 from pipeline.errors import UsageError
@@ -23,10 +23,12 @@ class ProtocolFile(_Strict):
 
     engine: str
     """`lm-eval:<its shipped file>`, or a module of `pipeline/eval/engines`."""
-    measures: list[str] = Field(min_length=1)
-    """Measures it reports; the first is the one that tables and pictures show."""
+    measures: list[str]
+    """Measures it reports; the first is the one that tables and pictures show. None: its texts are shown."""
     settings: dict[str, Any] = {}
     """What the engine must know: prompts, rules."""
+    shots: list[int | Literal["few"]] | None = None
+    """As the task's, where the protocol has others."""
 
 
 class TaskFile(_Strict):
@@ -40,11 +42,12 @@ class TaskFile(_Strict):
     """Papers that report it."""
     source: str
     """Where the published files come from, and what describes their format."""
-    reader: str
-    """`module.function` of `pipeline/eval/sets`."""
-    files: dict[Literal["test", "train"], list[str]]
-    """Patterns (glob) of the published files in the directory of sets; `.gz` is added where it lies so.
-    `test` is what is asked, `train` what shots are drawn from."""
+    reader: str = ""
+    """`module.function` of `pipeline/eval/sets`; "" where there are no `files`."""
+    files: dict[Literal["test", "train"], list[str]] = {}
+    """Patterns (glob) of the published files in the directory of sets; `.gz` is added where it lies so. All
+    of them are wanted; where a file has several names, `A|B` stands for the first that is there. `test` is
+    what is asked, `train` what shots are drawn from. None: the protocol's settings are the set."""
     few: int = 0
     """K of the paper's few-shot row."""
     shots: list[int | Literal["few"]] = [0, 1, "few"]

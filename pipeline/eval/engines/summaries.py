@@ -1,0 +1,65 @@
+"""Summaries of articles, as GPT-2 was asked for them (Radford et al. 2019, section 3.6 and table 4).
+
+"TL;DR:" follows the article; 100 tokens are drawn, each from the likeliest two; their first three sentences
+are the summary. Beside it stand the article's first three sentences, and three random ones in their order.
+The paper does not tell how an article that is longer than the context is cut: here it loses its last
+sentences.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import xxhash
+
+from pipeline.eval.documents import Asked, Document, Example
+from pipeline.eval.language_model import LanguageModel
+from pipeline.eval.requests import Writing
+from pipeline.eval.sentences import sentences
+from pipeline.eval.text_metrics import rouge
+
+SENTENCES = 3
+HINT = "\nTL;DR:"
+
+
+def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
+    """Summarise each article, and measure ROUGE of the model, of the first and of random sentences."""
+    writing = Writing(max_tokens=100, top_k=2, seed=asked.seed)
+    documents = []
+    for example in asked.examples:
+        article, gold = example.row["article"], example.row["highlights"]
+        prompt = _fitting(model, article, model.n_ctx - writing.max_tokens)
+        ours = sentences(model.write(prompt, writing))[:SENTENCES]
+        theirs = sentences(article)
+        values: dict[str, Sequence[float]] = {}
+        for of, chosen in (
+            ("", ours),
+            ("_lead3", theirs[:SENTENCES]),
+            ("_random3", _random(theirs, asked.seed, example)),
+        ):
+            scores = rouge("\n".join(chosen), gold)
+            values |= {f"{name}{of}": [score, 1.0] for name, score in scores.items()}
+        sample = {"prompt": prompt, "answer": "\n".join(ours), "gold": gold}
+        documents.append(Document(example=example, values=values, sample=sample))
+    return documents
+
+
+def _fitting(model: LanguageModel, article: str, room: int) -> str:
+    """The article with the hint, without the last sentences where it has more tokens than `room`."""
+    if model.count(article + HINT) <= room:
+        return article + HINT
+    own = sentences(article)
+
+    def too_long(n: int) -> bool:
+        return model.count(" ".join(own[:n]) + HINT) > room
+
+    fitting = bisect_left(range(1, len(own)), True, key=too_long)
+    return " ".join(own[: max(fitting, 1)]) + HINT
+
+
+def _random(theirs: list[str], seed: int, example: Example) -> list[str]:
+    generator = random.Random(xxhash.xxh3_64_intdigest(f"{seed}\0{example.key}".encode()))
+    chosen = generator.sample(range(len(theirs)), min(SENTENCES, len(theirs)))
+    return [theirs[n] for n in sorted(chosen)]
