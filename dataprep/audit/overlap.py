@@ -100,6 +100,17 @@ def overlap(corpus: Corpus, build: Build, sets: Path, workers: int, progress: Pr
     ]
 
 
+def short_lines(path: Path) -> list[int]:
+    """Lines of the examples of a set that have fewer than its N words, and therefore count as clean.
+
+    Raises DataError as `evalsets.examples`.
+    """
+    examples = list(evalsets.examples(path))
+    n = n_of(_lengths(examples))
+    words = np.bincount(_words(examples).texts, minlength=len(examples))
+    return [example.line for example, count in zip(examples, words.tolist(), strict=True) if count < n]
+
+
 def n_of(lengths: npt.NDArray[np.int64]) -> int:
     """N for a set whose examples have these lengths in words.
 

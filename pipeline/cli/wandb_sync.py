@@ -74,6 +74,8 @@ def _text(report: dict[str, Any]) -> str:
     text = (
         f"{report['run']}: {report['sent']:,} steps sent, up to step {report['last_step']:,}: {report['url']}"
     )
+    if report["evaluations"]:
+        text += f"\n  evaluations sent: {report['evaluations']:,}"
     if report["undone"]:
         text += f"\n  undone after they had been sent, so their first values stay: steps {report['undone']}"
     return text

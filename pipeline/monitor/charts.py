@@ -61,6 +61,8 @@ class Panel:
     """One sentence on what it shows."""
     unit: str
     series: Mapping[str, Sequence[tuple[int, float]]]
+    dots: bool = False
+    """Whether there are so few points that each is marked."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def counts_picture(name: str, title: str, counts: Mapping[str, int], good: str =
 
 def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int, int]]) -> str:
     """Columns of documents over bins that double in width."""
-    figure, axes = _canvas(2.6)
+    figure, axes = canvas(2.6)
     counts = dict(bins)
     first, last = min(counts, default=0), max(counts, default=0)
     doubling = range(max(first.bit_length() - 1, 0), last.bit_length())
@@ -123,12 +125,12 @@ def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     summary = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
-    return _svg(name, figure, f"{title}: {summary}")
+    return inline_svg(name, figure, f"{title}: {summary}")
 
 
 def growth_picture(growth: Sequence[Growth]) -> str:
     """Documents that each increment brought, kept above what it repeated; the sum of all kept as a line."""
-    figure, axes = _canvas(3.4)
+    figure, axes = canvas(3.4)
     places = range(len(growth))
     kept = [row.kept for row in growth]
     repeated = [sum(row.duplicates.values()) for row in growth]
@@ -142,14 +144,14 @@ def growth_picture(growth: Sequence[Growth]) -> str:
     step = max(1, len(growth) // 12)
     axes.set_xticks(places[::step], [row.increment for row in growth][::step])
     axes.set_ylabel("documents", color=INK)
-    axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.yaxis.set_major_formatter(lambda value, _: short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(
         frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4
     )  # off the bars
     summary = ", ".join(f"{row.increment} {row.kept:,} of {row.documents:,}" for row in growth)
-    return _svg("growth", figure, f"Documents kept of each increment: {summary}")
+    return inline_svg("growth", figure, f"Documents kept of each increment: {summary}")
 
 
 def duplicates_picture(growth: Sequence[Growth]) -> str:
@@ -169,17 +171,17 @@ def _share(count: int, of: int) -> str:
 
 def loss_picture(curve: Curve) -> str:
     """Training and validation loss against tokens, the unigram entropy as a line, resumes marked."""
-    figure, axes = _canvas(3.8)
+    figure, axes = canvas(3.8)
     _draw_loss(axes, curve)
-    return _svg("loss", figure, _loss_in_words(curve))
+    return inline_svg("loss", figure, _loss_in_words(curve))
 
 
 def panel_picture(panel: Panel) -> str:
     """The series of a panel."""
-    figure, axes = _canvas(2.6)
+    figure, axes = canvas(2.6)
     _draw_panel(axes, panel)
     ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in panel.series.items())
-    return _svg(panel.name, figure, f"{panel.title}: {ends}")
+    return inline_svg(panel.name, figure, f"{panel.title}: {ends}")
 
 
 def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
@@ -192,7 +194,7 @@ def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
     FigureCanvasAgg(figure)
     first, *others = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes in (first, *others):
-        _style(axes)
+        style(axes)
     _draw_loss(first, curve)
     for axes, panel in zip(others, panels, strict=True):
         axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
@@ -252,14 +254,15 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
         style = ("-", "--", ":")[number // 5 % 3]
         label = name if len(panel.series) > 1 else None
-        axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, linewidth=1.3, label=label)
+        looks = {"color": colour, "linestyle": style, "linewidth": 1.3, "marker": "o" if panel.dots else ""}
+        axes.plot(*zip(*points, strict=True), label=label, **looks)
     _against_tokens(axes, panel.unit)
 
 
 def _against_tokens(axes: Any, what: str) -> None:
     axes.set_xlabel("tokens", color=INK)
     axes.set_ylabel(what, color=INK)
-    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, labelcolor=INK)
@@ -267,7 +270,7 @@ def _against_tokens(axes: Any, what: str) -> None:
 
 def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
     """Horizontal bars from top to bottom, what was kept in bold."""
-    figure, axes = _canvas(0.4 + 0.26 * max(len(bars), 1))
+    figure, axes = canvas(0.4 + 0.26 * max(len(bars), 1))
     places = range(len(bars), 0, -1)
     counts = [bar.count for bar in bars]
     reach = max(counts, default=1) or 1
@@ -282,30 +285,39 @@ def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
     axes.xaxis.set_visible(False)
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    return _svg(name, figure, title)
+    return inline_svg(name, figure, title)
 
 
-def _canvas(height_in: float) -> tuple[Any, Any]:
+def canvas(height_in: float) -> tuple[Any, Any]:
+    """A figure as wide as the page, and its one axes."""
+    figure, (axes,) = canvases(height_in, 1, 1)
+    return figure, axes
+
+
+def canvases(height_in: float, rows: int, columns: int) -> tuple[Any, list[Any]]:
+    """A figure as wide as the page, and its axes, row by row."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
     FigureCanvasSVG(figure)
     figure.patch.set_visible(False)
-    axes = figure.add_subplot()
-    axes.patch.set_visible(False)
-    _style(axes)
-    return figure, axes
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid:
+        axes.patch.set_visible(False)
+        style(axes)
+    return figure, grid
 
 
-def _style(axes: Any) -> None:
+def style(axes: Any) -> None:
+    """No frame, and the page's colours."""
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
         spine.set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def _svg(name: str, figure: Any, title: str) -> str:
+def inline_svg(name: str, figure: Any, title: str) -> str:
     """A figure as an inline `<svg>` that stretches, names itself, and shares no id with another."""
     import matplotlib
 
@@ -349,10 +361,10 @@ def _loss_in_words(curve: Curve) -> str:
     return "Loss against tokens: " + ", ".join(parts)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A count with its unit letter.
 
-    >>> _short(1_500_000), _short(250_000), _short(0)
+    >>> short(1_500_000), short(250_000), short(0)
     ('1.5M', '250k', '0')
     """
     for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

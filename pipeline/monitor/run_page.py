@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
+from pipeline.monitor.evaluations import of_run
 from pipeline.monitor.report import TEMPLATES, read_curve
 from pipeline.monitor.run_files import joined_metrics, joined_samples, read_json
 
@@ -59,7 +60,7 @@ def render(run: Path) -> tuple[str, bytes]:
         figures=figures(rows),
         new_sets=curve.new_sets,
         loss=Markup(loss_picture(curve)),
-        panels=[(panel, Markup(panel_picture(panel))) for panel in shown],
+        panels=[(panel, Markup(panel_picture(panel))) for panel in (*shown, *evaluation_panels(run))],
         samples=last_samples(run),
         funnels=[(source, Markup(funnel_picture(counts))) for source, counts in _funnels(run)],
     )
@@ -78,6 +79,26 @@ def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
             drawn = {label: thinned(points) for label, points in sorted(series.items())}
             if drawn:
                 yield Panel(name=name, title=title, lead=lead, unit=unit, series=drawn)
+
+
+def evaluation_panels(run: Path) -> Iterator[Panel]:
+    """What the checkpoints score, a panel for each task and measure; intervals are in their own reports."""
+    series: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
+    for each in of_run(run):
+        for score in each.results.scores:
+            tokens = each.results.model.tokens
+            if score.main and score.value is not None and tokens is not None:
+                of_task = series.setdefault((score.task, score.measure), {})
+                of_task.setdefault(f"K = {score.shots}, {score.protocol}", []).append((tokens, score.value))
+    for (task, measure), of_task in sorted(series.items()):
+        yield Panel(
+            name=f"eval-{task}-{measure}",
+            title=task,
+            lead="What `outbound eval` measured, with K solved examples before each question.",
+            unit=measure,
+            series=dict(sorted(of_task.items())),
+            dots=True,
+        )
 
 
 def thinned(points: Sequence[tuple[int, float]], most: int = POINTS) -> list[tuple[int, float]]:

@@ -22,6 +22,22 @@ SAMPLES_OF = "of_step"
 """The step whose checkpoint has written the samples in a history line; they come late."""
 UNDONE = "undone_steps"
 """Steps in the summary that were undone after they had been sent, such as "5-7, 12"."""
+EVALUATED = "evaluated"
+"""Ids of the evaluations in a history line, and in the summary of all that were sent, with spaces between."""
+
+SCORES = "eval/"
+"""Beginning of the names of scores."""
+EVALUATED_STEP = f"{SCORES}step"
+"""The step that the scores in a summary are of."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation of a step's checkpoint: its scores by their names. id: another one when they change."""
+
+    id: str
+    step: int
+    scores: Row
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class Metrics:
     """Whether the last step is complete: the run is at its end, or was stopped after it."""
     samples: Sequence[Row] = ()
     """Of the run as it stands: {"step", "prompt", "text"}."""
+    evaluations: Sequence[Evaluated] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,13 @@ class Due:
     """Place of the first line in the history; the others follow it."""
     undone: Sequence[int]
     """Steps of which the server keeps values that were undone since, and that its summary does not list."""
+    again: Sequence[tuple[int, Row]] = ()
+    """Places and lines of steps that the server has, with evaluations that it lacks."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a line to send."""
+        return bool(self.lines or self.again)
 
 
 def due(metrics: Metrics, known: Known) -> Due:
@@ -74,16 +98,50 @@ def due(metrics: Metrics, known: Known) -> Due:
     """
     steps = sorted({row["step"] for row, _ in metrics.rows})
     last = _last_step(steps, known)
-    new: dict[int, Row] = {}
+    standing: dict[int, Row] = {}
     for row, undone in metrics.rows:
-        if row["step"] > last and not undone:
-            new[row["step"]] = row | new.get(row["step"], {})
-    wanted = sorted(new) if metrics.ended else sorted(new)[:-1]
-    lines = [_line(new[step], metrics.rows[0].row) for step in wanted]
-    _place_samples(lines, metrics.samples, known.summary.get(SAMPLES_OF, 0))
+        if not undone:
+            standing[row["step"]] = row | standing.get(row["step"], {})
+    new = sorted(step for step in standing if step > last)
+    wanted = new if metrics.ended else new[:-1]
+    lines = {step: _line(standing[step], metrics.rows[0].row) for step in wanted}
+    _place_samples(list(lines.values()), metrics.samples, known.summary.get(SAMPLES_OF, 0))
+    sent = set(known.summary.get(EVALUATED, "").split())
+    late = {each.step for each in metrics.evaluations if each.step <= last and each.id not in sent}
+    again = {step: _line(standing[step], metrics.rows[0].row) for step in sorted(late & standing.keys())}
+    for each in metrics.evaluations:
+        for line in (some[each.step] for some in (lines, again) if each.step in some):
+            line |= each.scores | {
+                EVALUATED_STEP: each.step,
+                EVALUATED: " ".join([*line.get(EVALUATED, "").split(), each.id]),
+            }
     listed = set(parse_ranges(known.summary.get(UNDONE, "")))
     undone_since = [step for step in _undone_since(metrics.rows, last, known) if step not in listed]
-    return Due(lines, bisect_left(steps, wanted[0]) if wanted else len(steps), undone_since)
+    return Due(
+        list(lines.values()),
+        bisect_left(steps, wanted[0]) if wanted else len(steps),
+        undone_since,
+        [(bisect_left(steps, step), line) for step, line in again.items()],
+    )
+
+
+def summary_after(line: Row, summary: Row, again: bool = False) -> Row:
+    """The summary once a line is sent: the line's values, and the evaluations of this line and all before.
+
+    again: the line was sent before, so that only its scores are new. They stay out of the summary if that has
+    scores of a later step.
+
+    >>> sent = summary_after({"_step": 9, "eval/step": 9, "evaluated": "b"}, {"loss": 3.0})
+    >>> summary_after({"_step": 4, "loss": 5.0, "eval/step": 4, "evaluated": "a"}, sent, again=True)
+    {'loss': 3.0, '_step': 9, 'eval/step': 9, 'evaluated': 'a b'}
+    """
+    if again:
+        later = summary.get(EVALUATED_STEP, 0) > line["_step"]
+        new = {key: value for key, value in line.items() if key.startswith(SCORES) and not later}
+    else:
+        new = line
+    ids = {*summary.get(EVALUATED, "").split(), *line.get(EVALUATED, "").split()}
+    return summary | new | ({EVALUATED: " ".join(sorted(ids))} if ids else {})
 
 
 def format_ranges(steps: Iterable[int]) -> str:

@@ -120,7 +120,7 @@ class WandbRun:
             files["wandb-summary.json"] = {"offset": 0, "content": [json.dumps(summary)]}
         body = ({"files": files} if files else {}) | ({"complete": True, "exitcode": 0} if complete else {})
         self._ask("POST", f"{self._base}/files/{self._path('/')}/file_stream", json=body)
-        if lines:
+        if lines and offset + len(lines) >= self.known.line_count:  # else some were sent again
             self.known = replace(self.known, line_count=offset + len(lines), last_line=lines[-1])
         if summary is not None:
             self.known = replace(self.known, summary=summary)

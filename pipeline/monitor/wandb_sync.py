@@ -21,9 +21,21 @@ import yaml
 from dataprep.errors import DataError
 from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
-from pipeline.monitor import helper_process
+from pipeline.monitor import evaluations, helper_process
+from pipeline.monitor.evaluations import Evaluation
 from pipeline.monitor.run_files import all_metrics, joined_samples, read_json, read_summary
-from pipeline.monitor.wandb_history import UNDONE, Metrics, Row, due, format_ranges, parse_ranges
+from pipeline.monitor.wandb_history import (
+    EVALUATED,
+    UNDONE,
+    Due,
+    Evaluated,
+    Metrics,
+    Row,
+    due,
+    format_ranges,
+    parse_ranges,
+    summary_after,
+)
 from pipeline.monitor.wandb_server import TryLater, WandbRun
 
 CHUNK_LINES = 500
@@ -51,6 +63,8 @@ class WandbSync:
     """Steps sent by this process."""
     undone: list[int] = field(default_factory=list)
     """Steps found to be undone after they had been sent."""
+    evaluations: int = 0
+    """Evaluations sent by this process."""
     _server: WandbRun | None = None
     _complete: bool = False
     _spoke_at: float = 0.0
@@ -76,16 +90,20 @@ class WandbSync:
             return None
         last = self._server.known.last_line.get("_step", 0)
         found = {"run": str(self.run), "url": self._server.url, "sent": self.sent, "last_step": last}
-        return found | {"undone": format_ranges(self.undone)}
+        return found | {"undone": format_ranges(self.undone), "evaluations": self.evaluations}
 
     def _update(self) -> bool:
         ended = read_summary(self.run)  # before the metrics: all of them precede it
-        metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run))
+        found = {each.id: each for each in evaluations.of_run(self.run)}
+        evaluated = [
+            Evaluated(each.id, each.results.model.step or 0, each.scalars) for each in found.values()
+        ]
+        metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run), evaluated)
         server = self._server = self._server or open_run(self.run)
-        if self._complete and due(metrics, server.known).lines:  # another attempt: it runs again
+        if self._complete and due(metrics, server.known).any:  # another attempt runs, or it was evaluated
             server = self._server = open_run(self.run)
             self._complete = False
-        self._send(server, metrics)
+        self._send(server, due(metrics, server.known), found)
         if ended and not self._complete:
             server.stream(complete=True)
             self._complete = True
@@ -93,8 +111,7 @@ class WandbSync:
             self._stream(server)
         return bool(ended and not ended["stopped"])
 
-    def _send(self, server: WandbRun, metrics: Metrics) -> None:
-        found = due(metrics, server.known)
+    def _send(self, server: WandbRun, found: Due, evaluated: dict[str, Evaluation]) -> None:
         summary: Row = server.known.summary or funnel_row(attempts.latest_file(self.run, "funnel.json"))
         if found.undone:
             listed = [*parse_ranges(summary.get(UNDONE, "")), *found.undone]
@@ -102,13 +119,20 @@ class WandbSync:
             self._stream(server, summary=summary)
             self.undone += found.undone
         for first in range(0, len(found.lines), CHUNK_LINES):
-            lines = [_with_table(server, line) for line in found.lines[first : first + CHUNK_LINES]]
+            due_lines = found.lines[first : first + CHUNK_LINES]
+            lines = [_with_tables(server, line, evaluated) for line in due_lines]
             for line in lines:
-                summary = summary | line
+                summary = summary_after(line, summary)
+                self.evaluations += len(line.get(EVALUATED, "").split())
             summary["_wandb"] = {"runtime": int(summary.get("_runtime", 0))}
             self._stream(server, lines, found.offset + first, summary)
             self.sent += len(lines)
             self.on_sent(len(lines))
+        for place, line in found.again:
+            line = _with_tables(server, line, evaluated)
+            summary = summary_after(line, summary, again=True)
+            self._stream(server, [line], place, summary)
+            self.evaluations += len(line[EVALUATED].split())
 
     def _stream(self, server: WandbRun, *what: Any, **named: Any) -> None:
         server.stream(*what, **named)
@@ -140,12 +164,13 @@ def funnel_row(path: Path | None) -> dict[str, int]:
     return row
 
 
-def _with_table(server: WandbRun, line: Row) -> Row:
-    """The line with its samples as a table at the server."""
-    if "samples" not in line:
-        return line
-    data = [[row["step"], row["prompt"], row["text"]] for row in line["samples"]]
-    return line | {"samples": server.upload_table("samples", ["of_step", "prompt", "text"], data)}
+def _with_tables(server: WandbRun, line: Row, evaluated: dict[str, Evaluation]) -> Row:
+    """The line with its samples, and its evaluations' scores and samples, as tables at the server."""
+    tables = evaluations.tables([evaluated[each] for each in line.get(EVALUATED, "").split()])
+    if "samples" in line:
+        data = [[row["step"], row["prompt"], row["text"]] for row in line["samples"]]
+        tables["samples"] = (["of_step", "prompt", "text"], data)
+    return line | {key: server.upload_table(key, *table) for key, table in tables.items()}
 
 
 def pause_s(reading_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,14 +13,17 @@ from hypothesis import strategies as st
 
 from pipeline.monitor.run_files import all_metrics, joined_metrics, joined_samples
 from pipeline.monitor.wandb_history import (
+    EVALUATED,
     SAMPLES_OF,
     UNDONE,
     Due,
+    Evaluated,
     Known,
     Metrics,
     due,
     format_ranges,
     parse_ranges,
+    summary_after,
 )
 from support.written_runs import WrittenRun
 
@@ -39,13 +43,17 @@ class Server:
     def take(self, found: Due, most: int = 1 << 30) -> None:
         """Take what was undone, and the first lines of what is due; the sender is killed after them."""
         listed = parse_ranges(self.summary.get(UNDONE, ""))
-        self.summary = {UNDONE: format_ranges([*listed, *found.undone])}
-        for offset, line in enumerate(found.lines[:most], found.offset):
+        kept = {EVALUATED: self.summary.get(EVALUATED, "")}
+        self.summary = {UNDONE: format_ranges([*listed, *found.undone])} | kept
+        again = list(found.again) if most > len(found.lines) else []
+        for offset, line in [*enumerate(found.lines[:most], found.offset), *again]:
             self.lines[offset] = line
+            taken = summary_after(line, self.summary, again=True)
+            self.summary[EVALUATED] = taken.get(EVALUATED, "")
 
 
-def state(run: WrittenRun, ended: bool = False) -> Metrics:
-    return Metrics(all_metrics(run.dir), ended, joined_samples(run.dir))
+def state(run: WrittenRun, ended: bool = False, evaluated: Sequence[Evaluated] = ()) -> Metrics:
+    return Metrics(all_metrics(run.dir), ended, joined_samples(run.dir), evaluated)
 
 
 EVENTS = st.lists(
@@ -58,6 +66,7 @@ EVENTS = st.lists(
         st.tuples(st.just("stale count"), st.integers(0, 6)),
         st.tuples(st.just("stale tail"), st.integers(0, 6)),
         st.tuples(st.just("empty"), st.just(0)),
+        st.tuples(st.just("evaluated"), st.integers(0, 4)),
     ),
     max_size=25,
 )
@@ -71,6 +80,7 @@ def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
     with TemporaryDirectory() as home:
         run, server = WrittenRun(Path(home) / "run"), Server()
         sent: dict[int, float] = {}
+        evaluated: list[Evaluated] = []
         for event, number in events:
             if event == "steps":
                 run.steps(number)
@@ -82,13 +92,21 @@ def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
                 run.attempt(max(0, run.step - number))
             elif event == "empty":
                 server, sent = Server(), {}
+            elif event == "evaluated":
+                step = max(1, run.step - number)
+                evaluated.append(Evaluated(f"e{len(evaluated)}", step, {"eval/a": float(len(evaluated))}))
             else:
                 stale = (event == "stale count") * number, (event == "stale tail") * number
-                server.take(due(state(run), server.known(*stale)), number if event == "sync" else 1 << 30)
+                found = due(state(run, evaluated=evaluated), server.known(*stale))
+                server.take(found, number if event == "sync" else 1 << 30)
+                for _, line in found.again:
+                    sent.pop(line["step"], None)  # which is sent again with the values that stand
             for line in server.lines.values():
                 assert sent.setdefault(line["step"], line["loss"]) == line["loss"], "the first value stays"
         run.steps(1)
-        server.take(due(state(run, ended=True), server.known()))
+        found = due(state(run, ended=True, evaluated=evaluated), server.known())
+        server.take(found)
+        sent |= {line["step"]: line["loss"] for _, line in found.again}
         assert sorted(server.lines) == list(range(len(server.lines)))
         history = [server.lines[offset] for offset in sorted(server.lines)]
         standing = {row["step"]: row["loss"] for row in joined_metrics(run.dir) if "loss" in row}
@@ -97,6 +115,12 @@ def test_each_step_comes_once_and_the_first_value_that_was_sent_stays(
         assert {line["step"]: line["loss"] for line in history} == standing | sent
         undone = {step for step, loss in sent.items() if standing.get(step) != loss}
         assert undone <= set(parse_ranges(server.summary[UNDONE])), "each is listed"
+        for each in evaluated:
+            if each.step in standing:
+                newest = [other.id for other in evaluated if other.step == each.step][-1]
+                assert server.lines[each.step - 1]["eval/a"] == float(newest[1:])
+                assert each.id in server.lines[each.step - 1][EVALUATED].split()
+        assert not due(state(run, ended=True, evaluated=evaluated), server.known()).any
 
 
 def test_a_step_is_due_with_its_evaluation_once_the_next_has_begun(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.monitor.run_files import MetricsRow, all_metrics, joined_metrics
 from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
 from pipeline.monitor.wandb_sync import WandbSync
 from support import cli
+from support.evaluations import outcome, write
 from support.patience import patient
 from support.servers.wandb import API_KEY, Run, WandbServer, serving
 from support.written_runs import ID, WrittenRun
@@ -68,6 +69,7 @@ def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: W
             "sent": 16,
             "last_step": 16,
             "undone": "",
+            "evaluations": 0,
         }
     ]
     assert server.run.exit_code is None, "the run may go on"
@@ -81,6 +83,58 @@ def test_several_attempts_and_a_spike_are_one_history(run: WrittenRun, server: W
     assert server.run.config["run"] == {"value": {"seed": 3}}
     assert server.run.config["_wandb"]["value"]["m"][1]["5"] == 1, "the tokens are the x-axis"
     assert server.run.summary["val_loss"] == run.rows
+
+
+@pytest.mark.slow(2)
+def test_an_evaluation_goes_to_the_line_of_its_step_while_the_run_goes_on_and_after_its_end(
+    run: WrittenRun, server: WandbServer
+) -> None:
+    run.steps(6)
+    sync = WandbSync(run.dir)
+    sync.update()
+    folder = run.dir / "evaluations"
+    write(folder / "step-00000003" / "all", [outcome(), outcome(shots=1)], step=3)
+    sync.update()
+    run.steps(2)
+    run.end()
+    sync.update()
+    write(folder / "step-00000008" / "all", [outcome(values={"acc": lambda n: [1.0, 1.0]})], step=8)
+    write(folder / "step-00000004" / "all", [outcome()], step=4)
+    (report,) = cli.result("wandb-sync", run.dir)["runs"]
+    assert (report["sent"], report["last_step"], report["evaluations"]) == (0, 8, 2)
+    complete(run, server)
+    shown = {line["step"]: line for line in server.run.history if "eval/hellaswag/0/paper/acc" in line}
+    assert {step: line["eval/hellaswag/0/paper/acc"] for step, line in shown.items()} == {
+        3: 0.75,
+        4: 0.75,
+        8: 1.0,
+    }
+    assert shown[3]["tokens"] == 3 * 64, "the place on the x-axis"
+    assert server.run.summary["eval/hellaswag/0/paper/acc"] == 1.0, "of the last step"
+    assert server.run.summary["loss"] == 8.0
+    scores, samples = (
+        json.loads(server.files[shown[3][name]["path"]]) for name in ("eval/scores", "eval/samples")
+    )
+    assert scores["columns"][:5] == ["task", "shots", "protocol", "metric", "value"]
+    assert scores["data"][0][:8] == ["hellaswag", 0, "paper", "acc", 0.75, 0.59806, 0.858129, 40]
+    assert scores["data"][0][-3:] == [0.337, "GPT-3 125M", ""]
+    assert len(samples["data"]) == 50, "of each task"
+    received = len(server.run.received)
+    assert cli.result("wandb-sync", run.dir)["runs"][0]["evaluations"] == 0
+    assert len(server.run.received) == received == 8 + 3
+    assert server.run.exit_code == 0
+
+
+def test_an_evaluation_that_cannot_be_read_holds_no_step_back(
+    run: WrittenRun, server: WandbServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.steps(3)
+    folder = run.dir / "evaluations" / "step-00000003"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text("{")
+    assert not WandbSync(run.dir).update()
+    assert len(server.run.history) == 2
+    assert "results.json: are no results" in caplog.text
 
 
 @pytest.mark.slow(2)

@@ -1,0 +1,95 @@
+"""The pages of evaluations show every score, stand alone, and escape what comes from outside."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pipeline.eval.overlapped import Overlap
+from pipeline.eval.page import render, write_family, write_report
+from pipeline.eval.scores import Outcome
+from support.evaluations import documents, lambada, model, outcome, task, write
+
+DIRTY = Overlap(frozenset(("hellaswag_val.jsonl", line) for line in range(1, 40, 6)), frozenset())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation")
+    write(
+        folder, [outcome(boundary_merges=3), outcome(shots=1), lambada()], DIRTY, run="<i>books</i>", loss=3.9
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return write_report(folder).read_text()
+
+
+def test_every_score_stands_with_its_interval_and_its_paper(page: str) -> None:
+    assert "60.44" not in page, "an interval of another number of documents"
+    assert "59.81 to 85.81" in page, "Wilson's for 30 of 40"
+    assert "33.70* (GPT-3 125M)" in page
+    assert "45.99 (GPT-2 117M)" in page
+    assert "nobody has compared this published value with its source yet" in page
+    assert 'hellaswag/0/paper</th><td class="number">3</td>' in page
+
+
+def test_the_pictures_are_there_well_formed_and_in_the_page_s_colours(page: str) -> None:
+    sections = re.findall(r'<section aria-labelledby="h-(\w+)">', page)
+    assert sections == ["table", "scores", "sizes", "clean", "shots", "parts", "caveats", "samples", "made"]
+    pictures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
+    assert len(pictures) == 4
+    for svg in pictures:
+        root = ElementTree.fromstring(svg)
+        assert root[0].get("id") == root.get("aria-labelledby")
+        assert "var(--ink)" in svg
+        assert not re.search(r"#0[1-6]0[1-6]0[1-6]", svg)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert "(82% clean)" in page, "33 of 40"
+
+
+def test_nothing_is_loaded_from_anywhere_and_strangers_texts_are_escaped(page: str) -> None:
+    assert not re.search(r"<(?:script|link|img|iframe|object)\b", page)
+    assert not re.search(r"""(?:src|href)=["'](?!#)|@import|url\((?!#)""", page)
+    assert "<title>Evaluation of &lt;i&gt;books&lt;/i&gt;, step 300</title>" in page
+    assert "Question &lt;1&gt;" in page
+
+
+def test_without_an_overlap_a_shot_or_a_paper_those_parts_are_left_out(tmp_path: Path) -> None:
+    bits = documents(9, {"bits_per_byte": lambda n: [n, 8.0]}, file="text8")
+    page = render(
+        write(tmp_path, [Outcome(task=task("text8"), protocol="paper", shots=3, documents=bits, examples=9)])
+    )
+    assert re.findall(r'<section aria-labelledby="h-(\w+)">', page) == ["table", "caveats", "made"]
+
+
+def test_texts_without_a_score_are_shown(tmp_path: Path) -> None:
+    news = documents(14, {}, file="shown_news")
+    write(
+        tmp_path,
+        [Outcome(task=task("shown_news"), protocol="paper", shots=0, documents=news, examples=14)],
+    )
+    page = write_report(tmp_path).read_text()
+    assert "<summary>shown_news</summary>" in page
+    assert page.count("<blockquote>") == 12
+
+
+def test_a_family_is_drawn_against_compute_smallest_first(tmp_path: Path) -> None:
+    sizes = {"large": 300_000_000, "small": 85_000_000}
+    for name, size in sizes.items():
+        write(tmp_path / name, [outcome()], run=name, non_embedding=size, loss=size**-0.1)
+    write(tmp_path / "released", [outcome()], run="released", step=None)
+    write_family([tmp_path / name for name in (*sizes, "released")], tmp_path / "family.html")
+    page = (tmp_path / "family.html").read_text()
+    assert model().compute == 6 * 85e6 * 300_000
+    assert page.index("small, step 300") < page.index("large, step 300")
+    assert page.index(">released<") < page.index("small, step 300"), "its compute is unknown"
+    assert "held-out loss (nats a token): loss ends at 0.142" in page
+    assert page.count("75.00") == 3
+    assert "1.53e+14" in page
