@@ -23,6 +23,7 @@ from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.lm_eval_files import PREFIX, as_sums, folder, load
 from pipeline.eval.requests import Writing
+from pipeline.eval.text_metrics import bleu_sums
 
 MAX_TOKENS = 256
 """Of a written text where the task file does not say, as in lm-eval's own models."""
@@ -261,6 +262,8 @@ def numbers(metric: str, aggregation: str, value: Any) -> tuple[str, list[float]
             return measure, [-float(value[0]), float(value[1])]
         case "bits_per_byte":
             return measure, [-float(value[0]) / math.log(2), float(value[1])]
+        case "bleu":
+            return measure, bleu_sums(value[1], value[0])
         case "f1_score":
             return measure, confusion(value[0], value[1], [1])
         case "cb_multi_fi":

@@ -28,7 +28,9 @@ _NOT_ITS_OWN = (
 )
 """What a task file says of its rows, its shots and its place in lm-eval's index: all that is ours to say."""
 
-_OF_THE_METRIC = {"mean", "nanmean", "perplexity", "weighted_perplexity", "bits_per_byte", "brier_score"}
+_OF_THE_METRIC = {
+    *("mean", "nanmean", "perplexity", "weighted_perplexity", "bits_per_byte", "brier_score", "bleu"),
+}
 """lm-eval's aggregations that are functions of sums over documents; the measure has the metric's name."""
 
 _OF_ITS_OWN = {"f1_score": "f1_binary", "cb_multi_fi": "f1_macro", "matthews_corrcoef": "mcc"}
@@ -75,7 +77,7 @@ def shipped_task(name: str) -> TaskFile:
 def load_user_task(path: Path, *, trust: bool) -> TaskFile:
     """The user's own task in lm-eval's format, over the rows of `NAME.jsonl` in its fields.
 
-    Its `dataset_kwargs: {data_files: ...}` may name the files of its `test` and `train` rows.
+    Its `dataset_kwargs: {data_files: ...}` may name the files of its splits otherwise.
     """
     return _task(str(path.resolve()), trust=trust)
 
@@ -97,9 +99,11 @@ def _task(file: str, trust: bool) -> TaskFile:
     measures = _measures(config)
     if not measures:
         raise UsageError(f"{file}: none of its metrics is a mean over documents: it cannot be asked here")
-    given = (whole.get("dataset_kwargs") or {}).get("data_files") or {}
-    given = {"test": given} if isinstance(given, str | list) else given
-    listed = {split: [each] if isinstance(each, str) else list(each) for split, each in given.items()}
+    files = _data_files(whole) if Path(file).is_absolute() else {}
+    test, train = (
+        whole.get("test_split") or whole.get("validation_split") or "test",
+        whole.get("training_split"),
+    )
     return TaskFile(
         name=name,
         title=f"{name}, a task file of lm-eval",
@@ -108,8 +112,8 @@ def _task(file: str, trust: bool) -> TaskFile:
         source=f"{whole.get('dataset_path')}, in the fields of {file}",
         reader="rows.own_fields",
         files={
-            "test": listed.get(whole.get("test_split") or "test", [f"{name}.jsonl"]),
-            "train": listed.get(whole.get("training_split") or "train", [f"{name}_train.jsonl"]),
+            "test": files.get(test, [f"{name}.jsonl"]),
+            "train": files.get(train or "train", [f"{name}_train.jsonl"]),
         },
         few=whole.get("num_fewshot") or 5,
         shots=[whole.get("num_fewshot") or 0],
@@ -119,6 +123,13 @@ def _task(file: str, trust: bool) -> TaskFile:
             )
         },
     )
+
+
+def _data_files(whole: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The files of each split that a task file names in lm-eval's way."""
+    given = (whole.get("dataset_kwargs") or {}).get("data_files") or {}
+    given = {"test": given} if isinstance(given, str | list) else given
+    return {split: [each] if isinstance(each, str) else list(each) for split, each in given.items()}
 
 
 def _measures(config: Mapping[str, Any]) -> list[str]:

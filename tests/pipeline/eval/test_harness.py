@@ -49,6 +49,28 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "lambada/lambada_openai.yaml": [{"text": f"the {n} words of a sentence end"} for n in range(6)],
     "wikitext/wikitext.yaml": [{"page": f" = Title {n} =\n Some words , here .\n"} for n in range(4)],
     "unscramble/reversed_words.yaml": [{"context": f"{n} cba =", "completion": " abc"} for n in range(6)],
+    "webqs/webqs.yaml": [{"question": f"who is {n}?", "answers": ["Bo", f"Ann {n}"]} for n in range(6)],
+    "triviaqa/default.yaml": [
+        {"question": f"Who is {n}", "answer": {"aliases": ["bo", "Ann 1."]}} for n in range(6)
+    ],
+    "drop/default.yaml": [
+        {
+            "query_id": str(n),
+            "passage": "Ann met Bo.",
+            "question": f"Who was {n}?",
+            "answer": {"number": "", "date": {"day": "", "month": "", "year": ""}, "spans": ["Ann", "Bo"]},
+            "validated_answers": {
+                "number": ["1"],
+                "date": [{"day": "", "month": "", "year": ""}],
+                "spans": [["Bo"]],
+            },
+        }
+        for n in range(6)
+    ],
+    "arithmetic/arithmetic_1dc.yaml": [{"context": f"{n} + 1 =", "completion": " 2"} for n in range(6)],
+    "translation/wmt14_en-fr.yaml": [
+        {"translation": {"en": f"Ann has {n} cats", "fr": f"Ann 1 a {n} chats"}} for n in range(6)
+    ],
     "nq_open/nq_open.yaml": [{"question": f"who is {n}?", "answer": [f"Ann {n}", "Bo"]} for n in range(6)],
 }
 
@@ -79,10 +101,13 @@ def builds_itself(
     return [request.args for request in task.instances], result["results"]["task"]
 
 
+WITHOUT_SHOTS = {"wikitext/wikitext.yaml", "webqs/webqs.yaml"}
+
+
 @pytest.mark.slow(10)
 @pytest.mark.parametrize(
     ("file", "shots"),
-    [(file, shots) for file in ROWS for shots in (0, 2) if (file, shots) != ("wikitext/wikitext.yaml", 2)],
+    [(file, shots) for file in ROWS for shots in (0, 2) if not (shots and file in WITHOUT_SHOTS)],
 )
 def test_prompts_and_values_are_those_that_lm_eval_gets_by_itself(file: str, shots: int) -> None:
     oracle = Oracle()
@@ -95,11 +120,11 @@ def test_prompts_and_values_are_those_that_lm_eval_gets_by_itself(file: str, sho
     compared = 0
     for key, value in results.items():
         metric, _, filter_ = key.partition(",")
-        measure = {"f1": "f1_macro"}.get(metric, metric)
+        measure = "f1_macro" if key == "f1,none" and "cb" in file else metric
         if filter_ and isinstance(value, float) and measure in documents[0].values:
             assert math.isclose(aggregated(documents, measure), value, rel_tol=1e-12)
             compared += 1
-    assert compared == len(lm_eval_files.load(file)["metric_list"])
+    assert compared == len(lm_eval_files.load(file)["metric_list"]) - 2 * file.startswith("translation")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +211,13 @@ def test_functions_of_a_trusted_task_file_are_loaded(tmp_path: Path) -> None:
     )
     documents = harness.evaluate(of(task, "lm-eval", examples(ARC)), Oracle())
     assert documents[0].sample["prompt"] == "Q: What is 0 and 0?"
+
+
+def test_a_users_task_file_may_name_its_files(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(FIXED + "dataset_kwargs: {data_files: {test: mine.jsonl, train: [a.jsonl, b.jsonl]}}\n")
+    task = lm_eval_files.load_user_task(path, trust=False)
+    assert task.files == {"test": ["mine.jsonl"], "train": ["a.jsonl", "b.jsonl"]}
 
 
 def test_any_task_that_lm_eval_ships_is_found_by_its_name() -> None:
