@@ -98,14 +98,28 @@ class TrainProfile(JobProfile):
         return self
 
 
+class EvalProfile(JobProfile):
+    """What evaluation asks for."""
+
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of a worker, which starts one process for each. 0: one on each of its cores."""
+
+
 PARTS: dict[str, type[JobProfile]] = {
     "train": TrainProfile,
+    "eval": EvalProfile,
     "links": JobProfile,
     "fetch": JobProfile,
     "cpu": JobProfile,
 }
-"""Kinds of jobs, and what each asks for: training; dumps; the crawl, which needs the web; all else."""
-ONLY_TRAINING = TrainProfile.model_fields.keys() - JobProfile.model_fields.keys()
+"""Kinds of jobs, and what each asks for: training; evaluation; dumps; the crawl, which needs the web; all
+else."""
+ONLY = {
+    key: use
+    for kind, use in ((TrainProfile, "training"), (EvalProfile, "evaluation"))
+    for key in kind.model_fields.keys() - JobProfile.model_fields.keys()
+}
+"""Keys of one kind of job, with what it does."""
 
 P = TypeVar("P", bound=JobProfile)
 
@@ -148,7 +162,7 @@ def _load(path: Path, part: str, kind: type[P]) -> P:
 
 def _merged(document: dict[str, Any], own: dict[str, Any], kind: type[JobProfile]) -> dict[str, Any]:
     """The profile's keys and a part's own, which count before them; environment variables add up."""
-    foreign = ONLY_TRAINING - kind.model_fields.keys()
+    foreign = ONLY.keys() - kind.model_fields.keys()
     shared = {key: value for key, value in document.items() if key not in foreign}
     merged = {**shared, **own}
     if isinstance(shared.get("env"), dict) and isinstance(own.get("env"), dict):
@@ -182,10 +196,12 @@ def _complaint(error: Any, part: str, own: dict[str, Any]) -> str:
         key = f"parts.{part}.{key}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    if error["type"] == "extra_forbidden" and error["loc"][0] in ONLY_TRAINING:
-        return f"{key} is a key of training only: each job of this kind is on one node; remove it here"
+    if error["type"] == "extra_forbidden" and error["loc"][0] in ONLY:
+        use = ONLY[str(error["loc"][0])]
+        return f"{key} is a key of {use} only: each job of this kind is on one node; remove it here"
     if error["type"] == "extra_forbidden":
-        known = ", ".join([*TrainProfile.model_fields, *([] if error["loc"][0] in own else ["parts"])])
+        names = [*TrainProfile.model_fields, *(key for key in ONLY if key not in TrainProfile.model_fields)]
+        known = ", ".join([*names, *([] if error["loc"][0] in own else ["parts"])])
         return f"{key} is no key of a cluster profile (they are {known})"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key} is {error['input']!r}: {message}" if key else message

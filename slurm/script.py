@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT
-from slurm.profile import JobProfile
+from slurm.profile import EvalProfile, JobProfile
 from slurm.submissions import Job
 
 
@@ -32,6 +32,7 @@ def render(profile: JobProfile, job: Job, logs: Path) -> str:
         logs=logs,
         output=shlex.quote(str(logs).replace("%", "%%") + f"/{name}.log"),
         again=RESUME_EXIT if job.stop == "USR1" else INTERRUPTED,
+        gpus=profile.gpus if isinstance(profile, EvalProfile) else 0,
     )
 
 
@@ -79,6 +80,29 @@ def packer(directory: str, options: Sequence[str], workers: int) -> Job:
         workers=workers,
         per_core="--workers",
         stop="USR1",
+    )
+
+
+def evaluator(model: str, options: Sequence[str], workers: int) -> Job:
+    """The array of workers that evaluate a model together. options: those of `outbound eval`."""
+    return Job(
+        part="eval",
+        name=job_name("eval", model),
+        command=["outbound", "eval", model, *options, "--join"],
+        workers=workers,
+        per_core="--nproc",
+        stop="USR1",
+    )
+
+
+def watcher(run: str, options: Sequence[str]) -> Job:
+    """The job that evaluates each new checkpoint of a run. options: those of `outbound eval`."""
+    return Job(
+        part="eval",
+        name=job_name("watch", run),
+        command=["outbound", "eval", run, *options, "--watch"],
+        per_core="--nproc",
+        stop="INT",
     )
 
 

@@ -132,7 +132,7 @@ def under_way(corpus: Corpus) -> UnderWay:
     return UnderWay(
         increments=list(_increments(corpus)),
         steps=open_steps(corpus.root),
-        workers=[state for state in _workers(corpus.root) if state.worker.stage != join.STAGE],
+        workers=[state for state in worker_states(corpus.root) if state.worker.stage != join.STAGE],
         next=next_step(corpus),
     )
 
@@ -147,7 +147,7 @@ def pack_under_way(tokens: Path) -> PackUnderWay:
         tokens={name: split.tokens for name, split in last.splits.items()} if last else {},
         begun=sorted({*begun} - packed.keys()),
         steps=open_steps(tokens),
-        workers=list(_workers(tokens)),
+        workers=list(worker_states(tokens)),
     )
 
 
@@ -235,7 +235,8 @@ def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPa
             yield FailedPart(part=part, tries=len(failures), given_up=given_up, last=failures[-1])
 
 
-def _workers(root: Path) -> Iterator[WorkerState]:
+def worker_states(root: Path) -> Iterator[WorkerState]:
+    """The workers of a directory, as far as they have told of themselves."""
     now = time.time()
     for worker in all_workers(root):
         with suppress(FileNotFoundError):  # `gc` has removed it

@@ -65,10 +65,14 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
     packs = any(directory.glob("runs/*/packing.json")) or any(job.kind == "pack" for job in jobs)
     if packs or "token shards" in marks:
         return _look_at_tokens(directory, jobs)
+    if "a run" not in marks and (
+        any(job.kind == "eval" for job in jobs) or any(directory.glob("*/*/results.json"))
+    ):
+        return _look_at_evaluations(directory, jobs)
     if "a run" in marks or jobs:
         return _look_at_run(directory, jobs)
     raise UsageError(
-        f"{directory}: is neither a corpus nor token shards nor a run, and nothing was submitted for it"
+        f"{directory}: holds no corpus, token shards, run or evaluations, and nothing was submitted for it"
     )
 
 
@@ -116,6 +120,26 @@ def _look_at_tokens(directory: Path, jobs: Sequence[JobState]) -> Look:
         lines=list(_tokens_lines(now)),
         has_failed=bool(now.given_up) or any(job.has_failed and not is_done for job in jobs),
         is_busy=any(worker.state == "at work" for worker in now.workers),
+    )
+
+
+def _look_at_evaluations(directory: Path, jobs: Sequence[JobState]) -> Look:
+    from dataprep.audit.under_way import open_steps, worker_states
+
+    steps, workers = open_steps(directory), list(worker_states(directory))
+    done = sorted(
+        path.parent.relative_to(directory).as_posix() for path in directory.glob("*/*/results.json")
+    )
+    given_up = any(part.given_up for step in steps for part in step.failed)
+    is_done = not steps and any(job.done for job in jobs)
+    lines = [f"evaluated: {name}" for name in done[-NAMED:]]
+    lines += [line for step in steps for line in _step_lines(step)]
+    return Look(
+        result={"kind": "evaluations", "done": done}
+        | {"steps": msgspec.to_builtins(steps), "workers": msgspec.to_builtins(workers)},
+        lines=lines + (list(_worker_lines(workers)) if workers else []),
+        has_failed=given_up or any(job.has_failed and not is_done for job in jobs),
+        is_busy=any(worker.state == "at work" for worker in workers),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from pipeline.cli import eval_options
 from pipeline.cli.app import Json, app, console, emit
 from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.places import refuse_mixing
@@ -42,7 +43,7 @@ Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_
 Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
-WORKERS, CRAWLERS = 64, 8
+WORKERS, CRAWLERS, EVALUATORS = 64, 8, 8
 
 
 @submit_app.command("train")
@@ -189,6 +190,72 @@ def submit_verify(
     command = ["outbound", "corpus", "verify", root, *shards]
     job = Job(part="cpu", name=script.job_name("verify", root), command=command)
     _submit("verify", directory, cluster, [job], dry_run, json)
+
+
+@submit_app.command("eval")
+def submit_eval(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|HF_DIR", help="A run, or a directory that transformers loads.", show_default=False
+        ),
+    ],
+    data: eval_options.Data,
+    cluster: Cluster,
+    overlap: eval_options.Overlap = None,
+    tasks: eval_options.Tasks = None,
+    task_file: eval_options.TaskFiles = None,
+    trust: eval_options.Trust = False,
+    shots: eval_options.Shots = None,
+    protocol: eval_options.Protocol = None,
+    limit: eval_options.Limit = None,
+    seed: eval_options.Seed = 0,
+    step: eval_options.Step = None,
+    watch: eval_options.Watch = False,
+    dtype: eval_options.Dtype = "auto",
+    out: eval_options.Out = None,
+    workers: Workers = EVALUATORS,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Evaluate a model as `outbound eval` does: an array of workers, or with --watch one job.
+
+    `outbound status`, `logs` and `cancel` take RUN/evaluations, or --out.
+    """
+    from pipeline.eval.choose import choose
+    from pipeline.eval.trained_model import newest_step
+    from slurm import script
+
+    if watch and step is not None:
+        raise UsageError("--watch takes each checkpoint; leave out --step")
+    if data is None:
+        raise UsageError("--data: give the directory of the sets")
+    wanted, known = eval_options.wanted(tasks, task_file, trust, shots, protocol)
+    if not choose(wanted, known, data).askings:
+        raise UsageError(
+            f"{data}: holds no set of these tasks; `outbound eval --data {data} --list` names them"
+        )
+    evaluations = (out or eval_options.evaluations_of(run)).resolve()
+    refuse_mixing(evaluations, "evaluations")
+    if not watch and step is None:
+        step = newest_step(run)  # all workers take the same checkpoint, also while the run trains on
+    given = {
+        "--data": data.resolve(),
+        "--overlap": overlap and overlap.resolve(),
+        "--tasks": tasks,
+        "--shots": shots,
+        "--protocol": protocol,
+        "--limit": limit,
+        "--seed": seed or None,
+        "--step": step,
+        "--dtype": None if dtype == "auto" else dtype,
+        "--out": out and evaluations,
+    }
+    own = [word for path in task_file or [] for word in ("--task-file", str(path.resolve()))]
+    words = [*_given(given), *own, *(["--trust"] if trust else [])]
+    model = str(run.resolve())
+    job = script.watcher(model, words) if watch else script.evaluator(model, words, workers)
+    _submit("eval", evaluations, cluster, [job], dry_run, json)
 
 
 @submit_app.command("more")

@@ -96,7 +96,7 @@ def _opened(trained: TrainedModel, held: Path, dtype: str, device: str) -> GPT:
     if trained.checkpoint is None:
         now, weights = find(trained.where), open_weights(trained.where)
     else:
-        own = held / "checkpoints" / trained.checkpoint.name
+        own = trained.held_at(held)
         checkpoint = Checkpoint.open(own if own.exists() else trained.checkpoint)
         now, weights = of_checkpoint(trained.where, checkpoint), weights_of(trained.where, checkpoint)
     if now.weights != trained.weights:

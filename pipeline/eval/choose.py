@@ -9,8 +9,9 @@ from pathlib import Path
 from dataprep.store.files import hash_file
 from pipeline.errors import UsageError
 from pipeline.eval.evaluation import Asking
+from pipeline.eval.lm_eval_files import shipped_task
 from pipeline.eval.set_files import SetFiles, files_in, find
-from pipeline.eval.tasks import TaskFile
+from pipeline.eval.tasks import TaskFile, shipped
 
 ALL, FEW, PAPER, LM_EVAL = "all", "few", "paper", "lm-eval"
 SUITES = ("gpt1", "gpt2", "gpt3")
@@ -18,12 +19,26 @@ SUITES = ("gpt1", "gpt2", "gpt3")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked for. tasks: names, suites of papers, or `all`. shots: None takes the task's own first
-    setting. protocols: names; `paper` is all but lm-eval."""
+    """What is asked for.
+
+    tasks: names, suites of papers, or `all`. shots: None takes none, or the first setting of a task that
+    always has some. protocols: names; `paper` is all but lm-eval; None takes these, or lm-eval where there is
+    nothing else.
+    """
 
     tasks: Sequence[str] = (ALL,)
     shots: Sequence[str] | None = None
-    protocols: Sequence[str] = (PAPER,)
+    protocols: Sequence[str] | None = None
+
+
+def known_tasks(words: Sequence[str], own: Mapping[str, TaskFile]) -> dict[str, TaskFile]:
+    """The tasks that come with outbound, the user's own, and those of lm-eval that are named.
+
+    Raises UsageError for a name that none has.
+    """
+    tasks = {**shipped(), **own}
+    lacking = [word for word in words if word not in (ALL, *SUITES, *tasks)]
+    return tasks | {word: shipped_task(word) for word in lacking}
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Choice:
 
 
 def choose(wanted: Wanted, tasks: Mapping[str, TaskFile], data: Path) -> Choice:
-    """Choose among tasks by their files in a directory. Raises UsageError for a word that means nothing."""
+    """Choose among tasks by their files in a directory. Raises UsageError for shots that are no number."""
     listed, choice = files_in(data), Choice()
     used: dict[str, None] = {}
     for task, by_hand in named(wanted.tasks, tasks).items():
@@ -60,22 +75,15 @@ def choose(wanted: Wanted, tasks: Mapping[str, TaskFile], data: Path) -> Choice:
 
 
 def named(words: Sequence[str], tasks: Mapping[str, TaskFile]) -> dict[str, bool]:
-    """The tasks that words mean, in their order; whether each was named by hand.
-
-    Raises UsageError for an unknown word.
-    """
+    """The tasks that words mean, in their order; whether each was named by hand."""
     found: dict[str, bool] = {}
     for word in words:
         if word == ALL or word in SUITES:
             for name, task in tasks.items():
                 if word == ALL or word in task.suites:
                     found.setdefault(name, False)
-        elif word in tasks:
-            found[word] = True
         else:
-            raise UsageError(
-                f"--tasks {word}: there is no such task; choose from {', '.join([ALL, *SUITES, *tasks])}"
-            )
+            found[word] = True
     return found
 
 
@@ -83,9 +91,10 @@ def _askings(task: TaskFile, files: SetFiles, wanted: Wanted) -> tuple[list[Aski
     """How a task is asked, and why some of what is wanted is left out."""
     if files.missing_test:
         return [], [f"{', '.join(files.missing_test)} not found ({task.source})"]
-    protocols = [name for name in task.protocols if _is_wanted(name, wanted.protocols)]
+    words = wanted.protocols or ((LM_EVAL,) if [*task.protocols] == [LM_EVAL] else (PAPER,))
+    protocols = [name for name in task.protocols if _is_wanted(name, words)]
     if not protocols:
-        return [], [f"has no protocol {', '.join(wanted.protocols)}, only {', '.join(task.protocols)}"]
+        return [], [f"has no protocol {', '.join(words)}, only {', '.join(task.protocols)}"]
     askings, why = list[Asking](), dict[str, None]()
     for name in protocols:
         for shots in _shots(task, name, wanted.shots):

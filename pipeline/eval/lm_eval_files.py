@@ -58,6 +58,7 @@ def load(file: str, *, trust: bool = False) -> dict[str, Any]:
             f"{file}: its task is a Python class, which loads its own data: it cannot be asked here"
         )
     _refuse_foreign_metrics(file, config)
+    _measures(config)  # a process that only judges must know them, too
     return config
 
 

@@ -20,11 +20,15 @@ STAGE = "eval"
 """The stage of a worker that evaluates."""
 
 
+class LetGo(RunError):
+    """A training has let go of the checkpoint before it was held."""
+
+
 def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> Path:
     """Do what is left of an evaluation; returns its `results.json`.
 
-    Any number of processes may do this at once. Raises RunError when the training has let go of the
-    checkpoint before all was answered.
+    Any number of processes may do this at once. Raises LetGo when the training has let go of the
+    checkpoint before this one could keep it.
     """
     results = evaluation.folder / RESULTS
     judged = STEPS[-1]
@@ -32,11 +36,11 @@ def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> P
         remove_step(judged, evaluation)
     if not judged.is_whole(evaluation):
         try:
-            evaluation.model.held_in(evaluation.held)
+            evaluation.model.hold(evaluation.held)
         except FileNotFoundError:
-            raise RunError(
+            raise LetGo(
                 f"{evaluation.model.checkpoint}: the training has let go of it; run the command again, which "
-                "takes the newest checkpoint, or choose one that stays with --step"
+                "takes the newest checkpoint"
             ) from None
     run_steps(STEPS, evaluation, execute, progress)
     shutil.rmtree(evaluation.held, ignore_errors=True)

@@ -17,6 +17,7 @@ from pipeline.eval.asking import Ask, AskedModel
 from pipeline.eval.earlier import earlier_answers
 from pipeline.eval.evaluation import Evaluation, software
 from pipeline.eval.overlapped import Overlap
+from pipeline.eval.page import write_report
 from pipeline.eval.record import Notes, Record
 from pipeline.eval.requests import Answer, Request
 from pipeline.eval.results import write_results
@@ -94,8 +95,9 @@ def _judge(task: Task[Evaluation]) -> Made:
         software=software(),
         overlap=_overlap(scope, outcomes),
     )
+    report = write_report(scope.folder)
     documents = sum(len(outcome.documents) for outcome in outcomes)
-    paths = [scope.folder / RESULTS, *sorted((scope.folder / SAMPLES).iterdir())]
+    paths = [scope.folder / RESULTS, report, *sorted((scope.folder / SAMPLES).iterdir())]
     written = {
         path.relative_to(scope.folder).as_posix(): Output(
             path=str(path.relative_to(scope.root)), bytes=path.stat().st_size, xxh3_128=hash_file(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
@@ -58,25 +58,28 @@ class TrainedModel:
             raise RunError(f"{self.where}: its tokenizer has changed; run the command again")
         return tokenizer
 
-    def held_in(self, folder: Path) -> TrainedModel:
-        """The same with a checkpoint of its own in a folder, of which no training lets go.
+    def hold(self, folder: Path) -> None:
+        """Give a folder the checkpoint, so that no training can let go of it.
 
         Raises FileNotFoundError when that has just happened.
         """
-        if self.checkpoint is None:
-            return self
-        own = folder / "checkpoints" / self.checkpoint.name
-        if not own.exists():
-            opened = Checkpoint.open(self.checkpoint)
-            beside = folder / f".{os.getpid()}"
-            opened.link_into(beside)
-            try:
-                own.parent.mkdir(parents=True, exist_ok=True)
-                (beside / "checkpoints" / own.name).rename(own)
-            except OSError:
-                if not own.exists():  # else another process was first
-                    raise
-        return replace(self, checkpoint=own)
+        if self.checkpoint is None or (own := self.held_at(folder)).exists():
+            return
+        beside = folder / f".{os.getpid()}"
+        try:
+            Checkpoint.open(self.checkpoint).link_into(beside)
+            own.parent.mkdir(parents=True, exist_ok=True)
+            (beside / "checkpoints" / own.name).rename(own)
+        except (RunError, OSError):
+            if not self.checkpoint.exists():
+                raise FileNotFoundError(self.checkpoint) from None
+            if not own.exists():  # else another process was first
+                raise
+
+    def held_at(self, folder: Path) -> Path:
+        """Where the checkpoint stands in a folder that holds it."""
+        assert self.checkpoint
+        return folder / "checkpoints" / self.checkpoint.name
 
 
 def find(where: Path, step: int | None = None) -> TrainedModel:
@@ -92,6 +95,19 @@ def find(where: Path, step: int | None = None) -> TrainedModel:
     if checkpoint is None:
         raise RunError(f"{where}: no checkpoint yet: train first")
     return of_checkpoint(where, checkpoint)
+
+
+def newest_step(where: Path) -> int | None:
+    """The step of a run's newest checkpoint, none of whose files is read; None for another model.
+
+    Raises RunError when there is no checkpoint.
+    """
+    if (where / CONFIG).is_file():
+        return None
+    path = next(checkpoints.newest(where), None)
+    if path is None:
+        raise RunError(f"{where}: no checkpoint yet: train first")
+    return int(path.name.removeprefix("step-"))
 
 
 def of_checkpoint(run: Path, checkpoint: Checkpoint) -> TrainedModel:

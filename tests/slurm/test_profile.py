@@ -39,6 +39,13 @@ def test_keys_of_a_part_count_before_the_profiles_and_environments_add_up(tmp_pa
     assert (cpu.partition, cpu.time, cpu.env) == (None, "24:00:00", {"A": "1", "B": "1"})
 
 
+def test_a_key_of_one_kind_of_job_is_nothing_to_the_others(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "gpus: 2\n")
+    assert load(path, "eval").model_dump()["gpus"] == 2
+    assert load(path, "cpu").cpus_per_task == 1
+    assert load_train(path).tasks == 4
+
+
 def test_a_cluster_without_gpus_says_its_processes_a_node(tmp_path: Path) -> None:
     profile = load_train(write(tmp_path, 'nodes: 2\ngpus_per_node: 0\ntasks_per_node: 3\ntime: "30"\n'))
     assert profile.tasks == 3
@@ -80,7 +87,10 @@ def test_the_shipped_profiles_are_valid(path: Path) -> None:
             "parts is ['fetch']: write keys below a part, as in 'fetch: {mem: 8G}'",
         ),
         (MINIMAL + "parts: {fetch: }\n", "parts is {'fetch': None}: write keys below a part"),
-        (MINIMAL + "parts: {gpu: {}}\n", "parts.gpu is no kind of job (they are train, links, fetch, cpu)"),
+        (
+            MINIMAL + "parts: {gpu: {}}\n",
+            "parts.gpu is no kind of job (they are train, eval, links, fetch, cpu)",
+        ),
         (MINIMAL + "parts: {cpu: {mem: lots}}\n", "parts.cpu.mem is 'lots'"),
         (MINIMAL + "parts: {cpu: {parts: {}}}\n", "parts.cpu.parts is no key of a cluster profile"),
         (MINIMAL + "parts: {fetch: {nodes: 2}}\n", "parts.fetch.nodes is a key of training only"),

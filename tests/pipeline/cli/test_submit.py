@@ -18,6 +18,7 @@ from support import open_work, packed_corpus
 from support.cli import result, run
 from support.runs import TinyRun, make_shards
 from support.slurm_commands import SlurmCommands
+from support.toy_eval import models as evaluated
 
 PROFILE = 'time: "30"\nnodes: 2\ngpus_per_node: 0\ntasks_per_node: 1\nparts: {fetch: {partition: dtn}}\n'
 CONTACT = ("--contact", "you@example.org")
@@ -314,3 +315,36 @@ def test_an_account_file_that_cannot_be_written_does_not_hide_the_jobs(
     assert code == 0
     assert "job 814: outbound-work-mine, 64 workers, after 813" in told
     assert "jobs.jsonl: cannot be written" in told
+
+
+def test_an_evaluation_is_an_array_that_asks_one_checkpoint(tmp_path: Path, slurm: SlurmCommands) -> None:
+    evaluated.write_run(tmp_path / "run", step=700)
+    Path("two_digit_addition.jsonl").write_text("{}\n")
+    told = ("eval", "run", "--data", ".", "--tasks", "arithmetic_2da", "--shots", "0,few")
+    assert submit(*told, "--workers", 3)[0] == 0
+    script = slurm.script(812)
+    home = tmp_path.resolve()
+    words = f"--data {home} --tasks arithmetic_2da --shots 0,few --step 700 --join"
+    assert f'outbound eval {home}/run {words} --nproc "$SLURM_CPUS_PER_TASK" --grace' in script
+    assert "#SBATCH --array=0-2\n" in script
+    (status,) = json.loads(run("status", "run/evaluations", "--json").stdout)["directories"]
+    assert (status["kind"], status["jobs"][0]["kind"]) == ("evaluations", "eval")
+    code, said = submit(*told[:-2], "--watch", "--dry-run")
+    assert code == 0
+    assert f"outbound eval {home}/run --data {home} --tasks arithmetic_2da --watch" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--tasks", "arithmetic_2da"), "holds no set of these tasks"),
+        (("--watch", "--step", 7), "leave out --step"),
+    ],
+)
+def test_an_evaluation_that_cannot_begin_is_not_submitted(
+    tmp_path: Path, slurm: SlurmCommands, words: tuple[object, ...], named: str
+) -> None:
+    evaluated.write_run(tmp_path / "run")
+    code, said = submit("eval", "run", "--data", ".", *words)
+    assert code
+    assert named in said

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.eval.choose import Choice, Wanted, choose
+from pipeline.eval.choose import Choice, Wanted, choose, known_tasks
 from pipeline.eval.tasks import TaskFile
 
 
@@ -87,10 +87,36 @@ def test_shots_without_a_training_file_are_left_out_and_the_rest_is_asked(tmp_pa
     ]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "named"),
-    [({"tasks": ["cbtt"]}, "cbtt.*all, gpt1.*cbt, piqa"), ({"shots": ["many"]}, "many.*few")],
-)
-def test_a_word_that_means_nothing_is_refused(tmp_path: Path, wanted: Any, named: str) -> None:
-    with pytest.raises(UsageError, match=named):
-        found(tmp_path, "cbt.jsonl", **wanted)
+def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"many.*few"):
+        found(tmp_path, "cbt.jsonl", shots=["many"])
+    with pytest.raises(UsageError, match=r"cbtt: neither outbound nor the installed lm-eval"):
+        known_tasks(["cbtt"], {})
+
+
+@pytest.mark.slow(3)
+def test_names_of_lm_eval_and_tasks_of_the_user_are_known() -> None:
+    known = known_tasks(["all", "cbt", "sciq"], TASKS)
+    assert known["cbt"] is TASKS["cbt"]
+    assert [*known["sciq"].protocols] == ["lm-eval"]
+
+
+def test_a_task_of_lm_eval_alone_needs_no_word_for_its_protocol(tmp_path: Path) -> None:
+    own = task("sciq", protocols={"lm-eval": {"engine": "toy", "measures": ["acc"]}})
+    (tmp_path / "sciq.jsonl").touch()
+    assert names(choose(Wanted(tasks=["sciq"]), {"sciq": own}, tmp_path)) == ["sciq/0/lm-eval"]
+
+
+def test_the_first_name_of_a_file_that_is_there_counts(tmp_path: Path) -> None:
+    own = task("ptb", files={"test": ["ptb.txt|ptb.test.txt"]}, shots=[0])
+    choice = choose(Wanted(tasks=["ptb"]), {"ptb": own}, tmp_path)
+    assert choice.skipped[0].why.startswith("ptb.txt or ptb.test.txt not found")
+    (tmp_path / "ptb.test.txt").touch()
+    assert choose(Wanted(tasks=["ptb"]), {"ptb": own}, tmp_path).askings[0].test == ("ptb.test.txt",)
+
+
+def test_a_task_without_files_is_asked_whatever_is_there(tmp_path: Path) -> None:
+    assert names(choose(Wanted(tasks=["news"]), {"news": task("news", files={}, few=0)}, tmp_path)) == [
+        "news/0/gpt2",
+        "news/0/gpt3",
+    ]

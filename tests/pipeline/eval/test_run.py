@@ -91,7 +91,10 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert [(score["measure"], score["n"]) for score in result["scores"]] == [("acc", 3), ("perplexity", 3)]
     assert [each["task"] for each in result["skipped"]] == ["absent"]
     left = {path.name for path in Path(result["results"]).parent.iterdir()}
-    assert left == {"results.json", "samples", "answers", "answers.step.json", "results", "results.step.json"}
+    assert left == {
+        *("results.json", "samples", "report.html"),
+        *("answers", "answers.step.json", "results", "results.step.json"),
+    }
     assert not (run / "evaluations" / "jobs").exists()
 
 

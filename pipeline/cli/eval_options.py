@@ -1,0 +1,131 @@
+"""The options that `outbound eval` and `outbound submit eval` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.eval.choose import Wanted
+    from pipeline.eval.tasks import TaskFile
+
+ASKED, SETS, COMPUTED = "What is asked", "Sets", "How it is computed"
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Directory of the sets as they are published.", show_default=False, rich_help_panel=SETS
+    ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Names, also of lm-eval's tasks; or those of a paper (gpt1, gpt2, gpt3), or all.",
+        show_default="all, or those of --task-file",
+        rich_help_panel=ASKED,
+    ),
+]
+Shots = Annotated[
+    str | None,
+    typer.Option(
+        help="Solved examples before each question: numbers, or few for the paper's K.",
+        show_default="0, where the task has that",
+        rich_help_panel=ASKED,
+    ),
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose rules: paper, lm-eval, or both: paper,lm-eval.",
+        show_default="paper, or lm-eval for its other tasks",
+        rich_help_panel=ASKED,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Only the first N examples of each task.", show_default="all", rich_help_panel=ASKED
+    ),
+]
+Seed = Annotated[int, typer.Option(help="It draws the solved examples.", rich_help_panel=ASKED)]
+Step = Annotated[
+    int | None,
+    typer.Option(help="The run's checkpoint of this step.", show_default="the newest", rich_help_panel=ASKED),
+]
+Overlap = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="What `outbound corpus overlap` found: scores of clean and dirty examples.",
+        show_default=False,
+        rich_help_panel=SETS,
+    ),
+]
+Dtype = Annotated[
+    str, typer.Option(help="Of the weights: auto, fp32, bf16 or fp16.", rich_help_panel=COMPUTED)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where results and answers go.", show_default="RUN/evaluations", rich_help_panel=COMPUTED
+    ),
+]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch", help="Evaluate each new checkpoint, until the run has ended.", rich_help_panel=ASKED
+    ),
+]
+TaskFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="A task of your own in lm-eval's format. May be given several times.",
+        show_default=False,
+        rich_help_panel=ASKED,
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Let Python that a --task-file names run.", rich_help_panel=ASKED),
+]
+
+
+def wanted(
+    tasks: str | None, files: list[Path] | None, trust: bool, shots: str | None, protocol: str | None
+) -> tuple[Wanted, dict[str, TaskFile]]:
+    """What the words of a command ask for, and the tasks among which they choose.
+
+    Raises UsageError for a task that nobody knows.
+    """
+    from pipeline.eval.choose import ALL, Wanted, known_tasks
+    from pipeline.eval.lm_eval_files import load_user_task
+
+    own = {task.name: task for task in (load_user_task(path, trust=trust) for path in files or [])}
+    names = words(tasks) if tasks else [*own] or [ALL]
+    asked = Wanted(
+        tasks=names,
+        shots=words(shots) if shots else None,
+        protocols=words(protocol) if protocol else None,
+    )
+    return asked, known_tasks(names, own)
+
+
+def evaluations_of(run: Path) -> Path:
+    """Where the evaluations of a run go."""
+    from pipeline.monitor.evaluations import EVALUATIONS
+
+    return run / EVALUATIONS
+
+
+def words(given: str) -> list[str]:
+    """The words of an option, which commas part.
+
+    >>> words("0, 1,few")
+    ['0', '1', 'few']
+    """
+    return [word for word in (each.strip() for each in given.split(",")) if word]
