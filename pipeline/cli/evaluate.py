@@ -269,10 +269,18 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
 
 
 def _report(choice: Choice) -> None:
-    """Name what is left out."""
+    """Name what is left out: with the reason, where the task was named or is asked in another way."""
+    asked = {asking.task.name for asking in choice.askings}
+    others: dict[str, None] = {}
     for each in choice.skipped:
-        style = "[bold red]missing:[/]" if each.by_hand else "left out:"
-        console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        if each.by_hand or each.task in asked:
+            style = "[bold red]missing:[/]" if each.by_hand else "left out:"
+            console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        else:
+            others[each.task] = None
+    if others:
+        told = f"left out (--list shows what they lack): {', '.join(others)}"
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def _list(wanted: Wanted, known: dict[str, TaskFile], data: Path, json: bool) -> None:
