@@ -258,7 +258,9 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
         from rich.console import Console
 
         terminal = Console()
-        terminal.print(table(found), width=None if terminal.is_terminal else WIDE)
+        if not terminal.is_terminal:
+            terminal.width = WIDE
+        terminal.print(table(found))
     emit(
         {"results": str(results), "scores": msgspec.to_builtins(found.scores), "skipped": skipped},
         json,
