@@ -17,16 +17,18 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xxhash
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from dataprep.store import files
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.run_state import RunState
 from pipeline.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = "outbound-checkpoint/1"
 MANIFEST = "checkpoint.json"

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
-from dataprep.errors import DataError
-from dataprep.tokenizer import gpt1, gpt2_files
-from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
+from dataprep.tokenizer.tokenizer import Tokenizer
 from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
+from model.hf_directory import CONFIG
 from model.names import padded
-from pipeline.checkpoint import attempts
-from pipeline.checkpoint.format import find_and_open
+from pipeline.checkpoint.described import config_of, read_model_config, tokenizer_of
+from pipeline.checkpoint.format import Checkpoint, find_and_open
 from pipeline.data.sources import Sources
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import RunError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +48,7 @@ def open_weights(where: Path) -> Weights:
 
     Raises RunError when there is nothing whole to open, or a run's tokenizer is not the one it learned with.
     """
-    if (where / hf.CONFIG).is_file():
+    if (where / CONFIG).is_file():
         try:
             theirs = hf.HFWeights.open(where)
         except ValueError as error:
@@ -61,41 +57,27 @@ def open_weights(where: Path) -> Weights:
             where=where,
             config=theirs.config,
             tensor=theirs.tensor,
-            tokenizer=_tokenizer_of(where),
+            tokenizer=tokenizer_of(where),
             step=None,
         )
     checkpoint = find_and_open(where)
     if checkpoint is None:
         raise RunError(f"{where}: no checkpoint yet: train first")
-    tokenizer = _tokenizer_of(where)
+    return weights_of(where, checkpoint)
+
+
+def weights_of(run: Path, checkpoint: Checkpoint) -> Weights:
+    """The model that a checkpoint of a run holds. Raises RunError as `open_weights`."""
+    tokenizer = tokenizer_of(run)
     if tokenizer and tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
-        raise RunError(f"{where / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
-    try:
-        config = GPTConfig(**checkpoint.state.config["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{checkpoint.path}: describes no model ({error!r}): restore it from a copy") from None
+        raise RunError(f"{run / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
     return Weights(
-        where=where,
-        config=config,
+        where=run,
+        config=config_of(checkpoint),
         tensor=lambda name: checkpoint.tensor(f"weight/{name}"),
         tokenizer=tokenizer,
         step=checkpoint.state.step,
     )
-
-
-def read_model_config(where: Path) -> GPTConfig:
-    """Describe the model without opening its tensors. Raises UsageError when there is none."""
-    try:
-        if (where / hf.CONFIG).is_file():
-            return hf.read_config(where)
-        settings = attempts.latest_file(where, "config.yaml")
-        if settings is None:
-            raise FileNotFoundError("no attempt has begun")
-        return GPTConfig(**yaml.safe_load(settings.read_text())["model"])
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{where}: no model to begin with: expected a run, or a directory with {hf.CONFIG} ({error})"
-        ) from None
 
 
 def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
@@ -107,7 +89,7 @@ def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]
         if ours[name] != theirs[name]
     ]
     packed_with = sources.tokenizer
-    tokenizer = None if found else _tokenizer_of(where)
+    tokenizer = None if found else tokenizer_of(where)
     if (
         tokenizer
         and packed_with.is_dir()
@@ -125,35 +107,3 @@ def _tensors_and_meaning(config: GPTConfig) -> dict[str, Any]:
     fields = ("n_layer", "n_head", "d_model", "n_ctx", "vocab_size", "norm", "tied", "norm_eps")
     shape = {name: getattr(config, name) for name in fields}
     return {**shape, "d_ff": config.ff_width, "d_head": config.head_width}
-
-
-def _tokenizer_of(where: Path) -> Tokenizer | None:
-    if (where / hf.CONFIG).is_file():
-        return _hf_tokenizer(where)
-    return load_tokenizer(where / "tokenizer") if (where / "tokenizer").is_dir() else None
-
-
-def _hf_tokenizer(where: Path) -> Tokenizer | None:
-    """Read a tokenizer from `vocab.json` and `merges.txt`, or from a newer directory's `tokenizer.json`."""
-    try:
-        if (where / "vocab.json").is_file() and (where / "merges.txt").is_file():
-            ids = json.loads((where / "vocab.json").read_bytes())
-            merges = [line for line in (where / "merges.txt").read_text().split("\n") if line]
-            merges = merges[merges[0].startswith("#version") :]
-        elif (where / HUGGINGFACE).is_file():
-            body = json.loads((where / HUGGINGFACE).read_bytes())
-            added = {token["content"]: token["id"] for token in body["added_tokens"]}
-            ids = {**body["model"]["vocab"], **added}
-            merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in body["model"]["merges"]]
-        else:
-            return None
-        names = gpt1.FILES if gpt1.UNKNOWN in ids and gpt1.NEWLINE in ids else gpt2_files.FILES
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"{where}: its tokenizer's files are damaged ({error!r}): fetch them again") from None
-    with tempfile.TemporaryDirectory() as room:
-        (Path(room) / names[0]).write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-        (Path(room) / names[1]).write_text(json.dumps(ids), encoding="utf-8")
-        try:
-            return load_tokenizer(Path(room))
-        except DataError as error:
-            raise DataError(str(error).replace(room, str(where))) from None

@@ -14,6 +14,7 @@ from dataprep.store.os_errors import explain_os_error
 from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,
+    evaluate,
     jobs,
     model,
     monitor,

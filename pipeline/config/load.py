@@ -13,6 +13,7 @@ from dataprep import yaml_settings
 from dataprep.store import files
 from model import PRESETS
 from pipeline.checkpoint import attempts
+from pipeline.checkpoint.described import read_model_config
 from pipeline.config.sections import Data, Run, RunConfig
 from pipeline.config.validate import check_config, check_data, check_init_from
 from pipeline.data.sources import Sources
@@ -132,10 +133,6 @@ def _complete_model(raw: dict[str, Any], sources: Sources | None) -> None:
             raise UsageError(f"model.preset: {preset!r} is unknown; choose from {', '.join(PRESETS)}")
         base = dataclasses.asdict(PRESETS[preset])
     elif start := _start(raw):
-        from pipeline.checkpoint.weights import (
-            read_model_config,  # with torch, which few configurations need to be read
-        )
-
         base = dataclasses.asdict(read_model_config(start))
     if sources is not None:
         base["vocab_size"] = sources.vocab_size

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model import GPTConfig
-from pipeline.costs.layers import LayerCost
+from pipeline.costs.layers import LayerCost, layer_tensors
 from pipeline.costs.layout import WIDTHS, ParallelLayout
-from pipeline.costs.memory import PERSISTENT, layer_tensors, stage_tensors
+from pipeline.costs.memory import PERSISTENT, stage_tensors
 
 REUSE_DISTANCE = 10**9
 """Elements within which ZeRO-3 keeps a weight that it needs again (its stage3_max_reuse_distance)."""

@@ -41,6 +41,20 @@ def layer_costs(config: GPTConfig) -> list[LayerCost]:
     return costs
 
 
+def layer_tensors(model: GPTConfig, name: str) -> list[int]:
+    """Elements of each parameter of a layer of `model.layers.layers`, the vocabulary's padding included."""
+    d, attention, ff = model.d_model, model.n_head * model.head_width, model.ff_width
+    if name == "wpe":
+        return [model.n_ctx * d]
+    if name in ("wte", "head"):
+        return [model.padded_vocab_size * d]
+    if name == "ln_f":
+        return [d, d]
+    matrices = [3 * attention * d, d * attention, ff * d, d * ff]
+    biases = [3 * attention, d, ff, d]
+    return [*matrices, *biases, d, d, d, d]
+
+
 def training_flops_per_token(config: GPTConfig) -> float:
     """Operations of forward and backward together; the backward pass costs twice the forward."""
     return 3 * sum(layer.flops for layer in layer_costs(config))

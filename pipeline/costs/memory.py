@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 
 from model import GPTConfig
 from model.loss import LARGEST_CHUNK
-from pipeline.costs.layers import LayerCost
+from pipeline.costs.layers import LayerCost, layer_tensors
 from pipeline.costs.layout import WIDTHS, ParallelLayout
 
 BUCKET = 5 * 10**8
@@ -39,20 +39,6 @@ class Bytes:
     def total(self) -> float:
         """All kinds."""
         return float(sum(astuple(self)))
-
-
-def layer_tensors(model: GPTConfig, name: str) -> list[int]:
-    """Elements of each parameter of a layer of `model.layers.layers`, the vocabulary's padding included."""
-    d, attention, ff = model.d_model, model.n_head * model.head_width, model.ff_width
-    if name == "wpe":
-        return [model.n_ctx * d]
-    if name in ("wte", "head"):
-        return [model.padded_vocab_size * d]
-    if name == "ln_f":
-        return [d, d]
-    matrices = [3 * attention * d, d * attention, ff * d, d * ff]
-    biases = [3 * attention, d, ff, d]
-    return [*matrices, *biases, d, d, d, d]
 
 
 def stage_tensors(model: GPTConfig, layers: list[LayerCost]) -> list[int]:

@@ -15,7 +15,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model import GPT, GPTConfig, hf
+from model import GPT, GPTConfig, hf, hf_directory
 from model.names import padded, unpadded
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -79,16 +79,16 @@ def test_transformers_computes_our_logits_from_our_weights(
 def test_our_gpt_computes_their_logits_from_their_weights(tmp_path: Path, kind: str, sharded: bool) -> None:
     theirs = theirs_of(kind)
     theirs.save_pretrained(tmp_path, max_shard_size="20KB" if sharded else "1GB")
-    assert (tmp_path / hf.INDEX).exists() == sharded
+    assert (tmp_path / hf_directory.INDEX).exists() == sharded
     torch.testing.assert_close(logits(imported(tmp_path)), logits(theirs), rtol=0, atol=1e-5)
 
 
 def test_the_released_files_are_read_whose_names_have_no_prefix_and_hold_masks(tmp_path: Path) -> None:
     theirs = theirs_of("gpt2")
     theirs.save_pretrained(tmp_path)
-    held = load_file(tmp_path / hf.SINGLE)
+    held = load_file(tmp_path / hf_directory.SINGLE)
     bare = {name.removeprefix("transformer."): value.half() for name, value in held.items()}
-    save_file({**bare, "h.0.attn.bias": torch.ones(1, 1, 24, 24)}, tmp_path / hf.SINGLE)
+    save_file({**bare, "h.0.attn.bias": torch.ones(1, 1, 24, 24)}, tmp_path / hf_directory.SINGLE)
     half = theirs.half().float()
     torch.testing.assert_close(logits(imported(tmp_path)), logits(half), rtol=0, atol=1e-5)
 
@@ -170,11 +170,13 @@ class Trap:
 
 def test_a_pickle_is_never_loaded_and_the_remedy_is_named(tmp_path: Path) -> None:
     theirs_of("gpt2").save_pretrained(tmp_path)
-    (tmp_path / hf.SINGLE).unlink()
+    (tmp_path / hf_directory.SINGLE).unlink()
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
     with pytest.raises(ValueError, match=r"pytorch_model.bin: never loaded.*save_pretrained"):
         hf.HFWeights.open(tmp_path)
-    (tmp_path / "pytorch_model.bin").rename(tmp_path / hf.SINGLE)  # nor by the name of another format
+    (tmp_path / "pytorch_model.bin").rename(
+        tmp_path / hf_directory.SINGLE
+    )  # nor by the name of another format
     with pytest.raises(ValueError, match="not readable as safetensors"):
         hf.HFWeights.open(tmp_path)
     assert not (tmp_path / "executed").exists()
@@ -182,8 +184,10 @@ def test_a_pickle_is_never_loaded_and_the_remedy_is_named(tmp_path: Path) -> Non
 
 def test_an_index_names_no_file_of_another_directory(tmp_path: Path) -> None:
     theirs_of("gpt2").save_pretrained(tmp_path)
-    (tmp_path / hf.SINGLE).unlink()
-    (tmp_path / hf.INDEX).write_text(json.dumps({"weight_map": {"wte.weight": "../secret.safetensors"}}))
+    (tmp_path / hf_directory.SINGLE).unlink()
+    (tmp_path / hf_directory.INDEX).write_text(
+        json.dumps({"weight_map": {"wte.weight": "../secret.safetensors"}})
+    )
     with pytest.raises(ValueError, match="is no file of this directory"):
         hf.HFWeights.open(tmp_path)
 

@@ -1,0 +1,129 @@
+"""From the words of the command line to the tasks that are asked, and those that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataprep.store.files import hash_file
+from pipeline.errors import UsageError
+from pipeline.eval.evaluation import Asking
+from pipeline.eval.set_files import SetFiles, files_in, find
+from pipeline.eval.tasks import TaskFile
+
+ALL, FEW, PAPER, LM_EVAL = "all", "few", "paper", "lm-eval"
+SUITES = ("gpt1", "gpt2", "gpt3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked for. tasks: names, suites of papers, or `all`. shots: None takes the task's own first
+    setting. protocols: names; `paper` is all but lm-eval."""
+
+    tasks: Sequence[str] = (ALL,)
+    shots: Sequence[str] | None = None
+    protocols: Sequence[str] = (PAPER,)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A task that is left out. by_hand: whether it was named."""
+
+    task: str
+    why: str
+    by_hand: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is asked, with the hashes of its files, and what is not."""
+
+    askings: list[Asking] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    sets: dict[str, str] = field(default_factory=dict)
+
+
+def choose(wanted: Wanted, tasks: Mapping[str, TaskFile], data: Path) -> Choice:
+    """Choose among tasks by their files in a directory. Raises UsageError for a word that means nothing."""
+    listed, choice = files_in(data), Choice()
+    used: dict[str, None] = {}
+    for task, by_hand in named(wanted.tasks, tasks).items():
+        files = find(tasks[task], data, listed)
+        askings, why = _askings(tasks[task], files, wanted)
+        choice.askings.extend(askings)
+        choice.skipped.extend(Skipped(task, reason, by_hand) for reason in why)
+        for asking in askings:
+            used |= dict.fromkeys([*asking.test, *(asking.train if asking.shots else ())])
+    choice.sets.update({path: hash_file(data / path) for path in sorted(used)})
+    return choice
+
+
+def named(words: Sequence[str], tasks: Mapping[str, TaskFile]) -> dict[str, bool]:
+    """The tasks that words mean, in their order; whether each was named by hand.
+
+    Raises UsageError for an unknown word.
+    """
+    found: dict[str, bool] = {}
+    for word in words:
+        if word == ALL or word in SUITES:
+            for name, task in tasks.items():
+                if word == ALL or word in task.suites:
+                    found.setdefault(name, False)
+        elif word in tasks:
+            found[word] = True
+        else:
+            raise UsageError(
+                f"--tasks {word}: there is no such task; choose from {', '.join([ALL, *SUITES, *tasks])}"
+            )
+    return found
+
+
+def _askings(task: TaskFile, files: SetFiles, wanted: Wanted) -> tuple[list[Asking], list[str]]:
+    """How a task is asked, and why some of what is wanted is left out."""
+    if files.missing_test:
+        return [], [f"{', '.join(files.missing_test)} not found ({task.source})"]
+    protocols = [name for name in task.protocols if _is_wanted(name, wanted.protocols)]
+    if not protocols:
+        return [], [f"has no protocol {', '.join(wanted.protocols)}, only {', '.join(task.protocols)}"]
+    askings, why = list[Asking](), dict[str, None]()
+    for name in protocols:
+        for shots in _shots(task, name, wanted.shots):
+            if shots and (reason := _no_shots(task, name, shots, files)):
+                why[f"{shots} shots: {reason}"] = None
+                continue
+            askings.append(Asking(task=task, protocol=name, shots=shots, test=files.test, train=files.train))
+    return askings, [*why]
+
+
+def _no_shots(task: TaskFile, protocol: str, shots: int, files: SetFiles) -> str:
+    """Why solved examples cannot be shown; "" when they can."""
+    if files.missing_train:
+        return f"{', '.join(files.missing_train)} not found ({task.source})"
+    known = protocol == LM_EVAL or files.train or shots in _numbers(task, _own_shots(task, protocol))
+    return "" if known else "there is no set to draw them from"
+
+
+def _is_wanted(protocol: str, words: Sequence[str]) -> bool:
+    return any(word in (ALL, protocol) or (word == PAPER and protocol != LM_EVAL) for word in words)
+
+
+def _shots(task: TaskFile, protocol: str, words: Sequence[str] | None) -> list[int]:
+    """How many solved examples: what is wanted, each number once; `few` is the paper's number."""
+    own = _own_shots(task, protocol)
+    if words is None:
+        return [0] if 0 in own or not own else _numbers(task, own[:1])
+    for word in words:
+        if word != FEW and not word.isdecimal():
+            raise UsageError(f"--shots {word}: give numbers, or `few` for the number of the paper")
+    return _numbers(task, [word if word == FEW else int(word) for word in words])
+
+
+def _own_shots(task: TaskFile, protocol: str) -> Sequence[int | str]:
+    own = task.protocols[protocol].shots
+    return task.shots if own is None else own
+
+
+def _numbers(task: TaskFile, shots: Sequence[int | str]) -> list[int]:
+    numbers = (task.few if each == FEW else int(each) for each in shots if each != FEW or task.few)
+    return [*dict.fromkeys(numbers)]

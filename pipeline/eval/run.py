@@ -1,0 +1,66 @@
+"""One evaluation from plan to results, alone or with other workers, and one after another as a run trains."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing, suppress
+from pathlib import Path
+
+from dataprep.store.claiming import Claiming
+from dataprep.store.pool import Progress
+from dataprep.store.presence import Presence
+from dataprep.store.step import Executor, remove_step, run_steps
+from dataprep.store.workers import is_anyone_at_work, workers_folder
+from pipeline.errors import RunError
+from pipeline.eval.evaluation import Evaluation
+from pipeline.eval.steps import STEPS
+from pipeline.monitor.evaluations import RESULTS
+
+STAGE = "eval"
+"""The stage of a worker that evaluates."""
+
+
+def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> Path:
+    """Do what is left of an evaluation; returns its `results.json`.
+
+    Any number of processes may do this at once. Raises RunError when the training has let go of the
+    checkpoint before all was answered.
+    """
+    results = evaluation.folder / RESULTS
+    judged = STEPS[-1]
+    if judged.is_whole(evaluation) and not results.exists():
+        remove_step(judged, evaluation)
+    if not judged.is_whole(evaluation):
+        try:
+            evaluation.model.held_in(evaluation.held)
+        except FileNotFoundError:
+            raise RunError(
+                f"{evaluation.model.checkpoint}: the training has let go of it; run the command again, which "
+                "takes the newest checkpoint, or choose one that stays with --step"
+            ) from None
+    run_steps(STEPS, evaluation, execute, progress)
+    shutil.rmtree(evaluation.held, ignore_errors=True)
+    return results
+
+
+def join(evaluation: Evaluation, presence: Presence, progress: Progress) -> Path:
+    """Do the same with all that run this on machines that share the disk.
+
+    Raises GivenUp when parts failed too often, BadMachine when this machine cannot go on, and Stopped when it
+    was asked to end before.
+    """
+    with presence.kept(), closing(Claiming(presence)) as claiming:
+        results = evaluate(evaluation, claiming, progress)
+    _tidy(presence.root)
+    return results
+
+
+def _tidy(evaluations: Path) -> None:
+    """Remove what only workers need, when the last has ended."""
+    if is_anyone_at_work(evaluations):
+        return
+    workers = workers_folder(evaluations)
+    shutil.rmtree(workers, ignore_errors=True)
+    for path in (*sorted(workers.parent.rglob("*"), reverse=True), workers.parent):
+        with suppress(OSError):
+            path.rmdir()  # unless another evaluation is planned there

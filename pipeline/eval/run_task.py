@@ -1,0 +1,56 @@
+"""One task, run by its engine over a model: once to note what it asks, once more to measure the answers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from dataprep.errors import DataError
+from pipeline.eval.asking import AskedModel
+from pipeline.eval.documents import Asked, Document, Example
+from pipeline.eval.encode import Unaskable
+from pipeline.eval.evaluation import Asking, Evaluation
+from pipeline.eval.language_model import LanguageModel
+from pipeline.eval.scores import Outcome
+from pipeline.eval.set_files import examples
+
+LM_EVAL = "lm-eval:"
+
+
+def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outcome:
+    """Run a task over a model. Raises DataError that names the task and the text that cannot be asked."""
+
+    def read(paths: tuple[str, ...]) -> tuple[Example, ...]:
+        return examples(asking.task.reader, evaluation.data, paths, evaluation.sets) if paths else ()
+
+    found = read(asking.test)
+    asked = Asked(
+        task=asking.task,
+        name=asking.name,
+        protocol=asking.rules,
+        shots=asking.shots,
+        seed=evaluation.seed,
+        examples=found[: evaluation.limit],
+        training=read(asking.train if asking.shots else ()),
+    )
+    try:
+        documents = engine(asking.rules.engine)(asked, model)
+    except Unaskable as error:
+        raise DataError(f"{asking.name}: {error}; leave this task out with --tasks") from None
+    return Outcome(
+        task=asking.task,
+        protocol=asking.protocol,
+        shots=asking.shots,
+        documents=documents,
+        examples=len(found),
+        boundary_merges=model.boundary_merges,
+        truncated=model.truncated,
+    )
+
+
+def engine(name: str) -> Callable[[Asked, LanguageModel], list[Document]]:
+    """The function that asks a task: lm-eval's way, or a module of `engines`."""
+    module = "harness" if name.startswith(LM_EVAL) else f"engines.{name}"
+    found: Callable[[Asked, LanguageModel], list[Document]]
+    found = importlib.import_module(f"pipeline.eval.{module}").evaluate
+    return found

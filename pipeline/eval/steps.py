@@ -1,0 +1,153 @@
+"""The steps of an evaluation, in order; `dataprep/store/step.py` says what a row means.
+
+requests   one part: the engines run over notes, which become partitions     no torch
+answers    a part a partition: the model answers it
+results    one part: the engines run over the answers                        no torch
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataprep.store.files import Output, hash_file
+from dataprep.store.step import Made, Part, Save, Step, Task, read_step
+from pipeline.eval import overlapped, record
+from pipeline.eval.answer import answer
+from pipeline.eval.asking import Ask, AskedModel
+from pipeline.eval.earlier import earlier_answers
+from pipeline.eval.evaluation import Evaluation, software
+from pipeline.eval.overlapped import Overlap
+from pipeline.eval.record import Notes, Record
+from pipeline.eval.requests import Answer, Request
+from pipeline.eval.results import write_results
+from pipeline.eval.run_task import run_task
+from pipeline.eval.scores import Outcome
+from pipeline.monitor.evaluations import RESULTS, SAMPLES, ModelFacts
+
+REQUESTS, ANSWERS, RESULTS_STEP = "requests", "answers", "results"
+KNOWN = "known"
+"""The part of answers that an earlier evaluation has got."""
+
+
+def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
+    return [Part(name="all", size=len(scope.askings))]
+
+
+def _note_requests(task: Task[Evaluation]) -> Made:
+    """Ask all tasks, and write what they asked in partitions; what is known is written as answers."""
+    notes = Notes()
+    _run_tasks(task, notes.ask)
+    known = earlier_answers(task.scope, notes.keys)
+    outputs = {}
+    for number, partition in enumerate(notes.partitions(known)):
+        outputs[f"{number:05d}"] = _published(task, f"{number:05d}", partition)
+    if known:
+        outputs[KNOWN] = _published(task, KNOWN, [*known.values()])
+    return Made(outputs=outputs, entered=len(notes.keys), passed=len(notes.keys))
+
+
+def _plan_answers(scope: Evaluation, save: Save) -> list[Part]:
+    return [Part(name=name, size=output.rows) for name, output in _requests(scope).items()]
+
+
+def _answer(task: Task[Evaluation]) -> Made:
+    """Answer a partition of the requests."""
+    scope, output = task.scope, _requests(task.scope)[task.part.name]
+    if task.part.name == KNOWN:
+        answers = record.read(scope.root, output, Answer)
+        task.tick(output.rows)
+    else:
+        answers = answer(scope, record.read(scope.root, output, Request), task.tick)
+    published = _published(task, "", answers)
+    return Made(outputs={ANSWERS: published}, entered=published.rows, passed=published.rows)
+
+
+def _plan_results(scope: Evaluation, save: Save) -> list[Part]:
+    return [Part(name="all", size=len(scope.askings))]
+
+
+def _judge(task: Task[Evaluation]) -> Made:
+    """Measure the answers, and write the files of the results."""
+    scope = task.scope
+    outputs = read_step(scope, ANSWERS).outputs(ANSWERS)
+    answers = {each.key: each for output in outputs for each in record.read(scope.root, output, Answer)}
+    outcomes = _run_tasks(task, Record(scope.folder, answers).ask)
+    parameters, non_embedding = scope.model.parameters
+    facts = ModelFacts(
+        run=scope.model.where.name,
+        weights=scope.model.weights,
+        dtype=scope.dtype,
+        tokenizer=scope.model.tokenizer,
+        parameters=parameters,
+        non_embedding=non_embedding,
+        step=scope.model.step,
+        tokens=scope.model.tokens,
+        loss=scope.model.loss,
+    )
+    write_results(
+        scope.folder,
+        outcomes,
+        model=facts,
+        sets=scope.sets,
+        seed=scope.seed,
+        limit=scope.limit,
+        software=software(),
+        overlap=_overlap(scope, outcomes),
+    )
+    documents = sum(len(outcome.documents) for outcome in outcomes)
+    paths = [scope.folder / RESULTS, *sorted((scope.folder / SAMPLES).iterdir())]
+    written = {
+        path.relative_to(scope.folder).as_posix(): Output(
+            path=str(path.relative_to(scope.root)), bytes=path.stat().st_size, xxh3_128=hash_file(path)
+        )
+        for path in paths
+    }
+    return Made(outputs=written, entered=documents, passed=documents)
+
+
+def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
+    """Which documents the corpus holds, where that is known."""
+    if scope.overlap is None:
+        return None
+    listed = overlapped.read(scope.overlap[0], scope.data, [outcome.task.name for outcome in outcomes])
+    documents = (document for outcome in outcomes for document in outcome.documents)
+    return overlapped.with_short(listed, scope.data, documents)
+
+
+def _run_tasks(task: Task[Evaluation], ask: Ask) -> list[Outcome]:
+    """Run every task of an evaluation over a model that gets its answers so."""
+    model = task.scope.model
+    tokenizer, outcomes = model.load_tokenizer(), []
+    for asking in task.scope.askings:
+        outcomes.append(run_task(task.scope, asking, AskedModel(tokenizer, model.config.n_ctx, ask)))
+        task.tick(1)
+    return outcomes
+
+
+def _published(task: Task[Evaluation], name: str, items: list[Any]) -> Output:
+    written = task.attempt(name)
+    record.write(written, items)
+    return task.publish(written, record.SUFFIX, name, rows=len(items))
+
+
+def _requests(scope: Evaluation) -> dict[str, Output]:
+    return read_step(scope, REQUESTS).parts[0].outputs
+
+
+def _sets(scope: Evaluation) -> dict[str, str]:
+    return scope.sets
+
+
+STEPS: list[Step[Evaluation]] = [
+    Step(
+        name=REQUESTS,
+        unit="tasks",
+        at="evaluation",
+        temporary=True,
+        inputs=_sets,
+        plan=_plan_requests,
+        run=_note_requests,
+    ),
+    Step(name=ANSWERS, unit="requests", at="evaluation", reads=(REQUESTS,), plan=_plan_answers, run=_answer),
+    Step(name=RESULTS_STEP, unit="tasks", at="evaluation", reads=(ANSWERS,), plan=_plan_results, run=_judge),
+]

@@ -1,0 +1,96 @@
+"""From the words of the command line and the files of a directory to the tasks that are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.eval.choose import Choice, Wanted, choose
+from pipeline.eval.tasks import TaskFile
+
+
+def task(name: str, **fields: Any) -> TaskFile:
+    given = {
+        "title": name,
+        "family": "cloze",
+        "suites": ["gpt2"],
+        "source": f"https://example.org/{name}",
+        "reader": "toy.hellaswag",
+        "files": {"test": [f"{name}.jsonl"], "train": [f"{name}_train.jsonl"]},
+        "few": 7,
+        "protocols": {rules: {"engine": "toy", "measures": ["acc"]} for rules in ("gpt2", "gpt3", "lm-eval")},
+    }
+    return TaskFile.model_validate({"name": name, **given, **fields})
+
+
+TASKS = {
+    each.name: each
+    for each in (
+        task("cbt"),
+        task("piqa", suites=["gpt3"], files={"test": ["piqa/valid.jsonl", "*.lst"], "train": ["*.lst"]}),
+        task("ptb", few=0, shots=[1], files={"test": ["ptb.txt"]}),
+    )
+}
+
+
+def found(data: Path, *files: str, **wanted: Any) -> Choice:
+    for name in files:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(name)
+    return choose(Wanted(**wanted), TASKS, data)
+
+
+def names(choice: Choice) -> list[str]:
+    return [asking.name for asking in choice.askings]
+
+
+def test_files_are_found_by_name_wherever_they_lie_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    choice = found(tmp_path, "a/cbt.jsonl.gz", "b/piqa/valid.jsonl", "b/x.lst", ".c/ptb.txt", "d/.ptb.txt")
+    assert names(choice) == ["cbt/0/gpt2", "cbt/0/gpt3", "piqa/0/gpt2", "piqa/0/gpt3"]
+    assert choice.askings[2].test == ("b/piqa/valid.jsonl", "b/x.lst")
+    assert [*choice.sets] == ["a/cbt.jsonl.gz", "b/piqa/valid.jsonl", "b/x.lst"]
+    (skipped,) = choice.skipped
+    assert (skipped.task, skipped.by_hand) == ("ptb", False)
+    assert "ptb.txt not found (https://example.org/ptb)" in skipped.why
+
+
+def test_a_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"wants one cbt.jsonl.*a/cbt.jsonl, b/cbt.jsonl.gz"):
+        found(tmp_path, "a/cbt.jsonl", "b/cbt.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [
+        ({"tasks": ["gpt2"]}, ["cbt/0/gpt2", "cbt/0/gpt3", "ptb/1/gpt2", "ptb/1/gpt3"]),
+        ({"tasks": ["cbt"], "protocols": ["lm-eval"]}, ["cbt/0/lm-eval"]),
+        ({"tasks": ["cbt"], "protocols": ["gpt2"], "shots": ["few", "0", "7"]}, ["cbt/7/gpt2", "cbt/0/gpt2"]),
+        ({"tasks": ["ptb", "gpt2"], "protocols": ["gpt2"], "shots": ["few"]}, ["cbt/7/gpt2"]),
+        (
+            {"tasks": ["all"], "protocols": ["all"], "shots": ["3"]},
+            ["cbt/3/gpt2", "cbt/3/gpt3", "cbt/3/lm-eval", "ptb/3/lm-eval"],
+        ),
+    ],
+)
+def test_words_choose_tasks_protocols_and_shots(tmp_path: Path, wanted: Any, asked: list[str]) -> None:
+    assert names(found(tmp_path, "cbt.jsonl", "cbt_train.jsonl", "ptb.txt", **wanted)) == asked
+
+
+def test_shots_without_a_training_file_are_left_out_and_the_rest_is_asked(tmp_path: Path) -> None:
+    choice = found(tmp_path, "cbt.jsonl", tasks=["cbt"], protocols=["gpt2"], shots=["0", "few"])
+    assert names(choice) == ["cbt/0/gpt2"]
+    assert [(each.by_hand, each.why.partition(" (")[0]) for each in choice.skipped] == [
+        (True, "7 shots: cbt_train.jsonl not found")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "named"),
+    [({"tasks": ["cbtt"]}, "cbtt.*all, gpt1.*cbt, piqa"), ({"shots": ["many"]}, "many.*few")],
+)
+def test_a_word_that_means_nothing_is_refused(tmp_path: Path, wanted: Any, named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        found(tmp_path, "cbt.jsonl", **wanted)
