@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipeline.eval.evaluation import Evaluation
     from pipeline.eval.tasks import TaskFile
 
+WIDE = 160
+"""Columns of a table in a file."""
 ASKED, SETS, COMPUTED, TOGETHER = "What is asked", "Sets", "How it is computed", "With others"
 
 
@@ -255,7 +257,8 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     if not json:
         from rich.console import Console
 
-        Console().print(table(found))
+        terminal = Console()
+        terminal.print(table(found), width=None if terminal.is_terminal else WIDE)
     emit(
         {"results": str(results), "scores": msgspec.to_builtins(found.scores), "skipped": skipped},
         json,
@@ -266,17 +269,22 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
 
 
 def _report(choice: Choice) -> None:
-    """Name what is left out."""
+    """Name what is left out: with the reason, where the task was named or is asked in another way."""
+    asked = {asking.task.name for asking in choice.askings}
+    others: dict[str, None] = {}
     for each in choice.skipped:
-        style = "[bold red]missing:[/]" if each.by_hand else "left out:"
-        console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        if each.by_hand or each.task in asked:
+            style = "[bold red]missing:[/]" if each.by_hand else "left out:"
+            console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        else:
+            others[each.task] = None
+    if others:
+        told = f"left out (--list shows what they lack): {', '.join(others)}"
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def _list(wanted: Wanted, known: dict[str, TaskFile], data: Path, json: bool) -> None:
     """Print which files of each task are there, and what the missing ones must be called."""
-    from rich.console import Console
-    from rich.table import Table
-
     from pipeline.eval.choose import named
     from pipeline.eval.set_files import files_in, find
 
@@ -296,14 +304,18 @@ def _list(wanted: Wanted, known: dict[str, TaskFile], data: Path, json: bool) ->
                 "source": task.source,
             }
         )
-    if not json:
-        lists = ("protocols", "found", "missing", "missing_for_shots")
-        shown = Table("task", "few", "reader proven", *(name.replace("_", " ") for name in lists))
-        for row in rows:
-            few, proven = str(row["few"] or ""), "yes" if row["proven"] else "no"
-            shown.add_row(row["task"], few, proven, *(", ".join(row[name]) for name in lists))
-        Console().print(shown)
-    emit({"tasks": rows}, json)
+    emit({"tasks": rows}, json, "\n".join(map(_listed, rows)))
+
+
+def _listed(row: dict[str, Any]) -> str:
+    """A task for people: what it is, and its files by line."""
+    few = f", few-shot K = {row['few']}" if row["few"] else ""
+    proven = "" if row["proven"] else ", its reader never read a published file"
+    lines = [f"{row['task']}: {row['title']} ({', '.join(row['protocols'])}{few}{proven})"]
+    for name in ("found", "missing", "missing_for_shots"):
+        if row[name]:
+            lines.append(f"  {name.replace('_', ' ')}: {', '.join(row[name])}")
+    return "\n".join(lines)
 
 
 def _write_examples(choice: Choice, data: Path, directory: Path, json: bool) -> None:
