@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT
 from slurm.profile import JobProfile
-from slurm.submissions import Job
+from slurm.submissions import VERIFY, Job
 
 
 def render(profile: JobProfile, job: Job, logs: Path) -> str:
@@ -76,6 +76,18 @@ def packer(directory: str, options: Sequence[str], workers: int) -> Job:
         part="cpu",
         name=job_name("pack", directory),
         command=["outbound", "pack", directory, *options, "--join"],
+        workers=workers,
+        per_core="--workers",
+        stop="USR1",
+    )
+
+
+def verifier(directory: str, options: Sequence[str], workers: int) -> Job:
+    """The array of workers that verify a corpus together. options: those of `outbound corpus verify`."""
+    return Job(
+        part="cpu",
+        name=job_name("verify", directory),
+        command=["outbound", *VERIFY, directory, *options, "--join"],
         workers=workers,
         per_core="--workers",
         stop="USR1",

@@ -23,6 +23,10 @@ import msgspec
 FILE = "submission.json"
 MAKING = frozenset(["corpus", "select", "pack", "more"])
 """Kinds of submissions of workers: all those of one directory, a corpus or token shards, do the same."""
+VERIFYING = frozenset(["verify", "more-verify"])
+"""Kinds of submissions of workers that verify."""
+VERIFY = ["corpus", "verify"]
+"""Their command."""
 
 
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -42,6 +46,11 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     stop: str = ""
     after: list[str] = []
     id: str = ""
+
+    @property
+    def stage(self) -> str:
+        """What its workers do: `verify`, or what its part says."""
+        return "verify" if self.command[1:3] == VERIFY else self.part
 
 
 class Submission(msgspec.Struct, kw_only=True):
@@ -137,11 +146,16 @@ def of_directory(directory: Path) -> list[Submission]:
 
 def current(directory: Path) -> list[Submission]:
     """The newest submission of each kind for a directory, with the workers that were added to it."""
-    newest: dict[str, list[Submission]] = {}
+    newest: dict[frozenset[str], list[Submission]] = {}
     for submission in of_directory(directory):
-        kind = "making" if submission.kind in MAKING else submission.kind
-        newest[kind] = [*(newest.get(kind, []) if submission.kind == "more" else []), submission]
+        kinds, is_added = together(submission.kind), submission.kind.startswith("more")
+        newest[kinds] = [*(newest.get(kinds, []) if is_added else []), submission]
     return sorted(chain.from_iterable(newest.values()), key=lambda submission: submission.at)
+
+
+def together(kind: str) -> frozenset[str]:
+    """The kinds of submissions that do the same as those of a kind."""
+    return next((kinds for kinds in (MAKING, VERIFYING) if kind in kinds), frozenset([kind]))
 
 
 def jobs_of(submissions: Iterable[Submission]) -> list[Job]:

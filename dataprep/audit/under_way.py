@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from dataprep.audit import verification
+from dataprep.audit.gc import VERIFY
 from dataprep.audit.status import next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import hop_plan
@@ -190,7 +192,8 @@ def _open_step(root: Path, path: Path) -> OpenStep | None:
     """The step of a plan; None when it has just become whole."""
     with suppress(DataError):
         plan = load(path, Plan)
-        records = root / path.parent.relative_to(root / JOBS) / plan.step
+        place = path.parent.relative_to(root / JOBS)
+        records = (path.parent if place.parts[0] == VERIFY else root / place) / plan.step
         return _open(root, path, plan.step, plan.parts, records)
     return None
 
@@ -209,7 +212,7 @@ def _open(root: Path, path: Path, step: str, parts: Sequence[Part], records: Pat
     return OpenStep(
         step=step,
         place=str(path.parent.relative_to(root / JOBS)),
-        unit=UNITS[records.name],
+        unit=UNITS.get(records.name, verification.UNIT),
         parts=len(parts),
         done=len(done),
         size=size,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
@@ -36,6 +37,7 @@ class Stage(StrEnum):
 
     fetch = "fetch"
     cpu = "cpu"
+    verify = "verify"
 
 
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
@@ -177,18 +179,21 @@ def submit_verify(
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
     ] = None,
+    workers: Workers = WORKERS,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Check every file of a corpus and that all counts add up: one job on one node."""
+    """Check every file of a corpus and that all counts add up: an array of workers.
+
+    Each prints the same report, and a file in `logs` of the corpus keeps it.
+    """
     from slurm import script
-    from slurm.submissions import Job
 
     _, root = _open(directory)
     shards = [word for path in tokens or [] for word in ("--tokens", str(path.resolve()))]
-    command = ["outbound", "corpus", "verify", root, *shards]
-    job = Job(part="cpu", name=script.job_name("verify", root), command=command)
-    _submit("verify", directory, cluster, [job], dry_run, json)
+    # By it a task that begins when the others have ended knows their report.
+    once = ["--once", f"{root}/logs/verify-{time.time_ns():x}.json"]
+    _submit("verify", directory, cluster, [script.verifier(root, [*shards, *once], workers)], dry_run, json)
 
 
 @submit_app.command("more")
@@ -197,9 +202,9 @@ def submit_more(
         Path, typer.Argument(help="The directory of a corpus or of token shards.", show_default=False)
     ],
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
-    stage: Annotated[Stage, typer.Option(help="What they do: the crawl, or all that comes after it.")] = (
-        Stage.cpu
-    ),
+    stage: Annotated[
+        Stage, typer.Option(help="What they do: the crawl, all that comes after it, or to verify.")
+    ] = (Stage.cpu),
     cluster: Annotated[
         Path | None,
         typer.Option(
@@ -222,11 +227,11 @@ def submit_more(
     submitted = [
         (submission, job) for submission in submissions.of_directory(directory) for job in submission.jobs
     ]
-    arrays = [(submission, job) for submission, job in submitted if job.workers and job.part == stage]
+    arrays = [(submission, job) for submission, job in submitted if job.workers and job.stage == stage]
     if not arrays:
         raise UsageError(
             f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus`, "
-            "`select` or `pack`"
+            "`select`, `pack` or `verify`"
         )
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():
@@ -234,7 +239,8 @@ def submit_more(
     before = [job for _, job in submitted if job.id in last.after]
     waiting = dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(before)))
     job = replace(last, workers=workers, after=[*waiting], id="")
-    _submit("more", directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
+    kind = "more-verify" if stage is Stage.verify else "more"
+    _submit(kind, directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
 
 
 def _open(directory: Path) -> tuple[Corpus, str]:
@@ -262,6 +268,7 @@ def _submit(
 
     beside: also while jobs of this directory are in the queue. Otherwise workers try again what was given up.
     """
+    from dataprep.audit.gc import VERIFY
     from dataprep.work import try_again
     from slurm import profile, queue, submissions
     from slurm.script import render
@@ -269,7 +276,7 @@ def _submit(
     if {"\n", "\\"} & {*str(directory.resolve())}:
         raise UsageError(f"{directory}: Slurm cannot write logs there: rename it without \\ and line breaks")
     profiles = {job.part: _profile(partial(profile.load, part=job.part), cluster) for job in jobs}
-    making = not beside and kind in submissions.MAKING
+    is_of_workers = kind in submissions.MAKING | submissions.VERIFYING
     if not dry_run and not beside:
         _refuse_running(kind, directory)
     submission = submissions.begin(kind, directory, cluster, ["outbound", *sys.argv[1:]], dry_run)
@@ -284,8 +291,8 @@ def _submit(
                 job.id = queue.sbatch(scripts[-1])
                 submission.jobs.append(job)
                 submissions.note(submission)
-        if making and not dry_run:
-            try_again(directory)
+        if is_of_workers and not (beside or dry_run):
+            try_again(directory, VERIFY if kind in submissions.VERIFYING else "")
     if dry_run:
         emit({"scripts": scripts}, json, "\n".join(scripts))
         return
@@ -319,8 +326,7 @@ def _refuse_running(kind: str, directory: Path) -> None:
     """Raise RunError while jobs of this kind are in the queue for a directory."""
     from slurm import queue, submissions
 
-    making = submissions.MAKING
-    kinds = making if kind in making else {kind}
+    kinds = submissions.together(kind)
     jobs = [
         job
         for submission in submissions.of_directory(directory)
@@ -328,7 +334,10 @@ def _refuse_running(kind: str, directory: Path) -> None:
         for job in submission.jobs
     ]
     if ids := ", ".join(dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(jobs)))):
-        more = f"add workers with `outbound submit more {directory}`, or end" if kind in making else "end"
+        added = {submissions.MAKING: "", submissions.VERIFYING: " --stage verify"}.get(kinds)
+        more = (
+            "end" if added is None else f"add workers with `outbound submit more {directory}{added}`, or end"
+        )
         raise RunError(
             f"{directory}: job {ids} is in the queue already; {more} it with `outbound cancel {directory}`"
         )

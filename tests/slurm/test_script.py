@@ -10,7 +10,7 @@ import pytest
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
-from slurm.script import crawlers, job_name, packer, render, train, worker
+from slurm.script import crawlers, job_name, packer, render, train, verifier, worker
 from slurm.submissions import Job
 from support.cli import heed_ctrl_c
 from support.patience import patient, wait_until
@@ -35,9 +35,7 @@ JOBS = {
     "fetch": crawlers("/data/webtext", 8, ["--contact", "you@example.org", "--hours", "168"], ["811"]),
     "work": worker("/data/webtext", 64, ["812"]),
     "pack": packer("/data/webtext", ["--tokenizer", "/data/bpe", "--output", "/data/tokens"], 16),
-    "verify": Job(
-        part="cpu", name="outbound-verify-webtext", command=["outbound", "corpus", "verify", "/data/webtext"]
-    ),
+    "verify": verifier("/data/webtext", ["--once", "/data/webtext/logs/verify-1.json"], 64),
 }
 
 

@@ -198,7 +198,7 @@ def test_killed_with_several_partitions_open_it_goes_on_with_each_of_them(
     add(whole, dump, site)
     assert rows(corpus) == rows(whole)
     add(corpus, dump, site, until="shard")
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert not hop_plan.folder(increment).exists()
 
 
@@ -260,7 +260,7 @@ def test_what_is_forgotten_leaves_the_plan_and_is_not_asked(site: Any, served: S
     stages = {stage.stage: stage for stage in funnel(corpus.root)}
     assert stages["fetch"].reasons == {"forgotten": 16}
     assert stages["fetch"].entered == stages["links"].passed
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_a_tombstone_written_since_keeps_a_link_out(

@@ -239,8 +239,10 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     assert f'{pack} --join --workers "$SLURM_CPUS_PER_TASK" --grace' in slurm.script(813)
     assert "#SBATCH --array=0-2\n" in slurm.script(813)
     verify = slurm.script(814)
-    assert f"outbound corpus verify {home} --tokens {home.parent}/tokens ||" in verify
-    assert "--signal" not in verify  # it would begin anew
+    once = f"--once {home}/logs/verify-"
+    assert f"outbound corpus verify {home} --tokens {home.parent}/tokens {once}" in verify
+    assert '.json --join --workers "$SLURM_CPUS_PER_TASK" --grace' in verify
+    assert "#SBATCH --array=0-63\n" in verify
     assert [each.kind for each in of_directory(Path("tokens"))] == ["pack"]
     slurm.queue("813_0|outbound-pack-full|PENDING|Priority")
     code, told = submit("pack", "full", "--tokenizer", "bpe", "-o", "tokens")
@@ -251,6 +253,17 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     assert "#SBATCH --array=0-4\n" in slurm.script(816)
     assert f"{pack} --join " in slurm.script(816)
     assert [each.kind for each in submissions.current(Path("tokens"))] == ["pack", "more"]
+    slurm.queue("814_0|outbound-verify-full|RUNNING|None")
+    code, told = submit("verify", "full")
+    assert code == 1
+    assert "add workers with `outbound submit more full --stage verify`" in told
+    words = ("submit", "more", "full", "--workers", 2, "--stage", "verify")
+    assert list(result(*words)["jobs"]) == ["817"]
+    assert once in slurm.script(817)
+    assert list(result("submit", "more", "full", "--workers", 2)["jobs"]) == ["818"]
+    assert "outbound corpus work" in slurm.script(818)
+    kinds = [each.kind for each in submissions.current(Path("full"))]
+    assert kinds == ["select", "verify", "more-verify", "more"]
 
 
 def test_a_run_is_checked_and_its_log_is_in_its_directory(tmp_path: Path, slurm: SlurmCommands) -> None:
