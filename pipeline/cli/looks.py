@@ -137,12 +137,16 @@ def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
 
 
 def _corpus_lines(now: UnderWay, is_queued: bool) -> Iterator[str]:
+    from dataprep.crawl.estimate import words
+
     for increment in now.increments:
         begun = [f"{step}: {parts:,} parts" for step, parts in increment.begun.items()]
         state = ", ".join([*(f"{step} done" for step in increment.whole), *begun]) or "begun"
         if increment.closed:
             state = "in the current build" if increment.built else "all facts done, not in the current build"
         yield f"{increment.increment}: {state}"
+        if increment.crawl:
+            yield from (f"  {line}" for line in words(increment.crawl.expected).splitlines())
     for step in now.steps:
         yield from _step_lines(step)
     at_work = [worker for worker in now.workers if worker.state == "at work"]

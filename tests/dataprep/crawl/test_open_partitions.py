@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +26,8 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import hop_plan, partitioning, rounds
 from dataprep.crawl.journal import whole_lines
-from support.cli import result
+from dataprep.store.workers import new_worker, workers_folder, write_worker
+from support.cli import result, run
 from support.crawls import SITES, loopback, page, rows
 from support.kills import was_killed
 from support.patience import patient, wait_until
@@ -220,13 +222,25 @@ def test_two_commands_share_a_crawl(site: Any, served: Served, dump: Path) -> No
 
 
 @pytest.mark.slow(1)
-def test_a_plan_asks_nothing_and_tells_what_is_left(site: Any, served: Served, dump: Path) -> None:
+def test_a_plan_asks_nothing_and_tells_what_is_left_to_the_crawlers_at_work(
+    site: Any, served: Served, dump: Path
+) -> None:
     corpus = make_corpus(dump.parent / "corpus")
     increment = add(corpus, dump, site, plan_only=True)
     assert site.hits == []
     left = crawl_left(corpus, increment)
     assert left is not None
     assert (left.partitions, left.done, left.expected.links) == (9, 0, len(served.urls))
+    for host in ("a", "b"):
+        at_work = new_worker("fetch", 1)
+        at_work.name, at_work.machine = host, host
+        write_worker(corpus.root, at_work)
+    shared = crawl_left(corpus, increment)
+    assert shared is not None
+    assert shared.expected.partitions == 2 * left.expected.partitions
+    last = f"    ends last: {shared.expected.last[0].name} (15 links, "
+    assert [line for line in run("status", corpus.root).stdout.splitlines() if line.startswith(last)]
+    shutil.rmtree(workers_folder(corpus.root))
     add(corpus, dump, site)
     assert Counter(asked(site)) == SITES
     assert crawl_left(corpus, increment) is None
