@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT
 from slurm.profile import JobProfile
-from slurm.submissions import VERIFY, Job
+from slurm.submissions import Job
 
 
 def render(profile: JobProfile, job: Job, logs: Path) -> str:
@@ -42,6 +42,31 @@ def train(config: str, overrides: Sequence[str] = ()) -> Job:
         name=job_name("train", config),
         command=["outbound", "train", config, *overrides],
         stop="USR1",
+    )
+
+
+def dumps(directory: str, paths: Sequence[str], increment: str, until: str) -> Job:
+    """The job that begins an increment. until: `links`, or `dumps`, which only notes what there is."""
+    return Job(
+        part="links",
+        name=job_name(until, directory),
+        command=["outbound", "corpus", "add", directory, *paths, "--name", increment, "--until", until],
+        stage=until,
+        per_core="--workers",
+        stop="INT",
+    )
+
+
+def linkers(directory: str, workers: int, after: Sequence[str] = ()) -> Job:
+    """The array of workers that read the dumps which were noted."""
+    return Job(
+        part="links",
+        name=job_name("links", directory),
+        command=["outbound", "corpus", "work", directory, "--stage", "links"],
+        workers=workers,
+        per_core="--processes",
+        stop="USR1",
+        after=list(after),
     )
 
 
@@ -87,7 +112,8 @@ def verifier(directory: str, options: Sequence[str], workers: int) -> Job:
     return Job(
         part="cpu",
         name=job_name("verify", directory),
-        command=["outbound", *VERIFY, directory, *options, "--join"],
+        command=["outbound", "corpus", "verify", directory, *options, "--join"],
+        stage="verify",
         workers=workers,
         per_core="--workers",
         stop="USR1",

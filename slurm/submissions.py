@@ -25,14 +25,13 @@ MAKING = frozenset(["corpus", "select", "pack", "more"])
 """Kinds of submissions of workers: all those of one directory, a corpus or token shards, do the same."""
 VERIFYING = frozenset(["verify", "more-verify"])
 """Kinds of submissions of workers that verify."""
-VERIFY = ["corpus", "verify"]
-"""Their command."""
 
 
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One sbatch job.
 
-    part: the part of the profile that it asks by. workers: the tasks of an array; 0 is a job without one.
+    part: the part of the profile that it asks by. stage: what it does, if its part does not say it: no other
+    job of a submission does the same. workers: the tasks of an array; 0 is a job without one.
     per_core: the option of the command that takes the number of cores. stop: the signal on which the command
     stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first. id: that
     of Slurm, "" before it is submitted.
@@ -41,16 +40,15 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     part: str
     name: str
     command: list[str]
+    stage: str = ""
     workers: int = 0
     per_core: str = ""
     stop: str = ""
     after: list[str] = []
     id: str = ""
 
-    @property
-    def stage(self) -> str:
-        """What its workers do: `verify`, or what its part says."""
-        return "verify" if self.command[1:3] == VERIFY else self.part
+    def __post_init__(self) -> None:
+        self.stage = self.stage or self.part
 
 
 class Submission(msgspec.Struct, kw_only=True):

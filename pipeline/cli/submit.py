@@ -35,6 +35,7 @@ app.add_typer(submit_app, name="submit")
 class Stage(StrEnum):
     """The kinds of workers that are submitted as arrays."""
 
+    links = "links"
     fetch = "fetch"
     cpu = "cpu"
     verify = "verify"
@@ -44,7 +45,7 @@ Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_
 Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
-WORKERS, CRAWLERS = 64, 8
+WORKERS, CRAWLERS, LINKERS = 64, 8, 4
 
 
 @submit_app.command("train")
@@ -87,22 +88,25 @@ def submit_corpus(
     crawlers: Annotated[
         int, typer.Option(min=1, help="Tasks of the array that crawls, each with --partitions at once.")
     ] = CRAWLERS,
+    linkers: Annotated[
+        int, typer.Option(min=1, help="Tasks of the array that reads dumps; no more than there are dumps.")
+    ] = LINKERS,
     crawl: options.CrawlFile = None,
     contact: options.Contact = None,
     hours: options.Hours = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Ingest dumps as an increment: a job for links, an array that crawls, and an array for all else.
+    """Ingest dumps as an increment: arrays that read dumps, crawl, and do all else.
 
-    Submit the same again, and it goes on with what is left.
+    A job before them notes which dumps there are, and reads the dump if there is just one. Submit the same
+    again, and it goes on with what is left.
     """
     from dataprep.crawl.settings import CrawlSettings
     from dataprep.imports.stage import refuse_dumps
     from dataprep.links.dumps import increment_name, refuse_missing
     from pipeline.config.named import find
     from slurm import script
-    from slurm.submissions import Job
 
     corpus, root = _open(directory)
     refuse_missing(dumps)
@@ -113,14 +117,10 @@ def submit_corpus(
     CrawlSettings.load({"contact": contact, "hours": hours}, file).refuse_without_contact()
     paths = [str(dump.resolve()) for dump in dumps]
     crawling = {"--crawl": file and file.resolve(), "--contact": contact, "--hours": hours}
-    links = Job(
-        part="links",
-        name=script.job_name("links", root),
-        command=["outbound", "corpus", "add", root, *paths, "--name", increment, "--until", "links"],
-        per_core="--workers",
-        stop="INT",
-    )
-    jobs = [links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
+    linkers = min(linkers, len(dumps))
+    begins = script.dumps(root, paths, increment, until="dumps" if linkers > 1 else "links")
+    links = [script.linkers(root, linkers)] if linkers > 1 else []
+    jobs = [begins, *links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
     _submit("corpus", directory, cluster, jobs, dry_run, json)
 
 
@@ -203,7 +203,7 @@ def submit_more(
     ],
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
     stage: Annotated[
-        Stage, typer.Option(help="What they do: the crawl, all that comes after it, or to verify.")
+        Stage, typer.Option(help="What they do: read dumps, crawl, all that comes after it, or verify.")
     ] = (Stage.cpu),
     cluster: Annotated[
         Path | None,
@@ -287,7 +287,7 @@ def _submit(
                 job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
             scripts.append(render(profiles[job.part], job, submission.logs))
             if not dry_run:
-                (submission.logs / f"{job.part}.sbatch").write_text(scripts[-1])
+                (submission.logs / f"{job.stage}.sbatch").write_text(scripts[-1])
                 job.id = queue.sbatch(scripts[-1])
                 submission.jobs.append(job)
                 submissions.note(submission)

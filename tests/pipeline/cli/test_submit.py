@@ -83,6 +83,27 @@ def test_a_corpus_is_a_job_for_links_an_array_that_crawls_and_an_array_for_all_e
     assert verified == {"problems": [], "unknown": []}
 
 
+def test_many_dumps_are_noted_by_a_job_and_read_by_an_array(corpus: Path, slurm: SlurmCommands) -> None:
+    dumps = [Path(f"RS_2013-0{month}.json") for month in range(1, 4)]
+    for dump in dumps:
+        dump.write_text("{}\n")
+    told = result("submit", "corpus", corpus, *dumps, *CONTACT, "--cluster", "cluster.yaml")
+    home = corpus.resolve()
+    first, links, fetch = (slurm.script(job) for job in (812, 813, 814))
+    assert "RS_2013-03.json --name 2013-01 --until dumps" in first
+    assert f'outbound corpus work {home} --stage links --processes "$SLURM_CPUS_PER_TASK" --grace' in links
+    for line in ("--array=0-2", "--dependency=afterany:812"):
+        assert f"#SBATCH {line}\n" in links
+    assert "#SBATCH --dependency=afterany:813\n" in fetch
+    scripts = {path.stem: path.read_text() for path in Path(told["logs"]).glob("*.sbatch")}
+    assert (scripts["dumps"], scripts["links"]) == (first, links)
+    assert sorted(scripts) == ["cpu", "dumps", "fetch", "links"]
+    assert list(result("submit", "more", corpus, "--workers", 2, "--stage", "links")["jobs"]) == ["816"]
+    assert "--stage links" in slurm.script(816)
+    words = ("corpus", corpus, *dumps, *CONTACT, "--linkers", 1, "--dry-run")
+    assert submit(*words)[1].count("#!/usr/bin/env bash") == 3
+
+
 def test_a_dry_run_prints_the_scripts_and_needs_no_slurm(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
