@@ -185,7 +185,7 @@ def submit_verify(
 ) -> None:
     """Check every file of a corpus and that all counts add up: an array of workers.
 
-    Each prints the same report, and a file in `logs` of the corpus keeps it.
+    Each prints the same report; the corpus keeps it in logs/verify-NUMBER.json.
     """
     from slurm import script
 

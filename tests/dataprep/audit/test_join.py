@@ -81,7 +81,7 @@ def leave_strangers(home: Path) -> None:
     write_worker(root, worker)
 
 
-@pytest.mark.slow(12)
+@pytest.mark.slow(8)
 @pytest.mark.parametrize(("change", "code", "lines"), [(harm_all, 1, 7), (leave_strangers, 0, 2)])
 def test_three_processes_report_what_one_reports(
     home: Path, change: Callable[[Path], None], code: int, lines: int
@@ -118,7 +118,7 @@ def test_others_check_what_a_killed_process_had_begun(home: Path) -> None:
     assert not (root / "jobs").exists()
 
 
-@pytest.mark.slow(12)
+@pytest.mark.slow(10)
 def test_a_verification_that_is_killed_again_and_again_goes_on_each_time(home: Path) -> None:
     """It would never end if it began anew."""
     kills = 0
@@ -133,7 +133,7 @@ def told(ended: Ended) -> tuple[int, bool]:
     return ended.returncode, ended.stdout.startswith("every file and every count is right")
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(10)
 def test_a_file_that_was_changed_since_a_verification_was_killed_is_looked_at_again(home: Path) -> None:
     tar = min((home / "mine").glob("builds/*/*/shard/*.tar"))
     content = tar.read_bytes()
@@ -194,7 +194,7 @@ def test_a_report_that_is_kept_is_printed_and_nothing_is_checked(home: Path) -> 
     assert told(run(*words(home), *together, home / "other.json")) == (1, False)
 
 
-@pytest.mark.slow(4)
+@pytest.mark.slow(10)
 def test_gc_removes_what_a_killed_verification_left_and_waits_for_one_that_runs(home: Path) -> None:
     root = home / "mine"
     assert run_to_the_kill("at", 14, *words(home), "--join", "--workers", 1)
