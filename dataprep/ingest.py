@@ -53,8 +53,9 @@ def add(
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
 
-    until: the last step to do, one of `steps.UNTIL`. retry_failed: fetch again what failed for a temporary
-    reason, here and in earlier increments. plan_only: plan the crawl, and stop before anything is asked.
+    until: the last step to do, one of `steps.UNTIL`, or `steps.DUMPS`. retry_failed: fetch again what failed
+    for a temporary reason, here and in earlier increments. plan_only: plan the crawl, and stop before
+    anything is asked.
 
     Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
     those the increment was made of, and while another command makes its links.
@@ -64,7 +65,8 @@ def add(
     chosen = steps.until(until)
     with known_files.remembering(corpus.root):
         with locks.alone(increment.path):
-            enter_links(corpus, increment, dumps, workers, progress)
+            enter = enter_links if plan_only or chosen else note_dumps
+            enter(corpus, increment, dumps, workers, progress)
         if plan_only:
             _crawl(corpus, increment, crawl, watching, plan_only=True)
             return increment
@@ -81,6 +83,18 @@ def add(
     return increment
 
 
+def note_dumps(
+    corpus: Corpus, increment: Increment, dumps: list[Path], workers: int, progress: Progress
+) -> None:
+    """Note which dumps an increment is made of: then any worker can read them.
+
+    Raises DataError when they differ from those the increment was made of.
+    """
+    agree(increment, dumps, workers, progress)
+    if not steps.LINKS[-1].is_whole(Facts(corpus, increment)):
+        links.discard_other_versions(increment)
+
+
 def enter_links(
     corpus: Corpus, increment: Increment, dumps: list[Path], workers: int, progress: Progress
 ) -> None:
@@ -91,11 +105,9 @@ def enter_links(
     Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
     those the increment was made of.
     """
-    agree(increment, dumps, workers, progress)
+    note_dumps(corpus, increment, dumps, workers, progress)
     scope, pool = Facts(corpus, increment), LocalPool(workers)
     links_step = steps.LINKS[-1]
-    if not links_step.is_whole(scope):
-        links.discard_other_versions(increment)
     try:
         run_steps(steps.LINKS, scope, pool, progress)
     except NoSubmission:

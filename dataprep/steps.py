@@ -225,12 +225,16 @@ LINKS = [BY_NAME[name] for name in (posts.STEP, repeats.STEP, links.STEP)]
 DECONTAMINATE = [BY_NAME[name] for name in (decontaminate.NGRAMS, "occurrences", decontaminate.STEP)]
 """Done only where the recipe names evaluation sets."""
 
+DUMPS = "dumps"
+"""Where `--until` can stop before the first step: the dumps are noted, and workers can read them."""
 UNTIL = [*(step.name for step in STEPS if step.at == "facts" and not step.aside), SHARD]
 """Where `--until` can stop: at a step of the facts, or at the end. `corpus add --help` spells them out."""
 
 
 def until(name: str) -> list[str]:
-    """The steps up to one of UNTIL; raises UsageError when it is none of them."""
+    """The steps up to one of UNTIL, none for DUMPS; raises UsageError for another name."""
+    if name == DUMPS:
+        return []
     if name not in UNTIL:
-        raise UsageError(f"--until {name}: is no step; give one of {', '.join(UNTIL)}")
+        raise UsageError(f"--until {name}: is no step; give one of {', '.join([DUMPS, *UNTIL])}")
     return UNTIL[: UNTIL.index(name) + 1]

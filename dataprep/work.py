@@ -122,9 +122,9 @@ def is_fetched(corpus: Corpus, increment: Increment) -> bool:
     )
 
 
-def try_again(root: Path) -> None:
-    """Let parts that were given up be tried again."""
-    for failure in (root / JOBS).rglob("*.failed/*.json"):
+def try_again(root: Path, place: str = "") -> None:
+    """Let parts that were given up be tried again. place: only those of plans in that folder of `jobs`."""
+    for failure in (root / JOBS / place).rglob("*.failed/*.json"):
         failure.unlink(missing_ok=True)
         claim = failure.parent.with_suffix(".claims") / failure.name
         claim.unlink(missing_ok=True)

@@ -146,8 +146,12 @@ def _log_probabilities(
         (chosen,) = np.nonzero((first <= places) & (places < first + len(logits)))
         place = torch.from_numpy(places[chosen] - first).to(logits.device)
         target = torch.from_numpy(targets[chosen]).to(logits.device)
-        greedy[chosen] = (logits.argmax(-1)[place] == target).cpu()
-        found[chosen] = (logits[place, target] - logits.logsumexp(-1)[place]).double().cpu()
+        largest, likely = logits.max(-1)
+        greedy[chosen] = (likely[place] == target).cpu()
+        wanted = logits[place, target] - largest[place]
+        # In place, so that the logits stand once; `argmax` and `logsumexp` also take twice as long.
+        rest = logits.sub_(largest[:, None]).exp_().sum(-1).log()
+        found[chosen] = (wanted - rest[place]).double().cpu()
     return found, greedy
 
 

@@ -46,6 +46,31 @@ def train(config: str, overrides: Sequence[str] = ()) -> Job:
     )
 
 
+def dumps(directory: str, paths: Sequence[str], increment: str, until: str) -> Job:
+    """The job that begins an increment. until: `links`, or `dumps`, which only notes what there is."""
+    return Job(
+        part="links",
+        name=job_name(until, directory),
+        command=["outbound", "corpus", "add", directory, *paths, "--name", increment, "--until", until],
+        stage=until,
+        per_core="--workers",
+        stop="INT",
+    )
+
+
+def linkers(directory: str, workers: int, after: Sequence[str] = ()) -> Job:
+    """The array of workers that read the dumps which were noted."""
+    return Job(
+        part="links",
+        name=job_name("links", directory),
+        command=["outbound", "corpus", "work", directory, "--stage", "links"],
+        workers=workers,
+        per_core="--processes",
+        stop="USR1",
+        after=list(after),
+    )
+
+
 def crawlers(directory: str, workers: int, options: Sequence[str], after: Sequence[str] = ()) -> Job:
     """The array of workers that crawl; options: those of the crawl."""
     return Job(
@@ -77,6 +102,19 @@ def packer(directory: str, options: Sequence[str], workers: int) -> Job:
         part="cpu",
         name=job_name("pack", directory),
         command=["outbound", "pack", directory, *options, "--join"],
+        workers=workers,
+        per_core="--workers",
+        stop="USR1",
+    )
+
+
+def verifier(directory: str, options: Sequence[str], workers: int) -> Job:
+    """The array of workers that verify a corpus together. options: those of `outbound corpus verify`."""
+    return Job(
+        part="cpu",
+        name=job_name("verify", directory),
+        command=["outbound", "corpus", "verify", directory, *options, "--join"],
+        stage="verify",
         workers=workers,
         per_core="--workers",
         stop="USR1",

@@ -23,12 +23,15 @@ import msgspec
 FILE = "submission.json"
 MAKING = frozenset(["corpus", "select", "pack", "more"])
 """Kinds of submissions of workers: all those of one directory, a corpus or token shards, do the same."""
+VERIFYING = frozenset(["verify", "more-verify"])
+"""Kinds of submissions of workers that verify."""
 
 
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One sbatch job.
 
-    part: the part of the profile that it asks by. workers: the tasks of an array; 0 is a job without one.
+    part: the part of the profile that it asks by. stage: what it does, if its part does not say it: no other
+    job of a submission does the same. workers: the tasks of an array; 0 is a job without one.
     per_core: the option of the command that takes the number of cores. stop: the signal on which the command
     stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first. id: that
     of Slurm, "" before it is submitted.
@@ -37,11 +40,15 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     part: str
     name: str
     command: list[str]
+    stage: str = ""
     workers: int = 0
     per_core: str = ""
     stop: str = ""
     after: list[str] = []
     id: str = ""
+
+    def __post_init__(self) -> None:
+        self.stage = self.stage or self.part
 
 
 class Submission(msgspec.Struct, kw_only=True):
@@ -137,11 +144,16 @@ def of_directory(directory: Path) -> list[Submission]:
 
 def current(directory: Path) -> list[Submission]:
     """The newest submission of each kind for a directory, with the workers that were added to it."""
-    newest: dict[str, list[Submission]] = {}
+    newest: dict[frozenset[str], list[Submission]] = {}
     for submission in of_directory(directory):
-        kind = "making" if submission.kind in MAKING else submission.kind
-        newest[kind] = [*(newest.get(kind, []) if submission.kind == "more" else []), submission]
+        kinds, is_added = together(submission.kind), submission.kind.startswith("more")
+        newest[kinds] = [*(newest.get(kinds, []) if is_added else []), submission]
     return sorted(chain.from_iterable(newest.values()), key=lambda submission: submission.at)
+
+
+def together(kind: str) -> frozenset[str]:
+    """The kinds of submissions that do the same as those of a kind."""
+    return next((kinds for kinds in (MAKING, VERIFYING) if kind in kinds), frozenset([kind]))
 
 
 def jobs_of(submissions: Iterable[Submission]) -> list[Job]:

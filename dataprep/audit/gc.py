@@ -20,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataprep import all_records
-from dataprep.corpus.directory import Build, Corpus
+from dataprep.corpus.directory import JOBS, Build, Corpus
 from dataprep.crawl import hop_plan
 from dataprep.store import root_manifest
-from dataprep.store.workers import Pulses, is_alive, workers_folder
+from dataprep.store.checksummed_json import load_or_none
+from dataprep.store.workers import Pulses, Worker, is_alive, workers_folder
 
+VERIFY = "verify"
+"""The stage of workers that verify, and the folder in `jobs` of what they share."""
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
 
@@ -110,10 +113,19 @@ def _dropped(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
     ]
     for path in ended:
         yield _garbage(path, "a worker that has ended")
-    if ended == workers:  # else they go on with it when we are done
+    alive = {_stage(path) for path in workers if path not in ended}
+    if alive <= {VERIFY}:  # else they go on with it when we are done
         yield from _stopped(corpus)
+    if alive.isdisjoint({VERIFY, ""}) and (left := corpus.root / JOBS / VERIFY).exists():
+        yield _garbage(left, "a verification that was stopped")
     for path in sorted((corpus.root / "increments").glob(".dropped-*")):
         yield _garbage(path, "a dropped increment")
+
+
+def _stage(worker: Path) -> str:
+    """The stage of a worker by its file, "" if that cannot be read."""
+    found = load_or_none(worker, Worker)
+    return found.stage if found else ""
 
 
 def stopped_plans(corpus: Corpus) -> list[Path]:
@@ -141,7 +153,8 @@ def _stopped(corpus: Corpus) -> Iterator[Garbage]:
     for path in sorted((corpus.root / "increments").glob("*/work")):
         yield _garbage(path, "what a stopped command had read of dumps")
     for path in stopped_plans(corpus):
-        yield _garbage(path, "plans of steps that were stopped")
+        if path != corpus.root / JOBS / VERIFY:
+            yield _garbage(path, "plans of steps that were stopped")
 
 
 def _builds(corpus: Corpus, current: Build | None) -> list[Path]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -25,10 +27,11 @@ from dataprep.decontaminate import stage as decontaminate
 from dataprep.selection.thresholds import KEPT
 from dataprep.shards import text_shards
 from dataprep.shards.text_shards import TextShard
+from dataprep.store.calls import Run
 from dataprep.store.external_sort import ranges
 from dataprep.store.files import Output, read_batches
 from dataprep.store.npy import fixed_width, mapped
-from dataprep.store.pool import Tick, run_by_size
+from dataprep.store.pool import Tick
 from dataprep.store.records import Record
 
 RANGE_KEYS = 1 << 22
@@ -37,8 +40,8 @@ BATCH_ROWS = 1 << 16
 ROW_BYTES, KEY_BYTES, SAMPLE_BYTES = 1 << 6, 1 << 10, 1 << 13
 """To read a row, to compare a key or to find a sample in a tar takes as long as to hash so many bytes."""
 
-Part = tuple[Callable[..., Counter[str]], tuple[Any, ...]]
-"""A function of files, and its arguments."""
+Part = tuple[str, list[Any]]
+"""The name of one of COUNTS, and its arguments as JSON holds them: increments and builds by name."""
 Keys = npt.NDArray[np.uint64]
 """(n, 2) keys of 16 bytes, each as two numbers, the first of which orders them."""
 
@@ -56,11 +59,11 @@ class Check:
     size: int = 0
 
 
-def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
+def mismatches(corpus: Corpus, run: Run) -> Iterator[str]:
     """What does not add up, one line each."""
     builds = [Build(path.name, path) for path in sorted((corpus.root / "builds").glob("*")) if path.is_dir()]
     scopes = [scope for build in builds for scope in judged(corpus, build)]
-    unlike = _unlike_their_indexes(corpus, scopes, workers)
+    unlike = _unlike_their_indexes(corpus, scopes, run)
     checks = list[Check]()
     for increment in corpus.increments():
         if increment.closed:
@@ -69,7 +72,7 @@ def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
         checks += _decisions(corpus, scope.build, scope.increment, unlike)
     parts = [part for check in checks for part in check.parts]
     sizes = [check.size for check in checks for _ in check.parts]
-    counted = iter(run_by_size(_count, parts, sizes, workers, lambda _: None))
+    counted = iter(run("counts", partial(_count, corpus), parts, sizes))
     for check in checks:
         counts = Counter[str]()
         for _ in check.parts:
@@ -77,19 +80,21 @@ def mismatches(corpus: Corpus, workers: int) -> Iterator[str]:
         yield from check.lines(counts)
 
 
-def _count(function: Callable[..., Counter[str]], arguments: tuple[Any, ...], tick: Tick) -> Counter[str]:
-    return function(*arguments)
+def _count(corpus: Corpus, name: str, arguments: Sequence[Any], tick: Tick) -> Counter[str]:
+    return COUNTS[name](corpus, *arguments)
 
 
-def _unlike_their_indexes(corpus: Corpus, scopes: list[Decisions], workers: int) -> frozenset[str]:
+def _unlike_their_indexes(corpus: Corpus, scopes: list[Decisions], run: Run) -> frozenset[str]:
     """The tars that hold other samples than their indexes name: they are read themselves, range by range."""
     shards = [shard for scope in scopes for shard in text_shards.shards(scope.build, scope.increment)]
-    parts, sizes = [(corpus, shard) for shard in shards], [shard.tar.rows * SAMPLE_BYTES for shard in shards]
-    unlike = run_by_size(_is_unlike_its_index, parts, sizes, workers, lambda _: None)
+    calls = [(msgspec.to_builtins(shard),) for shard in shards]
+    sizes = [shard.tar.rows * SAMPLE_BYTES for shard in shards]
+    unlike = run("tars", partial(_is_unlike_its_index, corpus), calls, sizes)
     return frozenset(shard.tar.path for shard, differs in zip(shards, unlike, strict=True) if differs)
 
 
-def _is_unlike_its_index(corpus: Corpus, shard: TextShard, tick: Tick) -> bool:
+def _is_unlike_its_index(corpus: Corpus, fields: dict[str, Any], tick: Tick) -> bool:
+    shard = msgspec.convert(fields, TextShard)
     named = _named(corpus, shard)
     order = np.lexsort((named[:, 1], named[:, 0]))
     return not np.array_equal(named[order], _indexed(corpus, shard))
@@ -101,7 +106,7 @@ def _facts(corpus: Corpus, increment: Increment) -> Iterator[Check]:
     fetches = increment.outputs("fetch", "fetches")
     if fetches:  # imported documents were not fetched
         rows = sum(output.rows for output in increment.link_tables + fetches)
-        yield _by_range(f"{where}/fetch", rows, _links_and_fetches, corpus, increment)
+        yield _by_range(f"{where}/fetch", rows, "links_and_fetches", increment.path.name)
     if increment.parts("fetch"):
         rows = sum(output.rows for output in fetches)
         entered = sum(part.entered for part in increment.parts("extract"))
@@ -110,7 +115,7 @@ def _facts(corpus: Corpus, increment: Increment) -> Iterator[Check]:
             if counts["ok"] != entered:
                 yield f"{where}/extract: {entered:,} pages entered, but {counts['ok']:,} were fetched"
 
-        yield Check(pages, [(_pages, (corpus, increment))], rows * ROW_BYTES)
+        yield Check(pages, [("pages", [increment.path.name])], rows * ROW_BYTES)
     yield Check(lambda _: _every_document_was_scored(increment, where))
 
 
@@ -134,23 +139,26 @@ def _decisions(corpus: Corpus, build: Build, increment: Increment, unlike: froze
     if verdicts != documents:
         yield Check(lambda _: [f"{where}/verdicts: {verdicts:,} verdicts of {documents:,} documents"])
     for part in parts:
-        yield _every_verdict_is_counted(corpus, where, part)
+        yield _every_verdict_is_counted(where, part)
     if build.has("shard", increment):  # else judged, and not yet written
         rows = 2 * verdicts  # each document twice at most, if it was kept
-        yield _by_range(f"{where}/shard", rows, _kept_and_written, corpus, build, increment, unlike)
+        tars = {tar.path for tar in text_shards.outputs(build, increment)}
+        told = [increment.path.name, build.name, sorted(tars & unlike)]
+        yield _by_range(f"{where}/shard", rows, "kept_and_written", *told)
 
 
-def _every_verdict_is_counted(corpus: Corpus, where: str, record: Record) -> Check:
+def _every_verdict_is_counted(where: str, record: Record) -> Check:
     recorded = +Counter({KEPT: record.passed, **record.reasons})
 
     def lines(counted: Counter[str]) -> Iterator[str]:
         if counted != recorded:
             yield f"{where}/verdicts/{record.part}: holds {dict(counted)}; its record counts {dict(recorded)}"
 
-    return Check(lines, [(_verdicts, (corpus, record.outputs["verdicts"]))], record.entered * ROW_BYTES)
+    output = msgspec.to_builtins(record.outputs["verdicts"])
+    return Check(lines, [("verdicts", [output])], record.entered * ROW_BYTES)
 
 
-def _by_range(where: str, rows: int, count: Callable[..., Counter[str]], *arguments: Any) -> Check:
+def _by_range(where: str, rows: int, count: str, *arguments: Any) -> Check:
     """A check of keys: parts for their ranges, a line for each count that is not 0. rows: of all tables."""
 
     def lines(counts: Counter[str]) -> Iterator[str]:
@@ -158,34 +166,36 @@ def _by_range(where: str, rows: int, count: Callable[..., Counter[str]], *argume
 
     cut = ranges(-(-rows // RANGE_KEYS) or 1)
     size = rows * ROW_BYTES + rows * KEY_BYTES // len(cut)
-    return Check(lines, [(count, (*arguments, *bounds)) for bounds in cut], size)
+    return Check(lines, [(count, [*arguments, *bounds]) for bounds in cut], size)
 
 
-def _links_and_fetches(corpus: Corpus, increment: Increment, low: int, high: int) -> Counter[str]:
+def _links_and_fetches(corpus: Corpus, name: str, low: int, high: int) -> Counter[str]:
+    increment = _increment(corpus, name)
     links = _keys(corpus, increment.link_tables, "url_key", low, high)
     ended = _keys(corpus, increment.outputs("fetch", "fetches"), "url_key", low, high)
     _, never, unknown, _ = held_by([links, ended])
     return Counter({"links were never fetched": never, "fetches are of no link": unknown})
 
 
-def _pages(corpus: Corpus, increment: Increment) -> Counter[str]:
+def _pages(corpus: Corpus, name: str) -> Counter[str]:
     """How many rows of fetches are of pages; a page is fetched once."""
-    outputs = increment.outputs("fetch", "fetches")
+    outputs = _increment(corpus, name).outputs("fetch", "fetches")
     batches = read_batches(corpus.root, outputs, BATCH_ROWS, ["outcome"])
     return Counter(ok=sum(pc.sum(pc.equal(batch["outcome"], "ok")).as_py() or 0 for batch in batches))
 
 
-def _verdicts(corpus: Corpus, output: Output) -> Counter[str]:
+def _verdicts(corpus: Corpus, fields: dict[str, Any]) -> Counter[str]:
     counts = Counter[str]()
-    for batch in read_batches(corpus.root, [output], BATCH_ROWS, ["verdict"]):
+    for batch in read_batches(corpus.root, [msgspec.convert(fields, Output)], BATCH_ROWS, ["verdict"]):
         for each in pc.value_counts(batch["verdict"]).to_pylist():
             counts[each["values"]] += each["counts"]
     return counts
 
 
 def _kept_and_written(
-    corpus: Corpus, build: Build, increment: Increment, unlike: frozenset[str], low: int, high: int
+    corpus: Corpus, name: str, build_name: str, unlike: list[str], low: int, high: int
 ) -> Counter[str]:
+    increment, build = _increment(corpus, name), corpus.named_build(build_name)
     verdicts = build.outputs("verdicts", "verdicts", increment)
     cut = decontaminate.tables(build, increment)
     kept = _keys(corpus, verdicts, "doc_id", low, high, KEPT)
@@ -199,6 +209,19 @@ def _kept_and_written(
             "documents are in tars that were not kept": held[0b100] + held[0b110] + held[0b111],
         }
     )
+
+
+COUNTS: dict[str, Callable[..., Counter[str]]] = {
+    "links_and_fetches": _links_and_fetches,
+    "pages": _pages,
+    "verdicts": _verdicts,
+    "kept_and_written": _kept_and_written,
+}
+"""Functions of files to counts, by the names that parts have for them."""
+
+
+def _increment(corpus: Corpus, name: str) -> Increment:
+    return Increment.at(corpus.root / "increments" / name)
 
 
 def held_by(sides: Sequence[Keys]) -> list[int]:

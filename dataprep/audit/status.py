@@ -6,6 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from dataprep.audit import gc
 from dataprep.audit.funnel import StageCount, funnel
 from dataprep.corpus.directory import Corpus, Facts, Increment
@@ -17,6 +19,10 @@ from dataprep.shards import text_shards
 from dataprep.steps import STEPS
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
+from dataprep.store.workers import all_workers, is_at_work
+
+CRAWLING = ("fetch", "add")
+"""The stages of workers that crawl: those of `corpus work --stage fetch`, and of `corpus add`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +87,17 @@ def status(corpus: Corpus) -> Status:
 
 
 def crawl_left(corpus: Corpus, increment: Increment) -> CrawlLeft | None:
-    """The hop of an increment that is planned and not done, None where there is none."""
+    """The hop of an increment that is planned and not done, None where there is none.
+
+    It is expected to go on with the crawlers that are at work, or with one.
+    """
     assumed, plan = hop_plan.assumed(increment), hop_plan.open_plan(increment)
     if not assumed or not plan:
         return None
     left = hop_plan.left(increment, plan)
+    crawlers = [worker for worker in all_workers(corpus.root) if worker.stage in CRAWLING]
+    number = max(sum(is_at_work(corpus.root, worker) for worker in crawlers), 1)
+    assumed = replace(assumed, partitions=number * assumed.partitions, lines=number * assumed.lines)
     return CrawlLeft(
         hop=plan.hop,
         partitions=len(plan.partitions),

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dataprep.audit.status import next_step
+from dataprep.audit import verification
+from dataprep.audit.gc import VERIFY
+from dataprep.audit.status import CrawlLeft, crawl_left, next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
 from dataprep.crawl import hop_plan
 from dataprep.crawl.hop_plan import HopPlan
@@ -38,13 +40,17 @@ State = Literal["at work", "silent", "ended"]
 
 @dataclass(frozen=True, kw_only=True)
 class IncrementWork:
-    """An increment. whole: its finished steps. begun: finished parts of unfinished steps without a plan."""
+    """An increment. whole: its finished steps. begun: finished parts of unfinished steps without a plan.
+
+    crawl: what is left of the hop that is being crawled.
+    """
 
     increment: str
     whole: list[str]
     begun: dict[str, int]
     closed: bool
     built: bool
+    crawl: CrawlLeft | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +173,19 @@ def _increments(corpus: Corpus) -> Iterator[IncrementWork]:
         begun = {name: parts for name in unplanned if (parts := _records(increment, name))}
         built = build is not None and text_shards.complete(build, increment)
         yield IncrementWork(
-            increment=increment.path.name, whole=whole, begun=begun, closed=increment.closed, built=built
+            increment=increment.path.name,
+            whole=whole,
+            begun=begun,
+            closed=increment.closed,
+            built=built,
+            crawl=_crawl_left(corpus, increment),
         )
+
+
+def _crawl_left(corpus: Corpus, increment: Increment) -> CrawlLeft | None:
+    with suppress(DataError, FileNotFoundError):  # the hop has just ended
+        return crawl_left(corpus, increment)
+    return None
 
 
 def _records(increment: Increment, step: str) -> int:
@@ -190,7 +207,8 @@ def _open_step(root: Path, path: Path) -> OpenStep | None:
     """The step of a plan; None when it has just become whole."""
     with suppress(DataError):
         plan = load(path, Plan)
-        records = root / path.parent.relative_to(root / JOBS) / plan.step
+        place = path.parent.relative_to(root / JOBS)
+        records = (path.parent if place.parts[0] == VERIFY else root / place) / plan.step
         return _open(root, path, plan.step, plan.parts, records)
     return None
 
@@ -209,7 +227,7 @@ def _open(root: Path, path: Path, step: str, parts: Sequence[Part], records: Pat
     return OpenStep(
         step=step,
         place=str(path.parent.relative_to(root / JOBS)),
-        unit=UNITS[records.name],
+        unit=UNITS.get(records.name, verification.UNIT),
         parts=len(parts),
         done=len(done),
         size=size,

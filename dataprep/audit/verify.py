@@ -2,15 +2,17 @@
 
 The manifest names what no other file does (`corpus/known_files.py`), and checks itself.
 
-A part of the work is a record with its files, or a step file with its records: a function of files to a list
-of problems, so any process can make it. Memory: 200 bytes a record, some step files, and that of `reconcile`.
+To check a record with its files, or a step file with its records, is a function of files to a list of
+problems, so any process can do it: `join` shares the calls between machines. Memory: 200 bytes a record, some
+step files, and that of `reconcile`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,24 @@ from dataprep.audit import gc
 from dataprep.audit.reconcile import mismatches
 from dataprep.corpus.directory import JOBS, Corpus, Increment
 from dataprep.corpus.frozen import FROZEN
-from dataprep.corpus.known_files import CHECKED, RECIPE, REPORT_FILES, remedy, unfinished_forget
+from dataprep.corpus.known_files import (
+    CHECKED,
+    RECIPE,
+    REPORT_FILES,
+    not_known_yet,
+    remedy,
+    unfinished_forget,
+)
 from dataprep.errors import DataError
 from dataprep.imports.inputs import kind_of
+from dataprep.pack import verify as packed
 from dataprep.score.quality import model as quality
 from dataprep.steps import STEPS
 from dataprep.store import root_manifest
+from dataprep.store.calls import ALONE, Run
 from dataprep.store.checksummed_json import load
 from dataprep.store.files import Output, hash_file
-from dataprep.store.pool import Tick, run_by_size
+from dataprep.store.pool import Tick
 from dataprep.store.records import Record, forget_step_files, load_record, load_step, step_path
 
 FOLDERS = ("increments", "builds", "index", "forgotten", JOBS, "logs", "wandb")
@@ -42,13 +53,35 @@ FILE_BYTES = 1 << 20
 """To open a file takes about as long as to hash so many bytes."""
 
 
-def files(corpus: Corpus) -> int:
-    """How many files the readable records of the corpus name: what `problems` ticks."""
-    return sum(len(record.outputs) for _, record in _records(corpus) if record)
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. unknown, unfinished: as `unknown` and `not_known_yet`; only when nothing is wrong."""
+
+    problems: list[str]
+    unknown: list[str] = []
+    unfinished: list[str] = []
 
 
-def problems(corpus: Corpus, tick: Tick, workers: int = 1) -> Iterator[str]:
-    """What is wrong and what to do about it, one line each; `tick` counts files.
+def files(corpus: Corpus, tokens: Sequence[Path] = ()) -> int:
+    """How many files `all_problems` ticks on this machine, as far as the files that name them can be read."""
+    named = sum(len(record.outputs) for _, record in _records(corpus) if record)
+    return named + sum(map(packed.files, tokens))
+
+
+def all_problems(corpus: Corpus, tokens: Sequence[Path], run: Run) -> list[str]:
+    """What is wrong with a corpus and with token shards of it."""
+    of_tokens = (packed.problems(corpus, path, run) for path in tokens)
+    return [*problems(corpus, run), *chain.from_iterable(of_tokens)]
+
+
+def report(corpus: Corpus, found: list[str]) -> Report:
+    """The report on a corpus in which these problems were found."""
+    if found:
+        return Report(problems=found)
+    return Report(problems=[], unknown=unknown(corpus), unfinished=not_known_yet(corpus.root))
+
+
+def problems(corpus: Corpus, run: Run = ALONE) -> Iterator[str]:
+    """What is wrong and what to do about it, one line each.
 
     Counts of steps are compared only when every file is right, since a wrong file makes them wrong, too.
     """
@@ -58,12 +91,12 @@ def problems(corpus: Corpus, tick: Tick, workers: int = 1) -> Iterator[str]:
         if begun := unfinished_forget(corpus.root):  # its files are half swapped
             yield begun
             return
-    for problem in chain(_unnamed_by_others(corpus), _damage(corpus, tick, workers)):
+    for problem in chain(_unnamed_by_others(corpus), _damage(corpus, run)):
         if problem not in reported:  # several checks read some files
             yield problem
         reported.add(problem)
     if not reported:
-        for mismatch in mismatches(corpus, workers):
+        for mismatch in mismatches(corpus, run):
             yield f"{mismatch}; {remedy(corpus.root, mismatch.partition(':')[0])}"
 
 
@@ -96,11 +129,10 @@ def _unnamed_by_others(corpus: Corpus) -> Iterator[str]:
                 yield str(error)
 
 
-def _damage(corpus: Corpus, tick: Tick, workers: int) -> Iterator[str]:
+def _damage(corpus: Corpus, run: Run) -> Iterator[str]:
     parts = [*_parts(corpus)]
-    sizes = [size for _, size in parts]
-    for found in run_by_size(_check, [(corpus.root, path) for path, _ in parts], sizes, workers, tick):
-        yield from found
+    calls, sizes = [(path,) for path, _ in parts], [size for _, size in parts]
+    yield from chain.from_iterable(run("records", partial(_check, corpus.root), calls, sizes))
     for increment in corpus.increments():
         try:
             kind_of(increment)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from dataprep.corpus.directory import Corpus
@@ -24,8 +27,9 @@ from dataprep.pack.manifest import (
 )
 from dataprep.shards import text_shards
 from dataprep.store import root_manifest
+from dataprep.store.calls import ALONE, Run
 from dataprep.store.files import hash_file
-from dataprep.store.pool import Tick, run_by_size
+from dataprep.store.pool import Tick
 from dataprep.tokenizer import tokenizer
 
 
@@ -37,17 +41,17 @@ def files(tokens: Path) -> int:
     return 0
 
 
-def problems(corpus: Corpus, tokens: Path, tick: Tick, workers: int = 1) -> Iterator[str]:
-    """What is wrong with token shards, one line each; `tick` counts shards.
+def problems(corpus: Corpus, tokens: Path, run: Run = ALONE) -> Iterator[str]:
+    """What is wrong with token shards, one line each.
 
-    A shard is a part of the work. Memory of a worker: the table of a shard's documents.
+    Each shard is checked by a call of its own. Memory of a process: the table of a shard's documents.
     """
     found = generations(tokens).values()
     if not found:
         yield f"{tokens}: no generation-N.json here; make one with `outbound pack`"
     yield from _unnamed_by_others(tokens)
     sound = True
-    wrong = _wrong_shards(tokens, tick, workers)
+    wrong = _wrong_shards(tokens, run)
     for path in found:
         try:
             generation = load_generation(path)
@@ -78,7 +82,7 @@ def _unnamed_by_others(tokens: Path) -> Iterator[str]:
     yield from (f"{tokens / name}: its content has changed; {remedy(name)}" for name in altered)
 
 
-def _wrong_shards(tokens: Path, tick: Tick, workers: int) -> dict[str, list[str]]:
+def _wrong_shards(tokens: Path, run: Run) -> dict[str, list[str]]:
     """What is wrong with the shards of all generations, each checked once, by the hashes of their tars."""
     shards: dict[str, Shard] = {}
     for path in generations(tokens).values():
@@ -87,12 +91,13 @@ def _wrong_shards(tokens: Path, tick: Tick, workers: int) -> dict[str, list[str]
                 for shard in split.shards:
                     shards.setdefault(shard.tar.xxh3_128, shard)
     sizes = [sum(output.bytes for output in shard.files) for shard in shards.values()]
-    parts = [(tokens, shard) for shard in shards.values()]
-    return dict(zip(shards, run_by_size(_shard, parts, sizes, workers, tick), strict=True))
+    calls = [(msgspec.to_builtins(shard),) for shard in shards.values()]
+    return dict(zip(shards, run("shards", partial(_shard, tokens), calls, sizes), strict=True))
 
 
-def _shard(tokens: Path, shard: Shard, tick: Tick) -> list[str]:
+def _shard(tokens: Path, fields: dict[str, Any], tick: Tick) -> list[str]:
     tick(1)
+    shard = msgspec.convert(fields, Shard)
     for output in shard.files:
         file = tokens / output.path
         if not file.is_file():

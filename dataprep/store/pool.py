@@ -74,16 +74,23 @@ def run_by_size(
 
     sizes: the bytes that each part hashes, or that would take as long.
     """
-    begins = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
-    batches = [
-        [*batch] for _, batch in groupby(range(len(parts)), lambda number: begins[number] // BATCH_BYTES)
-    ]
-    batches.sort(key=lambda batch: -sum(sizes[number] for number in batch))
-    calls = [(function, [parts[number] for number in batch]) for batch in batches]
+    cut = sorted(batches(sizes), key=lambda batch: -sum(sizes[number] for number in batch))
+    calls = [(function, [parts[number] for number in batch]) for batch in cut]
     found = dict[int, R]()
-    for batch, results in zip(batches, run_all(_call_batch, calls, workers, tick), strict=True):
+    for batch, results in zip(cut, run_all(_call_batch, calls, workers, tick), strict=True):
         found.update(zip(batch, results, strict=True))
     return [found[number] for number in range(len(parts))]
+
+
+def batches(sizes: Sequence[int]) -> list[Sequence[int]]:
+    """Cut parts of these sizes into batches of some BATCH_BYTES; each lists the numbers of its parts.
+
+    >>> batches([BATCH_BYTES, 1, 1])
+    [[0], [1, 2]]
+    """
+    begins = [end - size for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    cut = groupby(range(len(sizes)), lambda number: begins[number] // BATCH_BYTES)
+    return [[*batch] for _, batch in cut]
 
 
 def _call_batch(function: Callable[..., R], parts: Sequence[tuple[Any, ...]], tick: Tick) -> list[R]:

@@ -412,6 +412,8 @@ def _discard_plan(step: Step[S], scope: S) -> None:
     path = plan_path(step, scope)
     path.unlink(missing_ok=True)
     for left in path.parent.glob(f"{step.name}.*"):
+        if left == step.file(scope):  # of a step that stands in `jobs` itself
+            continue
         if left.is_dir():  # claims and failures of workers
             shutil.rmtree(left, ignore_errors=True)
         else:
@@ -432,6 +434,7 @@ def _remove_empty(directory: Path, root: Path) -> None:
 
 
 def plan_path(step: Step[S], scope: S) -> Path:
-    """Where the plan of a step stands while it is open."""
+    """Where the plan of a step stands while it is open: in `jobs`, where the step itself may stand, too."""
     place = scope.places[step.at].relative_to(scope.root)
-    return scope.root / "jobs" / place / f"{step.name}.plan.json"
+    folder = place if place.parts[0] == "jobs" else "jobs" / place
+    return scope.root / folder / f"{step.name}.plan.json"

@@ -171,10 +171,12 @@ def is_alive(pid: int) -> bool:
 
 def is_anyone_at_work(root: Path) -> bool:
     """Whether a worker has told of itself of late, and has not ended."""
-    pulses, now = Pulses(root), time.time()
-    for worker in all_workers(root):
-        with suppress(FileNotFoundError):
-            told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
-            if now - told < SILENT_S and not pulses.is_dead(worker.name):
-                return True
+    return any(is_at_work(root, worker) for worker in all_workers(root))
+
+
+def is_at_work(root: Path, worker: Worker) -> bool:
+    """Whether this worker has told of itself of late, and has not ended."""
+    with suppress(FileNotFoundError):
+        told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
+        return time.time() - told < SILENT_S and not Pulses(root).is_dead(worker.name)
     return False

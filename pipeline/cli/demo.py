@@ -43,6 +43,7 @@ def _result(outcome: DemoResult) -> dict[str, Any]:
         "unigram_entropy_nats": outcome.unigram_entropy,
         "resume_point": resumed and {"step": resumed.step, "before": resumed.before, "after": resumed.after},
         "sample": {"prompt": outcome.sample.prompt, "text": outcome.sample.text},
+        "scores": {f"{score.task}/{score.measure}": score.value for score in outcome.scores},
         "seconds": round(outcome.seconds, 1),
         "paths": {what: str(path) for what, path in outcome.paths.named()},
         "failures": list(outcome.failures),
@@ -58,6 +59,11 @@ def _text(outcome: DemoResult) -> str:
     lines.append(
         f"\nValidation loss   {val_loss} nats a token; unigram entropy {outcome.unigram_entropy:.4f}"
     )
+    for score in outcome.scores:
+        if score.main:
+            name = "Pages held out" if score.task == "held_out" else "Last words"
+            between = f"95 % {score.low:.4f} to {score.high:.4f}"
+            lines.append(f"{name:<18}{score.value:.4f} {score.measure}; {between}; {score.n:,} documents")
     if resumed := outcome.resume_point:
         lines.append(
             f"Resumed           step {resumed.step}: {resumed.before:.4f}, stopped, resumed, "

@@ -12,15 +12,9 @@ if TYPE_CHECKING:
     from pipeline.eval.choose import Choice, Wanted
     from pipeline.eval.tasks import TaskFile
 
-LISTS = ("protocols", "found", "missing", "missing_for_shots")
-"""Columns that hold several names."""
-
 
 def list_sets(wanted: Wanted, known: Mapping[str, TaskFile], data: Path, json: bool) -> None:
     """Print which files of each task are there, and what the missing ones must be called."""
-    from rich.console import Console
-    from rich.table import Table
-
     from pipeline.eval.choose import named
     from pipeline.eval.set_files import files_in, find
 
@@ -40,13 +34,18 @@ def list_sets(wanted: Wanted, known: Mapping[str, TaskFile], data: Path, json: b
                 "source": task.source,
             }
         )
-    if not json:
-        shown = Table("task", "few", "reader proven", *(name.replace("_", " ") for name in LISTS))
-        for row in rows:
-            few, proven = str(row["few"] or ""), "yes" if row["proven"] else "no"
-            shown.add_row(row["task"], few, proven, *(", ".join(row[name]) for name in LISTS))
-        Console().print(shown)
-    emit({"tasks": rows}, json)
+    emit({"tasks": rows}, json, "\n".join(map(_listed, rows)))
+
+
+def _listed(row: dict[str, Any]) -> str:
+    """A task for people: what it is, and its files by line."""
+    few = f", few-shot K = {row['few']}" if row["few"] else ""
+    proven = "" if row["proven"] else ", its reader never read a published file"
+    lines = [f"{row['task']}: {row['title']} ({', '.join(row['protocols'])}{few}{proven})"]
+    for name in ("found", "missing", "missing_for_shots"):
+        if row[name]:
+            lines.append(f"  {name.replace('_', ' ')}: {', '.join(row[name])}")
+    return "\n".join(lines)
 
 
 def write_examples_of(choice: Choice, data: Path, directory: Path, json: bool) -> None:

@@ -19,10 +19,14 @@ from pipeline.cli.places import refuse_mixing
 from pipeline.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.eval.choose import Choice
     from pipeline.eval.evaluation import Evaluation
     from pipeline.eval.trained_model import TrainedModel
 
+WIDE = 160
+"""Columns of a table in a file."""
 TOGETHER = "With others"
 
 
@@ -228,9 +232,7 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
 
     found = read_results(results)
     if not json:
-        from rich.console import Console
-
-        Console().print(table(found))
+        _terminal().print(table(found))
     skipped = [{"task": each.task, "why": each.why} for each in choice.skipped]
     result = {"results": str(results), "step": found.model.step, "skipped": skipped}
     result |= {"scores": msgspec.to_builtins(found.scores)}
@@ -239,18 +241,34 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
 
 def _compare(a: Path, b: Path, seed: int, json: bool) -> None:
     """Print how two results differ."""
-    from rich.console import Console
-
     from pipeline.eval.compare import compare, table
 
     found = compare(a, b, seed)
     if not json:
-        Console().print(table(found))
+        _terminal().print(table(found))
     emit(found.as_json(), json)
 
 
+def _terminal() -> Console:
+    """Where tables are printed; a file has no width of its own."""
+    from rich.console import Console
+
+    terminal = Console()
+    if not terminal.is_terminal:
+        terminal.width = WIDE
+    return terminal
+
+
 def _report(choice: Choice) -> None:
-    """Name what is left out."""
+    """Name what is left out: with the reason, where the task was named or is asked in another way."""
+    asked = {asking.task.name for asking in choice.askings}
+    others: dict[str, None] = {}
     for each in choice.skipped:
-        style = "[bold red]missing:[/]" if each.by_hand else "left out:"
-        console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        if each.by_hand or each.task in asked:
+            style = "[bold red]missing:[/]" if each.by_hand else "left out:"
+            console.print(style, f"{each.task}: {each.why}", highlight=False, soft_wrap=True)
+        else:
+            others[each.task] = None
+    if others:
+        told = f"left out (--list shows what they lack): {', '.join(others)}"
+        console.print(told, highlight=False, soft_wrap=True)

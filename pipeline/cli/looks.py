@@ -95,12 +95,14 @@ def _of(directory: Path, seen: Look, jobs: Sequence[JobState]) -> Look:
 def _look_at_corpus(directory: Path, jobs: Sequence[JobState]) -> Look:
     from dataprep.audit.under_way import under_way
     from dataprep.corpus.directory import Corpus
-    from slurm.submissions import MAKING
+    from slurm.submissions import MAKING, VERIFYING
 
     now = under_way(Corpus.open(directory, remaking=True))
     is_queued = any(job.is_queued for job in jobs)
-    # That a worker failed matters no more once others have made all parts.
-    failed = [job for job in jobs if job.has_failed and not (now.is_done and job.kind in MAKING)]
+    # That a worker failed matters no more once others have made all parts, or found nothing wrong.
+    is_verified = any(job.done for job in jobs if job.kind in VERIFYING)
+    done = (MAKING if now.is_done else frozenset()) | (VERIFYING if is_verified else frozenset())
+    failed = [job for job in jobs if job.has_failed and job.kind not in done]
     return Look(
         result={"kind": "corpus", **msgspec.to_builtins(now)},
         lines=list(_corpus_lines(now, is_queued)),
@@ -159,12 +161,16 @@ def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
 
 
 def _corpus_lines(now: UnderWay, is_queued: bool) -> Iterator[str]:
+    from dataprep.crawl.estimate import words
+
     for increment in now.increments:
         begun = [f"{step}: {parts:,} parts" for step, parts in increment.begun.items()]
         state = ", ".join([*(f"{step} done" for step in increment.whole), *begun]) or "begun"
         if increment.closed:
             state = "in the current build" if increment.built else "all facts done, not in the current build"
         yield f"{increment.increment}: {state}"
+        if increment.crawl:
+            yield from (f"  {line}" for line in words(increment.crawl.expected).splitlines())
     for step in now.steps:
         yield from _step_lines(step)
     at_work = [worker for worker in now.workers if worker.state == "at work"]

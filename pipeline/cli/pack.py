@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +9,12 @@ import typer
 
 from pipeline.cli.app import Json, app, console, emit, progress
 from pipeline.cli.corpus.app import CORES, Directory
-from pipeline.cli.corpus.work import seconds
+from pipeline.cli.corpus.joining import Again, Grace, Join, TimeLimit, limits
 from pipeline.cli.places import refuse_mixing
-from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from dataprep.pack.manifest import Generation
     from dataprep.pack.packing import Layout
-
-TOGETHER = "With others"
 
 
 @app.command()
@@ -36,32 +32,10 @@ def pack(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that tokenise.", show_default="cores")
     ] = CORES,
-    together: Annotated[
-        bool,
-        typer.Option(
-            "--join",
-            help="Share the work with all that run this command with the same words, on any machines that "
-            "share the disk.",
-            rich_help_panel=TOGETHER,
-        ),
-    ] = False,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--for", help="Claim nothing more after so long: 90s, 30m, 4h, 2d.", rich_help_panel=TOGETHER
-        ),
-    ] = None,
-    grace: Annotated[
-        str | None,
-        typer.Option(
-            help="Give back what is not finished so long after --for or SIGUSR1.",
-            show_default="never",
-            rich_help_panel=TOGETHER,
-        ),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Try again what was given up.", rich_help_panel=TOGETHER)
-    ] = False,
+    together: Join = False,
+    time_limit: TimeLimit = None,
+    grace: Grace = None,
+    again: Again = False,
     json: Json = False,
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack.
@@ -71,14 +45,12 @@ def pack(
     """
     from dataprep.pack.packing import Layout
 
-    if not together and (time_limit or grace or again):
-        raise UsageError("--for, --grace and --again are for several processes; give --join, too")
+    bounds = limits(together, time_limit, grace, again)
     refuse_mixing(output, "token shards")
     layout = Layout(block_tokens=block_tokens, shard_blocks=shard_blocks, held_out=held_out)
-    limits = {"end": time.monotonic() + seconds("--for", time_limit), "grace": seconds("--grace", grace)}
     output.mkdir(parents=True, exist_ok=True)
     if together:
-        generation, about = _join(directory, tokenizer, output, layout, workers, again, limits)
+        generation, about = _join(directory, tokenizer, output, layout, workers, again, bounds)
     else:
         generation, about = _alone(directory, tokenizer, output, layout, workers), {}
     splits = generation.splits
@@ -116,7 +88,7 @@ def _join(
     layout: Layout,
     processes: int,
     again: bool,
-    limits: dict[str, float],
+    bounds: dict[str, float],
 ) -> tuple[Generation, dict[str, Any]]:
     """Take part in a pack; returns also what this process did."""
     from dataprep.pack.join import STAGE, Packer, join
@@ -125,7 +97,7 @@ def _join(
     from slurm.codes import RESUME_EXIT
 
     worker = new_worker(STAGE, processes)
-    packer = Packer.of(directory, output, worker, **limits)
+    packer = Packer.of(directory, output, worker, **bounds)
     if again:
         from dataprep.work import try_again
 

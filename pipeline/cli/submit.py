@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
@@ -35,15 +36,17 @@ app.add_typer(submit_app, name="submit")
 class Stage(StrEnum):
     """The kinds of workers that are submitted as arrays."""
 
+    links = "links"
     fetch = "fetch"
     cpu = "cpu"
+    verify = "verify"
 
 
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
 Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
-WORKERS, CRAWLERS, EVALUATORS = 64, 8, 8
+WORKERS, CRAWLERS, LINKERS, EVALUATORS = 64, 8, 4, 8
 
 
 @submit_app.command("train")
@@ -86,22 +89,25 @@ def submit_corpus(
     crawlers: Annotated[
         int, typer.Option(min=1, help="Tasks of the array that crawls, each with --partitions at once.")
     ] = CRAWLERS,
+    linkers: Annotated[
+        int, typer.Option(min=1, help="Tasks of the array that reads dumps; no more than there are dumps.")
+    ] = LINKERS,
     crawl: options.CrawlFile = None,
     contact: options.Contact = None,
     hours: options.Hours = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Ingest dumps as an increment: a job for links, an array that crawls, and an array for all else.
+    """Ingest dumps as an increment: arrays that read dumps, crawl, and do all else.
 
-    Submit the same again, and it goes on with what is left.
+    A job before them notes which dumps there are, and reads the dump if there is just one. Submit the same
+    again, and it goes on with what is left.
     """
     from dataprep.crawl.settings import CrawlSettings
     from dataprep.imports.stage import refuse_dumps
     from dataprep.links.dumps import increment_name, refuse_missing
     from pipeline.config.named import find
     from slurm import script
-    from slurm.submissions import Job
 
     corpus, root = _open(directory)
     refuse_missing(dumps)
@@ -112,14 +118,10 @@ def submit_corpus(
     CrawlSettings.load({"contact": contact, "hours": hours}, file).refuse_without_contact()
     paths = [str(dump.resolve()) for dump in dumps]
     crawling = {"--crawl": file and file.resolve(), "--contact": contact, "--hours": hours}
-    links = Job(
-        part="links",
-        name=script.job_name("links", root),
-        command=["outbound", "corpus", "add", root, *paths, "--name", increment, "--until", "links"],
-        per_core="--workers",
-        stop="INT",
-    )
-    jobs = [links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
+    linkers = min(linkers, len(dumps))
+    begins = script.dumps(root, paths, increment, until="dumps" if linkers > 1 else "links")
+    links = [script.linkers(root, linkers)] if linkers > 1 else []
+    jobs = [begins, *links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
     _submit("corpus", directory, cluster, jobs, dry_run, json)
 
 
@@ -178,18 +180,21 @@ def submit_verify(
     tokens: Annotated[
         list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
     ] = None,
+    workers: Workers = WORKERS,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Check every file of a corpus and that all counts add up: one job on one node."""
+    """Check every file of a corpus and that all counts add up: an array of workers.
+
+    Each prints the same report; the corpus keeps it in logs/verify-NUMBER.json.
+    """
     from slurm import script
-    from slurm.submissions import Job
 
     _, root = _open(directory)
     shards = [word for path in tokens or [] for word in ("--tokens", str(path.resolve()))]
-    command = ["outbound", "corpus", "verify", root, *shards]
-    job = Job(part="cpu", name=script.job_name("verify", root), command=command)
-    _submit("verify", directory, cluster, [job], dry_run, json)
+    # By it a task that begins when the others have ended knows their report.
+    once = ["--once", f"{root}/logs/verify-{time.time_ns():x}.json"]
+    _submit("verify", directory, cluster, [script.verifier(root, [*shards, *once], workers)], dry_run, json)
 
 
 @submit_app.command("eval")
@@ -264,9 +269,9 @@ def submit_more(
         Path, typer.Argument(help="The directory of a corpus or of token shards.", show_default=False)
     ],
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
-    stage: Annotated[Stage, typer.Option(help="What they do: the crawl, or all that comes after it.")] = (
-        Stage.cpu
-    ),
+    stage: Annotated[
+        Stage, typer.Option(help="What they do: read dumps, crawl, all that comes after it, or verify.")
+    ] = (Stage.cpu),
     cluster: Annotated[
         Path | None,
         typer.Option(
@@ -289,11 +294,11 @@ def submit_more(
     submitted = [
         (submission, job) for submission in submissions.of_directory(directory) for job in submission.jobs
     ]
-    arrays = [(submission, job) for submission, job in submitted if job.workers and job.part == stage]
+    arrays = [(submission, job) for submission, job in submitted if job.workers and job.stage == stage]
     if not arrays:
         raise UsageError(
             f"{directory}: no {stage} workers were submitted for it yet; use `outbound submit corpus`, "
-            "`select` or `pack`"
+            "`select`, `pack` or `verify`"
         )
     submission, last = arrays[-1]
     if cluster is None and not submission.cluster.is_file():
@@ -301,7 +306,8 @@ def submit_more(
     before = [job for _, job in submitted if job.id in last.after]
     waiting = dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(before)))
     job = replace(last, workers=workers, after=[*waiting], id="")
-    _submit("more", directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
+    kind = "more-verify" if stage is Stage.verify else "more"
+    _submit(kind, directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
 
 
 def _open(directory: Path) -> tuple[Corpus, str]:
@@ -329,6 +335,7 @@ def _submit(
 
     beside: also while jobs of this directory are in the queue. Otherwise workers try again what was given up.
     """
+    from dataprep.audit.gc import VERIFY
     from dataprep.work import try_again
     from slurm import profile, queue, submissions
     from slurm.script import render
@@ -336,7 +343,7 @@ def _submit(
     if {"\n", "\\"} & {*str(directory.resolve())}:
         raise UsageError(f"{directory}: Slurm cannot write logs there: rename it without \\ and line breaks")
     profiles = {job.part: _profile(partial(profile.load, part=job.part), cluster) for job in jobs}
-    making = not beside and kind in submissions.MAKING
+    is_of_workers = kind in submissions.MAKING | submissions.VERIFYING
     if not dry_run and not beside:
         _refuse_running(kind, directory)
     submission = submissions.begin(kind, directory, cluster, ["outbound", *sys.argv[1:]], dry_run)
@@ -347,12 +354,12 @@ def _submit(
                 job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
             scripts.append(render(profiles[job.part], job, submission.logs))
             if not dry_run:
-                (submission.logs / f"{job.part}.sbatch").write_text(scripts[-1])
+                (submission.logs / f"{job.stage}.sbatch").write_text(scripts[-1])
                 job.id = queue.sbatch(scripts[-1])
                 submission.jobs.append(job)
                 submissions.note(submission)
-        if making and not dry_run:
-            try_again(directory)
+        if is_of_workers and not (beside or dry_run):
+            try_again(directory, VERIFY if kind in submissions.VERIFYING else "")
     if dry_run:
         emit({"scripts": scripts}, json, "\n".join(scripts))
         return
@@ -386,8 +393,7 @@ def _refuse_running(kind: str, directory: Path) -> None:
     """Raise RunError while jobs of this kind are in the queue for a directory."""
     from slurm import queue, submissions
 
-    making = submissions.MAKING
-    kinds = making if kind in making else {kind}
+    kinds = submissions.together(kind)
     jobs = [
         job
         for submission in submissions.of_directory(directory)
@@ -395,7 +401,10 @@ def _refuse_running(kind: str, directory: Path) -> None:
         for job in submission.jobs
     ]
     if ids := ", ".join(dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(jobs)))):
-        more = f"add workers with `outbound submit more {directory}`, or end" if kind in making else "end"
+        added = {submissions.MAKING: "", submissions.VERIFYING: " --stage verify"}.get(kinds)
+        more = (
+            "end" if added is None else f"add workers with `outbound submit more {directory}{added}`, or end"
+        )
         raise RunError(
             f"{directory}: job {ids} is in the queue already; {more} it with `outbound cancel {directory}`"
         )

@@ -21,11 +21,13 @@ from pipeline.checkpoint import attempts
 from pipeline.config.named import find
 from pipeline.demo.checks import ResumePoint, check_crawl, check_training, find_resume_point
 from pipeline.demo.dumps import write_dumps
+from pipeline.demo.held_out import write_sets
 from pipeline.demo.library import rendered
 from pipeline.demo.shell import Shell
 from pipeline.demo.sites import Sites, build
 from pipeline.demo.web import EmbeddedWeb, Request
 from pipeline.errors import UsageError
+from pipeline.monitor.evaluations import EVALUATIONS, Score, of_run
 from pipeline.monitor.report import GeneratedText, gather, render
 from pipeline.monitor.run_files import joined_metrics, read_summary
 
@@ -70,6 +72,8 @@ class DemoPaths:
             ("Tokenizer", self.tokenizer),
             ("Token shards", self.tokens),
             ("Training run", self.run),
+            ("Sets of what is held out", self.sets),
+            ("Evaluations of the run", self.run / EVALUATIONS),
             ("Sample", self.sample),
             ("This report", self.report),
         ]
@@ -91,6 +95,10 @@ class DemoPaths:
         return self.root / "run"
 
     @property
+    def sets(self) -> Path:
+        return self.root / "sets"
+
+    @property
     def sample(self) -> Path:
         return self.root / "sample.txt"
 
@@ -108,6 +116,7 @@ class DemoResult:
     unigram_entropy: float
     resume_point: ResumePoint | None
     sample: GeneratedText
+    scores: Sequence[Score]
     seconds: float
     paths: DemoPaths
     failures: Sequence[str]
@@ -139,6 +148,8 @@ def demo(root: Path, small: bool, fresh: bool, console: Console) -> DemoResult:
     summary, losses = _train(paths, size, shell)
     shell.heading("What it writes")
     sample = _sample(paths, shell)
+    shell.heading("How good it is on pages that it never saw")
+    scores = _evaluate(paths, size, shell)
 
     report = gather(paths.corpus, paths.run, sample, [(what, str(path)) for what, path in paths.named()])
     paths.report.write_text(render(report), encoding="utf-8")
@@ -151,6 +162,7 @@ def demo(root: Path, small: bool, fresh: bool, console: Console) -> DemoResult:
         unigram_entropy=summary["unigram_entropy_nats"],
         resume_point=resume_point,
         sample=sample,
+        scores=scores,
         seconds=time.monotonic() - started,
         paths=paths,
         failures=failures,
@@ -228,6 +240,13 @@ def _progress(run: Path) -> float:
     whole: int = yaml.safe_load(settings.read_text())["train"]["tokens"]
     rows = joined_metrics(run)
     return float(rows[-1]["tokens"] / whole) if rows else 0.0
+
+
+def _evaluate(paths: DemoPaths, size: Size, shell: Shell) -> Sequence[Score]:
+    """Evaluate the run on the pages that were held out, and on cloze questions made of them."""
+    write_sets(paths.corpus, size.held_out, paths.sets)
+    shell.run("eval", paths.run, "--data", paths.sets, "--tasks", "held_out,cloze")
+    return of_run(paths.run)[-1].results.scores
 
 
 def _sample(paths: DemoPaths, shell: Shell) -> GeneratedText:

@@ -75,16 +75,12 @@ class AskedModel:
         )
 
     def write(self, context: str, writing: Writing) -> str:
-        """The text that the model writes after a context, which leaves room for it.
+        """The text that the model writes after a context.
 
-        Raises Unaskable when there is no room for a context.
+        The context loses its beginning to leave room for the text, but not more than half of the model's: a
+        longer text is written on after its own later half (`model.incremental`).
         """
-        room = self.n_ctx - writing.max_tokens
-        if room < 1:
-            raise Unaskable(
-                f"{writing.max_tokens} tokens are to be written after {shown(context)}, and the model's "
-                f"context has only {self.n_ctx}"
-            )
+        room = max(self.n_ctx - writing.max_tokens, self.n_ctx // 2, 1)
         before = self._fit(self._encode(context), room)
         return self.ask(Request(kind="write", context=tuple(before), writing=writing)).text
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,9 +20,9 @@ from pipeline.errors import RunError
 from pipeline.eval.calibration import ties_and_calibration
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
-from pipeline.eval.lm_eval_files import PREFIX, as_sums, folder, load
+from pipeline.eval.lm_eval_files import PREFIX, folder, load
+from pipeline.eval.lm_eval_metrics import know, numbers
 from pipeline.eval.requests import Writing
-from pipeline.eval.text_metrics import bleu_sums
 
 MAX_TOKENS = 256
 """Of a written text where the task file does not say, as in lm-eval's own models."""
@@ -218,14 +217,19 @@ def _documents(
 ) -> list[Document]:
     """What lm-eval logged for each document, filter by filter; the metrics of the first have plain names."""
     first = samples[0]["filter"]
-    aggregation = {metric: function.__name__ for metric, function in task.aggregation().items()}
+    aggregation = {
+        metric: getattr(function, "__name__", "") for metric, function in task.aggregation().items()
+    }
+    better = task.higher_is_better()
     values: list[dict[str, Sequence[float]]] = [{} for _ in owners]
     for sample in samples:
         suffix = "" if sample["filter"] == first else f",{sample['filter']}"
         for metric in sample["metrics"]:
             found = numbers(metric, aggregation.get(metric, "mean"), sample[metric])
             if found is not None:
-                values[sample["doc_id"]][found[0] + suffix] = found[1]
+                measure = found[0] + suffix
+                know(measure, higher_is_better=better.get(metric) is not False)
+                values[sample["doc_id"]][measure] = found[1]
     documents = []
     for sample, owner, own in zip(
         (each for each in samples if each["filter"] == first), owners, values, strict=True
@@ -242,54 +246,6 @@ def _documents(
             shown |= {"gold": question.gold, "answers": question.continuations, "scores": scores}
         documents.append(Document(example=owner, values=own, shown=shots, sample=shown))
     return documents
-
-
-def numbers(metric: str, aggregation: str, value: Any) -> tuple[str, list[float]] | None:
-    """The measure that equals one of lm-eval's metrics, and a document's part of it.
-
-    None where the metric is no function of sums over the documents.
-
-    >>> numbers("perplexity", "perplexity", -2.5), numbers("f1", "f1_score", (1, 0))
-    (('perplexity', [2.5, 1.0]), ('f1_binary', [0.0, 0.0, 1.0]))
-    """
-    measure = as_sums(metric, aggregation)
-    if measure is None:
-        return None
-    match aggregation:
-        case "perplexity":
-            return measure, [-float(value), 1.0]
-        case "weighted_perplexity":
-            return measure, [-float(value[0]), float(value[1])]
-        case "bits_per_byte":
-            return measure, [-float(value[0]) / math.log(2), float(value[1])]
-        case "bleu":
-            return measure, bleu_sums(value[1], value[0])
-        case "f1_score":
-            return measure, confusion(value[0], value[1], [1])
-        case "cb_multi_fi":
-            return measure, confusion(value[0], value[1], [0, 1, 2])
-        case "matthews_corrcoef":
-            tp, fp, fn = confusion(value[0], value[1], [1])
-            return measure, [tp, 1 - tp - fp - fn, fp, fn]
-        case "brier_score":
-            gold, shares = value
-            return measure, [float(sum((share - (i == gold)) ** 2 for i, share in enumerate(shares))), 1.0]
-        case "nanmean" if math.isnan(value):
-            return measure, [0.0, 0.0]
-    return measure, [float(value), 1.0]
-
-
-def confusion(gold: int, named: int, classes: Sequence[int]) -> list[float]:
-    """True positives, false positives and false negatives of each class, for one document.
-
-    >>> confusion(0, 2, [0, 1, 2])
-    [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-    """
-    return [
-        float(each)
-        for label in classes
-        for each in (gold == named == label, named == label != gold, gold == label != named)
-    ]
 
 
 @contextmanager

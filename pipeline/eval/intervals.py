@@ -49,7 +49,7 @@ def interval(measure: Measure, numbers: Sums, units: Sequence[str], seed: int) -
         return None
     if measure.proportion and len(set(units)) == len(units):
         right, documents = numbers.sum(axis=0)
-        return wilson(right, documents)
+        return wilson(right, documents) if documents else None
     return _of(_values(measure, resampled(numbers, units, seed)))
 
 
@@ -111,7 +111,7 @@ def ends(found: Interval | None) -> tuple[float | None, float | None, float | No
     not show.
 
     >>> ends(wilson(1, 3))
-    (0.0614919, 0.792345, 0.333333)
+    (0.0614919, 0.79234, 0.333333)
     """
     if found is None:
         return None, None, None

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import UsageError
-from pipeline.eval.measures import MEASURES, Measure
+from pipeline.eval.lm_eval_metrics import as_sums, know
 from pipeline.eval.tasks import ProtocolFile, TaskFile
 
 PREFIX = "lm-eval:"
@@ -27,14 +27,6 @@ _NOT_ITS_OWN = (
     *("tag", "group", "task_list", "task_alias"),
 )
 """What a task file says of its rows, its shots and its place in lm-eval's index: all that is ours to say."""
-
-_OF_THE_METRIC = {
-    *("mean", "nanmean", "perplexity", "weighted_perplexity", "bits_per_byte", "brier_score", "bleu"),
-}
-"""lm-eval's aggregations that are functions of sums over documents; the measure has the metric's name."""
-
-_OF_ITS_OWN = {"f1_score": "f1_binary", "cb_multi_fi": "f1_macro", "matthews_corrcoef": "mcc"}
-"""Others, whose measure has a name of its own."""
 
 
 def folder() -> Path:
@@ -81,15 +73,6 @@ def load_user_task(path: Path, *, trust: bool) -> TaskFile:
     Its `dataset_kwargs: {data_files: ...}` may name the files of its splits otherwise.
     """
     return _task(str(path.resolve()), trust=trust)
-
-
-def as_sums(metric: str, aggregation: str) -> str | None:
-    """The measure that equals one of lm-eval's metrics; None where it is no function of sums.
-
-    >>> as_sums("f1", "f1_score"), as_sums("acc", "mean"), as_sums("acc", "median")
-    ('f1_binary', 'acc', None)
-    """
-    return metric if aggregation in _OF_THE_METRIC else _OF_ITS_OWN.get(aggregation)
 
 
 def _task(file: str, trust: bool) -> TaskFile:
@@ -153,10 +136,9 @@ def _measures(config: Mapping[str, Any]) -> list[str]:
         if measure is None:
             continue
         better = each.get("higher_is_better", registry.is_higher_better(metric)) is not False
-        MEASURES.setdefault(measure, Measure(MEASURES["f1"].value, higher_is_better=better))
         for number, filter_ in enumerate(filters):
             measures.append(measure if number == 0 else f"{measure},{filter_}")
-            MEASURES.setdefault(measures[-1], MEASURES[measure])
+            know(measures[-1], higher_is_better=better)
     return measures
 
 

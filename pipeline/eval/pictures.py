@@ -81,29 +81,21 @@ def dots_picture(name: str, title: str, dots: Sequence[Dot], unit: str, zero: bo
     """A row a dot, from top to bottom. zero: a line marks 0, which values lie on either side of."""
     figure, axes = canvas(0.9 + 0.27 * len(dots))
     places = range(len(dots), 0, -1)
-    styles = dict(
-        zip(dict.fromkeys(other for dot in dots for other, _ in dot.others), (LOST, DOTS, INK), strict=False)
-    )
+    own: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "", "color": KEPT}
+    axes.plot([dot.point.value for dot in dots], places, label="this model", **own)
     for place, dot in zip(places, dots, strict=True):
-        _draw_interval(axes, dot.point, place)
-        for other, value in dot.others:
-            colour = styles.get(other, INK)
-            axes.plot(
-                [value], [place], marker="o", markersize=6, markerfacecolor="none", color=colour, linestyle=""
-            )
-    axes.plot(
-        [dot.point.value for dot in dots],
-        places,
-        marker="o",
-        markersize=5,
-        color=KEPT,
-        linestyle="",
-        label="this model",
-    )
-    for other, colour in styles.items():
-        axes.plot(
-            [], [], marker="o", markersize=6, markerfacecolor="none", color=colour, linestyle="", label=other
-        )
+        if dot.point.low is not None and dot.point.high is not None:
+            axes.plot([dot.point.low, dot.point.high], [place] * 2, color=KEPT, linewidth=2)
+    others = list(dict.fromkeys(other for dot in dots for other, _ in dot.others))
+    for number, other in enumerate(others):
+        at = [
+            (value, place)
+            for place, dot in zip(places, dots, strict=True)
+            for name, value in dot.others
+            if name == other
+        ]
+        hollow = own | {"markerfacecolor": "none", "color": (LOST, DOTS, INK)[number % 3]}
+        axes.plot(*zip(*at, strict=True), label=other, **hollow)
     if zero:
         axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(places, [dot.name for dot in dots])
@@ -111,7 +103,7 @@ def dots_picture(name: str, title: str, dots: Sequence[Dot], unit: str, zero: bo
     axes.set_xlabel(unit, color=INK)
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    if styles:
+    if others:
         axes.legend(frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     return inline_svg(
         name, figure, f"{title}: {', '.join(f'{dot.name} {dot.point.value:.2f}' for dot in dots)}"
@@ -128,11 +120,6 @@ def _draw_curve(axes: Any, curve: Curve, colour: str) -> None:
     for point in curve.points:
         if point.low is not None and point.high is not None:
             axes.plot([point.at] * 2, [point.low, point.high], color=colour)
-
-
-def _draw_interval(axes: Any, point: Point, place: float) -> None:
-    if point.low is not None and point.high is not None:
-        axes.plot([point.low, point.high], [place, place], color=KEPT, linewidth=2, solid_capstyle="butt")
 
 
 def _magnitude(value: float) -> str:

@@ -40,7 +40,7 @@ def write_results(
     sets: hash of each file. software: versions by name, such as lm-eval. overlap: what the corpus holds.
     Raises ValueError when two outcomes are of the same task, shots and protocol.
     """
-    ordered = sorted(outcomes, key=lambda outcome: outcome.key)
+    ordered = sorted(outcomes, key=lambda each: (each.task.name, each.shots, each.protocol))
     if len({outcome.key for outcome in ordered}) < len(ordered):
         raise ValueError(f"two outcomes have one key: {[outcome.key for outcome in ordered]}")
     results = Results(

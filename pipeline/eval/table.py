@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from pipeline.monitor.evaluations import ModelFacts, Results, Score
 
+NAMED = ("task", "shots", "protocol", "measure")
+COLUMNS = (*NAMED, "value", "95 %", "n", "clean", "papers")
+IN_THE_FILE = ("ece", "ties", "lines_as_they_stand")
+"""Measures that describe a score; `results.json` has them."""
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
 
 
 def table(results: Results) -> Table:
-    """The scores for a terminal."""
-    shown = Table(title=titled(results.model))
-    for name in ("task", "shots", "protocol", "measure"):
-        shown.add_column(name)
-    for name in ("value", "95 %", "n", "clean", "papers"):
-        shown.add_column(name, justify="right")
-    for score in results.scores:
-        named = (score.task, str(score.shots), score.protocol, score.measure)
-        clean = printed(score.measure, score.clean.value) if score.clean else ""
-        between = f"{printed(score.measure, score.low)} - {printed(score.measure, score.high)}"
-        shown.add_row(
-            *named,
-            printed(score.measure, score.value),
-            between if score.low is not None else "",
-            f"{score.n:,}",
-            clean,
-            compared(score),
-            style=None if score.main else "dim",
-        )
+    """The scores for a terminal; columns in which nothing stands are left out."""
+    scores = [score for score in results.scores if score.measure not in IN_THE_FILE]
+    rows = [_row(score) for score in scores]
+    kept = [column for column in COLUMNS if any(row[column] for row in rows)]
+    shown = Table(title=titled(results.model), box=SIMPLE, pad_edge=False)
+    for column in kept:
+        shown.add_column(column, justify="left" if column in NAMED else "right", overflow="fold")
+    for score, row in zip(scores, rows, strict=True):
+        shown.add_row(*(row[column] for column in kept), style=None if score.main else "dim")
     return shown
+
+
+def _row(score: Score) -> dict[str, str]:
+    """The cells of a score by column."""
+    between = f"{printed(score.measure, score.low)} - {printed(score.measure, score.high)}"
+    return {
+        "task": score.task,
+        "shots": str(score.shots),
+        "protocol": score.protocol,
+        "measure": score.measure,
+        "value": printed(score.measure, score.value),
+        "95 %": between if score.low is not None else "",
+        "n": f"{score.n:,}",
+        "clean": printed(score.measure, score.clean.value) if score.clean else "",
+        "papers": compared(score),
+    }
 
 
 def titled(model: ModelFacts) -> str:
@@ -49,12 +60,13 @@ def is_share(measure: str) -> bool:
 def printed(measure: str, value: float | None) -> str:
     """A value as the papers print it.
 
-    >>> printed("acc", 0.4599), printed("perplexity", 35.1291), printed("acc", None)
-    ('45.99', '35.13', '-')
+    >>> printed("acc", 0.4599), printed("perplexity", 35.1291), printed("perplexity", 51234.5)
+    ('45.99', '35.13', '51,234')
     """
     if value is None:
         return "-"
-    return f"{100 * value if is_share(measure) else value:.2f}"
+    shown = 100 * value if is_share(measure) else value
+    return f"{shown:.2f}" if abs(shown) < 1000 else f"{shown:,.0f}"
 
 
 def compared(score: Score) -> str:

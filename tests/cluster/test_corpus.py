@@ -116,5 +116,9 @@ def test_the_commands_of_the_page_work(desk: Desk) -> None:
     desk.wait_until_ended()
     seen = desk.result("status", "mine", "tokens")["directories"]
     jobs = [(job["kind"], job["done"]) for directory in seen for job in directory["jobs"]]
-    assert jobs == [("select", 2), ("verify", 1), ("pack", 2)]
+    assert jobs == [("select", 2), ("verify", 3), ("pack", 2)]
+    (kept,) = desk.home.glob("mine/logs/verify-*.json")
+    assert json.loads(kept.read_text())["problems"] == []
+    logs = [path.read_text() for path in desk.home.glob("mine/logs/*-verify/*.log")]
+    assert ["every file and every count is right" in each for each in logs] == [True] * 3
     assert (desk.home / "tokens" / "generation-1.json").exists()

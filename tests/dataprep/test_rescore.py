@@ -69,7 +69,7 @@ def test_after_rescore_the_corpus_is_as_if_this_version_had_scored_it(
     assert facts(upgraded) == facts(fresh)
     builds = [ingest.extend(corpus, 1, no_progress) for corpus in (upgraded, fresh)]
     assert builds[0].parts("verdicts") == builds[1].parts("verdicts")
-    assert list(verify.problems(upgraded, lambda _: None)) == []
+    assert list(verify.problems(upgraded)) == []
     assert rescore(upgraded, 1, no_progress) == []
     assert upgraded.has_build
 
@@ -91,7 +91,7 @@ def test_rescore_goes_on_where_it_was_killed(upgraded: Corpus, monkeypatch: pyte
         ingest.extend(upgraded, 1, no_progress)
     rescore(upgraded, 1, no_progress)
     ingest.extend(upgraded, 1, no_progress)
-    assert list(verify.problems(upgraded, lambda _: None)) == []
+    assert list(verify.problems(upgraded)) == []
 
 
 def test_copies_of_a_forgotten_document_stay_dropped_after_another_version_signed_all(

@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 
 from dataprep.corpus.directory import Corpus
-from dataprep.links.inputs import agree
 from dataprep.store.workers import all_workers
 from support import cli, fetched_corpus
 from support.cli import result, run
 from support.fetched_corpus import files
 from support.patience import wait_until
-from support.ready_corpus import no_progress
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +79,6 @@ def kept(corpus: Path) -> list[str]:
 
 @pytest.mark.slow(10)
 def test_workers_read_the_dumps_of_an_increment(tmp_path: Path) -> None:
-    """`corpus add` was stopped when it had noted the dumps."""
     dumps = []
     for month in range(3):
         posts = [
@@ -95,7 +92,8 @@ def test_workers_read_the_dumps_of_an_increment(tmp_path: Path) -> None:
         result("corpus", "init", tmp_path / name, "--recipe", tmp_path / "recipe.yaml")
     result("corpus", "add", tmp_path / "alone", *dumps, "--name", "a", "--until", "links")
     shared = Corpus.open(tmp_path / "shared")
-    agree(shared.increment("a"), dumps, 1, no_progress)
+    noted = run("corpus", "add", shared.root, *dumps, "--name", "a", "--until", "dumps")
+    assert (noted.returncode, "0001-a is done until dumps" in noted.stdout) == (0, True)
     workers = [start(shared.root, "--stage", "links", "--processes", "1") for _ in range(2)]
     for worker in workers:
         cli.wait_for(worker)

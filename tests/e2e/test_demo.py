@@ -22,6 +22,8 @@ def test_no_promise_is_broken(result: dict[str, Any]) -> None:
     assert result["failures"] == []
     assert result["val_loss"] < result["unigram_entropy_nats"]
     assert result["resume_point"]["step"] > 1
+    assert 0 < result["scores"]["held_out/bits_per_byte"] < 8
+    assert 0 <= result["scores"]["cloze/acc"] <= 1
 
 
 def test_the_funnel_adds_up_and_shows_every_kind_of_loss(result: dict[str, Any]) -> None:
@@ -46,7 +48,7 @@ def test_the_reader_is_shown_every_command(result: dict[str, Any]) -> None:
     shown = [line for line in result["terminal"].splitlines() if line.startswith("$ ")]
     verbs = [" ".join(line.split()[1:4]) for line in shown]
     assert verbs[:4] == ["outbound corpus init", *["outbound corpus add"] * 2, "outbound tokenizer train"]
-    assert [verb.split()[1] for verb in verbs[4:]] == ["pack", "train", "-TERM", "train", "generate"]
+    assert [verb.split()[1] for verb in verbs[4:]] == ["pack", "train", "-TERM", "train", "generate", "eval"]
 
 
 def test_the_report_and_everything_else_lies_where_it_is_said_to(root: Path, result: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ def test_a_second_call_does_nothing_that_is_done(root: Path, result: dict[str, A
     again = outbound("demo", str(root), "--small", "--json")
     assert again.returncode == 0, again.stderr[-4000:]
     second = json.loads(again.stdout)
-    for key in ("funnel", "val_loss", "resume_point", "sample"):
+    for key in ("funnel", "val_loss", "resume_point", "sample", "scores"):
         assert second[key] == result[key]
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     assert {log: log.read_bytes() for log in logs} == logs

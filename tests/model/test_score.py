@@ -46,7 +46,7 @@ def alone(model: GPT, context: Sequence[int], continuation: Sequence[int]) -> tu
     return float(chosen), bool((found.argmax(-1) == targets).all())
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(5)
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-9), (torch.float32, 1e-5)], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None)

@@ -10,7 +10,19 @@ import pytest
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
-from slurm.script import crawlers, evaluator, job_name, packer, render, train, watcher, worker
+from slurm.script import (
+    crawlers,
+    dumps,
+    evaluator,
+    job_name,
+    linkers,
+    packer,
+    render,
+    train,
+    verifier,
+    watcher,
+    worker,
+)
 from slurm.submissions import Job
 from support.cli import heed_ctrl_c
 from support.patience import patient, wait_until
@@ -22,24 +34,17 @@ MINIMAL = TrainProfile(nodes=1, gpus_per_node=0, tasks_per_node=2, time="30")
 ONE_CORE = JobProfile(time="30")
 WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do sleep 0.02; done\n"
 """A command that goes on until a signal comes."""
-LINKS = Job(
-    part="links",
-    name="outbound-links-webtext",
-    command=["outbound", "corpus", "add", "/data/webtext", "/data/RS_2013-08.zst", "--until", "links"],
-    per_core="--workers",
-    stop="INT",
-)
+LINKS = dumps("/data/webtext", ["/data/RS_2013-08.zst"], "2013-08", until="links")
 JOBS = {
     "train": train("configs/models/gpt2-small.yaml", ["seed=7", "name=two words"]),
     "links": LINKS,
+    "linkers": linkers("/data/webtext", 4, ["810"]),
     "fetch": crawlers("/data/webtext", 8, ["--contact", "you@example.org", "--hours", "168"], ["811"]),
     "work": worker("/data/webtext", 64, ["812"]),
     "pack": packer("/data/webtext", ["--tokenizer", "/data/bpe", "--output", "/data/tokens"], 16),
     "eval": evaluator("/data/runs/gpt2", ["--data", "/data/sets", "--step", "100", "--tasks", "gpt2"], 8),
     "watch": watcher("/data/runs/gpt2", ["--data", "/data/sets"]),
-    "verify": Job(
-        part="cpu", name="outbound-verify-webtext", command=["outbound", "corpus", "verify", "/data/webtext"]
-    ),
+    "verify": verifier("/data/webtext", ["--once", "/data/webtext/logs/verify-1.json"], 64),
 }
 
 

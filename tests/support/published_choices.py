@@ -318,7 +318,7 @@ PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
             "question": "Who is 0?",
             "answer": "answer 0",
             "label": 0,
-            "group": "MultiRC/val.jsonl:1:0",
+            "group": "MultiRC/val.jsonl:1:1",
             "solved": "- [False] answer 0\n- [True] answer 1\n- [False] answer 2",
             "first": True,
         },

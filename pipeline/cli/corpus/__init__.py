@@ -11,6 +11,7 @@ from pipeline.cli.corpus import (
     quality,
     remove,
     select,
+    verify,
     work,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "quality",
     "remove",
     "select",
+    "verify",
     "work",
 ]

@@ -53,7 +53,11 @@ def add(
     ] = None,
     workers: Workers = CORES,
     until: Annotated[
-        str, typer.Option(help="Stop after this step: links, fetch, extract, score or shard.")
+        str,
+        typer.Option(
+            help="Stop after this step: links, fetch, extract, score or shard; or `dumps`: only note which "
+            "dumps there are, and let workers read them."
+        ),
     ] = "shard",
     plan_only: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""`outbound corpus status, verify, report, trace`: look, check, draw, follow."""
+"""`outbound corpus status, report, trace`: look, draw, follow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.app import Json, emit, progress
-from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus, reading, table
-
-SHOWN = 10
-"""Unknown files that are named on the terminal; --json names all."""
+from pipeline.cli.app import Json, emit
+from pipeline.cli.corpus.app import Directory, corpus, reading, table
 
 
 @corpus.command()
@@ -36,56 +33,6 @@ def status(directory: Directory, json: Json = False) -> None:
     lines += [table(now.funnel), *([f"opted out of training: {signals}"] if signals else [])]
     lines += [f"on disk: {taken}", f"next: {now.next}"]
     emit(asdict(now), json, "\n".join(lines))
-
-
-@corpus.command()
-def verify(
-    directory: Directory,
-    tokens: Annotated[
-        list[Path] | None, typer.Option(help="Also check these token shards of it; may be repeated.")
-    ] = None,
-    accept: Annotated[
-        bool,
-        typer.Option(
-            "--accept", help="Give up missing files and take altered ones: write manifest.json anew."
-        ),
-    ] = False,
-    workers: Workers = CORES,
-    json: Json = False,
-) -> None:
-    """Check every file and that all counts add up, also between steps; exits 1 when something is wrong."""
-    from dataprep.audit.verify import files, problems, unknown
-    from dataprep.corpus import known_files
-    from dataprep.corpus.directory import Corpus
-    from dataprep.pack import manifest
-    from dataprep.pack import verify as packed
-    from dataprep.store import locks
-
-    opened, shards, given_up = Corpus.open(directory, damaged=True), tokens or [], list[str]()
-    with locks.reading(directory):
-        if accept:
-            given_up += known_files.accept(directory)
-            given_up += [str(path / name) for path in shards for name in manifest.accept(path)]
-        number = files(opened) + sum(map(packed.files, shards))
-        with progress("verify", number, "files") as tick:
-            found = list(problems(opened, tick, workers))
-            for path in shards:
-                found += packed.problems(opened, path, tick, workers)
-        strangers = unknown(opened) if not found else []
-        unfinished = known_files.not_known_yet(directory) if not found else []
-        lines = [f"{name}: given up" for name in given_up]
-        lines += found or ["every file and every count is right"]
-        if strangers:
-            named = ", ".join(strangers[:SHOWN]) + (" ..." if len(strangers) > SHOWN else "")
-            why = "belong to nothing (`outbound corpus gc` removes its garbage)"
-            lines.append(f"{len(strangers):,} {why}: {named}")
-        if unfinished:
-            why = "not in manifest.json yet: a command is at work here or was killed; run it again"
-            lines.append(f"{len(unfinished):,} files are {why}")
-        result = {"problems": found, "unknown": strangers} | ({"given_up": given_up} if accept else {})
-        emit(result, json, "\n".join(lines))
-        if found:
-            raise typer.Exit(1)
 
 
 @corpus.command()

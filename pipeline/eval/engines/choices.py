@@ -16,6 +16,7 @@ from pipeline.eval import harness, shots
 from pipeline.eval.calibration import first_best, ties_and_calibration
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
+from pipeline.eval.lm_eval_metrics import confusion
 from pipeline.eval.text_metrics import exact, f1
 
 
@@ -67,8 +68,8 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
         named = first_best(scores)
         values: dict[str, Sequence[float]] = {
             "acc": [float(named in question.gold), 1.0],
-            "f1_binary": harness.confusion(question.gold[0], named, [1]),
-            "f1_macro": harness.confusion(question.gold[0], named, range(len(scores))),
+            "f1_binary": confusion(question.gold[0], named, [1]),
+            "f1_macro": confusion(question.gold[0], named, range(len(scores))),
             **ties_and_calibration(scores, question.gold),
             **_words(example, named),
         }

@@ -94,8 +94,8 @@ def winogrande(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
     def fields(row: Row) -> dict[str, Any]:
         sentence = row.text("sentence")
-        if sentence.count("_") != 1:
-            raise row.wrong("sentence", "a sentence with one _")
+        if "_" not in sentence:
+            raise row.wrong("sentence", "a sentence with a blank (_)")
         answer = str(row.one_of("answer", ["1", "2"]) + 1)
         return {
             **{field: row.text(field) for field in ("option1", "option2")},
@@ -114,10 +114,10 @@ def boolq(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """
 
     def fields(row: Row) -> dict[str, Any]:
-        answer = row.get("label" if "label" in row.fields else "answer", bool)
+        label = row.label("label" if "label" in row.fields else "answer", [False, True])
         title = f"{row.text('title')} -- " if "title" in row.fields else ""
         passage = row.text("passage")
-        return {"question": row.text("question"), "passage": title + passage, "label": int(answer)}
+        return {"question": row.text("question"), "passage": title + passage, "label": label}
 
     return each_line(paths, root, fields, own=["idx"])
 

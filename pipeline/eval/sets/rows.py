@@ -64,6 +64,17 @@ class Row:
                 return index
         raise self.wrong(name, f"one of {', '.join(map(repr, allowed))}")
 
+    def label(self, name: str, words: Sequence[str | bool]) -> int:
+        """The number of a label, which the field has as its word, or as its number in copies of a set.
+
+        >>> [Row("x:1", {"label": label}).label("label", ["no", "yes"]) for label in ("no", 1)]
+        [0, 1]
+        """
+        value = self.get(name, object)
+        if type(value) is int and 0 <= value < len(words):
+            return value
+        return self.one_of(name, words)
+
     def wrong(self, name: str, wanted: str) -> DataError:
         value = repr(self.fields.get(name))
         shown = value if len(value) < 60 else value[:60] + "..."
@@ -83,6 +94,10 @@ class Keys:
     def __call__(self, key: str) -> str:
         times = self._seen[key] = self._seen.get(key, 0) + 1
         return key if times == 1 else f"{key}#{times}"
+
+
+def is_json_lines(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(".jsonl")
 
 
 def name(path: Path, root: Path) -> str:

@@ -1,12 +1,14 @@
 """Readers of SuperGLUE's sets (https://super.gluebenchmark.com/tasks) and of ANLI.
 
 The published rows have labels as words, and texts in nested objects; lm-eval's files have labels as numbers,
-in the order of its choices. BoolQ, which was published before SuperGLUE, is in `choices.py`.
+in the order of its choices, and flat rows. Copies of the sets in that form are read, too. BoolQ, which was
+published before SuperGLUE, is in `choices.py`.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def _pairs(paths: Sequence[Path], root: Path, labels: Sequence[str]) -> Iterator
         return {
             "premise": row.text("premise"),
             "hypothesis": row.text("hypothesis"),
-            "label": row.one_of("label", labels),
+            "label": row.label("label", labels),
         }
 
     return each_line(paths, root, fields, own=["idx"])
@@ -41,9 +43,9 @@ def anli(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
     def fields(row: Row) -> dict[str, Any]:
         return {
-            "premise": row.text("context"),
+            "premise": row.text("premise" if "premise" in row.fields else "context"),
             "hypothesis": row.text("hypothesis"),
-            "label": row.one_of("label", ["e", "n", "c"]),
+            "label": row.label("label", ["e", "n", "c"]),
         }
 
     return each_line(paths, root, fields, own=["uid"])
@@ -72,7 +74,7 @@ def wic(paths: Sequence[Path], root: Path) -> Iterator[Example]:
             if not 0 <= start < end <= len(given[f"sentence{number}"]):
                 raise row.wrong(f"end{number}", f"an end of a word in sentence{number}")
             given |= {f"start{number}": start, f"end{number}": end}
-        return {**given, "label": int(row.get("label", bool))}
+        return {**given, "label": row.label("label", [False, True])}
 
     return each_line(paths, root, fields, own=["idx"])
 
@@ -85,8 +87,8 @@ def wsc(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """
 
     def fields(row: Row) -> dict[str, Any]:
-        text, target = row.text("text"), row.row("target")
-        given: dict[str, Any] = {"text": text, "label": int(row.get("label", bool))}
+        text, target = row.text("text"), row.row("target") if "target" in row.fields else row
+        given: dict[str, Any] = {"text": text, "label": row.label("label", [False, True])}
         for span in ("span1", "span2"):
             index = target.get(f"{span}_index", int)
             if not 0 <= index < len(text.split()):
@@ -116,30 +118,47 @@ def multirc(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
     `group` is its question, `solved` all answers with their labels, `first` true at one answer of a question.
     """
-    keys = Keys()
     for path in paths:
         file = name(path, root)
-        for number, row in json_lines(path):
-            unit = f"{file}:{number}"
+        units: dict[str, str] = {}
+        asked: Counter[str] = Counter()
+        for line, paragraph, question, answers in _questions(path):
+            unit = units.setdefault(paragraph, f"{file}:{line}")
+            asked[unit] += 1
+            group = f"{unit}:{asked[unit]}"
+            solved = "\n".join(f"- [{bool(label)}] {text}" for text, label in answers)
+            for index, (text, label) in enumerate(answers, start=1):
+                row = {
+                    "paragraph": paragraph,
+                    "question": question,
+                    "answer": text,
+                    "label": label,
+                    "group": group,
+                    "solved": solved,
+                    "first": index == 1,
+                }
+                yield Example(file=file, line=line, key=f"{group}:{index}", unit=unit, row=row)
+
+
+def _questions(path: Path) -> Iterator[tuple[int, str, str, list[tuple[str, int]]]]:
+    """Line, paragraph, question, and its answers with their labels; a flat row has one answer."""
+    flat: list[tuple[int, str, str, list[tuple[str, int]]]] = []
+    for line, row in json_lines(path):
+        if "paragraph" not in row.fields:
             passage = row.row("passage")
-            for q, question in enumerate(passage.rows("questions")):
+            for question in passage.rows("questions"):
                 answers = [
-                    (answer.text("text"), answer.one_of("label", [0, 1]))
-                    for answer in question.rows("answers")
+                    (each.text("text"), each.label("label", [False, True]))
+                    for each in question.rows("answers")
                 ]
-                solved = "\n".join(f"- [{bool(label)}] {text}" for text, label in answers)
-                for a, (text, label) in enumerate(answers):
-                    fields = {
-                        "paragraph": passage.text("text"),
-                        "question": question.text("question"),
-                        "answer": text,
-                        "label": label,
-                        "group": f"{unit}:{q}",
-                        "solved": solved,
-                        "first": a == 0,
-                    }
-                    key = keys(f"{row.fields.get('idx', unit)}:{q}:{a}")
-                    yield Example(file=file, line=number, key=key, unit=unit, row=fields)
+                yield line, passage.text("text"), question.text("question"), answers
+            continue
+        paragraph, asked = row.text("paragraph"), row.text("question")
+        if flat and flat[0][1:3] != (paragraph, asked):
+            yield flat.pop()
+        flat = flat or [(line, paragraph, asked, [])]
+        flat[0][3].append((row.text("answer"), row.label("label", [False, True])))
+    yield from flat
 
 
 def record(paths: Sequence[Path], root: Path) -> Iterator[Example]:
@@ -151,29 +170,35 @@ def record(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     keys = Keys()
     for path in paths:
         file = name(path, root)
-        for number, row in json_lines(path):
-            passage = row.row("passage")
-            text = passage.text("text")
-            entities = sorted({_span(text, entity) for entity in passage.rows("entities")})
-            for q, query in enumerate(row.rows("qas")):
-                answers = sorted({answer.text("text") for answer in query.rows("answers")})
-                gold = [entities.index(answer) for answer in answers if answer in entities]
-                if not gold or "@placeholder" not in query.text("query"):
-                    raise query.wrong(
+        units: dict[str, str] = {}
+        for line, row in json_lines(path):
+            if isinstance(row.fields.get("passage"), dict):
+                passage = row.row("passage")
+                text = passage.text("text")
+                entities = sorted({_span(text, entity) for entity in passage.rows("entities")})
+                queries = [
+                    (query, query.text("query"), [answer.text("text") for answer in query.rows("answers")])
+                    for query in row.rows("qas")
+                ]
+            else:
+                text, entities = row.text("passage"), sorted({*row.texts("entities")})
+                queries = [(row, row.text("query"), row.texts("answers"))]
+            unit = units.setdefault(text, f"{file}:{line}")
+            for place, query, answers in queries:
+                gold = [entities.index(answer) for answer in sorted({*answers}) if answer in entities]
+                if not gold or "@placeholder" not in query:
+                    raise place.wrong(
                         "query", "a query with @placeholder, and one of the entities as its answer"
                     )
                 fields = {
                     "passage": text,
-                    "query": query.text("query"),
+                    "query": query,
                     "entities": entities,
-                    "answers": answers,
-                    "completions": [
-                        query.text("query").replace("@placeholder", entity) for entity in entities
-                    ],
+                    "answers": sorted({*answers}),
+                    "completions": [query.replace("@placeholder", entity) for entity in entities],
                     "gold": gold,
                 }
-                key = keys(f"{row.fields.get('idx', f'{file}:{number}')}:{query.fields.get('idx', q)}")
-                yield Example(file=file, line=number, key=key, unit=f"{file}:{number}", row=fields)
+                yield Example(file=file, line=line, key=keys(unit), unit=unit, row=fields)
 
 
 def _span(text: str, entity: Row) -> str:

@@ -36,8 +36,8 @@ def files(home: Path) -> list[Path]:
 def wrong(home: Path) -> list[str]:
     try:
         corpus = Corpus.open(home / "corpus", forgetting=True, damaged=True)
-        found = list(verify.problems(corpus, lambda _: None))
-        return found + list(packed.problems(corpus, home / "tokens", lambda _: None))
+        found = list(verify.problems(corpus))
+        return found + list(packed.problems(corpus, home / "tokens"))
     except DataError as error:  # as the command prints it
         return [str(error)]
 

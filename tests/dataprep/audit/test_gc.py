@@ -49,7 +49,7 @@ def test_what_killed_commands_left_is_found_and_removed_and_nothing_else(corpus:
     assert {each.bytes for each in found} == {4}
     gc.remove(corpus, found)
     assert tree(corpus.root) == before
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_the_file_of_an_attempt_that_runs_is_left_alone(corpus: Corpus) -> None:
@@ -113,7 +113,7 @@ def test_an_old_build_of_which_a_file_is_missing_goes_when_asked(corpus: Corpus)
     extend(corpus, 1, no_progress)
     gc.remove(corpus, gc.find(corpus, only_current_build=True))
     assert gc.find(corpus) == []
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.slow(1)
@@ -141,7 +141,7 @@ def test_one_run_removes_all_that_a_killed_selection_left(
     assert gc.find(corpus) == []
     assert tree(corpus.root) == before
     extend(other, 1, no_progress)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_files_of_yours_are_told_and_kept(corpus: Corpus) -> None:

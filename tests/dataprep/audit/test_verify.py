@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataprep.audit import reconcile
+from dataprep.audit.gc import VERIFY
+from dataprep.audit.join import join
 from dataprep.audit.trace import of_document
 from dataprep.audit.verify import files, problems
 from dataprep.corpus.directory import Corpus
@@ -23,10 +25,13 @@ from dataprep.errors import DataError
 from dataprep.ingest import extend
 from dataprep.selection.exclude import build_of
 from dataprep.store import pool
+from dataprep.store.calls import here
 from dataprep.store.files import Output, hash_file, replace
 from dataprep.store.npy import loaded
+from dataprep.store.presence import Presence
 from dataprep.store.records import commit, load_record, load_step, recommit, step_path, sum_up
 from dataprep.store.tars import append
+from dataprep.store.workers import new_worker
 from support.ready_corpus import add_pages, make_corpus, no_progress
 
 PROSE = "the {0} ships of the northern fleet sailed at dawn with the {0} tide and the {0} winds " * 4
@@ -43,7 +48,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def wrong(corpus: Corpus) -> list[str]:
-    return list(problems(corpus, lambda _: None))
+    return list(problems(corpus))
 
 
 def change(path: Path, **changes: Any) -> None:
@@ -199,7 +204,7 @@ HARMED_COUNTS = [
 ]
 
 
-@pytest.mark.slow(9)
+@pytest.mark.slow(12)
 @pytest.mark.parametrize(
     ("harms", "number", "expected"),
     [
@@ -211,7 +216,7 @@ HARMED_COUNTS = [
         ),
     ],
 )
-def test_the_report_is_the_same_with_any_number_of_workers(
+def test_the_report_is_the_same_with_any_number_of_workers_and_shared_with_others(
     corpus: Corpus,
     harms: list[Callable[[Corpus], None]],
     number: int,
@@ -228,8 +233,12 @@ def test_the_report_is_the_same_with_any_number_of_workers(
     monkeypatch.setattr(reconcile, "RANGE_KEYS", 3)
     for workers in (1, 3):
         ticks: list[int] = []
-        assert list(problems(corpus, ticks.append, workers)) == report
+        assert list(problems(corpus, here(workers, ticks.append))) == report
         assert sum(ticks) == files(corpus)
+    monkeypatch.setattr(reconcile, "RANGE_KEYS", 30)
+    worker = new_worker(VERIFY, 2)
+    assert join(Presence(corpus.root, worker), [], None, no_progress).problems == report
+    assert worker.made > number
 
 
 def test_a_tar_counts_for_what_it_holds_whatever_its_index_names(corpus: Corpus) -> None:

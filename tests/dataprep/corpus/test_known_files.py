@@ -112,10 +112,10 @@ def test_a_kill_at_any_write_is_no_loss_and_the_command_goes_on(
         root = shutil.copytree(made, tmp_path / str(number))
         killed = is_killed(number, command, Corpus.open(root))
         corpus = Corpus.open(root, forgetting=True)
-        found = list(problems(corpus, lambda _: None))
+        found = list(problems(corpus))
         assert [line for line in found if "`outbound corpus forget" not in line] == []
         command(corpus)
-        assert list(problems(corpus, lambda _: None)) == []
+        assert list(problems(corpus)) == []
         assert root_manifest.lost(root) == []
         if not killed:
             break
@@ -132,9 +132,9 @@ def test_a_selection_that_is_killed_at_any_write_is_no_loss_and_the_command_goes
         root_manifest.release(root, ["builds"])
         killed = is_killed(number, extend, Corpus.open(root), 1, no_progress)
         corpus = Corpus.open(root)
-        assert list(problems(corpus, lambda _: None)) == []
+        assert list(problems(corpus)) == []
         extend(corpus, 1, no_progress)
-        assert list(problems(corpus, lambda _: None)) == []
+        assert list(problems(corpus)) == []
         assert not_known_yet(root) == []
         if not killed:
             break
@@ -147,7 +147,7 @@ def test_of_two_reports_at_once_the_last_one_counts(root: Path) -> None:
         with rewriting(root, page):
             replace(page, b"of another process")
         replace(page, b"ours")
-    assert list(problems(Corpus.open(root), lambda _: None)) == []
+    assert list(problems(Corpus.open(root))) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_an_open_increment_that_was_removed_by_hand_can_be_dropped(root: Path) -
     with pytest.raises(DataError, match=r"begin anew after `outbound corpus drop .* two`"):
         Corpus.open(root)
     Corpus.open(root, damaged=True).drop("two")
-    assert list(problems(Corpus.open(root), lambda _: None)) == []
+    assert list(problems(Corpus.open(root))) == []
 
 
 def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(root: Path) -> None:
@@ -192,7 +192,7 @@ def test_an_increment_that_began_anew_after_a_killed_drop_can_be_dropped(root: P
 def test_a_corpus_of_which_nothing_but_the_manifest_stands_yet_can_be_made(tmp_path: Path) -> None:
     root_manifest.create(tmp_path)
     make_corpus(tmp_path)
-    assert list(problems(Corpus.open(tmp_path), lambda _: None)) == []
+    assert list(problems(Corpus.open(tmp_path))) == []
 
 
 def test_what_an_increments_own_command_makes_again_may_be_missing_to_it(root: Path) -> None:

@@ -145,7 +145,7 @@ def test_three_workers_share_a_crawl_and_make_what_one_command_makes(
     add(alone, tmp_path, "shard", site.port)
     assert rows(corpus) == rows(alone)
     add(corpus, tmp_path, "shard")
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert funnel(corpus.root) == funnel(alone.root)
 
 

@@ -105,7 +105,7 @@ def test_a_copy_becomes_a_document_of_its_link(corpus: Corpus, add: Add, archive
     assert set(texts) == {"http://a.test/", "http://b.test/"}
     assert "former b" in texts["http://b.test/"]
     assert ("former a" if archive_first else "present a") in texts["http://a.test/"]
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.slow(2)

@@ -123,7 +123,7 @@ def test_a_full_disk_loses_no_link_and_no_page(crawled: Path, shared_site: Any, 
     assert in_the_crawl, met
     corpus, whole = Corpus.open(tmp_path / "grown" / "corpus"), Corpus.open(crawled / "corpus")
     assert outcomes(corpus, corpus.increments()) == {"ok": 30}
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     links = [[each.outputs for each in made.increments()[0].records("links")] for made in (corpus, whole)]
     assert links[0] == links[1]
 

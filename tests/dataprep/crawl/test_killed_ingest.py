@@ -89,7 +89,7 @@ def test_killed_in_every_step_it_ends_with_the_same_bytes(command: list[str], tm
     assert sum(kills) >= len(STEPS) - 1  # the last step may end before it is hit
     finish(command, killed)
     assert outcomes(corpus, corpus.increments()) == {"ok": 35, "not_found": 5}
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
     shutil.copytree(killed, again)
     for path in [path for pattern in MADE for path in again.glob(pattern)]:
@@ -146,7 +146,7 @@ def test_every_later_command_killed_between_any_two_names_ends_with_the_same_byt
             run_words(killed, words)
         run_words(calm, words)
         assert everything(killed) == everything(calm), name
-    assert list(problems(Corpus.open(killed / "corpus"), lambda _: None)) == []
+    assert list(problems(Corpus.open(killed / "corpus"))) == []
 
 
 def run_words(desk: Path, words: str, kill_at: int = 0) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +26,8 @@ from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import hop_plan, partitioning, rounds
 from dataprep.crawl.journal import whole_lines
-from support.cli import result
+from dataprep.store.workers import new_worker, workers_folder, write_worker
+from support.cli import result, run
 from support.crawls import SITES, loopback, page, rows
 from support.kills import was_killed
 from support.patience import patient, wait_until
@@ -198,7 +200,7 @@ def test_killed_with_several_partitions_open_it_goes_on_with_each_of_them(
     add(whole, dump, site)
     assert rows(corpus) == rows(whole)
     add(corpus, dump, site, until="shard")
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert not hop_plan.folder(increment).exists()
 
 
@@ -220,13 +222,25 @@ def test_two_commands_share_a_crawl(site: Any, served: Served, dump: Path) -> No
 
 
 @pytest.mark.slow(1)
-def test_a_plan_asks_nothing_and_tells_what_is_left(site: Any, served: Served, dump: Path) -> None:
+def test_a_plan_asks_nothing_and_tells_what_is_left_to_the_crawlers_at_work(
+    site: Any, served: Served, dump: Path
+) -> None:
     corpus = make_corpus(dump.parent / "corpus")
     increment = add(corpus, dump, site, plan_only=True)
     assert site.hits == []
     left = crawl_left(corpus, increment)
     assert left is not None
     assert (left.partitions, left.done, left.expected.links) == (9, 0, len(served.urls))
+    for host in ("a", "b"):
+        at_work = new_worker("fetch", 1)
+        at_work.name, at_work.machine = host, host
+        write_worker(corpus.root, at_work)
+    shared = crawl_left(corpus, increment)
+    assert shared is not None
+    assert shared.expected.partitions == 2 * left.expected.partitions
+    last = f"    ends last: {shared.expected.last[0].name} (15 links, "
+    assert [line for line in run("status", corpus.root).stdout.splitlines() if line.startswith(last)]
+    shutil.rmtree(workers_folder(corpus.root))
     add(corpus, dump, site)
     assert Counter(asked(site)) == SITES
     assert crawl_left(corpus, increment) is None
@@ -260,7 +274,7 @@ def test_what_is_forgotten_leaves_the_plan_and_is_not_asked(site: Any, served: S
     stages = {stage.stage: stage for stage in funnel(corpus.root)}
     assert stages["fetch"].reasons == {"forgotten": 16}
     assert stages["fetch"].entered == stages["links"].passed
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_a_tombstone_written_since_keeps_a_link_out(

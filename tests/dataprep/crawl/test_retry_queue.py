@@ -111,7 +111,7 @@ def test_what_failed_in_a_closed_increment_is_fetched_by_the_next(
     assert flaky.text.strip() in texts
     traced = trace(corpus, rows[flaky.url]["doc_id"].hex())
     assert [post["id"] for post in traced["submissions"]] == ["one0"]
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.slow(1)
@@ -122,7 +122,7 @@ def test_nothing_to_retry_is_no_mistake(site: Any, corpus: Corpus, add: Add) -> 
     add("three", opened, until="fetch", retry_failed=True)
     add("three", opened, retry_failed=True)
     assert fetched(corpus) == {"ok": 3}
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.slow(2)
@@ -213,7 +213,7 @@ def test_a_kill_between_the_step_files_of_fetch_and_retry_costs_nothing(
     assert add("one", retry_failed=again).closed
     assert fetched(corpus) == {"ok": 0, "server_error": 1}
     assert paths(site) == ["/page1"] * 2
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_a_fetch_that_another_command_finishes_meanwhile_takes_no_more_pages(
@@ -231,7 +231,7 @@ def test_a_fetch_that_another_command_finishes_meanwhile_takes_no_more_pages(
         add("one", until="fetch", retry_failed=True)
     assert add("one").closed
     assert fetched(corpus) == {"ok": 0, "server_error": 1}
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus, add: Add) -> None:
@@ -254,7 +254,7 @@ def test_a_retry_asks_only_for_what_is_not_stored_yet(site: Any, corpus: Corpus,
     assert fetched(corpus) == {"ok": 2}
     documents = read_table(corpus.root, increment.outputs("extract", "documents"))
     assert documents["text"].to_pylist() == [PROSE.format(name="harbour").strip()] * 2
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_a_budget_is_the_whole_calls_and_what_it_leaves_is_deferred_to_a_later_increment(

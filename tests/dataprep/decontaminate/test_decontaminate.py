@@ -110,7 +110,7 @@ def test_short_pieces_are_dropped_and_a_document_of_nothing_else_is_contaminated
     assert by_verdict["contaminated"]["pieces"] == []
     chosen = {count.stage: count for count in funnel(corpus.root)}["decontaminate"]
     assert (chosen.entered, chosen.passed, chosen.reasons) == (2, 1, {"contaminated": 1})
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.parametrize(("hits", "kept"), [(9, True), (10, False)])
@@ -204,7 +204,7 @@ def test_any_chronological_split_leaves_the_text_that_the_rule_leaves_at_once(
         for sample in samples(corpus):
             found.setdefault(sample["url"], []).append(sample["text"])
         left.append(found)
-        assert list(problems(corpus, lambda _: None)) == []
+        assert list(problems(corpus)) == []
     keys = {url: xxhash.xxh3_128_digest(url.encode()) for _, url, _ in pages}
     ordered = [(seen, url, text) for seen, url, text in sorted(pages, key=lambda p: (p[0], keys[p[1]]))]
     expected = reference([(n, url, text) for n, (_, url, text) in enumerate(ordered)], examples, rules)
@@ -245,7 +245,7 @@ def test_what_a_kill_left_out_is_made_again_with_the_same_bytes(tmp_path: Path) 
             (path / name).unlink()
         samples(corpus)
         assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
-        assert list(problems(corpus, lambda _: None)) == []
+        assert list(problems(corpus)) == []
 
 
 def test_a_build_without_evaluation_sets_has_no_trace_of_the_step(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_nothing_of_it_is_left_and_everything_else_stands(made: Path, case: str)
         assert kinds_of(after[name]) == kinds_of(before[name]), name
     assert offsets(made) == places
     corpus = Corpus.open(made)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert unknown(corpus) == []
     assert result("corpus", "verify", made, "--tokens", made.parent / "tokens")["problems"] == []
 

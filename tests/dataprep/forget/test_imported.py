@@ -63,7 +63,7 @@ def corpus(tmp_path: Path) -> Corpus:
 def forget(corpus: Corpus, what: str) -> None:
     run.begin(corpus, of_url(corpus, what) if ":" in what else of_site(corpus, what))
     run.finish(corpus, lambda _: None)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert unknown(corpus) == []
 
 
@@ -148,7 +148,7 @@ def test_it_does_not_come_back_in_another_file(corpus: Corpus, tmp_path: Path) -
     (tmp_path / "more.jsonl").write_text("\n".join(map(json.dumps, rows)))
     bring(corpus, "more", "jsonl", tmp_path / "more.jsonl")
     assert where(corpus, "plover") == set()
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 @pytest.mark.parametrize("length", [156, 157, 200, 1000, 65_700, 65_701, 65_702, 131_300, 1 << 20])

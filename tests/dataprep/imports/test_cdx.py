@@ -124,7 +124,7 @@ def test_the_capture_nearest_after_the_submission_is_taken(folder: Path, tmp_pat
     assert sum(server.asked.values()) == 2
     notes = increment.records("fetch")[0].noted(IndexNotes)
     assert (notes.index_lines, notes.damage[0].bad_lines) == (12, 2)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert not list(increment.path.glob("pages/.cdx*"))
     # what was appended is the archive's own member, byte for byte
     (warc,) = increment.path.glob("pages/*.warc.gz")
@@ -178,7 +178,7 @@ def test_a_range_that_fails_is_tried_again_and_then_counted(folder: Path, tmp_pa
         assert server.asked["/x.warc.gz", int(offsets[5])] >= 2
     assert outcomes(corpus, [increment]) == {"ok": 7, OUTCOME.get(fault, "bad_capture"): 1}
     assert fetched(corpus, increment)[urls[3]]["warc_file"] == ""
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
 
 
 def test_what_an_index_says_falsely_is_no_page(folder: Path, tmp_path: Path) -> None:

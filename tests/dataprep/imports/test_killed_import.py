@@ -98,7 +98,7 @@ def test_an_import_that_is_killed_ends_with_the_same_bytes(inputs: Path, tmp_pat
         archive = Archive(server.base, CrawlSettings(delay_s=0)) if kind == "cdx" else None
         for corpus in (whole, killed):
             ingest.bring(corpus, "x", kind, [inputs / files], Fields(), archive, 1, no_progress)
-    assert list(problems(killed, lambda _: None)) == []
+    assert list(problems(killed)) == []
     assert sum(record.passed for record in killed.increments()[0].records("extract")) == PAGES
     made = _files(whole.root)
     for path in set(_files(killed.root)) - set(made):  # an attempt of a killed process, which no record names
@@ -130,7 +130,7 @@ def test_an_archive_whose_import_is_killed_twice_while_its_captures_enter_comes_
             with pytest.raises(Killed):
                 bring()
     bring()
-    assert list(problems(Corpus.open(root), lambda _: None)) == []
+    assert list(problems(Corpus.open(root))) == []
 
 
 def _files(root: Path) -> list[Path]:

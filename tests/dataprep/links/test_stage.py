@@ -321,7 +321,7 @@ def test_what_is_forgotten_while_links_are_half_made_stays_out(tmp_path: Path, s
 def test_gc_removes_what_was_read_for_links_that_are_half_made(tmp_path: Path, stopped: Corpus) -> None:
     work = stopped.increments()[0].path / "work"
     assert status(stopped).bytes["work"]
-    assert list(problems(stopped, lambda _: None)) == []
+    assert list(problems(stopped)) == []
     garbage = gc.find(stopped)
     assert work in [piece.path for piece in garbage]
     gc.remove(stopped, garbage)
@@ -329,7 +329,7 @@ def test_gc_removes_what_was_read_for_links_that_are_half_made(tmp_path: Path, s
     for corpus in (calm, stopped):
         enter_links(corpus, "one", several(tmp_path))
     assert made(stopped) == made(calm)
-    assert list(problems(stopped, lambda _: None)) == unknown(stopped) == []
+    assert list(problems(stopped)) == unknown(stopped) == []
 
 
 @pytest.mark.slow(5)
@@ -376,7 +376,7 @@ def test_neither_partitions_nor_runs_change_what_enters(
     monkeypatch.setattr("dataprep.links.posts.BATCH", 50)
     corpus = make(tmp_path / "cut", partition_mb=0.05)
     cut = run(corpus, "one", many(2000))
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert len(whole.records) == 1
     assert len(cut.records) > 5
     assert cut.rows == whole.rows

@@ -171,9 +171,9 @@ def test_what_the_corpus_forgets_goes_from_its_tokens_also_when_their_build_is_g
         shutil.rmtree(corpus.root / "builds")
     assert forget(corpus, tokens) == 1
     assert forget(corpus, tokens) == 0
-    assert list(problems(corpus, tokens, lambda _: None)) == []
+    assert list(problems(corpus, tokens)) == []
     (tokens / ids_of(tokens)[0].splits["train"].shards[0].counts.path).write_bytes(b"")
-    assert "content has changed" in "".join(problems(corpus, tokens, lambda _: None))
+    assert "content has changed" in "".join(problems(corpus, tokens))
     with pytest.raises(DataError, match="packed from another corpus"):
         forget(built(tmp_path / "other", range(20, 23)), tokens)
 
@@ -197,4 +197,4 @@ def test_a_build_that_is_made_anew_after_a_forget_goes_on_in_its_token_directory
     add_pages(corpus, "more", [(99, "http://a.test/99", TEXTS[50])])
     ingest.extend(corpus, 1, no_progress)
     assert run(corpus, bpe, tokens).number == 2
-    assert list(problems(corpus, tokens, lambda _: None)) == []
+    assert list(problems(corpus, tokens)) == []

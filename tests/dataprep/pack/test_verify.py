@@ -9,6 +9,7 @@ import pytest
 from dataprep.pack.manifest import generations, latest_generation
 from dataprep.pack.verify import problems
 from dataprep.store import pool
+from dataprep.store.calls import here
 from support.packed_corpus import built, run
 
 
@@ -28,7 +29,7 @@ def test_the_report_on_tokens_is_the_same_with_any_number_of_workers(
     (tokens / third.table.path).write_bytes(b"")
     generations(tokens)[1].write_bytes(b"{}")
     (tokens / "tokenizer" / "tokenizer.json").unlink()
-    report = list(problems(corpus, tokens, lambda _: None))
+    report = list(problems(corpus, tokens))
     assert [line.partition(":")[0].rpartition("/")[2] for line in report] == [
         "tokenizer.json",
         "generation-1.json",
@@ -39,5 +40,5 @@ def test_the_report_on_tokens_is_the_same_with_any_number_of_workers(
     monkeypatch.setattr(pool, "BATCH_BYTES", 1)
     for workers in (1, 3):
         ticks: list[int] = []
-        assert list(problems(corpus, tokens, ticks.append, workers)) == report
+        assert list(problems(corpus, tokens, here(workers, ticks.append))) == report
         assert sum(ticks) == sum(len(split.shards) for split in generation.splits.values())

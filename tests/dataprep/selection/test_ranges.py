@@ -158,11 +158,11 @@ def test_partitions_that_are_alike_in_time_make_ranges_of_about_one_size(
 @pytest.mark.slow(1)
 @pytest.mark.parametrize("output", ["verdicts", "catalogue"])
 def test_damage_of_a_later_range_is_named(corpus: Corpus, output: str) -> None:
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     made = corpus.current_build()
     path = corpus.root / made.outputs("verdicts", output, corpus.increments()[0])[1].path
     path.write_bytes(path.read_bytes()[:-1])
-    (line,) = problems(corpus, lambda _: None)
+    (line,) = problems(corpus)
     assert path.name in line
 
 
@@ -171,7 +171,7 @@ def test_a_range_whose_record_is_lost_is_named_and_nothing_is_offered_for_remova
     assert gc.find(corpus) == []
     record = corpus.current_build().of(corpus.increments()[0]) / "verdicts" / "00001.json"
     record.unlink()
-    assert any("verdicts/00001.json: missing" in line for line in problems(corpus, lambda _: None))
+    assert any("verdicts/00001.json: missing" in line for line in problems(corpus))
     with pytest.raises(DataError, match=r"verdicts/00001.json: is missing"):
         gc.find(corpus)
 
@@ -201,7 +201,7 @@ def test_a_document_is_forgotten_in_its_range_alone_and_still_displaces_later_on
     copy, near = verdicts(corpus)[-2:]
     assert (copy["verdict"], copy["repeats"]) == ("exact_duplicate", gone["doc_id"])
     assert near["verdict"] == "near_duplicate"
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert unknown(corpus) == []
 
 

@@ -137,11 +137,11 @@ def test_verify_names_what_is_lost_or_damaged(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path)
     add_pages(corpus, "one", [(n, f"u{n}", variant(n, 0)) for n in range(4)], parts=2)
     verdicts(corpus)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     documents = corpus.increments()[0].path / "extract"
     (documents / "part-00001.json").unlink()
     (documents / "part-00000.json").write_text("{")
-    found = "\n".join(problems(corpus, lambda _: None))
+    found = "\n".join(problems(corpus))
     assert "extract/part-00001.json: missing" in found
     assert "extract/part-00000.json: is damaged" in found
 

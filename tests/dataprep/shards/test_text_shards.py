@@ -124,7 +124,7 @@ def test_an_increment_that_keeps_nothing_leaves_no_tar_and_is_done(tmp_path: Pat
     build = corpus.current_build()
     assert [len(text_shards.outputs(build, increment)) for increment in increments] == [0, 1, 0]
     assert all(text_shards.complete(build, increment) for increment in increments)
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     assert len(list(build.path.glob("*/shard/*.tar"))) == 1
 
 
@@ -167,4 +167,4 @@ def test_a_damaged_tar_is_named(tmp_path: Path) -> None:
     tar.write_bytes(content)
     with pytest.raises(DataError, match=f"{tar.name}: is damaged"):
         list(text_shards.read_documents(tar))
-    assert any("content has changed" in problem for problem in problems(corpus, lambda _: None))
+    assert any("content has changed" in problem for problem in problems(corpus))

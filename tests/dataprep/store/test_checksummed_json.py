@@ -91,7 +91,7 @@ def test_a_number_that_was_altered_in_a_committed_file_is_found_by_verify(
     corpus: Corpus, pattern: str
 ) -> None:
     """Also where it fits all others: in a count and its sum, in the hash of an output."""
-    assert list(problems(corpus, lambda _: None)) == []
+    assert list(problems(corpus)) == []
     paths = sorted(corpus.root.glob(pattern))
     assert paths
     for path in paths:
@@ -101,7 +101,7 @@ def test_a_number_that_was_altered_in_a_committed_file_is_found_by_verify(
             changed = b"%d" % ((int(digit[1]) + 1) % 10)
             path.write_bytes(content[: digit.start(1)] + changed + content[digit.end(1) :])
             try:
-                found = list(problems(Corpus.open(corpus.root), lambda _: None))
+                found = list(problems(Corpus.open(corpus.root)))
             except DataError as error:
                 found = [str(error)]
             assert any(str(path) in line and "its hash does not fit" in line for line in found)

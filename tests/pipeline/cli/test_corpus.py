@@ -240,7 +240,7 @@ def test_another_selection_is_another_build_of_the_same_facts(tmp_path: Path, po
         (["corpus", "status", "DIR"], 1, "no corpus here"),
         (["corpus", "add", "DIR", "missing.zst"], 2, "no such dump"),
         (["corpus", "add"], 2, "Missing argument"),
-        (["corpus", "add", "DIR", "pyproject.toml", "--until", "never"], 2, "one of links"),
+        (["corpus", "add", "DIR", "pyproject.toml", "--until", "never"], 2, "one of dumps, links"),
         (["corpus", "add", "DIR", "pyproject.toml", "--contact", "me"], 2, "--contact: 'me' is neither"),
         (["corpus", "add", "DIR", "configs"], 2, "configs: is a directory; name the dumps in it"),
         (

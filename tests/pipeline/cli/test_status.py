@@ -16,7 +16,7 @@ from pipeline.cli import jobs
 from pipeline.cli import status as status_command
 from pipeline.cli.looks import duration
 from pipeline.monitor import run_status
-from slurm.script import packer, train, worker
+from slurm.script import packer, train, verifier, worker
 from slurm.submissions import Job, Submission, begin, note, note_for_account
 from support import open_work, packed_corpus
 from support.cli import run
@@ -150,6 +150,20 @@ def test_a_task_that_was_lost_counts_as_failed_until_others_have_made_all(
     assert "oom_kill" in told
     finish(corpus)
     assert status(corpus.root)[0] == 0
+
+
+def test_a_worker_that_was_lost_counts_until_another_has_verified_all(
+    corpus: Corpus, slurm: SlurmCommands
+) -> None:
+    submission = submitted(corpus.root, "verify", verifier(str(corpus.root), [], 2), "813")
+    (submission.logs / "813_0.code").write_text("137\n")
+    slurm.queue("813_1|outbound-verify-mine|RUNNING|None")
+    assert status(corpus.root)[0] == 1
+    done(submission, "813_1")
+    slurm.queue()
+    assert status(corpus.root)[0] == 0
+    (submission.logs / "813_1.code").write_text("1\n")
+    assert status(corpus.root)[0] == 1
 
 
 def finish(corpus: Corpus) -> None:

@@ -84,6 +84,27 @@ def test_a_corpus_is_a_job_for_links_an_array_that_crawls_and_an_array_for_all_e
     assert verified == {"problems": [], "unknown": []}
 
 
+def test_many_dumps_are_noted_by_a_job_and_read_by_an_array(corpus: Path, slurm: SlurmCommands) -> None:
+    dumps = [Path(f"RS_2013-0{month}.json") for month in range(1, 4)]
+    for dump in dumps:
+        dump.write_text("{}\n")
+    told = result("submit", "corpus", corpus, *dumps, *CONTACT, "--cluster", "cluster.yaml")
+    home = corpus.resolve()
+    first, links, fetch = (slurm.script(job) for job in (812, 813, 814))
+    assert "RS_2013-03.json --name 2013-01 --until dumps" in first
+    assert f'outbound corpus work {home} --stage links --processes "$SLURM_CPUS_PER_TASK" --grace' in links
+    for line in ("--array=0-2", "--dependency=afterany:812"):
+        assert f"#SBATCH {line}\n" in links
+    assert "#SBATCH --dependency=afterany:813\n" in fetch
+    scripts = {path.stem: path.read_text() for path in Path(told["logs"]).glob("*.sbatch")}
+    assert (scripts["dumps"], scripts["links"]) == (first, links)
+    assert sorted(scripts) == ["cpu", "dumps", "fetch", "links"]
+    assert list(result("submit", "more", corpus, "--workers", 2, "--stage", "links")["jobs"]) == ["816"]
+    assert "--stage links" in slurm.script(816)
+    words = ("corpus", corpus, *dumps, *CONTACT, "--linkers", 1, "--dry-run")
+    assert submit(*words)[1].count("#!/usr/bin/env bash") == 3
+
+
 def test_a_dry_run_prints_the_scripts_and_needs_no_slurm(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,8 +261,10 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     assert f'{pack} --join --workers "$SLURM_CPUS_PER_TASK" --grace' in slurm.script(813)
     assert "#SBATCH --array=0-2\n" in slurm.script(813)
     verify = slurm.script(814)
-    assert f"outbound corpus verify {home} --tokens {home.parent}/tokens ||" in verify
-    assert "--signal" not in verify  # it would begin anew
+    once = f"--once {home}/logs/verify-"
+    assert f"outbound corpus verify {home} --tokens {home.parent}/tokens {once}" in verify
+    assert '.json --join --workers "$SLURM_CPUS_PER_TASK" --grace' in verify
+    assert "#SBATCH --array=0-63\n" in verify
     assert [each.kind for each in of_directory(Path("tokens"))] == ["pack"]
     slurm.queue("813_0|outbound-pack-full|PENDING|Priority")
     code, told = submit("pack", "full", "--tokenizer", "bpe", "-o", "tokens")
@@ -252,6 +275,17 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     assert "#SBATCH --array=0-4\n" in slurm.script(816)
     assert f"{pack} --join " in slurm.script(816)
     assert [each.kind for each in submissions.current(Path("tokens"))] == ["pack", "more"]
+    slurm.queue("814_0|outbound-verify-full|RUNNING|None")
+    code, told = submit("verify", "full")
+    assert code == 1
+    assert "add workers with `outbound submit more full --stage verify`" in told
+    words = ("submit", "more", "full", "--workers", 2, "--stage", "verify")
+    assert list(result(*words)["jobs"]) == ["817"]
+    assert once in slurm.script(817)
+    assert list(result("submit", "more", "full", "--workers", 2)["jobs"]) == ["818"]
+    assert "outbound corpus work" in slurm.script(818)
+    kinds = [each.kind for each in submissions.current(Path("full"))]
+    assert kinds == ["select", "verify", "more-verify", "more"]
 
 
 def test_a_run_is_checked_and_its_log_is_in_its_directory(tmp_path: Path, slurm: SlurmCommands) -> None:

@@ -6,6 +6,7 @@ import gzip
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pipeline.eval.engines import choices
 from pipeline.eval.measures import MEASURES
 from pipeline.eval.tasks import TaskFile, shipped
 from support.evaluation import Oracle, asked, examples, of
-from support.published_choices import BESIDE, MORE, PUBLISHED
+from support.published_choices import BESIDE, MORE, PUBLISHED, lines
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 
@@ -162,8 +163,8 @@ BROKEN = [
         '"answerKey": "E"',
         "Test.jsonl:1: field 'answerKey' is 'E', where one of '1'",
     ),
-    ("boolq", "true", '"yes"', "dev.jsonl:1: field 'answer' is 'yes', where bool is wanted"),
-    ("winogrande", "_ was", "Ann was", "dev.jsonl:1: field 'sentence' is .* where a sentence with one _"),
+    ("boolq", "true", '"yes"', "dev.jsonl:1: field 'answer' is 'yes', where one of False, True is wanted"),
+    ("winogrande", "_ was", "Ann was", "dev.jsonl:1: field 'sentence' is .* where a sentence with a blank"),
     ("cb", "neutral", "maybe", "val.jsonl:1: field 'label' is 'maybe', where one of 'entailment'"),
     (
         "wic",
@@ -258,3 +259,43 @@ def test_the_files_of_lm_eval_that_a_task_names_are_in_the_installed_one(name: s
         if template:
             assert lm_eval_files.load(template)["task"]
         assert set(protocol.measures) <= MEASURES.keys()
+
+
+FLAT: dict[str, dict[str, Any]] = {
+    "boolq": {"question": "is 0 a number", "passage": "Number -- They count.", "label": 1},
+    "cb": {"premise": "0 cats sat.", "hypothesis": "Cats sat", "label": 2},
+    "wic": {**PUBLISHED["wic"][2]},
+    "wsc": {**PUBLISHED["wsc"][2], "span1_text": "ann"},
+    "anli_r1": {"premise": "Ann has 0 cats.", "hypothesis": "Ann has a cat.", "label": 1},
+    "record": {key: PUBLISHED["record"][2][key] for key in ("passage", "query", "entities", "answers")},
+    "storycloze": PUBLISHED["storycloze"][2],
+    "winograd": PUBLISHED["winograd"][2],
+    "sat_analogies": {
+        "stem": ["lull", "trust"],
+        "choice": [phrase.split(" is to ") for phrase in PUBLISHED["sat_analogies"][2]["phrases"]],
+        "answer": 2,
+    },
+}
+"""Rows of copies of the sets, with their fields in one level."""
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_copies_with_flat_rows_give_the_same(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "copy.jsonl"
+    path.write_text(lines(FLAT[name]))
+    assert read(TASKS[name], tmp_path, [path])[0].row == PUBLISHED[name][2]
+
+
+@pytest.mark.parametrize("name", ["multirc", "race_h"])
+def test_flat_rows_of_one_text_come_together_again(name: str, tmp_path: Path) -> None:
+    found, path = published(name, tmp_path), tmp_path / "copy.jsonl"
+    letters = [
+        {**example.row, "answer": "ABCD"[example.row["label"]]} for example in found if name == "race_h"
+    ]
+    path.write_text(lines(*(letters or [example.row for example in found])))
+    copied = read(TASKS[name], tmp_path, [path])
+    for ours, other in zip(copied, found, strict=True):
+        assert {**ours.row, "group": ""} == {**other.row, "group": ""}
+    assert len({example.unit for example in copied}) == len({example.unit for example in found})
+    groups = {example.row.get("group", "") for example in copied}
+    assert len(groups) == len({example.row.get("group", "") for example in found})

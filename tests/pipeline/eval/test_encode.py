@@ -113,12 +113,17 @@ def test_a_context_that_is_too_long_loses_its_beginning_and_is_counted(spoken: T
     [
         (lambda model: model.score("the links", ""), "'' of 'the links'"),
         (lambda model: model.score("the", " links" * 9), "9 tokens, more than the 8"),
-        (lambda model: model.write("the", Writing(max_tokens=8)), "8 tokens are to be written after 'the'"),
     ],
 )
 def test_what_cannot_be_asked_is_named(spoken: Tokenizer, ask, named: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(Unaskable, match=named):
         ask(listening(spoken)[0])
+
+
+def test_a_long_text_leaves_its_context_half_of_the_models(spoken: Tokenizer) -> None:
+    model, heard = listening(spoken)
+    model.write("the links of people that voted and pages", Writing(max_tokens=8))
+    assert len(heard[0].context) == N_CTX // 2
 
 
 def test_a_rolled_text_is_the_sum_of_its_windows(spoken: Tokenizer) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from dataprep.errors import DataError
 from pipeline.errors import RunError, UsageError
-from pipeline.eval import harness, lm_eval_files
+from pipeline.eval import harness, lm_eval_files, lm_eval_metrics
 from pipeline.eval.documents import Document, Example
 from pipeline.eval.measures import MEASURES
 from support.evaluation import Oracle, asked, examples, of
@@ -125,6 +125,29 @@ def test_prompts_and_values_are_those_that_lm_eval_gets_by_itself(file: str, sho
             assert math.isclose(aggregated(documents, measure), value, rel_tol=1e-12)
             compared += 1
     assert compared == len(lm_eval_files.load(file)["metric_list"]) - 2 * file.startswith("translation")
+
+
+@pytest.mark.parametrize(
+    "aggregation", ["f1", "matthews_corrcoef", "brier_score", "bits_per_byte", "perplexity"]
+)
+def test_sums_over_documents_give_lm_evals_aggregations(aggregation: str) -> None:
+    from lm_eval.api import metrics, registry
+
+    generator = np.random.default_rng(4)
+    labels = [(int(gold), int(named)) for gold, named in generator.integers(0, 2, (20, 2))]
+    items = {
+        "brier_score": [
+            (gold, [share, 1 - share]) for (gold, _), share in zip(labels, generator.random(20), strict=True)
+        ],
+        "bits_per_byte": [(-float(nats), 7) for nats in generator.random(20)],
+        "perplexity": [-float(nats) for nats in generator.random(20)],
+    }.get(aggregation, labels)
+    assert metrics
+    function = registry.get_aggregation(aggregation)
+    found = [lm_eval_metrics.numbers(aggregation, function.__name__, item) for item in items]
+    measure = found[0][0] if found[0] else ""
+    sums = np.sum([each[1] for each in found if each], axis=0)
+    assert float(MEASURES[measure].value(sums)) == pytest.approx(function(items), rel=1e-12)
 
 
 @pytest.mark.parametrize(

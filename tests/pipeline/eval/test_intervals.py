@@ -96,6 +96,7 @@ def test_what_is_hard_for_both_runs_cancels_out_in_their_difference() -> None:
 def test_one_unit_has_no_interval_and_no_document_has_no_value() -> None:
     assert interval(ACC, np.ones((3, 2)), ["a"] * 3, seed=0) is None
     assert difference(ACC, np.ones((3, 2)), np.ones((3, 2)), ["a"] * 3, seed=0) is None
+    assert interval(ACC, np.zeros((3, 2)), names(3), seed=0) is None, "no document counts"
     assert np.isnan(value(ACC, np.empty((0, 2))))
 
 

@@ -67,9 +67,9 @@ def test_the_same_documents_give_the_same_bytes_in_any_order_of_tasks(tmp_path: 
 
 
 def test_every_document_is_a_sample_with_its_line_and_its_numbers(tmp_path: Path) -> None:
-    write(tmp_path, [outcome(), outcome(shots=1)])
+    write(tmp_path, [outcome(shots=15), outcome(shots=2)])
     rows = list(read_samples(tmp_path / "samples" / "hellaswag.jsonl.zst"))
-    assert [(row["shots"], row["doc_id"]) for row in rows] == [(k, n) for k in (0, 1) for n in range(40)]
+    assert [(row["shots"], row["doc_id"]) for row in rows] == [(k, n) for k in (2, 15) for n in range(40)]
     assert rows[1]["sample"] == {"prompt": "Question <1>", "answer": "a", "gold": "b"}
     assert {row["file"] for row in rows} == {"hellaswag_val.jsonl"}
     assert [row["line"] for row in rows[:3]] == [1, 2, 3]

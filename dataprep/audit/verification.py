@@ -1,0 +1,142 @@
+"""A verification that processes share: where it stands, and which state of the files it is about.
+
+    jobs/verify/STATE-1/begun.json             first to come
+    jobs/verify/STATE-1/records-1.plan.json    calls that are shared (`store/calls.py`)
+    jobs/verify/STATE-1/report.json            what was found, once all is done: the first one counts
+
+STATE is a hash of all that the report depends on: the directories as they were given, and the size and the
+times of each file in them. So a file that was changed is never taken for one that was checked before. Nobody
+joins a verification that has its report: that belongs to those who took part.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import xxhash
+
+from dataprep.audit.gc import VERIFY
+from dataprep.audit.verify import Report
+from dataprep.corpus.directory import JOBS
+from dataprep.store.calls import PLACE
+from dataprep.store.checksummed_json import dump, load
+from dataprep.store.files import write_once
+from dataprep.store.workers import all_workers, forget_worker, is_at_work
+
+UNIT = "checks"
+VERSION = 1
+"""Of the calls and of the report: processes of two versions do not share a verification."""
+QUIET_S = 24 * 3600.0
+"""What nobody has gone on with for so long is not joined: a disk may lose bytes without a change of times."""
+UNCHECKED = frozenset([JOBS, "logs", "wandb", ".lock"])
+"""What of a directory no verification reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The scope of the calls of one verification of a corpus, which stands in `path`."""
+
+    root: Path
+    path: Path
+
+    @staticmethod
+    def of(root: Path, state: str) -> Verification:
+        """The verification of files in this state that can be joined, begun or not."""
+        found = (root / JOBS / VERIFY / f"{state}-{number}" for number in count(1))
+        path = next(path for path in found if not (_report(path).exists() or _is_left(path)))
+        return Verification(root=root, path=path)
+
+    def begin(self) -> None:
+        """Let processes take part in it."""
+        while not self.stands:
+            with suppress(FileNotFoundError):  # another process tidies
+                write_once(_begun(self.path), dump({"corpus": str(self.root.resolve())}))
+
+    @property
+    def places(self) -> dict[str, Path]:
+        return {PLACE: self.path}
+
+    @property
+    def stands(self) -> bool:
+        """Whether nobody has removed it."""
+        return _begun(self.path).exists()
+
+    def reported(self, report: Report) -> Report:
+        """The report of the first process that came to the end, after this one has come there."""
+        write_once(_report(self.path), dump(report))
+        return load(_report(self.path), Report)
+
+
+def _begun(path: Path) -> Path:
+    return path / "begun.json"
+
+
+def _report(path: Path) -> Path:
+    return path / "report.json"
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a verification was begun, and nobody has gone on with it for long."""
+    with suppress(FileNotFoundError):
+        times = [each.stat().st_mtime for each in path.rglob("*")]
+        return bool(times) and time.time() - max(times) > QUIET_S
+    return False
+
+
+def state_of(root: Path, tokens: Sequence[Path]) -> str:
+    """A corpus and token shards of it, with the state of all their files, as a hash."""
+    places = (root, *tokens)
+    digest = xxhash.xxh3_64(repr((VERSION, *map(str, places))).encode())
+    for place in places:
+        for file in _files(place):
+            digest.update(repr(file).encode())
+    return digest.hexdigest()
+
+
+def verifiers(root: Path) -> list[str]:
+    """The workers that verify a corpus at this moment, by name. Forgets those that are gone."""
+    found = [worker for worker in all_workers(root) if worker.stage == VERIFY]
+    alive = [worker.name for worker in found if is_at_work(root, worker)]
+    for worker in found:
+        if worker.name not in alive:
+            forget_worker(root, worker)
+    return alive
+
+
+def tidy(root: Path) -> None:
+    """Remove what verifications have left in a corpus, unless a process verifies there."""
+    if not verifiers(root):
+        _discard(root, root / JOBS / VERIFY)
+        with suppress(OSError):
+            (root / JOBS).rmdir()
+
+
+def _discard(root: Path, path: Path) -> None:
+    """Remove a directory, which leaves its place by one rename: nobody takes a part of it for the whole."""
+    away = root / JOBS / "discarded"
+    shutil.rmtree(away, ignore_errors=True)
+    with suppress(OSError):  # another process may have been first
+        path.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def _files(root: Path) -> Iterator[tuple[str, int, int, int]]:
+    """The files of a directory in order: path, bytes, and when the content and when the file was changed."""
+    for folder, folders, names in os.walk(root, followlinks=True):
+        if folder == str(root):
+            folders[:], names = (
+                [name for name in each if name not in UNCHECKED] for each in (folders, names)
+            )
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            with suppress(FileNotFoundError):  # it has just been removed
+                status = os.stat(path)
+                yield os.path.relpath(path, root), status.st_size, status.st_mtime_ns, status.st_ctime_ns
