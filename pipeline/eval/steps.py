@@ -23,6 +23,7 @@ from pipeline.eval.requests import Answer, Request
 from pipeline.eval.results import write_results
 from pipeline.eval.run_task import run_task
 from pipeline.eval.scores import Outcome
+from pipeline.eval.trained_model import no_context
 from pipeline.monitor.evaluations import RESULTS, SAMPLES, ModelFacts
 
 REQUESTS, ANSWERS, RESULTS_STEP = "requests", "answers", "results"
@@ -84,6 +85,7 @@ def _judge(task: Task[Evaluation]) -> Made:
         step=scope.model.step,
         tokens=scope.model.tokens,
         loss=scope.model.loss,
+        no_context=no_context(scope.model.load_tokenizer()),
     )
     write_results(
         scope.folder,

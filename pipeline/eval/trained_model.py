@@ -131,9 +131,12 @@ def of_checkpoint(run: Path, checkpoint: Checkpoint) -> TrainedModel:
     )
 
 
-def has_end_of_text(tokenizer: Tokenizer) -> bool:
-    """Whether an empty context is end-of-text; GPT-1's vocabulary has none: there it is a newline."""
-    return tokenizer.files != gpt1.FILES
+def no_context(tokenizer: Tokenizer) -> str:
+    """What stands for an empty context, in words: the token that ends a document in pretraining.
+
+    GPT-1's vocabulary has no end of text; there it is a newline (`dataprep.tokenizer.gpt1`).
+    """
+    return "newline" if tokenizer.files == gpt1.FILES else "end of text"
 
 
 def _of_hf(where: Path) -> TrainedModel:

@@ -102,7 +102,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     run: name of its directory. weights, tokenizer: their hashes. non_embedding: parameters without
     embeddings. step, tokens, loss: where in its training it stands, and the held-out loss there in nats a
-    token; None for a model from elsewhere.
+    token; None for a model from elsewhere. no_context: what stands before a text that has no context.
     """
 
     run: str
@@ -114,6 +114,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     tokens: int | None = None
     loss: float | None = None
+    no_context: str = "end of text"
 
     @property
     def compute(self) -> float | None:

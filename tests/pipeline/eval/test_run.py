@@ -64,7 +64,7 @@ def words(home: Path, out: Path, *more: object, run: str = "run", nproc: int = 1
 def files_of(out: Path) -> dict[str, str]:
     """The hashes of the results, by their paths in the evaluation's folder; there must be just one."""
     (results,) = out.glob("*/*/results.json")
-    paths = [results, *sorted((results.parent / "samples").iterdir())]
+    paths = [results, results.parent / "report.html", *sorted((results.parent / "samples").iterdir())]
     return {path.relative_to(results.parent).as_posix(): hash_file(path) for path in paths}
 
 
@@ -87,6 +87,7 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert Path(result["results"]).is_relative_to(run / "evaluations")
     assert results["model"]["step"] == 100
     assert results["model"]["tokens"] == 6400
+    assert results["model"]["no_context"] == "end of text"
     assert [*results["sets"]] == ["toy_val.jsonl"]
     assert [(score["measure"], score["n"]) for score in result["scores"]] == [("acc", 3), ("perplexity", 3)]
     assert [each["task"] for each in result["skipped"]] == ["absent"]
