@@ -7,7 +7,7 @@ sparse" layers that GPT-3 alternates with dense ones (Brown et al. 2020, section
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from model.config import GPTConfig
 
 Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
 """Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, band, dropout)."""
+
+LEAST_ROOM = 16
+"""Tokens for which a cache reserves room at least."""
 
 
 class Attention(nn.Module):
@@ -100,42 +103,74 @@ class KVCache:
 
     Rows of a batch may have seen different numbers of tokens. They stand flush right, the newest token of
     every row in the last column, so that a band is the last W columns; what is left of a short row is masked.
+    Room is reserved ahead, and grows by half when it is full: few tokens copy those before them.
     """
 
-    def __init__(self, lengths: Tensor) -> None:
+    def __init__(self, lengths: Sequence[int]) -> None:
         self.empty = True
-        self.seen = torch.zeros_like(lengths)
-        """Tokens of each row so far, those that left the band included: the position of its next token."""
-        self._lengths = lengths
-        self._k = self._v = torch.empty(0)
+        self._lengths = list(lengths)  # of integers on the CPU: no token waits for the device to tell them
+        self._used = 0
+        self._k = self._v = self._visible = torch.empty(0)
+
+    @property
+    def seen(self) -> Tensor | None:
+        """Tokens of each row so far (rows,) int64, those that left the band included; None when empty.
+
+        It is the position of the row's next token.
+        """
+        return None if self.empty else torch.tensor(self._lengths, device=self._k.device)
 
     def fill(self, k: Tensor, v: Tensor, band: int | None) -> None:
         """Begin with (batch, heads, time, d_head) of prompts that stand flush left, `lengths` tokens each."""
         time = k.size(2)
         # Column c of a row of n tokens comes from c - (time - n); the columns before its first are masked.
-        columns = torch.arange(time, device=k.device) - (time - self._lengths[:, None])
+        lengths = torch.tensor(self._lengths, device=k.device)
+        columns = torch.arange(time, device=k.device) - (time - lengths[:, None])
         source = columns.clamp(min=0)[:, None, :, None].expand_as(k)
-        self._k, self._v = _last(k.gather(2, source), band), _last(v.gather(2, source), band)
-        self.seen, self.empty = self._lengths.clone(), False
+        self._k, self._v, self._used = k.gather(2, source), v.gather(2, source), time
+        self._make_room(band)
+        self.empty = False
 
     def append(self, k: Tensor, v: Tensor, band: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Add one token's (batch, heads, 1, d_head); return all keys and values that it may see, and a mask.
 
         The mask (batch, 1, 1, time) is None when every row fills its columns.
         """
-        self._k, self._v = _last(torch.cat((self._k, k), 2), band), _last(torch.cat((self._v, v), 2), band)
-        self.seen = self.seen + 1
-        time = self._k.size(2)
-        if int(self.seen.min()) >= time:
-            return self._k, self._v, None
-        columns = torch.arange(time, device=k.device)
-        return self._k, self._v, (columns >= time - self.seen[:, None])[:, None, None]
+        if self._used == self._k.size(2):
+            self._make_room(band)
+        self._k[:, :, self._used] = k[:, :, 0]
+        self._v[:, :, self._used] = v[:, :, 0]
+        self._used += 1
+        self._lengths = [length + 1 for length in self._lengths]
+        shown = slice(_first(self._used, band), self._used)
+        whole = min(self._lengths) >= shown.stop - shown.start
+        return self._k[:, :, shown], self._v[:, :, shown], None if whole else self._visible[..., shown]
 
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows (rows,) int64, in this order; a row may come several times."""
-        self.seen, self._k, self._v = self.seen[rows], self._k[rows], self._v[rows]
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows, in this order; a row may come several times."""
+        count, device = len(self._lengths), self._k.device
+        self._lengths = [self._lengths[row] for row in rows]
+        # Of as many rows as before, those that stay in place are not copied.
+        moved = [place for place, row in enumerate(rows) if len(rows) != count or place != row]
+        sources = torch.tensor([rows[place] for place in moved], dtype=torch.int64, device=device)
+        if len(rows) != count:
+            self._k, self._v, self._visible = self._k[sources], self._v[sources], self._visible[sources]
+        elif moved:
+            places = torch.tensor(moved, device=device)
+            for held in (self._k[:, :, : self._used], self._v[:, :, : self._used], self._visible):
+                held.index_copy_(0, places, held.index_select(0, sources))
+
+    def _make_room(self, band: int | None) -> None:
+        """Move what a next token may see to the start of a larger room."""
+        shown = slice(_first(self._used, band), self._used)
+        self._used = shown.stop - shown.start
+        free = max(LEAST_ROOM, self._used // 2)
+        self._k, self._v = (F.pad(held[:, :, shown], (0, 0, 0, free)) for held in (self._k, self._v))
+        lengths = torch.tensor(self._lengths, device=self._k.device)
+        columns = torch.arange(self._used + free, device=self._k.device)
+        self._visible = (columns >= self._used - lengths[:, None])[:, None, None]
 
 
-def _last(x: Tensor, band: int | None) -> Tensor:
-    """The newest `band` tokens of (batch, heads, time, d_head), or all when None."""
-    return x if band is None else x[:, :, -band:]
+def _first(columns: int, band: int | None) -> int:
+    """The first of so many columns that the newest token may see."""
+    return 0 if band is None else max(0, columns - band)

@@ -1,8 +1,10 @@
-"""The likeliest continuation that a beam finds."""
+"""The likeliest continuation that a beam finds, for several prompts at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
@@ -10,25 +12,36 @@ from model.generate import Stop
 from model.gpt import GPT
 from model.incremental import IncrementalDecoder
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Search for the likeliest text instead of drawing one."""
+
+    width: int
+    length_penalty: float
+
 
 @torch.inference_mode()
 def beam_search(
     model: GPT,
-    prompt: Sequence[int],
+    prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
     beams: int = 4,
     length_penalty: float = 0.6,
     eot: int | None = None,
     stop: Stop | None = None,
-) -> list[int]:
-    """Return the best of the continuations that a beam of so many finds; `eot` is left out.
+) -> list[list[int]]:
+    """Return for each prompt the best of the continuations that a beam of so many finds; `eot` is left out.
 
     A continuation's score is its log-probability over ((5 + length) / 6) ** length_penalty (Wu et al. 2016,
     section 7; GPT-3 answers with 4 beams and 0.6, Brown et al. 2020, section 2.4). Its length counts `eot`,
-    when it ends with that. The search ends when nothing unfinished can become better than the best.
+    when it ends with that. A search ends when nothing unfinished can become better than the best. The beams
+    of all prompts are the rows of one batch, and each prompt finds what it would find alone.
 
-    Raises ValueError when the prompt is empty, or a setting is out of range.
+    Raises ValueError when a prompt is empty, or a setting is out of range.
     """
     if beams < 1:
         raise ValueError(f"beams is {beams}: at least 1")
@@ -38,28 +51,78 @@ def beam_search(
     def score(log_probability: float, length: int) -> float:
         return log_probability / float(((5 + length) / 6) ** length_penalty)
 
-    decoder = IncrementalDecoder(model, [prompt])
+    decoder = IncrementalDecoder(model, prompts)
+    searches = [_Search(beams, max_new_tokens, score, eot, stop) for _ in prompts]
+    running = searches if max_new_tokens > 0 else []
+    while running:
+        logits = decoder.logits()
+        # The best of all continuations are among the best of each beam.
+        values, ids = logits.topk(min(2 * beams, logits.size(-1)))
+        steps = (values - logits.logsumexp(-1, keepdim=True)).tolist()
+        likeliest = [list(zip(*row, strict=True)) for row in zip(steps, ids.tolist(), strict=True)]
+        start, rows = 0, []
+        for search in running:
+            end = start + len(search.live)
+            rows += [start + parent for parent in search.step(likeliest[start:end])]
+            start = end
+        running = [search for search in running if search.live]
+        if running:
+            decoder.select(rows)
+            decoder.append([tokens[-1] for search in running for _, tokens in search.live])
+    return [search.best[1] for search in searches]
+
+
+@dataclass
+class _Search:
+    """The beams of one prompt, and the best text that they have found."""
+
+    beams: int
+    longest: int
+    score: Callable[[float, int], float]
+    eot: int | None
+    stop: Stop | None
+    live: list[tuple[float, list[int]]] = field(default_factory=lambda: [(0.0, [])])
+    """Log-probability and tokens of each beam; none once the search has ended."""
     best: tuple[float, list[int]] = (-float("inf"), [])
-    live: list[tuple[float, list[int]]] = [(0.0, [])]  # log-probability and tokens, the likeliest first
-    for length in range(1, max_new_tokens + 1):
-        steps = decoder.logits().log_softmax(-1).cpu()
-        totals = (steps + torch.tensor([[total] for total, _ in live])).flatten()
+    """Score and tokens."""
+
+    def step(self, likeliest: Sequence[Sequence[tuple[float, int]]]) -> list[int]:
+        """Continue by one token; return the beam that each new one continues.
+
+        `likeliest` has log-probabilities and ids of each beam's likeliest next tokens.
+        """
+        found = [
+            (total + step, parent, token)
+            for parent, ((total, _), tokens) in enumerate(zip(self.live, likeliest, strict=True))
+            for step, token in tokens
+        ]
+        found.sort(key=lambda each: -each[0])
+        going: list[tuple[int, tuple[float, list[int]]]] = []
         # Each beam has one way to end by eot: among the best 2 * beams there are enough that go on.
-        chosen = totals.topk(min(2 * beams, totals.numel()))
-        parents: list[int] = []
-        going: list[tuple[float, list[int]]] = []
-        for total, place in zip(chosen.values.tolist(), chosen.indices.tolist(), strict=True):
-            parent, token = divmod(place, steps.size(1))
-            tokens = live[parent][1] if token == eot else [*live[parent][1], token]
-            if token == eot or length == max_new_tokens or (stop is not None and stop(tokens)):
-                best = max(best, (score(total, length), tokens), key=lambda found: found[0])
-            elif len(going) < beams:
-                parents.append(parent)
-                going.append((total, tokens))
-        live = going
+        for total, parent, token in found[: 2 * self.beams]:
+            before = self.live[parent][1]
+            tokens = before if token == self.eot else [*before, token]
+            length = len(before) + 1
+            if token == self.eot or length == self.longest or (self.stop is not None and self.stop(tokens)):
+                self.best = max(self.best, (self.score(total, length), tokens), key=lambda each: each[0])
+            elif len(going) < self.beams:
+                going.append((parent, (total, tokens)))
         # A log-probability only falls, and the divisor is largest at full length.
-        if not live or score(live[0][0], max_new_tokens) <= best[0]:
-            break
-        decoder.select(parents)
-        decoder.append([tokens[-1] for _, tokens in live])
-    return best[1]
+        if not going or self.score(going[0][1][0], self.longest) <= self.best[0]:
+            going = []
+        going = _in_place(going)
+        self.live = [beam for _, beam in going]
+        return [parent for parent, _ in going]
+
+
+def _in_place(going: list[tuple[int, _T]]) -> list[tuple[int, _T]]:
+    """Order beams so that the first one of each parent stands where its parent stood, if there is room.
+
+    The decoder need not copy what stays in place.
+
+    >>> _in_place([(2, "a"), (0, "b"), (2, "c")])
+    [(0, 'b'), (2, 'c'), (2, 'a')]
+    """
+    heirs = {parent: beam for parent, beam in reversed(going) if parent < len(going)}
+    others = iter([(parent, beam) for parent, beam in going if heirs.get(parent) is not beam])
+    return [(place, heirs[place]) if place in heirs else next(others) for place in range(len(going))]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.gpt import GPT
@@ -13,6 +14,9 @@ from model.incremental import IncrementalDecoder
 
 Stop = Callable[[Sequence[int]], bool]
 """Says of the new tokens of one text whether it ends with them."""
+
+SORTED = 1024
+"""How many of the likeliest tokens are sorted for top-p, before the whole vocabulary is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,33 +48,34 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling | None = None,
     *,
+    seeds: Sequence[int] | None = None,
     eot: int | None = None,
     stop: Stop | None = None,
 ) -> list[list[int]]:
     """Return up to `max_new_tokens` tokens that follow each prompt.
 
     A text ends before `eot`, which is left out, and after the token with which `stop` says so. Prompts may
-    have different lengths; each gets the tokens that it would get alone. The model is put into evaluation
-    mode.
+    have different lengths; each gets the tokens that it would get alone. `seeds`, one a prompt, replace those
+    of `sampling`. The model is put into evaluation mode.
 
     Raises ValueError when a prompt is empty.
     """
     sampling = sampling or Sampling()
     new: list[list[int]] = [[] for _ in prompts]
-    generators = [torch.Generator().manual_seed(sampling.seed + row) for row in range(len(prompts))]
+    seeds = range(sampling.seed, sampling.seed + len(prompts)) if seeds is None else seeds
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     decoder = IncrementalDecoder(model, prompts)
     running = list(range(len(prompts)))  # the text of each of the decoder's rows
-    for _ in range(max_new_tokens):
+    for length in range(1, max_new_tokens + 1):
         if not running:
             break
-        logits = decoder.logits().cpu()
         staying, added = [], []
-        for row, text in enumerate(running):
-            token = sample(logits[row], sampling, generators[text])
+        drawn = sample(decoder.logits(), sampling, [generators[text] for text in running])
+        for row, (text, token) in enumerate(zip(running, drawn, strict=True)):
             if token == eot:
                 continue
             new[text].append(token)
-            if stop is None or not stop(new[text]):
+            if length < max_new_tokens and (stop is None or not stop(new[text])):
                 staying.append(row)
                 added.append(token)
         if len(staying) < len(running):
@@ -80,15 +85,38 @@ def generate(
     return new
 
 
-def sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None = None) -> int:
-    """Draw a token from (vocab,) logits: scaled by temperature, cut to the top k, then to the top p."""
+def sample(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> list[int]:
+    """Draw a token for each row of (rows, vocab) logits, with one number from the row's own CPU generator.
+
+    The probabilities are scaled by temperature, cut to the top k, then to the top p.
+    """
     if sampling.temperature == 0:
-        return int(logits.argmax())
-    probabilities, ids = (logits / sampling.temperature).softmax(-1).sort(descending=True, stable=True)
+        likeliest: list[int] = logits.argmax(-1).tolist()
+        return likeliest
+    weights, ids = (logits / sampling.temperature).softmax(-1), None
     if sampling.top_k is not None:
-        probabilities = probabilities[: sampling.top_k]
-    if sampling.top_p is not None:
-        probabilities = probabilities / probabilities.sum()
-        before = probabilities.cumsum(-1) - probabilities
-        probabilities = probabilities[before < sampling.top_p]
-    return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
+        weights, ids = weights.topk(min(sampling.top_k, weights.size(-1)))
+    if sampling.top_p is not None and sampling.top_p < 1:
+        wanted = sampling.top_p * weights.sum(-1, keepdim=True)
+        if ids is None:
+            weights, ids = _likeliest(weights, wanted)
+        before = weights.cumsum(-1) - weights
+        weights = weights.where(before < wanted, 0)
+    sums = weights.cumsum(-1)
+    # Rounding must not reach the whole sum: the last tokens may have no weight.
+    below = sums[:, -1:].nextafter(sums.new_zeros(1))
+    drawn = torch.stack([torch.rand(1, generator=generator) for generator in generators]).to(sums.device)
+    places = torch.searchsorted(sums, (drawn * sums[:, -1:]).minimum(below), right=True)
+    tokens: list[int] = (places if ids is None else ids.gather(-1, places)).flatten().tolist()
+    return tokens
+
+
+def _likeliest(weights: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of each row's weights, in order, and their ids; enough for a sum of `wanted` (rows, 1)."""
+    largest, ids = weights.topk(min(SORTED, weights.size(-1)))
+    short = (largest.sum(-1, keepdim=True) < wanted).flatten()
+    if short.any():
+        # To sort the whole vocabulary is slow, so only these rows are; the others stay as they are.
+        largest, ids = (F.pad(each, (0, weights.size(-1) - each.size(-1))) for each in (largest, ids))
+        largest[short], ids[short] = weights[short].sort(descending=True, stable=True)
+    return largest, ids

@@ -48,19 +48,18 @@ class IncrementalDecoder:
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order; a row may come several times."""
         self._contexts = [list(self._contexts[row]) for row in rows]
-        chosen = torch.tensor(rows, dtype=torch.int64, device=self._device)
         for cache in self._caches:
-            cache.select(chosen)
+            cache.select(rows)
 
     def _from_the_start(self) -> Tensor:
         """Hidden states (rows, 1, d_model) of the last tokens; the caches now hold the contexts."""
-        lengths = torch.tensor([len(context) for context in self._contexts], device=self._device)
+        lengths = [len(context) for context in self._contexts]
         self._caches = [KVCache(lengths) for _ in self._model.h]
         # Flush left and padded at the end: no real token looks forward to the padding.
-        longest = int(lengths.max())
-        padded = [context + [0] * (longest - len(context)) for context in self._contexts]
+        padded = [context + [0] * (max(lengths) - len(context)) for context in self._contexts]
         hidden = self._model.hidden(torch.tensor(padded, device=self._device), self._caches)
-        return hidden[torch.arange(len(padded), device=self._device), lengths - 1].unsqueeze(1)
+        last = torch.tensor(lengths, device=self._device) - 1
+        return hidden[torch.arange(len(padded), device=self._device), last].unsqueeze(1)
 
     def _newest(self) -> Tensor:
         """Hidden states (rows, 1, d_model) of the tokens that were appended last."""

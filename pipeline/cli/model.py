@@ -38,9 +38,10 @@ def generate(
     json: Json = False,
 ) -> None:
     """Write text with a run's newest checkpoint."""
+    from model.beam import Beam
     from model.generate import Sampling
     from pipeline.errors import UsageError
-    from pipeline.inference.generate import Beam, generate_texts
+    from pipeline.inference.generate import generate_texts
 
     try:
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataprep.tokenizer.tokenizer import Tokenizer
-from model.beam import beam_search
-from model.generate import Sampling, generate
-from pipeline.checkpoint.weights import Weights, open_weights
+from model.beam import Beam
+from model.generate import Sampling
+from model.layout import for_decoding
+from model.write import write
+from pipeline.checkpoint.weights import open_weights
 from pipeline.errors import RunError, UsageError
-
-
-@dataclass(frozen=True)
-class Beam:
-    """Search for the likeliest text instead of drawing one."""
-
-    width: int
-    length_penalty: float
+from pipeline.inference.texts import Stops
 
 
 def generate_texts(
     where: Path, prompts: Sequence[str], max_tokens: int, how: Sampling | Beam, *, stops: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Continue prompts, all at once; an empty one begins a document. A text ends before a stop string.
+    """Continue prompts, many at once; an empty one begins a document. A text ends before a stop string.
 
     Returns {"step", "texts": [{"prompt", "text", "tokens"}]}; the step is null for a model of Hugging Face's
     format. Raises RunError when there is no whole model or no tokenizer, UsageError for numbers that make no
@@ -34,67 +27,17 @@ def generate_texts(
     weights = open_weights(where)
     if weights.tokenizer is None:
         raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
-    if not all(stops):
-        raise UsageError("--stop: an empty string would end every text before it begins")
+    tokenizer, stop = weights.tokenizer, Stops(weights.tokenizer, stops)
+    model = weights.model()
+    if len(prompts) * (how.width if isinstance(how, Beam) else 1) > 2:
+        model = for_decoding(model)
+    ids = [tokenizer.encode(prompt) or [tokenizer.eot] for prompt in prompts]
     try:
-        found = _continue(
-            weights, weights.tokenizer, prompts, max_tokens, how, _Stop(weights.tokenizer, stops)
-        )
+        found = write(model, ids, max_tokens, how, eot=tokenizer.eot, stop=stop)
     except ValueError as error:
         raise UsageError(str(error)) from None
     texts = [
-        {"prompt": prompt, "text": _cut(weights.tokenizer.decode(tokens), stops), "tokens": len(tokens)}
+        {"prompt": prompt, "text": stop.cut(tokenizer.decode(tokens)), "tokens": len(tokens)}
         for prompt, tokens in zip(prompts, found, strict=True)
     ]
     return {"step": weights.step, "texts": texts}
-
-
-def _continue(
-    weights: Weights,
-    tokenizer: Tokenizer,
-    prompts: Sequence[str],
-    max_tokens: int,
-    how: Sampling | Beam,
-    stop: _Stop,
-) -> list[list[int]]:
-    ids = [tokenizer.encode(prompt) or [tokenizer.eot] for prompt in prompts]
-    model = weights.model()
-    if isinstance(how, Sampling):
-        return generate(model, ids, max_tokens, how, eot=tokenizer.eot, stop=stop)
-    return [
-        beam_search(
-            model,
-            prompt,
-            max_tokens,
-            beams=how.width,
-            length_penalty=how.length_penalty,
-            eot=tokenizer.eot,
-            stop=stop,
-        )
-        for prompt in ids
-    ]
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """Whether new tokens spell a stop string with their last one."""
-
-    tokenizer: Tokenizer
-    strings: Sequence[str]
-
-    def __call__(self, new: Sequence[int]) -> bool:
-        if not self.strings:
-            return False
-        # A token is a byte at least: what it completes lies in so many of the last tokens.
-        longest = max(len(string.encode()) for string in self.strings)
-        text = self.tokenizer.decode(new[-longest:])
-        return any(string in text for string in self.strings)
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop string.
-
-    >>> _cut("one. two; three", [";", "."])
-    'one'
-    """
-    return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]

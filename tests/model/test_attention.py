@@ -72,15 +72,16 @@ def test_a_banded_layer_forgets_what_left_its_band(make_model: Callable[..., GPT
 
 def test_a_cache_keeps_no_more_than_the_band() -> None:
     config = GPTConfig(n_layer=1, n_head=2, d_model=8, n_ctx=64, vocab_size=9, attention=("banded:5",))
-    attention, cache = Attention(config, 0), KVCache(torch.tensor([20]))
+    attention, cache = Attention(config, 0), KVCache([20])
     attention(torch.randn(1, 20, 8), cache)
     one = torch.randn(1, 2, 1, 4)
     kept, _, mask = cache.append(one, one, band=5)
+    assert cache.seen is not None
     assert (kept.size(2), cache.seen.tolist(), mask) == (5, [21], None)
 
 
 def test_a_short_row_of_a_cache_is_masked_until_it_fills_the_band() -> None:
-    cache, prompts = KVCache(torch.tensor([4, 2])), torch.randn(2, 1, 4, 3)
+    cache, prompts = KVCache([4, 2]), torch.randn(2, 1, 4, 3)
     cache.fill(prompts, prompts, band=4)
     masks = []
     for _ in range(3):
@@ -88,6 +89,40 @@ def test_a_short_row_of_a_cache_is_masked_until_it_fills_the_band() -> None:
         _, _, mask = cache.append(one, one, band=4)
         masks.append(None if mask is None else mask.flatten(1).tolist())
     assert masks == [[[True] * 4, [False, True, True, True]], None, None]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    band=st.none() | st.integers(1, 12),
+    steps=st.lists(st.none() | st.lists(st.integers(0, 99), max_size=5), max_size=40),
+)
+@settings(max_examples=60)
+def test_a_cache_holds_what_every_row_has_seen(
+    lengths: list[int], band: int | None, steps: list[list[int] | None]
+) -> None:
+    # A step appends a token to each row, or selects rows.
+    numbers = torch.arange(1000.0)[:, None].expand(1000, 3)  # a token's key and value are its number
+    rows = [[10 * row + column for column in range(length)] for row, length in enumerate(lengths)]
+    padded = torch.tensor([row + [0] * (max(lengths) - len(row)) for row in rows])
+    cache, fresh = KVCache(lengths), 100
+    cache.fill(numbers[padded][:, None], -numbers[padded][:, None], band)
+    for step in steps:
+        if step is not None:
+            chosen = [number % len(rows) for number in step] or [0]
+            cache.select(chosen)
+            rows = [list(rows[row]) for row in chosen]
+            continue
+        for row in rows:
+            row.append(fresh)
+            fresh += 1
+        newest = numbers[torch.tensor([row[-1:] for row in rows])][:, None]
+        keys, values, mask = cache.append(newest, -newest, band)
+        assert torch.equal(keys, -values)
+        shown = torch.ones(len(rows), keys.size(2), dtype=torch.bool) if mask is None else mask[:, 0, 0]
+        seen = [key[0, own, 0].tolist() for key, own in zip(keys, shown, strict=True)]
+        assert seen == [row[-(band or len(row)) :] for row in rows]
+        assert cache.seen is not None
+        assert cache.seen.tolist() == [len(row) for row in rows]
 
 
 def test_dropout_acts_in_training_only(make_model: Callable[..., GPT]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from model import GPT
 from model.generate import Sampling, generate, sample
@@ -22,8 +23,8 @@ def uncached(model: GPT, prompt: Sequence[int], count: int, sampling: Sampling) 
     generator = torch.Generator().manual_seed(sampling.seed)
     context, new = list(prompt), list[int]()
     for _ in range(count):
-        logits = model(torch.tensor([context]))[0, -1, :61]
-        new.append(sample(logits, sampling, generator=generator))
+        logits = model(torch.tensor([context]))[:, -1, :61]
+        new += sample(logits, sampling, [generator])
         context = [*context, new[-1]]
         context = context if len(context) <= model.config.n_ctx else context[-model.config.n_ctx // 2 :]
     return new
@@ -90,9 +91,9 @@ def test_the_padding_of_the_vocabulary_is_never_drawn(make_model: Callable[..., 
 
 def draw(**cuts: Any) -> set[int]:
     """Every token that sampling ever draws from probabilities .4, .3, .2, .1 under the cuts."""
-    logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log()
+    logits = torch.tensor([0.1, 0.4, 0.2, 0.3]).log().expand(200, 4)
     generator = torch.Generator().manual_seed(0)
-    return {sample(logits, Sampling(**cuts), generator=generator) for _ in range(200)}
+    return set(sample(logits, Sampling(**cuts), [generator] * 200))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,32 @@ def draw(**cuts: Any) -> set[int]:
 )
 def test_sampling_keeps_to_its_cuts(cuts: dict[str, Any], tokens: set[int]) -> None:
     assert draw(**cuts) == tokens
+
+
+@pytest.mark.parametrize("cuts", [{}, {"top_k": 4}, {"top_p": 0.95}], ids=str)
+def test_tokens_are_drawn_as_often_as_they_are_likely(cuts: dict[str, Any]) -> None:
+    probabilities = torch.tensor([0.3, 0.02, 0.4, 0.1, 0.1, 0.08])
+    generator = torch.Generator().manual_seed(3)
+    drawn = sample(probabilities.log().expand(20_000, 6), Sampling(**cuts), [generator] * 20_000)
+    kept = probabilities if not cuts else probabilities * torch.tensor([1, 0, 1, 1, 1, cuts != {"top_k": 4}])
+    shares = torch.tensor(drawn).bincount(minlength=6) / 20_000
+    torch.testing.assert_close(shares, kept / kept.sum(), atol=0.012, rtol=0)
+    assert shares[kept == 0].sum() == 0
+
+
+def test_a_flat_row_sorts_the_whole_vocabulary_and_leaves_its_neighbours_alone() -> None:
+    steep = torch.zeros(5000).index_fill(0, torch.tensor([7, 8]), 20.0)
+    sampling = Sampling(top_p=0.9)
+
+    def drawn(logits: Tensor) -> list[int]:
+        return sample(logits, sampling, [torch.Generator().manual_seed(seed) for seed in range(len(logits))])
+
+    alone = drawn(steep.expand(400, 5000))
+    with_flat = drawn(torch.stack([steep, torch.arange(5000) / 1e4] * 200))
+    assert with_flat[::2] == alone[::2]
+    assert set(alone) == {7, 8}
+    # 90 % of a nearly flat row are the later 88 % of it; the first 1,024 hold a quarter.
+    assert 500 < min(with_flat[1::2]) < max(with_flat[1::2]) - 3000
 
 
 @pytest.mark.parametrize("cuts", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}])

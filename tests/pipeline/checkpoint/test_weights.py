@@ -19,12 +19,13 @@ import yaml
 from dataprep.store.os_errors import explain_os_error
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
+from model.beam import Beam
 from model.generate import Sampling
 from pipeline.checkpoint.weights import open_weights
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
 from pipeline.inference.export import export
-from pipeline.inference.generate import Beam, generate_texts
+from pipeline.inference.generate import generate_texts
 
 pytestmark = pytest.mark.slow(15)
 
