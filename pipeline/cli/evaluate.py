@@ -231,11 +231,18 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     from pipeline.monitor.evaluations import read_results
 
     found = read_results(results)
+    for task, why in found.unaskable.items():
+        console.print("[bold red]cannot be asked:[/]", f"{task}: {why}", highlight=False, soft_wrap=True)
     if not json:
         _terminal().print(table(found))
     skipped = [{"task": each.task, "why": each.why} for each in choice.skipped]
-    result = {"results": str(results), "step": found.model.step, "skipped": skipped}
-    result |= {"scores": msgspec.to_builtins(found.scores)}
+    result = {
+        "results": str(results),
+        "step": found.model.step,
+        "skipped": skipped,
+        "unaskable": found.unaskable,
+        "scores": msgspec.to_builtins(found.scores),
+    }
     emit(result, json, f"results: {results}")
 
 

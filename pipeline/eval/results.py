@@ -34,6 +34,7 @@ def write_results(
     limit: int | None,
     software: dict[str, str],
     overlap: Overlap | None = None,
+    unaskable: dict[str, str] | None = None,
 ) -> Results:
     """Write the files of an evaluation; `results.json` comes last, so that it stands for all.
 
@@ -54,6 +55,7 @@ def write_results(
         seed=seed,
         limit=limit,
         software=software,
+        unaskable=unaskable or {},
     )
     for task, of_task in groupby(ordered, key=lambda outcome: outcome.task.name):
         rows = b"".join(_row(outcome, *each) for outcome in of_task for each in enumerate(outcome.documents))

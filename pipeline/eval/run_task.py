@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-from dataprep.errors import DataError
 from pipeline.eval.asking import AskedModel
 from pipeline.eval.documents import Asked, Document, Example
-from pipeline.eval.encode import Unaskable
 from pipeline.eval.evaluation import Asking, Evaluation
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.scores import Outcome
@@ -18,7 +16,7 @@ LM_EVAL = "lm-eval:"
 
 
 def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outcome:
-    """Run a task over a model. Raises DataError that names the task and the text that cannot be asked."""
+    """Run a task over a model. Raises Unaskable for a text that the model cannot be asked about."""
 
     def read(paths: tuple[str, ...]) -> tuple[Example, ...]:
         return examples(asking.task.reader, evaluation.data, paths, evaluation.sets) if paths else ()
@@ -33,10 +31,7 @@ def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outco
         examples=found[: evaluation.limit],
         training=read(asking.train if asking.shots else ()),
     )
-    try:
-        documents = engine(asking.rules.engine)(asked, model)
-    except Unaskable as error:
-        raise DataError(f"{asking.name}: {error}; leave this task out with --tasks") from None
+    documents = engine(asking.rules.engine)(asked, model)
     return Outcome(
         task=asking.task,
         protocol=asking.protocol,

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from dataprep.errors import DataError
 from dataprep.store.files import Output, hash_file
 from dataprep.store.step import Made, Part, Save, Step, Task, read_step
 from pipeline.eval import overlapped, record
 from pipeline.eval.answer import answer
 from pipeline.eval.asking import Ask, AskedModel
 from pipeline.eval.earlier import earlier_answers
+from pipeline.eval.encode import Unaskable
 from pipeline.eval.evaluation import Evaluation, software
 from pipeline.eval.overlapped import Overlap
 from pipeline.eval.page import write_report
@@ -73,7 +75,7 @@ def _judge(task: Task[Evaluation]) -> Made:
     scope = task.scope
     outputs = read_step(scope, ANSWERS).outputs(ANSWERS)
     answers = {each.key: each for output in outputs for each in record.read(scope.root, output, Answer)}
-    outcomes = _run_tasks(task, Record(scope.folder, answers).ask)
+    outcomes, unaskable = _run_tasks(task, Record(scope.folder, answers).ask)
     parameters, non_embedding = scope.model.parameters
     facts = ModelFacts(
         run=scope.model.where.name,
@@ -96,6 +98,7 @@ def _judge(task: Task[Evaluation]) -> Made:
         limit=scope.limit,
         software=software(),
         overlap=_overlap(scope, outcomes),
+        unaskable=unaskable,
     )
     report = write_report(scope.folder)
     documents = sum(len(outcome.documents) for outcome in outcomes)
@@ -118,14 +121,24 @@ def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
     return overlapped.with_short(listed, scope.data, documents)
 
 
-def _run_tasks(task: Task[Evaluation], ask: Ask) -> list[Outcome]:
-    """Run every task of an evaluation over a model that gets its answers so."""
+def _run_tasks(task: Task[Evaluation], ask: Ask) -> tuple[list[Outcome], dict[str, str]]:
+    """Run every task of an evaluation over a model that gets its answers so.
+
+    Returns also why tasks could not be asked. Raises DataError when none could.
+    """
     model = task.scope.model
-    tokenizer, outcomes = model.load_tokenizer(), []
+    tokenizer = model.load_tokenizer()
+    outcomes: list[Outcome] = []
+    unaskable: dict[str, str] = {}
     for asking in task.scope.askings:
-        outcomes.append(run_task(task.scope, asking, AskedModel(tokenizer, model.config.n_ctx, ask)))
+        try:
+            outcomes.append(run_task(task.scope, asking, AskedModel(tokenizer, model.config.n_ctx, ask)))
+        except Unaskable as error:
+            unaskable[asking.name] = str(error)
         task.tick(1)
-    return outcomes
+    if not outcomes:
+        raise DataError("; ".join(f"{name}: {why}" for name, why in unaskable.items()))
+    return outcomes, unaskable
 
 
 def _published(task: Task[Evaluation], name: str, items: list[Any]) -> Output:

@@ -137,7 +137,11 @@ class Caveats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What `results.json` holds beside lm-eval's part. sets: hash of each file. software: versions."""
+    """What `results.json` holds beside lm-eval's part.
+
+    sets: hash of each file. software: versions. unaskable: tasks about which this model cannot be asked,
+    with the reason.
+    """
 
     model: ModelFacts
     scores: tuple[Score, ...]
@@ -147,6 +151,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     limit: int | None = None
     software: dict[str, str] = {}
+    unaskable: dict[str, str] = {}
 
     @property
     def tasks(self) -> list[str]:
