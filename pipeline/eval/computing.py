@@ -28,7 +28,7 @@ class Computing:
     most: int
 
     def processes(self, parameters: int) -> int:
-        """How many processes answer at once, each with the whole model: a core each, as far as memory goes."""
+        """How many answer at once, each with the whole model: on a CPU as many as there is memory for."""
         if self.asked or self.device == CUDA:
             return self.asked or self.most
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
