@@ -22,7 +22,9 @@ Tokens = Sequence[int]
 Ints = npt.NDArray[np.int64]
 
 WASTE = 0.15
-"""The largest share of a row in a batch that is padding."""
+"""The largest share of a row in a batch that is padding, or"""
+FEW = 16
+"""so many tokens: with less to compute, a batch costs the time in which its weights are read."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def batches(rows: Sequence[Row], batch_tokens: int) -> list[list[int]]:
         if found:
             first, length = rows[found[-1][0]], len(rows[index].tokens)
             longest = len(first.tokens)
-            fits = (len(found[-1]) + 1) * longest <= batch_tokens and longest - length <= WASTE * longest
+            spare = max(WASTE * longest, FEW)
+            fits = (len(found[-1]) + 1) * longest <= batch_tokens and longest - length <= spare
             if fits and first.branches == rows[index].branches:
                 found[-1].append(index)
                 continue

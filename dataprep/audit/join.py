@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from dataprep.audit.verification import UNIT, Verification, state_of, tidy, verifiers
+from dataprep.audit.gc import VERIFIED
+from dataprep.audit.verification import UNIT, Verification, forget_gone, state_of, tidy
 from dataprep.audit.verify import Report, all_problems, report
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
@@ -38,11 +39,13 @@ def join(presence: Presence, tokens: Sequence[Path], once: Path | None, progress
     try:
         with presence.kept():
             found = _join(presence, tokens, once, progress)
+            presence.worker.stage = VERIFIED  # of two that end at once, one sees that none is left
+            presence.show([])
+            tidy(root)
+            return found
     finally:
         with suppress(OSError):
             forget_worker(root, presence.worker)
-    tidy(root)
-    return found
 
 
 def _join(presence: Presence, tokens: Sequence[Path], once: Path | None, progress: Progress) -> Report:
@@ -71,7 +74,7 @@ def _found(
     corpus = Corpus.open(verification.root, damaged=True)
     with closing(Claiming(presence)) as claiming:  # whose processes keep step files in memory
         found = all_problems(corpus, tokens, Shared(verification, claiming, progress, UNIT))
-    verifiers(corpus.root)  # else those that were killed would be listed as files that belong to nothing
+    forget_gone(corpus.root)  # else those that were killed would be listed as files that belong to nothing
     return verification.reported(report(corpus, found))
 
 

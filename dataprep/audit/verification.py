@@ -22,7 +22,7 @@ from pathlib import Path
 
 import xxhash
 
-from dataprep.audit.gc import VERIFY
+from dataprep.audit.gc import VERIFIED, VERIFY
 from dataprep.audit.verify import Report
 from dataprep.corpus.directory import JOBS
 from dataprep.store.calls import PLACE
@@ -100,30 +100,29 @@ def state_of(root: Path, tokens: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def verifiers(root: Path) -> list[str]:
-    """The workers that verify a corpus at this moment, by name. Forgets those that are gone."""
-    found = [worker for worker in all_workers(root) if worker.stage == VERIFY]
-    alive = [worker.name for worker in found if is_at_work(root, worker)]
-    for worker in found:
-        if worker.name not in alive:
-            forget_worker(root, worker)
-    return alive
+def forget_gone(root: Path) -> bool:
+    """Forget the workers that verified here and are gone; whether any is at work."""
+    busy = False
+    for worker in all_workers(root):
+        if worker.stage in (VERIFY, VERIFIED):
+            if not is_at_work(root, worker):
+                forget_worker(root, worker)
+            elif worker.stage == VERIFY:
+                busy = True
+    return busy
 
 
 def tidy(root: Path) -> None:
-    """Remove what verifications have left in a corpus, unless a process verifies there."""
-    if not verifiers(root):
-        _discard(root, root / JOBS / VERIFY)
-        with suppress(OSError):
-            (root / JOBS).rmdir()
+    """Remove what verifications have left in a corpus, unless a process verifies there.
 
-
-def _discard(root: Path, path: Path) -> None:
-    """Remove a directory, which leaves its place by one rename: nobody takes a part of it for the whole."""
-    away = root / JOBS / "discarded"
+    It leaves its place by one rename: nobody takes a part of it for the whole.
+    """
+    if forget_gone(root):
+        return
+    away = root / JOBS / VERIFIED
     shutil.rmtree(away, ignore_errors=True)
     with suppress(OSError):  # another process may have been first
-        path.rename(away)
+        (root / JOBS / VERIFY).rename(away)
     shutil.rmtree(away, ignore_errors=True)
 
 

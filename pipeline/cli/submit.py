@@ -271,7 +271,7 @@ def submit_more(
     workers: Annotated[int, typer.Option(min=1, help="How many more.", show_default=False)],
     stage: Annotated[
         Stage, typer.Option(help="What they do: read dumps, crawl, all that comes after it, or verify.")
-    ] = (Stage.cpu),
+    ] = Stage.cpu,
     cluster: Annotated[
         Path | None,
         typer.Option(

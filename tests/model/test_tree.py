@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.tree import WASTE, Row, Text, batches, rows
+from model.tree import FEW, WASTE, Row, Text, batches, rows
 
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple)
 TEXTS = st.lists(TOKENS.flatmap(lambda tokens: st.builds(Text, st.just(tokens), st.integers(1, len(tokens)))))
@@ -69,5 +69,5 @@ def test_batches_hold_each_row_once_and_waste_little(texts: list[Text], batch_to
     for batch in found:
         lengths = [len(whole[index].tokens) for index in batch]
         assert len(batch) * max(lengths) <= batch_tokens or len(batch) == 1
-        assert max(lengths) - min(lengths) <= WASTE * max(lengths)
+        assert max(lengths) - min(lengths) <= max(WASTE * max(lengths), FEW)
         assert len({whole[index].branches for index in batch}) == 1

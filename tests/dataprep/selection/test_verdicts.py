@@ -154,4 +154,4 @@ def test_two_commands_never_extend_one_build_at_once(tmp_path: Path) -> None:
     with locks.alone(build.path), pytest.raises(DataError, match="another command is at work here"):
         ingest.extend(corpus, 1, no_progress)
     ingest.extend(corpus, 1, no_progress)
-    assert not list(problems(corpus, lambda n: None))
+    assert not list(problems(corpus))
