@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.eval.choose import Choice
+    from pipeline.eval.computing import Computing
     from pipeline.eval.evaluation import Evaluation
     from pipeline.eval.trained_model import TrainedModel
 
@@ -68,7 +69,7 @@ def evaluate(
         typer.Option(
             min=1,
             help="Processes that answer, each with the whole model.",
-            show_default="GPUs, or cores",
+            show_default="GPUs, or cores as far as memory goes",
             rich_help_panel=COMPUTED,
         ),
     ] = None,
@@ -151,9 +152,9 @@ def evaluate(
         )
     how, evaluations = computing(device, dtype, nproc, CORES), out or options.evaluations_of(run)
     refuse_mixing(evaluations, "evaluations")
-    evaluations.mkdir(parents=True, exist_ok=True)
 
     def evaluation_of(model: TrainedModel) -> Evaluation:
+        evaluations.mkdir(parents=True, exist_ok=True)
         return Evaluation(
             evaluations=evaluations.resolve(),
             data=data.resolve(),
@@ -168,25 +169,26 @@ def evaluate(
         )
 
     if watch:
-        _watch(each_checkpoint(run, evaluations), evaluation_of, how.processes, choice, json)
+        _watch(each_checkpoint(run, evaluations), evaluation_of, how, choice, json)
     elif together:
         end, left = time.monotonic() + seconds("--for", time_limit), seconds("--grace", grace)
-        _show(_join(evaluation_of(find(run, step)), how.processes, again, end, left), choice, json)
+        _show(_join(evaluation_of(find(run, step)), how, again, end, left), choice, json)
     else:
-        _show(_alone(evaluation_of(find(run, step)), how.processes), choice, json)
+        _show(_alone(evaluation_of(find(run, step)), how), choice, json)
     if any(each.by_hand for each in choice.skipped):
         raise typer.Exit(1)
 
 
-def _alone(evaluation: Evaluation, processes: int) -> Path:
+def _alone(evaluation: Evaluation, how: Computing) -> Path:
     """Evaluate with processes of this command only."""
     from dataprep.store.step import LocalPool
     from pipeline.eval.run import evaluate
 
-    return evaluate(evaluation, LocalPool(processes), progress)
+    pool = LocalPool(how.processes(evaluation.model.parameters[0]))
+    return evaluate(evaluation, pool, progress)
 
 
-def _join(evaluation: Evaluation, processes: int, again: bool, end: float, grace: float) -> Path:
+def _join(evaluation: Evaluation, how: Computing, again: bool, end: float, grace: float) -> Path:
     """Take part in an evaluation."""
     from dataprep.store.presence import Presence, Stopped
     from dataprep.store.workers import new_worker
@@ -196,7 +198,7 @@ def _join(evaluation: Evaluation, processes: int, again: bool, end: float, grace
 
     if again:
         try_again(evaluation.root)
-    worker = new_worker(STAGE, processes)
+    worker = new_worker(STAGE, how.processes(evaluation.model.parameters[0]))
     try:
         return join(evaluation, Presence(evaluation.root, worker, end=end, grace=grace), progress)
     except Stopped:
@@ -207,7 +209,7 @@ def _join(evaluation: Evaluation, processes: int, again: bool, end: float, grace
 def _watch(
     models: Iterable[TrainedModel],
     evaluation_of: Callable[[TrainedModel], Evaluation],
-    processes: int,
+    how: Computing,
     choice: Choice,
     json: bool,
 ) -> None:
@@ -216,7 +218,7 @@ def _watch(
 
     for model in models:
         try:
-            results = _alone(evaluation_of(model), processes)
+            results = _alone(evaluation_of(model), how)
         except LetGo as error:
             console.print(f"passed over: {error}", highlight=False, soft_wrap=True)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,26 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Number formats of the weights -> torch's names."""
 
 
-@dataclass(frozen=True)
+BYTES = 8
+"""Memory of a process for each parameter: weights in fp32, and as much for what is computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Computing:
-    """processes: how many answer at once, each with the whole model: one a GPU, or one a core."""
+    """device, dtype: where, and in which number format of the weights. asked: how many processes, if that was
+    said. most: GPUs, or cores."""
 
     device: str
     dtype: str
-    processes: int
+    asked: int | None
+    most: int
+
+    def processes(self, parameters: int) -> int:
+        """How many answer at once, each with the whole model: on a CPU as many as there is memory for."""
+        if self.asked or self.device == CUDA:
+            return self.asked or self.most
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return max(1, min(self.most, memory // (BYTES * parameters)))
 
 
 def computing(device: str, dtype: str, processes: int | None, cores: int) -> Computing:
@@ -33,12 +47,8 @@ def computing(device: str, dtype: str, processes: int | None, cores: int) -> Com
     gpus = 0 if device == CPU else _gpus()
     if device == CUDA and not gpus:
         raise UsageError("--device cuda: torch finds no GPU here; give --device cpu, or another machine")
-    chosen = CUDA if gpus else CPU
-    return Computing(
-        chosen,
-        dtype if dtype != AUTO else "bf16" if gpus else "fp32",
-        processes or gpus or cores,
-    )
+    chosen_dtype = dtype if dtype != AUTO else "bf16" if gpus else "fp32"
+    return Computing(device=CUDA if gpus else CPU, dtype=chosen_dtype, asked=processes, most=gpus or cores)
 
 
 def _gpus() -> int:

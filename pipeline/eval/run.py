@@ -18,6 +18,8 @@ from pipeline.monitor.evaluations import RESULTS
 
 STAGE = "eval"
 """The stage of a worker that evaluates."""
+HUNG_S = 4 * 3600.0
+"""A worker's part without progress for so long is ended: a large model writes long texts slowly on a CPU."""
 
 
 class LetGo(RunError):
@@ -53,7 +55,7 @@ def join(evaluation: Evaluation, presence: Presence, progress: Progress) -> Path
     Raises GivenUp when parts failed too often, BadMachine when this machine cannot go on, and Stopped when it
     was asked to end before.
     """
-    with presence.kept(), closing(Claiming(presence)) as claiming:
+    with presence.kept(), closing(Claiming(presence, hung_s=HUNG_S)) as claiming:
         results = evaluate(evaluation, claiming, progress)
     _tidy(presence.root)
     return results

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.hf_directory import CONFIG
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint import format as checkpoints
-from pipeline.errors import RunError
+from pipeline.errors import RunError, UsageError
 from pipeline.eval.trained_model import TrainedModel, of_checkpoint
 from slurm.codes import RESUME_EXIT
 
@@ -19,8 +20,11 @@ def each_checkpoint(run: Path, evaluations: Path, poll_s: float = POLL_S) -> Ite
     """Yield each whole checkpoint of a run, the oldest that is there first, until the run has ended.
 
     Those come first that a killed evaluation still holds. One that the training lets go of meanwhile is
-    passed over. A run that was stopped to go on later, or killed, has not ended.
+    passed over. A run that was stopped to go on later, or killed, has not ended. Raises UsageError when there
+    is no run.
     """
+    if not run.is_dir() or (run / CONFIG).exists():
+        raise UsageError(f"--watch: {run} is no run; give one whose training has begun")
     seen, yielded = set[Path](), set[str]()
     held = sorted(evaluations.glob("*/*/held/checkpoints/step-*"), key=lambda path: path.name)
     while True:

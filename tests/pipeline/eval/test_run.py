@@ -99,6 +99,23 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert not (run / "evaluations" / "jobs").exists()
 
 
+def test_an_exported_run_has_the_scores_of_the_run(
+    home: Path, tmp_path: Path, expected: dict[str, str]
+) -> None:
+    cli.result("export", home / "run", "--out", tmp_path / "hf")
+    told = words(home, tmp_path / "out")
+    told[1] = tmp_path / "hf"
+    assert cli.run(*told).returncode == 0
+    assert files_of(tmp_path / "out")["samples/toy.jsonl.zst"] == expected["samples/toy.jsonl.zst"]
+
+
+def test_a_run_that_is_not_there_is_no_reason_to_make_directories(home: Path, tmp_path: Path) -> None:
+    for more in ([], ["--watch"]):
+        ended = cli.run("eval", tmp_path / "run", "--data", home / "data", *more)
+        assert (ended.returncode, str(tmp_path / "run") in ended.stderr) == (2 if more else 1, True)
+        assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow(16)
 @pytest.mark.parametrize("nproc", [2, 3])
 def test_any_number_of_processes_writes_the_same_bytes(
