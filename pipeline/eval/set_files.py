@@ -54,7 +54,10 @@ def find(task: TaskFile, data: Path, listed: Sequence[str]) -> SetFiles:
             found[part] += matches
             missing[part] += [] if matches else [" or ".join(names.split("|"))]
     return SetFiles(
-        tuple(found["test"]), tuple(found["train"]), tuple(missing["test"]), tuple(missing["train"])
+        tuple(dict.fromkeys(found["test"])),
+        tuple(dict.fromkeys(found["train"])),
+        tuple(missing["test"]),
+        tuple(missing["train"]),
     )
 
 
