@@ -9,8 +9,8 @@ from model.config import GPTConfig
 from model.generate import Sampling, Stop, generate
 from model.gpt import GPT
 
-CACHE_BYTES = 2**30
-"""Memory for the keys and values of one batch; a cache reserves up to half as much again."""
+MEMORY_BYTES = 2**30
+"""About what one batch takes beside the model."""
 
 
 def write(
@@ -22,22 +22,23 @@ def write(
     seeds: Sequence[int] | None = None,
     eot: int | None = None,
     stop: Stop | None = None,
-    cache_bytes: int = CACHE_BYTES,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> list[list[int]]:
     """Return the tokens that follow each prompt, in the order of the prompts, however many there are.
 
-    Text i is drawn with seeds[i], or with how.seed + i. Prompts of like length are written together, so the
-    batches do not depend on the order of the prompts. The other arguments are those of `generate`.
+    Text i is drawn with seeds[i], or with how.seed + i. Prompts of like length are written together. `eot`
+    and `stop` are those of `generate`.
 
     Raises ValueError when a prompt is empty, or a setting is out of range.
     """
     if seeds is None and isinstance(how, Sampling):
         seeds = range(how.seed, how.seed + len(prompts))
     rows = how.width if isinstance(how, Beam) else 1
-    sizes = [rows * min(len(prompt) + max_new_tokens, model.config.n_ctx) for prompt in prompts]
-    room = cache_bytes // _bytes_per_token(model.config, next(model.parameters()).element_size())
+    longest = [min(len(prompt) + max_new_tokens, model.config.n_ctx) for prompt in prompts]
+    element_bytes = next(model.parameters()).element_size()
+    sizes = [rows * _row_bytes(model.config, tokens, element_bytes) for tokens in longest]
     written: dict[int, list[int]] = {}
-    for places in batches(sizes, room):
+    for places in batches(sizes, memory_bytes):
         batch = [prompts[place] for place in places]
         if isinstance(how, Beam):
             found = beam_search(
@@ -74,6 +75,10 @@ def batches(sizes: Sequence[int], room: int) -> list[list[int]]:
     return found
 
 
-def _bytes_per_token(config: GPTConfig, element_bytes: int) -> int:
-    """What all layers cache of a token, as if none were banded."""
-    return 2 * config.n_layer * config.n_head * config.head_width * element_bytes
+def _row_bytes(config: GPTConfig, tokens: int, element_bytes: int) -> int:
+    """What a row of so many tokens takes, as if no layer were banded."""
+    # A cache reserves up to half as much again as it holds. One layer at a time computes the prompt.
+    cached = 3 * config.n_layer * config.n_head * config.head_width
+    computed = 4 * config.d_model + 2 * config.ff_width
+    logits_bytes = 3 * 4 * config.vocab_size  # fp32: the logits, their probabilities, and the sums of these
+    return tokens * (cached + computed) * element_bytes + logits_bytes

@@ -12,7 +12,7 @@ from dataprep.tokenizer.tokenizer import Tokenizer
 from model.beam import Beam
 from model.generate import Sampling
 from model.gpt import GPT
-from model.write import CACHE_BYTES, write
+from model.write import MEMORY_BYTES, write
 from pipeline.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def write_texts(
     length_penalty: float = 0.6,
     top_k: int | None = None,
     seed: int = 0,
-    cache_bytes: int = CACHE_BYTES,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> list[str]:
     """Write a text of at most `max_tokens` tokens after each prompt, in their order.
 
@@ -52,7 +52,7 @@ def write_texts(
         seeds=seeds,
         eot=tokenizer.eot,
         stop=stop,
-        cache_bytes=cache_bytes,
+        memory_bytes=memory_bytes,
     )
     return [stop.cut(tokenizer.decode(tokens)) for tokens in found]
 

@@ -25,13 +25,13 @@ def test_batches_hold_every_place_once_and_keep_to_their_room(sizes: list[int], 
 
 
 @pytest.mark.slow(2)
-@pytest.mark.parametrize("cache_bytes", [1, 20_000, 2**30])
-def test_texts_are_those_that_each_prompt_gets_alone(model: GPT, cache_bytes: int) -> None:
-    drawn = write(model, PROMPTS, 9, Sampling(top_k=20, seed=4), cache_bytes=cache_bytes)
+@pytest.mark.parametrize("memory_bytes", [1, 50_000, 2**30])
+def test_texts_are_those_that_each_prompt_gets_alone(model: GPT, memory_bytes: int) -> None:
+    drawn = write(model, PROMPTS, 9, Sampling(top_k=20, seed=4), memory_bytes=memory_bytes)
     assert drawn == [
         generate(model, [p], 9, Sampling(top_k=20, seed=4 + i))[0] for i, p in enumerate(PROMPTS)
     ]
-    searched = write(model, PROMPTS, 9, Beam(2, 0.6), cache_bytes=cache_bytes)
+    searched = write(model, PROMPTS, 9, Beam(2, 0.6), memory_bytes=memory_bytes)
     assert searched == [beam_search(model, [prompt], 9, beams=2)[0] for prompt in PROMPTS]
 
 
