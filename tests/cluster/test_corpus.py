@@ -40,8 +40,11 @@ def desk(demo: Demo, slurm: Cluster) -> Desk:
     return Desk(demo, slurm, "a small cluster")
 
 
-def submit(desk: Desk, corpus: str, crawl: str, workers: int = NODES, code: int = 0) -> Any:
-    words = ("submit", "corpus", corpus, desk.demo.dump, "--crawl", crawl, "--workers", workers)
+def submit(
+    desk: Desk, corpus: str, crawl: str, workers: int = NODES, code: int = 0, all_dumps: bool = False
+) -> Any:
+    dumps = sorted(desk.demo.dump.parent.glob("RS_*")) if all_dumps else [desk.demo.dump]
+    words = ("submit", "corpus", corpus, *dumps, "--crawl", crawl, "--workers", workers)
     told = desk.run(*words, "--crawlers", 2, "--cluster", "cluster.yaml", "--json", code=code)
     return json.loads(told or "null")
 
@@ -71,16 +74,18 @@ def test_workers_on_four_nodes_one_stopped_and_queued_again_make_what_one_machin
     assert desk.run("corpus", "verify", "four").startswith("every file and every count is right")
 
 
-def test_a_crawl_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> None:
+def test_a_crawl_of_two_dumps_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> None:
     desk.run("corpus", "init", "watched", "--recipe", "demo")
     before = len(desk.demo.web.requests)
-    first = submit(desk, "watched", "slow.yaml", workers=2)
-    _, crawl, array = first["jobs"]
+    first = submit(desk, "watched", "slow.yaml", workers=2, all_dumps=True)
+    _, links, crawl, array = first["jobs"]
     wait_until(lambda: len(desk.demo.web.requests) > before, "the first request of the crawl")
     told = desk.run("status", "watched")
+    assert f"job {links} outbound-links-watched (2 tasks): 2 done" in told
+    assert "ends last: " in told
     assert f"job {crawl} outbound-fetch-watched (2 tasks): 2 running" in told
     assert f"job {array} outbound-work-watched (2 tasks): 2 waiting (Dependency)" in told
-    submit(desk, "watched", "fast.yaml", code=1)  # it is in the queue already
+    submit(desk, "watched", "fast.yaml", code=1, all_dumps=True)  # it is in the queue already
     (more,) = desk.result("submit", "more", "watched", "--workers", 1)["jobs"]
     wait_until(lambda: f"{more}_0 PENDING Dependency" in desk.queue(), "what waits for the crawl, too")
 
@@ -98,7 +103,7 @@ def test_a_crawl_is_watched_joined_cancelled_and_gone_on_with(desk: Desk) -> Non
     codes = [(Path(first["logs"]) / f"{crawl}_{task}.code").read_text() for task in range(2)]
     assert codes == ["75\n", "75\n"]
 
-    second = submit(desk, "watched", "fast.yaml", workers=2)
+    second = submit(desk, "watched", "fast.yaml", workers=2, all_dumps=True)
     desk.wait_until_ended()
     (status,) = desk.result("status", "watched")["directories"]
     assert [increment["built"] for increment in status["increments"]] == [True], log(second)
