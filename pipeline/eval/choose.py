@@ -107,6 +107,9 @@ def _askings(task: TaskFile, files: SetFiles, wanted: Wanted) -> tuple[list[Aski
 
 def _no_shots(task: TaskFile, protocol: str, shots: int, files: SetFiles) -> str:
     """The reason why solved examples cannot be shown; "" when they can."""
+    own = task.protocols[protocol].shots
+    if own is not None and shots not in _numbers(task, own):
+        return f"the protocol {protocol} has none"
     if files.missing_train:
         return f"{', '.join(files.missing_train)} not found ({task.source})"
     known = protocol == LM_EVAL or files.train or shots in _numbers(task, _own_shots(task, protocol))

@@ -28,7 +28,7 @@ class ProtocolFile(_Strict):
     settings: dict[str, Any] = {}
     """Settings of the engine: prompts, rules. Its docstring names them."""
     shots: list[int | Literal["few"]] | None = None
-    """Settings of shots where they differ from the task's."""
+    """The settings that this protocol has, where it has not all; others are refused. None: as the task's."""
 
 
 class TaskFile(_Strict):
