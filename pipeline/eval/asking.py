@@ -43,6 +43,10 @@ class AskedModel:
         """Tokens of a text."""
         return len(self._encode(text))
 
+    def as_read(self, text: str) -> str:
+        """A text as its tokens spell it."""
+        return self.tokenizer.decode(self._encode(text))
+
     def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
         """Score a continuation, or its last tokens, after a context.
 
@@ -88,7 +92,12 @@ class AskedModel:
         """The n likeliest next tokens as text, with their log-probabilities, the likeliest first."""
         before = self._fit(self._encode(context), self.n_ctx)
         answer = self.ask(Request(kind="likeliest", context=tuple(before), likeliest=n))
-        return [(self.tokenizer.decode([token]), likely) for token, likely in answer.likeliest]
+        # With the token before it, a word of GPT-1's tokenizer has its space.
+        before = before[-1:]
+        start = len(self.tokenizer.decode(before))
+        return [
+            (self.tokenizer.decode([*before, token])[start:], likely) for token, likely in answer.likeliest
+        ]
 
     def _score(self, before: Tokens, after: Tokens) -> Score:
         answer = self.ask(Request(kind="score", context=tuple(before), continuation=tuple(after)))
