@@ -1,4 +1,4 @@
-"""Where the published files of the sets lie in a directory, and their examples."""
+"""Find the published files of the sets in a directory, and read their examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SetFiles:
 
 
 def files_in(data: Path) -> list[str]:
-    """All files of a directory by their paths in it; hidden ones are none. Raises UsageError."""
+    """The paths of all files in a directory, without hidden ones. Raises UsageError when there is none."""
     if not data.is_dir():
         raise UsageError(f"{data}: there is no such directory; give the directory of evaluation sets")
     found = []

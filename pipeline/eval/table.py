@@ -9,15 +9,15 @@ from pipeline.monitor.evaluations import ModelFacts, Results, Score
 
 NAMED = ("task", "shots", "protocol", "measure")
 COLUMNS = (*NAMED, "value", "95 %", "n", "clean", "papers")
-IN_THE_FILE = ("ece", "ties", "lines_as_they_stand")
-"""Measures that describe a score; `results.json` has them."""
+LEFT_OUT = ("ece", "ties", "lines_as_they_stand")
+"""Measures that only `results.json` has: they describe another score."""
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
 
 
 def table(results: Results) -> Table:
     """The scores for a terminal; columns in which nothing stands are left out."""
-    scores = [score for score in results.scores if score.measure not in IN_THE_FILE]
+    scores = [score for score in results.scores if score.measure not in LEFT_OUT]
     rows = [_row(score) for score in scores]
     kept = [column for column in COLUMNS if any(row[column] for row in rows)]
     shown = Table(title=titled(results.model), box=SIMPLE, pad_edge=False)
