@@ -1,7 +1,7 @@
-"""The language model that engines ask: it makes requests of texts, and takes answers from wherever they come.
+"""The language model that engines ask: it turns texts into requests, and a function answers them.
 
-While requests are planned, `ask` only notes them (`notes.Notes`). Later it looks answers up
-(`record.Record`). All else is the same, so the same questions are asked.
+In the first run that function only notes requests (`record.Notes`); in the second it looks answers up
+(`record.Record`). All else is the same, so both runs ask the same questions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.eval.requests import Answer, Request, Writing
 
 Ask = Callable[[Request], Answer]
 REMEMBERED = 1024
-"""Texts whose tokens are kept: the choices of a question share its context."""
+"""Number of texts whose tokens are kept: the choices of a question share its context."""
 
 
 @dataclass

@@ -43,7 +43,7 @@ def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outco
 
 
 def engine(name: str) -> Callable[[Asked, LanguageModel], list[Document]]:
-    """The function that asks a task: lm-eval's way, or a module of `engines`."""
+    """The function that asks a task: lm-eval's (`harness`), or that of a module of `engines`."""
     module = "harness" if name.startswith(PREFIX) else f"engines.{name}"
     found: Callable[[Asked, LanguageModel], list[Document]]
     found = importlib.import_module(f"pipeline.eval.{module}").evaluate

@@ -1,4 +1,4 @@
-"""Lines of a file and fields of a row, for all readers; each names its place when it is wrong."""
+"""Lines of a file and fields of a row, for all readers. An error names the place: file, line and field."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Row:
 
 
 class Keys:
-    """Keys of a task's examples: a key that comes again gets a number.
+    """Makes the keys of a task's examples unique: a repeated key gets a number.
 
     >>> keys = Keys(); keys("7"), keys("8"), keys("7")
     ('7', '8', '7#2')
@@ -107,7 +107,7 @@ def name(path: Path, root: Path) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[TextIO]:
-    """A text file, plain or with gzip, in UTF-8 with or without a byte-order mark, its lines ended anyhow.
+    """Open a text file: plain or gzip, UTF-8 with or without a byte-order mark, with any kind of line end.
 
     Raises DataError where it cannot be read to its end.
     """
