@@ -164,11 +164,16 @@ def each_line(
             yield Example(file=file, line=number, key=key, unit=key, row=fields(row))
 
 
+def labels_of(path: Path) -> Path:
+    """The file of labels that may stand beside a file of JSON lines: X-labels.lst beside X.jsonl."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl") + "-labels.lst")
+
+
 def _labelled(path: Path, label: str) -> Iterator[tuple[int, Row]]:
     rows = list(json_lines(path))
     if all(label in row.fields for _, row in rows):
         return iter(rows)
-    beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl") + "-labels.lst")
+    beside = labels_of(path)
     if not beside.is_file():
         raise DataError(
             f"{rows[0][1].where}: has no field {label!r}, and there is no {beside.name} beside the file"

@@ -87,6 +87,13 @@ def test_shots_without_a_training_file_are_left_out_and_the_rest_is_asked(tmp_pa
     ]
 
 
+def test_labels_beside_a_file_belong_to_the_set(tmp_path: Path) -> None:
+    """Else results would stay when labels change."""
+    choice = found(tmp_path, "a/cbt.jsonl.gz", "a/cbt-labels.lst", "a/other-labels.lst", tasks=["cbt"])
+    assert [*choice.sets] == ["a/cbt-labels.lst", "a/cbt.jsonl.gz"]
+    assert choice.askings[0].test == ("a/cbt.jsonl.gz",)
+
+
 def test_a_protocol_with_settings_of_its_own_is_asked_in_no_other(tmp_path: Path) -> None:
     """GPT-2's LAMBADA has no solved examples: with some its score would be that without, by another name."""
     rules = {"engine": "toy", "measures": ["acc"]}
