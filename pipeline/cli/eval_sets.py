@@ -40,7 +40,7 @@ def list_sets(wanted: Wanted, known: Mapping[str, TaskFile], data: Path, json: b
 def _listed(row: dict[str, Any]) -> str:
     """A task for people: what it is, and its files by line."""
     few = f", few-shot K = {row['few']}" if row["few"] else ""
-    proven = "" if row["proven"] else ", its reader never read a published file"
+    proven = "" if row["proven"] else ", not tested on a published file"
     lines = [f"{row['task']}: {row['title']} ({', '.join(row['protocols'])}{few}{proven})"]
     for name in ("found", "missing", "missing_for_shots"):
         if row[name]:
