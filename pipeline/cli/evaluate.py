@@ -16,7 +16,7 @@ from pipeline.cli.corpus.work import seconds
 from pipeline.cli.eval_options import COMPUTED, SETS
 from pipeline.cli.eval_sets import list_sets, write_examples_of
 from pipeline.cli.places import refuse_mixing
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,11 +145,10 @@ def evaluate(
         return
     if run is None:
         raise UsageError("RUN: give a run, or a directory that transformers loads")
+    if not run.is_dir():
+        raise UsageError(f"{run}: there is no such directory; give a run, or one that transformers loads")
     _report(choice)
-    if not choice.askings:
-        raise RunError(
-            f"{data}: holds no set of these tasks; `outbound eval --data {data} --list` names them"
-        )
+    options.refuse_nothing(choice, data)
     how, evaluations = computing(device, dtype, nproc, CORES), out or options.evaluations_of(run)
     refuse_mixing(evaluations, "evaluations")
 
