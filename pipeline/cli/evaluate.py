@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 WIDE = 160
 """Columns of a table in a file."""
-TOGETHER = "With others"
+TOGETHER, RESULTS = "With others", "Results that are there"
+FAMILY = "family.html"
 
 
 @app.command("eval")
@@ -107,8 +108,18 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="A B",
-            help="Compare two results over the same documents, and evaluate nothing.",
+            help="Compare two evaluations of the same documents, and evaluate nothing.",
             show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
+    family: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Draw evaluations, one --family for each, as a page of a family of models, and evaluate "
+            "nothing. The page goes to --out, or family.html.",
+            show_default=False,
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     json: Json = False,
@@ -128,6 +139,9 @@ def evaluate(
 
     if compared:
         _compare(*compared, seed, json)
+        return
+    if family:
+        _draw_family(family, out or Path(FAMILY), json)
         return
     if not together and (time_limit or grace or again):
         raise UsageError("--for, --grace and --again are for several processes; give --join, too")
@@ -255,6 +269,17 @@ def _compare(a: Path, b: Path, seed: int, json: bool) -> None:
     if not json:
         _terminal().print(table(found))
     emit(found.as_json(), json)
+
+
+def _draw_family(evaluations: list[Path], page: Path, json: bool) -> None:
+    """Write the page of several models."""
+    from pipeline.eval.page import write_family
+
+    if page.is_dir():
+        raise UsageError(f"--out {page}: is a directory; give the page a name, such as {page / FAMILY}")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_family(evaluations, page)
+    emit({"page": str(page), "models": len(evaluations)}, json, f"{page}: {len(evaluations)} models")
 
 
 def _terminal() -> Console:

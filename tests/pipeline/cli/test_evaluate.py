@@ -1,4 +1,4 @@
-"""What `outbound eval` does beside evaluating: lists sets; and what it refuses."""
+"""What `outbound eval` does beside evaluating: lists sets, compares, draws; and what it refuses."""
 
 from __future__ import annotations
 
@@ -8,8 +8,36 @@ from pathlib import Path
 import pytest
 
 from support import cli
+from support.evaluations import lambada, outcome, write
 
 CLOZE = json.dumps({"text": "The parser reads the file and closes the file"})
+
+
+def test_an_evaluation_is_found_in_the_directory_that_holds_only_it(tmp_path: Path) -> None:
+    for where in ("early/step-00000100-aa/lambada-bb", "late/evaluations/step-00000300-aa/lambada-bb"):
+        write(tmp_path / where, [lambada()])
+    found = cli.result("eval", "--compare", tmp_path / "early", tmp_path / "late")
+    assert {each["task"] for each in found["differences"]} == {"lambada"}
+    write(tmp_path / "late/evaluations/step-00000400-aa/lambada-bb", [lambada()])
+    ended = cli.run("eval", "--compare", tmp_path / "early", tmp_path / "late")
+    assert ended.returncode == 1
+    assert (
+        "late: holds 2 evaluations; give the directory of one, such as evaluations/step-00000300"
+        in ended.stderr
+    )
+    ended = cli.run("eval", "--compare", tmp_path / "early", tmp_path / "none")
+    assert (ended.returncode, "none: holds no results.json" in ended.stderr) == (1, True)
+
+
+def test_a_family_of_models_is_drawn_to_a_page_and_nothing_is_evaluated(tmp_path: Path) -> None:
+    for name, size in {"small": 85_000_000, "large": 300_000_000}.items():
+        write(tmp_path / name, [outcome()], run=name, non_embedding=size)
+    members = ("--family", tmp_path / "large", "--family", tmp_path / "small")
+    page = tmp_path / "pages" / "ours.html"
+    assert cli.result("eval", *members, "--out", page) == {"page": str(page), "models": 2}
+    assert page.read_text().index("small, step 300") < page.read_text().index("large, step 300")
+    ended = cli.run("eval", *members, "--out", tmp_path / "pages")
+    assert (ended.returncode, "give the page a name" in ended.stderr) == (2, True)
 
 
 def test_the_list_ends_with_the_tasks_that_can_be_asked(tmp_path: Path) -> None:
