@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,7 +212,10 @@ class Evaluation(NamedTuple):
 
 
 def of_run(run: Path) -> list[Evaluation]:
-    """The evaluations of a run in the order of steps; the log names those that cannot be read."""
+    """The evaluations of a run in the order of steps, and of --limit: what asked more of a step comes later.
+
+    The log names those that cannot be read.
+    """
     folder, found = run / EVALUATIONS, []
     for path in _results_in(folder):
         try:
@@ -221,7 +225,7 @@ def of_run(run: Path) -> list[Evaluation]:
             log.warning("an evaluation is left out: %s", error)
             continue
         found.append(Evaluation(xxhash.xxh3_64_hexdigest(named), path.parent, results))
-    return sorted(found, key=lambda each: each.results.model.step or 0)
+    return sorted(found, key=lambda each: (each.results.model.step or 0, each.results.limit or inf))
 
 
 SCORE_COLUMNS = (
