@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WIDE = 160
 """Columns of a table in a file."""
+NAMED = 15
+"""At most so many tasks are named that are left out for want of a file, though nobody named them."""
 TOGETHER, RESULTS = "With others", "Results that are there"
 FAMILY = "family.html"
 
@@ -242,6 +244,7 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     """Print the scores."""
     import msgspec
 
+    from pipeline.eval.page import REPORT
     from pipeline.eval.table import table
     from pipeline.monitor.evaluations import read_results
 
@@ -251,14 +254,16 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     if not json:
         _terminal().print(table(found))
     skipped = [{"task": each.task, "why": each.why} for each in choice.skipped]
+    report = results.with_name(REPORT)
     result = {
         "results": str(results),
+        "report": str(report),
         "step": found.model.step,
         "skipped": skipped,
         "unaskable": found.unaskable,
         "scores": msgspec.to_builtins(found.scores),
     }
-    emit(result, json, f"results: {results}")
+    emit(result, json, f"results: {results}\nreport: {report}")
 
 
 def _compare(a: Path, b: Path, seed: int, json: bool) -> None:
@@ -303,5 +308,7 @@ def _report(choice: Choice) -> None:
         else:
             others[each.task] = None
     if others:
-        told = f"left out (--list shows what they lack): {', '.join(others)}"
+        names = ", ".join([*others][:NAMED])
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        told = f"left out (--list shows what they lack): {names}{more}"
         console.print(told, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.table import Table
 
 from pipeline.errors import RunError
@@ -84,7 +85,9 @@ def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
 
 def table(found: Comparison) -> Table:
     """The differences for a terminal."""
-    shown = Table(title=f"a: {found.a}; b: {found.b}", caption=_left_out(found) or None)
+    shown = Table(
+        title=f"a: {found.a}; b: {found.b}", caption=_left_out(found) or None, box=SIMPLE, pad_edge=False
+    )
     for name in ("task", "shots", "protocol", "measure"):
         shown.add_column(name)
     for name in ("a", "b", "a - b", "95 %", "n", "better"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,9 @@ def test_a_run_that_is_not_there_is_refused_before_sets_are_named(tmp_path: Path
     assert ended.returncode == 2
     assert "nowhere: there is no such directory" in ended.stderr
     assert "left out" not in ended.stderr
+
+
+def test_of_many_tasks_without_files_only_some_are_named(tmp_path: Path) -> None:
+    ended = cli.run("eval", tmp_path, "--data", tmp_path)
+    (told,) = [line for line in ended.stderr.splitlines() if line.startswith("left out")]
+    assert re.fullmatch(r"left out \(--list shows what they lack\): \w+(, \w+){14} and \d+ more", told)

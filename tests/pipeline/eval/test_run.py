@@ -84,6 +84,7 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     run = shutil.copytree(home / "run", tmp_path / "run")
     result = cli.result("eval", run, "--data", home / "data", "--limit", "3", "--nproc", "1")
     results = json.loads(Path(result["results"]).read_text())
+    assert Path(result["report"]).is_file()
     assert Path(result["results"]).is_relative_to(run / "evaluations")
     assert results["model"]["step"] == 100
     assert results["model"]["tokens"] == 6400
