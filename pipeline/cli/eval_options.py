@@ -18,13 +18,13 @@ ASKED, SETS, COMPUTED = "What is asked", "Sets", "How it is computed"
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Directory of the sets as they are published.", show_default=False, rich_help_panel=SETS
+        help="Directory with the published files of the sets.", show_default=False, rich_help_panel=SETS
     ),
 ]
 Tasks = Annotated[
     str | None,
     typer.Option(
-        help="Names, also of lm-eval's tasks; or those of a paper (gpt1, gpt2, gpt3), or all.",
+        help="Names of tasks, also of lm-eval's; gpt2 or gpt3 for the tasks of a paper; or all.",
         show_default="all, or those of --task-file",
         rich_help_panel=ASKED,
     ),
@@ -40,39 +40,47 @@ Shots = Annotated[
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="Whose rules: paper, lm-eval, or both: paper,lm-eval.",
-        show_default="paper, or lm-eval for its other tasks",
+        help="The rules of the paper, of lm-eval, or both: paper,lm-eval.",
+        show_default="paper; lm-eval for tasks of no paper",
         rich_help_panel=ASKED,
     ),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Only the first N examples of each task.", show_default="all", rich_help_panel=ASKED
+        min=1,
+        help="Evaluate only the first N examples of each task.",
+        show_default="all",
+        rich_help_panel=ASKED,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="It draws the solved examples.", rich_help_panel=ASKED)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the solved examples and of drawn texts.", rich_help_panel=ASKED)
+]
 Step = Annotated[
     int | None,
-    typer.Option(help="The run's checkpoint of this step.", show_default="the newest", rich_help_panel=ASKED),
+    typer.Option(
+        help="Evaluate the run's checkpoint of this step.", show_default="the newest", rich_help_panel=ASKED
+    ),
 ]
 Overlap = Annotated[
     Path | None,
     typer.Option(
         exists=True,
         dir_okay=False,
-        help="What `outbound corpus overlap` found: scores of clean and dirty examples.",
+        help="File of `outbound corpus overlap`; adds scores of the clean and the dirty examples.",
         show_default=False,
         rich_help_panel=SETS,
     ),
 ]
 Dtype = Annotated[
-    str, typer.Option(help="Of the weights: auto, fp32, bf16 or fp16.", rich_help_panel=COMPUTED)
+    str,
+    typer.Option(help="Number format of the weights: auto, fp32, bf16 or fp16.", rich_help_panel=COMPUTED),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Where results and answers go.", show_default="RUN/evaluations", rich_help_panel=COMPUTED
+        help="Directory of results and answers.", show_default="RUN/evaluations", rich_help_panel=COMPUTED
     ),
 ]
 Watch = Annotated[
@@ -93,16 +101,16 @@ TaskFiles = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Let Python that a --task-file names run.", rich_help_panel=ASKED),
+    typer.Option("--trust", help="Run the Python functions that a --task-file names.", rich_help_panel=ASKED),
 ]
 
 
 def wanted(
     tasks: str | None, files: list[Path] | None, trust: bool, shots: str | None, protocol: str | None
 ) -> tuple[Wanted, dict[str, TaskFile]]:
-    """What the words of a command ask for, and the tasks among which they choose.
+    """What the options ask for, and all tasks that they can choose from.
 
-    Raises UsageError for a task that nobody knows.
+    Raises UsageError for an unknown task.
     """
     from pipeline.eval.choose import ALL, Wanted, known_tasks
     from pipeline.eval.lm_eval_files import load_user_task
@@ -134,7 +142,7 @@ def evaluations_of(run: Path) -> Path:
 
 
 def words(given: str) -> list[str]:
-    """The words of an option, which commas part.
+    """The words of an option, separated by commas.
 
     >>> words("0, 1,few")
     ['0', '1', 'few']

@@ -1,9 +1,8 @@
-"""`outbound eval`: what a trained model can do, by the papers' tasks."""
+"""`outbound eval`: evaluate a trained model by the tasks of GPT's papers and of lm-eval."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 from pipeline.cli import eval_options as options
 from pipeline.cli.app import Json, app, console, emit, progress
 from pipeline.cli.corpus.app import CORES
-from pipeline.cli.corpus.work import seconds
+from pipeline.cli.corpus.joining import Again, Grace, Join, TimeLimit, limits
 from pipeline.cli.eval_options import COMPUTED, SETS
 from pipeline.cli.eval_sets import list_sets, write_examples_of
 from pipeline.cli.places import refuse_mixing
@@ -30,7 +29,7 @@ WIDE = 160
 """Columns of a table in a file."""
 NAMED = 15
 """At most so many tasks are named that are left out for want of a file, though nobody named them."""
-TOGETHER, RESULTS = "With others", "Results that are there"
+RESULTS = "Results that are there"
 FAMILY = "family.html"
 
 
@@ -79,32 +78,10 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=COMPUTED)] = "auto",
     dtype: options.Dtype = "auto",
     out: options.Out = None,
-    together: Annotated[
-        bool,
-        typer.Option(
-            "--join",
-            help="Share the work with all that run this command with the same words, on any machines that "
-            "share the disk.",
-            rich_help_panel=TOGETHER,
-        ),
-    ] = False,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(
-            "--for", help="Claim nothing more after so long: 90s, 30m, 4h, 2d.", rich_help_panel=TOGETHER
-        ),
-    ] = None,
-    grace: Annotated[
-        str | None,
-        typer.Option(
-            help="Give back what is not finished so long after --for or SIGUSR1.",
-            show_default="never",
-            rich_help_panel=TOGETHER,
-        ),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Try again what was given up.", rich_help_panel=TOGETHER)
-    ] = False,
+    together: Join = False,
+    time_limit: TimeLimit = None,
+    grace: Grace = None,
+    again: Again = False,
     compared: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
@@ -129,8 +106,8 @@ def evaluate(
     """Ask a model the tasks of GPT's papers, or of lm-eval, and compare its scores with theirs.
 
     The sets are read from --data as they are published; nothing is downloaded. A set that is missing is
-    reported and left out; the command fails only when its task was named. What is answered stays answered:
-    the same command goes on after a kill, and another one asks only what is new.
+    reported and left out; the command fails only when its task was named. Answers are stored: after a kill
+    the same command resumes, and another command computes only the answers that are not there yet.
     """
     from dataprep.store.files import hash_file
     from pipeline.eval.choose import choose
@@ -145,8 +122,7 @@ def evaluate(
     if family:
         _draw_family(family, out or Path(FAMILY), json)
         return
-    if not together and (time_limit or grace or again):
-        raise UsageError("--for, --grace and --again are for several processes; give --join, too")
+    bounds = limits(together, time_limit, grace, again)
     if watch and (together or step is not None):
         raise UsageError("--watch takes each checkpoint by itself; leave out --join and --step")
     if data is None:
@@ -186,8 +162,7 @@ def evaluate(
     if watch:
         _watch(each_checkpoint(run, evaluations), evaluation_of, how, choice, json)
     elif together:
-        end, left = time.monotonic() + seconds("--for", time_limit), seconds("--grace", grace)
-        _show(_join(evaluation_of(find(run, step)), how, again, end, left), choice, json)
+        _show(_join(evaluation_of(find(run, step)), how, again, bounds), choice, json)
     else:
         _show(_alone(evaluation_of(find(run, step)), how), choice, json)
     if any(each.by_hand for each in choice.skipped):
@@ -203,8 +178,8 @@ def _alone(evaluation: Evaluation, how: Computing) -> Path:
     return evaluate(evaluation, pool, progress)
 
 
-def _join(evaluation: Evaluation, how: Computing, again: bool, end: float, grace: float) -> Path:
-    """Take part in an evaluation."""
+def _join(evaluation: Evaluation, how: Computing, again: bool, bounds: Mapping[str, float]) -> Path:
+    """Take part in an evaluation. bounds: see `limits`."""
     from dataprep.store.presence import Presence, Stopped
     from dataprep.store.workers import new_worker
     from dataprep.work import try_again
@@ -215,7 +190,7 @@ def _join(evaluation: Evaluation, how: Computing, again: bool, end: float, grace
         try_again(evaluation.root)
     worker = new_worker(STAGE, how.processes(evaluation.model.parameters[0]))
     try:
-        return join(evaluation, Presence(evaluation.root, worker, end=end, grace=grace), progress)
+        return join(evaluation, Presence(evaluation.root, worker, bounds["end"], bounds["grace"]), progress)
     except Stopped:
         console.print("stopped before all was answered; any process goes on from here")
         raise typer.Exit(RESUME_EXIT) from None
@@ -288,7 +263,7 @@ def _draw_family(evaluations: list[Path], page: Path, json: bool) -> None:
 
 
 def _terminal() -> Console:
-    """Where tables are printed; a file has no width of its own."""
+    """The console for tables: a file, which has no width, gets WIDE columns."""
     from rich.console import Console
 
     terminal = Console()
@@ -298,7 +273,10 @@ def _terminal() -> Console:
 
 
 def _report(choice: Choice) -> None:
-    """Name what is left out: with the reason, where the task was named or is asked in another way."""
+    """Name the tasks that are left out.
+
+    The reason stands beside a task that the user named, or that is asked with other shots or protocols.
+    """
     asked = {asking.task.name for asking in choice.askings}
     others: dict[str, None] = {}
     for each in choice.skipped:

@@ -4,6 +4,6 @@
     answers     the model answers the notes, part by part, in any number of processes
     results     each task runs once more over a model that looks the answers up
 
-A task therefore is one function (`engines/`) of its examples (`sets/`) and of a `LanguageModel`. What it asks
-must not depend on the answers.
+So a task is one function (`engines/`) of its examples (`sets/`) and of a `LanguageModel`. Its
+questions must not depend on the answers.
 """

@@ -31,7 +31,6 @@ class OutboundLM(TemplateLM):  # type: ignore[misc]
     """
 
     def __init__(self, where: str | Path, device: str = "cpu") -> None:
-        from dataprep.tokenizer import gpt1
         from pipeline.checkpoint.weights import open_weights
 
         super().__init__()
@@ -40,13 +39,10 @@ class OutboundLM(TemplateLM):  # type: ignore[misc]
             raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
         self._tokens = weights.tokenizer
         self._model = weights.model().to(device)
-        # GPT-1's vocabulary has no end-of-text that it learned with: a newline begins a text.
-        newline = self._tokens.files == gpt1.FILES
-        self._first: int = self._tokens.encode("\n")[0] if newline else self._tokens.eot
 
     @property
     def eot_token_id(self) -> int:
-        return self._first
+        return self._tokens.eot
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         return self._tokens.encode(string)
@@ -62,7 +58,7 @@ class OutboundLM(TemplateLM):  # type: ignore[misc]
         windows, of = [], []
         for number, request in enumerate(requests):
             tokens = self._tokens.encode(request.args[0])
-            for window in get_rolling_token_windows(tokens, self._first, self._model.config.n_ctx, 1):
+            for window in get_rolling_token_windows(tokens, self.eot_token_id, self._model.config.n_ctx, 1):
                 windows.append((None, *make_disjoint_window(window)))
                 of.append(number)
         sums = [0.0] * len(requests)
@@ -82,33 +78,17 @@ class OutboundLM(TemplateLM):  # type: ignore[misc]
         return texts
 
     def _write(self, contexts: Sequence[str], how: Writing) -> list[str]:
-        from model.generate import Sampling, generate
+        from pipeline.inference.texts import write_texts
 
-        if how.beams > 1:
-            raise RunError(
-                f"num_beams is {how.beams}: lm-eval's tasks are answered with the likeliest tokens"
-            )
         room = self._model.config.n_ctx - how.max_tokens
         if room < 1:
             raise RunError(f"max_gen_toks is {how.max_tokens}, and the context {self._model.config.n_ctx}")
-        prompts = [(self._tokens.encode(context) or [self._first])[-room:] for context in contexts]
-
-        def ends(new: Sequence[int]) -> bool:
-            text = self._tokens.decode(new)
-            return any(stop in text for stop in how.stops)
-
-        found = []
-        for first in range(0, len(prompts), 16):
-            found += generate(
-                self._model,
-                prompts[first : first + 16],
-                how.max_tokens,
-                Sampling(temperature=0),
-                eot=self._tokens.eot,
-                stop=ends,
-            )
-        texts = [self._tokens.decode(new) for new in found]
-        return [
-            text[: min((text.find(stop) for stop in how.stops if stop in text), default=len(text))]
-            for text in texts
-        ]
+        return write_texts(
+            self._model,
+            self._tokens,
+            [(self._tokens.encode(context) or [self.eot_token_id])[-room:] for context in contexts],
+            max_tokens=how.max_tokens,
+            stops=how.stops,
+            beams=how.beams,
+            length_penalty=how.length_penalty,
+        )

@@ -62,9 +62,11 @@ def _likeliest(model: GPT, requests: Sequence[Request], tick: Tick) -> list[Answ
 
 
 def _write(model: GPT, trained: TrainedModel, requests: Sequence[Request], tick: Tick) -> Iterator[Answer]:
+    from model.layout import for_decoding
     from pipeline.inference.texts import write_texts
 
     writing, tokenizer = requests[0].writing or Writing(max_tokens=1), trained.load_tokenizer()
+    model = for_decoding(model)
     for first in range(0, len(requests), WRITTEN_AT_ONCE):
         some = requests[first : first + WRITTEN_AT_ONCE]
         texts = write_texts(

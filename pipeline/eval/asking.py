@@ -1,7 +1,7 @@
-"""The language model that engines ask: it makes requests of texts, and takes answers from wherever they come.
+"""The language model that engines ask: it turns texts into requests, and a function answers them.
 
-While requests are planned, `ask` only notes them (`notes.Notes`). Later it looks answers up
-(`record.Record`). All else is the same, so the same questions are asked.
+In the first run that function only notes requests (`record.Notes`); in the second it looks answers up
+(`record.Record`). All else is the same, so both runs ask the same questions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.eval.requests import Answer, Request, Writing
 
 Ask = Callable[[Request], Answer]
 REMEMBERED = 1024
-"""Texts whose tokens are kept: the choices of a question share its context."""
+"""Number of texts whose tokens are kept: the choices of a question share its context."""
 
 
 @dataclass
@@ -42,6 +42,10 @@ class AskedModel:
     def count(self, text: str) -> int:
         """Tokens of a text."""
         return len(self._encode(text))
+
+    def as_read(self, text: str) -> str:
+        """A text as its tokens spell it."""
+        return self.tokenizer.decode(self._encode(text))
 
     def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
         """Score a continuation, or its last tokens, after a context.
@@ -88,7 +92,12 @@ class AskedModel:
         """The n likeliest next tokens as text, with their log-probabilities, the likeliest first."""
         before = self._fit(self._encode(context), self.n_ctx)
         answer = self.ask(Request(kind="likeliest", context=tuple(before), likeliest=n))
-        return [(self.tokenizer.decode([token]), likely) for token, likely in answer.likeliest]
+        # With the token before it, a word of GPT-1's tokenizer has its space.
+        before = before[-1:]
+        start = len(self.tokenizer.decode(before))
+        return [
+            (self.tokenizer.decode([*before, token])[start:], likely) for token, likely in answer.likeliest
+        ]
 
     def _score(self, before: Tokens, after: Tokens) -> Score:
         answer = self.ask(Request(kind="score", context=tuple(before), continuation=tuple(after)))

@@ -1,4 +1,4 @@
-"""What the scores of a question's choices tell beside the right one: ties, and how sure the model was."""
+"""From the scores of a question's choices: the best one, ties, and how sure the model was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 BINS = 15
-"""Of Guo et al. 2017, On calibration of modern neural networks, section 4."""
+"""Number of bins, as in Guo et al. 2017 (On calibration of modern neural networks), section 4."""
 
 
 def first_best(scores: Sequence[float]) -> int:

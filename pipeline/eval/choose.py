@@ -1,4 +1,4 @@
-"""From the words of the command line to the tasks that are asked, and those that are left out."""
+"""Choose the tasks to ask by the options of the command line and the files that are there."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pipeline.eval.set_files import SetFiles, files_in, find
 from pipeline.eval.tasks import TaskFile, shipped
 
 ALL, FEW, PAPER, LM_EVAL = "all", "few", "paper", "lm-eval"
-SUITES = ("gpt1", "gpt2", "gpt3")
+SUITES = ("gpt2", "gpt3")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked for.
+    """What the user asks for.
 
-    tasks: names, suites of papers, or `all`. shots: None takes none, or the first setting of a task that
-    always has some. protocols: names; `paper` is all but lm-eval; None takes these, or lm-eval where there is
-    nothing else.
+    tasks: names, suites of papers, or `all`. shots: numbers or `few`; None means 0, or the first setting of a
+    task without 0. protocols: names; `paper` means all but lm-eval; None means `paper`, or lm-eval for a task
+    that has no other.
     """
 
     tasks: Sequence[str] = (ALL,)
@@ -34,7 +34,7 @@ class Wanted:
 def known_tasks(words: Sequence[str], own: Mapping[str, TaskFile]) -> dict[str, TaskFile]:
     """The tasks that come with outbound, the user's own, and those of lm-eval that are named.
 
-    Raises UsageError for a name that none has.
+    Raises UsageError for an unknown name.
     """
     tasks = {**shipped(), **own}
     lacking = [word for word in words if word not in (ALL, *SUITES, *tasks)]
@@ -52,7 +52,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked, with the hashes of its files, and what is not."""
+    """askings: what is asked. skipped: what is left out. sets: hash of each file that is read."""
 
     askings: list[Asking] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -75,7 +75,7 @@ def choose(wanted: Wanted, tasks: Mapping[str, TaskFile], data: Path) -> Choice:
 
 
 def named(words: Sequence[str], tasks: Mapping[str, TaskFile]) -> dict[str, bool]:
-    """The tasks that words mean, in their order; whether each was named by hand."""
+    """The tasks that the words mean, in their order, and whether each was named by hand."""
     found: dict[str, bool] = {}
     for word in words:
         if word == ALL or word in SUITES:
@@ -88,7 +88,7 @@ def named(words: Sequence[str], tasks: Mapping[str, TaskFile]) -> dict[str, bool
 
 
 def _askings(task: TaskFile, files: SetFiles, wanted: Wanted) -> tuple[list[Asking], list[str]]:
-    """How a task is asked, and why some of what is wanted is left out."""
+    """The askings of a task, and the reasons why others that are wanted are left out."""
     if files.missing_test:
         return [], [f"{', '.join(files.missing_test)} not found ({task.source})"]
     words = wanted.protocols or ((LM_EVAL,) if [*task.protocols] == [LM_EVAL] else (PAPER,))
@@ -106,7 +106,10 @@ def _askings(task: TaskFile, files: SetFiles, wanted: Wanted) -> tuple[list[Aski
 
 
 def _no_shots(task: TaskFile, protocol: str, shots: int, files: SetFiles) -> str:
-    """Why solved examples cannot be shown; "" when they can."""
+    """The reason why solved examples cannot be shown; "" when they can."""
+    own = task.protocols[protocol].shots
+    if own is not None and shots not in _numbers(task, own):
+        return f"the protocol {protocol} has none"
     if files.missing_train:
         return f"{', '.join(files.missing_train)} not found ({task.source})"
     known = protocol == LM_EVAL or files.train or shots in _numbers(task, _own_shots(task, protocol))

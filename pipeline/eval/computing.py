@@ -12,15 +12,14 @@ AUTO, CPU, CUDA = "auto", "cpu", "cuda"
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Number formats of the weights -> torch's names."""
 
-
 BYTES = 8
-"""Memory of a process for each parameter: weights in fp32, and as much for what is computed."""
+"""Memory of a process for each parameter: 4 bytes of weights in fp32, and as much for the computation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """device, dtype: where, and in which number format of the weights. asked: how many processes, if that was
-    said. most: GPUs, or cores."""
+    """device: where. dtype: number format of the weights. asked: number of processes, None if the user gave
+    none. most: number of GPUs, or of cores."""
 
     device: str
     dtype: str
@@ -28,7 +27,7 @@ class Computing:
     most: int
 
     def processes(self, parameters: int) -> int:
-        """How many answer at once, each with the whole model: on a CPU as many as there is memory for."""
+        """Number of processes, each with the whole model: on a CPU, no more than fit into memory."""
         if self.asked or self.device == CUDA:
             return self.asked or self.most
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -36,9 +35,9 @@ class Computing:
 
 
 def computing(device: str, dtype: str, processes: int | None, cores: int) -> Computing:
-    """Choose what was left to us: GPUs with bf16 where there are any, else the cores with fp32.
+    """Resolve `auto`: GPUs with bf16 where there are any, else the cores with fp32.
 
-    torch is imported only on a machine with GPUs. Raises UsageError for what is not there.
+    torch is imported only on a machine with GPUs. Raises UsageError for a device that is not there.
     """
     if device not in (AUTO, CPU, CUDA):
         raise UsageError(f"--device {device}: choose from {AUTO}, {CPU}, {CUDA}")

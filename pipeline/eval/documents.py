@@ -1,4 +1,4 @@
-"""What an engine gets and gives: examples of a set, and what was measured for each of them."""
+"""Input and output of an engine: examples of a set, and the measurements of each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Example:
 class Asked:
     """One task under one protocol: the argument of an engine.
 
-    shots: how many solved examples stand before each question. training: what they are drawn from
-    (`shots.draw`). seed: of the draw.
+    name: TASK/SHOTS/PROTOCOL. shots: number of solved examples before each question. training: the examples
+    that they are drawn from (`shots.draw`). seed: of the draws. examples: the questions.
     """
 
     task: TaskFile
@@ -45,11 +45,10 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What was measured for one example.
+    """The measurements of one example.
 
-    values: by the name of a measure (`measures.py`), the numbers whose sums over documents give its value.
-    shown: how many solved examples fitted into the context. sample: what a reader of the results wants to see
-    (prompt, answer, gold).
+    values: for each measure (`measures.py`), the numbers whose sums over documents give its value. shown:
+    number of solved examples that fitted into the context. sample: prompt, answer and gold, for readers.
     """
 
     example: Example

@@ -1,4 +1,4 @@
-"""Answers that earlier evaluations of the same weights have got."""
+"""Answers that earlier evaluations of the same weights have stored."""
 
 from __future__ import annotations
 

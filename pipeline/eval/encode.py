@@ -17,9 +17,9 @@ class Unaskable(ValueError):
 def pair(encode: Encode, context: str, continuation: str) -> tuple[Tokens, Tokens, bool]:
     """Tokens of a context and of its continuation, and whether a token would reach over the border.
 
-    White space at the end of the context belongs to the continuation. Both are encoded together and parted
-    after the context's tokens, as in lm-eval 0.4. Where a token would reach over that border, lm-eval scores
-    what is left by length, which is other text; here the two are encoded one by one.
+    White space at the end of the context belongs to the continuation. Both are encoded together and split
+    after the context's tokens, as in lm-eval 0.4. Where a token would reach over that border, lm-eval splits
+    by length, and scores other text than was meant; here each of the two is encoded by itself.
     """
     kept = context.rstrip()
     continuation, context = context[len(kept) :] + continuation, kept
@@ -31,7 +31,7 @@ def pair(encode: Encode, context: str, continuation: str) -> tuple[Tokens, Token
 
 
 def fitted(context: Tokens, room: int) -> tuple[Tokens, bool]:
-    """The end of a context that fits into so many tokens, and whether its beginning is gone.
+    """The last `room` tokens of a context, and whether it has lost its beginning.
 
     >>> fitted([1, 2, 3], 2), fitted([1, 2, 3], 3)
     (([2, 3], True), ([1, 2, 3], False))
@@ -58,7 +58,7 @@ def windows(tokens: Sequence[int], first: int, n_ctx: int, stride: int) -> Itera
 
 
 def shown(text: str) -> str:
-    """A text for an error: its end, which tells texts apart.
+    """A text as an error message shows it: long ones without their beginning, which many texts share.
 
     >>> shown("to be")
     "'to be'"

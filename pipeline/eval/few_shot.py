@@ -17,7 +17,7 @@ Render = Callable[[Row], str]
 
 @dataclass(frozen=True)
 class Written:
-    """What a model wrote for an example. shown: how many solved examples fitted into the prompt."""
+    """The text that a model wrote for an example. shown: number of solved examples in the prompt."""
 
     example: Example
     prompt: str
@@ -25,7 +25,7 @@ class Written:
     shown: int
 
     def document(self, gold: Any, **values: Sequence[float]) -> Document:
-        """What was measured for it, with all that a reader of the results wants to see."""
+        """The document of the example, with prompt, answer and gold."""
         sample = {"prompt": self.prompt, "answer": self.text, "gold": gold}
         return Document(example=self.example, values=values, shown=self.shown, sample=sample)
 
@@ -33,7 +33,7 @@ class Written:
 def written(
     asked: Asked, model: LanguageModel, question: Render, answer: Render, delimiter: str = "\n\n"
 ) -> Iterator[Written]:
-    """Ask each example after solved ones, which are question, space and answer. What is written is a line.
+    """Ask each example after solved ones, which are question, space and answer. A written text is one line.
 
     Settings of the protocol: beams, length_penalty and max_tokens, as in `Writing`.
     """

@@ -31,6 +31,9 @@ class LanguageModel(Protocol):
     def count(self, text: str) -> int:
         """Tokens of a text."""
 
+    def as_read(self, text: str) -> str:
+        """A text as its tokens spell it: those of GPT-1 have no capitals, and no space in front."""
+
     def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
         """Score a continuation after a context; with `last`, only its last tokens.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,7 @@ def _data_files(whole: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def _measures(config: Mapping[str, Any]) -> list[str]:
     """The measures of a task file by filter; a metric that is a mean of its own becomes a measure."""
-    from lm_eval.api import metrics, registry
-
-    assert metrics  # fills the registry
+    registry = _registry()
     listed = config.get("metric_list") or [
         {"metric": name}
         for name in registry.DEFAULT_METRIC_REGISTRY[config.get("output_type", "generate_until")]
@@ -140,6 +139,12 @@ def _measures(config: Mapping[str, Any]) -> list[str]:
             measures.append(measure if number == 0 else f"{measure},{filter_}")
             know(measures[-1], higher_is_better=better)
     return measures
+
+
+def _registry() -> Any:
+    """lm-eval's registry of metrics, which the import of its metrics fills."""
+    import_module("lm_eval.api.metrics")
+    return import_module("lm_eval.api.registry")
 
 
 def _whole(file: str, trust: bool) -> dict[str, Any]:
@@ -198,9 +203,7 @@ def _without_functions(path: Path, includers: tuple[Path, ...]) -> dict[str, Any
 
 def _refuse_foreign_metrics(file: str, config: Mapping[str, Any]) -> None:
     """lm-eval would look for a metric that it does not know in `evaluate`, which downloads a program."""
-    from lm_eval.api import metrics, registry
-
-    assert metrics  # fills the registry
+    registry = _registry()
     for each in config.get("metric_list") or []:
         metric = each["metric"]
         known = callable(metric) or config.get("process_results") or metric in registry.metric_registry

@@ -27,7 +27,7 @@ class Measure:
 
 
 def _mean(sums: Sums) -> npt.NDArray[np.float64]:
-    """Of [sum of the values; documents] or of anything else by its unit."""
+    """From [sum; units]: mostly the values and the number of documents."""
     return sums[..., 0] / sums[..., 1]
 
 
@@ -36,7 +36,7 @@ def _perplexity(sums: Sums) -> npt.NDArray[np.float64]:
 
 
 def _ratio(above: Sums, below: Sums) -> npt.NDArray[np.float64]:
-    """0 where nothing is below."""
+    """above / below; 0 where below is 0."""
     return np.asarray(np.divide(above, below, out=np.zeros_like(below), where=below > 0))
 
 
@@ -95,7 +95,7 @@ MEASURES: dict[str, Measure] = {
     **{f"rouge{n}{of}": Measure(_mean) for of in ("", "_lead3", "_random3") for n in ("1", "2", "L", "Lsum")},
     # [1 if right with the stop-word filter, else 0; 1]
     "acc_filtered": Measure(_mean, proportion=True),
-    # [lines that no de-tokenizer undoes; lines]
+    # [lines that stay tokenised, because their tokens would not follow from a text; lines]
     "lines_as_they_stand": Measure(_mean, higher_is_better=False),
     # of an occupation: [1 if words for men are likelier, else 0; 1] and [ln P(female) / P(male); 1]; neither
     # end is good

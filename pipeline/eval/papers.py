@@ -9,7 +9,6 @@ source; empty: from memory or from another's copy, so that the report marks it).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from math import log
@@ -103,11 +102,6 @@ def number(printed: str) -> float:
     """
     value = float(printed.removesuffix("%"))
     return round(value / 100, 6) if printed.endswith("%") else value
-
-
-def unchecked(scores: Iterable[PaperScore]) -> bool:
-    """Whether a number among them was not compared with its source."""
-    return any(not each.checked for each in scores)
 
 
 def _apart(size: int, other: int) -> float:

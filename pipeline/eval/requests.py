@@ -1,4 +1,4 @@
-"""Requests: what a model is asked, whatever the task; and answers, which are stored by the request's key."""
+"""Requests to a model, which know nothing of tasks; and its answers, stored by the key of the request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import xxhash
 class Writing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a text is written.
 
-    max_tokens: the most tokens it has. stops: it ends before the first of these strings. beams: 1 takes the
-    likeliest token each time; more search (GPT-3: 4, with length_penalty 0.6). top_k: draw from the likeliest
-    k instead, with the seed.
+    max_tokens: largest number of tokens. stops: the text ends before the first of these strings. beams: with
+    1 each token is the likeliest, with more a beam search finds the text (GPT-3: 4, with length_penalty 0.6).
+    top_k: each token is drawn from the k likeliest instead, with the seed.
     """
 
     max_tokens: int
@@ -39,14 +39,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """xxh3_128 of all of it: equal requests are asked once."""
+        """xxh3_128 of all fields. Equal requests have one key, and are answered once."""
         return xxhash.xxh3_128_hexdigest(msgspec.msgpack.encode(self))
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a model answered to the request of this key.
+    """A model's answer to the request of this key.
 
-    log_likelihood: in nats. is_greedy: whether each scored token was the likeliest. text: what was written,
+    log_likelihood: in nats. is_greedy: whether each scored token was the likeliest. text: the written text,
     cut before its stop. likeliest: tokens with their log-probabilities, the likeliest first.
     """
 

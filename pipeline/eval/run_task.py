@@ -9,10 +9,9 @@ from pipeline.eval.asking import AskedModel
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.evaluation import Asking, Evaluation
 from pipeline.eval.language_model import LanguageModel
+from pipeline.eval.lm_eval_files import PREFIX
 from pipeline.eval.scores import Outcome
 from pipeline.eval.set_files import examples
-
-LM_EVAL = "lm-eval:"
 
 
 def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outcome:
@@ -44,8 +43,8 @@ def run_task(evaluation: Evaluation, asking: Asking, model: AskedModel) -> Outco
 
 
 def engine(name: str) -> Callable[[Asked, LanguageModel], list[Document]]:
-    """The function that asks a task: lm-eval's way, or a module of `engines`."""
-    module = "harness" if name.startswith(LM_EVAL) else f"engines.{name}"
+    """The function that asks a task: lm-eval's (`harness`), or that of a module of `engines`."""
+    module = "harness" if name.startswith(PREFIX) else f"engines.{name}"
     found: Callable[[Asked, LanguageModel], list[Document]]
     found = importlib.import_module(f"pipeline.eval.{module}").evaluate
     return found

@@ -15,9 +15,9 @@ from pipeline.eval.language_model import LanguageModel
 def draw(asked: Asked, example: Example | None) -> list[Example]:
     """Draw `asked.shots` examples from the training ones, without the example itself.
 
-    They depend on the seed, the task and the example alone, so on no other question and no process. Without
-    an example they are the same for the whole task (WSC and MultiRC in GPT-3, Brown et al. 2020, section
-    3.7).
+    The draw depends only on the seed, the task and the example: not on other questions, nor on processes.
+    Without an example, all questions of the task have the same draw (WSC and MultiRC in GPT-3, Brown et al.
+    2020, section 3.7).
     """
     words = [str(asked.seed), asked.task.name, example.key if example else ""]
     generator = random.Random(xxhash.xxh3_64_intdigest("\0".join(words).encode()))

@@ -24,11 +24,11 @@ class ProtocolFile(_Strict):
     engine: str
     """`lm-eval:<its shipped file>`, or a module of `pipeline/eval/engines`."""
     measures: list[str]
-    """Measures it reports; the first is the one that tables and pictures show. None: its texts are shown."""
+    """Measures it reports; tables and pictures show the first. An empty list: its texts are shown."""
     settings: dict[str, Any] = {}
-    """What the engine must know: prompts, rules."""
+    """Settings of the engine: prompts, rules. Its docstring names them."""
     shots: list[int | Literal["few"]] | None = None
-    """As the task's, where the protocol has others."""
+    """The settings that this protocol has, where it has not all; others are refused. None: as the task's."""
 
 
 class TaskFile(_Strict):
@@ -38,24 +38,25 @@ class TaskFile(_Strict):
     title: str
     family: str
     """Group in the papers' tables: language modelling, cloze, completion, commonsense, ..."""
-    suites: list[Literal["gpt1", "gpt2", "gpt3"]]
+    suites: list[Literal["gpt2", "gpt3"]]
     """Papers that report it."""
     source: str
     """Where the published files come from, and what describes their format."""
     reader: str = ""
     """`module.function` of `pipeline/eval/sets`; "" where there are no `files`."""
     files: dict[Literal["test", "train"], list[str]] = {}
-    """Patterns (glob) of the published files in the directory of sets; `.gz` is added where it lies so. All
-    of them are wanted; where a file has several names, `A|B` stands for the first that is there. `test` is
-    what is asked, `train` what shots are drawn from. None: the protocol's settings are the set."""
+    """Patterns (glob) of the published files in the directory of sets, each also with `.gz`. All of them are
+    needed; `A|B` stands for the first of several names that is there. `test`: the questions. `train`: the
+    examples that shots are drawn from. Without files, the protocol's settings are the set."""
     few: int = 0
     """K of the paper's few-shot row."""
     shots: list[int | Literal["few"]] = [0, 1, "few"]
     """Settings that the paper reports."""
     proven: bool = False
-    """Whether a real published file was read by this reader."""
+    """Whether a test has read a real published file."""
     protocols: dict[str, ProtocolFile]
-    """`paper` or `gpt2`, `gpt3` where both papers ask it; and `lm-eval`."""
+    """By name: `paper`, or `gpt2` and `gpt3` where both papers report the task; `lm-eval`; and variants of a
+    paper's way, such as `no-instruction`."""
 
 
 def shipped() -> dict[str, TaskFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from support.desk import LOGIN, Demo, Desk, assert_equal, log
 from support.pages import REPOSITORY, commands
 from support.patience import patient, wait_until
 from support.slurm_cluster import MISSING, Cluster, running
+from support.toy_eval import models
 
 NODES = 4
 
@@ -108,6 +110,25 @@ def test_a_crawl_of_two_dumps_is_watched_joined_cancelled_and_gone_on_with(desk:
     (status,) = desk.result("status", "watched")["directories"]
     assert [increment["built"] for increment in status["increments"]] == [True], log(second)
     assert desk.run("corpus", "verify", "watched").startswith("every file and every count is right")
+
+
+def test_an_evaluation_by_three_workers_has_the_results_of_one_machine(desk: Desk) -> None:
+    models.write_run(desk.home / "run")
+    (desk.home / "sets").mkdir()
+    drawn = random.Random(0)
+    with (desk.home / "sets" / "held_out.jsonl").open("w") as file:
+        for _ in range(60):  # some 10,000 tokens each, so that there are several partitions
+            file.write(json.dumps({"text": " ".join(drawn.choices(models.WORDS, k=8000))}) + "\n")
+    asked = ("run", "--data", "sets", "--tasks", "held_out")
+    alone = desk.result("eval", *asked, "--nproc", 1, "--out", "alone")
+    told = desk.result(
+        "submit", "eval", *asked, "--out", "shared", "--workers", 3, "--cluster", "cluster.yaml"
+    )
+    desk.wait_until_ended()
+    (shared,) = (desk.home / "shared").glob("*/*/results.json")
+    assert shared.read_bytes() == Path(alone["results"]).read_bytes(), log(told)
+    assert len([*shared.parent.glob("answers/*.json")]) > 1
+    assert all("held_out" in path.read_text() for path in Path(told["logs"]).glob("*_*.log"))
 
 
 def test_the_commands_of_the_page_work(desk: Desk) -> None:

@@ -26,6 +26,9 @@ class Oracle:
     def count(self, text: str) -> int:
         return len(text)
 
+    def as_read(self, text: str) -> str:
+        return text
+
     def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
         self.asked.append((context, continuation))
         value = self._rule(context, continuation)

@@ -21,6 +21,9 @@ class Placeholders:
     def count(self, text: str) -> int:
         return len(text)
 
+    def as_read(self, text: str) -> str:
+        return text
+
     def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
         self.asked.append((context, continuation))
         return Score(0.0, False, last or len(continuation))

@@ -26,6 +26,9 @@ class Writer:
     def count(self, text: str) -> int:
         return len(text.split())
 
+    def as_read(self, text: str) -> str:
+        return text
+
     def write(self, context: str, writing: Writing) -> str:
         self.asked.append((context, writing))
         text = self._answer(context)

@@ -71,7 +71,7 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
             "f1_binary": confusion(question.gold[0], named, [1]),
             "f1_macro": confusion(question.gold[0], named, range(len(scores))),
             **ties_and_calibration(scores, question.gold),
-            **_words(example, named),
+            **_of_entity(example, named),
         }
         sample = {
             "prompt": prompts[0],
@@ -118,8 +118,8 @@ def _score(settings: Settings, model: LanguageModel, context: str, continuation:
     return score.log_likelihood
 
 
-def _words(example: Example, named: int) -> dict[str, Sequence[float]]:
-    """ReCoRD's rule: the best over the answers (Zhang et al. 2018, section 5)."""
+def _of_entity(example: Example, named: int) -> dict[str, Sequence[float]]:
+    """`em` and `f1` of the named entity, the best over the answers (ReCoRD, Zhang et al. 2018, section 5)."""
     if "entities" not in example.row:
         return {}
     entity, answers = example.row["entities"][named], example.row["answers"]

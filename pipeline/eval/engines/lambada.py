@@ -42,7 +42,7 @@ def _last_token(asked: Asked, example: Example, model: LanguageModel) -> Documen
     if model.count(word) == 1:
         likely = model.likeliest(passage, LIKELIEST)
         chosen = next((token for token, _ in likely if begins_content_word(token)), "")
-        filtered = chosen == word
+        filtered = chosen.strip() == model.as_read(word).strip()
         sample |= {"answer": chosen, "function_words": VERSION}
     return Document(
         example=example,

@@ -25,7 +25,7 @@ _WORD = re.compile(r"\s*\S+|\s+")
 
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
     """Values: perplexity by original tokens, the ends of lines among them; bits_per_byte by original bytes;
-    lines_as_they_stand, the lines whose tokens would not follow from a text.
+    lines_as_they_stand, the share of lines that stay tokenised.
 
     Settings: `text` (alone or stream), `stride` in tokens, `detokenizer` (one of DETOKENIZERS).
     """

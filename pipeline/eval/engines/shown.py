@@ -16,7 +16,7 @@ from pipeline.eval.requests import Writing
 
 
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
-    """No values; the sample of a document is its prompt and text.
+    """Write the texts. A document has no values; its sample is prompt and text.
 
     Settings: `prompts`, in which {NAME} is each of `names: {NAME: [...]}` in turn; `texts`, how many are
     written for a prompt (1); `writing`, fields of `Writing`. No text has more than half of a context.

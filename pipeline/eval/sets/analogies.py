@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import Keys, Row, each_line, is_json_lines, name, reading
+from pipeline.eval.sets.rows import Keys, Row, each_line, is_json_lines, lines, name
 
 
 def sat(paths: Sequence[Path], root: Path) -> Iterator[Example]:
@@ -24,14 +25,9 @@ def sat(paths: Sequence[Path], root: Path) -> Iterator[Example]:
             yield from each_line([path], root, _analogy_of_json)
             continue
         file = name(path, root)
-        with reading(path) as text:
-            lines = [
-                (number, line.strip())
-                for number, line in enumerate(text, start=1)
-                if not line.startswith("#")
-            ]
         block: list[tuple[int, str]] = []
-        for number, line in [*lines, (len(lines) + 1, "")]:
+        texts = ((number, line.strip()) for number, line in lines(path) if not line.startswith("#"))
+        for number, line in chain(texts, [(0, "")]):  # the end of the file ends the last block
             if line:
                 block.append((number, line))
             elif block:

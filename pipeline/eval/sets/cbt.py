@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import name, reading
+from pipeline.eval.sets.rows import lines, name
 
 BLANK = "XXXXX"
 SENTENCES = 20
@@ -21,24 +21,23 @@ def questions(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """
     for path in paths:
         sentences: list[str] = []
-        with reading(path) as file:
-            number = 0
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                label, _, text = line.rstrip("\n").partition(" ")
-                if label != str(len(sentences) + 1):
-                    raise DataError(
-                        f"{path}:{number}: begins with {label[:20]!r}, where {len(sentences) + 1} is wanted: "
-                        "a block is 20 numbered sentences and question 21; fetch it again"
-                    )
-                if len(sentences) < SENTENCES:
-                    sentences.append(text)
-                    continue
-                row = {"sentences": sentences, **_question(f"{path}:{number}", text)}
-                key = f"{name(path, root)}:{number}"
-                yield Example(file=name(path, root), line=number, key=key, unit=key, row=row)
-                sentences = []
+        number = 0
+        for number, line in lines(path):
+            if not line.strip():
+                continue
+            label, _, text = line.partition(" ")
+            if label != str(len(sentences) + 1):
+                raise DataError(
+                    f"{path}:{number}: begins with {label[:20]!r}, where {len(sentences) + 1} is wanted: "
+                    "a block is 20 numbered sentences and question 21; fetch it again"
+                )
+            if len(sentences) < SENTENCES:
+                sentences.append(text)
+                continue
+            row = {"sentences": sentences, **_question(f"{path}:{number}", text)}
+            key = f"{name(path, root)}:{number}"
+            yield Example(file=name(path, root), line=number, key=key, unit=key, row=row)
+            sentences = []
         if sentences:
             raise DataError(f"{path}:{number}: ends within a block; fetch it again")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import Row, each_line, name, reading
+from pipeline.eval.sets.rows import Row, each_line, lines, name
 
 SECTION = 1 << 15
 """Characters of a section of a text without articles: some eight windows of GPT-2's tokens."""
@@ -51,11 +51,11 @@ def _passage(row: Row) -> dict[str, Any]:
 def wikitext(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """WikiText by articles, each from its title (` = Title = ` between empty lines) to the next."""
     for path in paths:
-        lines = [line for _, _, line in _lines([path], root)]
-        blank = [not line.strip() for line in lines] + [True]
+        own = [line for _, line in lines(path)]
+        blank = [not line.strip() for line in own] + [True]
         starts = [
             number
-            for number, line in enumerate(lines)
+            for number, line in enumerate(own)
             if _TITLE.fullmatch(line) and (number == 0 or blank[number - 1]) and blank[number + 1]
         ]
         if not starts:
@@ -63,19 +63,19 @@ def wikitext(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                 f"{path}: has no article (a line ` = Title = ` between empty lines); fetch it again"
             )
         starts[0] = 0  # the empty line before the first title
-        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-            yield _text(name(path, root), start + 1, lines[start:end])
+        for start, end in zip(starts, [*starts[1:], len(own)], strict=True):
+            yield _text(name(path, root), start + 1, own[start:end])
 
 
 def lines_of_text(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """A text of lines without articles (PTB), in sections of some SECTION characters."""
     for path in paths:
         first, section, size = 1, list[str](), 0
-        for file, number, line in _lines([path], root):
+        for number, line in lines(path):
             section.append(line)
             size += len(line)
             if size >= SECTION:
-                yield _text(file, first, section)
+                yield _text(name(path, root), first, section)
                 first, section, size = number + 1, [], 0
         if section:
             yield _text(name(path, root), first, section)
@@ -123,18 +123,17 @@ def sections(text: str, characters: int = SECTION) -> Iterator[str]:
         start = end
 
 
-def _text(file: str, first: int, lines: Iterable[str]) -> Example:
+def _text(file: str, first: int, own: Iterable[str]) -> Example:
     key = f"{file}:{first}"
-    page = "".join(f"{line}\n" for line in lines)
+    page = "".join(f"{line}\n" for line in own)
     return Example(file=file, line=first, key=key, unit=key, row={"page": page})
 
 
 def _lines(paths: Sequence[Path], root: Path) -> Iterator[tuple[str, int, str]]:
     """File, number and text of each line."""
     for path in paths:
-        with reading(path) as file:
-            for number, line in enumerate(file, start=1):
-                yield name(path, root), number, line.removesuffix("\n")
+        for number, line in lines(path):
+            yield name(path, root), number, line
 
 
 def _bytes(path: Path) -> bytes:

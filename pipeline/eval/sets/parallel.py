@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import Keys, name, reading
+from pipeline.eval.sets.rows import Keys, lines, name
 
 _NAME = re.compile(
     r"(?P<set>.+?)(?:-(?:src|ref))?\.(?P<language>[a-z]{2,3})(?P<sgm>\.sgm)?(?:\.txt)?(?:\.gz)?"
@@ -68,12 +68,10 @@ def _pairs(sides: dict[str, Path], root: Path) -> Iterator[Example]:
 
 
 def _sentences(path: Path) -> list[_Sentence]:
-    with reading(path) as file:
-        lines = list(enumerate(file, start=1))
     if not path.name.removesuffix(".gz").endswith(".sgm"):
-        return [_Sentence(number, "", line.strip()) for number, line in lines]
+        return [_Sentence(number, "", line.strip()) for number, line in lines(path)]
     sentences, document = [], ""
-    for number, line in lines:
+    for number, line in lines(path):
         if (begins := _DOCUMENT.search(line)) is not None:
             document = begins[1]
         for text in _SEGMENT.findall(line):

@@ -1,4 +1,4 @@
-"""Lines of a file and fields of a row, for all readers; each names its place when it is wrong."""
+"""Lines of a file and fields of a row, for all readers. An error names the place: file, line and field."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Row:
 
 
 class Keys:
-    """Keys of a task's examples: a key that comes again gets a number.
+    """Makes the keys of a task's examples unique: a repeated key gets a number.
 
     >>> keys = Keys(); keys("7"), keys("8"), keys("7")
     ('7', '8', '7#2')
@@ -107,7 +107,7 @@ def name(path: Path, root: Path) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[TextIO]:
-    """A text file, plain or with gzip, in UTF-8 with or without a byte-order mark, its lines ended anyhow.
+    """Open a text file: plain or gzip, UTF-8 with or without a byte-order mark, with any kind of line end.
 
     Raises DataError where it cannot be read to its end.
     """
@@ -121,19 +121,25 @@ def reading(path: Path) -> Iterator[TextIO]:
         raise DataError(f"{path}: is no text in UTF-8 ({error}); fetch it again") from None
 
 
-def json_lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """The objects of a file of JSON lines, with their lines from 1; empty lines are none."""
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file without their ends, numbered from 1. Raises DataError as `reading`."""
     with reading(path) as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}:{number}: is no JSON ({error}); fetch the file again") from None
-            if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: is no JSON object; each line of this set is one")
-            yield number, Row(f"{path}:{number}", value)
+            yield number, line.removesuffix("\n")
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, Row]]:
+    """The objects of a file of JSON lines, with their lines from 1; empty lines are none."""
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}:{number}: is no JSON ({error}); fetch the file again") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}:{number}: is no JSON object; each line of this set is one")
+        yield number, Row(f"{path}:{number}", value)
 
 
 def each_line(
@@ -167,10 +173,7 @@ def _labelled(path: Path, label: str) -> Iterator[tuple[int, Row]]:
         raise DataError(
             f"{rows[0][1].where}: has no field {label!r}, and there is no {beside.name} beside the file"
         )
-    with reading(beside) as file:
-        given = [
-            (f"{beside}:{number}", line.strip()) for number, line in enumerate(file, start=1) if line.strip()
-        ]
+    given = [(f"{beside}:{number}", line.strip()) for number, line in lines(beside) if line.strip()]
     if len(given) != len(rows):
         raise DataError(
             f"{beside}: has {len(given)} labels, but {path} has {len(rows)} questions; fetch both again"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import json_lines, name, reading
+from pipeline.eval.sets.rows import json_lines, lines, name
 
 HIGHLIGHT = "@highlight"
 
@@ -43,5 +43,4 @@ def _story(path: Path) -> dict[str, str]:
 
 def _lines(path: Path) -> list[str]:
     """Its lines that are not empty."""
-    with reading(path) as file:
-        return [line.strip() for line in file if line.strip()]
+    return [line.strip() for _, line in lines(path) if line.strip()]

@@ -87,6 +87,17 @@ def test_shots_without_a_training_file_are_left_out_and_the_rest_is_asked(tmp_pa
     ]
 
 
+def test_a_protocol_with_settings_of_its_own_is_asked_in_no_other(tmp_path: Path) -> None:
+    """GPT-2's LAMBADA has no solved examples: with some its score would be that without, by another name."""
+    rules = {"engine": "toy", "measures": ["acc"]}
+    own = task("lambada", protocols={"gpt2": {**rules, "shots": [0]}, "gpt3": rules})
+    for name in ("lambada.jsonl", "lambada_train.jsonl"):
+        (tmp_path / name).touch()
+    choice = choose(Wanted(tasks=["lambada"], shots=["0", "few"]), {"lambada": own}, tmp_path)
+    assert names(choice) == ["lambada/0/gpt2", "lambada/0/gpt3", "lambada/7/gpt3"]
+    assert [each.why for each in choice.skipped] == ["7 shots: the protocol gpt2 has none"]
+
+
 def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"many.*few"):
         found(tmp_path, "cbt.jsonl", shots=["many"])

@@ -1,0 +1,149 @@
+"""Texts of ours against HF's `generate` with the same weights: tokens a CPU second, one thread.
+
+python -m benchmarks.generation.run
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor
+
+from benchmarks.step.run import write_weights
+from model import GPT, GPTConfig
+from model.beam import beam_search
+from model.generate import Sampling, generate
+from model.hf import HFWeights
+from model.layout import for_decoding
+from model.names import padded
+
+GOAL = 1.3
+"""How many times our tokens a CPU second are to be theirs, over all rows of a shape."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model, tokens of each prompt, and tokens that follow it."""
+
+    config: GPTConfig
+    prompt: int
+    new: int
+
+
+SHAPES = {
+    "L2 D128": Shape(GPTConfig(n_layer=2, n_head=2, d_model=128, n_ctx=128, vocab_size=50257), 32, 64),
+    "GPT-2 small": Shape(GPTConfig(n_layer=12, n_head=12, d_model=768, n_ctx=128, vocab_size=50257), 32, 32),
+}
+BEAMS = 4
+
+Texts = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How both write, in their words; `same` where the texts must be equal."""
+
+    ours: Callable[[GPT, Texts, int], Texts]
+    theirs: dict[str, object]
+    prompts: tuple[int, ...]
+    same: bool = False
+
+
+def drawn(sampling: Sampling) -> Callable[[GPT, Texts, int], Texts]:
+    """Ours by `generate`."""
+    return lambda model, prompts, new: generate(model, prompts, new, sampling)
+
+
+MODES = {
+    "greedy": Mode(drawn(Sampling(temperature=0)), {"do_sample": False}, (1, 4, 16), same=True),
+    "sample, T 0.8": Mode(
+        drawn(Sampling(temperature=0.8)), {"do_sample": True, "temperature": 0.8, "top_k": 0}, (1, 4, 16)
+    ),
+    "top-k 40": Mode(drawn(Sampling(top_k=40)), {"do_sample": True, "top_k": 40}, (1, 4, 16)),
+    f"{BEAMS} beams": Mode(
+        lambda model, prompts, new: beam_search(model, prompts, new, beams=BEAMS),
+        {"do_sample": False, "num_beams": BEAMS},
+        (8,),
+        same=True,
+    ),
+}
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+def write_theirs(model: transformers.GPT2LMHeadModel, prompts: Texts, new: int, mode: Mode) -> Texts:
+    """HF's texts, none of which ends before `new` tokens."""
+    asked = torch.tensor(prompts)
+    written: Tensor = model.generate(
+        asked, attention_mask=torch.ones_like(asked), max_new_tokens=new, pad_token_id=0, **mode.theirs
+    )
+    texts: Texts = written[:, asked.size(1) :].tolist()
+    return texts
+
+
+def open_both(directory: Path) -> tuple[GPT, transformers.GPT2LMHeadModel]:
+    """The same weights as a model of ours, laid out as `outbound generate` does, and of theirs."""
+    weights = HFWeights.open(directory)
+    ours = GPT(weights.config)
+    with torch.no_grad():
+        for name, parameter in ours.named_parameters():
+            parameter.copy_(padded(name, weights.tensor(name), weights.config))
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(directory, attn_implementation="sdpa").eval()
+    theirs.generation_config.eos_token_id = None
+    return for_decoding(ours), theirs
+
+
+def measure(name: str, shape: Shape, rounds: int) -> None:
+    """Let both write in turn, compare what must be equal, and print a row for each mode and count."""
+    with tempfile.TemporaryDirectory() as directory:
+        write_weights(shape.config, Path(directory))
+        ours, theirs = open_both(Path(directory))
+    generator = torch.Generator().manual_seed(0)
+    ratios = []
+    for kind, mode in MODES.items():
+        for count in mode.prompts:
+            prompts = torch.randint(50256, (count, shape.prompt), generator=generator).tolist()
+            taken = []
+            for new in (2, *[shape.new] * rounds):  # the first round warms up
+                began = time.process_time()
+                found = mode.ours(ours, prompts, new)
+                between = time.process_time()
+                expected = write_theirs(theirs, prompts, new, mode)
+                taken.append((between - began, time.process_time() - between))
+                if mode.same and found != expected:
+                    raise SystemExit(f"{name}, {kind}, {count} prompts: the texts are not HF's")
+            del taken[0]
+            ratio = statistics.median(their / our for our, their in taken)
+            ratios.append(ratio)
+            our, their = (
+                count * shape.new / statistics.median(column) for column in zip(*taken, strict=True)
+            )
+            print(f"| {name} | {kind} | {count} | {their:,.0f} | {our:,.0f} | {ratio:.2f} |", flush=True)
+    print(f"| {name} | geometric mean | | | | **{statistics.geometric_mean(ratios):.2f}**, goal {GOAL} |")
+
+
+def main() -> None:
+    """Measure both shapes, or those that are named by their first letters."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--shapes", nargs="*", default=["L2", "GPT-2"], help="L2, GPT-2")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    print("| shape | | prompts | HF, tokens a CPU s | ours | ours / HF |")
+    print("|---|---|---|---|---|---|")
+    for name, shape in SHAPES.items():
+        if name.startswith(tuple(given.shapes)):
+            measure(name, shape, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
