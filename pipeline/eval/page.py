@@ -110,7 +110,7 @@ def _pictures(results: Results, scores: Sequence[Score]) -> Iterator[tuple[str, 
         lead = "Squares: published values, against parameters without embeddings. Circles: this model."
         picture = panels_picture("sizes", "Scores against size", sized, "parameters without embeddings")
         yield "sizes", "Against the papers", lead, _markup(picture)
-    split = [score for score in shares if score.clean_less_all and score.dirty and score.dirty.n]
+    split = [score for score in shares if score.clean and score.clean.n and score.dirty and score.dirty.n]
     if split:
         lead = "Score of the clean examples less that of all (GPT-3, figure 4.2): below 0, the corpus helped."
         dots = [Dot(_clean_label(score), _part_point(score, score.clean_less_all)) for score in split]
