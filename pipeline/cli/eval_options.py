@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.errors import UsageError
+
 if TYPE_CHECKING:
-    from pipeline.eval.choose import Wanted
+    from pipeline.eval.choose import Choice, Wanted
     from pipeline.eval.tasks import TaskFile
 
 ASKED, SETS, COMPUTED = "What is asked", "Sets", "How it is computed"
@@ -121,6 +123,15 @@ def wanted(
         protocols=words(protocol) if protocol else None,
     )
     return asked, known_tasks(names, own)
+
+
+def refuse_nothing(choice: Choice, data: Path) -> None:
+    """Raise UsageError when nothing is left to ask."""
+    if not choice.askings:
+        raise UsageError(
+            f"{data}: has not what these words ask for; `outbound eval --data {data} --list` shows the files "
+            "and protocols that there are, and what solved examples lack"
+        )
 
 
 def evaluations_of(run: Path) -> Path:

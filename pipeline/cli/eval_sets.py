@@ -34,13 +34,17 @@ def list_sets(wanted: Wanted, known: Mapping[str, TaskFile], data: Path, json: b
                 "source": task.source,
             }
         )
-    emit({"tasks": rows}, json, "\n".join(map(_listed, rows)))
+    rows.sort(key=lambda row: not row["missing"])  # a terminal shows the end of a long list
+    there = sum(not row["missing"] for row in rows)
+    text = [*map(_listed, rows), f"{there} of {len(rows)} tasks can be asked; they stand last"]
+    emit({"tasks": rows}, json, "\n".join(text))
 
 
 def _listed(row: dict[str, Any]) -> str:
     """A task for people: what it is, and its files by line."""
     few = f", few-shot K = {row['few']}" if row["few"] else ""
-    proven = "" if row["proven"] else ", not tested on a published file"
+    reads = row["found"] or row["missing"]
+    proven = ", not tested on a published file" if reads and not row["proven"] else ""
     lines = [f"{row['task']}: {row['title']} ({', '.join(row['protocols'])}{few}{proven})"]
     for name in ("found", "missing", "missing_for_shots"):
         if row[name]:

@@ -15,7 +15,7 @@ from pipeline.cli.corpus.joining import Again, Grace, Join, TimeLimit, limits
 from pipeline.cli.eval_options import COMPUTED, SETS
 from pipeline.cli.eval_sets import list_sets, write_examples_of
 from pipeline.cli.places import refuse_mixing
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 WIDE = 160
 """Columns of a table in a file."""
+NAMED = 15
+"""At most so many tasks are named that are left out for want of a file, though nobody named them."""
+RESULTS = "Results that are there"
+FAMILY = "family.html"
 
 
 @app.command("eval")
@@ -83,8 +87,18 @@ def evaluate(
         typer.Option(
             "--compare",
             metavar="A B",
-            help="Compare two results over the same documents, and evaluate nothing.",
+            help="Compare two evaluations of the same documents, and evaluate nothing.",
             show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None,
+    family: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Draw evaluations, one --family for each, as a page of a family of models, and evaluate "
+            "nothing. The page goes to --out, or family.html.",
+            show_default=False,
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     json: Json = False,
@@ -105,6 +119,9 @@ def evaluate(
     if compared:
         _compare(*compared, seed, json)
         return
+    if family:
+        _draw_family(family, out or Path(FAMILY), json)
+        return
     bounds = limits(together, time_limit, grace, again)
     if watch and (together or step is not None):
         raise UsageError("--watch takes each checkpoint by itself; leave out --join and --step")
@@ -120,11 +137,10 @@ def evaluate(
         return
     if run is None:
         raise UsageError("RUN: give a run, or a directory that transformers loads")
+    if not run.is_dir():
+        raise UsageError(f"{run}: there is no such directory; give a run, or one that transformers loads")
     _report(choice)
-    if not choice.askings:
-        raise RunError(
-            f"{data}: holds no set of these tasks; `outbound eval --data {data} --list` names them"
-        )
+    options.refuse_nothing(choice, data)
     how, evaluations = computing(device, dtype, nproc, CORES), out or options.evaluations_of(run)
     refuse_mixing(evaluations, "evaluations")
 
@@ -203,6 +219,7 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     """Print the scores."""
     import msgspec
 
+    from pipeline.eval.page import REPORT
     from pipeline.eval.table import table
     from pipeline.monitor.evaluations import read_results
 
@@ -212,14 +229,16 @@ def _show(results: Path, choice: Choice, json: bool) -> None:
     if not json:
         _terminal().print(table(found))
     skipped = [{"task": each.task, "why": each.why} for each in choice.skipped]
+    report = results.with_name(REPORT)
     result = {
         "results": str(results),
+        "report": str(report),
         "step": found.model.step,
         "skipped": skipped,
         "unaskable": found.unaskable,
         "scores": msgspec.to_builtins(found.scores),
     }
-    emit(result, json, f"results: {results}")
+    emit(result, json, f"results: {results}\nreport: {report}")
 
 
 def _compare(a: Path, b: Path, seed: int, json: bool) -> None:
@@ -230,6 +249,17 @@ def _compare(a: Path, b: Path, seed: int, json: bool) -> None:
     if not json:
         _terminal().print(table(found))
     emit(found.as_json(), json)
+
+
+def _draw_family(evaluations: list[Path], page: Path, json: bool) -> None:
+    """Write the page of several models."""
+    from pipeline.eval.page import write_family
+
+    if page.is_dir():
+        raise UsageError(f"--out {page}: is a directory; give the page a name, such as {page / FAMILY}")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_family(evaluations, page)
+    emit({"page": str(page), "models": len(evaluations)}, json, f"{page}: {len(evaluations)} models")
 
 
 def _terminal() -> Console:
@@ -256,5 +286,7 @@ def _report(choice: Choice) -> None:
         else:
             others[each.task] = None
     if others:
-        told = f"left out (--list shows what they lack): {', '.join(others)}"
+        names = ", ".join([*others][:NAMED])
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        told = f"left out (--list shows what they lack): {names}{more}"
         console.print(told, highlight=False, soft_wrap=True)

@@ -236,10 +236,7 @@ def submit_eval(
     if data is None:
         raise UsageError("--data: give the directory of the sets")
     wanted, known = eval_options.wanted(tasks, task_file, trust, shots, protocol)
-    if not choose(wanted, known, data).askings:
-        raise UsageError(
-            f"{data}: holds no set of these tasks; `outbound eval --data {data} --list` names them"
-        )
+    eval_options.refuse_nothing(choose(wanted, known, data), data)
     evaluations = (out or eval_options.evaluations_of(run)).resolve()
     refuse_mixing(evaluations, "evaluations")
     if not watch and step is None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE
 from rich.table import Table
 
 from pipeline.errors import RunError
 from pipeline.eval.intervals import difference, ends, finite, value
 from pipeline.eval.measures import MEASURES, Sums
 from pipeline.eval.table import printed, titled
-from pipeline.monitor.evaluations import SAMPLES, Results, Score, read_results, read_samples
+from pipeline.monitor.evaluations import SAMPLES, Results, Score, folder_of, read_results, read_samples
 
 Samples = dict[str, dict[str, Any]]
 """Rows of one task, protocol and number of shots, by the documents' keys."""
@@ -55,12 +56,12 @@ class Comparison:
 
 
 def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
-    """Compare two directories with results. seed: of the resamples.
+    """Compare two evaluations by their directories. seed: of the resamples.
 
     Raises RunError when they have no task in common, or when a common one has other files, other settings or
     other documents.
     """
-    a, b = (path.parent if path.is_file() else path for path in (a, b))
+    a, b = folder_of(a), folder_of(b)
     first, second = read_results(a), read_results(b)
     keys = [list(dict.fromkeys(score.key for score in each.scores)) for each in (first, second)]
     common = [key for key in keys[0] if key in keys[1]]
@@ -84,7 +85,9 @@ def compare(a: Path, b: Path, seed: int = 0) -> Comparison:
 
 def table(found: Comparison) -> Table:
     """The differences for a terminal."""
-    shown = Table(title=f"a: {found.a}; b: {found.b}", caption=_left_out(found) or None)
+    shown = Table(
+        title=f"a: {found.a}; b: {found.b}", caption=_left_out(found) or None, box=SIMPLE, pad_edge=False
+    )
     for name in ("task", "shots", "protocol", "measure"):
         shown.add_column(name)
     for name in ("a", "b", "a - b", "95 %", "n", "better"):

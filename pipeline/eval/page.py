@@ -9,7 +9,7 @@ from typing import Any
 from dataprep.store import files
 from pipeline.eval.pictures import Curve, Dot, Panel, Point, dots_picture, panels_picture
 from pipeline.eval.table import compared, is_share, printed, titled
-from pipeline.monitor.evaluations import Part, Results, Score, first_samples, read_results
+from pipeline.monitor.evaluations import Part, Results, Score, first_samples, folder_of, read_results
 from pipeline.monitor.report import TEMPLATES as SHARED
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,8 +30,8 @@ def write_report(folder: Path) -> Path:
 
 
 def write_family(folders: Sequence[Path], path: Path) -> None:
-    """Draw several directories with results to one page. Raises RunError when one has none."""
-    files.replace(path, render_family([read_results(folder) for folder in folders]).encode())
+    """Draw several evaluations to one page. Raises RunError when a directory has none, or several."""
+    files.replace(path, render_family([read_results(folder_of(folder)) for folder in folders]).encode())
 
 
 def render(results: Results, samples: Sequence[tuple[str, Sequence[dict[str, Any]]]] = ()) -> str:
@@ -110,7 +110,7 @@ def _pictures(results: Results, scores: Sequence[Score]) -> Iterator[tuple[str, 
         lead = "Squares: published values, against parameters without embeddings. Circles: this model."
         picture = panels_picture("sizes", "Scores against size", sized, "parameters without embeddings")
         yield "sizes", "Against the papers", lead, _markup(picture)
-    split = [score for score in shares if score.clean_less_all and score.dirty and score.dirty.n]
+    split = [score for score in shares if score.clean and score.clean.n and score.dirty and score.dirty.n]
     if split:
         lead = "Score of the clean examples less that of all (GPT-3, figure 4.2): below 0, the corpus helped."
         dots = [Dot(_clean_label(score), _part_point(score, score.clean_less_all)) for score in split]

@@ -14,6 +14,8 @@ LEFT_OUT = ("ece", "ties", "lines_as_they_stand")
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
 
+UNCHECKED = "*: nobody has compared this published value with its source yet"
+
 
 def table(results: Results) -> Table:
     """The scores for a terminal; columns in which nothing stands are left out."""
@@ -23,6 +25,8 @@ def table(results: Results) -> Table:
     shown = Table(title=titled(results.model), box=SIMPLE, pad_edge=False)
     for column in kept:
         shown.add_column(column, justify="left" if column in NAMED else "right", overflow="fold")
+    if any(score.nearest and not score.nearest.checked for score in scores):
+        shown.caption = UNCHECKED
     for score, row in zip(scores, rows, strict=True):
         shown.add_row(*(row[column] for column in kept), style=None if score.main else "dim")
     return shown

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,6 +172,29 @@ def read_results(path: Path) -> Results:
         raise RunError(f"{path}: are no results of `outbound eval` ({error}); evaluate again") from None
 
 
+def folder_of(path: Path) -> Path:
+    """The directory of an evaluation: itself, that of its `results.json`, or the only one in a directory.
+
+    Raises RunError when a directory, such as a run's or that of --out, holds none or several.
+    """
+    if path.is_file():
+        return path.parent
+    if (path / RESULTS).exists():
+        return path
+    found = [result.parent for result in (*_results_in(path), *_results_in(path / EVALUATIONS))]
+    if len(found) > 1:
+        some = ", ".join(str(folder.relative_to(path)) for folder in found[:3])
+        raise RunError(f"{path}: holds {len(found)} evaluations; give the directory of one, such as {some}")
+    if not found:
+        raise RunError(f"{path}: holds no {RESULTS}; `outbound eval` writes it")
+    return found[0]
+
+
+def _results_in(folder: Path) -> list[Path]:
+    """The results in a directory of evaluations: of a model, and of its checkpoints."""
+    return sorted([*folder.glob(f"*/{RESULTS}"), *folder.glob(f"*/*/{RESULTS}")])
+
+
 class Evaluation(NamedTuple):
     """One evaluation of a run. id: another one when anything in its results changes."""
 
@@ -189,9 +213,12 @@ class Evaluation(NamedTuple):
 
 
 def of_run(run: Path) -> list[Evaluation]:
-    """The evaluations of a run in the order of steps; the log names those that cannot be read."""
+    """The evaluations of a run in the order of steps, and of --limit: what asked more of a step comes later.
+
+    The log names those that cannot be read.
+    """
     folder, found = run / EVALUATIONS, []
-    for path in sorted([*folder.glob(f"*/{RESULTS}"), *folder.glob(f"*/*/{RESULTS}")]):
+    for path in _results_in(folder):
         try:
             results = read_results(path)
             named = str(path.relative_to(folder)).encode() + path.read_bytes()
@@ -199,7 +226,7 @@ def of_run(run: Path) -> list[Evaluation]:
             log.warning("an evaluation is left out: %s", error)
             continue
         found.append(Evaluation(xxhash.xxh3_64_hexdigest(named), path.parent, results))
-    return sorted(found, key=lambda each: each.results.model.step or 0)
+    return sorted(found, key=lambda each: (each.results.model.step or 0, each.results.limit or inf))
 
 
 SCORE_COLUMNS = (

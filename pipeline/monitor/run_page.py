@@ -82,21 +82,24 @@ def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
 
 
 def evaluation_panels(run: Path) -> Iterator[Panel]:
-    """What the checkpoints score, a panel for each task and measure; intervals are in their own reports."""
-    series: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
+    """What the checkpoints score, a panel for each task and measure; intervals are in their own reports.
+
+    Of several evaluations of a checkpoint the one of most documents is shown.
+    """
+    series: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for each in of_run(run):
         for score in each.results.scores:
             tokens = each.results.model.tokens
             if score.main and score.value is not None and tokens is not None:
                 of_task = series.setdefault((score.task, score.measure), {})
-                of_task.setdefault(f"K = {score.shots}, {score.protocol}", []).append((tokens, score.value))
+                of_task.setdefault(f"K = {score.shots}, {score.protocol}", {})[tokens] = score.value
     for (task, measure), of_task in sorted(series.items()):
         yield Panel(
             name=f"eval-{task}-{measure}",
             title=task,
             lead="What `outbound eval` measured, with K solved examples before each question.",
             unit=measure,
-            series=dict(sorted(of_task.items())),
+            series={label: [*points.items()] for label, points in sorted(of_task.items())},
             dots=True,
         )
 

@@ -102,6 +102,7 @@ def write(
     overlap: Overlap | None = None,
     sets: dict[str, str] = SETS,
     seed: int = 0,
+    limit: int | None = None,
     **facts: Any,
 ) -> Results:
     """The files of an evaluation in a folder."""
@@ -111,7 +112,7 @@ def write(
         model=model(**facts),
         sets=sets,
         seed=seed,
-        limit=None,
+        limit=limit,
         software={"outbound-gpt": "0.1.0", "lm-eval": "0.4.13"},
         overlap=overlap,
     )

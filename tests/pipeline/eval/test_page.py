@@ -80,6 +80,14 @@ def test_texts_without_a_score_are_shown(tmp_path: Path) -> None:
     assert page.count("<blockquote>") == 12
 
 
+def test_a_set_whose_every_example_is_dirty_has_no_difference_to_draw(tmp_path: Path) -> None:
+    dirty = Overlap(frozenset(("hellaswag_val.jsonl", line) for line in range(1, 41)), frozenset())
+    write(tmp_path, [outcome()], dirty)
+    page = write_report(tmp_path).read_text()
+    assert 'id="h-clean"' not in page
+    assert '<td class="number">- (0)</td>' in page
+
+
 def test_a_family_is_drawn_against_compute_smallest_first(tmp_path: Path) -> None:
     sizes = {"large": 300_000_000, "small": 85_000_000}
     for name, size in sizes.items():

@@ -15,6 +15,8 @@ def test_evaluations_of_checkpoints_are_drawn_over_tokens(tmp_path: Path) -> Non
     for step in (300, 20):
         write(run.dir / "evaluations" / f"step-{step:08}" / "all", [outcome(), outcome(shots=1)], step=step)
     write(run.dir / "evaluations" / "step-00000300" / "gpt2", [lambada()], step=300)
+    trial = outcome(values={"acc": lambda _: [0.0, 1.0]}, count=4)
+    write(run.dir / "evaluations" / "step-00000300" / "trial", [trial], step=300, limit=4)
     hellaswag, cloze = evaluation_panels(run.dir)
     assert hellaswag.series == {
         "K = 0, paper": [(20_000, 0.75), (300_000, 0.75)],
