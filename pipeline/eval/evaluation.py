@@ -50,6 +50,10 @@ class Asking:
         return self.task.protocols[self.protocol]
 
 
+VERSION = 1
+"""Of the code that answers requests: raise it when a model would answer otherwise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The scope of the steps of an evaluation.
@@ -81,8 +85,9 @@ class Evaluation:
 
     @property
     def of_model(self) -> Path:
-        """The folder of all evaluations of the same weights with the same tokenizer and number format."""
-        same = _hash([self.model.weights, self.model.tokenizer, self.dtype])
+        """The folder of all evaluations that may share answers: of the same weights and tokenizer, in the same
+        number format, on the same kind of device."""
+        same = _hash([VERSION, self.model.weights, self.model.tokenizer, self.dtype, self.device])
         return self.evaluations / f"{self.model.name}-{same}"
 
     @cached_property
