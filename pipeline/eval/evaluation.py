@@ -85,8 +85,10 @@ class Evaluation:
 
     @property
     def of_model(self) -> Path:
-        """The folder of all evaluations that may share answers: of the same weights and tokenizer, in the same
-        number format, on the same kind of device."""
+        """The folder of all evaluations that may share answers.
+
+        They have the same weights, tokenizer, number format and kind of device.
+        """
         same = _hash([VERSION, self.model.weights, self.model.tokenizer, self.dtype, self.device])
         return self.evaluations / f"{self.model.name}-{same}"
 
