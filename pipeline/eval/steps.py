@@ -39,6 +39,10 @@ def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
 
 def _note_requests(task: Task[Evaluation]) -> Made:
     """Ask all tasks, and write what they asked in partitions; what is known is written as answers."""
+    if task.scope.overlap:  # it is needed last: a wrong one is better known first
+        overlapped.read(
+            task.scope.overlap[0], task.scope.data, [each.task.name for each in task.scope.askings]
+        )
     notes = Notes()
     _run_tasks(task, notes.ask)
     known = earlier_answers(task.scope, notes.keys)
