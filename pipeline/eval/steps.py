@@ -39,6 +39,10 @@ def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
 
 def _note_requests(task: Task[Evaluation]) -> Made:
     """Note the requests of all tasks, and write them in partitions; write answers that are known already."""
+    if task.scope.overlap:  # only the results need it, but a wrong one is better reported first
+        overlapped.read(
+            task.scope.overlap[0], task.scope.data, [each.task.name for each in task.scope.askings]
+        )
     notes = Notes()
     _run_tasks(task, notes.ask)
     known = earlier_answers(task.scope, notes.keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,21 @@ def test_files_are_found_by_name_wherever_they_lie_and_hidden_ones_are_not(tmp_p
     (skipped,) = choice.skipped
     assert (skipped.task, skipped.by_hand) == ("ptb", False)
     assert "ptb.txt not found (https://example.org/ptb)" in skipped.why
+
+
+def test_a_pipe_and_a_broken_link_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cbt.jsonl")
+    (tmp_path / "ptb.txt").symlink_to("ptb.txt")
+    assert {each.task for each in found(tmp_path).skipped} == {"cbt", "piqa", "ptb"}
+
+
+def test_a_name_that_no_line_can_show_is_refused(tmp_path: Path) -> None:
+    for odd in (b"\xff", b"a\nb"):
+        folder = tmp_path / repr(odd)
+        (folder / os.fsdecode(odd)).mkdir(parents=True)
+        (folder / os.fsdecode(odd) / "ptb.txt").write_text("")
+        with pytest.raises(UsageError, match=r"ptb finds '.*': take the odd characters out of its name"):
+            found(folder)
 
 
 def test_a_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
