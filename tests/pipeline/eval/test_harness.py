@@ -22,6 +22,8 @@ from support.evaluation import Oracle, asked, examples, of
 
 lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 
+pytestmark = pytest.mark.slow(8)
+
 ARC = [
     {
         "question": f"What is {n} and {n}?",

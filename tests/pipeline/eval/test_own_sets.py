@@ -11,6 +11,8 @@ import pytest
 from support import cli
 from support.toy_eval import models
 
+pytestmark = pytest.mark.slow(2)
+
 PASSAGE = " ".join(models.WORDS)
 
 

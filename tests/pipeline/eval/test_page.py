@@ -13,6 +13,8 @@ from pipeline.eval.page import render, write_family, write_report
 from pipeline.eval.scores import Outcome
 from support.evaluations import documents, lambada, model, outcome, task, write
 
+pytestmark = pytest.mark.slow(5)
+
 DIRTY = Overlap(frozenset(("hellaswag_val.jsonl", line) for line in range(1, 40, 6)), frozenset())
 
 

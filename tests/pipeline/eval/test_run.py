@@ -22,6 +22,8 @@ from support.toy_eval import models, outbound
 
 OUTBOUND = ("-m", "support.toy_eval.outbound")
 
+pytestmark = pytest.mark.slow(3)
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -66,6 +66,7 @@ def test_a_checkpoint_that_a_killed_evaluation_holds_comes_first(run: Path, tmp_
     assert steps(each_checkpoint(run, tmp_path / "out")) == [100, 200]
 
 
+@pytest.mark.slow(2)
 def test_the_command_evaluates_each_checkpoint_once(run: Path, tmp_path: Path) -> None:
     models.write_run(run, step=200, seed=1)
     end(run, 0)
