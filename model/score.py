@@ -1,7 +1,7 @@
 """How likely texts are to a model, and which tokens it expects next: many questions at once.
 
-What questions have in common is computed once (`model.tree`), and the head only for the tokens that are asked
-about, a chunk at a time.
+The common beginning of questions is computed once (`model.tree`). The head is computed only for the tokens
+that are asked about, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.tree import Ints, Row, Text, batches, rows
 BATCH_TOKENS = 4096
 """Tokens that the model reads at once."""
 LARGEST_CHUNK = 2**24
-"""Logits that stand at once: 64 MiB in fp32."""
+"""Logits in memory at once: 64 MiB in fp32."""
 
 Tokens = Sequence[int]
 Progress = Callable[[int], object]

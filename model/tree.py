@@ -22,15 +22,15 @@ Tokens = Sequence[int]
 Ints = npt.NDArray[np.int64]
 
 WASTE = 0.15
-"""The largest share of a row in a batch that is padding, or"""
+"""Largest share of a row in a batch that is padding."""
 FEW = 16
-"""so many tokens: with less to compute, a batch costs the time in which its weights are read."""
+"""Tokens of padding that are always allowed: with so few, reading the weights takes longer than computing."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """One text that a model reads. tokens: its input. asked: how many of the last of them a prediction is
-    wanted after, at least 1."""
+    """One text that a model reads. tokens: its input. asked: number of tokens at its end after each of which
+    a prediction is wanted, at least 1."""
 
     tokens: tuple[int, ...]
     asked: int

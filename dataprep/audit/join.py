@@ -1,7 +1,7 @@
 """`outbound corpus verify --join`: one of many processes, on any machines, that verify a corpus together.
 
-Each process runs the same checks as one that verifies alone, and shares their calls. All return the report of
-the first one that comes to the end.
+Each process runs the same checks as one that verifies alone, and shares their calls with the others. All
+return the report of the first one that is done.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from dataprep.store.workers import forget_worker
 def join(presence: Presence, tokens: Sequence[Path], once: Path | None, progress: Progress) -> Report:
     """Verify a corpus, and token shards of it, with others; returns what all of them report.
 
-    once: keeps the report; when it stands already, it is returned, and nothing is checked. After each command
-    that removes, and when files have changed meanwhile, the verification begins anew.
+    once: file of the report; when it exists already, it is returned, and nothing is checked. The verification
+    begins anew after each command that removes files, and when files have changed meanwhile.
 
     Raises as `problems`, GivenUp when parts failed too often, BadMachine when this machine cannot go on, and
     Stopped when it was asked to end before.

@@ -1,12 +1,12 @@
-"""A verification that processes share: where it stands, and which state of the files it is about.
+"""A verification that processes share: its files, and the state of the corpus that it checks.
 
-    jobs/verify/STATE-1/begun.json             first to come
+    jobs/verify/STATE-1/begun.json             written by the first process
     jobs/verify/STATE-1/records-1.plan.json    calls that are shared (`store/calls.py`)
-    jobs/verify/STATE-1/report.json            what was found, once all is done: the first one counts
+    jobs/verify/STATE-1/report.json            the problems that were found, by the first process that is done
 
 STATE is a hash of all that the report depends on: the directories as they were given, and the size and the
-times of each file in them. So a file that was changed is never taken for one that was checked before. Nobody
-joins a verification that has its report: that belongs to those who took part.
+times of each file in them. So a changed file is never mistaken for one that was checked. A verification
+that has its report is closed: a process that comes later begins the next one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from dataprep.store.workers import all_workers, forget_worker, is_at_work
 
 UNIT = "checks"
 VERSION = 1
-"""Of the calls and of the report: processes of two versions do not share a verification."""
+"""Version of the calls and of the report: processes of two versions do not share a verification."""
 QUIET_S = 24 * 3600.0
-"""What nobody has gone on with for so long is not joined: a disk may lose bytes without a change of times."""
+"""Age after which a verification is not joined: a disk may lose bytes without a change of times."""
 UNCHECKED = frozenset([JOBS, "logs", "wandb", ".lock"])
-"""What of a directory no verification reads."""
+"""Names in a directory that no verification reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Verification:
 
     @property
     def stands(self) -> bool:
-        """Whether nobody has removed it."""
+        """Whether it has begun, and no process has removed it."""
         return _begun(self.path).exists()
 
     def reported(self, report: Report) -> Report:
@@ -83,7 +83,7 @@ def _report(path: Path) -> Path:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether a verification was begun, and nobody has gone on with it for long."""
+    """Whether a verification has begun, and no process has worked on it for QUIET_S."""
     with suppress(FileNotFoundError):
         times = [each.stat().st_mtime for each in path.rglob("*")]
         return bool(times) and time.time() - max(times) > QUIET_S
@@ -91,7 +91,7 @@ def _is_left(path: Path) -> bool:
 
 
 def state_of(root: Path, tokens: Sequence[Path]) -> str:
-    """A corpus and token shards of it, with the state of all their files, as a hash."""
+    """The hash of a corpus, of token shards of it, and of the state of all their files."""
     places = (root, *tokens)
     digest = xxhash.xxh3_64(repr((VERSION, *map(str, places))).encode())
     for place in places:
@@ -113,9 +113,9 @@ def forget_gone(root: Path) -> bool:
 
 
 def tidy(root: Path) -> None:
-    """Remove what verifications have left in a corpus, unless a process verifies there.
+    """Remove the files of verifications from a corpus, unless a process verifies there.
 
-    It leaves its place by one rename: nobody takes a part of it for the whole.
+    One rename takes them away, so that no process mistakes a part of them for the whole.
     """
     if forget_gone(root):
         return

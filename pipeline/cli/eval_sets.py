@@ -44,7 +44,7 @@ def _listed(row: dict[str, Any]) -> str:
     """A task for people: what it is, and its files by line."""
     few = f", few-shot K = {row['few']}" if row["few"] else ""
     reads = row["found"] or row["missing"]
-    proven = ", its reader never read a published file" if reads and not row["proven"] else ""
+    proven = ", not tested on a published file" if reads and not row["proven"] else ""
     lines = [f"{row['task']}: {row['title']} ({', '.join(row['protocols'])}{few}{proven})"]
     for name in ("found", "missing", "missing_for_shots"):
         if row[name]:

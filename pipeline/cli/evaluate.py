@@ -204,12 +204,12 @@ def _watch(
     json: bool,
 ) -> None:
     """Evaluate checkpoints as they come."""
-    from pipeline.eval.run import LetGo
+    from pipeline.eval.run import CheckpointGone
 
     for model in models:
         try:
             results = _alone(evaluation_of(model), how)
-        except LetGo as error:
+        except CheckpointGone as error:
             console.print(f"passed over: {error}", highlight=False, soft_wrap=True)
         else:
             _show(results, choice, json)

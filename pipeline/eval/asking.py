@@ -47,7 +47,7 @@ class AskedModel:
         """A text as its tokens spell it."""
         return self.tokenizer.decode(self._encode(text))
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         """Score a continuation, or its last tokens, after a context.
 
         Raises Unaskable when the continuation has no token, or more than n_ctx.
@@ -63,7 +63,8 @@ class AskedModel:
                 f"{self.n_ctx} of the model's context"
             )
         self.boundary_merges += merged
-        return self._score(self._fit(before, self.n_ctx + 1 - len(after)), after)  # the last is no input
+        room = self.n_ctx + 1 - len(after)  # the last is no input
+        return self._score(self._fit(before, room, whole), after)
 
     def roll(self, text: str, *, stride: int | None = None) -> Score:
         """Score a whole text, in windows."""
@@ -103,8 +104,8 @@ class AskedModel:
         answer = self.ask(Request(kind="score", context=tuple(before), continuation=tuple(after)))
         return Score(answer.log_likelihood, answer.is_greedy, len(after))
 
-    def _fit(self, context: Tokens, room: int) -> Tokens:
+    def _fit(self, context: Tokens, room: int, whole: bool = True) -> Tokens:
         """The context as the model reads it: end-of-text where there is none, and no longer than it fits."""
         kept, shortened = encode.fitted(context or [self.tokenizer.eot], room)
-        self.truncated += shortened
+        self.truncated += shortened and whole
         return kept

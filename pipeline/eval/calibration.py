@@ -22,6 +22,9 @@ def first_best(scores: Sequence[float]) -> int:
 def ties_and_calibration(scores: Sequence[float], gold: Collection[int]) -> dict[str, list[float]]:
     """One question's part of the measures `ties` and `ece`, from the choices' scores in nats.
 
+    Scores that are divided by tokens, or less an unconditional one, are no log-likelihoods. So `ece` compares
+    models by one rule, but not rules.
+
     `ece` has three numbers for each of the BINS of confidence: questions, their confidence, and how many of
     them are right. The confidence is the highest probability after a softmax over the choices.
 

@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.eval.evaluation import Asking
 from pipeline.eval.lm_eval_files import shipped_task
 from pipeline.eval.set_files import SetFiles, files_in, find
+from pipeline.eval.sets.rows import labels_of
 from pipeline.eval.tasks import TaskFile, shipped
 
 ALL, FEW, PAPER, LM_EVAL = "all", "few", "paper", "lm-eval"
@@ -70,7 +71,10 @@ def choose(wanted: Wanted, tasks: Mapping[str, TaskFile], data: Path) -> Choice:
         choice.skipped.extend(Skipped(task, reason, by_hand) for reason in why)
         for asking in askings:
             used |= dict.fromkeys([*asking.test, *(asking.train if asking.shots else ())])
-    choice.sets.update({path: hash_file(data / path) for path in sorted(used)})
+    labels = {labels_of(Path(path)).as_posix() for path in used}  # a reader takes them from there
+    choice.sets.update(
+        {path: hash_file(data / path) for path in sorted({*used, *labels.intersection(listed)})}
+    )
     return choice
 
 

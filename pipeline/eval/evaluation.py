@@ -1,4 +1,4 @@
-"""What one evaluation is: a model, the tasks that it is asked, and the folder that both decide.
+"""One evaluation: a model, the tasks that it is asked, and the folder that both determine.
 
     EVALUATIONS/step-00000100-WEIGHTS/TASKS-HASH/results.json   EVALUATIONS is RUN/evaluations, or --out
                                                  samples/
@@ -6,8 +6,8 @@
                                                  held/          the checkpoint, while it is needed
     EVALUATIONS/jobs/...                                        plans, claims and workers (`dataprep.store`)
 
-Other weights, another tokenizer, number format, task, setting or set: another folder. So answers are only
-found again for what was asked.
+The folder differs when the weights, the tokenizer, the number format, a task, a setting or a set differ. So
+stored answers always belong to the questions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.eval.tasks import ProtocolFile, TaskFile
 from pipeline.eval.trained_model import TrainedModel
 
 SHOWN_TASKS = 3
-"""A folder names so many tasks; of more it only says how many there are."""
+"""Largest number of tasks that a folder's name lists; of more it has only the number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Asking:
 
     @property
     def name(self) -> str:
-        """Name for people, which no other has."""
+        """Unique name, for people."""
         return f"{self.task.name}/{self.shots}/{self.protocol}"
 
     @property
@@ -50,13 +50,18 @@ class Asking:
         return self.task.protocols[self.protocol]
 
 
+VERSION = 1
+"""Of the code that answers requests: raise it when a model would answer otherwise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The scope of the steps of an evaluation.
 
-    evaluations: the directory of all of them. data: that of the sets. dtype: number format of the weights.
-    device: where they are computed with; it does not count. sets: hash of each file. limit: examples of each
-    task, the first ones. overlap: what `outbound corpus overlap` has listed, and its hash.
+    evaluations: the directory of all of them. data: the directory of the sets. dtype: number format of the
+    weights. device: where the model computes; the folder does not depend on it. sets: hash of each file.
+    limit: number of examples of each task, from the first. overlap: the file of `outbound corpus overlap`,
+    and its hash.
     """
 
     evaluations: Path
@@ -80,8 +85,11 @@ class Evaluation:
 
     @property
     def of_model(self) -> Path:
-        """The folder of all evaluations of the same weights with the same tokenizer and number format."""
-        same = _hash([self.model.weights, self.model.tokenizer, self.dtype])
+        """The folder of all evaluations that may share answers.
+
+        They have the same weights, tokenizer, number format and kind of device.
+        """
+        same = _hash([VERSION, self.model.weights, self.model.tokenizer, self.dtype, self.device])
         return self.evaluations / f"{self.model.name}-{same}"
 
     @cached_property
@@ -101,7 +109,7 @@ class Evaluation:
 
     @property
     def held(self) -> Path:
-        """Where the checkpoint is kept that a training may let go of."""
+        """Where the checkpoint is kept, since a training may let go of it."""
         return self.folder / "held"
 
 

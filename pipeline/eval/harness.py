@@ -1,8 +1,8 @@
 """lm-eval as an engine: its task files, loaded by path, over our rows. Nothing is looked up or downloaded.
 
-Its import takes 3 s, so it waits until a task needs it. Three of its habits are mended while it works
-(`_mended`): it compiles the templates of a task anew for each field of each row, lets them call any function,
-and draws progress bars.
+Its import takes 3 s, so it is imported only when a task needs it. While it runs, three of its habits are
+changed (`_mended`): it compiles a template again for each field of each row, lets templates call any
+function, and draws progress bars.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pipeline.eval.calibration import ties_and_calibration
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.lm_eval_files import PREFIX, folder, load
-from pipeline.eval.lm_eval_metrics import know, numbers
+from pipeline.eval.lm_eval_metrics import numbers, register
 from pipeline.eval.requests import Writing
 
 MAX_TOKENS = 256
-"""Of a written text where the task file does not say, as in lm-eval's own models."""
+"""Length of a written text where the task file gives none, as in lm-eval's own models."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Question:
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
     """Ask a task in lm-eval's way: with its prompts, its shots and its metrics.
 
-    Each metric's numbers stand under the name of a measure; a metric that is no function of sums over the
-    documents is left out. Settings: `only`, a field that is true in the rows which are asked and shown;
-    `trust`, whether the file's functions may run.
+    A document has the numbers of each metric by the name of its measure, except metrics that are no function
+    of sums over documents. Settings: `only`, a field that is true in the rows to ask and to show; `trust`,
+    whether the file's functions may run.
     """
     file, settings = asked.protocol.engine.removeprefix(PREFIX), asked.protocol.settings
     config = load(file, trust=settings.get("trust", False))
@@ -170,7 +170,7 @@ def _question(task: Any, row: dict[str, Any]) -> Question:
 
 
 def _lm(model: LanguageModel) -> Any:
-    """A model of lm-eval that asks ours."""
+    """A model for lm-eval that passes its requests on to ours."""
     from lm_eval.api.model import LM
 
     class Asking(LM):  # type: ignore[misc]
@@ -191,7 +191,7 @@ def _lm(model: LanguageModel) -> Any:
 
 
 def writing(given: Mapping[str, Any]) -> Writing:
-    """How lm-eval's `generation_kwargs` want a text to be written.
+    """The settings of a text in lm-eval's `generation_kwargs`.
 
     >>> written = writing({"until": "\\n", "do_sample": False, "max_gen_toks": 8})
     >>> written.max_tokens, written.stops, written.beams
@@ -228,7 +228,7 @@ def _documents(
             found = numbers(metric, aggregation.get(metric, "mean"), sample[metric])
             if found is not None:
                 measure = found[0] + suffix
-                know(measure, higher_is_better=better.get(metric) is not False)
+                register(measure, higher_is_better=better.get(metric) is not False)
                 values[sample["doc_id"]][measure] = found[1]
     documents = []
     for sample, owner, own in zip(

@@ -34,12 +34,12 @@ class LanguageModel(Protocol):
     def as_read(self, text: str) -> str:
         """A text as its tokens spell it: those of GPT-1 have no capitals, and no space in front."""
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         """Score a continuation after a context; with `last`, only its last tokens.
 
         Spaces at the end of the context belong to the continuation, and both are tokenised together, as
         lm-eval does. An empty context is the end-of-text token. A context that is too long loses its
-        beginning.
+        beginning; the results count that, unless the caller did not want it `whole`.
         """
 
     def roll(self, text: str, *, stride: int | None = None) -> Score:

@@ -16,22 +16,22 @@ from typing import Any
 import yaml
 
 from pipeline.errors import UsageError
-from pipeline.eval.lm_eval_metrics import as_sums, know
+from pipeline.eval.lm_eval_metrics import as_sums, register
 from pipeline.eval.tasks import ProtocolFile, TaskFile
 
 PREFIX = "lm-eval:"
 """How a protocol names lm-eval as its engine; the path of a task file follows."""
 
-_NOT_ITS_OWN = (
+_DECIDED_HERE = (
     *("dataset_path", "dataset_name", "dataset_kwargs", "custom_dataset", "num_fewshot"),
     *("training_split", "validation_split", "test_split", "fewshot_split"),
     *("tag", "group", "task_list", "task_alias"),
 )
-"""What a task file says of its rows, its shots and its place in lm-eval's index: all that is ours to say."""
+"""Fields of a task file about its rows, its shots and its place in lm-eval's index, which we decide."""
 
 
 def folder() -> Path:
-    """Where lm-eval's task files lie. Raises UsageError where it is not installed."""
+    """The directory of lm-eval's task files. Raises UsageError when lm-eval is not installed."""
     found = find_spec("lm_eval")
     if found is None or not found.submodule_search_locations:
         raise UsageError('lm-eval, which asks this task, is not installed: pip install "outbound-gpt[eval]"')
@@ -39,11 +39,11 @@ def folder() -> Path:
 
 
 def load(file: str, *, trust: bool = False) -> dict[str, Any]:
-    """A task file with its functions, without what it says of its rows and shots.
+    """Read a task file with its functions, without the fields that are decided here.
 
     file: a path in `folder()`, or an absolute path to one of the user's.
     """
-    config = {key: value for key, value in _whole(file, trust).items() if key not in _NOT_ITS_OWN}
+    config = {key: value for key, value in _whole(file, trust).items() if key not in _DECIDED_HERE}
     if isinstance(shots := config.get("fewshot_config"), dict):
         config["fewshot_config"] = {key: value for key, value in shots.items() if key != "split"}
     if "class" in config:
@@ -51,7 +51,7 @@ def load(file: str, *, trust: bool = False) -> dict[str, Any]:
             f"{file}: its task is a Python class, which loads its own data: it cannot be asked here"
         )
     _refuse_foreign_metrics(file, config)
-    _measures(config)  # a process that only judges must know them, too
+    _measures(config)  # also for a process that only computes results
     return config
 
 
@@ -137,7 +137,7 @@ def _measures(config: Mapping[str, Any]) -> list[str]:
         better = each.get("higher_is_better", registry.is_higher_better(metric)) is not False
         for number, filter_ in enumerate(filters):
             measures.append(measure if number == 0 else f"{measure},{filter_}")
-            know(measures[-1], higher_is_better=better)
+            register(measures[-1], higher_is_better=better)
     return measures
 
 
@@ -157,7 +157,7 @@ def _whole(file: str, trust: bool) -> dict[str, Any]:
 
 
 def _with_functions(path: Path) -> dict[str, Any]:
-    """What lm-eval reads from a file; the function is lm-eval's own affair, so it is used here alone."""
+    """Read a file by lm-eval's private function, which is used nowhere else."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
@@ -169,7 +169,7 @@ def _with_functions(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that names no function."""
+    """A loader of YAML without functions."""
 
 
 def _refuse(loader: _Loader, node: yaml.Node) -> None:
@@ -180,7 +180,7 @@ _Loader.add_constructor(None, _refuse)  # any tag that is not YAML's own
 
 
 def _without_functions(path: Path, includers: tuple[Path, ...]) -> dict[str, Any]:
-    """A stranger's file and those that it includes, none of which may run anything."""
+    """Read a stranger's file and those that it includes. Refuse whatever would run Python."""
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         if not isinstance(config, dict) or path in includers:
@@ -202,7 +202,7 @@ def _without_functions(path: Path, includers: tuple[Path, ...]) -> dict[str, Any
 
 
 def _refuse_foreign_metrics(file: str, config: Mapping[str, Any]) -> None:
-    """lm-eval would look for a metric that it does not know in `evaluate`, which downloads a program."""
+    """Refuse metrics that lm-eval would fetch through `evaluate`, which downloads a program."""
     registry = _registry()
     for each in config.get("metric_list") or []:
         metric = each["metric"]

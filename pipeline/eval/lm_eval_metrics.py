@@ -1,4 +1,4 @@
-"""lm-eval's metrics as measures: which are sums over documents, and what a document adds to them."""
+"""lm-eval's metrics as measures: those that are functions of sums, and the numbers that a document adds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_THE_METRIC = {
 """lm-eval's aggregations that are functions of sums over documents; the measure has the metric's name."""
 
 _OF_ITS_OWN = {"f1_score": "f1_binary", "cb_multi_fi": "f1_macro", "matthews_corrcoef": "mcc"}
-"""Others, whose measure has a name of its own."""
+"""Other such aggregations, each with the name of its measure."""
 
 
 def as_sums(metric: str, aggregation: str) -> str | None:
@@ -77,10 +77,10 @@ def confusion(gold: int, named: int, classes: Sequence[int]) -> list[float]:
     ]
 
 
-def know(measure: str, *, higher_is_better: bool) -> None:
-    """Let a metric of a task file's own be a measure: the mean over the documents.
+def register(measure: str, *, higher_is_better: bool) -> None:
+    """Add a metric that only a task file has to the measures: the mean over the documents.
 
-    The name of a filter after a comma changes nothing of what is measured.
+    METRIC,FILTER is measured as METRIC.
     """
     same = MEASURES.get(measure.partition(",")[0])
     MEASURES.setdefault(measure, same or Measure(MEASURES["f1"].value, higher_is_better=higher_is_better))

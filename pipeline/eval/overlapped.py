@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,13 @@ def read(listed: Path, data: Path, tasks: Iterable[str]) -> Overlap:
         try:
             row = json.loads(line)
             name, at, own = str(row["set"]), int(row["line"]), row["id"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise DataError(
                 f"{listed}:{number}: is no row of `outbound corpus overlap`; make the file anew"
             ) from None
-        if name not in written and not (data / name).is_file():
+        if name not in written and not isfile(data / name):
             raise DataError(
-                f"{listed}:{number}: names the set {name}, which is not in {data}; "
+                f"{listed}:{number}: names the set {name!r}, which is not in {data}; "
                 f"run `outbound corpus overlap CORPUS --sets {data}`"
             )
         lines.add((name, at))

@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 SUFFIX = ".jsonl.zst"
 PARTITION_TOKENS = 1 << 18
-"""Tokens of the requests that one process answers before others can see it."""
+"""Tokens in a partition: what one process answers between two commits."""
 _ENCODER = msgspec.json.Encoder()
 
 
 class Notes:
-    """Requests as they come, each once. They are kept packed: a tuple of ints takes ten times the room."""
+    """Collects requests, each once. They are kept packed: a tuple of ints takes ten times the memory."""
 
     def __init__(self) -> None:
         self._packed: dict[str, bytes] = {}
@@ -48,7 +48,7 @@ class Notes:
         return {*self._packed}
 
     def partitions(self, known: Container[str] = ()) -> Iterator[list[Request]]:
-        """All but the known ones, in partitions: each of one kind, with common beginnings side by side."""
+        """All but the known requests in partitions, each of one kind, with common beginnings side by side."""
         keys = [key for key in self._packed if key not in known]
         places = {key: _place(self._request(key)) for key in keys}
         for _, alike in groupby(sorted(keys, key=places.__getitem__), lambda key: places[key][0]):
@@ -67,7 +67,7 @@ class Notes:
 
 
 def _place(request: Request) -> tuple[bytes, bytes]:
-    """By what a request is sorted: what one call to the model answers, then its tokens."""
+    """The sort key of a request: first the settings that one call to the model shares, then its tokens."""
     alike = msgspec.msgpack.encode((request.kind, request.writing, request.likeliest))
     return alike, np.array(request.context + request.continuation, ">u4").tobytes()
 

@@ -1,4 +1,4 @@
-"""One evaluation from plan to results, alone or with other workers, and one after another as a run trains."""
+"""Run one evaluation from requests to results, alone or with other workers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.monitor.evaluations import RESULTS
 STAGE = "eval"
 """The stage of a worker that evaluates."""
 HUNG_S = 4 * 3600.0
-"""A worker's part without progress for so long is ended: a large model writes long texts slowly on a CPU."""
+"""Time without progress after which a part is ended: a large model writes long texts slowly on a CPU."""
 
 
-class LetGo(RunError):
+class CheckpointGone(RunError):
     """A training has let go of the checkpoint before it was held."""
 
 
 def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> Path:
     """Do what is left of an evaluation; returns its `results.json`.
 
-    Any number of processes may do this at once. Raises LetGo when the training has let go of the
+    Any number of processes may do this at once. Raises CheckpointGone when the training has let go of the
     checkpoint before this one could keep it.
     """
     results = evaluation.folder / RESULTS
@@ -40,7 +40,7 @@ def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> P
         try:
             evaluation.model.hold(evaluation.held)
         except FileNotFoundError:
-            raise LetGo(
+            raise CheckpointGone(
                 f"{evaluation.model.checkpoint}: the training has let go of it; run the command again, which "
                 "takes the newest checkpoint"
             ) from None
@@ -50,7 +50,7 @@ def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> P
 
 
 def join(evaluation: Evaluation, presence: Presence, progress: Progress) -> Path:
-    """Do the same with all that run this on machines that share the disk.
+    """Evaluate together with all processes that call this, on machines that share the disk.
 
     Raises GivenUp when parts failed too often, BadMachine when this machine cannot go on, and Stopped when it
     was asked to end before.
@@ -62,7 +62,7 @@ def join(evaluation: Evaluation, presence: Presence, progress: Progress) -> Path
 
 
 def _tidy(evaluations: Path) -> None:
-    """Remove what only workers need, when the last has ended."""
+    """Remove the files of the workers when the last of them has ended."""
     if is_anyone_at_work(evaluations):
         return
     workers = workers_folder(evaluations)

@@ -74,7 +74,7 @@ def scores(outcome: Outcome, overlap: Overlap | None, non_embedding: int, seed: 
             low=low,
             high=high,
             stderr=stderr,
-            n=len(numbers),
+            n=int(numbers.any(axis=1).sum()),  # a question that a set's own rule leaves out adds nothing
             units=len(set(units)),
             paper=papers.published(outcome.task, outcome.protocol, outcome.shots, name, non_embedding),
             **parts,

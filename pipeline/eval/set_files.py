@@ -1,4 +1,4 @@
-"""Where the published files of the sets lie in a directory, and their examples."""
+"""Find the published files of the sets in a directory, and read their examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SetFiles:
 
 
 def files_in(data: Path) -> list[str]:
-    """All files of a directory by their paths in it; hidden ones are none. Raises UsageError."""
+    """The paths of all files in a directory, without hidden ones. Raises UsageError when there is none."""
     if not data.is_dir():
         raise UsageError(f"{data}: there is no such directory; give the directory of evaluation sets")
     found = []
@@ -44,7 +44,8 @@ def find(task: TaskFile, data: Path, listed: Sequence[str]) -> SetFiles:
 
     Of a file with several names, A|B, the first that is there counts.
 
-    Raises UsageError when several files have a name of which one is wanted.
+    Raises UsageError when several files have a name of which one is wanted, or one has a name that no line
+    can show.
     """
     found: dict[str, list[str]] = {"test": [], "train": []}
     missing: dict[str, list[str]] = {"test": [], "train": []}
@@ -65,7 +66,12 @@ def _first_that_is_there(
     task: TaskFile, names: Sequence[str], data: Path, listed: Sequence[str]
 ) -> list[str]:
     for pattern in names:
-        matches = [path for path in listed if _matches(path, pattern)]
+        # Neither a broken link nor a pipe, which would be waited for.
+        matches = [path for path in listed if _matches(path, pattern) and (data / path).is_file()]
+        if wrong := [path for path in matches if not path.isprintable()]:
+            raise UsageError(
+                f"{data}: {task.name} finds {wrong[0]!r}: take the odd characters out of its name"
+            )
         if len(matches) > 1 and not WILD & {*pattern}:
             raise UsageError(
                 f"{data}: {task.name} wants one {pattern}, and there are several ({', '.join(matches)}): "

@@ -30,7 +30,7 @@ from pipeline.monitor.evaluations import RESULTS, SAMPLES, ModelFacts
 
 REQUESTS, ANSWERS, RESULTS_STEP = "requests", "answers", "results"
 KNOWN = "known"
-"""The part of answers that an earlier evaluation has got."""
+"""The part of the answers that earlier evaluations have stored."""
 
 
 def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
@@ -38,7 +38,11 @@ def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
 
 
 def _note_requests(task: Task[Evaluation]) -> Made:
-    """Ask all tasks, and write what they asked in partitions; what is known is written as answers."""
+    """Note the requests of all tasks, and write them in partitions; write answers that are known already."""
+    if task.scope.overlap:  # only the results need it, but a wrong one is better reported first
+        overlapped.read(
+            task.scope.overlap[0], task.scope.data, [each.task.name for each in task.scope.askings]
+        )
     notes = Notes()
     _run_tasks(task, notes.ask)
     known = earlier_answers(task.scope, notes.keys)
@@ -113,7 +117,7 @@ def _judge(task: Task[Evaluation]) -> Made:
 
 
 def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
-    """Which documents the corpus holds, where that is known."""
+    """The examples that the corpus holds; None where that is not known."""
     if scope.overlap is None:
         return None
     listed = overlapped.read(scope.overlap[0], scope.data, [outcome.task.name for outcome in outcomes])
@@ -122,9 +126,9 @@ def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
 
 
 def _run_tasks(task: Task[Evaluation], ask: Ask) -> tuple[list[Outcome], dict[str, str]]:
-    """Run every task of an evaluation over a model that gets its answers so.
+    """Run every task of an evaluation over a model that `ask` answers.
 
-    Returns also why tasks could not be asked. Raises DataError when none could.
+    Also returns the reasons of tasks that could not be asked. Raises DataError when none could.
     """
     model = task.scope.model
     tokenizer = model.load_tokenizer()

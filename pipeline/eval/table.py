@@ -11,8 +11,8 @@ from pipeline.monitor.evaluations import ModelFacts, Results, Score
 
 NAMED = ("task", "shots", "protocol", "measure")
 COLUMNS = (*NAMED, "value", "95 %", "n", "clean", "papers")
-IN_THE_FILE = ("ece", "ties", "lines_as_they_stand")
-"""Measures that describe a score; `results.json` has them."""
+LEFT_OUT = ("ece", "ties", "lines_as_they_stand")
+"""Measures that only `results.json` has: they describe another score."""
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
 
@@ -21,7 +21,7 @@ UNCHECKED = "*: nobody has compared this published value with its source yet"
 
 def table(results: Results) -> Table:
     """The scores for a terminal; columns in which nothing stands are left out."""
-    scores = [score for score in results.scores if score.measure not in IN_THE_FILE]
+    scores = [score for score in results.scores if score.measure not in LEFT_OUT]
     rows = [_row(score) for score in scores]
     kept = [column for column in COLUMNS if column in NAMED or any(row[column] for row in rows)]
     notes = "\n".join(_notes(results, scores)) or None

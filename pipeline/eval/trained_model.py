@@ -1,4 +1,4 @@
-"""The model that is evaluated, as far as it is known without torch."""
+"""The model that is evaluated, without torch: its files, their hashes, its shape."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TrainedModel:
 
     @property
     def name(self) -> str:
-        """Name of the folder of its evaluations, without what is hashed."""
+        """Name of the folder of its evaluations, without the hash."""
         return "model" if self.step is None else f"step-{self.step:08d}"
 
     @property
@@ -59,7 +59,7 @@ class TrainedModel:
         return tokenizer
 
     def hold(self, folder: Path) -> None:
-        """Give a folder the checkpoint, so that no training can let go of it.
+        """Link the checkpoint into a folder, where no training can let go of it.
 
         Raises FileNotFoundError when that has just happened.
         """

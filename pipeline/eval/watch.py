@@ -19,9 +19,9 @@ POLL_S = 10.0
 def each_checkpoint(run: Path, evaluations: Path, poll_s: float = POLL_S) -> Iterator[TrainedModel]:
     """Yield each whole checkpoint of a run, the oldest that is there first, until the run has ended.
 
-    Those come first that a killed evaluation still holds. One that the training lets go of meanwhile is
-    passed over. A run that was stopped to go on later, or killed, has not ended. Raises UsageError when there
-    is no run.
+    Checkpoints that a killed evaluation still holds come first. A checkpoint that the training lets go of
+    meanwhile is skipped. A run that was killed, or stopped to resume later, has not ended. Raises UsageError
+    when there is no run.
     """
     if not run.is_dir() or (run / CONFIG).exists():
         raise UsageError(f"--watch: {run} is no run; give one whose training has begun")

@@ -1,4 +1,4 @@
-"""What `outbound eval` leaves in a run: `RUN/evaluations/.../results.json`, and samples, a row a document.
+"""The files of `outbound eval` in a run: `RUN/evaluations/.../results.json`, and samples, a row a document.
 
 `results.json` has lm-eval's layout, for tools that know it, and beside that what stands here: a `Score` for
 each task, protocol, number of shots and measure.
@@ -24,7 +24,7 @@ EVALUATIONS = "evaluations"
 RESULTS = "results.json"
 SAMPLES = "samples"
 LONGEST_BYTES = 1 << 28
-"""Of a row of samples."""
+"""Largest row of samples."""
 
 log = logging.getLogger("outbound")
 
@@ -63,9 +63,10 @@ class PaperScore(msgspec.Struct, frozen=True, kw_only=True):
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of one task under one protocol.
 
-    main: whether tables and pictures show it first. n: documents; units: what of them is independent. clean,
-    dirty: documents that share no text with the corpus, and those that do; short: documents that are too
-    short to tell, which count as clean; clean_less_all: the difference of the values.
+    main: whether it is the one in pictures. n: number of documents. units: number of independent groups of
+    them. clean, dirty: the documents that share no text with the corpus, and those that do. short: those that
+    are too short to decide, which count as clean. clean_less_all: the value of the clean ones less that of
+    all.
     """
 
     task: str

@@ -29,7 +29,7 @@ class Oracle:
     def as_read(self, text: str) -> str:
         return text
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         self.asked.append((context, continuation))
         value = self._rule(context, continuation)
         return Score(value, value > -5, len(continuation))

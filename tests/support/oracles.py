@@ -24,7 +24,7 @@ class Placeholders:
     def as_read(self, text: str) -> str:
         return text
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         self.asked.append((context, continuation))
         return Score(0.0, False, last or len(continuation))
 
@@ -47,7 +47,7 @@ class Uniform(Placeholders):
         super().__init__()
         self.vocabulary, self.n_ctx = vocabulary, n_ctx
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         tokens = super().score(context, continuation, last=last).tokens
         return Score(-tokens * math.log(self.vocabulary), False, tokens)
 
@@ -59,7 +59,7 @@ class Bigrams(Placeholders):
         super().__init__()
         self.n_ctx = n_ctx
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         super().score(context, continuation, last=last)
         before = context[-1:]
         total = 0.0
@@ -79,7 +79,7 @@ class Knowing(Placeholders):
     n_ctx: int = 100_000
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         tokens = super().score(context, continuation, last=last).tokens
         knows = any(text.startswith(context + continuation) for text in self.texts) != self.inverse
         return Score(0.0 if knows else -9.0 * tokens, knows, tokens)

@@ -34,7 +34,7 @@ class Writer:
         text = self._answer(context)
         return min((text.split(stop)[0] for stop in writing.stops), key=len, default=text)
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         raise AssertionError("a task of written texts scores nothing")
 
     def roll(self, text: str, *, stride: int | None = None) -> Score:

@@ -64,7 +64,7 @@ def _stream(texts: Sequence[str], stride: int, model: LanguageModel) -> Iterator
         nats = 0.0
         for start, end, room in _pieces(words, len(before), stride, tokens, model.n_ctx):
             context = "".join(words[max(0, start - room) : start])
-            nats -= model.score(context, "".join(words[start:end])).log_likelihood
+            nats -= model.score(context, "".join(words[start:end]), whole=False).log_likelihood
         yield nats
         before = words[-model.n_ctx :]
 

@@ -57,7 +57,8 @@ def _analogy(path: Path, block: Sequence[tuple[int, str]]) -> dict[str, Any]:
 def _analogy_of_json(row: Row) -> dict[str, Any]:
     pairs = [row.get("stem", list), *row.get("choice", list)]
     if len(pairs) < 3 or not all(
-        len(pair) == 2 and all(isinstance(word, str) for word in pair) for pair in pairs
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(word, str) for word in pair)
+        for pair in pairs
     ):
         raise row.wrong("choice", "a list of pairs of words")
     phrases = [f"{first} is to {second}" for first, second in pairs[1:]]

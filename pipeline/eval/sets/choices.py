@@ -126,6 +126,7 @@ def _number(row: Row, field: str, below: int) -> int:
     """A label from 0, as a number or as its digits."""
     value = row.get(field, object)
     digits = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not digits.isdecimal() or int(digits) >= below:
+    labels = [str(label) for label in range(below)]
+    if digits not in labels:
         raise row.wrong(field, f"a label from 0 to {below - 1}")
-    return int(digits)
+    return labels.index(digits)

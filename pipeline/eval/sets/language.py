@@ -31,7 +31,7 @@ def lambada_lines(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """LAMBADA as its authors published it (Paperno et al. 2016): a line of lower-case tokens a passage."""
     for file, number, line in _lines(paths, root):
         if line.strip():
-            row = Row(f"{file}:{number}", {"text": line.strip()})
+            row = Row(f"{root / file}:{number}", {"text": line.strip()})
             key = f"{file}:{number}"
             yield Example(file=file, line=number, key=key, unit=key, row=_passage(row))
 

@@ -65,4 +65,4 @@ def _problem(row: Row) -> dict[str, Any]:
     if len(row.texts("options")) != len(LETTERS):
         raise row.wrong("options", "a list of four texts")
     row.one_of("answer", LETTERS)
-    return {name: row.fields[name] for name in ("question", "answer", "options")}
+    return {"question": row.text("question"), **{name: row.fields[name] for name in ("answer", "options")}}

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
-from pipeline.eval.sets.rows import Row, name
+from pipeline.eval.sets.rows import Keys, Row, name
 from pipeline.eval.sets.whole_json import json_object
 from pipeline.eval.text_metrics import CANNOT_ANSWER
 
@@ -23,6 +23,7 @@ def coqa(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     Format: https://stanfordnlp.github.io/coqa/ ("data": "story", "questions", "answers",
     "additional_answers").
     """
+    keys = Keys()
     for path in paths:
         for story in json_object(path).rows("data"):
             questions, answers = _by_turn(story, "questions"), _by_turn(story, "answers")
@@ -40,7 +41,7 @@ def coqa(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                     "question": question,
                     "answers": [answer, *(other[n] for other in others)],
                 }
-                key = f"{story.text('id')}#{n + 1}"
+                key = keys(f"{story.text('id')}#{n + 1}")
                 yield Example(file=name(path, root), line=0, key=key, unit=story.text("id"), row=row)
                 history.append({"question": question, "answer": answer})
 
@@ -51,6 +52,7 @@ def quac(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
     Format: https://quac.ai ("data": "title", "section_title", "paragraphs": "context", "qas").
     """
+    keys = Keys()
     for path in paths:
         for section in json_object(path).rows("data"):
             for paragraph in section.rows("paragraphs"):
@@ -68,7 +70,7 @@ def quac(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                         "answer": given,
                         "answers": [answer.text("text") for answer in qa.rows("answers")],
                     }
-                    key, unit = qa.text("id"), paragraph.text("id")
+                    key, unit = keys(qa.text("id")), paragraph.text("id")
                     yield Example(file=name(path, root), line=0, key=key, unit=unit, row=row)
                     history.append({"question": qa.text("question"), "answer": given})
 
@@ -79,6 +81,7 @@ def squad2(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     history: the questions of the same paragraph before it; their answer is "" where there is none.
     Format: https://rajpurkar.github.io/SQuAD-explorer/ ("data": "title", "paragraphs": "context", "qas").
     """
+    keys = Keys()
     for path in paths:
         for article in json_object(path).rows("data"):
             title = article.text("title").replace("_", " ")
@@ -94,7 +97,7 @@ def squad2(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                         "question": qa.text("question"),
                         "answers": {"text": answers},
                     }
-                    key, unit = qa.text("id"), article.text("title")
+                    key, unit = keys(qa.text("id")), article.text("title")
                     yield Example(file=name(path, root), line=0, key=key, unit=unit, row=row)
                     history.append({"question": qa.text("question"), "answer": (answers or [""])[0]})
 
@@ -106,6 +109,7 @@ def drop(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     Format: https://allenai.org/data/drop ({passage_id: {"passage", "qa_pairs": ["question", "answer",
     "validated_answers", "query_id"]}}).
     """
+    keys = Keys()
     for path in paths:
         whole = json_object(path)
         for unit in whole.fields:
@@ -126,7 +130,9 @@ def drop(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                         for field in ("number", "date", "spans")
                     },
                 }
-                yield Example(file=name(path, root), line=0, key=qa.text("query_id"), unit=unit, row=row)
+                yield Example(
+                    file=name(path, root), line=0, key=keys(qa.text("query_id")), unit=unit, row=row
+                )
 
 
 def _by_turn(row: Row, field: str) -> list[str]:
@@ -140,7 +146,7 @@ def _by_turn(row: Row, field: str) -> list[str]:
 
 
 def _drop_answer(answer: Row) -> dict[str, Any]:
-    date = answer.fields.get("date") or {}
+    date = answer.row("date").fields if answer.fields.get("date") else {}
     found: dict[str, Any] = {
         "number": str(answer.fields.get("number", "")),
         "date": {part: str(date.get(part, "")) for part in ("day", "month", "year")},

@@ -76,24 +76,29 @@ class Row:
         return self.one_of(name, words)
 
     def wrong(self, name: str, wanted: str) -> DataError:
-        value = repr(self.fields.get(name))
-        shown = value if len(value) < 60 else value[:60] + "..."
+        shown, wanted = (
+            text if len(text) <= most else text[:most] + "..."
+            for text, most in ((repr(self.fields.get(name)), 60), (wanted, 200))
+        )
         return DataError(f"{self.where}: field {name!r} is {shown}, where {wanted} is wanted")
 
 
 class Keys:
     """Makes the keys of a task's examples unique: a repeated key gets a number.
 
-    >>> keys = Keys(); keys("7"), keys("8"), keys("7")
-    ('7', '8', '7#2')
+    >>> keys = Keys(); keys("7"), keys("8"), keys("7"), keys("7#2")
+    ('7', '8', '7#2', '7#2#2')
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
 
     def __call__(self, key: str) -> str:
-        times = self._seen[key] = self._seen.get(key, 0) + 1
-        return key if times == 1 else f"{key}#{times}"
+        while times := self._seen.get(key, 0):
+            self._seen[key] = times + 1
+            key = f"{key}#{times + 1}"
+        self._seen[key] = 1
+        return key
 
 
 def is_json_lines(path: Path) -> bool:
@@ -128,15 +133,24 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, line.removesuffix("\n")
 
 
+def parsed(text: str, where: str) -> Any:
+    """A JSON value. Raises DataError where there is none, or half a character (`\\ud800`) within, which no
+    tokenizer takes."""
+    try:
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is no JSON ({error}); fetch the file again") from None
+    return value
+
+
 def json_lines(path: Path) -> Iterator[tuple[int, Row]]:
     """The objects of a file of JSON lines, with their lines from 1; empty lines are none."""
     for number, line in lines(path):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: is no JSON ({error}); fetch the file again") from None
+        value = parsed(line, f"{path}:{number}")
         if not isinstance(value, dict):
             raise DataError(f"{path}:{number}: is no JSON object; each line of this set is one")
         yield number, Row(f"{path}:{number}", value)
@@ -164,11 +178,16 @@ def each_line(
             yield Example(file=file, line=number, key=key, unit=key, row=fields(row))
 
 
+def labels_of(path: Path) -> Path:
+    """The file of labels that may stand beside a file of JSON lines: X-labels.lst beside X.jsonl."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl") + "-labels.lst")
+
+
 def _labelled(path: Path, label: str) -> Iterator[tuple[int, Row]]:
     rows = list(json_lines(path))
     if all(label in row.fields for _, row in rows):
         return iter(rows)
-    beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".jsonl") + "-labels.lst")
+    beside = labels_of(path)
     if not beside.is_file():
         raise DataError(
             f"{rows[0][1].where}: has no field {label!r}, and there is no {beside.name} beside the file"

@@ -33,7 +33,8 @@ def _schemas(path: Path, root: Path) -> Iterator[Example]:
     try:
         schemas = etree.fromstring(content.encode(), parser).findall("schema")
     except etree.XMLSyntaxError as error:
-        raise DataError(f"{path}: is no whole XML ({error}); fetch it again") from None
+        why = " ".join(str(error).split())
+        raise DataError(f"{path}: is no whole XML ({why}); fetch it again") from None
     if not schemas:
         raise DataError(f"{path}: holds no <schema>; WSCollection.xml is a list of them")
     for number, schema in enumerate(schemas[:WSC273], start=1):

@@ -37,8 +37,10 @@ def _table(path: Path) -> Iterator[tuple[int, Row]]:
         lines = csv.DictReader(text, strict=True)
         try:
             for line in lines:
-                given = {key: value for key, value in line.items() if value is not None}
-                yield lines.line_num, Row(f"{path}:{lines.line_num}", given)
+                where = f"{path}:{lines.line_num}"
+                if None in line or None in line.values():
+                    raise DataError(f"{where}: has other fields than the first line; fetch the file again")
+                yield lines.line_num, Row(where, dict(line))
         except csv.Error as error:
             raise DataError(f"{path}:{lines.line_num}: is no CSV ({error}); fetch the file again") from None
 

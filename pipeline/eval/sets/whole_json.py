@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from dataprep.errors import DataError
-from pipeline.eval.sets.rows import Row, reading
+from pipeline.eval.sets.rows import Row, parsed, reading
 
 
 def json_object(path: Path) -> Row:
@@ -25,7 +24,4 @@ def json_objects(path: Path) -> list[Row]:
 
 def _json(path: Path) -> Any:
     with reading(path) as file:
-        try:
-            return json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}: is no JSON ({error}); fetch the file again") from None
+        return parsed(file.read(), str(path))

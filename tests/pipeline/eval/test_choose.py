@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def test_files_are_found_by_name_wherever_they_lie_and_hidden_ones_are_not(tmp_p
     assert "ptb.txt not found (https://example.org/ptb)" in skipped.why
 
 
+def test_a_pipe_and_a_broken_link_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "cbt.jsonl")
+    (tmp_path / "ptb.txt").symlink_to("ptb.txt")
+    assert {each.task for each in found(tmp_path).skipped} == {"cbt", "piqa", "ptb"}
+
+
+def test_a_name_that_no_line_can_show_is_refused(tmp_path: Path) -> None:
+    for odd in (b"\xff", b"a\nb"):
+        folder = tmp_path / repr(odd)
+        (folder / os.fsdecode(odd)).mkdir(parents=True)
+        (folder / os.fsdecode(odd) / "ptb.txt").write_text("")
+        with pytest.raises(UsageError, match=r"ptb finds '.*': take the odd characters out of its name"):
+            found(folder)
+
+
 def test_a_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"wants one cbt.jsonl.*a/cbt.jsonl, b/cbt.jsonl.gz"):
         found(tmp_path, "a/cbt.jsonl", "b/cbt.jsonl.gz")
@@ -85,6 +101,13 @@ def test_shots_without_a_training_file_are_left_out_and_the_rest_is_asked(tmp_pa
     assert [(each.by_hand, each.why.partition(" (")[0]) for each in choice.skipped] == [
         (True, "7 shots: cbt_train.jsonl not found")
     ]
+
+
+def test_labels_beside_a_file_belong_to_the_set(tmp_path: Path) -> None:
+    """Else results would stay when labels change."""
+    choice = found(tmp_path, "a/cbt.jsonl.gz", "a/cbt-labels.lst", "a/other-labels.lst", tasks=["cbt"])
+    assert [*choice.sets] == ["a/cbt-labels.lst", "a/cbt.jsonl.gz"]
+    assert choice.askings[0].test == ("a/cbt.jsonl.gz",)
 
 
 def test_a_protocol_with_settings_of_its_own_is_asked_in_no_other(tmp_path: Path) -> None:

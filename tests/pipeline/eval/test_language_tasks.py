@@ -37,7 +37,7 @@ class Words(Uniform):
     def count(self, text: str) -> int:
         return len(text.split()) + text.count("\n")
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         return super().score(context, " " * self.count(continuation), last=last)
 
 
@@ -104,7 +104,7 @@ class Halves(Placeholders):
     def count(self, text: str) -> int:
         return 1 if text == " Mack" else 2
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         score = super().score(context, continuation, last=last)
         greedy = last == 1 and continuation == " Jane"
         return Score(math.log(0.5) if last == 1 else math.log(0.25), greedy, score.tokens)

@@ -105,10 +105,14 @@ def test_a_corpus_that_holds_nothing_leaves_all_clean(tmp_path: Path) -> None:
     [
         (
             '{"set": "other.jsonl", "line": 1, "id": null}\n',
-            r"1: names the set other\.jsonl, which is not in",
+            r"1: names the set 'other\.jsonl', which is not in",
         ),
         ('{"line": 1}\n', "1: is no row of `outbound corpus overlap`"),
         ("{\n", "1: is no row"),
+        ('{"set": "quiz.jsonl", "line": 1e999, "id": null}\n', "1: is no row"),
+        ("[" * 100_000, "1: is no row"),
+        ('{"set": "\\ud800", "line": 1, "id": null}\n', r"1: names the set '\\ud800', which"),
+        (f'{{"set": "{"a" * 300}", "line": 1, "id": null}}\n', "1: names the set 'aaa"),
     ],
 )
 def test_an_overlap_of_other_sets_or_a_damaged_one_is_refused(

@@ -67,7 +67,7 @@ def test_an_empty_answer_is_named(tmp_path: Path) -> None:
 class Sexist(Placeholders):
     """Expects a man with 3/8 and 1/8 for his two words, a woman with 1/8 and 1/8, but not as a nurse."""
 
-    def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         swapped = {" man": " woman", " woman": " man"}.get(continuation, continuation)
         word = swapped if context == "The nurse was a" else continuation
         return Score(math.log(3 / 8 if word == " man" else 1 / 8), False, 1)
