@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -21,15 +23,23 @@ def table(results: Results) -> Table:
     """The scores for a terminal; columns in which nothing stands are left out."""
     scores = [score for score in results.scores if score.measure not in LEFT_OUT]
     rows = [_row(score) for score in scores]
-    kept = [column for column in COLUMNS if any(row[column] for row in rows)]
-    shown = Table(title=titled(results.model), box=SIMPLE, pad_edge=False)
+    kept = [column for column in COLUMNS if column in NAMED or any(row[column] for row in rows)]
+    notes = "\n".join(_notes(results, scores)) or None
+    shown = Table(title=titled(results.model), caption=notes, box=SIMPLE, pad_edge=False)
     for column in kept:
         shown.add_column(column, justify="left" if column in NAMED else "right", overflow="fold")
-    if any(score.nearest and not score.nearest.checked for score in scores):
-        shown.caption = UNCHECKED
     for score, row in zip(scores, rows, strict=True):
         shown.add_row(*(row[column] for column in kept), style=None if score.main else "dim")
     return shown
+
+
+def _notes(results: Results, scores: Sequence[Score]) -> Iterator[str]:
+    """What a reader of the table must know."""
+    if any(score.nearest and not score.nearest.checked for score in scores):
+        yield UNCHECKED
+    scored = {score.task for score in results.scores}
+    if texts := [task for task in results.tasks if task not in scored]:
+        yield f"texts without a score, see the report: {', '.join(texts)}"
 
 
 def _row(score: Score) -> dict[str, str]:

@@ -21,7 +21,7 @@ from dataprep.shards.text_shards import read_documents
 from pipeline.demo.library import rendered
 from pipeline.demo.sites import build
 from pipeline.demo.web import EmbeddedWeb
-from support.pages import REPOSITORY, commands
+from support.pages import REPOSITORY, block, commands
 from support.servers import wandb
 from support.servers.pywb import index_warcs
 
@@ -36,6 +36,7 @@ PAGES = [
     "docs/plan.md",
     "docs/training.md",
     "docs/monitoring.md",
+    "docs/evaluation.md",
     "docs/workers.md",
 ]
 NEEDS_SLURM = "docs/slurm.md"
@@ -61,6 +62,9 @@ def prepared(root: Path, result: dict[str, Any], tmp_path_factory: pytest.TempPa
     (desk / "raw-pages.jsonl").write_text("\n".join(raw))
     (desk / "evals").mkdir()
     (desk / "evals" / "quiz.tsv").write_text("Which value does the call return?\tthe second one\n")
+    (desk / "capitals.yaml").write_text(block("docs/evaluation.md", "yaml"))
+    (desk / "questions").mkdir()
+    (desk / "questions" / "capitals.jsonl").write_text(block("docs/evaluation.md", "json"))
     _archive(root, desk)
     return desk
 

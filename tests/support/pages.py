@@ -12,3 +12,10 @@ def commands(page: str) -> list[str]:
     """The lines after `$ ` in a page's console blocks."""
     blocks = re.findall(r"```console\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def block(page: str, language: str) -> str:
+    """The first block of a page in a language, such as yaml."""
+    found = re.search(rf"```{language}\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)
+    assert found, f"{page} shows no {language}"
+    return found[1]

@@ -7,10 +7,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from pipeline.eval.overlapped import Overlap
 from pipeline.eval.page import render, write_family, write_report
 from pipeline.eval.scores import Outcome
+from pipeline.eval.table import table
 from support.evaluations import documents, lambada, model, outcome, task, write
 
 pytestmark = pytest.mark.slow(5)
@@ -73,10 +75,10 @@ def test_without_an_overlap_a_shot_or_a_paper_those_parts_are_left_out(tmp_path:
 
 def test_texts_without_a_score_are_shown(tmp_path: Path) -> None:
     news = documents(14, {}, file="shown_news")
-    write(
-        tmp_path,
-        [Outcome(task=task("shown_news"), protocol="paper", shots=0, documents=news, examples=14)],
-    )
+    outcomes = [Outcome(task=task("shown_news"), protocol="paper", shots=0, documents=news, examples=14)]
+    console = Console(width=160, record=True)
+    console.print(table(write(tmp_path, outcomes)))
+    assert "without a score, see the report: shown_news" in " ".join(console.export_text().split())
     page = write_report(tmp_path).read_text()
     assert "<summary>shown_news</summary>" in page
     assert page.count("<blockquote>") == 12
