@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dataprep.errors import DataError
 from pipeline.eval import harness, lm_eval_files
 from pipeline.eval.documents import Document, Example
 from pipeline.eval.engines import choices
+from pipeline.eval.language_model import Score
 from pipeline.eval.measures import MEASURES
 from pipeline.eval.tasks import TaskFile, shipped
 from support.evaluation import Oracle, asked, examples, of
@@ -117,6 +119,22 @@ def test_an_answer_that_is_likely_anywhere_gains_nothing() -> None:
     for rule, acc in (("per_answer", 1.0), ("sum", 0.0)):
         ask = asked("choices", examples([row]), settings={**settings, "rule": rule})
         assert value(choices.evaluate(ask, oracle), "acc") == acc
+
+
+def test_a_score_is_divided_by_tokens_not_by_characters() -> None:
+    class Words(Oracle):
+        def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+            return replace(super().score(context, continuation), tokens=len(continuation.split()))
+
+    row = {
+        "question": "What falls?",
+        "choices": {"text": ["so a b", "precipitation"], "label": ["A", "B"]},
+        "answerKey": "A",
+    }
+    oracle = Words(lambda _, words: {" so a b": -6.0, " precipitation": -3.0}[words])
+    settings = {"template": "arc/arc_easy.yaml", "rule": "per_token"}
+    (document,) = choices.evaluate(asked("choices", examples([row]), settings=settings), oracle)
+    assert document.sample["scores"] == [-2.0, -3.0]
 
 
 def test_equal_scores_name_the_first_choice_and_count_as_ties(tmp_path: Path) -> None:
