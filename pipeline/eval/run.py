@@ -7,13 +7,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from dataprep.store.claiming import Claiming
+from dataprep.store.files import hash_file
 from dataprep.store.pool import Progress
 from dataprep.store.presence import Presence
-from dataprep.store.step import Executor, remove_step, run_steps
+from dataprep.store.step import Executor, read_step, remove_step, run_steps
 from dataprep.store.workers import is_anyone_at_work, workers_folder
 from pipeline.errors import RunError
 from pipeline.eval.evaluation import Evaluation
-from pipeline.eval.steps import STEPS
+from pipeline.eval.steps import RESULTS_STEP, STEPS
 from pipeline.monitor.evaluations import RESULTS
 
 STAGE = "eval"
@@ -34,7 +35,7 @@ def evaluate(evaluation: Evaluation, execute: Executor, progress: Progress) -> P
     """
     results = evaluation.folder / RESULTS
     judged = STEPS[-1]
-    if judged.is_whole(evaluation) and not results.exists():
+    if judged.is_whole(evaluation) and not _stand(evaluation):
         remove_step(judged, evaluation)
     if not judged.is_whole(evaluation):
         try:
@@ -59,6 +60,13 @@ def join(evaluation: Evaluation, presence: Presence, progress: Progress) -> Path
         results = evaluate(evaluation, claiming, progress)
     _tidy(presence.root)
     return results
+
+
+def _stand(evaluation: Evaluation) -> bool:
+    """Whether the files of the results are there as they were written."""
+    outputs = read_step(evaluation, RESULTS_STEP).parts[0].outputs.values()
+    paths = [(evaluation.root / output.path, output) for output in outputs]
+    return all(path.is_file() and hash_file(path) == output.xxh3_128 for path, output in paths)
 
 
 def _tidy(evaluations: Path) -> None:

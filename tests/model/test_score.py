@@ -80,6 +80,31 @@ def test_choices_share_their_context_and_contexts_their_beginning(
         assert found == pytest.approx(alone(model, *request), abs=1e-9)
 
 
+def test_a_chunk_of_logits_ends_anywhere(
+    make_model: Callable[..., GPT], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model().double()
+    requests: list[Request] = [([5], [length, *range(length)]) for length in range(2, 9)]
+    contexts = [context + continuation for context, continuation in requests]
+    whole, named = score(model, requests), likeliest(model, contexts, 3)
+    for states in (1, 4):
+        monkeypatch.setattr("model.score.LARGEST_CHUNK", states * model.config.padded_vocab_size)
+        assert score(model, requests) == [(pytest.approx(value), greedy) for value, greedy in whole]
+        assert likeliest(model, contexts, 3) == [
+            [(token, pytest.approx(value)) for token, value in each] for each in named
+        ]
+
+
+@torch.no_grad()
+def test_a_model_in_bf16_has_its_probabilities_in_fp32(make_model: Callable[..., GPT]) -> None:
+    model = make_model().to(torch.bfloat16)
+    expected = model(torch.tensor([[5, 6, 7]]))[0].float().log_softmax(-1)
+    ((found, _),) = score(model, [([5], [6, 7, 8])])
+    assert found == pytest.approx(float(expected[range(3), [6, 7, 8]].double().sum()), abs=1e-5)
+    ((best, *_),) = likeliest(model, [[5, 6, 7]], 1)
+    assert best[1] == pytest.approx(float(expected[-1, :61].max()), abs=1e-5)
+
+
 def test_greedy_is_what_the_model_writes(make_model: Callable[..., GPT]) -> None:
     model = make_model()
     context, written = [5, 3], list[int]()

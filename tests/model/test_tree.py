@@ -60,6 +60,11 @@ def test_texts_share_a_row_only_where_it_is_worth_its_attention() -> None:
     assert found == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
+def test_a_row_is_no_larger_than_it_may_be_unless_one_text_is() -> None:
+    texts = [Text((1, 2, end), 1) for end in range(5)] + [Text((9,) * 7, 1)]
+    assert [len(row.tokens) for row in rows(texts, largest=4, pairs=1e9)] == [4, 4, 3, 7]
+
+
 @given(TEXTS, st.integers(1, 60))
 @settings(max_examples=50)
 def test_batches_hold_each_row_once_and_waste_little(texts: list[Text], batch_tokens: int) -> None:

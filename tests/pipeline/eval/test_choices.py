@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dataprep.errors import DataError
 from pipeline.eval import harness, lm_eval_files
 from pipeline.eval.documents import Document, Example
 from pipeline.eval.engines import choices
+from pipeline.eval.language_model import Score
 from pipeline.eval.measures import MEASURES
 from pipeline.eval.tasks import TaskFile, shipped
 from support.evaluation import Oracle, asked, examples, of
@@ -117,6 +119,90 @@ def test_an_answer_that_is_likely_anywhere_gains_nothing() -> None:
     for rule, acc in (("per_answer", 1.0), ("sum", 0.0)):
         ask = asked("choices", examples([row]), settings={**settings, "rule": rule})
         assert value(choices.evaluate(ask, oracle), "acc") == acc
+
+
+def test_a_score_is_divided_by_tokens_not_by_characters() -> None:
+    class Words(Oracle):
+        def score(self, context: str, continuation: str, *, last: int | None = None) -> Score:
+            return replace(super().score(context, continuation), tokens=len(continuation.split()))
+
+    row = {
+        "question": "What falls?",
+        "choices": {"text": ["so a b", "precipitation"], "label": ["A", "B"]},
+        "answerKey": "A",
+    }
+    oracle = Words(lambda _, words: {" so a b": -6.0, " precipitation": -3.0}[words])
+    settings = {"template": "arc/arc_easy.yaml", "rule": "per_token"}
+    (document,) = choices.evaluate(asked("choices", examples([row]), settings=settings), oracle)
+    assert document.sample["scores"] == [-2.0, -3.0]
+
+
+OWN = {
+    "doc_to_text": "{{ask}}",
+    "doc_to_choice": ["a", "b", "a long answer"],
+    "doc_to_target": "{{label}}",
+    "target_delimiter": " ",
+}
+
+
+def own(rows: Sequence[dict[str, Any]], oracle: Oracle, shots: int = 0, **settings: Any) -> list[Document]:
+    """Documents of made-up questions, each of which may be shown before the others."""
+    found = examples(rows)
+    given = {"rule": "sum", "fields": OWN, **settings}
+    return choices.evaluate(asked("choices", found, found, shots=shots, settings=given), oracle)
+
+
+def test_f1_counts_the_second_choice_or_each_of_them() -> None:
+    rows = [{"ask": "?", "label": label} for label in (0, 1, 2)]
+    documents = own(rows, Oracle(lambda _, answer: float(answer == " b")))
+    assert [each.values["f1_binary"] for each in documents] == [[0, 1, 0], [1, 0, 0], [0, 1, 0]]
+    assert [each.values["f1_macro"] for each in documents] == [
+        [0, 0, 1, 0, 1, 0, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1, 0, 0, 0, 1],
+    ]
+
+
+def test_the_same_examples_are_shown_to_all_where_the_paper_does_so() -> None:
+    rows = [{"ask": f"<{n}>", "label": 0} for n in range(9)]
+    for same in (True, False):
+        shown = {
+            tuple(each.sample["prompt"].split("\n\n")[:2])
+            for each in own(rows, Oracle(), shots=2, same_shots=same)[3:]
+        }
+        assert (len(shown) <= 2) == same  # 2: one of the questions may be among them
+
+
+def test_only_examples_that_may_be_shown_are_drawn() -> None:
+    rows = [{"ask": f"<{n}>", "label": 0, "first": n == 4} for n in range(9)]
+    documents = own(rows, Oracle(), shots=3, drawn="first")
+    assert {each.sample["prompt"].rpartition("\n\n")[0] for each in documents} == {"<4> a", ""}
+
+
+def test_the_longest_context_and_the_longest_answer_must_fit() -> None:
+    rows = [{"ask": "who", "label": 2, "with": "whoever it may be"} for _ in range(2)]
+    partial = {"doc_to_text": 0, "doc_to_choice": "{{[ask, with]}}", "doc_to_target": "is it"}
+    for fields, needed in (
+        ({}, "who a long answer\n\nwho a long answer"),
+        (partial, "who is it\n\nwhoever it may be is it"),
+    ):
+        for spare, shown in ((0, 1), (-1, 0)):
+            oracle = Oracle(n_ctx=len(needed) + spare)
+            assert own(rows, oracle, shots=1, fields=OWN | fields)[0].shown == shown
+
+
+def test_a_solved_example_ends_without_white_space() -> None:
+    rows = [{"ask": f"<{n}>", "label": 0} for n in range(2)]
+    documents = own(rows, Oracle(), shots=1, fields=OWN | {"doc_to_choice": ["a \n", "b"]})
+    assert documents[0].sample["prompt"] == "<1> a\n\n<0>"
+
+
+def test_each_answer_of_record_is_right_and_its_words_are_compared_with_all(tmp_path: Path) -> None:
+    (first, *_) = published("record", tmp_path)
+    row = first.row | {"gold": [0, 1], "answers": ["Ann", "Bo", "Rome"]}
+    oracle = Oracle(lambda *pair: 0.0 if "Bo whom" in "".join(pair) else -50.0)
+    (document,) = choices.evaluate(of(TASKS["record"], "paper", [replace(first, row=row)]), oracle)
+    assert [document.values[name] for name in ("acc", "em", "f1")] == [[1.0, 1.0]] * 3
 
 
 def test_equal_scores_name_the_first_choice_and_count_as_ties(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataprep.tokenizer.tokenizer import Tokenizer
 from pipeline.eval.asking import AskedModel
 from pipeline.eval.encode import Unaskable, pair, windows
 from pipeline.eval.record import Notes
-from pipeline.eval.requests import Request, Writing
+from pipeline.eval.requests import Answer, Request, Writing
 from support.toy_eval.models import WORDS, write_tokenizer
 
 N_CTX = 8
@@ -71,6 +71,9 @@ def test_a_token_over_the_border_is_counted(spoken: Tokenizer) -> None:
     assert model.boundary_merges == 0
     model.score("the li", "nks")
     assert model.boundary_merges == 1
+    assert len(spoken.encode("the l")) == len(spoken.encode("the links of"))  # but they are others
+    assert model.score("the l", "inks of").tokens == len(spoken.encode("inks of"))
+    assert model.boundary_merges == 2
 
 
 def test_spaces_at_the_end_of_a_context_are_scored_with_the_continuation(spoken: Tokenizer) -> None:
@@ -131,3 +134,15 @@ def test_a_rolled_text_is_the_sum_of_its_windows(spoken: Tokenizer) -> None:
     text = "the links of people that voted and pages lead to a good story"
     assert model.roll(text).tokens == model.count(text)
     assert sum((request.continuation for request in heard), ()) == tuple(spoken.encode(text))
+    assert heard[0].context == (spoken.eot,)
+    noted = [*heard]
+    model.roll(text, stride=99)
+    assert heard == noted * 2
+
+
+def test_a_rolled_text_is_greedy_where_each_of_its_windows_is(spoken: Tokenizer) -> None:
+    text = "the links of people that voted and pages lead to a good story"
+    for greedy in ([True, True], [True, False]):
+        answers = iter(greedy)
+        model = AskedModel(spoken, N_CTX, lambda _, answers=answers: Answer(key="", is_greedy=next(answers)))  # type: ignore[misc]
+        assert model.roll(text).is_greedy == all(greedy)

@@ -45,6 +45,14 @@ def test_the_bootstrap_s_interval_is_scipy_s() -> None:
     assert (ours.low, ours.high, ours.stderr) == pytest.approx(expected, rel=0.03)
 
 
+def test_a_resample_has_as_many_units_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = resampled(np.ones((5, 1)), names(5), seed=0, resamples=300)
+    assert drawn.ravel().tolist() == [5.0] * 300
+    monkeypatch.setattr("pipeline.eval.intervals.MOST_UNITS", 2)
+    joined = resampled(np.ones((5, 1)), names(5), seed=0, resamples=300)  # 3 and 2 of them
+    assert {*joined.ravel()} == {4.0, 5.0, 6.0}
+
+
 @pytest.mark.parametrize("size", [1, 4])
 def test_95_of_100_intervals_hold_the_truth_of_documents_and_of_articles(size: int) -> None:
     """Articles of 4 documents that are right or wrong together; taken for independent, it is 3 of 5."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dataprep.errors import DataError
 from pipeline.eval.documents import Document, Example
 from pipeline.eval.measures import MEASURES
 from pipeline.eval.overlapped import Masks, Overlap, masks, parts, read, with_short
+from pipeline.eval.scores import scores
 from pipeline.monitor.evaluations import read_results
 from support import cli
 from support.evaluations import documents, outcome, right, write
@@ -78,6 +80,26 @@ def parts_of_sums(name: str, numbers: np.ndarray, dirty: np.ndarray) -> dict[str
     found = parts(MEASURES[name], numbers, units, Masks(dirty, np.zeros(len(numbers), bool)), seed=0)
     assert found["clean"].n + found["dirty"].n == len(numbers)
     return {side: part.value for side, part in found.items()}
+
+
+def test_the_clean_ones_are_compared_with_all_of_them_and_only_where_they_have_the_measure() -> None:
+    numbers = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [0.0, 1.0]])
+    dirty = np.array([False, False, True, True])
+    chosen = Masks(dirty, np.zeros(4, bool))
+    found = parts(MEASURES["acc"], numbers, ["a", "b", "c", "d"], chosen, seed=0)["clean_less_all"]
+    assert (found.value, found.n) == (0.25, 2)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low < found.value < found.high
+
+    stories = documents(6, {"acc": lambda n: [float(n > 2), 1.0]}, unit=lambda n: "uabcdd"[n])
+    stories[0].values.clear()  # type: ignore[attr-defined]
+    overlap = Overlap(frozenset({("hellaswag_val.jsonl", n) for n in (1, 5, 6)}), frozenset())
+    (score,) = scores(replace(outcome(), documents=stories), overlap, 1, 0)
+    assert score.clean is not None
+    assert score.dirty is not None
+    assert (score.clean.value, score.clean.n, score.dirty.value, score.dirty.n) == (1 / 3, 3, 1.0, 2)
+    assert (score.n, score.units) == (5, 4)
 
 
 def test_an_example_without_a_line_is_known_by_the_id_of_its_written_example() -> None:

@@ -61,6 +61,15 @@ def test_a_model_is_compared_with_the_nearest_size_of_each_paper() -> None:
     assert [(each.name, each.nearest) for each in tiny] == [("GPT-3 125M", True), ("GPT-3 175B", False)]
 
 
+def test_near_is_a_ratio_of_sizes_and_each_paper_has_its_own() -> None:
+    between = published(task("lambada"), "gpt2", 0, "acc_filtered", 170_000_000)
+    sizes = {each.name: each.non_embedding for each in between}
+    middle = int((sizes["GPT-2 117M"] * sizes["GPT-2 345M"]) ** 0.5)
+    for size, name in ((middle - 10**7, "GPT-2 117M"), (middle + 10**7, "GPT-2 345M")):
+        found = published(task("lambada"), "gpt2", 0, "acc_filtered", size)
+        assert [each.name for each in found if each.nearest] == [name]
+
+
 def test_a_protocol_is_compared_with_its_own_numbers_only() -> None:
     assert {each.protocol for each in published(task("lambada"), "gpt3", 0, "acc", SMALL)} == {"gpt3"}
     harness = published(task("hellaswag"), "lm-eval", 0, "acc", SMALL)

@@ -175,6 +175,32 @@ def test_results_that_were_removed_are_written_again_from_the_answers(
     assert files_of(tmp_path / "out") == expected
 
 
+@pytest.mark.parametrize("damaged", ["results.json", "samples/toy.jsonl.zst", "report.html"])
+@pytest.mark.parametrize("gone", [True, False])
+def test_results_that_were_damaged_are_written_again(
+    home: Path, tmp_path: Path, expected: dict[str, str], damaged: str, gone: bool
+) -> None:
+    shutil.copytree(home / "expected", tmp_path / "out")
+    (results,) = (tmp_path / "out").glob("*/*/results.json")
+    path = results.parent / damaged
+    path.unlink() if gone else path.write_bytes(path.read_bytes()[:-1])
+    assert cli.run(*words(home, tmp_path / "out")).returncode == 0
+    assert files_of(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_damaged_answers_of_an_earlier_evaluation_are_asked_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    counts = asked(monkeypatch)
+    assert cli.run(*words(home, tmp_path, "--limit", "2")).returncode == 0
+    for path in tmp_path.glob("*/*/answers/*.zst"):
+        path.unlink() if gone else path.write_bytes(b"")
+    first = sum(counts)
+    assert cli.run(*words(home, tmp_path, "--limit", "2", "--seed", "1", "--shots", "0")).returncode == 0
+    assert first < sum(counts) < 2 * first
+
+
 def test_what_an_earlier_evaluation_has_answered_is_not_asked_again(
     home: Path, tmp_path: Path, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

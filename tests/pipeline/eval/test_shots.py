@@ -17,10 +17,16 @@ TASK = load(FOLDER / "hellaswag.yaml")
 TRAINING = [example({}, str(n)) for n in range(5)]
 
 
-def keys(shots: int, of: Example | None, seed: int = 0, training: list[Example] = TRAINING) -> list[str]:
+def keys(
+    shots: int,
+    of: Example | None,
+    seed: int = 0,
+    training: list[Example] = TRAINING,
+    name: str = "hellaswag",
+) -> list[str]:
     asked = Asked(
-        task=TASK,
-        name="hellaswag",
+        task=TASK.model_copy(update={"name": name}),
+        name=name,
         protocol=TASK.protocols["paper"],
         shots=shots,
         seed=seed,
@@ -41,6 +47,17 @@ def test_the_same_are_drawn_for_the_same_example_and_for_the_whole_task() -> Non
     assert keys(3, None) == keys(3, None)
     assert sorted(keys(9, TRAINING[0])) == ["1", "2", "3", "4"]
     assert keys(2, TRAINING[0], training=[]) == []
+
+
+def test_each_example_task_and_seed_draws_its_own() -> None:
+    many = [example({}, str(n)) for n in range(50)]
+    drawn = {
+        tuple(keys(5, of, seed, many, name))
+        for of in (example({}, "a"), example({}, "b"), None)
+        for seed in (0, 1)
+        for name in ("hellaswag", "piqa")
+    }
+    assert len(drawn) == 3 * 2 * 2
 
 
 @given(lengths=st.lists(st.integers(1, 9)), n_ctx=st.integers(1, 60), room=st.integers(0, 9))
