@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from model import GPT, beam, hf
-from model.beam import beam_search
+from model.beam import _Search, beam_search
 from model.generate import Sampling, generate
 from model.incremental import IncrementalDecoder
 from model.names import unpadded
@@ -133,3 +133,23 @@ def test_a_beam_ends_with_the_token_that_completes_a_stop(model: GPT) -> None:
 def test_settings_out_of_range_are_refused(model: GPT, settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         beam_search(model, [[5]], 3, **settings)  # type: ignore[arg-type]
+
+
+def test_a_search_goes_on_while_a_longer_text_may_become_better() -> None:
+    search = _Search(1, 3, lambda total, length: total / ((5 + length) / 6), eot=9, stop=None)
+    search.step([[(-1.0, 9), (-1.1, 5)]])
+    assert (search.best, search.live) == ((-1.0, []), [(-1.1, [5])])
+    for _ in range(2):
+        search.step([[(-0.01, 5), (-9.0, 9)]])
+    assert (search.best[1], search.live) == ([5, 5, 5], [])
+
+
+def test_an_end_that_is_not_among_the_best_twice_as_many_as_beams_is_none() -> None:
+    search = _Search(1, 3, lambda total, _: total, eot=9, stop=None)
+    search.step([[(-1.0, 5), (-1.1, 6), (-1.2, 9)]])
+    assert search.best == (-float("inf"), [])
+
+
+def test_a_beam_that_may_end_goes_on_with_the_next_token(model: GPT) -> None:
+    ((eot,),) = generate(model, [[5]], 1, Sampling(temperature=0))
+    assert beam_search(model, [[5]], 12, beams=1, length_penalty=9.0, eot=eot) != [[]]

@@ -85,6 +85,12 @@ def test_a_stream_predicts_each_character_once_after_as_much_as_fits(
     assert nats == pytest.approx(-Bigrams(n_ctx).score("", whole).log_likelihood)
 
 
+def test_white_space_between_the_texts_of_a_stream_is_scored_with_the_next_word() -> None:
+    model = Uniform(vocabulary=2)
+    language.evaluate(ask("enwik8", "paper", [page("ab\n"), page(" cd\n")]), model)
+    assert [piece for _, piece in model.asked] == ["ab", "\n cd\n"]
+
+
 PASSAGES = [
     example(text="Joe saw the old\n\nred"),
     example(text="I gave it to Mack"),

@@ -44,6 +44,15 @@ def test_shots_are_the_other_lines_of_the_file_with_a_delimiter_between_them(tmp
     assert model.asked[0] == ("Q: What is 95 plus 58?\n\nA: 153\n\nQ: What is 98 plus 45?\n\nA:", " 143")
 
 
+def test_the_answer_must_fit_beside_the_shots(tmp_path: Path) -> None:
+    whole = "Q: What is 95 plus 58?\n\nA: 153\n\nQ: What is 98 plus 45?\n\nA: 143"
+    for spare, fitting in ((0, 1), (-1, 0)):
+        model = Placeholders()
+        model.n_ctx = len(whole) + spare
+        asked = ask("arithmetic_2da", "paper", read(tmp_path, *SUMS[:2]), shots=1)
+        assert completions.evaluate(asked, model)[0].shown == fitting
+
+
 @pytest.mark.parametrize(
     ("protocol", "head"),
     [("paper", "Please unscramble the letters into a word, and write that word:\n"), ("no-instruction", "")],
