@@ -55,8 +55,8 @@ def add(
     until: Annotated[
         str,
         typer.Option(
-            help="Stop after this step: links, fetch, extract, score or shard; or `dumps`: only note which "
-            "dumps there are, and let workers read them."
+            help="Stop after this step: links, fetch, extract, score or shard. With `dumps`, only note which "
+            "dumps there are, so that workers read them."
         ),
     ] = "shard",
     plan_only: Annotated[
