@@ -411,7 +411,10 @@ def _discard_plan(step: Step[S], scope: S) -> None:
     """Remove the plan of a step, with its arrays, claims and failures."""
     path = plan_path(step, scope)
     path.unlink(missing_ok=True)
-    for left in path.parent.glob(f"{step.name}.*"):
+    beside: list[Path] = []
+    with suppress(FileNotFoundError):  # another command removes the folder meanwhile
+        beside = [*path.parent.glob(f"{step.name}.*")]
+    for left in beside:
         if left == step.file(scope):  # of a step that stands in `jobs` itself
             continue
         if left.is_dir():  # claims and failures of workers

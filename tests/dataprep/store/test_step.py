@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -132,6 +134,22 @@ def test_a_kill_between_the_plan_and_the_step_file_leaves_nothing(
     whole = run_step(SQUARE, scope, POOL, no_progress)
     assert len(whole.parts) == len(scope.made()) == 4
     assert not (tmp_path / "jobs").exists()
+
+
+def test_a_folder_of_plans_that_another_command_removes_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy, jobs, look = Toy(root=tmp_path), tmp_path / "jobs" / "things", os.scandir
+
+    def late(folder: Any) -> Any:
+        if str(folder) == str(jobs):
+            shutil.rmtree(jobs)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", late)
+    run_step(SQUARE, toy, LocalPool(1), no_progress)
+    assert SQUARE.is_whole(toy)
+    assert not jobs.exists()
 
 
 def test_a_part_of_a_step_that_another_command_has_finished_is_as_that_made_it(tmp_path: Path) -> None:

@@ -270,6 +270,7 @@ assert len(documents) == 3 and "torch" not in sys.modules
         "HF_HOME": str(tmp_path / "hf"),
         "HOME": str(tmp_path),
         "TMPDIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
