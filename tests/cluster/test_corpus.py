@@ -120,12 +120,12 @@ def test_an_evaluation_by_three_workers_has_the_results_of_one_machine(desk: Des
         for _ in range(60):  # some 10,000 tokens each, so that there are several partitions
             file.write(json.dumps({"text": " ".join(drawn.choices(models.WORDS, k=8000))}) + "\n")
     asked = ("run", "--data", "sets", "--tasks", "held_out")
-    alone = desk.result("eval", *asked, "--nproc", 1, "--out", "alone")
+    alone = desk.result("eval", *asked, "--nproc", 1, "--out", "by one")
     told = desk.result(
-        "submit", "eval", *asked, "--out", "shared", "--workers", 3, "--cluster", "cluster.yaml"
+        "submit", "eval", *asked, "--out", "by three", "--workers", 3, "--cluster", "cluster.yaml"
     )
     desk.wait_until_ended()
-    (shared,) = (desk.home / "shared").glob("*/*/results.json")
+    (shared,) = (desk.home / "by three").glob("*/*/results.json")
     assert shared.read_bytes() == Path(alone["results"]).read_bytes(), log(told)
     assert len([*shared.parent.glob("answers/*.json")]) > 1
     assert all("held_out" in path.read_text() for path in Path(told["logs"]).glob("*_*.log"))
