@@ -30,7 +30,7 @@ def test_every_text_is_read_back_from_what_its_last_token_sees(texts: list[Text]
 
 
 @given(TEXTS)
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_a_common_beginning_is_there_once(texts: list[Text]) -> None:
     whole = list(rows(texts, largest=10**6, pairs=1e9))
     beginnings = {text.tokens[:end] for text in texts for end in range(1, len(text.tokens) + 1)}

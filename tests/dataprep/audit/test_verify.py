@@ -147,6 +147,7 @@ def write_what_was_dropped(corpus: Corpus) -> None:
     change(verdicts_of(corpus), passed=5, reasons={"near_duplicate": 1}, outputs=outputs)
 
 
+@pytest.mark.slow(10)
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
@@ -260,6 +261,7 @@ def test_keys_are_compared_as_sets_are(sides: list[list[tuple[int, int]]]) -> No
     assert held == expected
 
 
+@pytest.mark.slow(1)
 def test_a_document_without_a_verdict_is_named(corpus: Corpus) -> None:
     cut_table(corpus, verdicts_of(corpus), count=True)
     change(verdicts_of(corpus), entered=5, passed=5)
@@ -277,6 +279,7 @@ def test_a_damaged_summary_of_an_increment_is_named(corpus: Corpus, damage: byte
     ]
 
 
+@pytest.mark.slow(1)
 def test_a_record_that_says_other_than_the_file_of_its_step_is_named(corpus: Corpus) -> None:
     path = next((corpus.increments()[0].path / "score").glob("*.json"))
     record = recommit(path, msgspec.structs.replace(load_record(path), versions={"minhash": "9"}))
@@ -293,6 +296,7 @@ def test_a_record_that_says_other_than_the_file_of_its_step_is_named(corpus: Cor
     ]
 
 
+@pytest.mark.slow(2)
 def test_a_step_file_that_is_not_the_one_of_the_increments_summary_is_named(corpus: Corpus) -> None:
     path = step_path(corpus.increments()[0].path, "score")
     whole = load_step(path)
@@ -354,6 +358,7 @@ def test_an_edited_recipe_is_named_until_a_build_is_made_of_it(corpus: Corpus) -
     assert wrong(corpus) == []
 
 
+@pytest.mark.slow(1)
 def test_damage_of_what_an_import_was_made_of_and_of_the_current_build_is_named(corpus: Corpus) -> None:
     (corpus.increments()[1].path / "import.json").write_bytes(b"[]")
     replace(corpus.root / "builds" / "current", b"no-such-build\n")
@@ -375,6 +380,7 @@ def test_a_pickle_in_place_of_an_index_executes_nothing(corpus: Corpus, tmp_path
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow(1)
 def test_tracing_in_a_damaged_table_is_a_clear_error(corpus: Corpus) -> None:
     for path in corpus.root.glob("increments/*/extract/*.parquet"):
         path.write_bytes(path.read_bytes()[:100])
