@@ -129,6 +129,9 @@ def test_an_evaluation_by_three_workers_has_the_results_of_one_machine(desk: Des
     assert shared.read_bytes() == Path(alone["results"]).read_bytes(), log(told)
     assert len([*shared.parent.glob("answers/*.json")]) > 1
     assert all("held_out" in path.read_text() for path in Path(told["logs"]).glob("*_*.log"))
+    (seen,) = desk.result("status", "by three")["directories"]
+    assert [(job["kind"], job["done"], job["tasks"]) for job in seen["jobs"]] == [("eval", 3, 3)]
+    assert "held_out" in desk.run("logs", "by three")
 
 
 def test_the_commands_of_the_page_work(desk: Desk) -> None:
