@@ -111,11 +111,6 @@ def _opened(trained: TrainedModel, held: Path, dtype: str, device: str) -> GPT:
     return weights.model().to(place, getattr(torch, DTYPES[dtype]))
 
 
-def forget_model() -> None:
-    """Give its memory back."""
-    _opened.cache_clear()
-
-
 def _number() -> int:
     """Number of this process among those that its parent has started, from 0."""
     number = multiprocessing.current_process().name.rpartition("-")[2]

@@ -46,7 +46,6 @@ def _toy_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(socket.socket, "connect", only_loopback)
     with outbound.installed():
         yield
-    answering.forget_model()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.checkpoint.attempts import Attempt
-from pipeline.eval import answer, watch
+from pipeline.eval import watch
 from pipeline.eval.trained_model import TrainedModel
 from pipeline.eval.watch import each_checkpoint
 from slurm.codes import RESUME_EXIT
@@ -73,7 +73,6 @@ def test_the_command_evaluates_each_checkpoint_once(run: Path, tmp_path: Path) -
     words = ("--data", models.write_sets(tmp_path / "data", 2), "--watch", "--nproc", 1, "--json")
     with outbound.installed():
         ended = cli.run("eval", run, *words)
-    answer.forget_model()
     assert ended.returncode == 0, ended.stderr
     told = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [each["step"] for each in told] == [100, 200]
