@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.checkpoint.attempts import Origin
 from pipeline.errors import RunError
 from pipeline.eval.intervals import wilson
-from pipeline.eval.results import trained
 from pipeline.eval.scores import Outcome
 from pipeline.eval.table import table
 from pipeline.monitor.evaluations import first_samples, of_run, read_results, read_samples
 from support.evaluations import documents, lambada, outcome, task, write
-from support.written_runs import WrittenRun
 
 
 def test_results_have_lm_eval_s_layout(tmp_path: Path) -> None:
@@ -117,14 +114,3 @@ def test_damaged_results_are_refused_by_name(tmp_path: Path, content: bytes) -> 
         read_results(tmp_path)
     with pytest.raises(RunError, match=r"absent: cannot be read"):
         read_results(tmp_path / "absent")
-
-
-def test_a_checkpoint_s_tokens_and_held_out_loss_come_from_the_run_s_metrics(tmp_path: Path) -> None:
-    run = WrittenRun(tmp_path / "run")
-    run.steps(3)
-    run.evaluation()
-    run.steps(2)
-    run.current.begin(Origin(attempt=0, step=0))
-    assert trained(run.dir, 2) == (128, None)
-    assert trained(run.dir, 5) == (320, 4.0)
-    assert trained(run.dir, 9) == (None, 4.0)

@@ -89,6 +89,7 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert Path(result["results"]).is_relative_to(run / "evaluations")
     assert results["model"]["step"] == 100
     assert results["model"]["tokens"] == 6400
+    assert results["model"]["loss"] == 3.5
     assert results["model"]["no_context"] == "end of text"
     assert [*results["sets"]] == ["toy_val.jsonl"]
     assert [(score["measure"], score["n"]) for score in result["scores"]] == [("acc", 3), ("perplexity", 3)]
