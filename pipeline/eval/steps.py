@@ -39,10 +39,7 @@ def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
 
 def _note_requests(task: Task[Evaluation]) -> Made:
     """Note the requests of all tasks, and write them in partitions; write answers that are known already."""
-    if task.scope.overlap:  # only the results need it, but a wrong one is better reported first
-        overlapped.read(
-            task.scope.overlap[0], task.scope.data, [each.task.name for each in task.scope.askings]
-        )
+    _overlap(task.scope)  # only the results need it, but a wrong one is better reported first
     notes = Notes()
     _run_tasks(task, notes.ask)
     known = earlier_answers(task.scope, notes.keys)
@@ -80,6 +77,10 @@ def _judge(task: Task[Evaluation]) -> Made:
     outputs = read_step(scope, ANSWERS).outputs(ANSWERS)
     answers = {each.key: each for output in outputs for each in record.read(scope.root, output, Answer)}
     outcomes, unaskable = _run_tasks(task, Record(scope.folder, answers).ask)
+    overlap = _overlap(scope)
+    if overlap:
+        measured = (document for outcome in outcomes for document in outcome.documents)
+        overlap = overlapped.with_short(overlap, scope.data, measured)
     parameters, non_embedding = scope.model.parameters
     facts = ModelFacts(
         run=scope.model.where.name,
@@ -101,7 +102,7 @@ def _judge(task: Task[Evaluation]) -> Made:
         seed=scope.seed,
         limit=scope.limit,
         software=software(),
-        overlap=_overlap(scope, outcomes),
+        overlap=overlap,
         unaskable=unaskable,
     )
     report = write_report(scope.folder)
@@ -116,13 +117,11 @@ def _judge(task: Task[Evaluation]) -> Made:
     return Made(outputs=written, entered=documents, passed=documents)
 
 
-def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
+def _overlap(scope: Evaluation) -> Overlap | None:
     """The examples that the corpus holds; None where that is not known."""
     if scope.overlap is None:
         return None
-    listed = overlapped.read(scope.overlap[0], scope.data, [outcome.task.name for outcome in outcomes])
-    documents = (document for outcome in outcomes for document in outcome.documents)
-    return overlapped.with_short(listed, scope.data, documents)
+    return overlapped.read(scope.overlap[0], scope.data, [asking.task.name for asking in scope.askings])
 
 
 def _run_tasks(task: Task[Evaluation], ask: Ask) -> tuple[list[Outcome], dict[str, str]]:
