@@ -33,7 +33,7 @@ KNOWN = "known"
 """The part of the answers that earlier evaluations have stored."""
 
 
-def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
+def _plan_whole(scope: Evaluation, save: Save) -> list[Part]:
     return [Part(name="all", size=len(scope.askings))]
 
 
@@ -65,10 +65,6 @@ def _answer(task: Task[Evaluation]) -> Made:
         answers = answer(scope, record.read(scope.root, output, Request), task.tick)
     published = _published(task, "", answers)
     return Made(outputs={ANSWERS: published}, entered=published.rows, passed=published.rows)
-
-
-def _plan_results(scope: Evaluation, save: Save) -> list[Part]:
-    return [Part(name="all", size=len(scope.askings))]
 
 
 def _judge(task: Task[Evaluation]) -> Made:
@@ -165,9 +161,9 @@ STEPS: list[Step[Evaluation]] = [
         at="evaluation",
         temporary=True,
         inputs=_sets,
-        plan=_plan_requests,
+        plan=_plan_whole,
         run=_note_requests,
     ),
     Step(name=ANSWERS, unit="requests", at="evaluation", reads=(REQUESTS,), plan=_plan_answers, run=_answer),
-    Step(name=RESULTS_STEP, unit="tasks", at="evaluation", reads=(ANSWERS,), plan=_plan_results, run=_judge),
+    Step(name=RESULTS_STEP, unit="tasks", at="evaluation", reads=(ANSWERS,), plan=_plan_whole, run=_judge),
 ]
