@@ -147,7 +147,7 @@ def evaluate(
     def evaluation_of(model: TrainedModel) -> Evaluation:
         evaluations.mkdir(parents=True, exist_ok=True)
         return Evaluation(
-            evaluations=evaluations.resolve(),
+            root=evaluations.resolve(),
             data=data.resolve(),
             model=model,
             dtype=how.dtype,
