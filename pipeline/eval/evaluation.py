@@ -6,8 +6,8 @@
                                                  held/          the checkpoint, while it is needed
     EVALUATIONS/jobs/...                                        plans, claims and workers (`dataprep.store`)
 
-The folder differs when the weights, the tokenizer, the number format, a task, a setting or a set differ. So
-stored answers always belong to the questions.
+The folder differs when the weights, the tokenizer, the number format, the kind of device, a task, a setting
+or a set differ. So stored answers always belong to the questions.
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ class Evaluation:
     """The scope of the steps of an evaluation.
 
     root: the directory of all evaluations. data: the directory of the sets. dtype: number format of the
-    weights. device: where the model computes; the folder does not depend on it. sets: hash of each file.
-    limit: number of examples of each task, from the first. overlap: the file of `outbound corpus overlap`,
-    and its hash.
+    weights. device: kind of device that computes. sets: hash of each file. limit: number of examples of each
+    task, from the first. overlap: the file of `outbound corpus overlap`, and its hash.
     """
 
     root: Path
