@@ -8,7 +8,7 @@ from typing import Any
 
 from dataprep.store import files
 from pipeline.eval.pictures import Curve, Dot, Panel, Point, dots_picture, panels_picture
-from pipeline.eval.table import compared, is_share, printed, titled
+from pipeline.eval.table import UNCHECKED, compared, has_unchecked, is_share, printed, titled
 from pipeline.monitor.evaluations import Part, Results, Score, first_samples, folder_of, read_results
 from pipeline.monitor.report import TEMPLATES as SHARED
 
@@ -48,7 +48,7 @@ def render(results: Results, samples: Sequence[tuple[str, Sequence[dict[str, Any
         scores=measured,
         pictures=list(_pictures(results, [score for score in measured if score.main])),
         split=[score for score in measured if score.clean],
-        has_unchecked=any(not each.checked for score in measured for each in score.paper),
+        unchecked=UNCHECKED if has_unchecked(measured) else "",
         samples=[(task, [_lines(row["sample"]) for row in rows]) for task, rows in samples],
     )
 

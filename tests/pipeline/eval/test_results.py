@@ -98,7 +98,7 @@ def test_the_terminal_shows_values_as_papers_print_them(tmp_path: Path) -> None:
     assert "books, step 300" in text
     assert "75.00" in text
     assert "33.70* (GPT-3 125M)" in text, "the size that is nearest, marked because it is unchecked"
-    assert "*: nobody has compared this published value with its source yet" in text
+    assert "*: this published value is from memory or from another's copy" in text
 
 
 def test_evaluations_of_a_run_are_found_in_the_order_of_steps(tmp_path: Path) -> None:
