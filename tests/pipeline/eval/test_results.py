@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval import result_schema
+from lm_eval.utils import make_table
 from rich.console import Console
 
 from pipeline.errors import RunError
@@ -18,23 +20,22 @@ from support.evaluations import documents, lambada, outcome, task, write
 
 
 def test_results_have_lm_eval_s_layout(tmp_path: Path) -> None:
-    schema = pytest.importorskip("lm_eval.result_schema")
     write(tmp_path, [outcome(), outcome(shots=1)])
     read: dict[str, Any] = json.loads((tmp_path / "results.json").read_text())
-    known = set(schema.EvalResults.__annotations__)
+    known = set(result_schema.EvalResults.__annotations__)
     assert known & read.keys() >= {
         *("results", "configs", "versions", "n-shot", "n-samples", "higher_is_better", "config"),
     }
     for part in ("results", "configs", "versions", "n-shot", "n-samples", "higher_is_better"):
         assert read[part].keys() == {"hellaswag/0/paper", "hellaswag/1/paper"}, part
-    assert schema._EvalConfig.__annotations__.keys() >= read["config"].keys()
+    assert result_schema._EvalConfig.__annotations__.keys() >= read["config"].keys()
     row = read["results"]["hellaswag/0/paper"]
     expected = wilson(30, 40)
     assert row["acc,none"] == 0.75
     assert row["acc_stderr,none"] == pytest.approx(expected.stderr, rel=1e-5)
     assert row["sample_len"] == 40
     assert read["n-samples"]["hellaswag/0/paper"] == {"original": 10042, "effective": 40}
-    shown = pytest.importorskip("lm_eval.utils").make_table(read)
+    shown = make_table(read)
     assert "|hellaswag/1/paper|0.1.0  |none  |     1|acc   |↑  | 0.75|±  |0.0693|" in shown.splitlines()
 
 
