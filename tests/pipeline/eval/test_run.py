@@ -58,8 +58,8 @@ def expected(home: Path) -> dict[str, str]:
 
 
 def words(home: Path, out: Path, *more: object, run: str = "run", nproc: int = 1) -> list[object]:
-    told = ["--data", home / "data", "--shots", "0,few", "--nproc", nproc, "--out", out, *more]
-    return ["eval", home / run, *told]
+    options = ["--data", home / "data", "--shots", "0,few", "--nproc", nproc, "--out", out, *more]
+    return ["eval", home / run, *options]
 
 
 def files_of(out: Path) -> dict[str, str]:
@@ -106,9 +106,9 @@ def test_an_exported_run_has_the_scores_of_the_run(
     home: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     cli.result("export", home / "run", "--out", tmp_path / "hf")
-    told = words(home, tmp_path / "out")
-    told[1] = tmp_path / "hf"
-    assert cli.run(*told).returncode == 0
+    command = words(home, tmp_path / "out")
+    command[1] = tmp_path / "hf"
+    assert cli.run(*command).returncode == 0
     assert files_of(tmp_path / "out")["samples/toy.jsonl.zst"] == expected["samples/toy.jsonl.zst"]
 
 
@@ -253,9 +253,9 @@ def test_a_checkpoint_that_the_training_lets_go_of_is_evaluated_to_the_end(
         return answering.answer(scope, requests, tick)
 
     monkeypatch.setattr(steps, "answer", retired)
-    told = words(home, tmp_path / "out")
-    told[1] = run
-    assert cli.run(*told).returncode == 0
+    command = words(home, tmp_path / "out")
+    command[1] = run
+    assert cli.run(*command).returncode == 0
     assert files_of(tmp_path / "out") == expected
 
 
@@ -276,8 +276,8 @@ def test_the_list_says_what_is_there_and_what_a_missing_file_is_called(home: Pat
 
 
 def test_examples_are_written_for_the_overlap_with_a_corpus(home: Path, tmp_path: Path) -> None:
-    told = ["--data", home / "data", "--write-examples", tmp_path]
-    assert cli.result("eval", *told)["examples"] == {"toy": 12}
+    options = ["--data", home / "data", "--write-examples", tmp_path]
+    assert cli.result("eval", *options)["examples"] == {"toy": 12}
     first = json.loads((tmp_path / "toy.jsonl").read_text().splitlines()[0])
     row = json.loads((home / "data" / "toy_val.jsonl").read_text().splitlines()[0])
     assert first == {"id": "toy_val.jsonl:1", "text": "\n".join([row["ctx"], *row["endings"]])}
@@ -328,8 +328,8 @@ def test_requests_are_planned_without_torch(home: Path, tmp_path: Path) -> None:
         "    main()\n"
     )
     process = cli.start(*words(home, tmp_path), python=("-c", code))
-    _, said = process.communicate(timeout=patient())
-    assert said.splitlines()[-1] == "no torch"
+    _, errors = process.communicate(timeout=patient())
+    assert errors.splitlines()[-1] == "no torch"
 
 
 def test_a_model_whose_training_has_diverged_is_named(home: Path, tmp_path: Path) -> None:

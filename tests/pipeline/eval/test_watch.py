@@ -74,11 +74,11 @@ def test_the_command_evaluates_each_checkpoint_once(run: Path, tmp_path: Path) -
     with outbound.installed():
         ended = cli.run("eval", run, *words)
     assert ended.returncode == 0, ended.stderr
-    told = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [each["step"] for each in told] == [100, 200]
-    assert len({each["results"] for each in told}) == 2
+    printed = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [each["step"] for each in printed] == [100, 200]
+    assert len({each["results"] for each in printed}) == 2
     with outbound.installed():
-        assert cli.result("eval", "--compare", *(each["results"] for each in told))["differences"]
+        assert cli.result("eval", "--compare", *(each["results"] for each in printed))["differences"]
 
 
 def _until_ended(run: Path, tmp_path: Path) -> list[TrainedModel]:
