@@ -57,9 +57,9 @@ def expected(home: Path) -> dict[str, str]:
     return files_of(home / "expected")
 
 
-def words(home: Path, out: Path, *more: object, run: str = "run", nproc: int = 1) -> list[object]:
+def words(home: Path, out: Path, *more: object, run: Path | None = None, nproc: int = 1) -> list[object]:
     options = ["--data", home / "data", "--shots", "0,few", "--nproc", nproc, "--out", out, *more]
-    return ["eval", home / run, *options]
+    return ["eval", run or home / "run", *options]
 
 
 def files_of(out: Path) -> dict[str, str]:
@@ -106,9 +106,7 @@ def test_an_exported_run_has_the_scores_of_the_run(
     home: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     cli.result("export", home / "run", "--out", tmp_path / "hf")
-    command = words(home, tmp_path / "out")
-    command[1] = tmp_path / "hf"
-    assert cli.run(*command).returncode == 0
+    assert cli.run(*words(home, tmp_path / "out", run=tmp_path / "hf")).returncode == 0
     assert files_of(tmp_path / "out")["samples/toy.jsonl.zst"] == expected["samples/toy.jsonl.zst"]
 
 
@@ -253,9 +251,7 @@ def test_a_checkpoint_that_the_training_lets_go_of_is_evaluated_to_the_end(
         return answering.answer(scope, requests, tick)
 
     monkeypatch.setattr(steps, "answer", retired)
-    command = words(home, tmp_path / "out")
-    command[1] = run
-    assert cli.run(*command).returncode == 0
+    assert cli.run(*words(home, tmp_path / "out", run=run)).returncode == 0
     assert files_of(tmp_path / "out") == expected
 
 
