@@ -1,4 +1,4 @@
-"""The steps of an evaluation, in order; `dataprep/store/step.py` says what a row means.
+"""The steps of an evaluation, in order; `dataprep/store/step.py` explains the fields of a row.
 
 requests   one part: the engines run over notes, which become partitions     no torch
 answers    a part a partition: the model answers it
