@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +63,10 @@ class TrainedModel:
         """
         if self.checkpoint is None or (own := self.held_at(folder)).exists():
             return
-        beside = folder / f".{os.getpid()}"
         try:
-            Checkpoint.open(self.checkpoint).link_into(beside)
             own.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=".", dir=folder))  # a pid may be another machine's, too
+            Checkpoint.open(self.checkpoint).link_into(beside)
             (beside / "checkpoints" / own.name).rename(own)
         except (RunError, OSError):
             if not self.checkpoint.exists():

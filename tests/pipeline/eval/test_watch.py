@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,14 @@ def test_a_checkpoint_that_a_killed_evaluation_holds_comes_first(run: Path, tmp_
     shutil.rmtree(next(run.glob("attempts/*/checkpoints/step-00000100")))
     models.write_run(run, step=200, seed=1)
     assert steps(each_checkpoint(run, tmp_path / "out")) == [100, 200]
+
+
+def test_a_checkpoint_is_held_beside_what_a_killed_process_left(run: Path, tmp_path: Path) -> None:
+    """A process with the same pid, of which a container has few."""
+    (model,) = _until_ended(run, tmp_path)
+    (tmp_path / "held" / f".{os.getpid()}" / "checkpoints" / "writing-step-00000100").mkdir(parents=True)
+    model.hold(tmp_path / "held")
+    assert model.held_at(tmp_path / "held").exists()
 
 
 @pytest.mark.slow(2)
