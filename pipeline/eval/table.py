@@ -12,10 +12,9 @@ from pipeline.monitor.evaluations import ModelFacts, Results, Score
 NAMED = ("task", "shots", "protocol", "measure")
 COLUMNS = (*NAMED, "value", "95 %", "n", "clean", "papers")
 LEFT_OUT = ("ece", "ties", "lines_as_they_stand")
-"""Measures that only `results.json` has: they describe another score."""
+"""Measures that the terminal does not show: they describe another score."""
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
-
 UNCHECKED = "*: this published value is from memory or from another's copy"
 
 
