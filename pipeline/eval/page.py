@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from dataprep.store import files
 from pipeline.eval.pictures import Curve, Dot, Panel, Point, dots_picture, panels_picture
 from pipeline.eval.table import UNCHECKED, compared, has_unchecked, is_share, printed, titled
 from pipeline.monitor.evaluations import Part, Results, Score, first_samples, folder_of, read_results
-from pipeline.monitor.report import TEMPLATES as SHARED
+from pipeline.monitor.report import page_template
 
 TEMPLATES = Path(__file__).parent / "templates"
 REPORT = "report.html"
@@ -212,13 +212,4 @@ def _markup(picture: str) -> Any:
 
 
 def _render(template: str, **shown: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([TEMPLATES, SHARED]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    functions: dict[str, Callable[..., str]] = {"printed": printed, "compared": compared}
-    return environment.get_template(template).render(**shown, **functions)
+    return page_template(template, TEMPLATES).render(**shown, printed=printed, compared=compared)
