@@ -61,7 +61,7 @@ def test_nothing_to_ask_is_an_error_that_blames_no_set_that_is_there(
     (tmp_path / "hellaswag_val.jsonl").write_text("")
     ended = cli.run("eval", tmp_path, "--data", tmp_path, "--tasks", "cloze", *words)
     assert ended.returncode == 2
-    assert "has not what these words ask for" in ended.stderr
+    assert "nothing that was requested can be evaluated" in ended.stderr
     assert "missing:" in ended.stderr
 
 
