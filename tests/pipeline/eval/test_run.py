@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from dataprep.store.files import hash_file
 from pipeline.eval import answer as answering
@@ -90,6 +91,13 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert results["model"]["step"] == 100
     assert results["model"]["tokens"] == 6400
     assert results["model"]["loss"] == 3.5
+    (weights,) = (run / "attempts").rglob("*.safetensors")
+    sizes = {name: tensor.numel() for name, tensor in load_file(weights).items()}
+    blocks = sum(size for name, size in sizes.items() if not name.startswith(("weight/wte", "weight/wpe")))
+    assert (results["model"]["parameters"], results["model"]["non_embedding"]) == (
+        sum(sizes.values()),
+        blocks,
+    )
     assert results["model"]["no_context"] == "end of text"
     assert [*results["sets"]] == ["toy_val.jsonl"]
     assert [(score["measure"], score["n"]) for score in result["scores"]] == [("acc", 3), ("perplexity", 3)]
