@@ -95,13 +95,17 @@ def _json_example(path: Path, number: int, line: str) -> Example:
             f"{path}:{number}: is no JSON ({error}); repair it, or name the file .txt if it is plain text"
         ) from None
     own = next((row[name] for name in IDS if name in row), None) if isinstance(row, dict) else None
-    return Example(number, own if isinstance(own, str | int) else None, list(_strings(row)))
+    return Example(number, own if isinstance(own, str | int) else None, list(strings(row)))
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """All strings of a JSON value, depth first, in order."""
+def strings(value: Any) -> Iterator[str]:
+    """All strings of a JSON value, depth first, in order.
+
+    >>> [*strings({"question": "Why?", "choices": [{"text": "So."}, "No."], "label": 1})]
+    ['Why?', 'So.', 'No.']
+    """
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
+    elif isinstance(value, dict | list | tuple):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
+            yield from strings(inner)

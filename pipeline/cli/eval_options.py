@@ -126,11 +126,11 @@ def wanted(
 
 
 def refuse_nothing(choice: Choice, data: Path) -> None:
-    """Raise UsageError when nothing is left to ask."""
+    """Raise UsageError when nothing is left to evaluate."""
     if not choice.askings:
         raise UsageError(
-            f"{data}: has not what these words ask for; `outbound eval --data {data} --list` shows the files "
-            "and protocols that there are, and what solved examples lack"
+            f"{data}: nothing that was requested can be evaluated with these files; `outbound eval --data "
+            f"{data} --list` shows the files and protocols that there are, and what solved examples lack"
         )
 
 

@@ -147,7 +147,7 @@ def evaluate(
     def evaluation_of(model: TrainedModel) -> Evaluation:
         evaluations.mkdir(parents=True, exist_ok=True)
         return Evaluation(
-            evaluations=evaluations.resolve(),
+            root=evaluations.resolve(),
             data=data.resolve(),
             model=model,
             dtype=how.dtype,
@@ -288,5 +288,5 @@ def _report(choice: Choice) -> None:
     if others:
         names = ", ".join([*others][:NAMED])
         more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        told = f"left out (--list shows what they lack): {names}{more}"
-        console.print(told, highlight=False, soft_wrap=True)
+        line = f"left out (--list shows what they lack): {names}{more}"
+        console.print(line, highlight=False, soft_wrap=True)

@@ -55,6 +55,13 @@ def layer_tensors(model: GPTConfig, name: str) -> list[int]:
     return [*matrices, *biases, d, d, d, d]
 
 
+def parameters(model: GPTConfig) -> int:
+    """Count the parameters of the whole model, without the vocabulary's padding."""
+    names = [layer.name for layer in layer_costs(model) if not (model.tied and layer.name == "head")]
+    padding = (model.padded_vocab_size - model.vocab_size) * model.d_model * (1 if model.tied else 2)
+    return sum(sum(layer_tensors(model, name)) for name in names) - padding
+
+
 def training_flops_per_token(config: GPTConfig) -> float:
     """Operations of forward and backward together; the backward pass costs twice the forward."""
     return 3 * sum(layer.flops for layer in layer_costs(config))

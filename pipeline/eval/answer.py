@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model import GPT
 
 WRITTEN_AT_ONCE = 64
-"""Texts that are written before progress is told."""
+"""Texts that are written between two reports of progress."""
 
 
 def answer(evaluation: Evaluation, requests: Sequence[Request], tick: Tick) -> list[Answer]:
@@ -89,7 +89,7 @@ def _write(model: GPT, trained: TrainedModel, requests: Sequence[Request], tick:
 def _opened(trained: TrainedModel, held: Path, dtype: str, device: str) -> GPT:
     """The model on its device; a process keeps it for its next partition.
 
-    Raises RunError when it is another than was asked.
+    Raises RunError when the weights have changed.
     """
     import torch
 
@@ -109,11 +109,6 @@ def _opened(trained: TrainedModel, held: Path, dtype: str, device: str) -> GPT:
     else:
         place = torch.device(device, _number() % torch.cuda.device_count())
     return weights.model().to(place, getattr(torch, DTYPES[dtype]))
-
-
-def forget_model() -> None:
-    """Give its memory back."""
-    _opened.cache_clear()
 
 
 def _number() -> int:

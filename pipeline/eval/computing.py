@@ -18,18 +18,18 @@ BYTES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Computing:
-    """device: where. dtype: number format of the weights. asked: number of processes, None if the user gave
-    none. most: number of GPUs, or of cores."""
+    """device: where. dtype: number format of the weights. requested: number of processes, None if the user
+    gave none. most: number of GPUs, or of cores."""
 
     device: str
     dtype: str
-    asked: int | None
+    requested: int | None
     most: int
 
     def processes(self, parameters: int) -> int:
         """Number of processes, each with the whole model: on a CPU, no more than fit into memory."""
-        if self.asked or self.device == CUDA:
-            return self.asked or self.most
+        if self.requested or self.device == CUDA:
+            return self.requested or self.most
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return max(1, min(self.most, memory // (BYTES * parameters)))
 
@@ -47,7 +47,8 @@ def computing(device: str, dtype: str, processes: int | None, cores: int) -> Com
     if device == CUDA and not gpus:
         raise UsageError("--device cuda: torch finds no GPU here; give --device cpu, or another machine")
     chosen_dtype = dtype if dtype != AUTO else "bf16" if gpus else "fp32"
-    return Computing(device=CUDA if gpus else CPU, dtype=chosen_dtype, asked=processes, most=gpus or cores)
+    chosen_device, most = (CUDA, gpus) if gpus else (CPU, cores)
+    return Computing(device=chosen_device, dtype=chosen_dtype, requested=processes, most=most)
 
 
 def _gpus() -> int:

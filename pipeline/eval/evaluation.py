@@ -6,8 +6,8 @@
                                                  held/          the checkpoint, while it is needed
     EVALUATIONS/jobs/...                                        plans, claims and workers (`dataprep.store`)
 
-The folder differs when the weights, the tokenizer, the number format, a task, a setting or a set differ. So
-stored answers always belong to the questions.
+The folder differs when the weights, the tokenizer, the number format, the kind of device, a task, a setting
+or a set differ. So stored answers always belong to the questions.
 """
 
 from __future__ import annotations
@@ -58,13 +58,12 @@ VERSION = 1
 class Evaluation:
     """The scope of the steps of an evaluation.
 
-    evaluations: the directory of all of them. data: the directory of the sets. dtype: number format of the
-    weights. device: where the model computes; the folder does not depend on it. sets: hash of each file.
-    limit: number of examples of each task, from the first. overlap: the file of `outbound corpus overlap`,
-    and its hash.
+    root: the directory of all evaluations. data: the directory of the sets. dtype: number format of the
+    weights. device: kind of device that computes. sets: hash of each file. limit: number of examples of each
+    task, from the first. overlap: the file of `outbound corpus overlap`, and its hash.
     """
 
-    evaluations: Path
+    root: Path
     data: Path
     model: TrainedModel
     dtype: str
@@ -74,10 +73,6 @@ class Evaluation:
     limit: int | None
     seed: int
     overlap: tuple[Path, str] | None = None
-
-    @property
-    def root(self) -> Path:
-        return self.evaluations
 
     @property
     def places(self) -> dict[str, Path]:
@@ -90,7 +85,7 @@ class Evaluation:
         They have the same weights, tokenizer, number format and kind of device.
         """
         same = _hash([VERSION, self.model.weights, self.model.tokenizer, self.dtype, self.device])
-        return self.evaluations / f"{self.model.name}-{same}"
+        return self.root / f"{self.model.name}-{same}"
 
     @cached_property
     def folder(self) -> Path:

@@ -19,7 +19,7 @@ class Score:
 
 
 class LanguageModel(Protocol):
-    """What the engines ask. One implementation notes requests, another looks answers up.
+    """The interface that engines use. One implementation notes requests, another looks answers up.
 
     While requests are noted, a score is 0.0 and not greedy, a text is empty, and no token is likely.
     """

@@ -119,6 +119,7 @@ def _part(measure: Measure, numbers: Sums, units: Sequence[str], chosen: Mask, s
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as file:  # `splitlines` would cut at U+2028 in an id, too
+            return list(file)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); `outbound corpus overlap` writes it") from None

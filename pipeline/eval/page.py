@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dataprep.store import files
 from pipeline.eval.pictures import Curve, Dot, Panel, Point, dots_picture, panels_picture
-from pipeline.eval.table import compared, is_share, printed, titled
+from pipeline.eval.table import UNCHECKED, compared, has_unchecked, is_share, printed, titled
 from pipeline.monitor.evaluations import Part, Results, Score, first_samples, folder_of, read_results
-from pipeline.monitor.report import TEMPLATES as SHARED
+from pipeline.monitor.report import page_template
 
 TEMPLATES = Path(__file__).parent / "templates"
 REPORT = "report.html"
@@ -48,7 +48,7 @@ def render(results: Results, samples: Sequence[tuple[str, Sequence[dict[str, Any
         scores=measured,
         pictures=list(_pictures(results, [score for score in measured if score.main])),
         split=[score for score in measured if score.clean],
-        has_unchecked=any(not each.checked for score in measured for each in score.paper),
+        unchecked=UNCHECKED if has_unchecked(measured) else "",
         samples=[(task, [_lines(row["sample"]) for row in rows]) for task, rows in samples],
     )
 
@@ -212,13 +212,4 @@ def _markup(picture: str) -> Any:
 
 
 def _render(template: str, **shown: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader([TEMPLATES, SHARED]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    functions: dict[str, Callable[..., str]] = {"printed": printed, "compared": compared}
-    return environment.get_template(template).render(**shown, **functions)
+    return page_template(template, TEMPLATES).render(**shown, printed=printed, compared=compared)

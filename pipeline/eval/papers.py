@@ -2,8 +2,9 @@
 
 Columns: model (a name of `model/presets.py`), size (parameters as the paper prints them), paper, task,
 protocol (how it was measured: gpt2, gpt3, lm-eval), shots (a number, or `few`: the paper's K), measure, value
-(as printed, with % where it is a share), source, checked (the day on which somebody compared it with the
-source; empty: from memory or from another's copy, so that the report marks it).
+(as printed, with % where it is a share), source, checked (the day on which it was compared with notes that
+quote the paper's table; empty: from memory or from another's copy, so that the report marks it). Nobody has
+compared a row with the paper itself yet.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ requests/known-HASH.jsonl.zst   what an earlier evaluation has answered     answ
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, KeysView
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +26,7 @@ T = TypeVar("T")
 SUFFIX = ".jsonl.zst"
 PARTITION_TOKENS = 1 << 18
 """Tokens in a partition: what one process answers between two commits."""
+_REMEDY = "remove the folder of this evaluation and evaluate again"
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -43,9 +44,9 @@ class Notes:
         return Answer(key=key)
 
     @property
-    def keys(self) -> set[str]:
-        """The keys of all that was asked."""
-        return {*self._packed}
+    def keys(self) -> KeysView[str]:
+        """The keys of all requests."""
+        return self._packed.keys()
 
     def partitions(self, known: Container[str] = ()) -> Iterator[list[Request]]:
         """All but the known requests in partitions, each of one kind, with common beginnings side by side."""
@@ -110,6 +111,3 @@ def read(root: Path, output: Output, kind: type[T]) -> list[T]:
     if xxhash.xxh3_128_hexdigest(content) != output.xxh3_128:
         raise DataError(f"{path}: was altered: its hash does not fit; {_REMEDY}")
     return msgspec.json.Decoder(kind).decode_lines(zstd.decompress(content))
-
-
-_REMEDY = "remove the folder of this evaluation and evaluate again"

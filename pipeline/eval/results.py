@@ -21,7 +21,6 @@ from pipeline.eval.intervals import RESAMPLES
 from pipeline.eval.overlapped import Overlap
 from pipeline.eval.scores import Outcome, caveats, scores
 from pipeline.monitor.evaluations import RESULTS, SAMPLES, ModelFacts, Results
-from pipeline.monitor.run_files import joined_metrics
 
 
 def write_results(
@@ -97,17 +96,6 @@ def as_lm_eval(results: Results, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "lm_eval_version": results.software.get("lm-eval"),
         "model_name": results.model.run,
     }
-
-
-def trained(run: Path, step: int) -> tuple[int | None, float | None]:
-    """Tokens that a run had seen after a step, and its held-out loss there or before, in nats a token.
-
-    None: its metrics have no such row. Raises RunError when it is no run.
-    """
-    rows = [row for row in joined_metrics(run) if row["step"] <= step]
-    tokens = next((row["tokens"] for row in reversed(rows) if row["step"] == step), None)
-    loss = next((row["val_loss"] for row in reversed(rows) if "val_loss" in row), None)
-    return tokens, loss
 
 
 def _config(outcome: Outcome) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The steps of an evaluation, in order; `dataprep/store/step.py` says what a row means.
+"""The steps of an evaluation, in order; `dataprep/store/step.py` explains the fields of a row.
 
 requests   one part: the engines run over notes, which become partitions     no torch
 answers    a part a partition: the model answers it
@@ -33,16 +33,13 @@ KNOWN = "known"
 """The part of the answers that earlier evaluations have stored."""
 
 
-def _plan_requests(scope: Evaluation, save: Save) -> list[Part]:
+def _plan_whole(scope: Evaluation, save: Save) -> list[Part]:
     return [Part(name="all", size=len(scope.askings))]
 
 
 def _note_requests(task: Task[Evaluation]) -> Made:
     """Note the requests of all tasks, and write them in partitions; write answers that are known already."""
-    if task.scope.overlap:  # only the results need it, but a wrong one is better reported first
-        overlapped.read(
-            task.scope.overlap[0], task.scope.data, [each.task.name for each in task.scope.askings]
-        )
+    _overlap(task.scope)  # only the results need it, but a wrong one is better reported first
     notes = Notes()
     _run_tasks(task, notes.ask)
     known = earlier_answers(task.scope, notes.keys)
@@ -70,16 +67,16 @@ def _answer(task: Task[Evaluation]) -> Made:
     return Made(outputs={ANSWERS: published}, entered=published.rows, passed=published.rows)
 
 
-def _plan_results(scope: Evaluation, save: Save) -> list[Part]:
-    return [Part(name="all", size=len(scope.askings))]
-
-
 def _judge(task: Task[Evaluation]) -> Made:
     """Measure the answers, and write the files of the results."""
     scope = task.scope
     outputs = read_step(scope, ANSWERS).outputs(ANSWERS)
     answers = {each.key: each for output in outputs for each in record.read(scope.root, output, Answer)}
     outcomes, unaskable = _run_tasks(task, Record(scope.folder, answers).ask)
+    overlap = _overlap(scope)
+    if overlap:
+        measured = (document for outcome in outcomes for document in outcome.documents)
+        overlap = overlapped.with_short(overlap, scope.data, measured)
     parameters, non_embedding = scope.model.parameters
     facts = ModelFacts(
         run=scope.model.where.name,
@@ -101,7 +98,7 @@ def _judge(task: Task[Evaluation]) -> Made:
         seed=scope.seed,
         limit=scope.limit,
         software=software(),
-        overlap=_overlap(scope, outcomes),
+        overlap=overlap,
         unaskable=unaskable,
     )
     report = write_report(scope.folder)
@@ -116,13 +113,11 @@ def _judge(task: Task[Evaluation]) -> Made:
     return Made(outputs=written, entered=documents, passed=documents)
 
 
-def _overlap(scope: Evaluation, outcomes: list[Outcome]) -> Overlap | None:
+def _overlap(scope: Evaluation) -> Overlap | None:
     """The examples that the corpus holds; None where that is not known."""
     if scope.overlap is None:
         return None
-    listed = overlapped.read(scope.overlap[0], scope.data, [outcome.task.name for outcome in outcomes])
-    documents = (document for outcome in outcomes for document in outcome.documents)
-    return overlapped.with_short(listed, scope.data, documents)
+    return overlapped.read(scope.overlap[0], scope.data, [asking.task.name for asking in scope.askings])
 
 
 def _run_tasks(task: Task[Evaluation], ask: Ask) -> tuple[list[Outcome], dict[str, str]]:
@@ -166,9 +161,9 @@ STEPS: list[Step[Evaluation]] = [
         at="evaluation",
         temporary=True,
         inputs=_sets,
-        plan=_plan_requests,
+        plan=_plan_whole,
         run=_note_requests,
     ),
     Step(name=ANSWERS, unit="requests", at="evaluation", reads=(REQUESTS,), plan=_plan_answers, run=_answer),
-    Step(name=RESULTS_STEP, unit="tasks", at="evaluation", reads=(ANSWERS,), plan=_plan_results, run=_judge),
+    Step(name=RESULTS_STEP, unit="tasks", at="evaluation", reads=(ANSWERS,), plan=_plan_whole, run=_judge),
 ]

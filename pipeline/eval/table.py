@@ -12,11 +12,10 @@ from pipeline.monitor.evaluations import ModelFacts, Results, Score
 NAMED = ("task", "shots", "protocol", "measure")
 COLUMNS = (*NAMED, "value", "95 %", "n", "clean", "papers")
 LEFT_OUT = ("ece", "ties", "lines_as_they_stand")
-"""Measures that only `results.json` has: they describe another score."""
+"""Measures that the terminal does not show: they describe another score."""
 SHARES = ("acc", "em", "exact_match", "f1", "rouge", "ties", "male_leaning", "lines_as_they_stand")
 """Beginnings of the names of measures that are shares, which papers print in percent."""
-
-UNCHECKED = "*: nobody has compared this published value with its source yet"
+UNCHECKED = "*: this published value is from memory or from another's copy"
 
 
 def table(results: Results) -> Table:
@@ -35,7 +34,7 @@ def table(results: Results) -> Table:
 
 def _notes(results: Results, scores: Sequence[Score]) -> Iterator[str]:
     """What a reader of the table must know."""
-    if any(score.nearest and not score.nearest.checked for score in scores):
+    if has_unchecked(scores):
         yield UNCHECKED
     scored = {score.task for score in results.scores}
     if texts := [task for task in results.tasks if task not in scored]:
@@ -83,8 +82,13 @@ def printed(measure: str, value: float | None) -> str:
     return f"{shown:.2f}" if abs(shown) < 1000 else f"{shown:,.0f}"
 
 
+def has_unchecked(scores: Sequence[Score]) -> bool:
+    """Whether `compared` marks one of the published values."""
+    return any(score.nearest and not score.nearest.checked for score in scores)
+
+
 def compared(score: Score) -> str:
-    """The published value of about the same size; `*`: it was not compared with its source."""
+    """The published value of about the same size; `*`: see UNCHECKED."""
     found = score.nearest
     return (
         f"{printed(score.measure, found.value)}{'' if found.checked else '*'} ({found.name})" if found else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from model.hf_directory import CONFIG, read_config, tensor_files
 from pipeline.checkpoint import format as checkpoints
 from pipeline.checkpoint.described import config_of, tokenizer_of
 from pipeline.checkpoint.format import Checkpoint
-from pipeline.costs.layers import layer_costs, layer_tensors
+from pipeline.costs.layers import parameters
 from pipeline.errors import RunError, UsageError
 
 
@@ -45,11 +45,9 @@ class TrainedModel:
     @property
     def parameters(self) -> tuple[int, int]:
         """How many parameters there are, and how many without embeddings; no padding."""
-        names = [layer.name for layer in layer_costs(self.config)]
-        inner = sum(sum(layer_tensors(self.config, name)) for name in names if name.startswith(("h.", "ln")))
-        matrices = 1 if self.config.tied else 2
-        outer = (matrices * self.config.vocab_size + self.config.n_ctx) * self.config.d_model
-        return inner + outer, inner
+        whole, matrices = parameters(self.config), 1 if self.config.tied else 2
+        embeddings = (matrices * self.config.vocab_size + self.config.n_ctx) * self.config.d_model
+        return whole, whole - embeddings
 
     def load_tokenizer(self) -> Tokenizer:
         """Load the tokenizer. Raises RunError when there is none, or another than there was."""
@@ -65,10 +63,10 @@ class TrainedModel:
         """
         if self.checkpoint is None or (own := self.held_at(folder)).exists():
             return
-        beside = folder / f".{os.getpid()}"
         try:
-            Checkpoint.open(self.checkpoint).link_into(beside)
             own.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=".", dir=folder))  # a pid may be another machine's, too
+            Checkpoint.open(self.checkpoint).link_into(beside)
             (beside / "checkpoints" / own.name).rename(own)
         except (RunError, OSError):
             if not self.checkpoint.exists():

@@ -42,8 +42,8 @@ class PaperScore(msgspec.Struct, frozen=True, kw_only=True):
     """A published value of the same task, measure and shots.
 
     size: parameters as the paper prints them. non_embedding: those without embeddings. checked: the day on
-    which the number was compared with the paper; empty: not yet. nearest: whether no other size of this paper
-    is nearer to the model.
+    which the number was compared with a quotation of the paper; empty: from memory or from another's copy.
+    nearest: whether no other size of this paper is nearer to the model.
     """
 
     model: str

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataprep.audit.funnel import StageCount
 from dataprep.audit.statistics import CorpusStatistics, corpus_statistics
@@ -26,6 +26,9 @@ from pipeline.monitor.charts import (
     sites_picture,
 )
 from pipeline.monitor.run_files import joined_metrics, read_summary
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
@@ -58,13 +61,9 @@ class ReportData:
 
 def render(data: ReportData) -> str:
     """The report as one HTML document; the same data give the same text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         data=data,
         figures=key_figures(data),
         funnel=Markup(funnel_picture(data.funnel)) if data.funnel else "",
@@ -72,6 +71,15 @@ def render(data: ReportData) -> str:
         sites=Markup(sites_picture(data.sites)) if data.sites else "",
         loss=Markup(loss_picture(data.curve)) if data.curve else "",
     )
+
+
+def page_template(name: str, folder: Path = TEMPLATES) -> Template:
+    """A template of a page, which may extend those of TEMPLATES."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader([folder, TEMPLATES])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    return environment.get_template(name)
 
 
 def pictures_of(statistics: CorpusStatistics) -> Iterator[tuple[str, str, str, str]]:

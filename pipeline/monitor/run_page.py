@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
 from pipeline.monitor.evaluations import of_run
-from pipeline.monitor.report import TEMPLATES, read_curve
+from pipeline.monitor.report import page_template, read_curve
 from pipeline.monitor.run_files import joined_metrics, joined_samples, read_json
 
 PANELS = (
@@ -46,16 +46,12 @@ POINTS = 1500
 
 def render(run: Path) -> tuple[str, bytes]:
     """A run as one self-contained HTML page, and as a PNG. Raises RunError when it has no metrics."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     rows = joined_metrics(run)
     curve = _thin_curve(read_curve(run))
     shown = list(panels(rows))
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("monitor.html.j2").render(
+    page = page_template("monitor.html.j2").render(
         name=run.resolve().name,
         figures=figures(rows),
         new_sets=curve.new_sets,

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from model import GPTConfig
 from pipeline.config import RunConfig
 from pipeline.costs.collectives import Collective, collectives
 from pipeline.costs.hardware import CPU, FITTED, GIB, GPUS, Measured, Rates, usable_bytes
-from pipeline.costs.layers import LayerCost, layer_costs, training_flops_per_token
+from pipeline.costs.layers import LayerCost, training_flops_per_token
 from pipeline.costs.layout import ParallelLayout
-from pipeline.costs.memory import Bytes, in_flight, stage_bytes, stage_parameters
+from pipeline.costs.memory import Bytes, in_flight, stage_bytes
 from pipeline.costs.stages import stages_of
 from pipeline.costs.time import StepTime, step_time
 from pipeline.errors import UsageError
@@ -196,12 +195,6 @@ def _steps(samples: int, *, full: int, multiple: int, ramp_start: int, ramp_samp
         consumed += size
     whole, left = divmod(samples - consumed, full)
     return taken + Counter({full: whole}) + Counter([left] if left else [])
-
-
-def parameters(model: GPTConfig) -> int:
-    """Count the parameters of the whole model, without the vocabulary's padding."""
-    padding = (model.padded_vocab_size - model.vocab_size) * model.d_model
-    return stage_parameters(model, layer_costs(model)) - padding * (1 if model.tied else 2)
 
 
 def _too_large(stages: list[Stage], cluster: Cluster) -> str | None:

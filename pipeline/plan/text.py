@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.costs.hardware import GIB, usable_bytes
+from pipeline.costs.layers import parameters
 from pipeline.costs.layout import ParallelLayout
-from pipeline.plan.predict import Cluster, Prediction, parameters, steps
+from pipeline.plan.predict import Cluster, Prediction, steps
 from pipeline.plan.search import EQUAL_WITHIN
 
 SHOWN = 5

@@ -65,7 +65,6 @@ def right(n: int) -> list[float]:
 
 def outcome(
     shots: int = 0,
-    protocol: str = "paper",
     values: dict[str, Callable[[int], Sequence[float]]] | None = None,
     count: int = 40,
     **more: Any,
@@ -74,7 +73,7 @@ def outcome(
     values = values or {"acc": right, "ties": lambda n: [float(n % 4 == 1), 1.0]}
     found = documents(count, values)
     return Outcome(
-        task=task("hellaswag"), protocol=protocol, shots=shots, documents=found, examples=10042, **more
+        task=task("hellaswag"), protocol="paper", shots=shots, documents=found, examples=10042, **more
     )
 
 

@@ -43,13 +43,14 @@ def test_a_family_of_models_is_drawn_to_a_page_and_nothing_is_evaluated(tmp_path
 
 def test_the_list_ends_with_the_tasks_that_can_be_asked(tmp_path: Path) -> None:
     (tmp_path / "cloze.jsonl").write_text(CLOZE)
-    ended = cli.run("eval", "--data", tmp_path, "--tasks", "cloze,hellaswag,shown_news", "--list")
+    ended = cli.run("eval", "--data", tmp_path, "--tasks", "cloze,hellaswag,cb,shown_news", "--list")
     lines = [line for line in ended.stdout.splitlines() if not line.startswith("  missing for shots")]
     assert [line.split(":")[0] for line in lines] == [
-        *("hellaswag", "  missing", "cloze", "  found", "shown_news"),
-        "2 of 3 tasks can be asked; they stand last",
+        *("hellaswag", "  missing", "cb", "  missing", "cloze", "  found", "shown_news"),
+        "2 of 4 tasks can be asked; they stand last",
     ]
-    assert "never read a published file" not in ended.stdout, "a task without a file has nothing to prove"
+    unproven = [line.split(":")[0] for line in lines if "not tested on a published file" in line]
+    assert unproven == ["cb"], "a task without a file has nothing to prove"
 
 
 @pytest.mark.parametrize("words", [("--protocol", "harness"), ("--shots", "few", "--tasks", "hellaswag")])
@@ -60,7 +61,7 @@ def test_nothing_to_ask_is_an_error_that_blames_no_set_that_is_there(
     (tmp_path / "hellaswag_val.jsonl").write_text("")
     ended = cli.run("eval", tmp_path, "--data", tmp_path, "--tasks", "cloze", *words)
     assert ended.returncode == 2
-    assert "has not what these words ask for" in ended.stderr
+    assert "nothing that was requested can be evaluated" in ended.stderr
     assert "missing:" in ended.stderr
 
 

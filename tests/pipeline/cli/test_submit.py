@@ -371,7 +371,7 @@ def test_an_evaluation_is_an_array_that_asks_one_checkpoint(tmp_path: Path, slur
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("--tasks", "arithmetic_2da"), "has not what these words ask for"),
+        (("--tasks", "arithmetic_2da"), "nothing that was requested can be evaluated"),
         (("--watch", "--step", 7), "leave out --step"),
     ],
 )

@@ -17,11 +17,11 @@ from model import GPT, PRESETS, GPTConfig
 from model.block import Block
 from pipeline.config import load_ahead
 from pipeline.costs.hardware import Rates
-from pipeline.costs.layers import layer_costs, layer_tensors
+from pipeline.costs.layers import layer_costs, layer_tensors, parameters
 from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import block_activation_bytes, stage_bytes, stage_parameters
 from pipeline.costs.stages import stages_of
-from pipeline.plan.predict import Cluster, Stage, parameters
+from pipeline.plan.predict import Cluster, Stage
 from pipeline.plan.search import configured
 from support.ranks import Ranks
 

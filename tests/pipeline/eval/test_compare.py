@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,8 @@ def test_a_model_and_itself_are_the_same(tmp_path: Path) -> None:
 
 def test_lower_is_better_for_a_perplexity_and_what_one_side_lacks_is_named(tmp_path: Path) -> None:
     better = [
-        document.__class__(
-            example=document.example,
+        replace(
+            document,
             values={"perplexity": [document.values["perplexity"][0] - 1, 1.0], "acc_filtered": right(n)},
         )
         for n, document in enumerate(lambada().documents)

@@ -9,12 +9,12 @@ from pipeline.eval.computing import Computing, computing
 
 
 def test_a_large_model_has_fewer_processes_than_there_are_cores() -> None:
-    def processes(parameters: int, asked: int | None = None, device: str = "cpu") -> int:
-        return Computing(device=device, dtype="fp32", asked=asked, most=64).processes(parameters)
+    def processes(parameters: int, requested: int | None = None, device: str = "cpu") -> int:
+        return Computing(device=device, dtype="fp32", requested=requested, most=64).processes(parameters)
 
     assert processes(1_000) == 64
     assert processes(10**15) == 1
-    assert processes(10**15, asked=3) == 3
+    assert processes(10**15, requested=3) == 3
     assert processes(10**15, device="cuda") == 64
 
 

@@ -145,6 +145,12 @@ def test_an_overlap_of_other_sets_or_a_damaged_one_is_refused(
         read(tmp_path / "overlap.jsonl", tmp_path, ["hellaswag"])
 
 
+def test_an_id_may_hold_a_separator_of_lines(tmp_path: Path) -> None:
+    (tmp_path / "quiz.jsonl").touch()
+    (tmp_path / "overlap.jsonl").write_text('{"set": "quiz.jsonl", "line": 1, "id": "a\u2028b"}\n')
+    assert read(tmp_path / "overlap.jsonl", tmp_path, []).ids == {("quiz.jsonl", "a\u2028b")}
+
+
 def test_documents_that_share_a_unit_with_others_keep_it_in_each_part() -> None:
     made = documents(40, {"acc": right}, unit=lambda n: f"story {n // 4}")
     dirty = np.arange(40) < 8

@@ -26,11 +26,12 @@ def home(tmp_path: Path) -> Path:
 
 def write(home: Path, name: str, *texts: str) -> None:
     lines = [json.dumps({"text": text}) + "\n" for text in texts]
+    (home / "sets" / name).parent.mkdir(parents=True, exist_ok=True)
     (home / "sets" / name).write_text("".join(lines))
 
 
-def evaluated(home: Path) -> dict[str, Any]:
-    words = ("--data", home / "sets", "--tasks", "held_out,cloze", "--nproc", 1)
+def evaluated(home: Path, *more: object) -> dict[str, Any]:
+    words = ("--data", home / "sets", "--tasks", "held_out,cloze", "--nproc", 1, *more)
     result: dict[str, Any] = cli.result("eval", home / "run", *words)
     return result
 
@@ -51,3 +52,13 @@ def test_a_task_that_cannot_be_asked_is_named_and_the_others_are_evaluated(home:
     assert {score["task"] for score in result["scores"]} == {"held_out"}
     assert list(result["unaskable"]) == ["cloze/0/paper"]
     assert "more than the 32 of the model's context" in result["unaskable"]["cloze/0/paper"]
+
+
+def test_the_overlap_may_list_a_task_that_cannot_be_asked(home: Path) -> None:
+    write(home, "held_out.jsonl", PASSAGE)
+    write(home, "own/cloze.jsonl", f"the links {'cats' * models.N_CTX}")
+    dirty = [{"set": f"{task}.jsonl", "line": 1, "id": f"{task}.jsonl:1"} for task in ("held_out", "cloze")]
+    (home / "overlap.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dirty))
+    result = evaluated(home, "--overlap", home / "overlap.jsonl")
+    assert list(result["unaskable"]) == ["cloze/0/paper"]
+    assert {score["dirty"]["n"] for score in result["scores"]} == {1}

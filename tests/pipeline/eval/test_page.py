@@ -39,7 +39,7 @@ def test_every_score_stands_with_its_interval_and_its_paper(page: str) -> None:
     assert "59.81 to 85.81" in page, "Wilson's for 30 of 40"
     assert "33.70* (GPT-3 125M)" in page
     assert "45.99 (GPT-2 117M)" in page
-    assert "nobody has compared this published value with its source yet" in page
+    assert "*: this published value is from memory or from another&#39;s copy." in page
     assert 'hellaswag/0/paper</th><td class="number">3</td>' in page
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from dataprep.store.files import hash_file
 from pipeline.eval import answer as answering
@@ -46,7 +47,6 @@ def _toy_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(socket.socket, "connect", only_loopback)
     with outbound.installed():
         yield
-    answering.forget_model()
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def expected(home: Path) -> dict[str, str]:
     return files_of(home / "expected")
 
 
-def words(home: Path, out: Path, *more: object, run: str = "run", nproc: int = 1) -> list[object]:
-    told = ["--data", home / "data", "--shots", "0,few", "--nproc", nproc, "--out", out, *more]
-    return ["eval", home / run, *told]
+def words(home: Path, out: Path, *more: object, run: Path | None = None, nproc: int = 1) -> list[object]:
+    options = ["--data", home / "data", "--shots", "0,few", "--nproc", nproc, "--out", out, *more]
+    return ["eval", run or home / "run", *options]
 
 
 def files_of(out: Path) -> dict[str, str]:
@@ -90,6 +90,14 @@ def test_the_scores_stand_in_the_run(home: Path, tmp_path: Path) -> None:
     assert Path(result["results"]).is_relative_to(run / "evaluations")
     assert results["model"]["step"] == 100
     assert results["model"]["tokens"] == 6400
+    assert results["model"]["loss"] == 3.5
+    (weights,) = (run / "attempts").rglob("*.safetensors")
+    sizes = {name: tensor.numel() for name, tensor in load_file(weights).items()}
+    blocks = sum(size for name, size in sizes.items() if not name.startswith(("weight/wte", "weight/wpe")))
+    assert (results["model"]["parameters"], results["model"]["non_embedding"]) == (
+        sum(sizes.values()),
+        blocks,
+    )
     assert results["model"]["no_context"] == "end of text"
     assert [*results["sets"]] == ["toy_val.jsonl"]
     assert [(score["measure"], score["n"]) for score in result["scores"]] == [("acc", 3), ("perplexity", 3)]
@@ -106,9 +114,7 @@ def test_an_exported_run_has_the_scores_of_the_run(
     home: Path, tmp_path: Path, expected: dict[str, str]
 ) -> None:
     cli.result("export", home / "run", "--out", tmp_path / "hf")
-    told = words(home, tmp_path / "out")
-    told[1] = tmp_path / "hf"
-    assert cli.run(*told).returncode == 0
+    assert cli.run(*words(home, tmp_path / "out", run=tmp_path / "hf")).returncode == 0
     assert files_of(tmp_path / "out")["samples/toy.jsonl.zst"] == expected["samples/toy.jsonl.zst"]
 
 
@@ -253,9 +259,7 @@ def test_a_checkpoint_that_the_training_lets_go_of_is_evaluated_to_the_end(
         return answering.answer(scope, requests, tick)
 
     monkeypatch.setattr(steps, "answer", retired)
-    told = words(home, tmp_path / "out")
-    told[1] = run
-    assert cli.run(*told).returncode == 0
+    assert cli.run(*words(home, tmp_path / "out", run=run)).returncode == 0
     assert files_of(tmp_path / "out") == expected
 
 
@@ -276,8 +280,8 @@ def test_the_list_says_what_is_there_and_what_a_missing_file_is_called(home: Pat
 
 
 def test_examples_are_written_for_the_overlap_with_a_corpus(home: Path, tmp_path: Path) -> None:
-    told = ["--data", home / "data", "--write-examples", tmp_path]
-    assert cli.result("eval", *told)["examples"] == {"toy": 12}
+    options = ["--data", home / "data", "--write-examples", tmp_path]
+    assert cli.result("eval", *options)["examples"] == {"toy": 12}
     first = json.loads((tmp_path / "toy.jsonl").read_text().splitlines()[0])
     row = json.loads((home / "data" / "toy_val.jsonl").read_text().splitlines()[0])
     assert first == {"id": "toy_val.jsonl:1", "text": "\n".join([row["ctx"], *row["endings"]])}
@@ -328,8 +332,8 @@ def test_requests_are_planned_without_torch(home: Path, tmp_path: Path) -> None:
         "    main()\n"
     )
     process = cli.start(*words(home, tmp_path), python=("-c", code))
-    _, said = process.communicate(timeout=patient())
-    assert said.splitlines()[-1] == "no torch"
+    _, errors = process.communicate(timeout=patient())
+    assert errors.splitlines()[-1] == "no torch"
 
 
 def test_a_model_whose_training_has_diverged_is_named(home: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.checkpoint.attempts import Attempt
-from pipeline.eval import answer, watch
+from pipeline.eval import watch
 from pipeline.eval.trained_model import TrainedModel
 from pipeline.eval.watch import each_checkpoint
 from slurm.codes import RESUME_EXIT
@@ -66,6 +67,14 @@ def test_a_checkpoint_that_a_killed_evaluation_holds_comes_first(run: Path, tmp_
     assert steps(each_checkpoint(run, tmp_path / "out")) == [100, 200]
 
 
+def test_a_checkpoint_is_held_beside_what_a_killed_process_left(run: Path, tmp_path: Path) -> None:
+    """A process with the same pid, of which a container has few."""
+    (model,) = _until_ended(run, tmp_path)
+    (tmp_path / "held" / f".{os.getpid()}" / "checkpoints" / "writing-step-00000100").mkdir(parents=True)
+    model.hold(tmp_path / "held")
+    assert model.held_at(tmp_path / "held").exists()
+
+
 @pytest.mark.slow(2)
 def test_the_command_evaluates_each_checkpoint_once(run: Path, tmp_path: Path) -> None:
     models.write_run(run, step=200, seed=1)
@@ -73,13 +82,12 @@ def test_the_command_evaluates_each_checkpoint_once(run: Path, tmp_path: Path) -
     words = ("--data", models.write_sets(tmp_path / "data", 2), "--watch", "--nproc", 1, "--json")
     with outbound.installed():
         ended = cli.run("eval", run, *words)
-    answer.forget_model()
     assert ended.returncode == 0, ended.stderr
-    told = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [each["step"] for each in told] == [100, 200]
-    assert len({each["results"] for each in told}) == 2
+    printed = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [each["step"] for each in printed] == [100, 200]
+    assert len({each["results"] for each in printed}) == 2
     with outbound.installed():
-        assert cli.result("eval", "--compare", *(each["results"] for each in told))["differences"]
+        assert cli.result("eval", "--compare", *(each["results"] for each in printed))["differences"]
 
 
 def _until_ended(run: Path, tmp_path: Path) -> list[TrainedModel]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from dataprep.corpus.evalsets import strings
 from dataprep.errors import DataError
 from pipeline.eval.sets.rows import Keys
 from pipeline.eval.tasks import shipped
-from pipeline.eval.written_examples import texts
 from support.published_choices import PUBLISHED
 
 from .test_reading import ARTICLE, PASSAGES, SECTION, STORY
@@ -78,7 +78,7 @@ def refusal(task: str, path: Path, content: bytes) -> str:
         return str(error)
     assert len({example.key for example in found}) == len(found)
     for example in found:
-        "".join([example.key, example.unit, *texts(example.row)]).encode()
+        "".join([example.key, example.unit, *strings(example.row)]).encode()
     return ""
 
 
