@@ -150,7 +150,7 @@ def _load(path: Path, part: str, kind: type[P]) -> P:
     if unknown := [str(name) for name in parts if name not in PARTS]:
         raise ValueError(f"{path}: parts.{unknown[0]} is no kind of job (they are {', '.join(PARTS)})")
     complaints: list[str] = []
-    for name in [part, *(name for name in parts if name != part)]:  # a mistake in another part is told, too
+    for name in [part, *(name for name in parts if name != part)]:  # mistakes in other parts are named, too
         try:
             PARTS[name].model_validate(_merged(document, parts.get(name, {}), PARTS[name]))
         except ValidationError as error:

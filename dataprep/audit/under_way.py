@@ -29,7 +29,7 @@ from dataprep.steps import STEPS
 from dataprep.store.checksummed_json import load
 from dataprep.store.claims import Claims, Failure
 from dataprep.store.step import Part, Plan
-from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
+from dataprep.store.workers import SILENT_S, Worker, all_workers, heartbeat_age_s, new_worker
 
 OF_LATE_S = 600.0
 """A rate is the mean over this time: parts take minutes."""
@@ -85,9 +85,9 @@ class OpenStep:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerState:
-    """A worker, and how long ago it last told of itself by this machine's clock.
+    """A worker, and the age of its last heartbeat by this machine's clock.
 
-    state: silent means that others hold it dead, although it has not ended by its own account.
+    state: silent means that it has not noted an end, but others hold it dead.
     """
 
     worker: Worker
@@ -254,11 +254,9 @@ def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPa
 
 
 def worker_states(root: Path) -> Iterator[WorkerState]:
-    """The workers of a directory, as far as they have told of themselves."""
-    now = time.time()
+    """The workers of a directory whose files can be read."""
     for worker in all_workers(root):
         with suppress(FileNotFoundError):  # `gc` has removed it
-            told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
-            age_s = max(now - told, 0.0)
+            age_s = heartbeat_age_s(root, worker)
             state: State = "ended" if worker.ended else "silent" if age_s > SILENT_S else "at work"
             yield WorkerState(worker=worker, age_s=age_s, state=state)

@@ -78,8 +78,8 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
 
 def _trouble(error: Exception) -> Look:
     explained = explain_os_error(error) if isinstance(error, OSError) else None
-    told = str(explained or error)
-    return Look(result={"error": told}, lines=[told], has_failed=True, is_busy=False)
+    message = str(explained or error)
+    return Look(result={"error": message}, lines=[message], has_failed=True, is_busy=False)
 
 
 def _of(directory: Path, seen: Look, jobs: Sequence[JobState]) -> Look:
@@ -193,10 +193,10 @@ def _tokens_lines(now: PackUnderWay) -> Iterator[str]:
 
 def _step_lines(step: OpenStep) -> Iterator[str]:
     share = step.size_done / step.size if step.size else step.done / max(step.parts, 1)
-    told = f"{step.step} of {step.place}: {step.done:,} of {step.parts:,} parts, {share:.0%}"
+    line = f"{step.step} of {step.place}: {step.done:,} of {step.parts:,} parts, {share:.0%}"
     if step.per_s:
-        told += f", {step.per_s:,.3g} {step.unit if step.size else 'parts'}/s"
-    yield told + (f", about {duration(step.left_s)} left" if step.left_s else "")
+        line += f", {step.per_s:,.3g} {step.unit if step.size else 'parts'}/s"
+    yield line + (f", about {duration(step.left_s)} left" if step.left_s else "")
     for part in step.failed[:NAMED]:
         last, times = part.last, "once" if part.tries == 1 else f"{part.tries} times"
         fate = "given up" if part.given_up else "to be tried again"
@@ -219,12 +219,12 @@ def _worker_lines(workers: Sequence[WorkerState]) -> Iterator[str]:
 
 
 def _run_lines(run: RunStatus) -> Iterator[str]:
-    told = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
+    line = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
     if run.loss is not None:
-        told += f", loss {run.loss:.4f}"
+        line += f", loss {run.loss:.4f}"
     if run.tokens_per_s and run.left_s and run.code is None:
-        told += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
-    yield told
+        line += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
+    yield line
     where = f"attempt {run.attempt} on {run.nodes or run.host}"
     saved = f"; newest checkpoint: step {run.checkpoint:,}" if run.checkpoint is not None else ""
     ended = f", ended with code {run.code}: {run.reason}" if run.code is not None else ""

@@ -363,8 +363,8 @@ def _submit(
     try:
         submissions.note_for_account(submission)
     except OSError as error:  # the jobs are in the queue all the same
-        told = f"{submissions.account_file()}: cannot be written ({error.strerror})"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        message = f"{submissions.account_file()}: cannot be written ({error.strerror})"
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
     found = {job.id: {"name": job.name, "workers": job.workers, "after": job.after} for job in jobs}
     result = {"jobs": found, "logs": str(submission.logs), "directory": str(submission.directory)}
     emit(result, json, "\n".join([*map(_line, jobs), f"logs: {submission.logs}"]))
@@ -408,7 +408,7 @@ def _refuse_running(kind: str, directory: Path) -> None:
 
 
 def _asking(ask: Callable[[], T]) -> T:
-    """What Slurm answers; what it does not is told as one line."""
+    """Slurm's answer; raises RunError, with the reason in one line, when there is none."""
     from slurm.queue import SlurmError
 
     try:
