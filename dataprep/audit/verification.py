@@ -30,7 +30,6 @@ from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
 from dataprep.store.workers import all_workers, forget_worker, is_at_work
 
-UNIT = "checks"
 VERSION = 1
 """Version of the calls and of the report: processes of two versions do not share a verification."""
 QUIET_S = 24 * 3600.0
