@@ -200,7 +200,7 @@ def _complaint(error: Any, part: str, own: dict[str, Any]) -> str:
         use = ONLY[str(error["loc"][0])]
         return f"{key} is a key of {use} only: each job of this kind is on one node; remove it here"
     if error["type"] == "extra_forbidden":
-        names = [*TrainProfile.model_fields, *(key for key in ONLY if key not in TrainProfile.model_fields)]
+        names = dict.fromkeys([*TrainProfile.model_fields, *ONLY])
         known = ", ".join([*names, *([] if error["loc"][0] in own else ["parts"])])
         return f"{key} is no key of a cluster profile (they are {known})"
     message = error["msg"].removeprefix("Value error, ")
