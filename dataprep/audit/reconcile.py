@@ -217,7 +217,7 @@ COUNTS: dict[str, Callable[..., Counter[str]]] = {
     "verdicts": _verdicts,
     "kept_and_written": _kept_and_written,
 }
-"""Functions of files to counts, by the names that parts have for them."""
+"""The functions that count, by the names in parts."""
 
 
 def _increment(corpus: Corpus, name: str) -> Increment:
