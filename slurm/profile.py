@@ -150,7 +150,7 @@ def _load(path: Path, part: str, kind: type[P]) -> P:
     if unknown := [str(name) for name in parts if name not in PARTS]:
         raise ValueError(f"{path}: parts.{unknown[0]} is no kind of job (they are {', '.join(PARTS)})")
     complaints: list[str] = []
-    for name in [part, *(name for name in parts if name != part)]:  # a mistake in another part is told, too
+    for name in [part, *(name for name in parts if name != part)]:  # mistakes in other parts are named, too
         try:
             PARTS[name].model_validate(_merged(document, parts.get(name, {}), PARTS[name]))
         except ValidationError as error:
@@ -200,7 +200,7 @@ def _complaint(error: Any, part: str, own: dict[str, Any]) -> str:
         use = ONLY[str(error["loc"][0])]
         return f"{key} is a key of {use} only: each job of this kind is on one node; remove it here"
     if error["type"] == "extra_forbidden":
-        names = [*TrainProfile.model_fields, *(key for key in ONLY if key not in TrainProfile.model_fields)]
+        names = dict.fromkeys([*TrainProfile.model_fields, *ONLY])
         known = ", ".join([*names, *([] if error["loc"][0] in own else ["parts"])])
         return f"{key} is no key of a cluster profile (they are {known})"
     message = error["msg"].removeprefix("Value error, ")

@@ -54,8 +54,8 @@ def environment() -> dict[str, str]:
 
 def sbatch(script: str) -> str:
     """Submit a script; returns the job's id. Raises SlurmError with Slurm's reason."""
-    told = _ask(["sbatch", "--parsable"], script, timeout_s=None)
-    return told.strip().partition(";")[0]  # "id" or "id;cluster"
+    printed = _ask(["sbatch", "--parsable"], script, timeout_s=None)
+    return printed.strip().partition(";")[0]  # "id" or "id;cluster"
 
 
 def squeue(jobs: Sequence[Job]) -> list[Queued]:
@@ -131,7 +131,7 @@ def _ask(command: list[str], script: str | None = None, *, timeout_s: float | No
         raise SlurmError(f"{name} is not on this machine: use a login node of the cluster") from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{name}: Slurm's controller has not answered within {timeout_s:.0f} s") from None
-    told = done.stderr.splitlines() or [f"exit code {done.returncode}"]
-    if done.returncode and (reasons := [line.strip() for line in told if not _ENDED.search(line)]):
+    printed = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+    if done.returncode and (reasons := [line.strip() for line in printed if not _ENDED.search(line)]):
         raise SlurmError(f"{name}: {' '.join(reasons)}")
     return done.stdout

@@ -5,8 +5,8 @@
     DIR/logs/2026-11-30T12-00-00-corpus/813_4.log         the output of a task of it
     DIR/logs/2026-11-30T12-00-00-corpus/813_4.code        the exit code of that task, once it has ended
 
-DIR is a corpus, token shards, or a run. `~/.local/state/outbound/jobs.jsonl` lists all submissions of this
-account.
+DIR is a corpus, token shards, a run or evaluations. `~/.local/state/outbound/jobs.jsonl` lists all
+submissions of this account.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ VERIFYING = frozenset(["verify", "more-verify"])
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One sbatch job.
 
-    part: the part of the profile that it asks by. stage: what it does, if its part does not say it: no other
-    job of a submission does the same. workers: the tasks of an array; 0 is a job without one.
+    part: its part of the profile. stage: a name that no other job of its submission has; by default that of
+    its part. workers: the tasks of an array; 0 is a job without one.
     per_core: the option of the command that takes the number of cores. stop: the signal on which the command
     stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first. id: that
     of Slurm, "" before it is submitted.
@@ -54,8 +54,8 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Submission(msgspec.Struct, kw_only=True):
     """Jobs that were submitted together.
 
-    directory: the corpus, token shards or run. logs: where scripts and output go. cluster: the profile.
-    command: the words that were typed. at: seconds since 1970.
+    directory: the corpus, token shards, run or evaluations. logs: where scripts and output go. cluster: the
+    profile. command: the words that were typed. at: seconds since 1970.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""`corpus diff`: two builds of one corpus told apart, document by document."""
+"""`corpus diff`: two builds of one corpus compared, document by document."""
 
 from __future__ import annotations
 

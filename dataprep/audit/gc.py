@@ -29,7 +29,7 @@ from dataprep.store.workers import Pulses, Worker, is_alive, workers_folder
 VERIFY = "verify"
 """The stage of workers that verify, and the folder in `jobs` of what they share."""
 VERIFIED = "verified"
-"""The stage of workers that have verified, and are about to leave."""
+"""The stage of workers that have verified, and the folder in `jobs` of what the last one removes."""
 QUIET_S = 24 * 3600
 """How long an attempt of another host must have written nothing to be dead."""
 
@@ -116,7 +116,7 @@ def _dropped(corpus: Corpus, quiet_s: float) -> Iterator[Garbage]:
     for path in ended:
         yield _garbage(path, "a worker that has ended")
     alive = {_stage(path) for path in workers if path not in ended}
-    if alive <= {VERIFY, VERIFIED}:  # else they go on with it when we are done
+    if alive <= {VERIFY, VERIFIED}:  # workers of other stages go on with it after this command
         yield from _stopped(corpus)
     if alive.isdisjoint({VERIFY, VERIFIED, ""}) and (left := corpus.root / JOBS / VERIFY).exists():
         yield _garbage(left, "a verification that was stopped")

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from dataprep.audit.gc import VERIFIED
-from dataprep.audit.verification import UNIT, Verification, forget_gone, state_of, tidy
+from dataprep.audit.verification import Verification, forget_gone, state_of, tidy
 from dataprep.audit.verify import Report, all_problems, report
 from dataprep.corpus.directory import Corpus
 from dataprep.errors import DataError
@@ -73,7 +73,7 @@ def _found(
 ) -> Report:
     corpus = Corpus.open(verification.root, damaged=True)
     with closing(Claiming(presence)) as claiming:  # whose processes keep step files in memory
-        found = all_problems(corpus, tokens, Shared(verification, claiming, progress, UNIT))
+        found = all_problems(corpus, tokens, Shared(verification, claiming, progress, "checks"))
     forget_gone(corpus.root)  # else those that were killed would be listed as files that belong to nothing
     return verification.reported(report(corpus, found))
 

@@ -143,8 +143,8 @@ def _decisions(corpus: Corpus, build: Build, increment: Increment, unlike: froze
     if build.has("shard", increment):  # else judged, and not yet written
         rows = 2 * verdicts  # each document twice at most, if it was kept
         tars = {tar.path for tar in text_shards.outputs(build, increment)}
-        told = [increment.path.name, build.name, sorted(tars & unlike)]
-        yield _by_range(f"{where}/shard", rows, "kept_and_written", *told)
+        names = (increment.path.name, build.name)
+        yield _by_range(f"{where}/shard", rows, "kept_and_written", *names, sorted(tars & unlike))
 
 
 def _every_verdict_is_counted(where: str, record: Record) -> Check:
@@ -217,7 +217,7 @@ COUNTS: dict[str, Callable[..., Counter[str]]] = {
     "verdicts": _verdicts,
     "kept_and_written": _kept_and_written,
 }
-"""Functions of files to counts, by the names that parts have for them."""
+"""The functions that count, by the names in parts."""
 
 
 def _increment(corpus: Corpus, name: str) -> Increment:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dataprep.audit import verification
 from dataprep.audit.gc import VERIFY
 from dataprep.audit.status import CrawlLeft, crawl_left, next_step
 from dataprep.corpus.directory import JOBS, Corpus, Facts, Increment
@@ -21,19 +20,17 @@ from dataprep.crawl import hop_plan
 from dataprep.crawl.hop_plan import HopPlan
 from dataprep.errors import DataError
 from dataprep.pack import join
-from dataprep.pack import steps as packing
 from dataprep.pack.manifest import latest_generation
 from dataprep.pack.packing import Packing
 from dataprep.shards import text_shards
-from dataprep.steps import STEPS
+from dataprep.steps import BY_NAME, STEPS
 from dataprep.store.checksummed_json import load
 from dataprep.store.claims import Claims, Failure
 from dataprep.store.step import Part, Plan
-from dataprep.store.workers import SILENT_S, Worker, all_workers, new_worker, workers_folder
+from dataprep.store.workers import SILENT_S, Worker, all_workers, heartbeat_age_s, new_worker
 
 OF_LATE_S = 600.0
 """A rate is the mean over this time: parts take minutes."""
-UNITS = {step.name: step.unit for step in (*STEPS, *packing.STEPS)}
 
 State = Literal["at work", "silent", "ended"]
 
@@ -85,9 +82,9 @@ class OpenStep:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerState:
-    """A worker, and how long ago it last told of itself by this machine's clock.
+    """A worker, and the age of its last heartbeat by this machine's clock.
 
-    state: silent means that others hold it dead, although it has not ended by its own account.
+    state: silent means that it has not noted an end, but others hold it dead.
     """
 
     worker: Worker
@@ -158,7 +155,7 @@ def pack_under_way(tokens: Path) -> PackUnderWay:
 
 
 def open_steps(root: Path) -> list[OpenStep]:
-    """The steps that are open in a corpus, or in a directory of token shards."""
+    """The steps that are open in a corpus, or in a directory of token shards or evaluations."""
     plans = sorted((root / JOBS).glob("**/*.plan.json"))
     return [step for path in plans if (step := _open_step(root, path) or _open_hop(root, path))]
 
@@ -197,7 +194,8 @@ def _open_hop(root: Path, path: Path) -> OpenStep | None:
     with suppress(DataError):
         plan, increment = load(path, HopPlan), root / path.parent.relative_to(root / JOBS).parent
         parts = [Part(name=each.name, size=each.links) for each in plan.partitions]
-        found = _open(root, path, plan.hop, parts, increment / hop_plan.STEP)
+        unit = BY_NAME[hop_plan.STEP].unit
+        found = _open(root, path, plan.hop, unit, parts, increment / hop_plan.STEP)
         if found.done < found.parts:
             return replace(found, step=hop_plan.STEP, place=str(increment.relative_to(root)))
     return None
@@ -209,11 +207,11 @@ def _open_step(root: Path, path: Path) -> OpenStep | None:
         plan = load(path, Plan)
         place = path.parent.relative_to(root / JOBS)
         records = (path.parent if place.parts[0] == VERIFY else root / place) / plan.step
-        return _open(root, path, plan.step, plan.parts, records)
+        return _open(root, path, plan.step, plan.unit, plan.parts, records)
     return None
 
 
-def _open(root: Path, path: Path, step: str, parts: Sequence[Part], records: Path) -> OpenStep:
+def _open(root: Path, path: Path, step: str, unit: str, parts: Sequence[Part], records: Path) -> OpenStep:
     """A plan at `path` whose parts are claimed as those of `step`, and have their records in a folder."""
     began, made = path.stat().st_mtime if path.exists() else 0.0, dict(_made(records))
     done = [part for part in parts if part.name in made]
@@ -227,7 +225,7 @@ def _open(root: Path, path: Path, step: str, parts: Sequence[Part], records: Pat
     return OpenStep(
         step=step,
         place=str(path.parent.relative_to(root / JOBS)),
-        unit=UNITS.get(records.name, verification.UNIT),
+        unit=unit,
         parts=len(parts),
         done=len(done),
         size=size,
@@ -254,11 +252,9 @@ def _failed(folder: Path, step: str, made: Collection[str]) -> Iterator[FailedPa
 
 
 def worker_states(root: Path) -> Iterator[WorkerState]:
-    """The workers of a directory, as far as they have told of themselves."""
-    now = time.time()
+    """The workers of a directory whose files can be read."""
     for worker in all_workers(root):
         with suppress(FileNotFoundError):  # `gc` has removed it
-            told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
-            age_s = max(now - told, 0.0)
+            age_s = heartbeat_age_s(root, worker)
             state: State = "ended" if worker.ended else "silent" if age_s > SILENT_S else "at work"
             yield WorkerState(worker=worker, age_s=age_s, state=state)

@@ -30,7 +30,6 @@ from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
 from dataprep.store.workers import all_workers, forget_worker, is_at_work
 
-UNIT = "checks"
 VERSION = 1
 """Version of the calls and of the report: processes of two versions do not share a verification."""
 QUIET_S = 24 * 3600.0
@@ -54,7 +53,7 @@ class Verification:
         return Verification(root=root, path=path)
 
     def begin(self) -> None:
-        """Let processes take part in it."""
+        """Write `begun.json`, unless another process has."""
         while not self.stands:
             with suppress(FileNotFoundError):  # another process tidies
                 write_once(_begun(self.path), dump({"corpus": str(self.root.resolve())}))
@@ -69,7 +68,7 @@ class Verification:
         return _begun(self.path).exists()
 
     def reported(self, report: Report) -> Report:
-        """The report of the first process that came to the end, after this one has come there."""
+        """Keep the report of this process if it is the first; returns the first one."""
         write_once(_report(self.path), dump(report))
         return load(_report(self.path), Report)
 
@@ -101,7 +100,7 @@ def state_of(root: Path, tokens: Sequence[Path]) -> str:
 
 
 def forget_gone(root: Path) -> bool:
-    """Forget the workers that verified here and are gone; whether any is at work."""
+    """Forget the workers that verified here and are gone; returns whether any still verifies."""
     busy = False
     for worker in all_workers(root):
         if worker.stage in (VERIFY, VERIFIED):

@@ -225,7 +225,7 @@ def _mistakes(values: Mapping[str, Any]) -> list[str]:
 
 
 def _as_option(mistake: str) -> str:
-    """A mistake in a field, told of the option that sets it.
+    """A mistake in a field, under the name of the option that sets it.
 
     >>> _as_option("delay_s: Input should be greater than or equal to 0, not -1")
     '--delay: Input should be greater than or equal to 0, not -1'

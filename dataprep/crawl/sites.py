@@ -24,7 +24,7 @@ Busy = Callable[[str], bool]
 
 
 def nobody(site: str) -> bool:
-    """Say of every site that no other process is asking it."""
+    """The `Busy` of a process that crawls alone: no other process sends requests to a site."""
     return False
 
 

@@ -29,7 +29,7 @@ Flag = bool | int | float | str | None
 class Submission(msgspec.Struct, gc=False):
     """The fields of a submission that the pipeline uses, as loosely typed as the dumps are.
 
-    Removal is told in other ways by other years: `removed_by_category` (since 2019), `banned_by` and
+    Each time has its own marks of removal: `removed_by_category` (since 2019), `banned_by` and
     `removal_reason` (before), the text `[removed]` or `[deleted]`.
     """
 

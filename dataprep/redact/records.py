@@ -3,7 +3,7 @@
 A function is given one record and where it stands. It publishes what takes the place of the record's files,
 under new names, and returns the record that will name them; nothing that stands is touched. A row that goes
 is redacted: its keys stay, and its place, and nothing of what was written there. So every count and every
-(part, row) stands, and what was lost is told in one place, by the verdict `forgotten`.
+(part, row) stands, and what was lost is recorded in one place, by the verdict `forgotten`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Run(Protocol):
 
 
 def here(workers: int = 1, tick: Tick = lambda _: None) -> Run:
-    """Call functions in up to so many processes of this machine; they tick what they count."""
+    """A `Run` in up to so many processes of this machine; the functions tick what they count."""
 
     def run(name: str, function: Callable[..., R], calls: Calls, sizes: Sequence[int]) -> list[R]:
         return run_by_size(function, calls, sizes, workers, tick)
@@ -55,7 +55,8 @@ ALONE = here()
 class Shared:
     """A `Run` that shares the calls with all processes that make the same ones in the same scope.
 
-    unit: of calls, in words. Raises DataError when others have planned other calls, and as the executor.
+    unit: a noun for the calls. Raises DataError when others have planned other calls, and what the executor
+    raises.
     """
 
     scope: Scope

@@ -1,4 +1,4 @@
-"""Text out of compressed files: zstd (with a 2 GiB window), xz, bz2, gzip or plain, told by the first bytes.
+"""Text out of compressed files: zstd (with a 2 GiB window), xz, bz2, gzip or plain, known by the first bytes.
 
 Files of several streams joined are read through; what follows the last stream is an error, never ignored.
 Memory: two chunks, and the decompressor's window (2.2 GB for a real `.zst` dump).

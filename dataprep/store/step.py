@@ -76,9 +76,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a step, and what they are made from. outputs: arrays that all parts share, by name."""
+    """The parts of a step, and what they are made from.
+
+    unit: of the step. outputs: arrays that all parts share, by name.
+    """
 
     step: str
+    unit: str = "parts"
     inputs: dict[str, str]
     versions: dict[str, str]
     parts: list[Part]
@@ -279,7 +283,9 @@ def plan_step(step: Step[S], scope: S, joins: bool = False) -> Plan:
         outputs[name] = publish_array(scope.root, path.parent, f"{step.name}.{name}", array)
 
     parts = step.plan(scope, save)
-    plan = Plan(step=step.name, inputs=inputs, versions=versions, parts=parts, outputs=outputs)
+    plan = Plan(
+        step=step.name, unit=step.unit, inputs=inputs, versions=versions, parts=parts, outputs=outputs
+    )
     if not write_once(path, dump(plan)):  # another process planned it at the same time
         return plan_step(step, scope, joins)
     return plan

@@ -116,7 +116,7 @@ def forget_worker(root: Path, worker: Worker) -> None:
 
 
 def all_workers(root: Path) -> list[Worker]:
-    """Every worker that has told of itself, by name."""
+    """Every worker whose file can be read, by name."""
     paths = sorted(workers_folder(root).glob("*.json"))
     return [worker for path in paths if (worker := load_or_none(path, Worker))]
 
@@ -170,13 +170,17 @@ def is_alive(pid: int) -> bool:
 
 
 def is_anyone_at_work(root: Path) -> bool:
-    """Whether a worker has told of itself of late, and has not ended."""
+    """Whether any worker is at work, as `is_at_work`."""
     return any(is_at_work(root, worker) for worker in all_workers(root))
 
 
 def is_at_work(root: Path, worker: Worker) -> bool:
-    """Whether this worker has told of itself of late, and has not ended."""
+    """Whether this worker has a heartbeat that is younger than SILENT_S, and has not ended."""
     with suppress(FileNotFoundError):
-        told = (workers_folder(root) / f"{worker.name}.json").stat().st_mtime
-        return time.time() - told < SILENT_S and not Pulses(root).is_dead(worker.name)
+        return heartbeat_age_s(root, worker) < SILENT_S and not Pulses(root).is_dead(worker.name)
     return False
+
+
+def heartbeat_age_s(root: Path, worker: Worker) -> float:
+    """Seconds since a worker's last heartbeat by this machine's clock; FileNotFoundError without a file."""
+    return max(time.time() - (workers_folder(root) / f"{worker.name}.json").stat().st_mtime, 0.0)

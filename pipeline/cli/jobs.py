@@ -72,13 +72,13 @@ def cancel(
 
     _submissions(directory)
     jobs = jobs_of(of_directory(directory))
-    told = None
+    shown = None
 
     def tell(left: int) -> None:
-        nonlocal told
-        if left != told:
+        nonlocal shown
+        if left != shown:
             console.print(f"waiting until {left} tasks have stopped", highlight=False)
-        told = left
+        shown = left
 
     try:
         queued = {task.job for task in queue.squeue(jobs)}

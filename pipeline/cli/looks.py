@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from slurm.submissions import Submission
 
 NAMED = 5
-"""Failures and silent workers that are named; --json names all."""
+"""Failures, silent workers and evaluations that are named; --json names all."""
+RESULTS = "*/*/results.json"
+"""The results in a directory of evaluations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Look:
 
 
 def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Queued] | None) -> Look:
-    """Look at a corpus, at token shards or at a run; queue: None when Slurm does not answer.
+    """Look at a corpus, token shards, a run or evaluations; queue: None when Slurm does not answer.
 
     Raises UsageError for another kind of directory.
     """
@@ -65,11 +67,11 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
     packs = any(directory.glob("runs/*/packing.json")) or any(job.kind == "pack" for job in jobs)
     if packs or "token shards" in marks:
         return _look_at_tokens(directory, jobs)
-    if "a run" not in marks and (
-        any(job.kind == "eval" for job in jobs) or any(directory.glob("*/*/results.json"))
-    ):
+    if "a run" in marks:
+        return _look_at_run(directory, jobs)
+    if any(job.kind == "eval" for job in jobs) or any(directory.glob(RESULTS)):
         return _look_at_evaluations(directory, jobs)
-    if "a run" in marks or jobs:
+    if jobs:
         return _look_at_run(directory, jobs)
     raise UsageError(
         f"{directory}: holds no corpus, token shards, run or evaluations, and nothing was submitted for it"
@@ -78,8 +80,8 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
 
 def _trouble(error: Exception) -> Look:
     explained = explain_os_error(error) if isinstance(error, OSError) else None
-    told = str(explained or error)
-    return Look(result={"error": told}, lines=[told], has_failed=True, is_busy=False)
+    message = str(explained or error)
+    return Look(result={"error": message}, lines=[message], has_failed=True, is_busy=False)
 
 
 def _of(directory: Path, seen: Look, jobs: Sequence[JobState]) -> Look:
@@ -129,16 +131,18 @@ def _look_at_evaluations(directory: Path, jobs: Sequence[JobState]) -> Look:
     from dataprep.audit.under_way import open_steps, worker_states
 
     steps, workers = open_steps(directory), list(worker_states(directory))
-    done = sorted(
-        path.parent.relative_to(directory).as_posix() for path in directory.glob("*/*/results.json")
-    )
+    done = sorted(path.parent.relative_to(directory).as_posix() for path in directory.glob(RESULTS))
     given_up = any(part.given_up for step in steps for part in step.failed)
     is_done = not steps and any(job.done for job in jobs)
     lines = [f"evaluated: {name}" for name in done[-NAMED:]]
     lines += [line for step in steps for line in _step_lines(step)]
     return Look(
-        result={"kind": "evaluations", "done": done}
-        | {"steps": msgspec.to_builtins(steps), "workers": msgspec.to_builtins(workers)},
+        result={
+            "kind": "evaluations",
+            "done": done,
+            "steps": msgspec.to_builtins(steps),
+            "workers": msgspec.to_builtins(workers),
+        },
         lines=lines + (list(_worker_lines(workers)) if workers else []),
         has_failed=given_up or any(job.has_failed and not is_done for job in jobs),
         is_busy=any(worker.state == "at work" for worker in workers),
@@ -193,10 +197,10 @@ def _tokens_lines(now: PackUnderWay) -> Iterator[str]:
 
 def _step_lines(step: OpenStep) -> Iterator[str]:
     share = step.size_done / step.size if step.size else step.done / max(step.parts, 1)
-    told = f"{step.step} of {step.place}: {step.done:,} of {step.parts:,} parts, {share:.0%}"
+    line = f"{step.step} of {step.place}: {step.done:,} of {step.parts:,} parts, {share:.0%}"
     if step.per_s:
-        told += f", {step.per_s:,.3g} {step.unit if step.size else 'parts'}/s"
-    yield told + (f", about {duration(step.left_s)} left" if step.left_s else "")
+        line += f", {step.per_s:,.3g} {step.unit if step.size else 'parts'}/s"
+    yield line + (f", about {duration(step.left_s)} left" if step.left_s else "")
     for part in step.failed[:NAMED]:
         last, times = part.last, "once" if part.tries == 1 else f"{part.tries} times"
         fate = "given up" if part.given_up else "to be tried again"
@@ -219,12 +223,12 @@ def _worker_lines(workers: Sequence[WorkerState]) -> Iterator[str]:
 
 
 def _run_lines(run: RunStatus) -> Iterator[str]:
-    told = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
+    line = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
     if run.loss is not None:
-        told += f", loss {run.loss:.4f}"
+        line += f", loss {run.loss:.4f}"
     if run.tokens_per_s and run.left_s and run.code is None:
-        told += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
-    yield told
+        line += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
+    yield line
     where = f"attempt {run.attempt} on {run.nodes or run.host}"
     saved = f"; newest checkpoint: step {run.checkpoint:,}" if run.checkpoint is not None else ""
     ended = f", ended with code {run.code}: {run.reason}" if run.code is not None else ""

@@ -38,5 +38,5 @@ def refuse_strangers(directory: Path, kind: str, own: tuple[str, ...]) -> None:
     refuse_mixing(directory, kind)
     there = sorted(path.name for path in directory.glob("[!.]*"))
     if there and not any(fnmatch(name, pattern) for name in there for pattern in own):
-        told = f"holds other files ({', '.join(there[:3])})"
-        raise UsageError(f"{directory}: {told}; give {kind} a directory of its own")
+        some = ", ".join(there[:3])
+        raise UsageError(f"{directory}: holds other files ({some}); give {kind} a directory of its own")

@@ -191,10 +191,10 @@ def submit_verify(
     from slurm import script
 
     _, root = _open(directory)
-    shards = [word for path in tokens or [] for word in ("--tokens", str(path.resolve()))]
-    # By it a task that begins when the others have ended knows their report.
-    once = ["--once", f"{root}/logs/verify-{time.time_ns():x}.json"]
-    _submit("verify", directory, cluster, [script.verifier(root, [*shards, *once], workers)], dry_run, json)
+    # A task that begins after the others have ended finds their report in this file.
+    once = f"{root}/logs/verify-{time.time_ns():x}.json"
+    given = _given({"--tokens": [path.resolve() for path in tokens or []], "--once": once})
+    _submit("verify", directory, cluster, [script.verifier(root, given, workers)], dry_run, json)
 
 
 @submit_app.command("eval")
@@ -252,9 +252,9 @@ def submit_eval(
         "--step": step,
         "--dtype": None if dtype == "auto" else dtype,
         "--out": out and evaluations,
+        "--task-file": [path.resolve() for path in task_file or []],
     }
-    own = [word for path in task_file or [] for word in ("--task-file", str(path.resolve()))]
-    words = [*_given(given), *own, *(["--trust"] if trust else [])]
+    words = [*_given(given), *(["--trust"] if trust else [])]
     model = str(run.resolve())
     job = script.watcher(model, words) if watch else script.evaluator(model, words, workers)
     _submit("eval", evaluations, cluster, [job], dry_run, json)
@@ -315,8 +315,10 @@ def _open(directory: Path) -> tuple[Corpus, str]:
 
 
 def _given(values: dict[str, Any]) -> list[str]:
-    """The options that have a value, as words."""
-    return [word for name, value in values.items() if value is not None for word in (name, str(value))]
+    """The options that have a value, as words; an option with a list is repeated for each value in it."""
+    lists = {name: value if isinstance(value, list) else [value] for name, value in values.items()}
+    pairs = ((name, each) for name, given in lists.items() for each in given if each is not None)
+    return [word for name, value in pairs for word in (name, str(value))]
 
 
 def _submit(
@@ -363,8 +365,8 @@ def _submit(
     try:
         submissions.note_for_account(submission)
     except OSError as error:  # the jobs are in the queue all the same
-        told = f"{submissions.account_file()}: cannot be written ({error.strerror})"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        message = f"{submissions.account_file()}: cannot be written ({error.strerror})"
+        console.print(message, highlight=False, markup=False, soft_wrap=True)
     found = {job.id: {"name": job.name, "workers": job.workers, "after": job.after} for job in jobs}
     result = {"jobs": found, "logs": str(submission.logs), "directory": str(submission.directory)}
     emit(result, json, "\n".join([*map(_line, jobs), f"logs: {submission.logs}"]))
@@ -398,17 +400,15 @@ def _refuse_running(kind: str, directory: Path) -> None:
         for job in submission.jobs
     ]
     if ids := ", ".join(dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(jobs)))):
-        added = {submissions.MAKING: "", submissions.VERIFYING: " --stage verify"}.get(kinds)
-        more = (
-            "end" if added is None else f"add workers with `outbound submit more {directory}{added}`, or end"
-        )
+        stage = {submissions.MAKING: "", submissions.VERIFYING: " --stage verify"}.get(kinds)
+        more = "" if stage is None else f"add workers with `outbound submit more {directory}{stage}`, or "
         raise RunError(
-            f"{directory}: job {ids} is in the queue already; {more} it with `outbound cancel {directory}`"
+            f"{directory}: job {ids} is in the queue already; {more}end it with `outbound cancel {directory}`"
         )
 
 
 def _asking(ask: Callable[[], T]) -> T:
-    """What Slurm answers; what it does not is told as one line."""
+    """Slurm's answer; raises RunError, with the reason in one line, when there is none."""
     from slurm.queue import SlurmError
 
     try:

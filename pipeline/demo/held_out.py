@@ -6,11 +6,10 @@ cloze.jsonl       {"text": a passage whose last word a reader of the passage can
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from dataprep.corpus.directory import Corpus
 from dataprep.pack.packing import is_held_out
@@ -37,12 +36,16 @@ def write_sets(corpus: Path, share: float, directory: Path) -> None:
     ]
     directory.mkdir(parents=True, exist_ok=True)
     passages = [passage for _, text in pages for passage in cloze_passages(text)]
-    _write(directory / "held_out.jsonl", ({"id": key, "text": text} for key, text in pages))
-    _write(directory / "cloze.jsonl", ({"text": passage} for passage in passages[:PASSAGES]))
+    sets = {
+        "held_out": [{"id": key, "text": text} for key, text in pages],
+        "cloze": [{"text": passage} for passage in passages[:PASSAGES]],
+    }
+    for name, rows in sets.items():
+        replace(directory / f"{name}.jsonl", msgspec.json.Encoder().encode_lines(rows))
 
 
 def cloze_passages(text: str) -> list[str]:
-    """Passages of whole sentences that end before the full stop with a word that stands in them already.
+    """Passages of whole sentences, without the last full stop. The last word of each stands in it before.
 
     >>> text = "The parser reads a file. " + "It goes on. " * 9 + "At the end it closes the file."
     >>> [passage[-22:] for passage in cloze_passages(text)]
@@ -63,7 +66,3 @@ def cloze_passages(text: str) -> list[str]:
             if len(found) == PER_PAGE:
                 return found
     return found
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())

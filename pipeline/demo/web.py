@@ -1,4 +1,4 @@
-"""The demo's web, served: every site of `sites.py` on one loopback port, told apart by the Host header."""
+"""The demo's web, served: every site of `sites.py` on one loopback port, distinguished by the Host header."""
 
 from __future__ import annotations
 

@@ -119,16 +119,16 @@ def test_an_evaluation_by_three_workers_has_the_results_of_one_machine(desk: Des
     with (desk.home / "sets" / "held_out.jsonl").open("w") as file:
         for _ in range(60):  # some 10,000 tokens each, so that there are several partitions
             file.write(json.dumps({"text": " ".join(drawn.choices(models.WORDS, k=8000))}) + "\n")
-    asked = ("run", "--data", "sets", "--tasks", "held_out")
-    alone = desk.result("eval", *asked, "--nproc", 1, "--out", "by one")
-    told = desk.result(
-        "submit", "eval", *asked, "--out", "by three", "--workers", 3, "--cluster", "cluster.yaml"
+    words = ("run", "--data", "sets", "--tasks", "held_out")
+    alone = desk.result("eval", *words, "--nproc", 1, "--out", "by one")
+    submitted = desk.result(
+        "submit", "eval", *words, "--out", "by three", "--workers", 3, "--cluster", "cluster.yaml"
     )
     desk.wait_until_ended()
     (shared,) = (desk.home / "by three").glob("*/*/results.json")
-    assert shared.read_bytes() == Path(alone["results"]).read_bytes(), log(told)
+    assert shared.read_bytes() == Path(alone["results"]).read_bytes(), log(submitted)
     assert len([*shared.parent.glob("answers/*.json")]) > 1
-    assert all("held_out" in path.read_text() for path in Path(told["logs"]).glob("*_*.log"))
+    assert all("held_out" in path.read_text() for path in Path(submitted["logs"]).glob("*_*.log"))
     (seen,) = desk.result("status", "by three")["directories"]
     assert [(job["kind"], job["done"], job["tasks"]) for job in seen["jobs"]] == [("eval", 3, 3)]
     assert "held_out" in desk.run("logs", "by three")

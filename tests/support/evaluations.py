@@ -77,12 +77,18 @@ def outcome(
     )
 
 
-def lambada(documents: Sequence[Document] | None = None, shots: int = 0) -> Outcome:
+def lambada(documents: Sequence[Document] | None = None) -> Outcome:
     """LAMBADA as GPT-2 measured it."""
-    made = documents or globals()["documents"](
-        30, {"perplexity": lambda n: [3.0 + n % 3, 1.0], "acc_filtered": right}, file="lambada.jsonl"
-    )
-    return Outcome(task=task("lambada"), protocol="gpt2", shots=shots, documents=made, examples=5153)
+    found = documents or _passages()
+    return Outcome(task=task("lambada"), protocol="gpt2", shots=0, documents=found, examples=5153)
+
+
+def _passages() -> list[Document]:
+    values: dict[str, Callable[[int], Sequence[float]]] = {
+        "perplexity": lambda n: [3.0 + n % 3, 1.0],
+        "acc_filtered": right,
+    }
+    return documents(30, values, file="lambada.jsonl")
 
 
 def model(step: int | None = 300, non_embedding: int = 85_000_000, **more: Any) -> ModelFacts:

@@ -1,7 +1,7 @@
 """Logistic regression over hashed tokens, by AdaGrad: the same samples give the same model.
 
-Both sides weigh the same, however many samples each has, so that 0.5 is neutral. A tenth of the samples, told
-by the hash of their text, is held out and measures the model.
+Both sides weigh the same, however many samples each has, so that 0.5 is neutral. A tenth of the
+samples, chosen by the hash of their text, is held out and measures the model.
 """
 
 from __future__ import annotations

@@ -45,5 +45,5 @@ def score(directory: Directory, workers: Workers = CORES, json: Json = False) ->
     opened = Corpus.open(directory)
     with requests.alone(directory):
         measured = [increment.path.name for increment in rescore(opened, workers, progress)]
-    told = f"measured anew: {', '.join(measured)}; now run `outbound corpus select {directory}`"
-    emit({"measured": measured}, json, told if measured else "all scores are of this version")
+    message = f"measured anew: {', '.join(measured)}; now run `outbound corpus select {directory}`"
+    emit({"measured": measured}, json, message if measured else "all scores are of this version")

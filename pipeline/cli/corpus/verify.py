@@ -16,6 +16,7 @@ from pipeline.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from dataprep.audit.verify import Report
+    from dataprep.corpus.directory import Corpus
 
 SHOWN = 10
 """Unknown files that are named on the terminal; --json names all."""
@@ -59,12 +60,11 @@ def verify(
         raise UsageError("--accept is for one process: leave --join out")
     if once and not together:
         raise UsageError("--once is for several processes; give --join, too")
-    Corpus.open(directory, damaged=True)
-    shards, given_up = tokens or [], list[str]()
+    opened, shards, given_up = Corpus.open(directory, damaged=True), tokens or [], list[str]()
     if together:
         found = _join(directory, shards, once, workers, again, bounds)
     else:
-        found, given_up = _alone(directory, shards, accept, workers)
+        found, given_up = _alone(opened, shards, accept, workers)
     lines = [f"{name}: given up" for name in given_up]
     lines += found.problems or ["every file and every count is right"]
     if found.unknown:
@@ -80,19 +80,18 @@ def verify(
         raise typer.Exit(1)
 
 
-def _alone(directory: Path, tokens: Sequence[Path], accept: bool, workers: int) -> tuple[Report, list[str]]:
-    """Verify with processes of this command only, and write nothing; returns also what was given up."""
+def _alone(opened: Corpus, tokens: Sequence[Path], accept: bool, workers: int) -> tuple[Report, list[str]]:
+    """Verify with processes of this command only; returns also what was given up by --accept."""
     from dataprep.audit.verify import all_problems, files, report
     from dataprep.corpus import known_files
-    from dataprep.corpus.directory import Corpus
     from dataprep.pack import manifest
     from dataprep.store import locks
     from dataprep.store.calls import here
 
-    opened, given_up = Corpus.open(directory, damaged=True), list[str]()
-    with locks.reading(directory):
+    given_up = list[str]()
+    with locks.reading(opened.root):
         if accept:
-            given_up += known_files.accept(directory)
+            given_up += known_files.accept(opened.root)
             given_up += [str(path / name) for path in tokens for name in manifest.accept(path)]
         with progress("verify", files(opened, tokens), "files") as tick:
             found = all_problems(opened, tokens, here(workers, tick))

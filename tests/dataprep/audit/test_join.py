@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from support.cli import Ended, result, run
 from support.kills import kill, run_to_the_kill
 from support.packed_corpus import built
 from support.packed_corpus import run as pack
-from support.patience import wait_until
+from support.patience import patient, wait_until
 
 MANY_PARTS = (
     "import fcntl; fcntl.flock = lambda *_: None; from dataprep.store import pool; pool.BATCH_BYTES = 1; "
@@ -46,6 +47,18 @@ def home(made: Path, tmp_path: Path) -> Path:
 
 def words(home: Path) -> list[str]:
     return ["corpus", "verify", str(home / "mine"), "--tokens", str(home / "tokens")]
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    """A process that verifies with others, each record by a part of its own."""
+    return cli.start(*words(home), "--join", "--workers", 1, python=("-c", MANY_PARTS))
+
+
+def all_report_as(alone: Ended, processes: list[subprocess.Popen[str]]) -> None:
+    """Wait for the ends of processes: each prints and returns what one did that verified alone."""
+    for process in processes:
+        out, err = process.communicate(timeout=patient())
+        assert (process.returncode, out) == (alone.returncode, alone.stdout), err
 
 
 def harm(path: Path) -> None:
@@ -91,12 +104,7 @@ def test_three_processes_report_what_one_reports(
     alone = run(*words(home), "--workers", 1)
     assert alone.returncode == code
     assert len(alone.stdout.splitlines()) == lines
-    together = [
-        cli.start(*words(home), "--join", "--workers", 1, python=("-c", MANY_PARTS)) for _ in range(3)
-    ]
-    for process in together:
-        out, err = process.communicate()
-        assert (process.returncode, out) == (code, alone.stdout), err
+    all_report_as(alone, [start(home) for _ in range(3)])
     assert {path for path in home.rglob("*") if path.name != ".lock"} == before
 
 
@@ -104,17 +112,15 @@ def test_three_processes_report_what_one_reports(
 def test_others_check_what_a_killed_process_had_begun(home: Path) -> None:
     harm_all(home)
     alone = run(*words(home), "--workers", 1)
+    assert alone.returncode == 1
     root = home / "mine"
-    first = cli.start(*words(home), "--join", "--workers", 1, python=("-c", MANY_PARTS))
-    wait_until(lambda: [*root.glob("jobs/verify/*/records-1/*.json")], "a part that is made", 0.01)
+    first = start(home)
+    wait_until(lambda: [*root.glob("jobs/verify/*/records-1/*.json")], "a part that is made")
     first.send_signal(signal.SIGSTOP)
     kill(first)
     (step,) = open_steps(root)
     assert (step.step, step.unit, 0 < step.done < step.parts) == ("records-1", "checks", True)
-    others = [cli.start(*words(home), "--join", "--workers", 1, python=("-c", MANY_PARTS)) for _ in range(2)]
-    for process in others:
-        out, err = process.communicate()
-        assert (process.returncode, out) == (1, alone.stdout), err
+    all_report_as(alone, [start(home) for _ in range(2)])
     assert not (root / "jobs").exists()
 
 
@@ -125,11 +131,11 @@ def test_a_verification_that_is_killed_again_and_again_goes_on_each_time(home: P
     while run_to_the_kill("at", 30, *words(home), "--join", "--workers", 1, "--once", home / "report"):
         kills += 1
     assert kills > 1
-    assert told(run(*words(home), "--join", "--once", home / "report")) == (0, True)
+    assert verdict(run(*words(home), "--join", "--once", home / "report")) == (0, True)
     assert not (home / "mine" / "jobs" / "verify").exists()
 
 
-def told(ended: Ended) -> tuple[int, bool]:
+def verdict(ended: Ended) -> tuple[int, bool]:
     return ended.returncode, ended.stdout.startswith("every file and every count is right")
 
 
@@ -190,8 +196,8 @@ def test_a_report_that_is_kept_is_printed_and_nothing_is_checked(home: Path) -> 
     together = ("--join", "--workers", 1, "--once")
     first = run(*words(home), *together, once)
     harm(next((home / "tokens").glob("*.tar")))
-    assert told(first) == told(run(*words(home), *together, once)) == (0, True)
-    assert told(run(*words(home), *together, home / "other.json")) == (1, False)
+    assert verdict(first) == verdict(run(*words(home), *together, once)) == (0, True)
+    assert verdict(run(*words(home), *together, home / "other.json")) == (1, False)
 
 
 @pytest.mark.slow(10)
@@ -203,8 +209,8 @@ def test_gc_removes_what_a_killed_verification_left_and_waits_for_one_that_runs(
     assert len(unknown(Corpus.open(root))) == 2
     result("corpus", "gc", root)
     assert not (root / "jobs" / "verify").exists()
-    process = cli.start(*words(home), "--join", "--workers", 1, python=("-c", MANY_PARTS))
-    wait_until(lambda: [*root.glob("jobs/verify/*/records-1/*.json")], "a part that is made", 0.01)
+    process = start(home)
+    wait_until(lambda: [*root.glob("jobs/verify/*/records-1/*.json")], "a part that is made")
     result("corpus", "gc", root)
     assert cli.wait_for(process).startswith("every file and every count is right")
 

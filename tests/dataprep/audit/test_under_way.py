@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dataprep.audit.under_way import under_way
+from dataprep.audit.under_way import open_steps, under_way
 from dataprep.corpus.directory import Corpus
+from dataprep.store.step import plan_step
 from support import open_work
 from support.open_work import PARTS, PLACE
+from support.toy_steps import SQUARE, Toy
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,12 @@ def test_an_open_step_tells_its_parts_their_size_and_its_pace(corpus: Corpus) ->
     assert (step.parts, step.done, step.size, step.size_done) == (3, 1, 6, 3)
     assert step.per_s == pytest.approx(0.03, rel=0.1)
     assert step.left_s == pytest.approx(100, rel=0.1)
+
+
+def test_a_step_that_is_none_of_a_corpus_has_its_own_unit(tmp_path: Path) -> None:
+    plan_step(SQUARE, Toy(root=tmp_path))
+    (step,) = open_steps(tmp_path)
+    assert (step.step, step.place, step.unit, step.parts) == ("square", "things", SQUARE.unit, 4)
 
 
 def test_the_pace_is_that_of_the_last_ten_minutes(corpus: Corpus) -> None:

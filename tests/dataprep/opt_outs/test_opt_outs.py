@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +18,7 @@ from dataprep.corpus.recipe import Collect, Crawl, NearDuplicates, Recipe, Selec
 from dataprep.crawl import hop_plan
 from dataprep.opt_outs.pages import pages_of
 from dataprep.store.workers import OpenPart, forget_worker, new_worker, write_worker
+from support import cli
 from support.cli import result, run
 from support.kills import kill, run_to_the_kill
 from support.leaks import contents
@@ -208,9 +206,7 @@ def test_a_check_asks_as_politely_as_the_crawl(corpus: Path, site: Web) -> None:
 def test_a_check_that_is_killed_goes_on_and_asks_no_page_twice(corpus: Path, site: Web) -> None:
     opt_out(site)
     words = ["corpus", "opt-outs", corpus, "--check", "--pages", 100, *crawling(site)[:-1]]
-    command = [sys.executable, "-m", "pipeline.cli.main", *map(str, words), "--delay=0.2", "--concurrency=2"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = cli.start(*words, "--delay=0.2", "--concurrency=2")
     journal = corpus / "jobs" / "opt-outs" / "answers.jsonl"
     wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 8, "nine lines")
     kill(child)

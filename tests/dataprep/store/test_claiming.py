@@ -21,6 +21,7 @@ from dataprep.store.claims import Claims, Tries
 from dataprep.store.presence import Presence
 from dataprep.store.step import LocalPool, make_part, plan_path, plan_step, run_step
 from dataprep.store.workers import Pulses, Worker, all_workers, new_worker, workers_folder
+from support import cli
 from support.kills import kill
 from support.patience import patient, wait_until
 from support.ready_corpus import no_progress
@@ -42,18 +43,8 @@ class Workers:
     def start(
         self, count: int = 1, version: str = "1", grace: str = "inf", repeat: str = "0.5"
     ) -> list[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "support.workers.toy_worker", str(self.scope.root)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        started = [
-            subprocess.Popen(
-                [*command, str(self.scope.parts), version, grace, repeat],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(count)
-        ]
+        words, python = (self.scope.parts, version, grace, repeat), ("-m", "support.workers.toy_worker")
+        started = [cli.start(self.scope.root, *words, python=python) for _ in range(count)]
         self.running += started
         return started
 

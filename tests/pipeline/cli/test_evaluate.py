@@ -75,5 +75,5 @@ def test_a_run_that_is_not_there_is_refused_before_sets_are_named(tmp_path: Path
 
 def test_of_many_tasks_without_files_only_some_are_named(tmp_path: Path) -> None:
     ended = cli.run("eval", tmp_path, "--data", tmp_path)
-    (told,) = [line for line in ended.stderr.splitlines() if line.startswith("left out")]
-    assert re.fullmatch(r"left out \(--list shows what they lack\): \w+(, \w+){14} and \d+ more", told)
+    (shown,) = [line for line in ended.stderr.splitlines() if line.startswith("left out")]
+    assert re.fullmatch(r"left out \(--list shows what they lack\): \w+(, \w+){14} and \d+ more", shown)

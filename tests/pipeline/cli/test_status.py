@@ -16,7 +16,7 @@ from pipeline.cli import jobs
 from pipeline.cli import status as status_command
 from pipeline.cli.looks import duration
 from pipeline.monitor import run_status
-from slurm.script import packer, train, verifier, worker
+from slurm.script import evaluator, packer, train, verifier, worker
 from slurm.submissions import Job, Submission, begin, note, note_for_account
 from support import open_work, packed_corpus
 from support.cli import run
@@ -164,6 +164,23 @@ def test_a_worker_that_was_lost_counts_until_another_has_verified_all(
     assert status(corpus.root)[0] == 0
     (submission.logs / "813_1.code").write_text("1\n")
     assert status(corpus.root)[0] == 1
+
+
+def test_evaluations_are_listed_and_a_lost_worker_counts_until_another_has_ended_well(
+    tmp_path: Path, slurm: SlurmCommands
+) -> None:
+    home = tmp_path / "evaluations"
+    (home / "step-00000100-aa" / "cloze-bb").mkdir(parents=True)
+    (home / "step-00000100-aa" / "cloze-bb" / "results.json").touch()
+    submission = submitted(home, "eval", evaluator("run", [], 2), "813")
+    (submission.logs / "813_0.code").write_text("137\n")
+    slurm.queue("813_1|outbound-eval-run|RUNNING|None")
+    code, shown, found = status(home)
+    assert (code, found["directories"][0]["kind"]) == (1, "evaluations")
+    assert "  evaluated: step-00000100-aa/cloze-bb\n" in shown
+    done(submission, "813_1")
+    slurm.queue()
+    assert status(home)[0] == 0
 
 
 def finish(corpus: Corpus) -> None:

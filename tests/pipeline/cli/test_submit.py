@@ -88,7 +88,7 @@ def test_many_dumps_are_noted_by_a_job_and_read_by_an_array(corpus: Path, slurm:
     dumps = [Path(f"RS_2013-0{month}.json") for month in range(1, 4)]
     for dump in dumps:
         dump.write_text("{}\n")
-    told = result("submit", "corpus", corpus, *dumps, *CONTACT, "--cluster", "cluster.yaml")
+    submitted = result("submit", "corpus", corpus, *dumps, *CONTACT, "--cluster", "cluster.yaml")
     home = corpus.resolve()
     first, links, fetch = (slurm.script(job) for job in (812, 813, 814))
     assert "RS_2013-03.json --name 2013-01 --until dumps" in first
@@ -96,7 +96,7 @@ def test_many_dumps_are_noted_by_a_job_and_read_by_an_array(corpus: Path, slurm:
     for line in ("--array=0-2", "--dependency=afterany:812"):
         assert f"#SBATCH {line}\n" in links
     assert "#SBATCH --dependency=afterany:813\n" in fetch
-    scripts = {path.stem: path.read_text() for path in Path(told["logs"]).glob("*.sbatch")}
+    scripts = {path.stem: path.read_text() for path in Path(submitted["logs"]).glob("*.sbatch")}
     assert (scripts["dumps"], scripts["links"]) == (first, links)
     assert sorted(scripts) == ["cpu", "dumps", "fetch", "links"]
     assert list(result("submit", "more", corpus, "--workers", 2, "--stage", "links")["jobs"]) == ["816"]
@@ -354,16 +354,16 @@ def test_an_account_file_that_cannot_be_written_does_not_hide_the_jobs(
 def test_an_evaluation_is_an_array_that_asks_one_checkpoint(tmp_path: Path, slurm: SlurmCommands) -> None:
     evaluated.write_run(tmp_path / "run", step=700)
     Path("two_digit_addition.jsonl").write_text("{}\n")
-    told = ("eval", "run", "--data", ".", "--tasks", "arithmetic_2da", "--shots", "0,few")
-    assert submit(*told, "--workers", 3)[0] == 0
+    words = ("eval", "run", "--data", ".", "--tasks", "arithmetic_2da", "--shots", "0,few")
+    assert submit(*words, "--workers", 3)[0] == 0
     script = slurm.script(812)
     home = tmp_path.resolve()
-    words = f"--data {home} --tasks arithmetic_2da --shots 0,few --step 700 --join"
-    assert f'outbound eval {home}/run {words} --nproc "$SLURM_CPUS_PER_TASK" --grace' in script
+    given = f"--data {home} --tasks arithmetic_2da --shots 0,few --step 700 --join"
+    assert f'outbound eval {home}/run {given} --nproc "$SLURM_CPUS_PER_TASK" --grace' in script
     assert "#SBATCH --array=0-2\n" in script
     (status,) = json.loads(run("status", "run/evaluations", "--json").stdout)["directories"]
     assert (status["kind"], status["jobs"][0]["kind"]) == ("evaluations", "eval")
-    code, said = submit(*told[:-2], "--watch", "--dry-run")
+    code, said = submit(*words[:-2], "--watch", "--dry-run")
     assert code == 0
     assert f"outbound eval {home}/run --data {home} --tasks arithmetic_2da --watch" in said
 
