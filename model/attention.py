@@ -113,12 +113,12 @@ class KVCache:
         self._k = self._v = self._visible = torch.empty(0)
 
     @property
-    def seen(self) -> Tensor | None:
-        """Tokens of each row so far (rows,) int64, those that left the band included; None when empty.
+    def positions(self) -> Tensor | None:
+        """The position of each row's next token (rows, 1) int64; None when empty.
 
-        It is the position of the row's next token.
+        It is the number of tokens so far, those that left the band included.
         """
-        return None if self.empty else torch.tensor(self._lengths, device=self._k.device)
+        return None if self.empty else torch.tensor(self._lengths, device=self._k.device)[:, None]
 
     def fill(self, k: Tensor, v: Tensor, band: int | None) -> None:
         """Begin with (batch, heads, time, d_head) of prompts that stand flush left, `lengths` tokens each."""
