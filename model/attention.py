@@ -148,17 +148,16 @@ class KVCache:
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order; a row may come several times."""
-        count, device = len(self._lengths), self._k.device
-        self._lengths = [self._lengths[row] for row in rows]
-        # Of as many rows as before, those that stay in place are not copied.
-        moved = [place for place, row in enumerate(rows) if len(rows) != count or place != row]
-        sources = torch.tensor([rows[place] for place in moved], dtype=torch.int64, device=device)
-        if len(rows) != count:
-            self._k, self._v, self._visible = self._k[sources], self._v[sources], self._visible[sources]
-        elif moved:
+        device = self._k.device
+        if len(rows) != len(self._lengths):
+            kept = torch.tensor(rows, dtype=torch.int64, device=device)  # of none, too
+            self._k, self._v, self._visible = self._k[kept], self._v[kept], self._visible[kept]
+        elif moved := [place for place, row in enumerate(rows) if place != row]:
             places = torch.tensor(moved, device=device)
+            sources = torch.tensor([rows[place] for place in moved], device=device)
             for held in (self._k[:, :, : self._used], self._v[:, :, : self._used], self._visible):
                 held.index_copy_(0, places, held.index_select(0, sources))
+        self._lengths = [self._lengths[row] for row in rows]
 
     def _make_room(self, band: int | None) -> None:
         """Move what a next token may see to the start of a larger room."""
