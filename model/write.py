@@ -29,10 +29,8 @@ def write(
     Text i is drawn with seeds[i], or with how.seed + i. Prompts of like length are written together. `eot`
     and `stop` are those of `generate`.
 
-    Raises ValueError when a prompt is empty, or a setting is out of range.
+    Raises ValueError when a prompt is empty.
     """
-    if seeds is None and isinstance(how, Sampling):
-        seeds = range(how.seed, how.seed + len(prompts))
     rows = how.width if isinstance(how, Beam) else 1
     longest = [min(len(prompt) + max_new_tokens, model.config.n_ctx) for prompt in prompts]
     element_bytes = next(model.parameters()).element_size()
@@ -41,18 +39,10 @@ def write(
     for places in batches(sizes, memory_bytes):
         batch = [prompts[place] for place in places]
         if isinstance(how, Beam):
-            found = beam_search(
-                model,
-                batch,
-                max_new_tokens,
-                beams=how.width,
-                length_penalty=how.length_penalty,
-                eot=eot,
-                stop=stop,
-            )
+            found = beam_search(model, batch, max_new_tokens, how, eot=eot, stop=stop)
         else:
-            drawn_with = None if seeds is None else [seeds[place] for place in places]
-            found = generate(model, batch, max_new_tokens, how, seeds=drawn_with, eot=eot, stop=stop)
+            own = [how.seed + place if seeds is None else seeds[place] for place in places]
+            found = generate(model, batch, max_new_tokens, how, seeds=own, eot=eot, stop=stop)
         written |= zip(places, found, strict=True)
     return [written[place] for place in range(len(prompts))]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.step.run import write_weights
 from model import GPT, GPTConfig
-from model.beam import beam_search
+from model.beam import Beam, beam_search
 from model.generate import Sampling, generate
 from model.hf import HFWeights
 from model.layout import for_decoding
@@ -69,7 +69,7 @@ MODES = {
     ),
     "top-k 40": Mode(drawn(Sampling(top_k=40)), {"do_sample": True, "top_k": 40}, (1, 4, 16)),
     f"{BEAMS} beams": Mode(
-        lambda model, prompts, new: beam_search(model, prompts, new, beams=BEAMS),
+        lambda model, prompts, new: beam_search(model, prompts, new, Beam(BEAMS)),
         {"do_sample": False, "num_beams": BEAMS},
         (8,),
         same=True,
