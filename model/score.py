@@ -15,14 +15,13 @@ from torch import Tensor
 
 from model.branches import Branches
 from model.gpt import GPT
-from model.tree import Ints, Row, Text, batches, rows
+from model.tree import Ints, Row, Text, Tokens, batches, rows
 
 BATCH_TOKENS = 4096
 """Tokens that the model reads at once."""
 LARGEST_CHUNK = 2**24
 """Logits in memory at once: 64 MiB in fp32."""
 
-Tokens = Sequence[int]
 Progress = Callable[[int], object]
 """Called after each batch with the number of questions that it answered."""
 
@@ -73,7 +72,6 @@ def likeliest(
     contexts: Sequence[Tokens],
     n: int,
     *,
-    batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> list[list[tuple[int, float]]]:
     """Find the n likeliest tokens after each context, with their log-probabilities, the likeliest first.
@@ -87,7 +85,7 @@ def likeliest(
             raise ValueError(f"context {index} is empty: begin with the end-of-text token")
         texts.append(Text(tuple(context[-model.config.n_ctx :]), 1))
     found: list[list[tuple[int, float]]] = [[] for _ in contexts]
-    for answered, places, states in _states(model, texts, batch_tokens):
+    for answered, places, states in _states(model, texts, BATCH_TOKENS):
         best: list[list[tuple[int, float]]] = []
         for _, logits in _logits(model, states):
             values, ids = logits.topk(min(n, model.config.vocab_size))
