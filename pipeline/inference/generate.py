@@ -10,8 +10,9 @@ from model.beam import Beam
 from model.generate import Sampling
 from model.layout import for_decoding
 from model.write import write
+from pipeline.checkpoint.described import required
 from pipeline.checkpoint.weights import open_weights
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
 from pipeline.inference.texts import Stops
 
 
@@ -25,9 +26,8 @@ def generate_texts(
     sense.
     """
     weights = open_weights(where)
-    if weights.tokenizer is None:
-        raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
-    tokenizer, stop = weights.tokenizer, Stops(weights.tokenizer, stops)
+    tokenizer = required(weights.tokenizer, where)
+    stop = Stops(tokenizer, stops)
     model = weights.model()
     if len(prompts) * (how.width if isinstance(how, Beam) else 1) > 2:
         model = for_decoding(model)
