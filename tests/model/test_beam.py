@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import GPT, beam, hf
+from model import GPT, beam
 from model.beam import Beam, _Search, beam_search
 from model.generate import Sampling, generate
 from model.incremental import IncrementalDecoder
-from model.names import unpadded
+from support.hf_directory import write as write_hf
 
 
 @torch.no_grad()
@@ -97,9 +97,7 @@ def test_beams_are_those_of_transformers_where_no_text_ends_early(
     import transformers
 
     model = make_model().eval()
-    parameters = dict(model.named_parameters())
-    hf.write(model.config, lambda name: unpadded(name, parameters[name].detach(), model.config), tmp_path)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(write_hf(model, tmp_path)).eval()
     theirs.generation_config.eos_token_id = None
     prompts = torch.randint(61, (5, 6), generator=torch.Generator().manual_seed(2))
     written = theirs.generate(
