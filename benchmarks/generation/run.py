@@ -21,9 +21,8 @@ from benchmarks.step.run import write_weights
 from model import GPT, GPTConfig
 from model.beam import Beam, beam_search
 from model.generate import Sampling, generate
-from model.hf import HFWeights
 from model.layout import for_decoding
-from model.names import padded
+from pipeline.checkpoint.weights import open_weights
 
 GOAL = 1.3
 """How many times our tokens a CPU second are to be theirs, over all rows of a shape."""
@@ -92,14 +91,9 @@ def write_theirs(model: transformers.GPT2LMHeadModel, prompts: Texts, new: int, 
 
 def open_both(directory: Path) -> tuple[GPT, transformers.GPT2LMHeadModel]:
     """The same weights as a model of ours, laid out as `outbound generate` does, and of theirs."""
-    weights = HFWeights.open(directory)
-    ours = GPT(weights.config)
-    with torch.no_grad():
-        for name, parameter in ours.named_parameters():
-            parameter.copy_(padded(name, weights.tensor(name), weights.config))
     theirs = transformers.GPT2LMHeadModel.from_pretrained(directory, attn_implementation="sdpa").eval()
     theirs.generation_config.eos_token_id = None
-    return for_decoding(ours), theirs
+    return for_decoding(open_weights(directory).model()), theirs
 
 
 def measure(name: str, shape: Shape, rounds: int) -> None:
