@@ -1,4 +1,4 @@
-"""One contender in a process of its own: it scores every case, and prints what it found and what it took.
+"""One contender in a process of its own: it scores every case, and prints scores, seconds and peak memory.
 
 python -m benchmarks.evaluation.contender MODEL CASES BATCH_SIZE    # 0: ours; else lm-eval's HF backend
 """
@@ -20,7 +20,7 @@ Score = Callable[[Sequence[Pair]], list[tuple[float, bool]]]
 
 
 def ours(directory: Path) -> Score:
-    """Our scores, in batches as they come."""
+    """Our scores, with the batches that `model.score` makes."""
     from model.score import score
     from pipeline.checkpoint.weights import open_weights
 
@@ -29,7 +29,7 @@ def ours(directory: Path) -> Score:
 
 
 def theirs(directory: Path, batch_size: int) -> Score:
-    """lm-eval's HF backend as it comes."""
+    """The scores of lm-eval's HF backend, with its default settings."""
     from lm_eval.models.huggingface import HFLM
 
     lm = HFLM(pretrained=str(directory), device="cpu", dtype="float32", batch_size=batch_size)
