@@ -20,7 +20,7 @@ Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
 """Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, band, dropout)."""
 
 LEAST_ROOM = 16
-"""Tokens for which a cache reserves room at least."""
+"""A cache reserves room for at least so many more tokens."""
 
 
 class Attention(nn.Module):
@@ -102,13 +102,13 @@ class KVCache:
     """Keys and values of the tokens that one attention layer has seen; a banded layer keeps its last W.
 
     Rows of a batch may have seen different numbers of tokens. They stand flush right, the newest token of
-    every row in the last column, so that a band is the last W columns; what is left of a short row is masked.
-    Room is reserved ahead, and grows by half when it is full: few tokens copy those before them.
+    every row in the last column, so that a band is the last W columns; the columns before a short row are
+    masked. Room is reserved ahead, and grows by half when it is full, so that few tokens copy those before.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.empty = True
-        self._lengths = list(lengths)  # of integers on the CPU: no token waits for the device to tell them
+        self._lengths = list(lengths)  # no tensor: to read one of a GPU, each token would wait for it
         self._used = 0
         self._k = self._v = self._visible = torch.empty(0)
 

@@ -100,8 +100,7 @@ def write_model(directory: Path, tokenizer: tokenizers.Tokenizer) -> None:
 
 
 def contender(model: Path, cases: Path, batch_size: int) -> tuple[Run, dict[str, Any]]:
-    """Run one contender in a process. Returns what the process took, and the scores and times that it printed.
-    """
+    """Run one contender in a process. Returns what the process took, and the scores that it printed."""
     command = [sys.executable, "-m", "benchmarks.evaluation.contender", model, cases, str(batch_size)]
     ran = run(command, core=None)
     return ran, json.loads(ran.said.splitlines()[-1])

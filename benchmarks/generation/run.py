@@ -97,7 +97,7 @@ def open_both(directory: Path) -> tuple[GPT, transformers.GPT2LMHeadModel]:
 
 
 def measure(name: str, shape: Shape, rounds: int) -> None:
-    """Let both write in turn, compare the texts that must be equal, and print a row for each mode and count."""
+    """Let both write in turn, compare texts that must be equal, and print a row for each mode and count."""
     with tempfile.TemporaryDirectory() as directory:
         write_weights(shape.config, Path(directory))
         ours, theirs = open_both(Path(directory))

@@ -1,4 +1,4 @@
-"""Texts after prompts in tokens: until a stop string, and the same in whatever company they are written."""
+"""Texts after prompts in tokens. They end at stop strings, and do not depend on the prompts beside them."""
 
 from __future__ import annotations
 
