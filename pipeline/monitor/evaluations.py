@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -25,6 +25,8 @@ RESULTS = "results.json"
 SAMPLES = "samples"
 LONGEST_BYTES = 1 << 28
 """Largest row of samples."""
+TABLE_SAMPLES = 50
+"""Rows of each task in the table of samples."""
 
 log = logging.getLogger("outbound")
 
@@ -237,18 +239,15 @@ Table = tuple[list[str], list[list[Any]]]
 """Columns and rows."""
 
 
-def tables(evaluations: Sequence[Evaluation], samples: int = 50) -> dict[str, Table]:
-    """The tables `eval/scores` and `eval/samples` of some evaluations; none of none.
-
-    samples: rows of each task.
-    """
+def tables(evaluations: Sequence[Evaluation]) -> dict[str, Table]:
+    """The tables `eval/scores` and `eval/samples` of some evaluations; none of none."""
     if not evaluations:
         return {}
     scores = [_score_row(score) for each in evaluations for score in each.results.scores]
     rows = []
     for each in evaluations:
         for task in each.results.tasks:
-            for row in first_samples(each.folder, [task], samples):
+            for row in first_samples(each.folder, task, TABLE_SAMPLES):
                 whole = [json.dumps(row[name], ensure_ascii=False) for name in ("values", "sample")]
                 rows.append([task, row["shots"], row["protocol"], row["key"], *whole])
     return {
@@ -267,10 +266,10 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
         raise RunError(f"{path}: cannot be read ({error}); evaluate again") from None
 
 
-def first_samples(folder: Path, tasks: Iterable[str], count: int) -> list[dict[str, Any]]:
-    """The first rows of each task's samples that are there."""
-    paths = (folder / SAMPLES / f"{task}.jsonl.zst" for task in tasks)
-    return [row for path in paths if path.exists() for row in islice(read_samples(path), count)]
+def first_samples(folder: Path, task: str, count: int) -> list[dict[str, Any]]:
+    """The first rows of a task's samples; none when it has no file."""
+    path = folder / SAMPLES / f"{task}.jsonl.zst"
+    return [*islice(read_samples(path), count)] if path.exists() else []
 
 
 def _score_row(score: Score) -> list[Any]:
