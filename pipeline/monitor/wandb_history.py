@@ -109,12 +109,12 @@ def due(metrics: Metrics, known: Known) -> Due:
     sent = set(known.summary.get(EVALUATED, "").split())
     late = {each.step for each in metrics.evaluations if each.step <= last and each.id not in sent}
     again = {step: _line(standing[step], metrics.rows[0].row) for step in sorted(late & standing.keys())}
+    by_step = lines | again  # no step is in both
     for each in metrics.evaluations:
-        for line in (some[each.step] for some in (lines, again) if each.step in some):
-            line |= each.scores | {
-                EVALUATED_STEP: each.step,
-                EVALUATED: " ".join([*line.get(EVALUATED, "").split(), each.id]),
-            }
+        if each.step in by_step:
+            line = by_step[each.step]
+            ids = " ".join([*line.get(EVALUATED, "").split(), each.id])
+            line |= each.scores | {EVALUATED_STEP: each.step, EVALUATED: ids}
     listed = set(parse_ranges(known.summary.get(UNDONE, "")))
     undone_since = [step for step in _undone_since(metrics.rows, last, known) if step not in listed]
     return Due(
