@@ -109,6 +109,8 @@ def due(metrics: Metrics, known: Known) -> Due:
     sent = set(known.summary.get(EVALUATED, "").split())
     late = {each.step for each in metrics.evaluations if each.step <= last and each.id not in sent}
     again = {step: _line(standing[step], metrics.rows[0].row) for step in sorted(late & standing.keys())}
+    for step, line in again.items():  # it replaces a line that may have them
+        _place_samples([line], [row for row in metrics.samples if row["step"] == step], 0)
     by_step = lines | again  # no step is in both
     for each in metrics.evaluations:
         if each.step in by_step:
