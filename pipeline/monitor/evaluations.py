@@ -1,7 +1,7 @@
 """The files of `outbound eval` in a run: `RUN/evaluations/.../results.json`, and samples, a row a document.
 
-`results.json` has lm-eval's layout, for tools that know it, and beside that what stands here: a `Score` for
-each task, protocol, number of shots and measure.
+`results.json` has lm-eval's layout, for tools that know it. It also has the fields of `Results`: a `Score`
+for each task, protocol, number of shots and measure, and what they were measured with.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class PaperScore(msgspec.Struct, frozen=True, kw_only=True):
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of one task under one protocol.
 
-    main: whether it is the one in pictures. n: number of documents. units: number of independent groups of
+    main: whether pictures show it. n: number of documents. units: number of independent groups of
     them. clean, dirty: the documents that share no text with the corpus, and those that do. short: those that
-    are too short to decide, which count as clean. clean_less_all: the value of the clean ones less that of
+    are too short to decide, which count as clean. clean_less_all: the value of the clean ones minus that of
     all.
     """
 
@@ -143,8 +143,8 @@ class Caveats(msgspec.Struct, frozen=True, kw_only=True):
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """What `results.json` holds beside lm-eval's part.
 
-    sets: hash of each file. software: versions. unaskable: tasks about which this model cannot be asked,
-    with the reason.
+    sets: hash of each file. software: versions. unaskable: tasks that this model cannot be given, with the
+    reason.
     """
 
     model: ModelFacts
@@ -198,7 +198,7 @@ def _results_in(folder: Path) -> list[Path]:
 
 
 class Evaluation(NamedTuple):
-    """One evaluation of a run. id: another one when anything in its results changes."""
+    """One evaluation of a run. id: hash of its place and its results."""
 
     id: str
     folder: Path
@@ -215,7 +215,7 @@ class Evaluation(NamedTuple):
 
 
 def of_run(run: Path) -> list[Evaluation]:
-    """The evaluations of a run in the order of steps, and of --limit: what asked more of a step comes later.
+    """The evaluations of a run in the order of steps; of a step, those with more documents (--limit) later.
 
     The log names those that cannot be read.
     """

@@ -33,7 +33,7 @@ EVALUATED_STEP = f"{SCORES}step"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation of a step's checkpoint: its scores by their names. id: another one when they change."""
+    """One evaluation of a step's checkpoint: its scores by their names. id: another one for other results."""
 
     id: str
     step: int
@@ -128,10 +128,10 @@ def due(metrics: Metrics, known: Known) -> Due:
 
 
 def summary_after(line: Row, summary: Row, again: bool = False) -> Row:
-    """The summary once a line is sent: the line's values, and the evaluations of this line and all before.
+    """The summary after a line is sent: with the line's values, and the evaluations of all lines so far.
 
-    again: the line was sent before, so that only its scores are new. They stay out of the summary if that has
-    scores of a later step.
+    again: the line was sent before, so that only its scores are new. A summary that has scores of a later
+    step keeps those.
 
     >>> sent = summary_after({"_step": 9, "eval/step": 9, "evaluated": "b"}, {"loss": 3.0})
     >>> summary_after({"_step": 4, "loss": 5.0, "eval/step": 4, "evaluated": "a"}, sent, again=True)
