@@ -46,9 +46,9 @@ def main() -> None:
     found = {}
     for name, requests in json.loads(Path(cases).read_bytes()).items():
         score(requests[:2])
-        cpu, wall = time.process_time(), time.perf_counter()
+        began = time.process_time()
         scores = score(requests)
-        found[name] = (time.process_time() - cpu, time.perf_counter() - wall, scores)
+        found[name] = time.process_time() - began, scores
     print(json.dumps({"found": found, "peak_bytes": high_water()}))
 
 

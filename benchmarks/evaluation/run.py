@@ -134,7 +134,7 @@ def print_tables(cases: dict[str, list[Pair]], ran: dict[int, tuple[Run, dict[st
             f"| {best / ours:.2f} | >= {case.goal:g} | {by_products(cases[case.title]):.2f} |"
         )
         for size in BATCH_SIZES:
-            for (one, greedy), (other, likely) in zip(found[0][2], found[size][2], strict=True):
+            for (one, greedy), (other, likely) in zip(found[0][1], found[size][1], strict=True):
                 furthest, flipped = max(furthest, abs(one - other)), flipped + (greedy != likely)
     print(f"\nLargest difference of a log-likelihood: {furthest:.1e} nats; greedy in one alone: {flipped}\n")
     print("| | peak memory, MB | CPU s, all with start-up |")
