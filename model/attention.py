@@ -20,7 +20,7 @@ Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
 """Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, band, dropout)."""
 
 LEAST_ROOM = 16
-"""Tokens for which a cache reserves room at least."""
+"""A cache reserves room for at least so many more tokens."""
 
 
 class Attention(nn.Module):
@@ -102,23 +102,23 @@ class KVCache:
     """Keys and values of the tokens that one attention layer has seen; a banded layer keeps its last W.
 
     Rows of a batch may have seen different numbers of tokens. They stand flush right, the newest token of
-    every row in the last column, so that a band is the last W columns; what is left of a short row is masked.
-    Room is reserved ahead, and grows by half when it is full: few tokens copy those before them.
+    every row in the last column, so that a band is the last W columns; the columns before a short row are
+    masked. Room is reserved ahead, and grows by half when it is full, so that few tokens copy those before.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.empty = True
-        self._lengths = list(lengths)  # of integers on the CPU: no token waits for the device to tell them
+        self._lengths = list(lengths)  # no tensor: to read one of a GPU, each token would wait for it
         self._used = 0
         self._k = self._v = self._visible = torch.empty(0)
 
     @property
-    def seen(self) -> Tensor | None:
-        """Tokens of each row so far (rows,) int64, those that left the band included; None when empty.
+    def positions(self) -> Tensor | None:
+        """The position of each row's next token (rows, 1) int64; None when empty.
 
-        It is the position of the row's next token.
+        It is the number of tokens so far, those that left the band included.
         """
-        return None if self.empty else torch.tensor(self._lengths, device=self._k.device)
+        return None if self.empty else torch.tensor(self._lengths, device=self._k.device)[:, None]
 
     def fill(self, k: Tensor, v: Tensor, band: int | None) -> None:
         """Begin with (batch, heads, time, d_head) of prompts that stand flush left, `lengths` tokens each."""
@@ -148,17 +148,16 @@ class KVCache:
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order; a row may come several times."""
-        count, device = len(self._lengths), self._k.device
-        self._lengths = [self._lengths[row] for row in rows]
-        # Of as many rows as before, those that stay in place are not copied.
-        moved = [place for place, row in enumerate(rows) if len(rows) != count or place != row]
-        sources = torch.tensor([rows[place] for place in moved], dtype=torch.int64, device=device)
-        if len(rows) != count:
-            self._k, self._v, self._visible = self._k[sources], self._v[sources], self._visible[sources]
-        elif moved:
+        device = self._k.device
+        if len(rows) != len(self._lengths):
+            kept = torch.tensor(rows, dtype=torch.int64, device=device)  # of none, too
+            self._k, self._v, self._visible = self._k[kept], self._v[kept], self._visible[kept]
+        elif moved := [place for place, row in enumerate(rows) if place != row]:
             places = torch.tensor(moved, device=device)
+            sources = torch.tensor([rows[place] for place in moved], device=device)
             for held in (self._k[:, :, : self._used], self._v[:, :, : self._used], self._visible):
                 held.index_copy_(0, places, held.index_select(0, sources))
+        self._lengths = [self._lengths[row] for row in rows]
 
     def _make_room(self, band: int | None) -> None:
         """Move what a next token may see to the start of a larger room."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,10 +17,24 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Beam:
-    """Search for the likeliest text instead of drawing one."""
+    """Search for the likeliest text instead of drawing one. Raises ValueError for settings out of range.
 
-    width: int
-    length_penalty: float
+    A text's score is its log-probability over ((5 + length) / 6) ** length_penalty (Wu et al. 2016, section
+    7; GPT-3 answers with 4 beams and 0.6, Brown et al. 2020, section 2.4).
+    """
+
+    width: int = 4
+    length_penalty: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"beams is {self.width}: at least 1")
+        if not self.length_penalty >= 0:
+            raise ValueError(f"length_penalty is {self.length_penalty}: 0 for none, or a number above")
+
+    def score(self, log_probability: float, length: int) -> float:
+        """Score a text of so many tokens."""
+        return log_probability / float(((5 + length) / 6) ** self.length_penalty)
 
 
 @torch.inference_mode()
@@ -28,36 +42,26 @@ def beam_search(
     model: GPT,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
+    beam: Beam,
     *,
-    beams: int = 4,
-    length_penalty: float = 0.6,
     eot: int | None = None,
     stop: Stop | None = None,
 ) -> list[list[int]]:
-    """Return for each prompt the best of the continuations that a beam of so many finds; `eot` is left out.
+    """Return for each prompt the best of the continuations that a beam finds; `eot` is left out.
 
-    A continuation's score is its log-probability over ((5 + length) / 6) ** length_penalty (Wu et al. 2016,
-    section 7; GPT-3 answers with 4 beams and 0.6, Brown et al. 2020, section 2.4). Its length counts `eot`,
-    when it ends with that. A search ends when nothing unfinished can become better than the best. The beams
-    of all prompts are the rows of one batch, and each prompt finds what it would find alone.
+    The length of a continuation counts `eot`, when it ends with that. A search ends when nothing unfinished
+    can become better than the best. The beams of all prompts are the rows of one batch, and each prompt finds
+    what it would find alone.
 
-    Raises ValueError when a prompt is empty, or a setting is out of range.
+    Raises ValueError when a prompt is empty.
     """
-    if beams < 1:
-        raise ValueError(f"beams is {beams}: at least 1")
-    if not length_penalty >= 0:
-        raise ValueError(f"length_penalty is {length_penalty}: 0 for none, or a number above")
-
-    def score(log_probability: float, length: int) -> float:
-        return log_probability / float(((5 + length) / 6) ** length_penalty)
-
     decoder = IncrementalDecoder(model, prompts)
-    searches = [_Search(beams, max_new_tokens, score, eot, stop) for _ in prompts]
+    searches = [_Search(beam, max_new_tokens, eot, stop) for _ in prompts]
     running = searches if max_new_tokens > 0 else []
     while running:
         logits = decoder.logits()
         # The best of all continuations are among the best of each beam.
-        values, ids = logits.topk(min(2 * beams, logits.size(-1)))
+        values, ids = logits.topk(min(2 * beam.width, logits.size(-1)))
         steps = (values - logits.logsumexp(-1, keepdim=True)).tolist()
         likeliest = [list(zip(*row, strict=True)) for row in zip(steps, ids.tolist(), strict=True)]
         start, rows = 0, []
@@ -76,9 +80,8 @@ def beam_search(
 class _Search:
     """The beams of one prompt, and the best text that they have found."""
 
-    beams: int
+    beam: Beam
     longest: int
-    score: Callable[[float, int], float]
     eot: int | None
     stop: Stop | None
     live: list[tuple[float, list[int]]] = field(default_factory=lambda: [(0.0, [])])
@@ -99,16 +102,17 @@ class _Search:
         found.sort(key=lambda each: -each[0])
         going: list[tuple[int, tuple[float, list[int]]]] = []
         # Each beam has one way to end by eot: among the best 2 * beams there are enough that go on.
-        for total, parent, token in found[: 2 * self.beams]:
+        for total, parent, token in found[: 2 * self.beam.width]:
             before = self.live[parent][1]
             tokens = before if token == self.eot else [*before, token]
             length = len(before) + 1
             if token == self.eot or length == self.longest or (self.stop is not None and self.stop(tokens)):
-                self.best = max(self.best, (self.score(total, length), tokens), key=lambda each: each[0])
-            elif len(going) < self.beams:
+                scored = self.beam.score(total, length), tokens
+                self.best = max(self.best, scored, key=lambda each: each[0])
+            elif len(going) < self.beam.width:
                 going.append((parent, (total, tokens)))
         # A log-probability only falls, and the divisor is largest at full length.
-        if not going or self.score(going[0][1][0], self.longest) <= self.best[0]:
+        if not going or self.beam.score(going[0][1][0], self.longest) <= self.best[0]:
             going = []
         going = _in_place(going)
         self.live = [beam for _, beam in going]

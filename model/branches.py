@@ -11,9 +11,8 @@ from torch import Tensor
 class Branches:
     """Positions and masks of a batch of trees, whose tokens stand in depth-first order.
 
-    `depth` (batch, time) int64: the position of each token. `end` (batch, time) int64: where the branches
-    that follow token i end. So the tokens that see token i are i, ..., end[i] - 1. `bands`: the widths of the
-    model's attention layers, None for dense.
+    `depth` (batch, time) int64: the position of each token. `end` (batch, time) int64: the tokens that see
+    token i are i, ..., end[i] - 1. `bands`: the widths of the model's attention layers, None for dense.
     """
 
     def __init__(self, depth: Tensor, end: Tensor, bands: Iterable[int | None]) -> None:

@@ -95,17 +95,15 @@ class PositionEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.n_ctx, config.d_model))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, seen: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """Add the positions to (batch, time, d_model), where row b continues `seen[b]` tokens (batch,) int64,
-        or each token stands at its own of `positions` (batch, time) int64.
+    def forward(self, hidden: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Add the vectors of the positions to (batch, time, d_model).
 
-        Raises ValueError beyond the context.
+        `positions` (batch, time) int64 are those of the tokens; without them each row begins at 0, and
+        ValueError is raised when it is longer than the context.
         """
         time, n_ctx = hidden.size(1), self.weight.size(0)
-        if time > n_ctx and positions is None:
+        if positions is None and time > n_ctx:
             raise ValueError(f"{time} tokens do not fit a context of {n_ctx}: shorten the input")
-        if seen is not None:
-            positions = seen[:, None] + torch.arange(time, device=seen.device)
         added = self.weight[:time] if positions is None else F.embedding(positions, self.weight)
         out: Tensor = self.dropout(hidden + added)
         return out

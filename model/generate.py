@@ -13,10 +13,10 @@ from model.gpt import GPT
 from model.incremental import IncrementalDecoder
 
 Stop = Callable[[Sequence[int]], bool]
-"""Says of the new tokens of one text whether it ends with them."""
+"""Whether a text ends with its last token; the argument is its new tokens."""
 
 SORTED = 1024
-"""How many of the likeliest tokens are sorted for top-p, before the whole vocabulary is."""
+"""For top-p, so many of the likeliest tokens are sorted; the whole vocabulary, where these are too few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ def generate(
 ) -> list[list[int]]:
     """Return up to `max_new_tokens` tokens that follow each prompt.
 
-    A text ends before `eot`, which is left out, and after the token with which `stop` says so. Prompts may
-    have different lengths; each gets the tokens that it would get alone. `seeds`, one a prompt, replace those
-    of `sampling`. The model is put into evaluation mode.
+    A text ends before `eot`, which is left out, and after the first token at which `stop` is true. Prompts
+    may have different lengths; each gets the tokens that it would get alone. `seeds`, one for each prompt,
+    replace those of `sampling`. The model is put into evaluation mode.
 
     Raises ValueError when a prompt is empty.
     """
@@ -112,7 +112,7 @@ def sample(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Genera
 
 
 def _likeliest(weights: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of each row's weights, in order, and their ids; enough for a sum of `wanted` (rows, 1)."""
+    """The largest of each row's weights, in order, and their ids, as many as sum to `wanted` (rows, 1)."""
     largest, ids = weights.topk(min(SORTED, weights.size(-1)))
     short = (largest.sum(-1, keepdim=True) < wanted).flatten()
     if short.any():

@@ -48,8 +48,8 @@ class GPT(nn.Module):
     def _stack(
         self, embedded: Tensor, caches: list[KVCache] | None = None, branches: Branches | None = None
     ) -> Tensor:
-        seen, positions = caches[0].seen if caches else None, branches.depth if branches else None
-        hidden: Tensor = self.wpe(embedded, seen, positions)
+        positions = branches.depth if branches else caches[0].positions if caches else None
+        hidden: Tensor = self.wpe(embedded, positions)
         for index, block in enumerate(self.h):
             hidden = block(hidden, caches[index] if caches else None, branches)
         return self.ln_f(hidden)  # type: ignore[no-any-return]

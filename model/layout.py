@@ -12,7 +12,7 @@ READ_BY_ROW = ("wte.weight", "wpe.weight")
 
 
 def for_decoding(model: GPT) -> GPT:
-    """The same model, faster at 4 to 32 rows of one token on a CPU (`benchmarks/generation`).
+    """The same model, faster for few rows of one token on a CPU (`benchmarks/README.md`, "Generation").
 
     Its matrices are copies, stored column after column; it shares all else with `model`. A tied head gets a
     matrix of its own, since rows of the embedding are read one by one. On another device, or in another type

@@ -1,7 +1,7 @@
-"""How likely texts are to a model, and which tokens it expects next: many questions at once.
+"""How likely texts are to a model, and which tokens are the likeliest next: many requests at once.
 
-The common beginning of questions is computed once (`model.tree`). The head is computed only for the tokens
-that are asked about, a chunk at a time.
+The common beginning of requests is computed once (`model.tree`). The head is computed only where a prediction
+is wanted, a chunk at a time.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from torch import Tensor
 
 from model.branches import Branches
 from model.gpt import GPT
-from model.tree import Ints, Row, Text, batches, rows
+from model.tree import Ints, Row, Text, Tokens, batches, rows
 
 BATCH_TOKENS = 4096
 """Tokens that the model reads at once."""
 LARGEST_CHUNK = 2**24
 """Logits in memory at once: 64 MiB in fp32."""
 
-Tokens = Sequence[int]
 Progress = Callable[[int], object]
-"""Called after each batch with the number of questions that it answered."""
+"""Called after each batch with the number of requests that it answered."""
 
 
 @torch.inference_mode()
@@ -73,7 +72,6 @@ def likeliest(
     contexts: Sequence[Tokens],
     n: int,
     *,
-    batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> list[list[tuple[int, float]]]:
     """Find the n likeliest tokens after each context, with their log-probabilities, the likeliest first.
@@ -87,7 +85,7 @@ def likeliest(
             raise ValueError(f"context {index} is empty: begin with the end-of-text token")
         texts.append(Text(tuple(context[-model.config.n_ctx :]), 1))
     found: list[list[tuple[int, float]]] = [[] for _ in contexts]
-    for answered, places, states in _states(model, texts, batch_tokens):
+    for answered, places, states in _states(model, texts, BATCH_TOKENS):
         best: list[list[tuple[int, float]]] = []
         for _, logits in _logits(model, states):
             values, ids = logits.topk(min(n, model.config.vocab_size))
@@ -101,8 +99,8 @@ def likeliest(
 
 
 def _states(model: GPT, texts: Sequence[Text], batch_tokens: int) -> Iterator[tuple[list[int], Ints, Tensor]]:
-    """Read the texts. Yields for each batch which texts it answers, and for their predictions, one after the
-    other, the places in hidden states (states, d_model), of which each is there once."""
+    """Read the texts. Yields for each batch: the indices of its texts; the place in the states of each of
+    their predictions, in order; the states (states, d_model), each once."""
     model.eval()
     config = model.config
     # A layer needs 12 d_model^2 products a token, and 2 d_model a pair of tokens. So 6 d_model pairs would

@@ -29,8 +29,8 @@ FEW = 16
 
 @dataclass(frozen=True)
 class Text:
-    """One text that a model reads. tokens: its input. asked: number of tokens at its end after each of which
-    a prediction is wanted, at least 1."""
+    """One text that a model reads. tokens: its input. asked: number of predictions that are wanted, at least
+    1, one after each of its last tokens."""
 
     tokens: tuple[int, ...]
     asked: int
@@ -38,8 +38,8 @@ class Text:
 
 @dataclass(frozen=True)
 class Row:
-    """A trie of texts. tokens, depth, end: (tokens,) int64, see above. asked: of each of its texts, the index
-    and where in the row the tokens stand after which a prediction is wanted."""
+    """A trie of texts. tokens, depth, end: (tokens,) int64, see above. asked: for each of its texts, the
+    index, and the places in the row after which a prediction is wanted."""
 
     tokens: Ints
     depth: Ints
@@ -48,16 +48,16 @@ class Row:
 
     @property
     def branches(self) -> bool:
-        """Whether it is more than one text and beginnings of it."""
+        """Whether it holds more than one text and beginnings of that text."""
         return bool(self.depth[-1] + 1 < len(self.depth))
 
 
 def rows(texts: Sequence[Text], *, largest: int, pairs: float) -> Iterator[Row]:
-    """Put all texts into rows, which depend on nothing but the texts.
+    """Put all texts into rows.
 
     A row has at most `largest` tokens, or one text. Attention is computed for all pairs of a row's tokens,
-    and `pairs` of them cost as much as a token in the rest of the model: a text joins a row where it saves
-    more than it costs.
+    and `pairs` of them cost as much as a token in the rest of the model. A text joins a row where the common
+    tokens save more than the additional pairs cost.
     """
     row = _Growing()
     for index in sorted(range(len(texts)), key=lambda index: texts[index].tokens):

@@ -10,7 +10,7 @@ from model.generate import Sampling, Stop, generate
 from model.gpt import GPT
 
 MEMORY_BYTES = 2**30
-"""About what one batch takes beside the model."""
+"""Largest estimate of the memory of a batch, beside the model's."""
 
 
 def write(
@@ -24,15 +24,13 @@ def write(
     stop: Stop | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> list[list[int]]:
-    """Return the tokens that follow each prompt, in the order of the prompts, however many there are.
+    """Return the tokens that follow each of any number of prompts, in their order.
 
     Text i is drawn with seeds[i], or with how.seed + i. Prompts of like length are written together. `eot`
     and `stop` are those of `generate`.
 
-    Raises ValueError when a prompt is empty, or a setting is out of range.
+    Raises ValueError when a prompt is empty.
     """
-    if seeds is None and isinstance(how, Sampling):
-        seeds = range(how.seed, how.seed + len(prompts))
     rows = how.width if isinstance(how, Beam) else 1
     longest = [min(len(prompt) + max_new_tokens, model.config.n_ctx) for prompt in prompts]
     element_bytes = next(model.parameters()).element_size()
@@ -41,27 +39,19 @@ def write(
     for places in batches(sizes, memory_bytes):
         batch = [prompts[place] for place in places]
         if isinstance(how, Beam):
-            found = beam_search(
-                model,
-                batch,
-                max_new_tokens,
-                beams=how.width,
-                length_penalty=how.length_penalty,
-                eot=eot,
-                stop=stop,
-            )
+            found = beam_search(model, batch, max_new_tokens, how, eot=eot, stop=stop)
         else:
-            drawn_with = None if seeds is None else [seeds[place] for place in places]
-            found = generate(model, batch, max_new_tokens, how, seeds=drawn_with, eot=eot, stop=stop)
+            own = [how.seed + place if seeds is None else seeds[place] for place in places]
+            found = generate(model, batch, max_new_tokens, how, seeds=own, eot=eot, stop=stop)
         written |= zip(places, found, strict=True)
     return [written[place] for place in range(len(prompts))]
 
 
 def batches(sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Places of sizes in batches, the largest size first: what is likely to fail fails at once.
+    """Put sizes into batches: lists of their places, the largest size first, so that a failure comes early.
 
-    Each member of a batch takes as much as its largest. So together they take `room` at most, or there is
-    only one, and none is smaller than half of the largest.
+    Each member of a batch takes as much room as its largest. Together they take `room` at most, unless there
+    is only one. None is smaller than half of the largest.
 
     >>> batches([3, 9, 4, 4, 1], 12)
     [[1], [2, 3, 0], [4]]
@@ -76,7 +66,7 @@ def batches(sizes: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _row_bytes(config: GPTConfig, tokens: int, element_bytes: int) -> int:
-    """What a row of so many tokens takes, as if no layer were banded."""
+    """Estimate the memory of a row of so many tokens, as if no layer were banded."""
     # A cache reserves up to half as much again as it holds. One layer at a time computes the prompt.
     cached = 3 * config.n_layer * config.n_head * config.head_width
     computed = 4 * config.d_model + 2 * config.ff_width

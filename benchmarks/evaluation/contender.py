@@ -1,4 +1,4 @@
-"""One contender in a process of its own: it scores every case, and prints what it found and what it took.
+"""One contender in a process of its own: it scores every case, and prints scores, seconds and peak memory.
 
 python -m benchmarks.evaluation.contender MODEL CASES BATCH_SIZE    # 0: ours; else lm-eval's HF backend
 """
@@ -20,7 +20,7 @@ Score = Callable[[Sequence[Pair]], list[tuple[float, bool]]]
 
 
 def ours(directory: Path) -> Score:
-    """Our scores, in batches as they come."""
+    """Our scores, with the batches that `model.score` makes."""
     from model.score import score
     from pipeline.checkpoint.weights import open_weights
 
@@ -29,7 +29,7 @@ def ours(directory: Path) -> Score:
 
 
 def theirs(directory: Path, batch_size: int) -> Score:
-    """lm-eval's HF backend as it comes."""
+    """The scores of lm-eval's HF backend, with its default settings."""
     from lm_eval.models.huggingface import HFLM
 
     lm = HFLM(pretrained=str(directory), device="cpu", dtype="float32", batch_size=batch_size)
@@ -46,9 +46,9 @@ def main() -> None:
     found = {}
     for name, requests in json.loads(Path(cases).read_bytes()).items():
         score(requests[:2])
-        cpu, wall = time.process_time(), time.perf_counter()
+        began = time.process_time()
         scores = score(requests)
-        found[name] = (time.process_time() - cpu, time.perf_counter() - wall, scores)
+        found[name] = time.process_time() - began, scores
     print(json.dumps({"found": found, "peak_bytes": high_water()}))
 
 

@@ -19,11 +19,13 @@ from typing import Any
 from benchmarks.evaluation.requests import Pair, requests
 from benchmarks.measure import Run, run
 from dataprep.tokenizer import tokenizer as tokenizers
+from model import GPTConfig
+from model.score import BATCH_TOKENS
 from model.tree import Text, rows
 
 BATCH_SIZES = (1, 4, 8, 16)
 """Of lm-eval's backend; the best for each case counts."""
-D_MODEL, LAYERS, VOCABULARY = 768, 12, 50257
+D_MODEL, LAYERS, N_CTX, VOCABULARY = 768, 12, 1024, 50257
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,16 @@ class Case:
         return f"{self.name}, {self.shots} shots"
 
 
+TASKS = {
+    "HellaSwag": "hellaswag",
+    "ARC easy": "arc_easy",
+    "ARC challenge": "arc_challenge",
+    "OpenBookQA": "openbookqa",
+    "BoolQ": "boolq",
+    "LAMBADA": "lambada",
+    "PIQA": "piqa",
+}
+"""A set's task in `configs/tasks`."""
 CASES = [
     *(Case(name, 0, 2) for name in ("HellaSwag", "ARC easy", "ARC challenge", "OpenBookQA")),
     Case("BoolQ", 0, 1.3),
@@ -60,7 +72,12 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     cases = {
         case.title: requests(
-            case.name, chosen.data, tokenizer, chosen.documents // (4 if case.shots else 1), case.shots
+            TASKS[case.name],
+            chosen.data,
+            tokenizer,
+            N_CTX,
+            chosen.documents // (4 if case.shots else 1),
+            case.shots,
         )
         for case in CASES
     }
@@ -74,61 +91,57 @@ def main() -> None:
 
 def write_model(directory: Path, tokenizer: tokenizers.Tokenizer) -> None:
     """GPT-2 small with random weights, as `outbound export` writes a model."""
-    from model import GPT, GPTConfig, hf
-    from model.init import initialise
-    from model.names import unpadded
+    from benchmarks.step.run import write_weights
 
-    config = GPTConfig(n_layer=LAYERS, n_head=12, d_model=D_MODEL, n_ctx=1024, vocab_size=VOCABULARY)
-    model = GPT(config)
-    initialise(model.named_parameters(), config, seed=0)
-    weights = dict(model.named_parameters())
+    config = GPTConfig(n_layer=LAYERS, n_head=12, d_model=D_MODEL, n_ctx=N_CTX, vocab_size=VOCABULARY)
     directory.mkdir()
-    hf.write(config, lambda name: unpadded(name, weights[name].detach(), config), directory, tokenizer.eot)
+    write_weights(config, directory, tokenizer.eot)
     (directory / tokenizers.HUGGINGFACE).write_text(tokenizer.huggingface(), encoding="utf-8")
 
 
 def contender(model: Path, cases: Path, batch_size: int) -> tuple[Run, dict[str, Any]]:
-    """What one process took, and what it says."""
+    """Run one contender in a process. Returns what the process took, and the scores that it printed."""
     command = [sys.executable, "-m", "benchmarks.evaluation.contender", model, cases, str(batch_size)]
     ran = run(command, core=None)
     return ran, json.loads(ran.said.splitlines()[-1])
 
 
-def allowed(asked: Sequence[Pair]) -> float:
-    """The ratio of the products that the two need: theirs for every token, and the head after each.
+def by_products(pairs: Sequence[Pair]) -> float:
+    """How many times the matrix products of ours lm-eval's backend needs.
 
-    Where several requests are one context with continuations of one token, lm-eval's backend reads it once.
+    It computes each token of each text, and the head after each of them. Requests with one context and
+    continuations of one token are one text to it.
     """
     token, head = 24 * LAYERS * D_MODEL**2, 2 * D_MODEL * VOCABULARY
-    texts = [Text((*context, *end)[:-1], len(end)) for context, end in asked]
+    texts = [Text((*context, *end)[:-1], len(end)) for context, end in pairs]
     theirs = sum(len(tokens) for tokens in {text.tokens for text in texts}) * (token + head)
     ours = 0
-    for row in rows(texts, largest=4096, pairs=2 * D_MODEL):
+    for row in rows(texts, largest=BATCH_TOKENS, pairs=2 * D_MODEL):
         ours += len(row.tokens) * token + len({place for _, at in row.asked for place in at}) * head
     return theirs / ours
 
 
 def print_tables(cases: dict[str, list[Pair]], ran: dict[int, tuple[Run, dict[str, Any]]]) -> None:
-    """CPU seconds of each case, and memory of each process."""
+    """Print the CPU seconds of each case, and the memory of each process."""
     print("| | requests | ours, CPU s | lm-eval + HF, CPU s | batch size | it / ours | goal | by products |")
     print("|---|---|---|---|---|---|---|---|")
     furthest, flipped = 0.0, 0
     for case in CASES:
-        found = {size: said["found"][case.title] for size, (_, said) in ran.items()}
+        found = {size: printed["found"][case.title] for size, (_, printed) in ran.items()}
         ours, (best, size) = found[0][0], min((found[size][0], size) for size in BATCH_SIZES)
         print(
             f"| {case.title} | {len(cases[case.title])} | {ours:.2f} | {best:.2f} | {size} "
-            f"| {best / ours:.2f} | >= {case.goal:g} | {allowed(cases[case.title]):.2f} |"
+            f"| {best / ours:.2f} | >= {case.goal:g} | {by_products(cases[case.title]):.2f} |"
         )
         for size in BATCH_SIZES:
-            for (one, greedy), (other, likely) in zip(found[0][2], found[size][2], strict=True):
+            for (one, greedy), (other, likely) in zip(found[0][1], found[size][1], strict=True):
                 furthest, flipped = max(furthest, abs(one - other)), flipped + (greedy != likely)
     print(f"\nLargest difference of a log-likelihood: {furthest:.1e} nats; greedy in one alone: {flipped}\n")
     print("| | peak memory, MB | CPU s, all with start-up |")
     print("|---|---|---|")
-    for size, (took, said) in ran.items():
+    for size, (took, printed) in ran.items():
         name = f"lm-eval + HF, batch size {size}" if size else "ours"
-        print(f"| {name} | {said['peak_bytes'] / 1e6:,.0f} | {took.cpu_s:.0f} |")
+        print(f"| {name} | {printed['peak_bytes'] / 1e6:,.0f} | {took.cpu_s:.0f} |")
 
 
 if __name__ == "__main__":

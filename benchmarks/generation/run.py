@@ -1,4 +1,4 @@
-"""Texts of ours against HF's `generate` with the same weights: tokens a CPU second, one thread.
+"""Writing of texts: ours against HF's `generate` with the same weights, in tokens a CPU second on one thread.
 
 python -m benchmarks.generation.run
 """
@@ -19,11 +19,10 @@ from torch import Tensor
 
 from benchmarks.step.run import write_weights
 from model import GPT, GPTConfig
-from model.beam import beam_search
+from model.beam import Beam, beam_search
 from model.generate import Sampling, generate
-from model.hf import HFWeights
 from model.layout import for_decoding
-from model.names import padded
+from pipeline.checkpoint.weights import open_weights
 
 GOAL = 1.3
 """How many times our tokens a CPU second are to be theirs, over all rows of a shape."""
@@ -49,7 +48,7 @@ Texts = list[list[int]]
 
 @dataclass(frozen=True)
 class Mode:
-    """How both write, in their words; `same` where the texts must be equal."""
+    """One way to write: our function, HF's arguments, numbers of prompts; `same`: the texts must be equal."""
 
     ours: Callable[[GPT, Texts, int], Texts]
     theirs: dict[str, object]
@@ -58,7 +57,7 @@ class Mode:
 
 
 def drawn(sampling: Sampling) -> Callable[[GPT, Texts, int], Texts]:
-    """Ours by `generate`."""
+    """Our `generate` with this sampling."""
     return lambda model, prompts, new: generate(model, prompts, new, sampling)
 
 
@@ -69,7 +68,7 @@ MODES = {
     ),
     "top-k 40": Mode(drawn(Sampling(top_k=40)), {"do_sample": True, "top_k": 40}, (1, 4, 16)),
     f"{BEAMS} beams": Mode(
-        lambda model, prompts, new: beam_search(model, prompts, new, beams=BEAMS),
+        lambda model, prompts, new: beam_search(model, prompts, new, Beam(BEAMS)),
         {"do_sample": False, "num_beams": BEAMS},
         (8,),
         same=True,
@@ -82,28 +81,23 @@ transformers.logging.disable_progress_bar()
 
 def write_theirs(model: transformers.GPT2LMHeadModel, prompts: Texts, new: int, mode: Mode) -> Texts:
     """HF's texts, none of which ends before `new` tokens."""
-    asked = torch.tensor(prompts)
+    tokens = torch.tensor(prompts)
     written: Tensor = model.generate(
-        asked, attention_mask=torch.ones_like(asked), max_new_tokens=new, pad_token_id=0, **mode.theirs
+        tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=new, pad_token_id=0, **mode.theirs
     )
-    texts: Texts = written[:, asked.size(1) :].tolist()
+    texts: Texts = written[:, tokens.size(1) :].tolist()
     return texts
 
 
 def open_both(directory: Path) -> tuple[GPT, transformers.GPT2LMHeadModel]:
-    """The same weights as a model of ours, laid out as `outbound generate` does, and of theirs."""
-    weights = HFWeights.open(directory)
-    ours = GPT(weights.config)
-    with torch.no_grad():
-        for name, parameter in ours.named_parameters():
-            parameter.copy_(padded(name, weights.tensor(name), weights.config))
+    """Our model, laid out as `outbound generate` does it, and HF's, with the same weights."""
     theirs = transformers.GPT2LMHeadModel.from_pretrained(directory, attn_implementation="sdpa").eval()
     theirs.generation_config.eos_token_id = None
-    return for_decoding(ours), theirs
+    return for_decoding(open_weights(directory).model()), theirs
 
 
 def measure(name: str, shape: Shape, rounds: int) -> None:
-    """Let both write in turn, compare what must be equal, and print a row for each mode and count."""
+    """Let both write in turn, compare texts that must be equal, and print a row for each mode and count."""
     with tempfile.TemporaryDirectory() as directory:
         write_weights(shape.config, Path(directory))
         ours, theirs = open_both(Path(directory))

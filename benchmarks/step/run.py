@@ -103,12 +103,12 @@ def stepper(loss_of: Callable[[Tensor], Tensor], model: nn.Module, fused: bool |
     return step
 
 
-def write_weights(config: GPTConfig, directory: Path) -> None:
-    """Our initial weights as a directory of HF's."""
+def write_weights(config: GPTConfig, directory: Path, eot: int | None = None) -> None:
+    """Our initial weights as a directory of HF's; `eot` begins and ends texts."""
     model = GPT(config)
     initialise(model.named_parameters(), config, SEED)
     parameters = dict(model.named_parameters())
-    hf.write(config, lambda name: unpadded(name, parameters[name].detach(), config), directory)
+    hf.write(config, lambda name: unpadded(name, parameters[name].detach(), config), directory, eot)
 
 
 def batches(config: GPTConfig, batch: int, steps: int) -> Iterable[Tensor]:

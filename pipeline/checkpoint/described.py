@@ -41,6 +41,24 @@ def config_of(checkpoint: Checkpoint) -> GPTConfig:
         raise RunError(f"{checkpoint.path}: describes no model ({error!r}): restore it from a copy") from None
 
 
+def tokenizer_of_run(run: Path, checkpoint: Checkpoint) -> Tokenizer | None:
+    """The tokenizer of a run; None when it holds none.
+
+    Raises RunError when the checkpoint learned with another one.
+    """
+    tokenizer = tokenizer_of(run)
+    if tokenizer and tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
+        raise RunError(f"{run / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
+    return tokenizer
+
+
+def required(tokenizer: Tokenizer | None, where: Path) -> Tokenizer:
+    """The tokenizer of a model that is given texts. Raises RunError when it holds none."""
+    if tokenizer is None:
+        raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
+    return tokenizer
+
+
 def tokenizer_of(where: Path) -> Tokenizer | None:
     """The tokenizer of a run or of a directory of Hugging Face's format; None when it holds none.
 

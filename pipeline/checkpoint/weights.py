@@ -15,7 +15,12 @@ from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.hf_directory import CONFIG
 from model.names import padded
-from pipeline.checkpoint.described import config_of, read_model_config, tokenizer_of
+from pipeline.checkpoint.described import (
+    config_of,
+    read_model_config,
+    tokenizer_of,
+    tokenizer_of_run,
+)
 from pipeline.checkpoint.format import Checkpoint, find_and_open
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError
@@ -68,14 +73,11 @@ def open_weights(where: Path) -> Weights:
 
 def weights_of(run: Path, checkpoint: Checkpoint) -> Weights:
     """The model that a checkpoint of a run holds. Raises RunError as `open_weights`."""
-    tokenizer = tokenizer_of(run)
-    if tokenizer and tokenizer.fingerprint != checkpoint.state.tokenizer_fingerprint:
-        raise RunError(f"{run / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
     return Weights(
         where=run,
         config=config_of(checkpoint),
         tensor=lambda name: checkpoint.tensor(f"weight/{name}"),
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_of_run(run, checkpoint),
         step=checkpoint.state.step,
     )
 

@@ -45,9 +45,9 @@ def generate(
 
     try:
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        how = sampling if beams is None else Beam(beams, length_penalty)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    how = sampling if beams is None else Beam(beams, length_penalty)
     result = generate_texts(run, prompt or [""], max_tokens, how, stops=stop or [])
     emit({"run": str(run), **result}, json, "\n\n".join(t["prompt"] + t["text"] for t in result["texts"]))
 

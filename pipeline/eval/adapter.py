@@ -31,13 +31,12 @@ class OutboundLM(TemplateLM):  # type: ignore[misc]
     """
 
     def __init__(self, where: str | Path, device: str = "cpu") -> None:
+        from pipeline.checkpoint.described import required
         from pipeline.checkpoint.weights import open_weights
 
         super().__init__()
         weights = open_weights(Path(where))
-        if weights.tokenizer is None:
-            raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
-        self._tokens = weights.tokenizer
+        self._tokens = required(weights.tokenizer, Path(where))
         self._model = weights.model().to(device)
 
     @property

@@ -195,7 +195,7 @@ def _figures(results: Results, measured: Sequence[Score]) -> list[tuple[str, str
 def _samples(folder: Path, results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
     scored = {score.task for score in results.scores if score.value is not None}
     counts = {task: SHOWN_SAMPLES if task in scored else SHOWN_TEXTS for task in results.tasks}
-    found = [(task, first_samples(folder, [task], count)) for task, count in counts.items()]
+    found = [(task, first_samples(folder, task, count)) for task, count in counts.items()]
     return [(task, rows) for task, rows in found if rows]
 
 

@@ -14,7 +14,7 @@ from dataprep.tokenizer.tokenizer import Tokenizer
 from model import GPTConfig
 from model.hf_directory import CONFIG, read_config, tensor_files
 from pipeline.checkpoint import format as checkpoints
-from pipeline.checkpoint.described import config_of, tokenizer_of
+from pipeline.checkpoint.described import config_of, required, tokenizer_of, tokenizer_of_run
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.costs.layers import parameters
 from pipeline.errors import RunError, UsageError
@@ -114,9 +114,7 @@ def of_checkpoint(run: Path, checkpoint: Checkpoint) -> TrainedModel:
     Raises RunError when the run has no tokenizer, or another than the one it learned with.
     """
     state = checkpoint.state
-    found = _tokenizer(run)
-    if found.fingerprint != state.tokenizer_fingerprint:
-        raise RunError(f"{run / 'tokenizer'}: is not the tokenizer that this run learned with: restore it")
+    found = required(tokenizer_of_run(run, checkpoint), run)
     return TrainedModel(
         where=run.resolve(),
         config=config_of(checkpoint),
@@ -146,15 +144,8 @@ def _of_hf(where: Path) -> TrainedModel:
         where=where.resolve(),
         config=config,
         weights=_hash([f"{path.name} {hash_file(path)}" for path in files]),
-        tokenizer=_tokenizer(where).fingerprint,
+        tokenizer=required(tokenizer_of(where), where).fingerprint,
     )
-
-
-def _tokenizer(where: Path) -> Tokenizer:
-    tokenizer = tokenizer_of(where)
-    if tokenizer is None:
-        raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
-    return tokenizer
 
 
 def _newest(run: Path) -> Checkpoint | None:

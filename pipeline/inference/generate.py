@@ -10,8 +10,8 @@ from model.beam import Beam
 from model.generate import Sampling
 from model.layout import for_decoding
 from model.write import write
+from pipeline.checkpoint.described import required
 from pipeline.checkpoint.weights import open_weights
-from pipeline.errors import RunError, UsageError
 from pipeline.inference.texts import Stops
 
 
@@ -21,21 +21,16 @@ def generate_texts(
     """Continue prompts, many at once; an empty one begins a document. A text ends before a stop string.
 
     Returns {"step", "texts": [{"prompt", "text", "tokens"}]}; the step is null for a model of Hugging Face's
-    format. Raises RunError when there is no whole model or no tokenizer, UsageError for numbers that make no
-    sense.
+    format. Raises RunError when there is no whole model or no tokenizer, UsageError for an empty stop string.
     """
     weights = open_weights(where)
-    if weights.tokenizer is None:
-        raise RunError(f"{where}: has no tokenizer: copy the directory `tokenizer` of its tokens there")
-    tokenizer, stop = weights.tokenizer, Stops(weights.tokenizer, stops)
+    tokenizer = required(weights.tokenizer, where)
+    stop = Stops(tokenizer, stops)
     model = weights.model()
     if len(prompts) * (how.width if isinstance(how, Beam) else 1) > 2:
         model = for_decoding(model)
     ids = [tokenizer.encode(prompt) or [tokenizer.eot] for prompt in prompts]
-    try:
-        found = write(model, ids, max_tokens, how, eot=tokenizer.eot, stop=stop)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    found = write(model, ids, max_tokens, how, eot=tokenizer.eot, stop=stop)
     texts = [
         {"prompt": prompt, "text": stop.cut(tokenizer.decode(tokens)), "tokens": len(tokens)}
         for prompt, tokens in zip(prompts, found, strict=True)

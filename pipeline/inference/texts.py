@@ -1,4 +1,4 @@
-"""Texts after prompts in tokens: until a stop string, and the same in whatever company they are written."""
+"""Texts after prompts in tokens. They end at stop strings, and do not depend on the prompts beside them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataprep.tokenizer.tokenizer import Tokenizer
 from model.beam import Beam
 from model.generate import Sampling
 from model.gpt import GPT
-from model.write import MEMORY_BYTES, write
+from model.write import write
 from pipeline.errors import UsageError
 
 
@@ -27,7 +27,6 @@ def write_texts(
     length_penalty: float = 0.6,
     top_k: int | None = None,
     seed: int = 0,
-    memory_bytes: int = MEMORY_BYTES,
 ) -> list[str]:
     """Write a text of at most `max_tokens` tokens after each prompt, in their order.
 
@@ -44,16 +43,7 @@ def write_texts(
         how = Beam(beams, length_penalty)
     stop = Stops(tokenizer, stops)
     seeds = [_seed(prompt, seed) for prompt in prompts]
-    found = write(
-        model,
-        prompts,
-        max_tokens,
-        how,
-        seeds=seeds,
-        eot=tokenizer.eot,
-        stop=stop,
-        memory_bytes=memory_bytes,
-    )
+    found = write(model, prompts, max_tokens, how, seeds=seeds, eot=tokenizer.eot, stop=stop)
     return [stop.cut(tokenizer.decode(tokens)) for tokens in found]
 
 

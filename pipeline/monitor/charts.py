@@ -62,7 +62,7 @@ class Panel:
     unit: str
     series: Mapping[str, Sequence[tuple[int, float]]]
     dots: bool = False
-    """Whether there are so few points that each is marked."""
+    """Whether each point is marked: there are few."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
     FigureCanvasAgg(figure)
     first, *others = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes in (first, *others):
-        style(axes)
+        _style(axes)
     _draw_loss(first, curve)
     for axes, panel in zip(others, panels, strict=True):
         axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
@@ -254,8 +254,14 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
         style = ("-", "--", ":")[number // 5 % 3]
         label = name if len(panel.series) > 1 else None
-        looks = {"color": colour, "linestyle": style, "linewidth": 1.3, "marker": "o" if panel.dots else ""}
-        axes.plot(*zip(*points, strict=True), label=label, **looks)
+        axes.plot(
+            *zip(*points, strict=True),
+            color=colour,
+            linestyle=style,
+            linewidth=1.3,
+            marker="o" if panel.dots else "",
+            label=label,
+        )
     _against_tokens(axes, panel.unit)
 
 
@@ -305,12 +311,11 @@ def canvases(height_in: float, rows: int, columns: int) -> tuple[Any, list[Any]]
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.patch.set_visible(False)
-        style(axes)
+        _style(axes)
     return figure, grid
 
 
-def style(axes: Any) -> None:
-    """No frame, and the page's colours."""
+def _style(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
         spine.set_color(FAINT)

@@ -1,14 +1,14 @@
 """The files of `outbound eval` in a run: `RUN/evaluations/.../results.json`, and samples, a row a document.
 
-`results.json` has lm-eval's layout, for tools that know it, and beside that what stands here: a `Score` for
-each task, protocol, number of shots and measure.
+`results.json` has lm-eval's layout, for tools that know it. It also has the fields of `Results`: a `Score`
+for each task, protocol, number of shots and measure, and what they were measured with.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -25,6 +25,8 @@ RESULTS = "results.json"
 SAMPLES = "samples"
 LONGEST_BYTES = 1 << 28
 """Largest row of samples."""
+TABLE_SAMPLES = 50
+"""Rows of each task in the table of samples."""
 
 log = logging.getLogger("outbound")
 
@@ -63,9 +65,9 @@ class PaperScore(msgspec.Struct, frozen=True, kw_only=True):
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of one task under one protocol.
 
-    main: whether it is the one in pictures. n: number of documents. units: number of independent groups of
+    main: whether pictures show it. n: number of documents. units: number of independent groups of
     them. clean, dirty: the documents that share no text with the corpus, and those that do. short: those that
-    are too short to decide, which count as clean. clean_less_all: the value of the clean ones less that of
+    are too short to decide, which count as clean. clean_less_all: the value of the clean ones minus that of
     all.
     """
 
@@ -141,8 +143,8 @@ class Caveats(msgspec.Struct, frozen=True, kw_only=True):
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """What `results.json` holds beside lm-eval's part.
 
-    sets: hash of each file. software: versions. unaskable: tasks about which this model cannot be asked,
-    with the reason.
+    sets: hash of each file. software: versions. unaskable: tasks that this model cannot be given, with the
+    reason.
     """
 
     model: ModelFacts
@@ -196,7 +198,7 @@ def _results_in(folder: Path) -> list[Path]:
 
 
 class Evaluation(NamedTuple):
-    """One evaluation of a run. id: another one when anything in its results changes."""
+    """One evaluation of a run. id: hash of its place and its results."""
 
     id: str
     folder: Path
@@ -213,7 +215,7 @@ class Evaluation(NamedTuple):
 
 
 def of_run(run: Path) -> list[Evaluation]:
-    """The evaluations of a run in the order of steps, and of --limit: what asked more of a step comes later.
+    """The evaluations of a run in the order of steps; of a step, those with more documents (--limit) later.
 
     The log names those that cannot be read.
     """
@@ -237,18 +239,15 @@ Table = tuple[list[str], list[list[Any]]]
 """Columns and rows."""
 
 
-def tables(evaluations: Sequence[Evaluation], samples: int = 50) -> dict[str, Table]:
-    """The tables `eval/scores` and `eval/samples` of some evaluations; none of none.
-
-    samples: rows of each task.
-    """
+def tables(evaluations: Sequence[Evaluation]) -> dict[str, Table]:
+    """The tables `eval/scores` and `eval/samples` of some evaluations; none of none."""
     if not evaluations:
         return {}
     scores = [_score_row(score) for each in evaluations for score in each.results.scores]
     rows = []
     for each in evaluations:
         for task in each.results.tasks:
-            for row in first_samples(each.folder, [task], samples):
+            for row in first_samples(each.folder, task, TABLE_SAMPLES):
                 whole = [json.dumps(row[name], ensure_ascii=False) for name in ("values", "sample")]
                 rows.append([task, row["shots"], row["protocol"], row["key"], *whole])
     return {
@@ -267,10 +266,10 @@ def read_samples(path: Path) -> Iterator[dict[str, Any]]:
         raise RunError(f"{path}: cannot be read ({error}); evaluate again") from None
 
 
-def first_samples(folder: Path, tasks: Iterable[str], count: int) -> list[dict[str, Any]]:
-    """The first rows of each task's samples that are there."""
-    paths = (folder / SAMPLES / f"{task}.jsonl.zst" for task in tasks)
-    return [row for path in paths if path.exists() for row in islice(read_samples(path), count)]
+def first_samples(folder: Path, task: str, count: int) -> list[dict[str, Any]]:
+    """The first rows of a task's samples; none when it has no file."""
+    path = folder / SAMPLES / f"{task}.jsonl.zst"
+    return [*islice(read_samples(path), count)] if path.exists() else []
 
 
 def _score_row(score: Score) -> list[Any]:

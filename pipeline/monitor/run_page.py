@@ -78,9 +78,9 @@ def panels(rows: Sequence[dict[str, Any]]) -> Iterator[Panel]:
 
 
 def evaluation_panels(run: Path) -> Iterator[Panel]:
-    """What the checkpoints score, a panel for each task and measure; intervals are in their own reports.
+    """Panels of the checkpoints' scores, one for each task and main measure, without intervals.
 
-    Of several evaluations of a checkpoint the one of most documents is shown.
+    Of several evaluations of a checkpoint, the one with most documents is shown.
     """
     series: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for each in of_run(run):

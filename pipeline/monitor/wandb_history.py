@@ -33,7 +33,7 @@ EVALUATED_STEP = f"{SCORES}step"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation of a step's checkpoint: its scores by their names. id: another one when they change."""
+    """One evaluation of a step's checkpoint: its scores by their names. id: another one for other results."""
 
     id: str
     step: int
@@ -109,12 +109,14 @@ def due(metrics: Metrics, known: Known) -> Due:
     sent = set(known.summary.get(EVALUATED, "").split())
     late = {each.step for each in metrics.evaluations if each.step <= last and each.id not in sent}
     again = {step: _line(standing[step], metrics.rows[0].row) for step in sorted(late & standing.keys())}
+    for step, line in again.items():  # it replaces a line that may have them
+        _place_samples([line], [row for row in metrics.samples if row["step"] == step], 0)
+    by_step = lines | again  # no step is in both
     for each in metrics.evaluations:
-        for line in (some[each.step] for some in (lines, again) if each.step in some):
-            line |= each.scores | {
-                EVALUATED_STEP: each.step,
-                EVALUATED: " ".join([*line.get(EVALUATED, "").split(), each.id]),
-            }
+        if each.step in by_step:
+            line = by_step[each.step]
+            ids = " ".join([*line.get(EVALUATED, "").split(), each.id])
+            line |= each.scores | {EVALUATED_STEP: each.step, EVALUATED: ids}
     listed = set(parse_ranges(known.summary.get(UNDONE, "")))
     undone_since = [step for step in _undone_since(metrics.rows, last, known) if step not in listed]
     return Due(
@@ -126,10 +128,10 @@ def due(metrics: Metrics, known: Known) -> Due:
 
 
 def summary_after(line: Row, summary: Row, again: bool = False) -> Row:
-    """The summary once a line is sent: the line's values, and the evaluations of this line and all before.
+    """The summary after a line is sent: with the line's values, and the evaluations of all lines so far.
 
-    again: the line was sent before, so that only its scores are new. They stay out of the summary if that has
-    scores of a later step.
+    again: the line was sent before, so that only its scores are new. A summary that has scores of a later
+    step keeps those.
 
     >>> sent = summary_after({"_step": 9, "eval/step": 9, "evaluated": "b"}, {"loss": 3.0})
     >>> summary_after({"_step": 4, "loss": 5.0, "eval/step": 4, "evaluated": "a"}, sent, again=True)

@@ -76,8 +76,8 @@ def test_a_cache_keeps_no_more_than_the_band() -> None:
     attention(torch.randn(1, 20, 8), cache)
     one = torch.randn(1, 2, 1, 4)
     kept, _, mask = cache.append(one, one, band=5)
-    assert cache.seen is not None
-    assert (kept.size(2), cache.seen.tolist(), mask) == (5, [21], None)
+    assert cache.positions is not None
+    assert (kept.size(2), cache.positions.tolist(), mask) == (5, [[21]], None)
 
 
 def test_a_short_row_of_a_cache_is_masked_until_it_fills_the_band() -> None:
@@ -121,8 +121,8 @@ def test_a_cache_holds_what_every_row_has_seen(
         shown = torch.ones(len(rows), keys.size(2), dtype=torch.bool) if mask is None else mask[:, 0, 0]
         seen = [key[0, own, 0].tolist() for key, own in zip(keys, shown, strict=True)]
         assert seen == [row[-(band or len(row)) :] for row in rows]
-        assert cache.seen is not None
-        assert cache.seen.tolist() == [len(row) for row in rows]
+        assert cache.positions is not None
+        assert cache.positions.tolist() == [[len(row)] for row in rows]
 
 
 def test_dropout_acts_in_training_only(make_model: Callable[..., GPT]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import GPT, beam, hf
-from model.beam import _Search, beam_search
+from model import GPT, beam
+from model.beam import Beam, _Search, beam_search
 from model.generate import Sampling, generate
 from model.incremental import IncrementalDecoder
-from model.names import unpadded
+from support.hf_directory import write as write_hf
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def log_probability(model: GPT, prompt: list[int], new: list[int]) -> float:
 
 def test_one_beam_without_a_penalty_is_greedy(model: GPT) -> None:
     greedy = generate(model, [[7, 3]], 40, Sampling(temperature=0))
-    assert beam_search(model, [[7, 3]], 40, beams=1, length_penalty=0) == greedy
+    assert beam_search(model, [[7, 3]], 40, Beam(1, length_penalty=0)) == greedy
 
 
 class Forgetful(IncrementalDecoder):
@@ -46,9 +46,9 @@ def test_a_beam_with_a_cache_finds_what_it_finds_without(
     model: GPT, monkeypatch: pytest.MonkeyPatch, beams: int, penalty: float
 ) -> None:
     # 42 tokens in a context of 24: it restarts on the way.
-    (cached,) = beam_search(model, [[7, 3]], 40, beams=beams, length_penalty=penalty)
+    (cached,) = beam_search(model, [[7, 3]], 40, Beam(beams, penalty))
     monkeypatch.setattr(beam, "IncrementalDecoder", Forgetful)
-    assert beam_search(model, [[7, 3]], 40, beams=beams, length_penalty=penalty) == [cached]
+    assert beam_search(model, [[7, 3]], 40, Beam(beams, penalty)) == [cached]
     assert len(cached) == 40
 
 
@@ -70,7 +70,7 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all(
 
     best = max(texts, key=score)
     expected = best[:-1] if best[-1] == eot else best
-    found = beam_search(model, [prompt], longest, beams=64, length_penalty=penalty, eot=eot)
+    found = beam_search(model, [prompt], longest, Beam(64, penalty), eot=eot)
     assert found == [expected]
 
 
@@ -79,11 +79,11 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all(
 def test_prompts_of_different_lengths_get_what_each_gets_alone(model: GPT, beams: int) -> None:
     # The third and fourth fill the context of 24 on the way; texts end at different times, by eot or by stop.
     prompts = [[3], [1, 4, 1, 5], [(3 * i) % 61 for i in range(20)], [7] * 23, [8, 9], [3]]
-    free = beam_search(model, prompts, 12, beams=beams)
+    free = beam_search(model, prompts, 12, Beam(beams))
     eot, halting = free[1][2], free[4][5]
 
     def search(some: list[list[int]]) -> list[list[int]]:
-        return beam_search(model, some, 12, beams=beams, eot=eot, stop=lambda new: new[-1] == halting)
+        return beam_search(model, some, 12, Beam(beams), eot=eot, stop=lambda new: new[-1] == halting)
 
     found = search(prompts)
     assert found == [text for prompt in prompts for text in search([prompt])]
@@ -97,21 +97,19 @@ def test_beams_are_those_of_transformers_where_no_text_ends_early(
     import transformers
 
     model = make_model().eval()
-    parameters = dict(model.named_parameters())
-    hf.write(model.config, lambda name: unpadded(name, parameters[name].detach(), model.config), tmp_path)
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(write_hf(model, tmp_path)).eval()
     theirs.generation_config.eos_token_id = None
     prompts = torch.randint(61, (5, 6), generator=torch.Generator().manual_seed(2))
     written = theirs.generate(
         prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=12, num_beams=3, pad_token_id=0
     )
-    assert beam_search(model, prompts.tolist(), 12, beams=3) == written[:, 6:].tolist()
+    assert beam_search(model, prompts.tolist(), 12, Beam(3)) == written[:, 6:].tolist()
 
 
 def test_more_beams_find_a_likelier_text_than_greedy_search(model: GPT) -> None:
     prompt = [7, 3, 9]
     wide, narrow = (
-        log_probability(model, prompt, *beam_search(model, [prompt], 12, beams=beams)) for beams in (16, 1)
+        log_probability(model, prompt, *beam_search(model, [prompt], 12, Beam(beams))) for beams in (16, 1)
     )
     assert wide >= narrow
 
@@ -119,24 +117,25 @@ def test_more_beams_find_a_likelier_text_than_greedy_search(model: GPT) -> None:
 def test_a_larger_penalty_gives_no_shorter_text(model: GPT) -> None:
     eot = generate(model, [[5]], 12, Sampling(temperature=0))[0][3]
     lengths = [
-        len(beam_search(model, [[5]], 12, length_penalty=penalty, eot=eot)[0]) for penalty in (0.0, 1.0, 5.0)
+        len(beam_search(model, [[5]], 12, Beam(length_penalty=penalty), eot=eot)[0])
+        for penalty in (0.0, 1.0, 5.0)
     ]
     assert lengths == sorted(lengths)
 
 
 def test_a_beam_ends_with_the_token_that_completes_a_stop(model: GPT) -> None:
-    (found,) = beam_search(model, [[5]], 12, stop=lambda new: len(new) == 4)
+    (found,) = beam_search(model, [[5]], 12, Beam(), stop=lambda new: len(new) == 4)
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("settings", [{"beams": 0}, {"length_penalty": -0.5}])
-def test_settings_out_of_range_are_refused(model: GPT, settings: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(settings))):
-        beam_search(model, [[5]], 3, **settings)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("width", "penalty", "named"), [(0, 0.6, "beams"), (4, -0.5, "length_penalty")])
+def test_settings_out_of_range_are_refused(width: int, penalty: float, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Beam(width, penalty)
 
 
 def test_a_search_goes_on_while_a_longer_text_may_become_better() -> None:
-    search = _Search(1, 3, lambda total, length: total / ((5 + length) / 6), eot=9, stop=None)
+    search = _Search(Beam(1, length_penalty=1.0), 3, eot=9, stop=None)
     search.step([[(-1.0, 9), (-1.1, 5)]])
     assert (search.best, search.live) == ((-1.0, []), [(-1.1, [5])])
     for _ in range(2):
@@ -145,11 +144,11 @@ def test_a_search_goes_on_while_a_longer_text_may_become_better() -> None:
 
 
 def test_an_end_that_is_not_among_the_best_twice_as_many_as_beams_is_none() -> None:
-    search = _Search(1, 3, lambda total, _: total, eot=9, stop=None)
+    search = _Search(Beam(1, length_penalty=0.0), 3, eot=9, stop=None)
     search.step([[(-1.0, 5), (-1.1, 6), (-1.2, 9)]])
     assert search.best == (-float("inf"), [])
 
 
 def test_a_beam_that_may_end_goes_on_with_the_next_token(model: GPT) -> None:
     ((eot,),) = generate(model, [[5]], 1, Sampling(temperature=0))
-    assert beam_search(model, [[5]], 12, beams=1, length_penalty=9.0, eot=eot) != [[]]
+    assert beam_search(model, [[5]], 12, Beam(1, length_penalty=9.0), eot=eot) != [[]]

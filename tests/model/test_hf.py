@@ -17,6 +17,7 @@ from torch import Tensor
 
 from model import GPT, GPTConfig, hf, hf_directory
 from model.names import padded, unpadded
+from support.hf_directory import write as write_hf
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "gpt2": {},
@@ -29,15 +30,8 @@ TOKENS = torch.randint(61, (3, 24), generator=torch.Generator().manual_seed(0))
 
 
 def exported(model: GPT, directory: Path, eot: int | None = None) -> Path:
-    parameters = dict(model.named_parameters())
     directory.mkdir()
-    hf.write(
-        model.config,
-        lambda name: unpadded(name, parameters[name].detach(), model.config),
-        directory,
-        eot,
-    )
-    return directory
+    return write_hf(model, directory, eot)
 
 
 def imported(directory: Path) -> GPT:

@@ -31,9 +31,9 @@ def test_texts_are_those_that_each_prompt_gets_alone(model: GPT, memory_bytes: i
     assert drawn == [
         generate(model, [p], 9, Sampling(top_k=20, seed=4 + i))[0] for i, p in enumerate(PROMPTS)
     ]
-    searched = write(model, PROMPTS, 9, Beam(2, 0.6), memory_bytes=memory_bytes)
-    assert searched == [beam_search(model, [prompt], 9, beams=2)[0] for prompt in PROMPTS]
+    searched = write(model, PROMPTS, 9, Beam(2), memory_bytes=memory_bytes)
+    assert searched == [beam_search(model, [prompt], 9, Beam(2))[0] for prompt in PROMPTS]
 
 
 def test_no_prompts_give_no_texts(model: GPT) -> None:
-    assert write(model, [], 9, Sampling()) == write(model, [], 9, Beam(2, 0.6)) == []
+    assert write(model, [], 9, Sampling()) == write(model, [], 9, Beam(2)) == []

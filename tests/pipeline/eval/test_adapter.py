@@ -10,10 +10,10 @@ import torch
 
 from dataprep.tokenizer import gpt2_files
 from dataprep.tokenizer import tokenizer as tokenizers
-from model import GPT, GPTConfig, hf
+from model import GPT, GPTConfig
 from model.init import initialise
-from model.names import unpadded
 from pipeline.errors import RunError
+from support.hf_directory import write as write_hf
 
 pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 pytestmark = pytest.mark.slow(12)
@@ -74,11 +74,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = GPTConfig(n_layer=2, n_head=2, d_model=32, n_ctx=64, vocab_size=tokenizer.vocab_size)
     model = GPT(config)
     initialise(model.named_parameters(), config, seed=3)
-    parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for parameter in parameters.values():
+        for parameter in model.parameters():
             parameter.mul_(4)  # so that some tokens are clearly the likeliest
-    hf.write(config, lambda name: unpadded(name, parameters[name].detach(), config), directory, tokenizer.eot)
+    write_hf(model, directory, tokenizer.eot)
     (directory / "tokenizer.json").write_text(tokenizer.huggingface())
     return directory
 

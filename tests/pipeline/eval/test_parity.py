@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import GPT, GPTConfig, hf
+from model import GPT, GPTConfig
 from model.init import initialise
-from model.names import unpadded
 from model.score import likeliest, score
+from support.hf_directory import write as write_hf
 
 VOCABULARY = 300
 Request = tuple[list[int], list[int]]
@@ -65,8 +65,7 @@ def test_scores_are_those_of_lm_eval(norm: str, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     model = model_of(norm)
-    weights = dict(model.named_parameters())
-    hf.write(model.config, lambda name: unpadded(name, weights[name].detach(), model.config), tmp_path)
+    write_hf(model, tmp_path)
     words = Tokenizer(models.WordLevel({str(token): token for token in range(VOCABULARY)}, unk_token="0"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="0")
     for dtype in (torch.float32, torch.float64):

@@ -72,7 +72,7 @@ def test_a_stop_may_begin_inside_a_token(words: Tokenizer) -> None:
 def test_a_draw_depends_on_the_seed_and_the_prompt(model: GPT, words: Tokenizer) -> None:
     prompts = [words.encode(prompt) for prompt in ("fox", "fox", "The dogs")]
     first = write_texts(model, words, prompts, max_tokens=12, top_k=20, seed=1)
-    assert first == write_texts(model, words, prompts, max_tokens=12, top_k=20, seed=1, memory_bytes=1)
+    assert first[::-1] == write_texts(model, words, prompts[::-1], max_tokens=12, top_k=20, seed=1)
     assert first[0] == first[1] != write_texts(model, words, prompts[:1], max_tokens=12, top_k=20, seed=2)[0]
 
 

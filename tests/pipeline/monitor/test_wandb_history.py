@@ -209,3 +209,13 @@ def test_samples_come_with_their_step_or_with_the_first_that_is_still_to_be_sent
     found = due(state(run), server.known())
     assert [(line["step"], line[SAMPLES_OF]) for line in found.lines if "samples" in line] == [(5, 4)]
     assert [row["text"] for row in found.lines[0]["samples"]] == [" end 4"]
+
+
+def test_a_line_that_is_sent_again_keeps_the_samples_of_its_step(tmp_path: Path) -> None:
+    run, server = WrittenRun(tmp_path / "run"), Server()
+    run.steps(5)
+    run.samples(2)
+    server.take(due(state(run), server.known()))
+    found = due(state(run, evaluated=[Evaluated("a", 2, {"eval/a": 0.5})]), server.known())
+    ((place, line),) = found.again
+    assert (place, line["samples"], line["eval/a"]) == (1, server.lines[1]["samples"], 0.5)
