@@ -18,7 +18,6 @@ from pipeline.eval.sets import choices as sets
 from pipeline.eval.tasks import shipped
 from support.evaluation import Oracle, of
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 pytestmark = pytest.mark.slow(20)
 
 

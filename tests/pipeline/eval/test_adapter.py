@@ -15,7 +15,6 @@ from model.init import initialise
 from model.names import unpadded
 from pipeline.errors import RunError
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 pytestmark = pytest.mark.slow(12)
 
 ROWS = [

@@ -22,8 +22,6 @@ from pipeline.eval.tasks import TaskFile, shipped
 from support.evaluation import Oracle, asked, examples, of
 from support.published_choices import BESIDE, MORE, PUBLISHED, lines
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
-
 TASKS = {
     name: task
     for name, task in shipped().items()

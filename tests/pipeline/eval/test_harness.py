@@ -20,8 +20,6 @@ from pipeline.eval.documents import Document, Example
 from pipeline.eval.measures import MEASURES
 from support.evaluation import Oracle, asked, examples, of
 
-lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed")
-
 pytestmark = pytest.mark.slow(8)
 
 ARC = [
