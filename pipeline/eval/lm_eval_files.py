@@ -85,10 +85,8 @@ def _task(file: str, trust: bool) -> TaskFile:
     if not measures:
         raise UsageError(f"{file}: none of its metrics is a mean over documents: it cannot be asked here")
     files = _data_files(whole) if Path(file).is_absolute() else {}
-    test, train = (
-        whole.get("test_split") or whole.get("validation_split") or "test",
-        whole.get("training_split"),
-    )
+    test = whole.get("test_split") or whole.get("validation_split") or "test"
+    train = whole.get("training_split") or "train"
     return TaskFile(
         name=name,
         title=f"{name}, a task file of lm-eval",
@@ -98,7 +96,7 @@ def _task(file: str, trust: bool) -> TaskFile:
         reader="rows.own_fields",
         files={
             "test": files.get(test, [f"{name}.jsonl"]),
-            "train": files.get(train or "train", [f"{name}_train.jsonl"]),
+            "train": files.get(train, [f"{name}_train.jsonl"]),
         },
         few=whole.get("num_fewshot") or 5,
         shots=[whole.get("num_fewshot") or 0],
