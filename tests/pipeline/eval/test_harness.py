@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import pytest
 from dataprep.errors import DataError
 from pipeline.errors import RunError, UsageError
 from pipeline.eval import harness, lm_eval_files, lm_eval_metrics
-from pipeline.eval.documents import Document, Example
+from pipeline.eval.documents import Example
 from pipeline.eval.measures import MEASURES
-from support.evaluation import Oracle, asked, examples, of
+from support.evaluation import asked, examples, measured, of
+from support.oracles import Oracle
 
 pytestmark = pytest.mark.slow(8)
 
@@ -75,10 +76,6 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def aggregated(documents: Sequence[Document], measure: str) -> float:
-    return float(MEASURES[measure].value(np.sum([each.values[measure] for each in documents], axis=0)))
-
-
 def builds_itself(
     file: str, rows: list[dict[str, Any]], shots: int, seed: int
 ) -> tuple[list[tuple[Any, ...]], Any]:
@@ -122,7 +119,7 @@ def test_prompts_and_values_are_those_that_lm_eval_gets_by_itself(file: str, sho
         metric, _, filter_ = key.partition(",")
         measure = "f1_macro" if key == "f1,none" and "cb" in file else metric
         if filter_ and isinstance(value, float) and measure in documents[0].values:
-            assert math.isclose(aggregated(documents, measure), value, rel_tol=1e-12)
+            assert math.isclose(measured(documents, measure), value, rel_tol=1e-12)
             compared += 1
     assert compared == len(lm_eval_files.load(file)["metric_list"]) - 2 * file.startswith("translation")
 
@@ -258,7 +255,8 @@ import socket, sys
 def refuse(*_): raise AssertionError("connects")
 socket.socket.connect = socket.getaddrinfo = refuse
 from pipeline.eval import harness
-from support.evaluation import Oracle, asked, examples
+from support.evaluation import asked, examples
+from support.oracles import Oracle
 rows = [{"activity_label": "A", "ctx_a": "B", "ctx_b": "c", "endings": ["d", "e"], "label": "1"}] * 3
 documents = harness.evaluate(asked("lm-eval:hellaswag/hellaswag.yaml", examples(rows)), Oracle())
 assert len(documents) == 3 and "torch" not in sys.modules
