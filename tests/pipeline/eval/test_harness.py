@@ -165,7 +165,7 @@ def test_no_question_is_among_its_own_shots(training: bool | str, pool: str) -> 
 
 
 def test_more_shots_than_examples_are_refused() -> None:
-    with pytest.raises(RunError, match="12 shots are asked, but the set has 11 other examples"):
+    with pytest.raises(RunError, match="--shots is 12, but the set has only 11 other examples"):
         harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC), shots=12), Oracle())
 
 
