@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -273,18 +272,18 @@ assert len(documents) == 3 and "torch" not in sys.modules
     assert list(tmp_path.iterdir()) == []
 
 
-def test_templates_are_compiled_once_a_task() -> None:
+def test_templates_are_compiled_once_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     import jinja2
 
     compiled: list[str] = []
-    own: Callable[..., Any] = jinja2.Environment.compile
-    try:
-        jinja2.Environment.compile = lambda self, source, *rest, **more: (  # type: ignore[method-assign]
-            compiled.append(source) or own(self, source, *rest, **more)
-        )
-        harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC)), Oracle())
-    finally:
-        jinja2.Environment.compile = own  # type: ignore[method-assign]
+    own = jinja2.Environment.compile
+
+    def noted(environment: jinja2.Environment, source: Any, *rest: Any, **more: Any) -> Any:
+        compiled.append(source)
+        return own(environment, source, *rest, **more)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", noted)
+    harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC)), Oracle())
     assert len(compiled) == len(set(compiled)) > 0
 
 
