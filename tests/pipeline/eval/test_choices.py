@@ -83,6 +83,8 @@ def test_a_model_that_knows_the_set_is_right_and_its_inverse_wrong(
     for measure in set(ask.protocol.measures) - {"ece", "ties"}:
         assert (measured(knows, measure), measured(inverse, measure)) == (1.0, 0.0)
     assert {document.shown for document in knows} == {2}
+    only = settings.get("only")
+    assert [document.example for document in knows] == [each for each in found if not only or each.row[only]]
 
 
 def test_the_longest_answer_is_right_as_often_as_by_hand(tmp_path: Path) -> None:

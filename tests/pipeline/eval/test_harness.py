@@ -188,6 +188,34 @@ metric_list: [{metric: acc}]
 """
 
 
+def fixed_but(change: str) -> str:
+    """FIXED with another value of one of its fields, or with one field more."""
+    field = change.partition(":")[0]
+    return "\n".join([*(line for line in FIXED.splitlines() if not line.startswith(f"{field}:")), change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("include: task.yaml", "it includes itself"),
+        ("task: [one, another]", "names no task"),
+        ("metric_list: [{metric: acc, aggregation: median}]", "none of its metrics is a mean"),
+        ("doc_to_text: [", "describes no task of lm-eval"),
+    ],
+)
+def test_a_task_file_that_describes_no_task_is_refused(tmp_path: Path, change: str, said: str) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(fixed_but(change))
+    with pytest.raises(UsageError, match=said):
+        lm_eval_files.load_user_task(path, trust=False)
+
+
+def test_a_task_file_that_samples_its_texts_is_refused() -> None:
+    with pytest.raises(RunError, match="samples the texts"):
+        harness.writing({"do_sample": True, "temperature": 0.7})
+    assert not harness.writing({"do_sample": True, "temperature": 0.0}).top_k
+
+
 def test_a_row_that_does_not_suit_the_task_file_is_named() -> None:
     with pytest.raises(DataError, match=r"a row does not suit lm-eval's arc/arc_easy\.yaml .*'choices'"):
         harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples([{"question": "why?"}])), Oracle())
@@ -206,9 +234,7 @@ def test_a_row_that_does_not_suit_the_task_file_is_named() -> None:
     ],
 )
 def test_nothing_of_a_strangers_task_file_is_executed(tmp_path: Path, change: str, said: str) -> None:
-    key = change.partition(":")[0]
-    lines = [line for line in FIXED.splitlines() if not line.startswith(f"{key}:")]
-    (tmp_path / "task.yaml").write_text("\n".join([*lines, change]))
+    (tmp_path / "task.yaml").write_text(fixed_but(change))
     (tmp_path / "other.yaml").write_text("process_docs: !function code.run")
     (tmp_path / "code.py").write_text(
         f"open({str(tmp_path / 'executed')!r}, 'w')\ndef run(docs): return docs\n"
