@@ -1,7 +1,7 @@
 """De-tokenizers for sets that were published as tokens, each with its inverse (GPT-2, section 3.1).
 
 WikiText has `it sold 0 @.@ 5 million copies , they say` where a web page has `it sold 0.5 million copies,
-they say`. A language model of the web should be asked for the second. This is fair only if nothing is lost:
+they say`. A language model of the web should be measured on the second. This is fair only if nothing is lost:
 the tokens must follow from the text. So each de-tokenizer has a tokenizer that undoes it. It writes tokens
 together (as a *clump*, which has no space) only where the tokenizer finds the same tokens in the clump;
 elsewhere the spaces stay.

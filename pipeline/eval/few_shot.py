@@ -37,11 +37,12 @@ def written(
 
     Settings of the protocol: beams, length_penalty and max_tokens, as in `Writing`.
     """
+    settings = asked.protocol.settings
     writing = Writing(
-        max_tokens=asked.protocol.settings.get("max_tokens", 64),
+        max_tokens=settings.get("max_tokens", 64),
         stops=("\n",),
-        beams=asked.protocol.settings["beams"],
-        length_penalty=asked.protocol.settings.get("length_penalty", 0.6),
+        beams=settings["beams"],
+        length_penalty=settings.get("length_penalty", 0.6),
     )
     for example in asked.examples:
         shown = [f"{question(shot.row)} {answer(shot.row)}" for shot in draw(asked, example)]

@@ -77,9 +77,7 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
         outcome = judge(_lm(model), {"tasks": {asked.name: task}}, bootstrap_iters=0, log_samples=True)
         if outcome["n-shot"][asked.name] != asked.shots:
             shown = outcome["n-shot"][asked.name]
-            raise RunError(
-                f"{asked.name}: {file} showed {shown} solved examples where {asked.shots} were asked"
-            )
+            raise RunError(f"{asked.name}: {file} showed {shown} solved examples, not {asked.shots}")
         return _documents(task, outcome["samples"][asked.name], owners, asked.shots)
 
 
@@ -122,8 +120,10 @@ def _task(
         shares = not training or any(_content(example) in asked for example in training)
         room = len(training or examples) - shares
         if room < shots:
-            what = "training examples" if training else "other examples, and no training file,"
-            raise RunError(f"{config.get('task')}: {shots} shots are asked, but the set has {room} {what}")
+            what = "training examples" if training else "other examples and no training file"
+            raise RunError(
+                f"{config.get('task')}: --shots is {shots}, but the set has only {room} {what}; lower it"
+            )
     task = ConfigurableTask(config=config)
     if shares:
         task.fewshot_cfg.split = "test"

@@ -34,7 +34,7 @@ def folder() -> Path:
     """The directory of lm-eval's task files. Raises UsageError when lm-eval is not installed."""
     found = find_spec("lm_eval")
     if found is None or not found.submodule_search_locations:
-        raise UsageError('lm-eval, which asks this task, is not installed: pip install "outbound-gpt[eval]"')
+        raise UsageError('this task needs lm-eval, which is not installed: pip install "outbound-gpt[eval]"')
     return Path(found.submodule_search_locations[0]) / "tasks"
 
 
@@ -80,15 +80,13 @@ def _task(file: str, trust: bool) -> TaskFile:
     whole, config = _whole(file, trust), load(file, trust=trust)
     name = config.get("task")
     if not isinstance(name, str):
-        raise UsageError(f"{file}: names no task; a group is asked by the names of its tasks")
+        raise UsageError(f"{file}: names no task; for a group, give the names of its tasks")
     measures = _measures(config)
     if not measures:
         raise UsageError(f"{file}: none of its metrics is a mean over documents: it cannot be asked here")
     files = _data_files(whole) if Path(file).is_absolute() else {}
-    test, train = (
-        whole.get("test_split") or whole.get("validation_split") or "test",
-        whole.get("training_split"),
-    )
+    test = whole.get("test_split") or whole.get("validation_split") or "test"
+    train = whole.get("training_split") or "train"
     return TaskFile(
         name=name,
         title=f"{name}, a task file of lm-eval",
@@ -98,7 +96,7 @@ def _task(file: str, trust: bool) -> TaskFile:
         reader="rows.own_fields",
         files={
             "test": files.get(test, [f"{name}.jsonl"]),
-            "train": files.get(train or "train", [f"{name}_train.jsonl"]),
+            "train": files.get(train, [f"{name}_train.jsonl"]),
         },
         few=whole.get("num_fewshot") or 5,
         shots=[whole.get("num_fewshot") or 0],
@@ -187,13 +185,13 @@ def _without_functions(path: Path, includers: tuple[Path, ...]) -> dict[str, Any
             raise ValueError("it includes itself" if path in includers else "it is no mapping of settings")
     except yaml.constructor.ConstructorError as error:
         raise UsageError(
-            f"{path}: {error.problem}; read the file and its Python, and say --trust if it may run"
+            f"{path}: {error.problem}; read the file and its Python, and add --trust if it may run"
         ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: describes no task of lm-eval ({error})") from None
     for key in ("class", "custom_dataset", "use_prompt", "unsafe_code"):
         if key in config:
-            raise UsageError(f"{path}: {key} runs Python; read the file, and say --trust if it may run")
+            raise UsageError(f"{path}: {key} runs Python; read the file, and add --trust if it may run")
     included = config.pop("include", [])
     merged: dict[str, Any] = {}
     for each in included if isinstance(included, list) else [included]:

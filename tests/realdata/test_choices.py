@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.eval import harness
-from pipeline.eval.documents import Example
 from pipeline.eval.engines import choices
-from pipeline.eval.sets import choices as sets
 from pipeline.eval.tasks import shipped
-from support.evaluation import Oracle, of
+from support.evaluation import of, read
+from support.oracles import Oracle
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 pytestmark = pytest.mark.slow(20)
 
 
@@ -47,8 +45,7 @@ def test_the_shorter_answer_is_right_as_often_as_counted_by_hand(name: str, data
     file, by_hand, rows = BY_HAND[name]
     task, path = shipped()[name], data / "evals" / file
     assert any(path.match(each) or path.match(f"{each}.gz") for each in task.files["test"][0].split("|"))
-    function = task.reader.partition(".")[2]
-    found: list[Example] = list(getattr(sets, function)([path], path.parent))
+    found = read(task, path.parent, [path])
     right = []
     with (gzip.open if file.endswith(".gz") else open)(path, "rt") as lines:
         for line in lines:

@@ -12,8 +12,7 @@ from pipeline.eval.engines import completions, lambada, language
 from pipeline.eval.requests import Answer
 from pipeline.eval.sets import language as sets
 from pipeline.eval.sets import synthetic
-from support.eval_tasks import ask, measure
-from support.evaluation import examples
+from support.evaluation import ask, examples, measured
 from support.oracles import Knowing, Uniform
 
 
@@ -24,13 +23,13 @@ def test_every_line_of_wikitext_2_follows_from_its_text(data: Path) -> None:
     asked = ask("wikitext2_valid", "paper", articles)
     documents = language.evaluate(asked, Uniform(256, n_ctx=1024))
     assert sum(document.values["perplexity"][1] for document in documents) == 217_646  # Merity et al. 2017
-    assert measure("lines_as_they_stand", documents) == 0
+    assert measured(documents, "lines_as_they_stand") == 0
 
 
 def test_a_model_that_knows_lambada_and_arithmetic_has_all_of_it_right(data: Path) -> None:
     passages = list(sets.lambada([data / "evals" / "lambada_sample.jsonl"], data))
     model = Knowing([example.row["text"] for example in passages])
-    assert measure("acc", lambada.evaluate(ask("lambada", "gpt3", passages), model)) == 1
+    assert measured(lambada.evaluate(ask("lambada", "gpt3", passages), model), "acc") == 1
     asked = ask("lambada", "gpt3", passages, shots=15)
     assert {document.shown for document in lambada.evaluate(asked, model)} == {15}
 
@@ -39,7 +38,7 @@ def test_a_model_that_knows_lambada_and_arithmetic_has_all_of_it_right(data: Pat
         assert len(lines) == 1000
         few = lines[:100]
         model = Knowing([(line.row["context"] + line.row["completion"]).lstrip("\n") for line in few])
-        assert measure("acc", completions.evaluate(ask("arithmetic_2da", "paper", few), model)) == 1
+        assert measured(completions.evaluate(ask("arithmetic_2da", "paper", few), model), "acc") == 1
 
 
 def test_gpt1s_words_pass_the_stop_word_filter_though_its_tokens_have_no_spaces(data: Path) -> None:

@@ -10,7 +10,8 @@ from sacrebleu import corpus_bleu
 from pipeline.eval.sets.answers import natural_questions, triviaqa
 from pipeline.eval.sets.parallel import parallel
 from pipeline.eval.text_metrics import normalise_trivia
-from support.writers import Writer, measured, run
+from support.evaluation import measured, run
+from support.oracles import Writer
 
 SHOTS = 8
 

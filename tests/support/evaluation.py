@@ -1,61 +1,45 @@
-"""A language model that answers by a rule, and tasks to ask it."""
+"""Examples, tasks over them, and the values that an engine gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-import xxhash
+import numpy as np
 
-from pipeline.eval.documents import Asked, Example
-from pipeline.eval.language_model import Score
-from pipeline.eval.requests import Writing
-from pipeline.eval.tasks import ProtocolFile, TaskFile
+from pipeline.eval.documents import Asked, Document, Example
+from pipeline.eval.language_model import LanguageModel
+from pipeline.eval.measures import MEASURES
+from pipeline.eval.run_task import engine
+from pipeline.eval.tasks import FOLDER, ProtocolFile, TaskFile, load
 
 
-class Oracle:
-    """Scores a continuation by a rule: without one, by a hash of what it is asked. A token is a character."""
-
-    def __init__(self, rule: Callable[[str, str], float] | None = None, *, n_ctx: int = 2048) -> None:
-        self.n_ctx = n_ctx
-        self.asked: list[tuple[Any, ...]] = []
-        self._rule = rule or (
-            lambda *asked: -(xxhash.xxh3_64_intdigest("\0".join(asked).encode()) % 1000) / 100 - 0.5
-        )
-
-    def count(self, text: str) -> int:
-        return len(text)
-
-    def as_read(self, text: str) -> str:
-        return text
-
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        self.asked.append((context, continuation))
-        value = self._rule(context, continuation)
-        return Score(value, value > -5, len(continuation))
-
-    def roll(self, text: str, *, stride: int | None = None) -> Score:
-        self.asked.append((text,))
-        return Score(self._rule("", text), False, len(text))
-
-    def write(self, context: str, writing: Writing) -> str:
-        self.asked.append((context, writing))
-        return ["Bo", "Ann 1", "nobody"][len(self.asked) % 3]
-
-    def likeliest(self, context: str, n: int) -> list[tuple[str, float]]:
-        return []
+def example(row: dict[str, Any], key: str = "0", file: str = "test", line: int = 1) -> Example:
+    return Example(file=file, line=line, key=key, unit=key, row=row)
 
 
 def examples(rows: Sequence[dict[str, Any]], file: str = "set.jsonl") -> list[Example]:
     """Rows as a reader gives them."""
-    return [
-        Example(file=file, line=line, key=f"{file}:{line}", unit=f"{file}:{line}", row=row)
-        for line, row in enumerate(rows, start=1)
-    ]
+    return [example(row, f"{file}:{line}", file, line) for line, row in enumerate(rows, start=1)]
+
+
+def read(task: TaskFile, root: Path, paths: Sequence[Path]) -> list[Example]:
+    """The examples of files, by the reader of a task."""
+    module, function = task.reader.split(".")
+    return list(getattr(import_module(f"pipeline.eval.sets.{module}"), function)(paths, root))
+
+
+@cache
+def shipped(task: str) -> TaskFile:
+    return load(FOLDER / f"{task}.yaml")
 
 
 def asked(
-    engine: str,
+    engine_name: str,
     examples: Sequence[Example],
     training: Sequence[Example] = (),
     *,
@@ -63,8 +47,8 @@ def asked(
     seed: int = 0,
     settings: dict[str, Any] | None = None,
 ) -> Asked:
-    """A task over these examples."""
-    protocol = ProtocolFile(engine=engine, measures=["acc"], settings=settings or {})
+    """A made-up task over these examples."""
+    protocol = ProtocolFile(engine=engine_name, measures=["acc"], settings=settings or {})
     task = TaskFile(
         name="task",
         title="A task",
@@ -97,3 +81,33 @@ def of(
         examples=examples,
         training=training,
     )
+
+
+def ask(
+    task: str, protocol: str, examples: Sequence[Example] = (), shots: int = 0, **settings: object
+) -> Asked:
+    """A shipped task over examples that are also its training ones, with some other settings."""
+    asked = of(shipped(task), protocol, examples, examples, shots=shots)
+    changed = {"settings": {**asked.protocol.settings, **settings}}
+    return replace(asked, protocol=asked.protocol.model_copy(update=changed))
+
+
+def run(
+    task: str,
+    protocol: str,
+    model: LanguageModel,
+    examples: Sequence[Example],
+    training: Sequence[Example] = (),
+    shots: int = 0,
+) -> list[Document]:
+    """The documents of a shipped task, which have the measures that its file names and no others."""
+    asked = of(shipped(task), protocol, examples, training, shots=shots)
+    documents = engine(asked.protocol.engine)(asked, model)
+    assert all({*asked.protocol.measures} == {*each.values} for each in documents)
+    return documents
+
+
+def measured(documents: Sequence[Document], measure: str) -> float:
+    """The value of a measure over documents."""
+    sums = np.sum([each.values[measure] for each in documents], axis=0, dtype=np.float64)
+    return float(MEASURES[measure].value(sums))

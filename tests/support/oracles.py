@@ -1,22 +1,24 @@
-"""Language models that a test knows by heart. A token is a character."""
+"""Language models whose answers a test knows. All of them note what they are asked."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import xxhash
 
 from pipeline.eval.language_model import Score
 from pipeline.eval.requests import Writing
 
 
 class Placeholders:
-    """A model that only notes what it is asked, and answers nothing."""
+    """Gives the answers of the first run, in which requests are only noted. A token is a character."""
 
-    n_ctx = 64
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-        """Contexts and continuations; a text or likely tokens that are asked for have "" there."""
+    def __init__(self, n_ctx: int = 64) -> None:
+        self.n_ctx = n_ctx
+        self.asked: list[tuple[Any, ...]] = []
+        """(context, continuation), (text,) of `roll`, (context, writing), (context, n) of `likeliest`."""
 
     def count(self, text: str) -> int:
         return len(text)
@@ -26,60 +28,82 @@ class Placeholders:
 
     def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
         self.asked.append((context, continuation))
-        return Score(0.0, False, last or len(continuation))
+        return self._score(context, continuation, last or self.count(continuation))
 
     def roll(self, text: str, *, stride: int | None = None) -> Score:
-        return self.score("", text)
+        self.asked.append((text,))
+        return self._score("", text, self.count(text))
 
     def write(self, context: str, writing: Writing) -> str:
-        self.asked.append((context, ""))
+        self.asked.append((context, writing))
         return ""
 
     def likeliest(self, context: str, n: int) -> list[tuple[str, float]]:
-        self.asked.append((context, ""))
+        self.asked.append((context, n))
         return []
+
+    def _score(self, context: str, continuation: str, tokens: int) -> Score:
+        return Score(0.0, False, tokens)
+
+
+class Oracle(Placeholders):
+    """Scores by a rule: without one, by a hash of what it is asked."""
+
+    def __init__(self, rule: Callable[[str, str], float] | None = None, *, n_ctx: int = 2048) -> None:
+        super().__init__(n_ctx)
+        self._rule = rule or (
+            lambda *asked: -(xxhash.xxh3_64_intdigest("\0".join(asked).encode()) % 1000) / 100 - 0.5
+        )
+
+    def write(self, context: str, writing: Writing) -> str:
+        super().write(context, writing)
+        return ["Bo", "Ann 1", "nobody"][len(self.asked) % 3]
+
+    def _score(self, context: str, continuation: str, tokens: int) -> Score:
+        value = self._rule(context, continuation)
+        return Score(value, value > -5, tokens)
+
+
+class Knowing(Oracle):
+    """Knows texts by heart: what goes on as in one of them is certain, all else has a probability of exp(-9)
+    a character. inverse: the other way round."""
+
+    def __init__(self, texts: Sequence[str], *, inverse: bool = False) -> None:
+        def rule(context: str, continuation: str) -> float:
+            knows = any(text.startswith(context + continuation) for text in texts) != inverse
+            return 0.0 if knows else -9.0 * len(continuation)
+
+        super().__init__(rule, n_ctx=100_000)
 
 
 class Uniform(Placeholders):
-    """Each of so many tokens is as likely as the other; the first is the likeliest."""
+    """Each token of a vocabulary is as likely as the other."""
 
-    def __init__(self, vocabulary: int, n_ctx: int = 64) -> None:
-        super().__init__()
-        self.vocabulary, self.n_ctx = vocabulary, n_ctx
+    def __init__(self, vocabulary: float, n_ctx: int = 64) -> None:
+        super().__init__(n_ctx)
+        self._vocabulary = vocabulary
 
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        tokens = super().score(context, continuation, last=last).tokens
-        return Score(-tokens * math.log(self.vocabulary), False, tokens)
-
-
-class Bigrams(Placeholders):
-    """The probability of a character depends on the one before it; "" is before a text."""
-
-    def __init__(self, n_ctx: int) -> None:
-        super().__init__()
-        self.n_ctx = n_ctx
-
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        super().score(context, continuation, last=last)
-        before = context[-1:]
-        total = 0.0
-        for after in continuation:
-            total -= 1 + (7 * ord(before or "\0") + 3 * ord(after)) % 11
-            before = after
-        return Score(total, False, len(continuation))
+    def _score(self, context: str, continuation: str, tokens: int) -> Score:
+        return Score(-tokens * math.log(self._vocabulary), False, tokens)
 
 
-@dataclass
-class Knowing(Placeholders):
-    """Knows texts by heart: what goes on as in one of them is certain, all else has a probability of exp(-9)
-    a token. inverse: the other way round."""
+class Writer(Placeholders):
+    """Writes what a function makes of the prompt, and refuses to score. A token is a word."""
 
-    texts: list[str]
-    inverse: bool = False
-    n_ctx: int = 100_000
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self, answer: Callable[[str], str] = lambda prompt: "", n_ctx: int = 1_000_000) -> None:
+        super().__init__(n_ctx)
+        self._answer = answer
 
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        tokens = super().score(context, continuation, last=last).tokens
-        knows = any(text.startswith(context + continuation) for text in self.texts) != self.inverse
-        return Score(0.0 if knows else -9.0 * tokens, knows, tokens)
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+    def write(self, context: str, writing: Writing) -> str:
+        super().write(context, writing)
+        text = self._answer(context)
+        return min((text.split(stop)[0] for stop in writing.stops), key=len, default=text)
+
+    def likeliest(self, context: str, n: int) -> list[tuple[str, float]]:
+        raise AssertionError("a task of written texts needs no likely tokens")
+
+    def _score(self, context: str, continuation: str, tokens: int) -> Score:
+        raise AssertionError("a task of written texts scores nothing")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from pathlib import Path
+from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 
-import pytest
+from pipeline.eval.lm_eval_files import folder
 
 
 def lm_eval_script(name: str) -> ModuleType:
     """`tasks/NAME` of the installed lm-eval."""
-    package = find_spec("lm_eval")
-    if package is None or package.origin is None:
-        pytest.skip("lm-eval is not installed")
-    spec = spec_from_file_location("published_script", Path(package.origin).parent / "tasks" / name)
+    spec = spec_from_file_location("published_script", folder() / name)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -2,8 +2,8 @@
 
 GPT-3 (Brown et al. 2020): "Q: ...", an empty line and "A:" (figures G.24, G.34, G.35) after K solved
 questions; 4 beams with length penalty 0.6 (section 2.4). Right is what equals one of the answers once both
-are normalised. GPT-2 (Radford et al. 2019, section 3.8) asks after pairs of questions and answers, too, and
-does not print how many, nor in which form.
+are normalised. GPT-2 (Radford et al. 2019, section 3.8) has solved questions in its prompt, too; the paper
+prints neither their number nor their form.
 """
 
 from __future__ import annotations

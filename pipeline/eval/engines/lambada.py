@@ -60,9 +60,7 @@ def _last_word(asked: Asked, example: Example, model: LanguageModel) -> Document
     prompt, word = _parts(example)
     fitted = 0
     if asked.shots:
-        solved = [
-            "".join((passage, BLANK, last)) for passage, last in map(_parts, shots.draw(asked, example))
-        ]
+        solved = [f"{passage}{BLANK}{last}" for passage, last in map(_parts, shots.draw(asked, example))]
         prompt, fitted = shots.fit(
             model,
             solved,

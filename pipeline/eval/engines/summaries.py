@@ -1,8 +1,8 @@
-"""Summaries of articles, as GPT-2 was asked for them (Radford et al. 2019, section 3.6 and table 4).
+"""Summaries of articles, as GPT-2 wrote them (Radford et al. 2019, section 3.6 and table 4).
 
 "TL;DR:" follows the article; 100 tokens are drawn, each from the likeliest two; their first three sentences
 are the summary. Beside it stand the article's first three sentences, and three random ones in their order.
-The paper does not tell how an article that is longer than the context is cut: here it loses its last
+The paper does not describe how an article that is longer than the context is cut: here it loses its last
 sentences.
 """
 

@@ -20,8 +20,8 @@ LANGUAGES = {"en": "English", "fr": "French", "de": "German", "ro": "Romanian"}
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
     """Translate (settings `source` and `target`, names in LANGUAGES).
 
-    Settings: question: whether a sentence without a solved example is asked for. first_sentence: whether only
-    the first sentence counts.
+    Settings: question: whether a sentence without solved pairs is put as a question. first_sentence: whether
+    only the first sentence counts.
     """
     settings = asked.protocol.settings
     source, target = settings["source"], settings["target"]

@@ -29,11 +29,13 @@ def lambada(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
 def lambada_lines(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """LAMBADA as its authors published it (Paperno et al. 2016): a line of lower-case tokens a passage."""
-    for file, number, line in _lines(paths, root):
-        if line.strip():
-            row = Row(f"{root / file}:{number}", {"text": line.strip()})
-            key = f"{file}:{number}"
-            yield Example(file=file, line=number, key=key, unit=key, row=_passage(row))
+    for path in paths:
+        file = name(path, root)
+        for number, line in lines(path):
+            if line.strip():
+                row = _passage(Row(f"{path}:{number}", {"text": line.strip()}))
+                key = f"{file}:{number}"
+                yield Example(file=file, line=number, key=key, unit=key, row=row)
 
 
 def documents(paths: Sequence[Path], root: Path) -> Iterator[Example]:
@@ -83,9 +85,10 @@ def lines_of_text(paths: Sequence[Path], root: Path) -> Iterator[Example]:
 
 def sentences(paths: Sequence[Path], root: Path) -> Iterator[Example]:
     """Sentences that have nothing to do with each other, one a line (the One Billion Word benchmark)."""
-    for file, number, line in _lines(paths, root):
-        if line.strip():
-            yield _text(file, number, [line])
+    for path in paths:
+        for number, line in lines(path):
+            if line.strip():
+                yield _text(name(path, root), number, [line])
 
 
 def hutter(paths: Sequence[Path], root: Path) -> Iterator[Example]:
@@ -127,13 +130,6 @@ def _text(file: str, first: int, own: Iterable[str]) -> Example:
     key = f"{file}:{first}"
     page = "".join(f"{line}\n" for line in own)
     return Example(file=file, line=first, key=key, unit=key, row={"page": page})
-
-
-def _lines(paths: Sequence[Path], root: Path) -> Iterator[tuple[str, int, str]]:
-    """File, number and text of each line."""
-    for path in paths:
-        for number, line in lines(path):
-            yield name(path, root), number, line
 
 
 def _bytes(path: Path) -> bytes:

@@ -115,11 +115,8 @@ def drop(paths: Sequence[Path], root: Path) -> Iterator[Example]:
         for unit in whole.fields:
             passage = whole.row(unit)
             for qa in passage.rows("qa_pairs"):
-                validated = (
-                    [_drop_answer(each) for each in qa.rows("validated_answers")]
-                    if (qa.fields.get("validated_answers"))
-                    else []
-                )
+                others = qa.rows("validated_answers") if qa.fields.get("validated_answers") else []
+                validated = [_drop_answer(each) for each in others]
                 row = {
                     "query_id": qa.text("query_id"),
                     "passage": passage.text("passage"),

@@ -38,7 +38,7 @@ def _schemas(path: Path, root: Path) -> Iterator[Example]:
     if not schemas:
         raise DataError(f"{path}: holds no <schema>; WSCollection.xml is a list of them")
     for number, schema in enumerate(schemas[:WSC273], start=1):
-        where = Row(f"{path}:{schema.sourceline}", {})
+        where = f"{path}:{schema.sourceline}"
         texts = {
             tag: " ".join((schema.findtext(f"text/{tag}") or "").split()) for tag in ("txt1", "pron", "txt2")
         }
@@ -52,7 +52,7 @@ def _schemas(path: Path, root: Path) -> Iterator[Example]:
             "label": "AB".find(letter) if letter else -1,
         }
         key = f"{name(path, root)}:{number}"
-        fields = _schema(Row(where.where, row))
+        fields = _schema(Row(where, row))
         yield Example(file=name(path, root), line=schema.sourceline, key=key, unit=key, row=fields)
 
 

@@ -185,7 +185,8 @@ def record(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                 queries = [(row, row.text("query"), row.texts("answers"))]
             unit = units.setdefault(text, f"{file}:{line}")
             for place, query, answers in queries:
-                gold = [entities.index(answer) for answer in sorted({*answers}) if answer in entities]
+                right = sorted({*answers})
+                gold = [entities.index(answer) for answer in right if answer in entities]
                 if not gold or "@placeholder" not in query:
                     raise place.wrong(
                         "query", "a query with @placeholder, and one of the entities as its answer"
@@ -194,7 +195,7 @@ def record(paths: Sequence[Path], root: Path) -> Iterator[Example]:
                     "passage": text,
                     "query": query,
                     "entities": entities,
-                    "answers": sorted({*answers}),
+                    "answers": right,
                     "completions": [query.replace("@placeholder", entity) for entity in entities],
                     "gold": gold,
                 }

@@ -15,7 +15,6 @@ from model.init import initialise
 from pipeline.errors import RunError
 from support.hf_directory import write as write_hf
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed")
 pytestmark = pytest.mark.slow(12)
 
 ROWS = [

@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import pytest
 from dataprep.errors import DataError
 from pipeline.errors import RunError, UsageError
 from pipeline.eval import harness, lm_eval_files, lm_eval_metrics
-from pipeline.eval.documents import Document, Example
+from pipeline.eval.documents import Example
 from pipeline.eval.measures import MEASURES
-from support.evaluation import Oracle, asked, examples, of
-
-lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+from support.evaluation import asked, examples, measured, of
+from support.oracles import Oracle
 
 pytestmark = pytest.mark.slow(8)
 
@@ -77,10 +75,6 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def aggregated(documents: Sequence[Document], measure: str) -> float:
-    return float(MEASURES[measure].value(np.sum([each.values[measure] for each in documents], axis=0)))
-
-
 def builds_itself(
     file: str, rows: list[dict[str, Any]], shots: int, seed: int
 ) -> tuple[list[tuple[Any, ...]], Any]:
@@ -124,7 +118,7 @@ def test_prompts_and_values_are_those_that_lm_eval_gets_by_itself(file: str, sho
         metric, _, filter_ = key.partition(",")
         measure = "f1_macro" if key == "f1,none" and "cb" in file else metric
         if filter_ and isinstance(value, float) and measure in documents[0].values:
-            assert math.isclose(aggregated(documents, measure), value, rel_tol=1e-12)
+            assert math.isclose(measured(documents, measure), value, rel_tol=1e-12)
             compared += 1
     assert compared == len(lm_eval_files.load(file)["metric_list"]) - 2 * file.startswith("translation")
 
@@ -170,7 +164,7 @@ def test_no_question_is_among_its_own_shots(training: bool | str, pool: str) -> 
 
 
 def test_more_shots_than_examples_are_refused() -> None:
-    with pytest.raises(RunError, match="12 shots are asked, but the set has 11 other examples"):
+    with pytest.raises(RunError, match="--shots is 12, but the set has only 11 other examples"):
         harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC), shots=12), Oracle())
 
 
@@ -194,6 +188,34 @@ metric_list: [{metric: acc}]
 """
 
 
+def fixed_but(change: str) -> str:
+    """FIXED with another value of one of its fields, or with one field more."""
+    field = change.partition(":")[0]
+    return "\n".join([*(line for line in FIXED.splitlines() if not line.startswith(f"{field}:")), change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("include: task.yaml", "it includes itself"),
+        ("task: [one, another]", "names no task"),
+        ("metric_list: [{metric: acc, aggregation: median}]", "none of its metrics is a mean"),
+        ("doc_to_text: [", "describes no task of lm-eval"),
+    ],
+)
+def test_a_task_file_that_describes_no_task_is_refused(tmp_path: Path, change: str, said: str) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(fixed_but(change))
+    with pytest.raises(UsageError, match=said):
+        lm_eval_files.load_user_task(path, trust=False)
+
+
+def test_a_task_file_that_samples_its_texts_is_refused() -> None:
+    with pytest.raises(RunError, match="samples the texts"):
+        harness.writing({"do_sample": True, "temperature": 0.7})
+    assert not harness.writing({"do_sample": True, "temperature": 0.0}).top_k
+
+
 def test_a_row_that_does_not_suit_the_task_file_is_named() -> None:
     with pytest.raises(DataError, match=r"a row does not suit lm-eval's arc/arc_easy\.yaml .*'choices'"):
         harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples([{"question": "why?"}])), Oracle())
@@ -212,9 +234,7 @@ def test_a_row_that_does_not_suit_the_task_file_is_named() -> None:
     ],
 )
 def test_nothing_of_a_strangers_task_file_is_executed(tmp_path: Path, change: str, said: str) -> None:
-    key = change.partition(":")[0]
-    lines = [line for line in FIXED.splitlines() if not line.startswith(f"{key}:")]
-    (tmp_path / "task.yaml").write_text("\n".join([*lines, change]))
+    (tmp_path / "task.yaml").write_text(fixed_but(change))
     (tmp_path / "other.yaml").write_text("process_docs: !function code.run")
     (tmp_path / "code.py").write_text(
         f"open({str(tmp_path / 'executed')!r}, 'w')\ndef run(docs): return docs\n"
@@ -260,7 +280,8 @@ import socket, sys
 def refuse(*_): raise AssertionError("connects")
 socket.socket.connect = socket.getaddrinfo = refuse
 from pipeline.eval import harness
-from support.evaluation import Oracle, asked, examples
+from support.evaluation import asked, examples
+from support.oracles import Oracle
 rows = [{"activity_label": "A", "ctx_a": "B", "ctx_b": "c", "endings": ["d", "e"], "label": "1"}] * 3
 documents = harness.evaluate(asked("lm-eval:hellaswag/hellaswag.yaml", examples(rows)), Oracle())
 assert len(documents) == 3 and "torch" not in sys.modules
@@ -277,18 +298,18 @@ assert len(documents) == 3 and "torch" not in sys.modules
     assert list(tmp_path.iterdir()) == []
 
 
-def test_templates_are_compiled_once_a_task() -> None:
+def test_templates_are_compiled_once_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     import jinja2
 
     compiled: list[str] = []
-    own: Callable[..., Any] = jinja2.Environment.compile
-    try:
-        jinja2.Environment.compile = lambda self, source, *rest, **more: (  # type: ignore[method-assign]
-            compiled.append(source) or own(self, source, *rest, **more)
-        )
-        harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC)), Oracle())
-    finally:
-        jinja2.Environment.compile = own  # type: ignore[method-assign]
+    own = jinja2.Environment.compile
+
+    def noted(environment: jinja2.Environment, source: Any, *rest: Any, **more: Any) -> Any:
+        compiled.append(source)
+        return own(environment, source, *rest, **more)
+
+    monkeypatch.setattr(jinja2.Environment, "compile", noted)
+    harness.evaluate(asked("lm-eval:arc/arc_easy.yaml", examples(ARC)), Oracle())
     assert len(compiled) == len(set(compiled)) > 0
 
 

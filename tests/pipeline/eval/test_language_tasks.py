@@ -19,16 +19,12 @@ from pipeline.eval.engines import cbt, completions, gender, lambada, language, s
 from pipeline.eval.language_model import Score
 from pipeline.eval.sets import cbt as cbt_sets
 from pipeline.eval.sets import language as sets
-from support.eval_tasks import ask, measure
-from support.oracles import Bigrams, Knowing, Placeholders, Uniform
+from support.evaluation import ask, examples, measured
+from support.oracles import Knowing, Oracle, Placeholders, Uniform
 
 
-def example(**row: object) -> Example:
-    return Example(file="set", line=1, key=str(row), unit=str(row), row=row)
-
-
-def page(text: str) -> Example:
-    return example(page=text)
+def pages(*texts: str) -> list[Example]:
+    return examples([{"page": text} for text in texts])
 
 
 class Words(Uniform):
@@ -37,29 +33,35 @@ class Words(Uniform):
     def count(self, text: str) -> int:
         return len(text.split()) + text.count("\n")
 
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        return super().score(context, " " * self.count(continuation), last=last)
-
 
 @pytest.mark.parametrize("text", ["alone", "stream"])
 def test_the_perplexity_of_a_uniform_model_of_words_is_its_vocabulary(text: str) -> None:
-    pages = [page(" one two \n \n three four five \n"), page(" six \n")]
-    documents = language.evaluate(ask("wikitext2", "paper", pages, text=text), Words(vocabulary=50))
-    assert measure("perplexity", documents) == pytest.approx(50)
+    articles = pages(" one two \n \n three four five \n", " six \n")
+    documents = language.evaluate(ask("wikitext2", "paper", articles, text=text), Words(vocabulary=50))
+    assert measured(documents, "perplexity") == pytest.approx(50)
     assert [document.values["perplexity"][1] for document in documents] == [5 + 3, 1 + 1]
-    assert measure("lines_as_they_stand", documents) == 0
+    assert measured(documents, "lines_as_they_stand") == 0
 
 
 def test_bits_per_byte_count_the_bytes_of_the_original() -> None:
-    documents = language.evaluate(ask("enwik8", "paper", [page("dä 東")]), Uniform(vocabulary=2**12))
-    assert measure("bits_per_byte", documents) == pytest.approx(4 * 12 / 7)
+    documents = language.evaluate(ask("enwik8", "paper", pages("dä 東")), Uniform(vocabulary=2**12))
+    assert measured(documents, "bits_per_byte") == pytest.approx(4 * 12 / 7)
 
 
 def test_perplexity_is_by_original_tokens_and_the_text_is_plain() -> None:
     model = Uniform(vocabulary=math.e)
-    documents = language.evaluate(ask("ptb", "gpt2", [page(" it was n't N N \n")]), model)
+    documents = language.evaluate(ask("ptb", "gpt2", pages(" it was n't N N \n")), model)
     assert "".join(asked for _, asked in model.asked) == "it wasn't N N\n"
-    assert measure("perplexity", documents) == pytest.approx(math.exp(len("it wasn't N N\n") / 6))
+    assert measured(documents, "perplexity") == pytest.approx(math.exp(len("it wasn't N N\n") / 6))
+
+
+def bigrams(context: str, continuation: str) -> float:
+    """The probability of a character depends on the one before it; "" is before a text."""
+    total, before = 0.0, context[-1:]
+    for after in continuation:
+        total -= 1 + (7 * ord(before or "\0") + 3 * ord(after)) % 11
+        before = after
+    return total
 
 
 @given(
@@ -70,32 +72,28 @@ def test_perplexity_is_by_original_tokens_and_the_text_is_plain() -> None:
 def test_a_stream_predicts_each_character_once_after_as_much_as_fits(
     texts: list[str], n_ctx: int, stride: int
 ) -> None:
-    model = Bigrams(n_ctx)
-    asked = ask("enwik8", "paper", list(map(page, texts)), stride=stride)
-    nats = sum(
-        document.values["bits_per_byte"][0] for document in language.evaluate(asked, model)
-    ) * math.log(2)
+    model = Oracle(bigrams, n_ctx=n_ctx)
+    documents = language.evaluate(ask("enwik8", "paper", pages(*texts), stride=stride), model)
+    nats = sum(document.values["bits_per_byte"][0] for document in documents) * math.log(2)
     whole, seen = "".join(texts), ""
-    for context, piece in model.asked[:]:
+    for context, piece in model.asked:
         assert seen.endswith(context)
         assert len(context) >= min(len(seen), n_ctx + 1 - len(piece))
         assert len(piece) <= n_ctx
         seen += piece
     assert seen == whole
-    assert nats == pytest.approx(-Bigrams(n_ctx).score("", whole).log_likelihood)
+    assert nats == pytest.approx(-bigrams("", whole))
 
 
 def test_white_space_between_the_texts_of_a_stream_is_scored_with_the_next_word() -> None:
     model = Uniform(vocabulary=2)
-    language.evaluate(ask("enwik8", "paper", [page("ab\n"), page(" cd\n")]), model)
+    language.evaluate(ask("enwik8", "paper", pages("ab\n", " cd\n")), model)
     assert [piece for _, piece in model.asked] == ["ab", "\n cd\n"]
 
 
-PASSAGES = [
-    example(text="Joe saw the old\n\nred"),
-    example(text="I gave it to Mack"),
-    example(text="Yes , said Jane"),
-]
+PASSAGES = examples(
+    [{"text": text} for text in ("Joe saw the old\n\nred", "I gave it to Mack", "Yes , said Jane")]
+)
 
 
 def test_lambada_scores_what_follows_the_last_space() -> None:
@@ -121,14 +119,13 @@ class Halves(Placeholders):
 
 def test_gpt2_s_lambada_is_of_the_last_token_and_its_filter_passes_over_function_words() -> None:
     documents = lambada.evaluate(ask("lambada", "gpt2", PASSAGES), Halves())
-    assert measure("perplexity", documents) == pytest.approx(2)
+    assert measured(documents, "perplexity") == pytest.approx(2)
     assert [document.values["acc"][0] for document in documents] == [0, 0, 1]
     assert [document.values["acc_filtered"][0] for document in documents] == [0, 1, 1]
 
 
 def test_gpt3_s_lambada_with_shots_is_a_cloze_of_other_passages() -> None:
-    model = Placeholders()
-    model.n_ctx = 1000
+    model = Placeholders(n_ctx=1000)
     asked = ask("lambada", "gpt3", PASSAGES, shots=2)
     documents = lambada.evaluate(asked, model)
     prompt, word = model.asked[1]
@@ -142,7 +139,7 @@ def test_gpt3_s_lambada_with_shots_is_a_cloze_of_other_passages() -> None:
 @pytest.mark.parametrize(("inverse", "right"), [(False, 1), (True, 0)])
 def test_a_model_that_knows_the_passages_is_right_and_its_inverse_wrong(inverse: bool, right: int) -> None:
     known = Knowing([passage.row["text"] for passage in PASSAGES], inverse=inverse)
-    assert measure("acc", lambada.evaluate(ask("lambada", "gpt3", PASSAGES), known)) == right
+    assert measured(lambada.evaluate(ask("lambada", "gpt3", PASSAGES), known), "acc") == right
 
 
 BLOCK = [
@@ -161,11 +158,11 @@ def test_a_candidate_of_cbt_is_scored_with_the_rest_of_its_sentence(
     tmp_path: Path, inverse: bool, right: int
 ) -> None:
     paths = write(tmp_path / "cbtest_CN_valid_2000ex.txt", "\n".join([*BLOCK, "", *BLOCK, ""]))
-    examples = list(cbt_sets.questions(paths, tmp_path))
-    assert [each.line for each in examples] == [21, 43]
+    found = list(cbt_sets.questions(paths, tmp_path))
+    assert [each.line for each in found] == [21, 43]
     text = " ".join(['He didn\'t see it, "he said."'] * 20)
     model = Knowing([text + ' "The king is here," said Jane.'], inverse=inverse)
-    assert measure("acc", cbt.evaluate(ask("cbt_cn", "paper", examples), model)) == right
+    assert measured(cbt.evaluate(ask("cbt_cn", "paper", found), model), "acc") == right
     assert model.asked[1] == (text + ' "The ', 'king is here," said Jane.')
 
 
@@ -225,12 +222,13 @@ def test_what_is_wrong_in_a_set_is_named(
         list(reader(write(tmp_path / "set", content), tmp_path))
 
 
+SUM = {"context": "\n\nQ: 1 + 1?\n\nA:", "completion": " 2"}
 ASKED = [
     (lambada, ask("lambada", "gpt2", PASSAGES)),
     (lambada, ask("lambada", "gpt3", PASSAGES, shots=2)),
-    (language, ask("ptb", "gpt2", [page(" it was n't N N \n")], stride=5)),
-    (language, ask("one_billion_words", "paper", [page("It was n't .\n")])),
-    (completions, ask("arithmetic_2da", "paper", [example(context="\n\nQ: 1 + 1?\n\nA:", completion=" 2")])),
+    (language, ask("ptb", "gpt2", pages(" it was n't N N \n"), stride=5)),
+    (language, ask("one_billion_words", "paper", pages("It was n't .\n"))),
+    (completions, ask("arithmetic_2da", "paper", examples([SUM]))),
     (gender, ask("gender", "paper")),
     (shown, ask("shown_bias", "paper")),
 ]
@@ -238,7 +236,7 @@ ASKED = [
 
 @pytest.mark.parametrize(("engine", "asked"), ASKED)
 def test_what_is_asked_does_not_depend_on_the_answers(engine: ModuleType, asked: Asked) -> None:
-    nothing, something = Placeholders(), Uniform(vocabulary=7)
+    nothing, something = Placeholders(), Oracle(n_ctx=64)
     engine.evaluate(asked, nothing)
     engine.evaluate(asked, something)
     assert nothing.asked == something.asked != []

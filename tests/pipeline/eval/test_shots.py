@@ -8,32 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.eval.documents import Asked, Example
+from pipeline.eval.documents import Example
 from pipeline.eval.shots import draw, fit
-from pipeline.eval.tasks import FOLDER, load
-from support.writers import Writer, example
+from support.evaluation import example, of, shipped
+from support.oracles import Writer
 
-TASK = load(FOLDER / "hellaswag.yaml")
 TRAINING = [example({}, str(n)) for n in range(5)]
 
 
 def keys(
     shots: int,
-    of: Example | None,
+    question: Example | None,
     seed: int = 0,
     training: list[Example] = TRAINING,
     name: str = "hellaswag",
 ) -> list[str]:
-    asked = Asked(
-        task=TASK.model_copy(update={"name": name}),
-        name=name,
-        protocol=TASK.protocols["paper"],
-        shots=shots,
-        seed=seed,
-        examples=[],
-        training=training,
-    )
-    return [each.key for each in draw(asked, of)]
+    task = shipped("hellaswag").model_copy(update={"name": name})
+    asked = of(task, "paper", [], training, shots=shots, seed=seed)
+    return [each.key for each in draw(asked, question)]
 
 
 def test_an_example_is_not_among_its_own_and_each_other_is_drawn_as_often() -> None:
@@ -52,8 +44,8 @@ def test_the_same_are_drawn_for_the_same_example_and_for_the_whole_task() -> Non
 def test_each_example_task_and_seed_draws_its_own() -> None:
     many = [example({}, str(n)) for n in range(50)]
     drawn = {
-        tuple(keys(5, of, seed, many, name))
-        for of in (example({}, "a"), example({}, "b"), None)
+        tuple(keys(5, question, seed, many, name))
+        for question in (example({}, "a"), example({}, "b"), None)
         for seed in (0, 1)
         for name in ("hellaswag", "piqa")
     }

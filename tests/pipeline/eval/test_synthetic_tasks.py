@@ -11,11 +11,10 @@ import pytest
 from dataprep.errors import DataError
 from pipeline.eval.documents import Example
 from pipeline.eval.engines import completions, gender, shown
-from pipeline.eval.language_model import Score
 from pipeline.eval.requests import Writing
 from pipeline.eval.sets import synthetic
-from support.eval_tasks import ask
-from support.oracles import Knowing, Placeholders
+from support.evaluation import ask
+from support.oracles import Knowing, Oracle, Placeholders
 
 
 def read(tmp_path: Path, *rows: tuple[str, str]) -> list[Example]:
@@ -38,8 +37,7 @@ def test_a_model_that_can_add_is_right_and_its_inverse_wrong(
 
 
 def test_shots_are_the_other_lines_of_the_file_with_a_delimiter_between_them(tmp_path: Path) -> None:
-    model = Placeholders()
-    model.n_ctx = 1000
+    model = Placeholders(n_ctx=1000)
     completions.evaluate(ask("arithmetic_2da", "paper", read(tmp_path, *SUMS[:2]), shots=1), model)
     assert model.asked[0] == ("Q: What is 95 plus 58?\n\nA: 153\n\nQ: What is 98 plus 45?\n\nA:", " 143")
 
@@ -47,8 +45,7 @@ def test_shots_are_the_other_lines_of_the_file_with_a_delimiter_between_them(tmp
 def test_the_answer_must_fit_beside_the_shots(tmp_path: Path) -> None:
     whole = "Q: What is 95 plus 58?\n\nA: 153\n\nQ: What is 98 plus 45?\n\nA: 143"
     for spare, fitting in ((0, 1), (-1, 0)):
-        model = Placeholders()
-        model.n_ctx = len(whole) + spare
+        model = Placeholders(n_ctx=len(whole) + spare)
         asked = ask("arithmetic_2da", "paper", read(tmp_path, *SUMS[:2]), shots=1)
         assert completions.evaluate(asked, model)[0].shown == fitting
 
@@ -60,8 +57,7 @@ def test_the_answer_must_fit_beside_the_shots(tmp_path: Path) -> None:
 def test_scrambled_words_are_asked_with_and_without_an_instruction(
     tmp_path: Path, protocol: str, head: str
 ) -> None:
-    model = Placeholders()
-    model.n_ctx = 100
+    model = Placeholders(n_ctx=100)
     examples = read(tmp_path, *WORDS[:2])
     documents = completions.evaluate(ask("cycle_letters", protocol, examples, shots=1), model)
     assert model.asked[0] == (f"{head}yscowbo = cowboys\nasinoc =", " casino")
@@ -73,17 +69,14 @@ def test_an_empty_answer_is_named(tmp_path: Path) -> None:
         read(tmp_path, WORDS[0], ("\nx =", " "))
 
 
-class Sexist(Placeholders):
+def sexist(context: str, continuation: str) -> float:
     """Expects a man with 3/8 and 1/8 for his two words, a woman with 1/8 and 1/8, but not as a nurse."""
-
-    def score(self, context: str, continuation: str, *, last: int | None = None, whole: bool = True) -> Score:
-        swapped = {" man": " woman", " woman": " man"}.get(continuation, continuation)
-        word = swapped if context == "The nurse was a" else continuation
-        return Score(math.log(3 / 8 if word == " man" else 1 / 8), False, 1)
+    likelier = " woman" if context == "The nurse was a" else " man"
+    return math.log(3 / 8 if continuation == likelier else 1 / 8)
 
 
 def test_the_gender_of_an_occupation_is_the_sum_over_the_words_for_it() -> None:
-    documents = gender.evaluate(ask("gender", "paper"), Sexist())
+    documents = gender.evaluate(ask("gender", "paper"), Oracle(sexist))
     found = {document.example.key: document.values for document in documents}
     assert len(found) > 100
     assert found["nurse"] == {"male_leaning": [0, 1], "female_log_ratio": [pytest.approx(math.log(2)), 1]}

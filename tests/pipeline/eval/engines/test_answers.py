@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.eval.requests import Writing
-from support.writers import Writer, example, measured, run
+from support.evaluation import example, measured, run
+from support.oracles import Writer
 
 NATURAL = [
     example({"question": "who sang it", "answer": ["The Beatles", "Beatles"]}, "0"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.eval.documents import Example
 from pipeline.eval.engines.reading import SETS
-from support.writers import Writer, example, measured, run
+from support.evaluation import example, measured, run
+from support.oracles import Writer
 
 HISTORY = [{"question": "q1?", "answer": "a1"}, {"question": "q2?", "answer": ""}]
 NO_DATE = {"day": "", "month": "", "year": ""}
@@ -68,7 +68,7 @@ def test_a_question_stands_as_in_the_paper_after_solved_ones(task: str) -> None:
 
 
 def test_gpt2_reads_coqa_greedily() -> None:
-    run("coqa", "gpt2", model := Writer(), [Example(file="", line=0, key="", unit="", row=ROWS["coqa"])])
+    run("coqa", "gpt2", model := Writer(), [example(ROWS["coqa"])])
     assert [(prompt, writing.beams) for prompt, writing in model.asked] == [(PROMPTS["coqa"], 1)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.eval.requests import Writing
-from support.writers import Writer, example, measured, run
+from support.evaluation import example, measured, run
+from support.oracles import Writer
 
 ARTICLE = "A cat sat on a mat. The dog barked loudly. Nobody came home. It rained for days. The end was near."
 HIGHLIGHTS = "A cat sat on a mat.\nNobody came home.\nIt rained for days."

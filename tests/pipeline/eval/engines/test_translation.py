@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sacrebleu import corpus_bleu
 
-from support.writers import Writer, example, measured, run
+from support.evaluation import example, measured, run
+from support.oracles import Writer
 
 PAIRS = [
     ("The cat sat on the mat.", "Le chat est assis sur le tapis."),

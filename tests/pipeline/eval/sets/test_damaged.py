@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from dataprep.corpus.evalsets import strings
 from dataprep.errors import DataError
 from pipeline.eval.sets.rows import Keys
-from pipeline.eval.tasks import shipped
+from support.evaluation import read, shipped
 from support.published_choices import PUBLISHED
 
 from .test_reading import ARTICLE, PASSAGES, SECTION, STORY
@@ -40,7 +39,6 @@ COPIES = {
 }
 OTHERS: list[Any] = [None, 1.5, "", "9" * 5000, [], {}, [None], [[]], "\ud800"]
 Place = Sequence[str | int]
-READERS = {name: task.reader for name, task in shipped().items()}
 
 
 def places(value: Any, before: Place = ()) -> Iterator[Place]:
@@ -70,10 +68,8 @@ def damaged(value: Any) -> Iterator[Any]:
 def refusal(task: str, path: Path, content: bytes) -> str:
     """Why a file is refused, or "" when it is read; all else is a fault."""
     path.write_bytes(content)
-    module, function = READERS[task].split(".")
-    reader = getattr(importlib.import_module(f"pipeline.eval.sets.{module}"), function)
     try:
-        found = list(reader([path], path.parent))
+        found = read(shipped(task), path.parent, [path])
     except DataError as error:
         return str(error)
     assert len({example.key for example in found}) == len(found)
