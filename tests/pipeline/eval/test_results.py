@@ -72,7 +72,8 @@ def test_every_document_is_a_sample_with_its_line_and_its_numbers(tmp_path: Path
     assert {row["file"] for row in rows} == {"hellaswag_val.jsonl"}
     assert [row["line"] for row in rows[:3]] == [1, 2, 3]
     assert sum(row["values"]["acc"][0] for row in rows[:40]) == 30
-    assert len(first_samples(tmp_path, ["absent", "hellaswag"], 5)) == 5
+    assert len(first_samples(tmp_path, "hellaswag", 5)) == 5
+    assert first_samples(tmp_path, "absent", 5) == []
 
 
 def test_a_measure_without_documents_has_no_value_and_infinity_is_none(tmp_path: Path) -> None:
