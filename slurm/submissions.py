@@ -33,8 +33,9 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     part: its part of the profile. stage: a name that no other job of its submission has; by default that of
     its part. workers: the tasks of an array; 0 is a job without one.
     per_core: the option of the command that takes the number of cores. stop: the signal on which the command
-    stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first. id: that
-    of Slurm, "" before it is submitted.
+    stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first.
+    max_restarts: how many starts of training may fail before it is given up. is_chained: another job goes on
+    with the training, and this one is not queued again. id: that of Slurm, "" before it is submitted.
     """
 
     part: str
@@ -45,6 +46,8 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     per_core: str = ""
     stop: str = ""
     after: list[str] = []
+    max_restarts: int = 0
+    is_chained: bool = False
     id: str = ""
 
     def __post_init__(self) -> None:
