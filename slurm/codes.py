@@ -1,5 +1,7 @@
 """The exit codes by which a job's script, and whoever looks at it later, know how a command ended."""
 
+USAGE_EXIT = 2
+"""Commands leave with this when what was typed, or a configuration, is wrong: another start does not help."""
 RESUME_EXIT = 75
 """`outbound train`, `corpus work` and `pack --join` leave with this when stopped early, to be continued.
 

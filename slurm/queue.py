@@ -21,6 +21,7 @@ _OUTER = re.compile(
 )
 _KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 """How commands find the cluster, and who we are there."""
+_FACT = re.compile(r"(\w+)=(\S*)")
 _ENDED = re.compile("Invalid job id specified|Job/step already completing or completed")
 
 
@@ -101,6 +102,48 @@ def stop(jobs: Sequence[Job], batch: bool, wait_s: float, tell: Callable[[int], 
         time.sleep(POLL_S)
         _scancel([], ids)  # a task that was completing may have queued itself again
     return len(left)
+
+
+def facts(job: str) -> dict[str, str]:
+    """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList."""
+    return dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
+
+
+def requeue(job: str) -> None:
+    """Let a job wait for another start. Raises SlurmError where the site forbids it."""
+    _ask(["scontrol", "requeue", job], timeout_s=2 * ANSWER_S)
+
+
+def leave_out(jobs: Sequence[str], nodes: Sequence[str]) -> None:
+    """Let jobs that wait start on other nodes. Raises SlurmError when Slurm has too few others."""
+    for job in jobs:
+        known = facts(job)
+        others = _hostnames(known.get("ExcNodeList", "(null)"))
+        spare = _nodes_of(known["Partition"]) - {*others, *nodes}
+        needed = int(known["NumNodes"].partition("-")[0])
+        if len(spare) < needed:
+            raise SlurmError(
+                f"job {job} cannot leave out {', '.join(nodes)}: it needs {needed} nodes, and partition "
+                f"{known['Partition']} has {len(spare)} others"
+            )
+        left = ",".join(sorted({*others, *nodes}))
+        _ask(["scontrol", "update", f"JobId={job}", f"ExcNodeList={left}"], timeout_s=2 * ANSWER_S)
+
+
+def out_of_work(nodes: str) -> list[str]:
+    """Those of a list of nodes that are down or do not answer."""
+    states = "down,drain,fail,no_respond"
+    return _ask(["sinfo", "-h", "-N", "-n", nodes, "-t", states, "-o", "%N"], timeout_s=ANSWER_S).split()
+
+
+def _hostnames(nodes: str) -> list[str]:
+    if nodes in ("", "(null)"):
+        return []
+    return _ask(["scontrol", "show", "hostnames", nodes], timeout_s=2 * ANSWER_S).split()
+
+
+def _nodes_of(partition: str) -> set[str]:
+    return {*_ask(["sinfo", "-h", "-N", "-p", partition, "-o", "%N"], timeout_s=ANSWER_S).split()}
 
 
 def cancel(jobs: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from slurm.codes import INTERRUPTED, RESUME_EXIT
+from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import EvalProfile, JobProfile
 from slurm.submissions import Job
 
@@ -31,7 +31,9 @@ def render(profile: JobProfile, job: Job, logs: Path) -> str:
         job=job,
         logs=logs,
         output=shlex.quote(str(logs).replace("%", "%%") + f"/{name}.log"),
+        run=logs.parents[1],
         again=RESUME_EXIT if job.stop == "USR1" else INTERRUPTED,
+        superseded=SUPERSEDED_EXIT,
         gpus=profile.gpus if isinstance(profile, EvalProfile) else 0,
     )
 

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT
+from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
 
-USAGE_EXIT = 2
 FUTILE = 3
 """So many starts in a row without a new checkpoint end a job."""
 DEATHS = 2

@@ -46,7 +46,7 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     per_core: str = ""
     stop: str = ""
     after: list[str] = []
-    max_restarts: int = 0
+    max_restarts: int = 20
     is_chained: bool = False
     id: str = ""
 
@@ -141,8 +141,13 @@ def of_directory(directory: Path) -> list[Submission]:
     with suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(logs):
             with suppress(msgspec.DecodeError, FileNotFoundError, NotADirectoryError):
-                found.append(_DECODER.decode((logs / name / FILE).read_bytes()))
+                found.append(of_folder(logs / name))
     return sorted(found, key=lambda submission: submission.at)
+
+
+def of_folder(logs: Path) -> Submission:
+    """The submission whose scripts and output go to a folder."""
+    return _DECODER.decode((logs / FILE).read_bytes())
 
 
 def current(directory: Path) -> list[Submission]:

@@ -134,7 +134,7 @@ class Checkpoint:
 def saved_in(folder: Path, until: int | None = None) -> list[Path]:
     """The checkpoints in the folder of an attempt, the newest first, as far as a step if given."""
     found = sorted((folder / "checkpoints").glob("step-" + "[0-9]" * 8), reverse=True)
-    return [path for path in found if until is None or _step(path) <= until]
+    return [path for path in found if until is None or step_of(path) <= until]
 
 
 def newest(run: Path) -> Iterator[Path]:
@@ -239,7 +239,7 @@ class CheckpointWriter:
         files.replace(self.beside / MANIFEST, json.dumps(envelope, indent=1).encode())
         _make_current(self.beside, self.path)
         for old in saved_in(self._folder)[keep:]:
-            if not keep_every or _step(old) % keep_every:
+            if not keep_every or step_of(old) % keep_every:
                 shutil.rmtree(old)
 
 
@@ -255,7 +255,7 @@ def _hash_json(body: Any) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode())
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 

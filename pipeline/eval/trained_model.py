@@ -105,7 +105,7 @@ def newest_step(where: Path) -> int | None:
     path = next(checkpoints.newest(where), None)
     if path is None:
         raise RunError(f"{where}: no checkpoint yet: train first")
-    return int(path.name.removeprefix("step-"))
+    return checkpoints.step_of(path)
 
 
 def of_checkpoint(run: Path, checkpoint: Checkpoint) -> TrainedModel:

@@ -15,6 +15,7 @@ import yaml
 
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import Link
+from pipeline.checkpoint.format import saved_in, step_of
 from pipeline.monitor.run_files import METRICS
 from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT
 
@@ -65,7 +66,7 @@ def run_status(run: Path) -> RunStatus | None:
     config = yaml.safe_load((folder / "config.yaml").read_text())
     row = _last_step(run, chain)
     tokens, pace = row.get("tokens", 0), row.get("tokens_per_s")
-    saved = sorted((folder / "checkpoints").glob("step-[0-9]*"))
+    saved = saved_in(folder)
     left = max(int(config["train"]["tokens"]) - tokens, 0)
     return RunStatus(
         attempt=number,
@@ -78,7 +79,7 @@ def run_status(run: Path) -> RunStatus | None:
         tokens_per_s=pace,
         left_s=left / pace if pace else None,
         told_s=time.time() - row["time"] if "time" in row else None,
-        checkpoint=int(saved[-1].name.removeprefix("step-")) if saved else None,
+        checkpoint=step_of(saved[0]) if saved else None,
         code=record.ended.code if record.ended else None,
         reason=record.ended.reason if record.ended else "",
     )

@@ -41,6 +41,7 @@ def claim(run: Path, processes: int) -> Iterator[Attempt]:
         )
     with _alone_on_this_machine(run):
         attempt = attempts.claim(run, processes)
+        _link_log_of_job(attempt)
         over = Event()
         Thread(target=leave_when_superseded, args=(attempt, over), daemon=True).start()
         try:
@@ -51,6 +52,12 @@ def claim(run: Path, processes: int) -> Iterator[Attempt]:
             raise
         finally:
             over.set()
+
+
+def _link_log_of_job(attempt: Attempt) -> None:
+    """Let `job.log` in the attempt's folder lead to the output of the Slurm job that it is a part of."""
+    if log_of_job := os.environ.get("OUTBOUND_LOG"):
+        (attempt.folder / "job.log").symlink_to(os.path.relpath(log_of_job, attempt.folder))
 
 
 def leave_when_superseded(attempt: Attempt, over: Event, leave: Callable[[int], object] = os._exit) -> None:

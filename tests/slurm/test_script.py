@@ -34,6 +34,8 @@ MINIMAL = TrainProfile(nodes=1, gpus_per_node=0, tasks_per_node=2, time="30")
 ONE_CORE = JobProfile(time="30")
 WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do sleep 0.02; done\n"
 """A command that goes on until a signal comes."""
+SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
+"""Runs one process, without its own two options."""
 LINKS = dumps("/data/webtext", ["/data/RS_2013-08.zst"], "2013-08", until="links")
 JOBS = {
     "train": train("configs/models/gpt2-small.yaml", ["seed=7", "name=two words"]),
@@ -79,40 +81,54 @@ def test_what_a_profile_leaves_out_is_not_asked_for() -> None:
 
 def test_values_reach_the_processes_as_they_are_written(tmp_path: Path) -> None:
     """Run the script with stand-ins for Slurm's two commands: quotes, spaces and dollars must survive."""
-    stand_in = '#!/bin/sh\nfor a; do printf "[%s]" "$a"; done\nprintf "[%s]" "$TOKEN"\n'
     profile = MINIMAL.model_copy(update={"env": {"TOKEN": "it's $5"}})
-    run = execute(tmp_path, profile, train("gpt 2.yaml", ["name='a $b'"]), srun=stand_in)
-    assert run.stdout.endswith("[outbound][train][gpt 2.yaml][name='a $b'][it's $5]")
+    shows = 'for a; do printf "[%s]" "$a"; done; printf "[%s]\\n" "$TOKEN"'
+    run = execute(tmp_path, profile, train("gpt 2.yaml", ["name='a $b'"]), SRUN, trains(shows))
+    assert "[train][gpt 2.yaml][name='a $b'][it's $5]" in run.stdout.splitlines()
 
 
-def test_a_run_that_was_stopped_early_is_queued_again(tmp_path: Path) -> None:
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=f"#!/bin/sh\nexit {RESUME_EXIT}\n")
-    assert "requeue 41" in run.stdout
-    assert run.returncode == RESUME_EXIT
+@pytest.mark.parametrize("code", [0, 1, RESUME_EXIT, SUPERSEDED_EXIT, 137])
+def test_the_end_of_a_start_is_judged_by_what_its_processes_left(tmp_path: Path, code: int) -> None:
+    run = execute(
+        tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains("kill -9 $$" if code == 137 else f"exit {code}")
+    )
+    logs = tmp_path / "the logs"
+    words = f"job end {tmp_path.parent} {logs} 3 --max-restarts 20 --code {code}"
+    assert run.stdout.splitlines()[-1] == words
+    assert (run.returncode, (logs / "41.code").read_text()) == (9, "9\n")
+    ends = {path.name: path.read_text() for path in (logs / "ends/3").iterdir()}
+    failed = code not in (0, RESUME_EXIT, SUPERSEDED_EXIT)
+    assert ends == ({"0.end": f"{code} node7\n"} if failed else {})
 
 
-@pytest.mark.parametrize("code", [0, 1, SUPERSEDED_EXIT, 137])
-def test_a_run_that_ended_failed_or_was_taken_over_is_not_queued_again(tmp_path: Path, code: int) -> None:
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=f"#!/bin/sh\nexit {code}\n")
-    assert "requeue" not in run.stdout
-    assert run.returncode == code
+def test_a_start_that_slurm_ends_is_judged_as_such(tmp_path: Path) -> None:
+    outbound = trains(": > begun; trap 'exit 75' TERM; while :; do sleep 0.02; done")
+    with started(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, outbound) as script:
+        wait_until((tmp_path / "begun").exists, "training")
+        os.killpg(script.pid, signal.SIGTERM)  # as Slurm does: the script and all processes
+        told, _ = script.communicate(timeout=patient())
+    assert told.splitlines()[-1].endswith("--code 75 --terminated")
+
+
+@pytest.mark.parametrize(("begin", "code"), [("", 0), ("exit 1", 1)])
+def test_a_run_that_needs_no_start_gets_none(tmp_path: Path, begin: str, code: int) -> None:
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains("echo trained", begin))
+    assert (run.stdout, run.returncode) == ("", code)
 
 
 def test_the_processes_meet_at_the_first_nodes_address(tmp_path: Path) -> None:
-    stand_in = '#!/bin/sh\necho "at $MASTER_ADDR:$MASTER_PORT"\n'
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=stand_in)
-    assert run.stdout.splitlines()[-1] == "at 10.0.0.7:10041"
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains('echo "at $MASTER_ADDR:$MASTER_PORT"'))
+    assert "at 10.0.0.7:10041" in run.stdout.splitlines()
 
 
 def test_the_processes_get_the_environment_also_where_sbatch_exports_none(tmp_path: Path) -> None:
-    stand_in = '#!/bin/sh\necho "${SLURM_EXPORT_ENV-all}"\n'
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), srun=stand_in)
-    assert run.stdout.splitlines()[-1] == "all"
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains('echo "${SLURM_EXPORT_ENV-all}"'))
+    assert "all" in run.stdout.splitlines()
 
 
 def test_a_set_up_that_fails_stops_the_job_and_leaves_its_code(tmp_path: Path) -> None:
     profile = MINIMAL.model_copy(update={"setup": ("echo $NOT_SET", "false")})
-    run = execute(tmp_path, profile, train("gpt2.yaml"), srun="#!/bin/sh\necho trained\n")
+    run = execute(tmp_path, profile, train("gpt2.yaml"), SRUN, trains("echo trained"))
     assert run.returncode == 1
     assert "trained" not in run.stdout
     assert (tmp_path / "the logs/41.code").read_text() == "1\n"
@@ -191,6 +207,12 @@ def test_a_script_that_is_ended_says_so(tmp_path: Path) -> None:
     assert (tmp_path / "the logs" / "40_3.code").read_text() == "143\n"
 
 
+def trains(training: str, begin: str = "echo 3") -> str:
+    """A stand-in for `outbound`: what it does to train, and to begin a start."""
+    cases = f"'job begin') {begin};;\n'job end') echo \"$@\"; exit 9;;\ntrain*) {training};;\n"
+    return f'#!/bin/sh\ncase "$1 $2" in\n{cases}esac\n'
+
+
 def execute(
     folder: Path, profile: JobProfile, job: Job, srun: str = "", outbound: str = ""
 ) -> "subprocess.CompletedProcess[str]":
@@ -226,7 +248,8 @@ def started(
         "CPUS_PER_TASK": "1" if job.part == "train" else "2",
     }
     slurm = {f"SLURM_{name}": value for name, value in {**numbers, **about}.items()}
-    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURMD_NODENAME": "node7", **slurm}
+    slurm |= {"SLURMD_NODENAME": "node7", "SLURM_PROCID": "0"}
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", **slurm}
     return subprocess.Popen(
         ["bash", script],
         cwd=folder,
@@ -236,6 +259,7 @@ def started(
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=heed_ctrl_c,
+        process_group=0,
     )
 
 
