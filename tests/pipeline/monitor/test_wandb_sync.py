@@ -19,7 +19,8 @@ import pytest
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server, wandb_sync
 from pipeline.monitor.run_files import MetricsRow, all_metrics, joined_metrics
-from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
+from pipeline.monitor.wandb_address import base_url
+from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key
 from pipeline.monitor.wandb_sync import WandbSync
 from support import cli
 from support.evaluations import outcome, write
