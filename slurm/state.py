@@ -17,8 +17,8 @@ class JobState:
     """A job, or all tasks of an array.
 
     waiting: tasks by the reason for which they wait. failed: exit codes by task. lost: tasks that are not in
-    the queue and left no exit code: they were killed, or cancelled before they began. unknown: tasks without
-    an exit code while Slurm does not answer.
+    the queue and left no exit code: they were killed, or cancelled before they began. unknown: while Slurm
+    does not answer, tasks that have no exit code, or were stopped and may be in the queue again.
     """
 
     id: str
@@ -63,6 +63,9 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
         waiting = [task.reason for task in queued.values() if task.state == "PENDING"]
         codes = {task: ended[task] for task in tasks if task in ended and task not in queued}
         traceless = [task for task in tasks if task not in ended and task not in queued]
+        if queue is None:
+            traceless += [task for task, code in codes.items() if code in STOPPED]
+            codes = {task: code for task, code in codes.items() if code not in STOPPED}
         states.append(
             JobState(
                 id=job.id,

@@ -46,6 +46,21 @@ class RunLook:
         return self.run.is_at_work  # without our jobs, on a desk say
 
     @property
+    def ended_for_good(self) -> str:
+        """Why nothing will follow, although it was not trained to its end; "" while something may."""
+        if self.goes_on or (self.run and self.run.is_done):
+            return ""
+        if self.given_up:
+            return self.given_up
+        if not self.jobs and (self.run is None or self.run.is_stopped):
+            return ""  # somebody may begin it, or go on with it
+        if self.run is None:
+            return "its job has ended before the first attempt has begun"
+        how = f"ended with code {self.run.code}: {self.run.reason}"
+        ended = how if self.run.code is not None else "was killed"
+        return f"attempt {self.run.attempt} {ended}; nothing goes on with it"
+
+    @property
     def given_up(self) -> str:
         """Why the newest submission was given up; "" when it was not."""
         last = self.starts[-1].next if self.starts else ""

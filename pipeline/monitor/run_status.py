@@ -61,8 +61,13 @@ class RunStatus:
     wandb: str
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether it was asked to stop; the same command continues."""
+        return self.code in (RESUME_EXIT, SUPERSEDED_EXIT)
+
+    @property
     def has_failed(self) -> bool:
-        return self.code not in (None, 0, RESUME_EXIT, SUPERSEDED_EXIT)
+        return not self.is_stopped and self.code not in (None, 0)
 
     @property
     def is_at_work(self) -> bool:

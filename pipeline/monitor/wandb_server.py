@@ -70,6 +70,10 @@ class TryLater(RunError):
     """The server cannot be reached or is too busy, or the run is still starting."""
 
 
+class NotBegun(TryLater):
+    """The first attempt of the run has not begun."""
+
+
 class WandbRun:
     """A run at the server, created there when it is not known. Raises RunError, TryLater among them."""
 
@@ -89,8 +93,7 @@ class WandbRun:
         self._session.mount("http://", HTTPAdapter(max_retries=retries))
         self._session.mount("https://", HTTPAdapter(max_retries=retries))
         where = {"name": run_id, "project": project, "entity": os.environ.get("WANDB_ENTITY")}
-        found = self._query(RESUME_STATUS, where)["model"] or {}
-        bucket = found.get("bucket") or {}
+        bucket = self._bucket(where)
         self.known = _known(bucket)
         shown = {key: {"value": value} for key, value in config.items()} | {"_wandb": {"value": TOKENS_AXIS}}
         what = where | {"id": bucket.get("id"), "displayName": name, "config": json.dumps(shown)}
@@ -101,6 +104,12 @@ class WandbRun:
     def url(self) -> str:
         """Where people look at the run."""
         return run_url(self._base, self._where["entity"], self._where["project"], self._where["run"])
+
+    def catch_up(self) -> None:
+        """Put into `known` what another process has sent meanwhile, if that is more than we know of."""
+        found = _known(self._bucket(self._where | {"name": self._where["run"]}))
+        if found.last_line.get("_step", 0) > self.known.last_line.get("_step", 0):
+            self.known = found
 
     def stream(
         self, lines: Sequence[Row] = (), offset: int = 0, summary: Row | None = None, complete: bool = False
@@ -137,6 +146,10 @@ class WandbRun:
             self._ask("PUT", url, data=content, headers=headers, auth=auth)
         counts = {"ncols": len(columns), "nrows": len(data)}
         return {"_type": "table-file", "path": path, "sha256": sha256, "size": len(content)} | counts
+
+    def _bucket(self, where: dict[str, Any]) -> dict[str, Any]:
+        """What the server has of a run; empty when it does not know it."""
+        return ((self._query(RESUME_STATUS, where)["model"] or {}).get("bucket")) or {}
 
     def _query(self, query: str, variables: dict[str, Any]) -> Any:
         answer = self._ask("POST", f"{self._base}/graphql", json={"query": query, "variables": variables})

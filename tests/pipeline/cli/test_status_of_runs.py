@@ -28,7 +28,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmCommands:
 def trained(slurm: SlurmCommands, tmp_path: Path) -> WrittenRun:
     """A run of four steps."""
     written = WrittenRun(tmp_path / "run")
-    (written.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
     written.steps(4)
     written.evaluation()
     return written
@@ -51,7 +50,6 @@ def test_after_a_resume_a_run_stands_where_it_resumed(
     monkeypatch.setattr(run_status, "BLOCK_BYTES", 50, raising=False)  # less than a row
     for step in (3, 2):  # the attempt in between takes no step
         trained.attempt(step)
-        (trained.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
         assert f"  step {step}, {64 * step} of 640 tokens, loss {step}.0000\n" in status(trained.dir)[1]
     trained.steps(1)
     assert "  step 3, 192 of 640 tokens, loss 6.0000\n" in status(trained.dir)[1]
@@ -188,7 +186,6 @@ def test_watching_a_run_without_slurm_goes_on_until_it_ends_or_falls_silent(
     told = run("status", trained.dir, "--watch").stdout
     assert (len(looks), told.count("step 4"), told.count("ended with code 0")) == (2, 3, 1)
     trained.attempt(4)
-    (trained.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
     for path in (trained.current.folder, *trained.current.folder.iterdir()):
         os.utime(path, (0, 0))
     run("status", trained.dir, "--watch")
