@@ -47,6 +47,6 @@ def test_a_disk_that_was_full_cuts_no_line(run: WrittenRun) -> None:
 def test_an_attempt_takes_no_sample_of_its_successors_checkpoint(run: WrittenRun) -> None:
     folder = run.current.folder
     run.attempt(0)
-    with pytest.raises(RunError, match="attempt 2 on .* has taken over"):
+    with pytest.raises(RunError, match=r"attempt 2 on .* has taken over"):
         write(run.dir, folder)
     assert not (folder / SAMPLES).exists()
