@@ -37,7 +37,7 @@ OPEN_FILES = 1 << 16
 
 
 def main() -> None:
-    """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage), 76 (superseded) or 130 (Ctrl-C)."""
+    """Run the command line; it leaves with 0 (ok), 1 (failed), 2 (usage) or a code of `slurm.codes`."""
     repeat_lost_interrupts()
     _allow_open_files()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules

@@ -29,13 +29,22 @@ class Rank:
         return self.global_rank == 0
 
 
+def is_slurm_task() -> bool:
+    """Whether srun has started this process, with no launcher between."""
+    env = os.environ  # a batch script itself has no step; torchrun inside a step starts processes of its own
+    return "SLURM_PROCID" in env and "SLURM_STEP_ID" in env and "TORCHELASTIC_RUN_ID" not in env
+
+
 def rank_from_environment() -> Rank | None:
-    """Read what torchrun, `outbound train --nproc` or srun has set; None when there is no other process."""
+    """Read what torchrun, `outbound train --nproc` or srun has set; None when there is no other process.
+
+    A task of Slurm's own goes by Slurm's variables: RANK may have been inherited from an outer job.
+    """
     env = os.environ
-    if "RANK" in env:
-        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
-    elif "SLURM_PROCID" in env and "SLURM_STEP_ID" in env:  # a batch script itself has no step
+    if is_slurm_task():
         names = "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"
+    elif "RANK" in env:
+        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
     else:
         return None
     missing = [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in env]
@@ -59,10 +68,14 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
+    import torch
+
+    # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
+    local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
     os.environ |= {
         "RANK": str(rank.global_rank),
         "WORLD_SIZE": str(rank.world_size),
-        "LOCAL_RANK": str(rank.local_rank),
+        "LOCAL_RANK": str(local),
     }
     import deepspeed
     from torch.distributed import DistError

@@ -12,7 +12,9 @@ from pipeline.data.sources import Sources
 from pipeline.distributed.launch import launch
 from pipeline.distributed.ranks import Rank
 from pipeline.distributed.stop import StopRequest
+from pipeline.errors import BadNodes
 from pipeline.monitor.run_files import read_json
+from slurm import ends
 
 Summary = dict[str, Any]
 
@@ -27,7 +29,10 @@ def train_as_rank(config: RunConfig, sources: Sources, rank: Rank) -> Summary:
     try:
         return train(config, sources, rank, StopRequest())
     except Exception as error:
-        raise describe_error(error, rank.global_rank) from None
+        described = describe_error(error, rank.global_rank)
+        bad_nodes = described.nodes if isinstance(described, BadNodes) else {}
+        ends.note(rank.global_rank, str(described), bad_nodes)
+        raise described from None
 
 
 def train_in_processes(
