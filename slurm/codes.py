@@ -11,6 +11,8 @@ itself leaves with the highest code of all.
 """
 SUPERSEDED_EXIT = 76
 """`outbound train` leaves with this when another attempt has taken over: its job must not be queued again."""
+BAD_NODE_EXIT = 77
+"""`outbound train` leaves with this when nodes of its job cannot train; `slurm.ends` names them."""
 INTERRUPTED = 130
 """Other commands leave with this when they are interrupted as by Ctrl-C; the same command goes on."""
 STOPPED = frozenset([RESUME_EXIT, SUPERSEDED_EXIT, INTERRUPTED, 138, 143])

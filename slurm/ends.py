@@ -8,6 +8,7 @@ A process that saved and stopped leaves none, and neither does one whose node ha
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+FOLDER = "OUTBOUND_ENDS"
+"""The variable that holds the folder, in the processes of a training job."""
 _TERMINATED = 128 + signal.SIGTERM
 """By which srun ends the other processes once one has failed."""
 
@@ -36,6 +39,16 @@ class Failure:
     bad_nodes: dict[str, str] = field(default_factory=dict)
 
 
+def note(reason: str, bad_nodes: dict[str, str]) -> None:
+    """Note why this process ends by an error, if it belongs to a training job."""
+    if (folder := os.environ.get(FOLDER)) and (rank := os.environ.get("SLURM_PROCID")):
+        path = Path(folder, f"{rank}.json")
+        attempt = path.with_suffix(".part")
+        with suppress(OSError):  # a disk that is full must not hide the error itself
+            attempt.write_bytes(msgspec.json.encode(Reason(reason=reason, bad_nodes=bad_nodes)))
+            attempt.replace(path)
+
+
 def first_failure(folder: Path) -> Failure | None:
     """Find the process whose failure ended the others; None when no process has left a file.
 
@@ -49,7 +62,7 @@ def first_failure(folder: Path) -> Failure | None:
     reason = _reason(folder / f"{rank}.json")
     where = f"rank {rank} on {node}"
     if reason:
-        cause = f"{where}: {reason.reason}"
+        cause = f"{where}: {reason.reason.removeprefix(f'rank {rank}: ')}"
     elif code > 128:
         cause = f"{where} was killed by {_signal(code - 128)}"
     else:

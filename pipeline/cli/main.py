@@ -31,14 +31,15 @@ from pipeline.cli import (  # noqa: F401 (registers)
 )
 from pipeline.cli.app import app, console
 from pipeline.cli.interrupts import repeat_lost_interrupts
-from pipeline.errors import RunError, exit_code
+from pipeline.errors import BadNodes, RunError, exit_code
+from slurm import ends
 from slurm.codes import INTERRUPTED
 
 OPEN_FILES = 1 << 16
 
 
 def main() -> None:
-    """Run the command line and leave with 0 (ok), 1 (failed), 2 (usage), 76 (superseded) or 130 (Ctrl-C)."""
+    """Run the command line; it leaves with 0 (ok), 1 (failed), 2 (usage) or a code of `slurm.codes`."""
     repeat_lost_interrupts()
     _allow_open_files()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
@@ -57,7 +58,8 @@ def main() -> None:
 
 
 def complain(error: Exception, code: int) -> int:
-    """Say what is wrong in one line on stderr; returns the exit code."""
+    """Say what is wrong in one line on stderr, and to the job that this is a part of; returns the code."""
+    ends.note(str(error), error.nodes if isinstance(error, BadNodes) else {})
     console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
     return code
 

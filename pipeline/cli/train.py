@@ -29,6 +29,7 @@ def train(
     SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint and end with code 0 and "stopped" in the result; the same
     command continues. Started by srun or torchrun, each process is one rank; under srun a stop ends with
     code 75, on which the job's script queues it again. Code 76: a start on another machine has taken over.
+    Code 77: nodes of the job cannot train, and the message names them.
     """
     from pipeline.config import load_config
     from pipeline.distributed.ranks import rank_from_environment

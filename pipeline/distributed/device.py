@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -10,8 +11,11 @@ from typing import Any
 
 import torch
 
+from pipeline.checkpoint.attempts import host_name
 from pipeline.costs.hardware import GPUS
 from pipeline.distributed.deepspeed_workarounds import bf16_settings
+from pipeline.distributed.ranks import is_slurm_task
+from pipeline.errors import BadNodes, UsageError
 
 BF16 = bf16_settings()
 """DeepSpeed's settings for what GPUs compute with."""
@@ -35,22 +39,66 @@ def find_device(local_rank: int, precision: str = "auto", deterministic: bool = 
 
     precision: "fp32", "bf16", or "auto" for what suits the device. deterministic: from now on every operation
     computes the same bits from the same numbers, and torch raises RuntimeError at one that cannot.
+
+    Raises BadNodes when this node lacks GPUs that the cluster profile promises, UsageError when there are
+    too few for the processes that were started, or torch was built without CUDA.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    if not torch.cuda.is_available():
+    promised = int(os.environ.get("OUTBOUND_GPUS_PER_NODE", 0))
+    if promised and not (torch.version.cuda or torch.version.hip):
+        raise UsageError(
+            f"the cluster profile promises {promised} GPUs a node, and this torch ({torch.__version__}) was "
+            "built without CUDA: install one with it, or set gpus_per_node: 0 to train on CPUs"
+        )
+    index = gpu_of(
+        local_rank,
+        found=torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        promised=promised,
+        own=is_slurm_task() and bool(re.fullmatch("[^,]+", os.environ.get("CUDA_VISIBLE_DEVICES", ""))),
+    )
+    if index is None:
         # fp32: without AMX or AVX512-bf16 a bf16 product runs 90 times slower (measured, AVX2).
         torch.set_num_threads(1)  # processes share the cores; spinning threads cost five times the CPU
         return Device(
             type="cpu", backend="gloo", precision=BF16 if precision == "bf16" else {}, peak_flops=None
         )
-    torch.cuda.set_device(local_rank)
+    try:
+        torch.cuda.set_device(index)
+        torch.cuda.synchronize()  # starts the GPU
+    except RuntimeError as error:
+        if not promised:
+            raise
+        line = str(error).partition("\n")[0]
+        raise BadNodes({host_name(): f"GPU {index} does not start: {line}"}) from None
     if precision == "fp32":
         return Device(type="cuda", backend="nccl", precision={}, peak_flops=None)
-    peak = stated_peak(torch.cuda.get_device_name(local_rank))
+    peak = stated_peak(torch.cuda.get_device_name(index))
     return Device(type="cuda", backend="nccl", precision=BF16, peak_flops=peak)
+
+
+def gpu_of(local_rank: int, *, found: int, promised: int, own: bool) -> int | None:
+    """Number of the GPU that a process takes; None for the CPU.
+
+    found: GPUs that torch sees. promised: GPUs of this node by the cluster profile, 0 without one. own: Slurm
+    has given each process a GPU of its own, which this process sees as number 0.
+
+    Raises BadNodes when fewer are found than promised, UsageError when processes would have to share one.
+    """
+    if found == 0 and promised == 0:
+        return None
+    if found == 1 and own:
+        return 0
+    if found < promised:
+        raise BadNodes({host_name(): f"torch sees {found} of the {promised} GPUs of the cluster profile"})
+    if local_rank >= found:
+        raise UsageError(
+            f"process {local_rank + 1} of this machine has no GPU, torch sees {found}: start as many "
+            "processes as GPUs, or set CUDA_VISIBLE_DEVICES= (empty) to train on CPUs"
+        )
+    return local_rank
 
 
 def stated_peak(name: str) -> float | None:

@@ -56,7 +56,8 @@ def launch(arguments: list[str], processes: int, worker: str = "pipeline.train.w
 
 
 def _start(command: list[str], rank: int, processes: int, port: int) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if name != "SLURM_PROCID"}  # of a shell
+    environment = inherited | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(processes),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from pipeline.errors import RunError, UsageError
+
+SIOCGIFADDR = 0x8915
+"""ioctl(2) of Linux that returns an interface's IPv4 address: bytes 20 to 24 of a `struct ifreq`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +35,22 @@ class Rank:
         return self.global_rank == 0
 
 
+def is_slurm_task() -> bool:
+    """Whether srun has started this process, with no launcher between."""
+    env = os.environ  # a batch script itself has no step; torchrun inside a step starts processes of its own
+    return "SLURM_PROCID" in env and "SLURM_STEP_ID" in env and "TORCHELASTIC_RUN_ID" not in env
+
+
 def rank_from_environment() -> Rank | None:
-    """Read what torchrun, `outbound train --nproc` or srun has set; None when there is no other process."""
+    """Read what torchrun, `outbound train --nproc` or srun has set; None when there is no other process.
+
+    A task of Slurm's own goes by Slurm's variables: RANK may have been inherited from an outer job.
+    """
     env = os.environ
-    if "RANK" in env:
-        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
-    elif "SLURM_PROCID" in env and "SLURM_STEP_ID" in env:  # a batch script itself has no step
+    if is_slurm_task():
         names = "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"
+    elif "RANK" in env:
+        names = "RANK", "WORLD_SIZE", "LOCAL_RANK"
     else:
         return None
     missing = [name for name in (*names, "MASTER_ADDR", "MASTER_PORT") if name not in env]
@@ -59,11 +74,18 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
+    import torch
+
+    # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
+    local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
     os.environ |= {
         "RANK": str(rank.global_rank),
         "WORLD_SIZE": str(rank.world_size),
-        "LOCAL_RANK": str(rank.local_rank),
+        "LOCAL_RANK": str(local),
     }
+    if backend == "gloo" and (interface := interface_towards(os.environ["MASTER_ADDR"])):
+        # Gloo looks its own host name up, and takes the loopback where compute nodes cannot resolve theirs.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     import deepspeed
     from torch.distributed import DistError
 
@@ -82,6 +104,26 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
             f"{os.environ['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): {reason}; "
             "choose another MASTER_PORT, or end what listens there"
         ) from None
+
+
+def interface_towards(address: str) -> str | None:
+    """Find the network interface over which this machine reaches an address; None if it has none.
+
+    >>> interface_towards("127.0.0.1")
+    'lo'
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))  # sends nothing
+        except OSError:
+            return None
+        own = socket.inet_aton(probe.getsockname()[0])
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # an interface without an IPv4 address
+                found = fcntl.ioctl(probe, SIOCGIFADDR, name.encode()[:15].ljust(256, b"\0"))
+                if found[20:24] == own:
+                    return name
+    return None
 
 
 def gather_int64(values: list[int], device: str) -> list[list[int]]:

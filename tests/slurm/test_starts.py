@@ -10,6 +10,7 @@ import pytest
 from slurm import ends, starts
 from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.starts import AGAIN, DONE, Start, nodes_to_leave, what_next
+from support.cli import run
 
 FAILED = {"code": 137, "cause": "rank 1 on node1 was killed", "node": "node1"}
 STOPPED = {"code": RESUME_EXIT, "cause": "stopped"}
@@ -109,3 +110,15 @@ def test_the_first_of_several_failures_counts_and_every_bad_node(tmp_path: Path)
     assert failure
     assert failure.cause == "rank 5 on node5: no GPU"
     assert failure.bad_nodes == {"node5": "no GPU", "node1": "clock"}
+
+
+def test_a_command_that_fails_in_a_training_job_notes_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOUND_ENDS", str(tmp_path))
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert run("train", tmp_path / "none.yaml").returncode == 2
+    end(tmp_path, 3, "2 node1\n")
+    failure = ends.first_failure(tmp_path)
+    assert failure
+    assert failure.cause.startswith(f"rank 3 on node1: {tmp_path}/none.yaml: ")

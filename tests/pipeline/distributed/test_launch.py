@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -26,6 +27,13 @@ pytestmark = pytest.mark.slow(60)
 MakeRun = Callable[..., Any]
 COMMAND = "from pipeline.cli import train; from pipeline.cli.main import main; main()"
 NOWHERE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+THIRD_TASK = {
+    "SLURM_PROCID": "3",
+    "SLURM_NTASKS": "8",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_ID": "0",
+    **NOWHERE,
+}
 
 
 def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> None:
@@ -131,9 +139,10 @@ def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
     path = run.written()
     with socket.create_server(("127.0.0.1", 0)) as other:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(other.getsockname()[1])}
+        told = {"OUTBOUND_ENDS": str(run.home)}
         ended = subprocess.run(
             [sys.executable, "-c", COMMAND, "train", str(path)],
-            env=os.environ | {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"} | place,
+            env=os.environ | {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"} | place | told,
             capture_output=True,
             text=True,
             check=False,
@@ -143,6 +152,9 @@ def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
     assert f"127.0.0.1:{place['MASTER_PORT']} (MASTER_ADDR, MASTER_PORT): " in " ".join(ended.stderr.split())
     assert "address already in use" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
+    noted = json.loads((run.home / "0.json").read_text())
+    assert f"127.0.0.1:{place['MASTER_PORT']}" in noted["reason"]
+    assert noted["bad_nodes"] == {}
 
 
 def test_torchrun_starts_the_ranks(tiny_run: MakeRun) -> None:
@@ -213,17 +225,24 @@ def test_what_sigusr1_stopped_goes_on_to_the_last_digit(tiny_run: MakeRun) -> No
             {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", **NOWHERE},
             Rank(global_rank=3, world_size=8, local_rank=1),
         ),
+        (THIRD_TASK, Rank(global_rank=3, world_size=8, local_rank=1, srun=True)),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),  # a batch script, no step
         (
-            {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_STEP_ID": "0", **NOWHERE},
+            {**THIRD_TASK, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"},  # inherited from an outer job
             Rank(global_rank=3, world_size=8, local_rank=1, srun=True),
         ),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_LOCALID": "0"}, None),  # a batch script, no step
+        (
+            {**THIRD_TASK, "RANK": "5", "WORLD_SIZE": "16", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"},
+            Rank(global_rank=5, world_size=16, local_rank=1),  # torchrun as a task of srun
+        ),
     ],
 )
 def test_a_process_learns_its_place_from_its_environment(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], rank: Rank | None
 ) -> None:
-    for name in [name for name in os.environ if name.startswith(("SLURM_", "MASTER_", "RANK", "LOCAL_RANK"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("SLURM_", "MASTER_", "RANK", "TORCHELASTIC_"))
+    ]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -266,8 +285,11 @@ def test_a_folder_named_pipeline_where_the_user_stands_is_not_executed(
 
 
 def test_all_processes_take_the_generation_that_the_launcher_has_found(
-    tiny_run: MakeRun, write_tokens: Any
+    tiny_run: MakeRun, write_tokens: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They are the launcher's, also in a shell that srun has started."""
+    for name, value in THIRD_TASK.items():
+        monkeypatch.setenv(name, value)
     run = tiny_run()
     write_tokens(run.home / "next", 2)
     process = run.start("train.tokens=64", "schedule.warmup_tokens=0")
