@@ -1,0 +1,76 @@
+"""A training job on a real Slurm, as `outbound status`, `logs` and `cancel` show and end it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.checkpoint import attempts
+from support import patience
+from support.runs import TinyRun, make_shards
+from support.slurm_cluster import MISSING, Cluster, running
+
+pytestmark = [
+    pytest.mark.slow(50),
+    pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}"),
+]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Iterator[Cluster]:
+    home = tmp_path / "slurm"
+    home.mkdir()
+    with running(home, nodes=2) as cluster:
+        yield cluster
+
+
+def test_a_cancelled_run_saves_and_nothing_of_it_is_queued_again(slurm: Cluster, tmp_path: Path) -> None:
+    make_shards(tmp_path / "tokens")
+    run = TinyRun.make(tmp_path, "run", dropout=0.1)
+    profile = {
+        "nodes": 1,
+        "gpus_per_node": 0,
+        "tasks_per_node": 1,
+        "time": "10",
+        "setup": [f'PATH="{Path(sys.executable).parent}:$PATH"'],
+    }
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(profile))
+    longer = ["train.tokens=1_000_000", "parallel.pipeline_stages=1"]
+    outbound(slurm, "submit", "train", run.written(), *longer, "--cluster", tmp_path / "cluster.yaml")
+    (seen,) = outbound(slurm, "status", run.dir)["directories"]
+    (job,) = (each["id"] for each in seen["jobs"])
+    patience.wait_until(lambda: attempts.numbers(run.dir) and run.losses(), "a step", 0.2)
+    (seen,) = outbound(slurm, "status", run.dir)["directories"]
+    assert seen["jobs"][0]["running"] == 1
+    assert [each["ended"] for each in seen["starts"]] == [None]
+
+    assert outbound(slurm, "cancel", run.dir)["killed"] == 0
+    assert slurm.ask("squeue", "-h") == ""
+    assert slurm.job(job)["JobState"] == "CANCELLED"
+    (seen,) = outbound(slurm, "status", run.dir)["directories"]
+    (start,) = seen["starts"]
+    assert (start["cause"], start["saved"]) == ("stopped as asked", seen["run"]["step"])
+    assert seen["run"]["checkpoint"] == seen["run"]["step"] == max(run.losses())
+    logs = outbound(slurm, "logs", run.dir)["logs"]
+    assert [Path(log).name for log in logs].count(f"{job}.log") == 1
+
+
+def outbound(slurm: Cluster, *words: object) -> Any:
+    """What a command gives to programs."""
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("outbound"), *map(str, words), "--json"],
+        env=slurm.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience.patient(),
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
