@@ -134,17 +134,19 @@ def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[_F
             what += f", on {part.last.host}: {part.last.kind}: {part.last.reason}"
             yield _Failure(what=what, log=part.last.log)
     yield from _failed_attempts(directory)
-    failed = [(submission, start) for submission in submissions for start in starts(submission.logs)]
-    failed = [(submission, start) for submission, start in failed if start.has_failed]
-    for submission, start in failed:
-        what = f"start {start.number}, of job {start.job}: {start.cause}"
-        yield _Failure(what=what, log=f"{submission.logs}/{start.job}.log", start=start.number)
+    named: dict[str, bool] = {}  # whether the last start of a job gives the cause of its end
+    for submission in submissions:
+        for start in starts(submission.logs):
+            if start.has_failed:
+                what = f"start {start.number}, of job {start.job}: {start.cause}"
+                log = f"{submission.logs}/{start.job}.log"
+                yield _Failure(what=what, log=log, start=start.number)
+            named[start.job] = start.has_failed
     queue = Queue().ask(jobs_of(submissions))
-    named = {start.job for _, start in failed}
     for job in (job for submission in submissions for job in job_states(submission, queue)):
         why = {task: f"exit code {code}" for task, code in job.failed.items()}
         for task, reason in (why | dict.fromkeys(job.lost, "left no exit code")).items():
-            if task not in named:
+            if not named.get(task):
                 yield _Failure(what=f"job {task}, {reason}", log=f"{job.logs}/{task}.log")
 
 

@@ -52,7 +52,7 @@ def test_a_cancelled_run_saves_and_nothing_of_it_is_queued_again(slurm: Cluster,
     assert [each["ended"] for each in seen["starts"]] == [None]
 
     assert outbound(slurm, "cancel", run.dir)["killed"] == 0
-    assert slurm.ask("squeue", "-h") == ""
+    patience.wait_until(lambda: not slurm.ask("squeue", "-h"), "an empty queue", 0.2)
     assert slurm.job(job)["JobState"] == "CANCELLED"
     (seen,) = outbound(slurm, "status", run.dir)["directories"]
     (start,) = seen["starts"]
