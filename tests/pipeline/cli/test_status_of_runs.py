@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,14 @@ def trained(slurm: SlurmCommands, tmp_path: Path) -> WrittenRun:
 
 
 def test_a_run_tells_its_step_its_attempt_and_its_checkpoint(trained: WrittenRun) -> None:
-    (trained.current.folder / "checkpoints" / "step-00000003").mkdir(parents=True)
-    (trained.current.folder / "checkpoints" / "step-00000003" / "checkpoint.json").touch()
+    saved = trained.current.folder / "checkpoints" / "step-00000003" / "checkpoint.json"
+    saved.parent.mkdir(parents=True)
+    saved.touch()
+    os.utime(saved, (0, time.time() - 7300))
     code, told, found = status(trained.dir)
     assert code == 0
     assert "  step 4, 256 of 640 tokens, loss 4.0000\n  attempt 1 on " in told
-    assert "ago; newest checkpoint: step 3, 0 s ago\n" in told
+    assert "ago; newest checkpoint: step 3, 2.0 h ago\n" in told
     assert f"  log: {trained.dir}/attempts/0001/log.txt\n" in told
     assert found["directories"][0]["run"]["tokens"] == 256
 
