@@ -209,16 +209,21 @@ def test_logs_of_a_run_are_those_of_its_job_and_of_its_newest_attempt(
 
 
 def test_each_start_that_failed_is_named_with_its_cause_and_its_part_of_the_log(
-    trained: WrittenRun, submission: Submission
+    trained: WrittenRun, submission: Submission, slurm: SlurmCommands
 ) -> None:
     start(submission, STOPPED, code=75)
     start(submission, KILLED)
     start(submission)
-    (submission.logs / "814.code").write_text("137\n")
-    assert run("logs", trained.dir, "--failed").stdout == (
+    slurm.queue("814|outbound-train-tiny|RUNNING|None")
+    second = (
         f"==> start 2, of job 814: {KILLED}\n{submission.logs}/814.log <==\n"
         f"job 814, start 2, on a[1-8]\nits output, {KILLED}\n"
     )
+    assert run("logs", trained.dir, "--failed").stdout == second
+    slurm.queue()  # nothing is known of the end of its third start
+    printed = run("logs", trained.dir, "--failed", "--lines", 2).stdout
+    third = f"job 814, left no exit code\n{submission.logs}/814.log <==\njob 814, start 3, on a[2-8]\n"
+    assert printed.startswith(f"{second}\n==> {third}")
 
 
 def test_logs_of_a_run_need_no_slurm(trained: WrittenRun, monkeypatch: pytest.MonkeyPatch) -> None:
