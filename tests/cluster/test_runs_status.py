@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from pipeline.checkpoint import attempts
+from slurm import submissions
 from support import patience
 from support.runs import TinyRun, make_shards
 from support.slurm_cluster import MISSING, Cluster, running
@@ -31,7 +33,7 @@ def slurm(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_a_cancelled_run_saves_and_nothing_of_it_is_queued_again(slurm: Cluster, tmp_path: Path) -> None:
+def test_a_cancelled_run_saves_and_nothing_of_its_chain_begins_again(slurm: Cluster, tmp_path: Path) -> None:
     make_shards(tmp_path / "tokens")
     run = TinyRun.make(tmp_path, "run", dropout=0.1)
     profile = {
@@ -40,26 +42,37 @@ def test_a_cancelled_run_saves_and_nothing_of_it_is_queued_again(slurm: Cluster,
         "tasks_per_node": 1,
         "time": "10",
         "setup": [f'PATH="{Path(sys.executable).parent}:$PATH"'],
+        "options": ["--dependency=singleton"],
     }
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(profile))
     longer = ["train.tokens=1_000_000", "parallel.pipeline_stages=1"]
     outbound(slurm, "submit", "train", run.written(), *longer, "--cluster", tmp_path / "cluster.yaml")
-    (seen,) = outbound(slurm, "status", run.dir)["directories"]
-    (job,) = (each["id"] for each in seen["jobs"])
+    first, second = chained(slurm, run.dir)
     patience.wait_until(lambda: attempts.numbers(run.dir) and run.losses(), "a step", 0.2)
     (seen,) = outbound(slurm, "status", run.dir)["directories"]
-    assert seen["jobs"][0]["running"] == 1
-    assert [each["ended"] for each in seen["starts"]] == [None]
+    assert [job["running"] for job in seen["jobs"]] == [1, 0]
+    assert seen["jobs"][1]["waiting"] == {"Dependency": 1}
+    assert [start["ended"] for start in seen["starts"]] == [None]
 
     assert outbound(slurm, "cancel", run.dir)["killed"] == 0
     patience.wait_until(lambda: not slurm.ask("squeue", "-h"), "an empty queue", 0.2)
-    assert slurm.job(job)["JobState"] == "CANCELLED"
+    assert [slurm.job(job)["JobState"] for job in (first, second)] == ["CANCELLED", "CANCELLED"]
     (seen,) = outbound(slurm, "status", run.dir)["directories"]
     (start,) = seen["starts"]
-    assert (start["cause"], start["saved"]) == ("stopped as asked", seen["run"]["step"])
-    assert seen["run"]["checkpoint"] == seen["run"]["step"] == max(run.losses())
-    logs = outbound(slurm, "logs", run.dir)["logs"]
-    assert [Path(log).name for log in logs].count(f"{job}.log") == 1
+    assert (start["job"], start["cause"], start["saved"]) == (first, "stopped as asked", max(run.losses()))
+    assert seen["run"]["checkpoint"] == seen["run"]["step"] == start["saved"]
+    names = [Path(log).name for log in outbound(slurm, "logs", run.dir)["logs"]]
+    assert sorted(names) == [f"{first}.log", "log.txt"]
+
+
+def chained(slurm: Cluster, run: Path) -> tuple[str, str]:
+    """Let a second job wait for the end of a run's job, to go on from there; return the ids of both."""
+    (submission,) = submissions.of_directory(run)
+    (job,) = submission.jobs
+    (script,) = submission.logs.glob("*.sbatch")
+    submission.jobs.append(replace(job, id=slurm.ask("sbatch", "--parsable", str(script)).strip()))
+    submissions.note(submission)
+    return job.id, submission.jobs[1].id
 
 
 def outbound(slurm: Cluster, *words: object) -> Any:
