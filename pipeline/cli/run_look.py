@@ -41,9 +41,11 @@ class RunLook:
         """Whether somebody trains, or will, as far as can be known: Slurm may not answer."""
         if self.is_queued or any(job.unknown for job in self.jobs):
             return True
-        if self.run is None or self.run.job in {job.id for job in self.jobs}:
-            return False
-        return self.run.is_at_work  # without our jobs, on a desk say
+        return self.run is not None and self.run.is_at_work and not self._is_ours(self.run)
+
+    def _is_ours(self, run: RunStatus) -> bool:
+        """Whether the newest attempt belongs to one of the jobs, and not to a desk or a script of somebody."""
+        return run.job in {job.id for job in self.jobs}
 
     @property
     def ended_for_good(self) -> str:
@@ -52,10 +54,10 @@ class RunLook:
             return ""
         if self.given_up:
             return self.given_up
-        if not self.jobs and (self.run is None or self.run.is_stopped):
-            return ""  # somebody may begin it, or go on with it
         if self.run is None:
-            return "its job has ended before the first attempt has begun"
+            return "its job has ended before the first attempt has begun" if self.jobs else ""
+        if self.run.is_stopped and not self._is_ours(self.run):
+            return ""  # the same command continues, whenever somebody gives it
         how = f"ended with code {self.run.code}: {self.run.reason}"
         ended = how if self.run.code is not None else "was killed"
         return f"attempt {self.run.attempt} {ended}; nothing goes on with it"

@@ -12,7 +12,7 @@ from dataprep.pack.packing import Packing
 from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.cli import jobs
 from pipeline.cli import status as status_command
-from pipeline.cli.looks import duration
+from pipeline.cli.app import duration
 from slurm.script import evaluator, packer, train, verifier, worker
 from slurm.submissions import Submission
 from support import open_work, packed_corpus
