@@ -44,7 +44,7 @@ class RunLook:
         return self.run is not None and self.run.is_at_work and not self._is_ours(self.run)
 
     def _is_ours(self, run: RunStatus) -> bool:
-        """Whether the newest attempt belongs to one of the jobs, and not to a desk or a script of somebody."""
+        """Whether the newest attempt belongs to one of the jobs: others begin at a desk, say."""
         return run.job in {job.id for job in self.jobs}
 
     @property
