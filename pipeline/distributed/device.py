@@ -52,7 +52,7 @@ def find_device(local_rank: int, precision: str = "auto", deterministic: bool = 
     promised = int(os.environ.get("OUTBOUND_GPUS_PER_NODE", 0))
     if promised and not (torch.version.cuda or torch.version.hip):
         raise UsageError(
-            f"the cluster profile promises {promised} GPUs a node, and this torch ({torch.__version__}) was "
+            f"the cluster profile gives gpus_per_node: {promised}, and this torch ({torch.__version__}) was "
             "built without CUDA: install one with it, or set gpus_per_node: 0 to train on CPUs"
         )
     index = gpu_of(
