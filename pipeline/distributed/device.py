@@ -6,7 +6,9 @@ import os
 import re
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -50,7 +52,7 @@ def find_device(local_rank: int, precision: str = "auto", deterministic: bool = 
     promised = int(os.environ.get("OUTBOUND_GPUS_PER_NODE", 0))
     if promised and not (torch.version.cuda or torch.version.hip):
         raise UsageError(
-            f"the cluster profile promises {promised} GPUs a node, and this torch ({torch.__version__}) was "
+            f"the cluster profile gives gpus_per_node: {promised}, and this torch ({torch.__version__}) was "
             "built without CUDA: install one with it, or set gpus_per_node: 0 to train on CPUs"
         )
     index = gpu_of(
@@ -116,16 +118,23 @@ def measured_flops(device: Device) -> float:
 
     What stands in for a peak where nobody states one: MFU is then the share of the products' own speed.
     """
+    return max(islice(products(device), 30 if device.type == "cpu" else 5))
+
+
+def products(device: Device) -> Iterator[float]:
+    """Operations a second of one large product after another, in the format that the device trains in."""
     # On a CPU that others use too, short ones: some of them run undisturbed.
-    size, times = (512, 30) if device.type == "cpu" else (8192, 5)
+    size = 512 if device.type == "cpu" else 8192
     dtype = torch.bfloat16 if device.precision else torch.float32
-    left, right = (torch.ones(size, size, dtype=dtype, device=device.type) for _ in range(2))
-    best = float("inf")
-    for _ in range(times):
+    # Random numbers, since equal ones cost a GPU less power and so run faster; from a generator of their own.
+    left, right = (torch.empty(size, size, dtype=dtype, device=device.type) for _ in range(2))
+    numbers = torch.Generator(left.device).manual_seed(0)
+    left.normal_(generator=numbers)
+    right.normal_(generator=numbers)
+    while True:
         began = time.perf_counter()
         float((left @ right)[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - began)
-    return 2 * size**3 / best
+        yield 2 * size**3 / (time.perf_counter() - began)
 
 
 def peak_memory_bytes(device: Device) -> int:

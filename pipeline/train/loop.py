@@ -40,6 +40,7 @@ from pipeline.monitor.step_metrics import (
     stream_hash,
 )
 from pipeline.train import guards
+from pipeline.train.nodes.check import check_nodes
 from pipeline.train.resume import not_finite, resume, roll_back, save
 from pipeline.train.run_directory import bytes_of_earlier_checkpoints, claim, prepare
 from pipeline.train.run_log import log_to
@@ -71,6 +72,8 @@ def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) ->
             attempt = claimed or Attempt(run, number)
             _move_in(attempt, rank, watchdog)
             _require_same_data(sources, device)
+            check_nodes(attempt, config, rank, device)
+            watchdog.beat()
             if config.data.verify:
                 _verify(sources, rank, device, watchdog)
             trainer = _build(attempt, config, sources, rank, device, watchdog)

@@ -130,6 +130,7 @@ def test_the_tasks_of_srun_find_each_other(tiny_run: MakeRun) -> None:
     assert first.count("\n") == 1
     assert second == ""
     said = [line for line in first_err.splitlines() if line]
+    assert said.pop(0).startswith("checked in ")
     assert [line.split(":")[0] for line in said] == ["started", "step 4", "step 8", "step 12"]
     assert second_err == ""
 
