@@ -102,7 +102,7 @@ class Finetune(Section):
     max_length: int | None = Field(default=None, ge=8)
     """Longest sequence in tokens; the model's context when absent."""
     too_long: Literal["cut", "refuse"] = "cut"
-    """What happens to a longer text: its end is cut off and the number of such texts reported, or an error."""
+    """A longer text loses its end, and the number of such texts is reported; or it is an error."""
 
     recipe: Literal["gpt1", "glue"] = "gpt1"
     """The paper's schedule and optimizer, or today's; each number below has a default there."""
