@@ -6,10 +6,10 @@ top to bottom, `tuned` is the model directory that comes out of it. `metrics`, `
 and show what was predicted.
 
     DIR/seed-0/attempts/       as those of a training run: record, config.yaml, metrics.jsonl, checkpoints ...
-    DIR/seed-0/model.safetensors, finetune.json, tokenizer/     the selected model (`tuned.load`)
-    DIR/seed-0/predictions-dev.tsv                              what the selected model predicts
-    DIR/seed-0/scores.json     the scores of the selected model (`tuned.Scores`); written last
-    DIR/results.json, report.html                               over all seeds
+    DIR/seed-0/model.safetensors, tokenizer/    the selected model (`tuned.load`)
+    DIR/seed-0/predictions-dev.tsv              what it predicts (`results`)
+    DIR/seed-0/finetune.json                    what it is, and its scores (`record.read`); written last
+    DIR/results.json, report.html               over all seeds that are done
 
 So each DIR/seed-N is a run to `pipeline.monitor.run_files`: `joined_metrics(DIR/seed-0)` gives its rows.
 Each update leaves a row, and each evaluation of the dev set another; a score is named after its metric:

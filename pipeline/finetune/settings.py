@@ -12,7 +12,7 @@ from dataprep import yaml_settings
 from dataprep.tokenizer.tokenizer import load
 from model import PRESETS, GPTConfig
 from pipeline.config.sections import Section, Wandb
-from pipeline.errors import UsageError
+from pipeline.finetune.examples import LABEL, TEXTS
 
 Kind = Literal["classification", "entailment", "similarity", "multiple_choice"]
 Target = Literal["classes", "regression", "ordinal"]
@@ -51,14 +51,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Values that stand where the YAML gives none."""
 
-COLUMNS: dict[Kind, tuple[str, ...]] = {
-    "classification": ("text",),
-    "entailment": ("premise", "hypothesis"),
-    "similarity": ("first", "second"),
-    "multiple_choice": ("context", "answer_1", "answer_2"),
-}
-"""The texts of a kind by the keys of `columns`, which also has `label`; more answers may follow."""
-
 _CLASSES = ("accuracy", "f1", "matthews")
 _SECTIONS = "a section finetune (dir, init_from, kind, train, ...)"
 _EXAMPLE = "finetune.lr=1e-4"
@@ -83,14 +75,14 @@ class Finetune(Section):
     target: Target = "classes"
     """What is predicted: a class; a number; or a grade of 0 to 5 as GPT-1 learned it, over six classes."""
     train: Path
-    """Examples: csv, tsv, jsonl or txt, also gzipped."""
+    """Examples: a csv, tsv, jsonl or txt, also gzipped, or a folder of those."""
     dev: Path | None = None
     """Examples that are scored at the end of each epoch."""
     test: Path | None = None
     """Examples for `outbound eval`; no training looks at them."""
-    columns: dict[str, int | str]
+    columns: dict[str, int | str | list[int | str]] = Field(default={})
     """Columns by number from 0 or by name: `label`, and the texts: `text`; `premise`, `hypothesis`; `first`,
-    `second`; or `context`, `answer_1`, `answer_2`, ..."""
+    `second`; or `context`, `answers`. None: `train` is a folder with a folder or a file for each label."""
     header: bool | None = None
     """Whether the first line names the columns; absent: it does when columns are given by name."""
     labels: list[str] | None = None
@@ -149,13 +141,12 @@ class Finetune(Section):
 
     def _mistakes(self) -> Iterator[str]:
         """What does not fit together."""
-        wanted = [*COLUMNS[self.kind], "label"]
-        if missing := [name for name in wanted if name not in self.columns]:
+        wanted = [*TEXTS[self.kind], LABEL]
+        if strange := [name for name in self.columns if name not in wanted]:
+            yield f"columns.{strange[0]}: {yaml_settings.unknown_key(strange[0], wanted)}"
+        missing = [name for name in wanted if name not in self.columns]
+        if missing and (self.columns or self.kind != "classification"):
             yield f"columns lacks {', '.join(missing)}: {self.kind} has {', '.join(wanted)}"
-        answers = {f"answer_{number}" for number in range(1, len(self.columns))}
-        known = {*wanted} | (answers if self.kind == "multiple_choice" else set())
-        if strange := [name for name in self.columns if name not in known]:
-            yield f"columns: {yaml_settings.unknown_key(strange[0], sorted(known))}"
         if self.kind == "multiple_choice" and self.target != "classes":
             yield f"target: {self.target} has no meaning for multiple_choice: use classes"
         if self.labels is not None and self.target != "classes":
@@ -214,12 +205,7 @@ def load_config(path: Path, overrides: list[str]) -> FinetuneConfig:
     for override in overrides:
         yaml_settings.override(raw, override, _EXAMPLE)
     _count_ids(raw)
-    config = yaml_settings.checked(FinetuneConfig, raw, str(path))
-    for name in ("train", "dev", "test"):
-        file = getattr(config.finetune, name)
-        if file is not None and not file.is_file():
-            raise UsageError(f"{path}: finetune.{name}: {file}: no such file")
-    return config
+    return yaml_settings.checked(FinetuneConfig, raw, str(path))
 
 
 def _count_ids(raw: dict[str, Any]) -> None:
