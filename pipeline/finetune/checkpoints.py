@@ -75,8 +75,8 @@ def _tensors(
 def find_and_link(attempt: Attempt) -> tuple[Path, Origin] | None:
     """Link the newest whole checkpoint of the run into the attempt's folder; None when there is none.
 
-    An older attempt that lives on may let go of it meanwhile: then the next one is looked for. Raises RunError
-    when all are damaged.
+    An older attempt that lives on may let go of it meanwhile: then it looks again. Raises RunError when all
+    are damaged.
     """
     while checkpoint := first_whole(list(newest(attempt.run))):
         try:

@@ -50,7 +50,8 @@ class Group:
         extra = torch.tensor(numbers, device=self.device)
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), extra])
         dist.all_reduce(flat)
-        *sums, extra = flat.split([*(gradient.numel() for gradient in gradients), len(numbers)])
+        sizes = [*(gradient.numel() for gradient in gradients), len(numbers)]
+        *sums, extra = torch.split(flat, sizes)
         for parameter, summed in zip(parameters, sums, strict=True):
             parameter.grad = summed.view_as(parameter)
         return [float(number) for number in extra]

@@ -54,7 +54,8 @@ def find(config: FinetuneConfig) -> Initial:
         tokenizer = required(weights.tokenizer, where)
         tensor = None if settings.from_scratch else weights.tensor
         return Initial(weights.config, tokenizer, tensor, weights.step)
-    assert config.model is not None and settings.tokenizer is not None  # FinetuneConfig has checked
+    assert config.model is not None  # FinetuneConfig has checked both
+    assert settings.tokenizer is not None
     tokenizer = load(settings.tokenizer)
     if tokenizer.vocab_size > config.model.vocab_size:
         raise UsageError(

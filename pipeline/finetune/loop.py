@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import xxhash
 import yaml
@@ -18,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dataprep.store import files
+from dataprep.tokenizer import tokenizer as tokenizers
 from model.classifier import Classifier
 from pipeline.checkpoint.attempts import Attempt, Origin
 from pipeline.checkpoint.described import write_tokenizer
@@ -25,13 +25,16 @@ from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
 from pipeline.distributed.stop import StopRequest
 from pipeline.errors import RunError
-from pipeline.finetune import checkpoints, record, results
+from pipeline.finetune import checkpoints, record
 from pipeline.finetune.batches import by_length, epoch_batches
 from pipeline.finetune.checkpoints import Weights
 from pipeline.finetune.group import Group
 from pipeline.finetune.metrics import METRICS
+from pipeline.finetune.page import write_report
+from pipeline.finetune.predictions import path_of, write_predictions
 from pipeline.finetune.recipe import optimizer_of, rate_of
 from pipeline.finetune.record import TOKENIZER, Record
+from pipeline.finetune.results import write_results
 from pipeline.finetune.targets import task_loss
 from pipeline.finetune.task import Task
 from pipeline.finetune.tuned import EVALUATED_TOKENS, logits_of, write_weights
@@ -54,7 +57,8 @@ def finetune(task: Task, group: Group, stop: StopRequest) -> bool:
         if _stopped(task, seed, group, stop):
             return True
         if group.is_first:
-            results.write(task.settings.dir)
+            write_results(task.settings, task.train.examples, task.targets.labels)
+            write_report(task.settings.dir)
     return False
 
 
@@ -66,9 +70,8 @@ def _stopped(task: Task, seed: int, group: Group, stop: StopRequest) -> bool:
         task.require_same(done.config, done.data, done.tokenizer)
         return False
     with claim(run, group.rank.world_size) if group.is_first else nullcontext() as claimed:
-        attempt = claimed or Attempt(run, group.of_first(None))
-        if claimed:
-            group.of_first(claimed.number)
+        number = group.of_first(claimed and claimed.number)
+        attempt = claimed or Attempt(run, number)
         log_to(attempt.folder / "log.txt", group.rank.global_rank)
         return _Trainer.of(task, seed, group, attempt).run(stop)
 
@@ -162,7 +165,10 @@ class _Trainer:
         if self.group.is_first:
             self.best = self._best_until(then.step, checkpoint)
         state = replace(
-            then, attempt=state.attempt, config=state.config, processes=state.processes,
+            then,
+            attempt=state.attempt,
+            config=state.config,
+            processes=state.processes,
             resumes=[*then.resumes, then.step],
         )
         return state, found[1] if found else Origin(attempt=0, step=0)
@@ -212,7 +218,8 @@ class _Trainer:
             loss, lm_loss, asked = self._gradients(indices, now.step, bool(stop))
             norm = self._update(rate)
             if not math.isfinite(loss + norm):
-                raise RunError(f"the loss is {loss}, its gradient's norm {norm} at update {now.step + 1}: lower finetune.lr")
+                numbers = f"loss {loss} and grad_norm {norm} at update {now.step + 1}"
+                raise RunError(f"{numbers}: lower finetune.lr, or lengthen finetune.warmup")
             tokens = task.train.tokens(indices)
             now = replace(
                 now,
@@ -255,23 +262,21 @@ class _Trainer:
         self.optimizer.zero_grad()
         train, settings = self.task.train, self.task.settings
         mine = self.group.share(indices)
-        numbers = [0.0, 0.0, float(stop)]
+        task_sum = lm_sum = torch.zeros(())
         if mine:
             time_steps = max(train.lengths[index] for index in indices)  # of all: so masks are the same
             batch = train.batch(mine, time_steps, self.group.device)
             keys = self._keys(mine, batch.tokens.size(1), step) if settings.dropout else None
             hidden, logits = self.model(batch.tokens, batch.lengths, keys)
-            loss = task_loss(logits, batch.targets) / len(indices)
-            numbers[0] = loss
+            loss = task_sum = task_loss(logits, batch.targets) / len(indices)
             if settings.lm_coef:
                 sequences = len(indices) * batch.tokens.size(1)
-                lm_loss = self.model.lm_loss(hidden, batch.tokens, batch.lengths, sequences)
-                loss = loss + settings.lm_coef * lm_loss
-                numbers[1] = lm_loss
-            loss.backward()
-            numbers = [float(number) for number in numbers]
-        task_sum, lm_sum, asked = self.group.add_up(self.learned, numbers)
-        return task_sum, lm_sum, asked
+                lm_sum = self.model.lm_loss(hidden, batch.tokens, batch.lengths, sequences)
+                loss = loss + settings.lm_coef * lm_sum
+            loss.backward()  # type: ignore[no-untyped-call]
+        numbers = [task_sum.item(), lm_sum.item(), float(stop)]
+        task_all, lm_all, asked = self.group.add_up(self.learned, numbers)
+        return task_all, lm_all, asked
 
     def _update(self, rate: float) -> float:
         """Clip the gradients and take a step; returns their norm before that."""
@@ -302,7 +307,11 @@ class _Trainer:
         scores = {name: METRICS[name](task.dev.gold, predicted) for name in task.settings.metrics}
         now = replace(now, val_loss=float(task_loss(logits, task.dev.targets)) / len(task.dev))
         select = task.settings.select
-        if self.group.is_first and select != "none" and (self.best is None or scores[select] > self.best.score):
+        if (
+            self.group.is_first
+            and select != "none"
+            and (self.best is None or scores[select] > self.best.score)
+        ):
             self.best = Best(scores[select], now.step, self._copy())
         if logger:
             row = {"step": now.step, "tokens": now.tokens, "epoch": epoch, "val_loss": now.val_loss}
@@ -314,7 +323,7 @@ class _Trainer:
         return {name: value.detach().to("cpu", copy=True) for name, value in self.parameters.items()}
 
     def _best_until(self, step: int, checkpoint: Checkpoint) -> Best | None:
-        """The selection as it stood at a checkpoint: the metrics hold its score, the checkpoint its weights."""
+        """The selection at a checkpoint: the metrics hold its score, the checkpoint its weights."""
         key = f"dev/{self.task.settings.select}"
         scored = [row for row in joined_metrics(self.attempt.run) if key in row and row["step"] <= step]
         if not scored:
@@ -343,12 +352,14 @@ class _Trainer:
                     parameter.copy_(self.best.weights[name])
         scores: dict[str, float] = {}
         if task.dev is not None:
-            found = logits_of(self.model, task.dev, by_length(task.dev.lengths, EVALUATED_TOKENS), self.group.device)
+            found = logits_of(
+                self.model, task.dev, by_length(task.dev.lengths, EVALUATED_TOKENS), self.group.device
+            )
             logits = torch.tensor([found[index] for index in range(len(task.dev))])
             predicted, probabilities = task.targets.predict(logits)
             scores = {name: METRICS[name](task.dev.gold, predicted) for name in task.settings.metrics}
-            results.write_predictions(
-                run / "predictions-dev.tsv", task.dev.examples, task.targets.labels, predicted, probabilities
+            write_predictions(
+                path_of(run, "dev"), task.dev.examples, task.targets.named(predicted), probabilities
             )
         settings = task.settings
         if settings.init_from is not None:

@@ -95,7 +95,10 @@ class Task:
 
     def described(self) -> dict[str, Any]:
         """The settings as JSON; the model is the resolved one."""
-        return {**self.config.model_dump(mode="json"), "model": vars(self.model) | {"attention": [*self.model.attention]}}
+        return {
+            **self.config.model_dump(mode="json"),
+            "model": vars(self.model) | {"attention": [*self.model.attention]},
+        }
 
     def build(self) -> Classifier:
         """Make the model; its parameters are not initialised."""
@@ -125,5 +128,7 @@ class Task:
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
     """{"finetune": {"lr": 1}} -> {"finetune.lr": 1}."""
     return {
-        f"{section}.{name}": value for section, fields in config.items() for name, value in (fields or {}).items()
+        f"{section}.{name}": value
+        for section, fields in config.items()
+        for name, value in (fields or {}).items()
     }

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from torch import Tensor
 
 from dataprep.errors import DataError
 from dataprep.store import checksummed_json
@@ -24,7 +19,6 @@ from model.names import padded, unpadded
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter
 from pipeline.errors import RunError
 from pipeline.finetune import record as records
-from pipeline.finetune.batches import by_length
 from pipeline.finetune.data import Encoded
 from pipeline.finetune.record import RECORD, TOKENIZER, WEIGHTS, Record
 from pipeline.finetune.settings import Finetune
@@ -60,9 +54,7 @@ def load(directory: Path) -> Tuned:
         raise DataError(f"{directory / TOKENIZER}: is not the tokenizer that the model learned with")
     targets = Targets(record.target, tuple(record.labels))
     config = GPTConfig(**record.model)
-    model = Classifier(
-        config, targets.outputs, choice=record.kind == "multiple_choice", bias=record.bias
-    )
+    model = Classifier(config, targets.outputs, choice=record.kind == "multiple_choice", bias=record.bias)
     with torch.no_grad(), safe_open(path, framework="pt") as file:
         for name, parameter in model.canonical():
             parameter.copy_(padded(name, file.get_tensor(name), config))
@@ -94,11 +86,13 @@ def write_weights(model: Classifier, directory: Path) -> str:
 
 
 @torch.no_grad()
-def logits_of(model: Classifier, encoded: Encoded, chosen: list[list[int]], device: str) -> dict[int, list[float]]:
+def logits_of(
+    model: Classifier, encoded: Encoded, chosen: list[list[int]], device: str
+) -> dict[int, list[float]]:
     """Logits by number of example, for some batches of a set. The model is put into evaluation mode."""
     model.eval()
     lengths = encoded.lengths
-    found = {}
+    found: dict[int, list[float]] = {}
     for indices in chosen:
         batch = encoded.batch(indices, max(lengths[index] for index in indices), device)
         _, logits = model(batch.tokens, batch.lengths)
