@@ -1,18 +1,16 @@
-"""`results.json` of a fine-tuning: each seed's scores, and what they come to, from the predictions that lie there.
+"""`results.json` of a fine-tuning: each seed's scores, from its predictions, and what they come to.
 
-Beside each measure stands that of the most frequent class of the training set: with 70 % of one class, 70 % is
-no success.
+Beside each score stands that of predicting the training set's most frequent class always: where 70 % are of
+one class, 70 % is no success.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median, stdev
 
 import msgspec
-import numpy as np
 
 from dataprep.store import files
 from pipeline.errors import RunError
@@ -26,11 +24,23 @@ RESULTS = "results.json"
 PARTS = ("dev", "test")
 
 
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """Examples of a part, and of each class in it; no classes of grades."""
+
+    examples: int
+    classes: dict[str, int]
+
+    @classmethod
+    def of(cls, gold: Sequence[str | float], labels: Sequence[str]) -> Counts:
+        """Count some labels, those that do not occur too."""
+        return cls(examples=len(gold), classes={label: gold.count(label) for label in labels})
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """One measure of a part.
 
-    seeds: the score of each. deviation: the sample's standard deviation; None of one seed. majority: the score
-    of predicting the training set's most frequent class always; None of grades.
+    seeds: the score of each. deviation: the sample's standard deviation; None of one seed. majority: the
+    score of predicting the training set's most frequent class always; None of grades.
     """
 
     part: str
@@ -43,12 +53,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     high: float
     majority: float | None
 
+    @property
+    def middle_seed(self) -> int:
+        """The seed whose score is the median, or next below it."""
+        return sorted(self.seeds, key=self.seeds.__getitem__)[(len(self.seeds) - 1) // 2]
+
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What `results.json` holds.
+    """What `results.json` holds; without a dev and a test set there are no scores.
 
-    labels: the classes in their order; none of grades. counts: examples of each label in each part; of grades,
-    under "". paper: what GPT-1's paper reports of the task.
+    labels: the classes in their order; none of grades. counts: of each part, train too. paper: what GPT-1's
+    paper reports of the task.
     """
 
     task: str | None
@@ -59,46 +74,38 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     from_scratch: bool
     lm_coef: float
     labels: tuple[str, ...]
-    counts: dict[str, dict[str, int]]
+    counts: dict[str, Counts]
+    seeds: tuple[int, ...]
     scores: tuple[Measured, ...]
     paper: tuple[Published, ...] = ()
 
     @property
-    def seeds(self) -> list[int]:
-        """The seeds that have ended."""
-        return sorted({seed for each in self.scores for seed in each.seeds})
-
-    @property
-    def middle_seed(self) -> int:
-        """The seed whose first score is the median, or next below it."""
-        seeds = self.scores[0].seeds
-        return sorted(seeds, key=lambda seed: seeds[seed])[(len(seeds) - 1) // 2]
+    def variant(self) -> str:
+        """The row of the paper's ablations (table 5) that has these settings."""
+        if self.from_scratch:
+            return "without pretraining"
+        return "as published" if self.lm_coef else "without the language model's loss"
 
 
 def write_results(settings: Finetune, train: Sequence[Example], labels: Sequence[str]) -> Results:
     """Write `results.json` of the seeds that have predictions; it replaces the file whole.
 
-    labels: the classes in their order; none of grades. Raises RunError where a file of predictions is damaged.
+    labels: the classes in their order; none of grades. Raises RunError for a damaged file of predictions.
     """
-    counts = {"train": _counted([example.label for example in train] if labels else [""] * len(train))}
+    counts = {"train": Counts.of([example.label for example in train], labels)}
+    common = max(labels, key=lambda label: counts["train"].classes[label], default=None)
     scores: list[Measured] = []
     for part in PARTS:
-        found = {
-            seed: read_predictions(path)
-            for seed in settings.seeds
-            if (path := path_of(settings.dir / f"seed-{seed}", part)).exists()
-        }
+        paths = {seed: path_of(settings.dir / f"seed-{seed}", part) for seed in settings.seeds}
+        found = {seed: read_predictions(path) for seed, path in paths.items() if path.exists()}
         if not found:
             continue
         gold, _ = next(iter(found.values()))
-        counts[part] = _counted(gold if labels else [""] * len(gold))
-        sides = {seed: [as_numbers(side, labels) for side in both] for seed, both in found.items()}
+        counts[part] = Counts.of(gold, labels)
         for measure in settings.metrics:
-            each = {seed: METRICS[measure](*both) for seed, both in sides.items()}
-            true, _ = next(iter(sides.values()))
-            always = as_numbers([max(counts["train"], key=counts["train"].__getitem__)], labels) if labels else []
-            majority = METRICS[measure](true, np.repeat(always, len(true))) if labels else None
-            scores.append(_measured(part, measure, each, majority))
+            majority = None if common is None else _score(measure, gold, [common] * len(gold), labels)
+            seeds = {seed: _score(measure, *both, labels) for seed, both in found.items()}
+            scores.append(_measured(part, measure, seeds, majority))
     results = Results(
         task=settings.task,
         kind=settings.kind,
@@ -109,6 +116,7 @@ def write_results(settings: Finetune, train: Sequence[Example], labels: Sequence
         lm_coef=settings.lm_coef,
         labels=tuple(labels),
         counts=counts,
+        seeds=tuple(settings.seeds),
         scores=tuple(scores),
         paper=published(settings.task),
     )
@@ -128,6 +136,10 @@ def read_results(folder: Path) -> Results:
         raise RunError(f"{path}: are no results of `outbound finetune` ({error}); run it again") from None
 
 
+def _score(measure: str, gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
+    return METRICS[measure](as_numbers(gold, labels), as_numbers(predicted, labels))
+
+
 def _measured(part: str, measure: str, seeds: Mapping[int, float], majority: float | None) -> Measured:
     values = list(seeds.values())
     return Measured(
@@ -141,7 +153,3 @@ def _measured(part: str, measure: str, seeds: Mapping[int, float], majority: flo
         high=max(values),
         majority=majority,
     )
-
-
-def _counted(labels: Sequence[str | float]) -> dict[str, int]:
-    return dict(sorted(Counter(map(str, labels)).items()))

@@ -89,6 +89,10 @@ class Finetune(Section):
     """Whether the first line names the columns; absent: it does when columns are given by name."""
     labels: list[str] | None = None
     """Classes in their order; absent: those of the training set, sorted."""
+    leave_out: list[str] = Field(default=[])
+    """Labels whose rows are no examples, such as SNLI's `-` where its writers did not agree."""
+    task: str | None = None
+    """A task of `papers.csv`, whose values in GPT-1's paper stand beside the scores."""
     specials: Literal["new", "eot"] = "new"
     """Start token: a new row of the embedding, as delimiter and extract are; or the end of text."""
     bias: bool = True
