@@ -69,8 +69,6 @@ class Finetune(Section):
     tokenizer: Path | None = None
     """Directory of the tokenizer, where there is no `init_from`."""
 
-    task: str | None = None
-    """Name of the task in the table of GPT-1's paper, for the page."""
     kind: Kind
     """What an example is: a text; a premise and a hypothesis; two texts in any order; a question with
     answers."""
