@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -59,22 +61,38 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
+    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
+    with _meeting(rank):
+        import deepspeed
+
+        from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
+
+        skip_shared_memory_build()
+        deepspeed.init_distributed(
+            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
+        )
+
+
+def init_plain(rank: Rank, backend: str) -> None:
+    """As `init_distributed`, for a training without DeepSpeed; collectives wait 30 minutes, as torch does."""
+    with _meeting(rank):
+        import torch.distributed as dist
+
+        dist.init_process_group(backend)
+
+
+@contextmanager
+def _meeting(rank: Rank) -> Iterator[None]:
+    """Let torch find this rank's place, and explain why it does not meet the others."""
     os.environ |= {
         "RANK": str(rank.global_rank),
         "WORLD_SIZE": str(rank.world_size),
         "LOCAL_RANK": str(rank.local_rank),
     }
-    import deepspeed
     from torch.distributed import DistError
 
-    from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
-
-    skip_shared_memory_build()
-    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
     try:
-        deepspeed.init_distributed(
-            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
-        )
+        yield
     except DistError as error:
         reason = str(error).partition("\n")[0]
         raise RunError(

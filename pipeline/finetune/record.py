@@ -23,6 +23,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of model.safetensors."""
     tokenizer: str
     """Fingerprint of the tokenizer."""
+    data: str
+    """Hash of the encoded training and dev set."""
     model: dict[str, Any]
     """GPTConfig's fields; the vocabulary holds the special tokens."""
     kind: Kind

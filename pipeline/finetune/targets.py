@@ -72,6 +72,10 @@ class Targets:
             return logits.argmax(-1).numpy(), probabilities.numpy()
         return (probabilities @ torch.arange(GRADES, dtype=torch.float64)).numpy(), probabilities.numpy()
 
+    def named(self, predicted: npt.NDArray[Any]) -> list[str] | list[float]:
+        """Predictions as labels, or as they are."""
+        return [self.labels[index] for index in predicted] if self.labels else predicted.tolist()
+
     def _known(self, example: Example) -> str:
         if example.label not in self.labels:
             raise DataError(
