@@ -88,4 +88,4 @@ class Encoded:
 def read(path: Path, settings: Finetune) -> list[Example]:
     """Read a set as the settings describe its columns. Raises DataError with file and row."""
     graded = settings.target != "classes"
-    return examples.read(path, settings.kind, settings.columns, settings.header, graded)
+    return examples.read(path, settings.kind, settings.columns, settings.header, graded, settings.leave_out)
