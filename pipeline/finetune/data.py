@@ -13,7 +13,6 @@ import torch
 import xxhash
 from torch import Tensor
 
-from dataprep.errors import DataError
 from pipeline.finetune import examples
 from pipeline.finetune.examples import Example
 from pipeline.finetune.settings import Finetune
@@ -87,10 +86,6 @@ class Encoded:
 
 
 def read(path: Path, settings: Finetune) -> list[Example]:
-    """Read a set as the settings describe it. Raises DataError with file and row."""
+    """Read a set as the settings describe its columns. Raises DataError with file and row."""
     graded = settings.target != "classes"
-    found = examples.read(path, settings.kind, settings.columns, settings.header, graded)
-    kept = [example for example in found if example.label not in settings.leave_out]
-    if not kept:
-        raise DataError(f"{path}: finetune.leave_out leaves none of its {len(found)} examples: correct it")
-    return kept
+    return examples.read(path, settings.kind, settings.columns, settings.header, graded, settings.leave_out)

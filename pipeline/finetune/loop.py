@@ -53,14 +53,12 @@ def finetune(task: Task, group: Group, stop: StopRequest) -> bool:
     A stop saves a checkpoint after the running update; the same command then continues. Seeds that are done
     stay. Raises RunError or UsageError for what the user can mend.
     """
-    settings = task.settings
-    for done, seed in enumerate(settings.seeds, 1):
+    for seed in task.settings.seeds:
         if _stopped(task, seed, group, stop):
             return True
         if group.is_first:
-            so_far = settings.model_copy(update={"seeds": settings.seeds[:done]})
-            write_results(so_far, task.train.examples, task.targets.labels)
-            write_report(settings.dir)
+            write_results(task.settings, task.train.examples, task.targets.labels)
+            write_report(task.settings.dir)
     return False
 
 

@@ -10,7 +10,7 @@ from dataprep.store import files
 from pipeline.finetune.metrics import confusion
 from pipeline.finetune.predictions import as_numbers, path_of, read_predictions
 from pipeline.finetune.results import Measured, Results, read_results
-from pipeline.monitor.charts import FAINT, KEPT, LINE, Panel, canvas, inline_svg, panel_picture
+from pipeline.monitor.charts import FAINT, INK, LINE, Panel, canvas, inline_svg, panel_picture
 from pipeline.monitor.report import page_template
 from pipeline.monitor.run_files import joined_metrics
 from pipeline.monitor.run_page import thinned
@@ -103,7 +103,9 @@ def _curves(folder: Path, results: Results) -> Iterator[Panel]:
                     )
     for name in sorted(series, key=[*CURVES, *series].index):
         score = name.removeprefix("dev/")
-        title, lead, unit = CURVES.get(name, (f"{score} on the dev set", "At each evaluation.", score))
+        title, lead, unit = CURVES.get(
+            name, (f"{score.capitalize()} on the dev set", "At each evaluation.", score)
+        )
         yield Panel(
             name=name.replace("/", "-").replace("_", "-"),
             title=title,
@@ -120,6 +122,6 @@ def _scatter_picture(gold: Any, predicted: Any) -> str:
     ends = [min(gold.min(), predicted.min()), max(gold.max(), predicted.max())]
     axes.plot(ends, ends, color=FAINT, linewidth=1)
     axes.scatter(gold, predicted, s=9, color=LINE, alpha=0.45, linewidths=0)
-    axes.set_xlabel("given")
-    axes.set_ylabel("predicted", color=KEPT)
+    axes.set_xlabel("given", color=INK)
+    axes.set_ylabel("predicted", color=INK)
     return inline_svg("scatter", figure, f"Predicted grades of {len(gold):,} examples over the given ones")

@@ -116,7 +116,7 @@ def write_results(settings: Finetune, train: Sequence[Example], labels: Sequence
         lm_coef=settings.lm_coef,
         labels=tuple(labels),
         counts=counts,
-        seeds=tuple(settings.seeds),
+        seeds=tuple(seed for seed in settings.seeds if (settings.dir / f"seed-{seed}").exists()),
         scores=tuple(scores),
         paper=published(settings.task),
     )
