@@ -70,13 +70,17 @@ def tokenizer_of(where: Path) -> Tokenizer | None:
     return load(where / "tokenizer") if (where / "tokenizer").is_dir() else None
 
 
-def write_tokenizer(where: Path, directory: Path) -> None:
-    """Write the tokenizer of a model, in files of our own, into a directory; nothing when it holds none."""
+def write_tokenizer(where: Path, directory: Path) -> bool:
+    """Write the tokenizer of a model, in files of our own, into a directory; False when it holds none."""
     if (where / CONFIG).is_file():
-        for name, content in (_hf_files(where) or {}).items():
+        found = _hf_files(where)
+        for name, content in (found or {}).items():
             files.replace(directory / name, content.encode())
-    elif (where / "tokenizer").is_dir():
+        return found is not None
+    if (where / "tokenizer").is_dir():
         copy(where / "tokenizer", directory)
+        return True
+    return False
 
 
 def _hf_tokenizer(where: Path) -> Tokenizer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.examples)
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
         """The longest sequence of each example, in tokens."""
         return [max(map(len, each)) for each in self.sequences]

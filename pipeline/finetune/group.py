@@ -22,6 +22,11 @@ class Group:
     rank: Rank
     device: str
 
+    @staticmethod
+    def alone(device: str) -> Group:
+        """A process that shares with no other."""
+        return Group(Rank(global_rank=0, world_size=1, local_rank=0), device)
+
     @property
     def is_first(self) -> bool:
         """Whether it writes what is written once."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dataprep.tokenizer.tokenizer import Tokenizer, load
+from dataprep.tokenizer.tokenizer import Tokenizer, copy, load
 from model import GPTConfig
 from model.classifier import HEAD, Classifier
 from model.init import initial_value
-from pipeline.checkpoint.described import required
+from pipeline.checkpoint.described import required, write_tokenizer
 from pipeline.checkpoint.weights import open_weights
 from pipeline.errors import UsageError
 from pipeline.finetune.settings import FinetuneConfig
@@ -24,10 +25,17 @@ class Initial:
 
     config: GPTConfig
     tokenizer: Tokenizer
+    where: Path
+    """A run, a directory in Hugging Face's format, or that of the tokenizer alone."""
     tensor: Callable[[str], Tensor] | None
     """A pretrained parameter by canonical name, unpadded; None from scratch."""
     step: int | None = None
     """Step of the pretraining run's checkpoint, if it comes from one."""
+
+    def write_tokenizer(self, directory: Path) -> None:
+        """Write the tokenizer in files of our own."""
+        if not write_tokenizer(self.where, directory):
+            copy(self.where, directory)
 
     def fill(self, model: Classifier, seed: int) -> None:
         """Give a model its first weights.
@@ -53,7 +61,7 @@ def find(config: FinetuneConfig) -> Initial:
         weights = open_weights(where)
         tokenizer = required(weights.tokenizer, where)
         tensor = None if settings.from_scratch else weights.tensor
-        return Initial(weights.config, tokenizer, tensor, weights.step)
+        return Initial(weights.config, tokenizer, where, tensor, weights.step)
     assert config.model is not None  # FinetuneConfig has checked both
     assert settings.tokenizer is not None
     tokenizer = load(settings.tokenizer)
@@ -61,4 +69,4 @@ def find(config: FinetuneConfig) -> Initial:
         raise UsageError(
             f"model.vocab_size: {config.model.vocab_size} is below the tokenizer's {tokenizer.vocab_size}"
         )
-    return Initial(config.model, tokenizer, None)
+    return Initial(config.model, tokenizer, settings.tokenizer, None)

@@ -17,27 +17,24 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dataprep.store import files
-from dataprep.tokenizer import tokenizer as tokenizers
 from model.classifier import Classifier
 from pipeline.checkpoint.attempts import Attempt, Origin
-from pipeline.checkpoint.described import write_tokenizer
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
 from pipeline.distributed.stop import StopRequest
 from pipeline.errors import RunError
-from pipeline.finetune import checkpoints, record
-from pipeline.finetune.batches import by_length, epoch_batches
+from pipeline.finetune import checkpoints, record, tuned
+from pipeline.finetune.batches import epoch_batches
 from pipeline.finetune.checkpoints import Weights
 from pipeline.finetune.group import Group
-from pipeline.finetune.metrics import METRICS
 from pipeline.finetune.page import write_report
+from pipeline.finetune.predict import predict
 from pipeline.finetune.predictions import path_of, write_predictions
 from pipeline.finetune.recipe import optimizer_of, rate_of
-from pipeline.finetune.record import TOKENIZER, Record
+from pipeline.finetune.record import Record
 from pipeline.finetune.results import write_results
 from pipeline.finetune.targets import task_loss
 from pipeline.finetune.task import Task
-from pipeline.finetune.tuned import EVALUATED_TOKENS, logits_of, write_weights
 from pipeline.monitor.metrics_logger import MetricsLogger, wandb_id
 from pipeline.monitor.run_files import joined_metrics
 from pipeline.train.run_directory import claim
@@ -156,6 +153,8 @@ class Trainer:
             stages=1,
         )
         if name is None:
+            if self.group.is_first:
+                task.pin_start()
             task.initial.fill(self.model, self.seed)
             return state, Origin(attempt=0, step=0)
         checkpoint = Checkpoint.open(self.attempt.folder / "checkpoints" / name)
@@ -299,19 +298,12 @@ class Trainer:
         task = self.task
         if task.dev is None:
             return now
-        chosen = self.group.share(by_length(task.dev.lengths, EVALUATED_TOKENS))
-        shares = self.group.gather([*logits_of(self.model, task.dev, [*chosen], self.group.device).items()])
-        found = {index: row for share in shares for index, row in share}
-        logits = torch.tensor([found[index] for index in range(len(task.dev))])
-        predicted, _ = task.targets.predict(logits)
-        scores = {name: METRICS[name](task.dev.gold, predicted) for name in task.settings.metrics}
-        now = replace(now, val_loss=float(task_loss(logits, task.dev.targets)) / len(task.dev))
+        found = predict(self.model, task.dev, task.targets, self.group)
+        scores = found.scores(task.dev.gold, task.settings.metrics)
+        now = replace(now, val_loss=found.loss)
         select = task.settings.select
-        if (
-            self.group.is_first
-            and select != "none"
-            and (self.best is None or scores[select] > self.best.score)
-        ):
+        better = select != "none" and (self.best is None or scores[select] > self.best.score)
+        if better and self.group.is_first:
             self.best = Best(scores[select], now.step, self._copy())
         if logger:
             row = {"step": now.step, "tokens": now.tokens, "epoch": epoch, "val_loss": now.val_loss}
@@ -352,47 +344,33 @@ class Trainer:
                     parameter.copy_(self.best.weights[name])
         scores: dict[str, float] = {}
         if task.dev is not None:
-            found = logits_of(
-                self.model, task.dev, by_length(task.dev.lengths, EVALUATED_TOKENS), self.group.device
-            )
-            logits = torch.tensor([found[index] for index in range(len(task.dev))])
-            predicted, probabilities = task.targets.predict(logits)
-            scores = {name: METRICS[name](task.dev.gold, predicted) for name in task.settings.metrics}
-            write_predictions(
-                path_of(run, "dev"), task.dev.examples, task.targets.named(predicted), probabilities
-            )
-        settings = task.settings
-        if settings.init_from is not None:
-            write_tokenizer(settings.init_from, run / TOKENIZER)
-        else:
-            assert settings.tokenizer is not None
-            tokenizers.copy(settings.tokenizer, run / TOKENIZER)
-        record.write(
-            Record(
-                weights_xxh3_128=write_weights(self.model, run),
-                tokenizer=task.initial.tokenizer.fingerprint,
-                data=task.fingerprint,
-                model=task.described()["model"],
-                kind=settings.kind,
-                target=settings.target,
-                labels=[*task.targets.labels],
-                specials=task.transformation.specials,
-                length=task.transformation.length,
-                too_long=settings.too_long,
-                bias=settings.bias,
-                config=task.described(),
-                seed=self.seed,
-                step=self.best.step if self.best else now.step,
-                updates=task.updates,
-                train_examples=len(task.train),
-                cut=task.train.cut,
-                dev_examples=len(task.dev) if task.dev else 0,
-                scores=scores,
-                seconds=now.seconds,
-                resumes=now.resumes,
-            ),
-            run,
+            found = predict(self.model, task.dev, task.targets, Group.alone(self.group.device))
+            scores = found.scores(task.dev.gold, task.settings.metrics)
+            named = task.targets.named(found.values)
+            write_predictions(path_of(run, "dev"), task.dev.examples, named, found.probabilities)
+        transformation = task.transformation
+        made = Record(
+            data=task.fingerprint,
+            model=task.described()["model"],
+            kind=transformation.kind,
+            target=task.targets.target,
+            labels=[*task.targets.labels],
+            specials=transformation.specials,
+            length=transformation.length,
+            too_long=transformation.too_long,
+            bias=task.settings.bias,
+            config=task.described(),
+            seed=self.seed,
+            step=self.best.step if self.best else now.step,
+            updates=task.updates,
+            train_examples=len(task.train),
+            cut=task.train.cut,
+            dev_examples=len(task.dev) if task.dev else 0,
+            scores=scores,
+            seconds=now.seconds,
+            resumes=now.resumes,
         )
+        tuned.write(run, self.model, task.initial, made)
 
     def _summarise(self, now: RunState, stopped: bool) -> None:
         summary = {

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dataprep.store import checksummed_json, files
+from dataprep.store import checksummed_json
 from pipeline.finetune.settings import Kind, Target
 from pipeline.finetune.transformations import Specials
 
@@ -19,9 +19,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A fine-tuned model, apart from its tensors."""
 
     format: str = FORMAT
-    weights_xxh3_128: str
+    weights_xxh3_128: str = ""
     """Hash of model.safetensors."""
-    tokenizer: str
+    tokenizer: str = ""
     """Fingerprint of the tokenizer."""
     data: str
     """Hash of the encoded training and dev set."""
@@ -56,9 +56,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Updates after which it was resumed."""
 
 
-def write(record: Record, directory: Path) -> None:
-    """Write finetune.json whole."""
-    files.replace(directory / RECORD, checksummed_json.dump(record))
+def seeds_of(directory: Path) -> list[Path]:
+    """The fine-tuned models that a directory is or holds, by seed; none of any other directory."""
+    if (directory / RECORD).is_file():
+        return [directory]
+    found = [path.parent for path in directory.glob(f"seed-*/{RECORD}")]
+    return sorted(found, key=lambda path: read(path).seed)
 
 
 def read(directory: Path) -> Record:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 import xxhash
 
+from dataprep.store import files
 from model import GPTConfig
 from model.classifier import Classifier
 from pipeline.errors import UsageError
@@ -17,7 +19,9 @@ from pipeline.finetune.initial import Initial
 from pipeline.finetune.settings import Finetune, FinetuneConfig
 from pipeline.finetune.targets import Targets, targets_of
 from pipeline.finetune.transformations import Transformation, specials_after
+from pipeline.monitor.run_files import read_json
 
+START = "start.json"
 FREE = ("finetune.dir", "finetune.seeds", "finetune.test", "finetune.checkpoint_every")
 """Settings that may change when a training goes on."""
 
@@ -104,6 +108,21 @@ class Task:
         """Make the model; its parameters are not initialised."""
         choice = self.settings.kind == "multiple_choice"
         return Classifier(self.model, self.targets.outputs, choice=choice, bias=self.settings.bias)
+
+    def pin_start(self) -> None:
+        """Note the checkpoint that all seeds begin with.
+
+        Raises UsageError when `init_from` is a run that has trained on since the first seed began.
+        """
+        path = self.settings.dir / START
+        files.write_once(path, json.dumps({"step": self.initial.step}).encode() + b"\n")
+        first = read_json(path)["step"]
+        if first != self.initial.step:
+            raise UsageError(
+                f"{self.settings.init_from}: is at step {self.initial.step} now, and earlier seeds of "
+                f"{self.settings.dir} began with step {first}: use another finetune.dir, and for a run that "
+                "still trains let finetune.init_from be an export of it (outbound export)"
+            )
 
     def require_same(self, config: dict[str, Any], fingerprint: str, tokenizer: str) -> None:
         """Raise UsageError when a training that goes on was another one: other settings, or other data."""

@@ -6,11 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import torch
 from safetensors import safe_open
 
 from dataprep.errors import DataError
-from dataprep.store import checksummed_json
+from dataprep.store import checksummed_json, files
 from dataprep.store.files import attempt_path, hash_file
 from dataprep.tokenizer import tokenizer as tokenizers
 from model import GPTConfig
@@ -19,14 +20,11 @@ from model.names import padded, unpadded
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter
 from pipeline.errors import RunError
 from pipeline.finetune import record as records
-from pipeline.finetune.data import Encoded
+from pipeline.finetune.initial import Initial
 from pipeline.finetune.record import RECORD, TOKENIZER, WEIGHTS, Record
 from pipeline.finetune.settings import Finetune
 from pipeline.finetune.targets import Targets
 from pipeline.finetune.transformations import Transformation
-
-EVALUATED_TOKENS = 8192
-"""Tokens that are predicted from at once, with padding."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,19 @@ def load(directory: Path) -> Tuned:
     )
 
 
-def write_weights(model: Classifier, directory: Path) -> str:
+def write(directory: Path, model: Classifier, initial: Initial, record: Record) -> None:
+    """Write a model, its tokenizer and, last, what it is; `record` lacks the hashes of these.
+
+    Raises RunError when a tensor is not finite.
+    """
+    initial.write_tokenizer(directory / TOKENIZER)
+    weights = _write_weights(model, directory)
+    fingerprint = initial.tokenizer.fingerprint
+    whole = msgspec.structs.replace(record, weights_xxh3_128=weights, tokenizer=fingerprint)
+    files.replace(directory / RECORD, checksummed_json.dump(whole))
+
+
+def _write_weights(model: Classifier, directory: Path) -> str:
     """Write model.safetensors whole; returns its hash. Raises RunError when a tensor is not finite."""
     tensors = {name: unpadded(name, value.detach(), model.config) for name, value in model.canonical()}
     written = attempt_path(directory, WEIGHTS)
@@ -83,18 +93,3 @@ def write_weights(model: Classifier, directory: Path) -> str:
     os.replace(written, directory / WEIGHTS)
     digest: str = file.file_record()["xxh3_128"]
     return digest
-
-
-@torch.no_grad()
-def logits_of(
-    model: Classifier, encoded: Encoded, chosen: list[list[int]], device: str
-) -> dict[int, list[float]]:
-    """Logits by number of example, for some batches of a set. The model is put into evaluation mode."""
-    model.eval()
-    lengths = encoded.lengths
-    found: dict[int, list[float]] = {}
-    for indices in chosen:
-        batch = encoded.batch(indices, max(lengths[index] for index in indices), device)
-        _, logits = model(batch.tokens, batch.lengths)
-        found |= dict(zip(indices, logits.float().tolist(), strict=True))
-    return found

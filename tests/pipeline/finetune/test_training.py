@@ -14,12 +14,11 @@ from model.init import initial_value
 from pipeline.checkpoint.format import find
 from pipeline.checkpoint.weights import open_weights
 from pipeline.errors import UsageError
-from pipeline.finetune import checkpoints, loop, record, tuned
-from pipeline.finetune.data import Encoded, read
+from pipeline.finetune import checkpoints, loop, record, scoring, tuned
+from pipeline.finetune.predictions import path_of
 from pipeline.finetune.results import read_results
-from pipeline.finetune.tuned import logits_of
 from pipeline.monitor.run_files import joined_metrics
-from support.finetuning import Tuning
+from support.finetuning import Tuning, write_set
 from support.kills import die_before, killed
 from support.ranks import Ranks
 
@@ -61,15 +60,14 @@ def other_seed(tuning: Tuning) -> dict[str, torch.Tensor]:
     return load_file(tuning.seed_0.with_name("seed-1") / "model.safetensors")
 
 
-def test_the_directory_of_a_seed_is_a_model_that_predicts_what_was_written(unbroken: Tuning) -> None:
-    model = tuned.load(unbroken.seed_0)
-    assert model.settings.dev is not None
-    found = read(model.settings.dev, model.settings)
-    data = Encoded.of(found, model.transformation, model.targets)
-    logits = logits_of(model.model, data, [[index] for index in range(len(data))], "cpu")
-    predicted, _ = model.targets.predict(torch.tensor([logits[index] for index in range(len(data))]))
-    lines = (unbroken.seed_0 / "predictions-dev.tsv").read_text().splitlines()[1:]
-    assert [line.split("\t")[3] for line in lines] == model.targets.named(predicted)
+def test_a_fine_tuned_model_predicts_what_was_written(unbroken: Tuning, tmp_path: Path) -> None:
+    test = write_set(tmp_path / "test.jsonl", 9, seed=1)  # the dev set once more
+    found = scoring.score(unbroken.seed_0, test)
+    assert found["examples"] == 9
+    assert found["scores"] == record.read(unbroken.seed_0).scores
+    assert not path_of(unbroken.seed_0, "test").exists()
+    with pytest.raises(UsageError, match="its settings name no finetune"):
+        scoring.score(unbroken.seed_0)
 
 
 def test_a_model_whose_file_was_altered_is_refused(unbroken: Tuning, tmp_path: Path) -> None:
@@ -93,7 +91,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
     kills = [
         (5, loop.Trainer, "_update"),
         (2, checkpoints.CheckpointWriter, "publish"),
-        (1, loop, "write_weights"),
+        (1, tuned, "_write_weights"),
     ]
     for call, owner, name in kills:
         assert killed(die, call, owner, name)
