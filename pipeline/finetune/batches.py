@@ -28,7 +28,7 @@ def epoch_batches(
     so that a batch has little padding; then the batches of the epoch are shuffled.
 
     >>> epoch_batches([5, 1, 4, 2, 3], batch=2, seed=0, epoch=0, keep_rest=True)
-    [[4, 2], [0], [1, 3]]
+    [[0], [1, 3], [4, 2]]
     """
     random = np.random.default_rng([seed % 2**63, epoch])
     order = random.permutation(len(lengths))
