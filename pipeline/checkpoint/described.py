@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 
 from dataprep.errors import DataError
+from dataprep.store import files
 from dataprep.tokenizer import gpt1, gpt2_files
-from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer, load
+from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer, copy, load
 from model.config import GPTConfig
 from model.hf_directory import CONFIG, read_config
 from pipeline.checkpoint import attempts
@@ -69,8 +70,35 @@ def tokenizer_of(where: Path) -> Tokenizer | None:
     return load(where / "tokenizer") if (where / "tokenizer").is_dir() else None
 
 
+def write_tokenizer(where: Path, directory: Path) -> bool:
+    """Write the tokenizer of a model, in files of our own, into a directory; False when it holds none."""
+    if (where / CONFIG).is_file():
+        found = _hf_files(where)
+        for name, content in (found or {}).items():
+            files.replace(directory / name, content.encode())
+        return found is not None
+    if (where / "tokenizer").is_dir():
+        copy(where / "tokenizer", directory)
+        return True
+    return False
+
+
 def _hf_tokenizer(where: Path) -> Tokenizer | None:
-    """Read a tokenizer from `vocab.json` and `merges.txt`, or from a newer directory's `tokenizer.json`."""
+    """Read a tokenizer of Hugging Face's format."""
+    found = _hf_files(where)
+    if found is None:
+        return None
+    with tempfile.TemporaryDirectory() as room:
+        for name, content in found.items():
+            (Path(room) / name).write_text(content, encoding="utf-8")
+        try:
+            return load(Path(room))
+        except DataError as error:
+            raise DataError(str(error).replace(room, str(where))) from None
+
+
+def _hf_files(where: Path) -> dict[str, str] | None:
+    """Our files by name, from `vocab.json` and `merges.txt`, or from a newer directory's `tokenizer.json`."""
     try:
         if (where / "vocab.json").is_file() and (where / "merges.txt").is_file():
             ids = json.loads((where / "vocab.json").read_bytes())
@@ -86,10 +114,4 @@ def _hf_tokenizer(where: Path) -> Tokenizer | None:
         names = gpt1.FILES if gpt1.UNKNOWN in ids and gpt1.NEWLINE in ids else gpt2_files.FILES
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{where}: its tokenizer's files are damaged ({error!r}): fetch them again") from None
-    with tempfile.TemporaryDirectory() as room:
-        (Path(room) / names[0]).write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-        (Path(room) / names[1]).write_text(json.dumps(ids), encoding="utf-8")
-        try:
-            return load(Path(room))
-        except DataError as error:
-            raise DataError(str(error).replace(room, str(where))) from None
+    return {names[0]: "\n".join(["#version: 0.2", *merges, ""]), names[1]: json.dumps(ids)}
