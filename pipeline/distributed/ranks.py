@@ -76,9 +76,11 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
     """
     import torch
 
+    from pipeline.distributed.deepspeed_workarounds import import_environment, skip_shared_memory_build
+
     # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
     local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
-    os.environ |= {
+    os.environ |= import_environment() | {
         "RANK": str(rank.global_rank),
         "WORLD_SIZE": str(rank.world_size),
         "LOCAL_RANK": str(local),
@@ -88,8 +90,6 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     import deepspeed
     from torch.distributed import DistError
-
-    from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
 
     skip_shared_memory_build()
     timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
