@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurm.codes import STOPPED
 from slurm.queue import Queued
@@ -16,8 +17,8 @@ class JobState:
     """A job, or all tasks of an array.
 
     waiting: tasks by the reason for which they wait. failed: exit codes by task. lost: tasks that are not in
-    the queue and left no exit code: they were killed, or cancelled before they began. unknown: tasks without
-    an exit code while Slurm does not answer.
+    the queue and left no exit code: they were killed, or cancelled before they began. unknown: while Slurm
+    does not answer, tasks that have no exit code, or were stopped and may be in the queue again.
     """
 
     id: str
@@ -38,6 +39,16 @@ class JobState:
         return bool(self.running or self.waiting)
 
     @property
+    def log(self) -> Path:
+        """The log of a job that is no array; Slurm makes it when the job begins."""
+        return Path(self.logs) / f"{self.id}.log"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a job that is no array is known to have begun, or may yet begin."""
+        return not self.lost or self.log.exists()
+
+    @property
     def has_failed(self) -> bool:
         return bool(self.failed or self.lost)
 
@@ -52,6 +63,9 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
         waiting = [task.reason for task in queued.values() if task.state == "PENDING"]
         codes = {task: ended[task] for task in tasks if task in ended and task not in queued}
         traceless = [task for task in tasks if task not in ended and task not in queued]
+        if queue is None:
+            traceless += [task for task, code in codes.items() if code in STOPPED]
+            codes = {task: code for task, code in codes.items() if code not in STOPPED}
         states.append(
             JobState(
                 id=job.id,
@@ -69,3 +83,22 @@ def job_states(submission: Submission, queue: Sequence[Queued] | None) -> list[J
             )
         )
     return states
+
+
+def chain(jobs: Sequence[JobState]) -> JobState:
+    """The jobs of a chain as one. Those that never began are not lost, once another has begun."""
+    begun = [job for job in jobs if job.has_begun] or jobs
+    return JobState(
+        id=f"{jobs[0].id} ... {jobs[-1].id}",
+        name=jobs[0].name,
+        kind=jobs[0].kind,
+        tasks=len(jobs),
+        running=sum(job.running for job in jobs),
+        waiting=dict(sum((Counter(job.waiting) for job in jobs), Counter())),
+        done=sum(job.done for job in jobs),
+        stopped=sum(job.stopped for job in jobs),
+        failed={task: code for job in jobs for task, code in job.failed.items()},
+        lost=[task for job in begun for task in job.lost],
+        unknown=sum(job.unknown for job in jobs),
+        logs=jobs[0].logs,
+    )

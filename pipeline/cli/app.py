@@ -50,3 +50,15 @@ def progress(title: str, total: int | None, unit: str = "") -> Iterator[Callable
         yield lambda n: bars.advance(task, n)
         if total is None:  # known now: "7/7", no "7/?"
             bars.update(task, total=bars.tasks[task].completed)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit.
+
+    >>> [duration(s) for s in (5, 200, 9000, 400000)]
+    ['5 s', '3 min', '2.5 h', '4.6 d']
+    """
+    for size, unit in ((86400, "d"), (3600, "h")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds // 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ import msgspec
 
 from dataprep.errors import DataError
 from dataprep.store.os_errors import explain_os_error
+from pipeline.cli.app import duration
 from pipeline.cli.places import MARKS
 from pipeline.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from dataprep.audit.under_way import OpenStep, PackUnderWay, UnderWay, WorkerState
-    from pipeline.monitor.run_status import RunStatus
     from slurm.queue import Queued
     from slurm.state import JobState
     from slurm.submissions import Submission
@@ -88,7 +89,7 @@ def _of(directory: Path, seen: Look, jobs: Sequence[JobState]) -> Look:
     """What was seen, under the directory's name and above its jobs."""
     return Look(
         result={"directory": str(directory), **seen.result, "jobs": msgspec.to_builtins(jobs)},
-        lines=[str(directory), *(f"  {line}" for line in [*seen.lines, *map(_job_line, jobs)])],
+        lines=[str(directory), *(f"  {line}" for line in [*seen.lines, *_job_lines(jobs)])],
         has_failed=seen.has_failed,
         is_busy=seen.is_busy or any(job.is_queued for job in jobs),
     )
@@ -150,17 +151,21 @@ def _look_at_evaluations(directory: Path, jobs: Sequence[JobState]) -> Look:
 
 
 def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
-    from pipeline.monitor.run_status import run_status
+    from pipeline.cli.run_look import RunLook
 
-    run = run_status(directory)
-    is_queued = any(job.is_queued for job in jobs)
-    is_done, has_failed = (run.is_done, run.has_failed) if run else (False, False)
-    failed = [job for job in jobs if job.failed or (job.lost and not is_done)]
+    seen = RunLook.at(directory, jobs)
     return Look(
-        result={"kind": "run", "run": msgspec.to_builtins(run)},
-        lines=list(_run_lines(run)) if run else ["has not begun"],
-        has_failed=not is_queued and (bool(failed) or has_failed),
-        is_busy=False,
+        result={
+            "kind": "run",
+            "run": msgspec.to_builtins(seen.run),
+            "starts": msgspec.to_builtins(seen.starts),
+            "given_up": seen.given_up,
+            "left_out": seen.left_out,
+            "log": seen.log,
+        },
+        lines=list(seen.lines()),
+        has_failed=seen.has_failed,
+        is_busy=seen.goes_on,
     )
 
 
@@ -222,21 +227,17 @@ def _worker_lines(workers: Sequence[WorkerState]) -> Iterator[str]:
         yield f"  and {len(silent) - NAMED:,} more silent"
 
 
-def _run_lines(run: RunStatus) -> Iterator[str]:
-    line = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
-    if run.loss is not None:
-        line += f", loss {run.loss:.4f}"
-    if run.tokens_per_s and run.left_s and run.code is None:
-        line += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
-    yield line
-    where = f"attempt {run.attempt} on {run.nodes or run.host}"
-    saved = f"; newest checkpoint: step {run.checkpoint:,}" if run.checkpoint is not None else ""
-    ended = f", ended with code {run.code}: {run.reason}" if run.code is not None else ""
-    last = f", last row {duration(run.told_s)} ago" if run.told_s is not None and run.code is None else ""
-    yield f"{where}{ended}{last}{saved}"
+def _job_lines(jobs: Sequence[JobState]) -> Iterator[str]:
+    """A line for each job, and one for a chain: jobs of one name that were submitted together."""
+    from slurm.state import chain
+
+    for _, same in groupby(jobs, key=lambda job: (job.logs, job.name)):
+        chained = list(same)
+        yield _job_line(chain(chained) if len(chained) > 1 else chained[0], len(chained))
 
 
-def _job_line(job: JobState) -> str:
+def _job_line(job: JobState, links: int) -> str:
+    """links: jobs of its chain."""
     states = [f"{job.running} running"] if job.running else []
     states += [f"{number} waiting ({reason})" for reason, number in job.waiting.items()]
     states += [f"{job.done} done"] if job.done else []
@@ -244,19 +245,7 @@ def _job_line(job: JobState) -> str:
     states += [f"{len(job.failed)} failed"] if job.failed else []
     states += [f"{len(job.lost)} left no exit code"] if job.lost else []
     states += [f"{job.unknown} unknown"] if job.unknown else []
-    tasks = f" ({job.tasks} tasks)" if job.tasks > 1 else ""
+    tasks = f" (a chain of {links})" if links > 1 else f" ({job.tasks} tasks)" if job.tasks > 1 else ""
     named = [f"{task} with code {code}" for task, code in [*job.failed.items()][:NAMED]]
     logs = f"; {', '.join(named)}, see {job.logs}" if named else ""
     return f"job {job.id} {job.name}{tasks}: {', '.join(states)}{logs}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time in its largest unit.
-
-    >>> [duration(s) for s in (5, 200, 9000, 400000)]
-    ['5 s', '3 min', '2.5 h', '4.6 d']
-    """
-    for size, unit in ((86400, "d"), (3600, "h")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds // 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -26,6 +26,18 @@ def plan(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure this node's speed, in place of the table's.")
     ] = False,
+    node_failures_per_hour: Annotated[
+        float | None,
+        typer.Option(min=1e-6, help="Nodes that are lost in an hour: show what they cost."),
+    ] = None,
+    restart_s: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds from a loss to the next step.", show_default="601"),
+    ] = None,
+    storage: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="GB/s at which all nodes together save.", show_default="1 a node"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what training CONFIG needs of each GPU, how long it takes, and which layout suits a cluster best.
@@ -34,6 +46,7 @@ def plan(
     """
     from pipeline.config import load_ahead
     from pipeline.errors import RunError
+    from pipeline.plan.failures import Failures
     from pipeline.plan.predict import Cluster
     from pipeline.plan.search import configured, ranked, why_none_fits
     from pipeline.plan.text import as_json, as_text
@@ -49,6 +62,16 @@ def plan(
     )
     asked = configured(settings, cluster)
     found, nearest = ranked(settings, cluster)
-    emit(as_json(settings, cluster, asked, found), json, as_text(settings, cluster, asked, found))
+    failures = None
+    if node_failures_per_hour:
+        failures = Failures.of(
+            settings,
+            cluster,
+            an_hour=node_failures_per_hour,
+            restart_s=restart_s,
+            storage_bytes_s=storage and storage * 1e9,
+        )
+    result = as_json(settings, cluster, asked, found, failures)
+    emit(result, json, as_text(settings, cluster, asked, found, failures))
     if not found:
         raise RunError(why_none_fits(settings, cluster, nearest))

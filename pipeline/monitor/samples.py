@@ -77,6 +77,7 @@ def write(run: Path, folder: Path) -> None:
     """Let the run's newest checkpoint continue the attempt's prompts; add what it writes to samples.jsonl.
 
     The file is replaced whole: a line that a full disk or a kill has cut would make the file unreadable.
+    Raises RunError when another attempt has taken over, for the newest checkpoint may then be its.
     """
     from model.generate import Sampling
     from pipeline.inference.generate import generate_texts
@@ -84,6 +85,8 @@ def write(run: Path, folder: Path) -> None:
     prompts = yaml.safe_load((folder / "config.yaml").read_text())["train"]["prompts"]
     how = Sampling(temperature=0.8, top_k=None, top_p=None, seed=0)
     found = generate_texts(run, prompts, TOKENS, how)
+    if newer := Attempt(run, int(folder.name)).successor():  # asked last: it may begin at any moment
+        raise RunError(newer)
     rows = [
         {"step": found["step"], "prompt": text["prompt"], "text": text["text"]} for text in found["texts"]
     ]

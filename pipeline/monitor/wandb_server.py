@@ -8,13 +8,11 @@ fixed place, so that a request may be repeated. Operations and fields are those 
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -24,9 +22,9 @@ from requests.utils import get_netrc_auth
 from urllib3.util import Retry
 
 from pipeline.errors import RunError
+from pipeline.monitor.wandb_address import base_url, run_url
 from pipeline.monitor.wandb_history import Known, Row
 
-CLOUD = "https://api.wandb.ai"
 CONNECT_TIMEOUT_S = 10.0
 TIMEOUT_S = 60.0
 """Longest wait for an answer; the request is then sent again."""
@@ -72,6 +70,10 @@ class TryLater(RunError):
     """The server cannot be reached or is too busy, or the run is still starting."""
 
 
+class NotBegun(TryLater):
+    """The first attempt of the run has not begun."""
+
+
 class WandbRun:
     """A run at the server, created there when it is not known. Raises RunError, TryLater among them."""
 
@@ -91,8 +93,7 @@ class WandbRun:
         self._session.mount("http://", HTTPAdapter(max_retries=retries))
         self._session.mount("https://", HTTPAdapter(max_retries=retries))
         where = {"name": run_id, "project": project, "entity": os.environ.get("WANDB_ENTITY")}
-        found = self._query(RESUME_STATUS, where)["model"] or {}
-        bucket = found.get("bucket") or {}
+        bucket = self._bucket(where)
         self.known = _known(bucket)
         shown = {key: {"value": value} for key, value in config.items()} | {"_wandb": {"value": TOKENS_AXIS}}
         what = where | {"id": bucket.get("id"), "displayName": name, "config": json.dumps(shown)}
@@ -102,8 +103,13 @@ class WandbRun:
     @property
     def url(self) -> str:
         """Where people look at the run."""
-        site = "https://wandb.ai" if self._base == CLOUD else self._base
-        return f"{site}/{self._path('/runs/')}"
+        return run_url(self._base, self._where["entity"], self._where["project"], self._where["run"])
+
+    def catch_up(self) -> None:
+        """Put into `known` what another process has sent meanwhile, if that is more than we know of."""
+        found = _known(self._bucket(self._where | {"name": self._where["run"]}))
+        if found.last_line.get("_step", 0) > self.known.last_line.get("_step", 0):
+            self.known = found
 
     def stream(
         self, lines: Sequence[Row] = (), offset: int = 0, summary: Row | None = None, complete: bool = False
@@ -119,7 +125,8 @@ class WandbRun:
         if summary is not None:
             files["wandb-summary.json"] = {"offset": 0, "content": [json.dumps(summary)]}
         body = ({"files": files} if files else {}) | ({"complete": True, "exitcode": 0} if complete else {})
-        self._ask("POST", f"{self._base}/files/{self._path('/')}/file_stream", json=body)
+        place = "/".join(quote(self._where[part], safe="") for part in ("entity", "project", "run"))
+        self._ask("POST", f"{self._base}/files/{place}/file_stream", json=body)
         if lines and offset + len(lines) >= self.known.line_count:  # else some were sent again
             self.known = replace(self.known, line_count=offset + len(lines), last_line=lines[-1])
         if summary is not None:
@@ -140,9 +147,9 @@ class WandbRun:
         counts = {"ncols": len(columns), "nrows": len(data)}
         return {"_type": "table-file", "path": path, "sha256": sha256, "size": len(content)} | counts
 
-    def _path(self, between: str) -> str:
-        project = "/".join(quote(self._where[part], safe="") for part in ("entity", "project"))
-        return f"{project}{between}{quote(self._where['run'], safe='')}"
+    def _bucket(self, where: dict[str, Any]) -> dict[str, Any]:
+        """What the server has of a run; empty when it does not know it."""
+        return ((self._query(RESUME_STATUS, where)["model"] or {}).get("bucket")) or {}
 
     def _query(self, query: str, variables: dict[str, Any]) -> Any:
         answer = self._ask("POST", f"{self._base}/graphql", json={"query": query, "variables": variables})
@@ -177,18 +184,6 @@ class WandbRun:
 
 TOKENS_AXIS = {"m": [{"1": "tokens", "6": [3], "7": []}, {"2": "*", "5": 1, "6": [1], "7": []}]}
 """What the SDK makes of define_metric("tokens") and define_metric("*", step_metric="tokens")."""
-
-
-def base_url() -> str:
-    """Return the server's address: WANDB_BASE_URL, what `wandb login --host` has written, or W&B's own."""
-    settings = configparser.ConfigParser(interpolation=None)
-    path = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb") / "settings"
-    try:
-        settings.read(path)
-    except configparser.Error as error:
-        raise RunError(f"{path}: {' '.join(str(error).split())}: run `wandb login` again") from None
-    written = settings.get("default", "base_url", fallback=CLOUD)
-    return (os.environ.get("WANDB_BASE_URL") or written).rstrip("/")
 
 
 def api_key(base: str) -> str:

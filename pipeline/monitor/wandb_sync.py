@@ -36,8 +36,10 @@ from pipeline.monitor.wandb_history import (
     parse_ranges,
     summary_after,
 )
-from pipeline.monitor.wandb_server import TryLater, WandbRun
+from pipeline.monitor.wandb_server import NotBegun, TryLater, WandbRun
+from slurm.submissions import of_directory
 
+NO_ATTEMPT = "the first attempt has not begun yet"
 CHUNK_LINES = 500
 """History lines in a request: under 1 MB."""
 POLL_S = 10.0
@@ -93,6 +95,8 @@ class WandbSync:
         return found | {"undone": format_ranges(self.undone), "evaluations": self.evaluations}
 
     def _update(self) -> bool:
+        if not (self.run / "attempts").is_dir() and of_directory(self.run):  # its job waits
+            raise NotBegun(f"{self.run}: {NO_ATTEMPT}")
         ended = read_summary(self.run)  # before the metrics: all of them precede it
         found = {each.id: each for each in evaluations.of_run(self.run)}
         evaluated = [
@@ -103,6 +107,8 @@ class WandbSync:
         if self._complete and due(metrics, server.known).any:  # another attempt runs, or it was evaluated
             server = self._server = open_run(self.run)
             self._complete = False
+        if due(metrics, server.known).any:
+            server.catch_up()  # an online run and somebody's `wandb-sync` may both send it
         self._send(server, due(metrics, server.known), found)
         if ended and not self._complete:
             server.stream(complete=True)
@@ -144,7 +150,7 @@ def open_run(run: Path, once: bool = False) -> WandbRun:
     paths = (attempts.folder(run, number) / "config.yaml" for number in reversed(attempts.numbers(run)))
     path = next((path for path in paths if path.exists()), None)
     if path is None or not (run / "wandb_id").exists():
-        raise TryLater(f"{run}: the first attempt has not begun yet")
+        raise NotBegun(f"{run}: {NO_ATTEMPT}")
     config = yaml.safe_load(path.read_text())
     run_id, name = (run / "wandb_id").read_text().strip(), run.resolve().name
     return WandbRun(run_id, name, config["wandb"]["project"], config, once=once)

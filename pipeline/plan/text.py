@@ -9,6 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.costs.hardware import GIB, usable_bytes
 from pipeline.costs.layers import parameters
 from pipeline.costs.layout import ParallelLayout
+from pipeline.plan.failures import Failures, checkpoint_bytes, intervals
 from pipeline.plan.predict import Cluster, Prediction, steps
 from pipeline.plan.search import EQUAL_WITHIN
 
@@ -20,10 +21,15 @@ UNVALIDATED = (
 
 
 def as_json(
-    config: RunConfig, cluster: Cluster, configured: Prediction | str, ranked: list[Prediction]
+    config: RunConfig,
+    cluster: Cluster,
+    configured: Prediction | str,
+    ranked: list[Prediction],
+    failures: Failures | None = None,
 ) -> dict[str, Any]:
     """What `outbound plan --json` prints."""
     reduce_dtype = config.parallel.reduce_dtype
+    lossy = _lossy(configured, ranked) if failures else None
     return {
         "parameters": parameters(config.model),
         "tokens": config.samples * config.model.n_ctx,
@@ -37,11 +43,20 @@ def as_json(
         if isinstance(configured, str)
         else _prediction(configured, reduce_dtype),
         "layouts": [_prediction(prediction, reduce_dtype) for prediction in ranked[:SHOWN]],
+        "failures": failures
+        and lossy
+        and asdict(failures)
+        | {"best_interval_s": failures.best_interval_s, "overrides": overrides(lossy.layout, reduce_dtype)}
+        | {"intervals": [asdict(each) for each in intervals(config, lossy, failures)]},
     }
 
 
 def as_text(
-    config: RunConfig, cluster: Cluster, configured: Prediction | str, ranked: list[Prediction]
+    config: RunConfig,
+    cluster: Cluster,
+    configured: Prediction | str,
+    ranked: list[Prediction],
+    failures: Failures | None = None,
 ) -> str:
     """What `outbound plan` prints."""
     model = config.model
@@ -64,7 +79,36 @@ def as_text(
             for found in ranked[:SHOWN]
         ]
         lines.append("")
+    if failures and (lossy := _lossy(configured, ranked)):
+        lines += [*_failures(config, lossy, failures), ""]
     return "\n".join([*lines, UNVALIDATED])
+
+
+def _lossy(configured: Prediction | str, ranked: list[Prediction]) -> Prediction | None:
+    """The layout of which the cost of failures is shown: that of the configuration, if it fits."""
+    if isinstance(configured, Prediction) and not configured.too_large:
+        return configured
+    return ranked[0] if ranked else None
+
+
+def _failures(config: RunConfig, found: Prediction, failures: Failures) -> list[str]:
+    """What lost nodes cost in a layout."""
+    shown = intervals(config, found, failures)
+    best = min(shown, key=lambda each: each.lost).checkpoint_every_steps
+    notes = {config.train.checkpoint_every_steps: "  as configured", best: "  best"}
+    rows = [
+        f"{each.interval_s / 60:8.1f} min {each.lost:6.1%} {each.in_vain:8.1%} {each.seconds / 86400:9,.1f}  "
+        f"train.checkpoint_every_steps={each.checkpoint_every_steps}"
+        f"{notes.get(each.checkpoint_every_steps, '')}"
+        for each in shown
+    ]
+    return [
+        f"a lost node every {failures.apart_s / 3600:.3g} h, {failures.restart_s:.0f} s until the next step, "
+        f"and {failures.save_s:.0f} s for a checkpoint of {checkpoint_bytes(config) / 1e9:,.0f} GB",
+        f"with {overrides(found.layout, config.parallel.reduce_dtype)}",
+        "       every   lost  in vain      days",
+        *rows,
+    ]
 
 
 def overrides(layout: ParallelLayout, reduce_dtype: str = "fp32") -> str:

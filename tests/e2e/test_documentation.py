@@ -34,6 +34,7 @@ PAGES = [
     "docs/importing.md",
     "docs/models.md",
     "docs/plan.md",
+    "docs/scale.md",
     "docs/training.md",
     "docs/monitoring.md",
     "docs/evaluation.md",

@@ -36,7 +36,9 @@ class WrittenRun:
     def attempt(self, step: int) -> None:
         """Begin another attempt, from the checkpoint of that step."""
         self.current = attempts.claim(self.dir, processes=1)
-        (self.current.folder / "config.yaml").write_text("wandb: {project: links}\nrun: {seed: 3}\n")
+        (self.current.folder / "config.yaml").write_text(
+            "wandb: {project: links}\nrun: {seed: 3}\ntrain: {tokens: 640}\n"
+        )
         del self.taken_by[step:]
         self.current.begin(Origin(attempt=self.taken_by[-1] if step else 0, step=step))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,15 +12,14 @@ from dataprep.pack.packing import Packing
 from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.cli import jobs
 from pipeline.cli import status as status_command
-from pipeline.cli.looks import duration
-from pipeline.monitor import run_status
+from pipeline.cli.app import duration
 from slurm.script import evaluator, packer, train, verifier, worker
-from slurm.submissions import Job, Submission, begin, note, note_for_account
+from slurm.submissions import Submission
 from support import open_work, packed_corpus
 from support.cli import run
 from support.open_work import PARTS
 from support.slurm_commands import SlurmCommands
-from support.written_runs import WrittenRun
+from support.submitted import status, submitted
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +37,6 @@ def corpus(original: Path, tmp_path: Path, slurm: SlurmCommands) -> Corpus:
     return Corpus.open(shutil.copytree(original, tmp_path / "mine"))
 
 
-def submitted(directory: Path, kind: str, job: Job, number: str) -> Submission:
-    """As `outbound submit` leaves it."""
-    submission = begin(kind, directory, Path("cluster.yaml"), [], dry_run=False)
-    job.id = number
-    submission.jobs.append(job)
-    note(submission)
-    note_for_account(submission)
-    return submission
-
-
 def array(corpus: Corpus, workers: int = 4) -> Submission:
     return submitted(corpus.root, "corpus", worker(str(corpus.root), workers), "813")
 
@@ -58,13 +45,6 @@ def done(submission: Submission, *tasks: str) -> None:
     """Let these tasks have ended well."""
     for task in tasks:
         (submission.logs / f"{task}.code").write_text("0\n")
-
-
-def status(*words: object) -> tuple[int, str, Any]:
-    """Exit code, what people see, and what programs get."""
-    people, programs = run("status", *words), run("status", *words, "--json")
-    assert people.returncode == programs.returncode
-    return people.returncode, people.stdout + people.stderr, json.loads(programs.stdout or "null")
 
 
 def test_a_corpus_at_work_is_told_in_a_few_lines(corpus: Corpus, slurm: SlurmCommands) -> None:
@@ -322,65 +302,6 @@ def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
 def test_watching_ends_when_nothing_is_at_work(corpus: Corpus, slurm: SlurmCommands) -> None:
     done(array(corpus), "813_0", "813_1", "813_2", "813_3")
     assert run("status", corpus.root, "--watch").returncode == 0
-
-
-@pytest.fixture
-def trained(slurm: SlurmCommands, tmp_path: Path) -> WrittenRun:
-    """A run of four steps."""
-    written = WrittenRun(tmp_path / "run")
-    (written.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
-    written.steps(4)
-    written.evaluation()
-    return written
-
-
-def test_a_run_tells_its_step_its_attempt_and_its_checkpoint(trained: WrittenRun) -> None:
-    (trained.current.folder / "checkpoints" / "step-00000003").mkdir(parents=True)
-    code, told, found = status(trained.dir)
-    assert code == 0
-    assert "  step 4, 256 of 640 tokens, loss 4.0000\n  attempt 1 on " in told
-    assert told.endswith("ago; newest checkpoint: step 3\n")
-    assert found["directories"][0]["run"]["tokens"] == 256
-
-
-def test_after_a_resume_a_run_stands_where_it_resumed(
-    trained: WrittenRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_status, "BLOCK_BYTES", 50, raising=False)  # less than a row
-    for step in (3, 2):  # the attempt in between takes no step
-        trained.attempt(step)
-        (trained.current.folder / "config.yaml").write_text("train: {tokens: 640}\n")
-        assert f"  step {step}, {64 * step} of 640 tokens, loss {step}.0000\n" in status(trained.dir)[1]
-    trained.steps(1)
-    assert "  step 3, 192 of 640 tokens, loss 6.0000\n" in status(trained.dir)[1]
-
-
-@pytest.mark.parametrize("torn", ['{"step": 5, "tok', '{"step": 5, "tok\n', "\0\0\0\n"])
-def test_a_torn_row_of_metrics_is_skipped(trained: WrittenRun, torn: str) -> None:
-    with (trained.current.folder / "metrics.jsonl").open("a") as file:
-        file.write(torn)
-    assert "  step 4, 256 of 640 tokens, loss 4.0000\n" in status(trained.dir)[1]
-
-
-def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
-    trained: WrittenRun, slurm: SlurmCommands
-) -> None:
-    trained.current.end(1, "a loss that is not finite")
-    code, told, _ = status(trained.dir)
-    assert code == 1
-    assert "ended with code 1: a loss that is not finite" in told
-    submitted(trained.dir, "train", train("tiny.yaml"), "814")
-    slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
-    assert status(trained.dir)[0] == 0
-
-
-def test_a_job_that_was_lost_fails_a_run_that_is_not_finished(trained: WrittenRun) -> None:
-    submitted(trained.dir, "train", train("tiny.yaml"), "814")
-    code, told, _ = status(trained.dir)
-    assert code == 1
-    assert "job 814 outbound-train-tiny: 1 left no exit code" in told
-    trained.current.end(0, "finished")
-    assert status(trained.dir)[0] == 0
 
 
 def test_logs_are_printed_by_their_ends_the_newest_last(corpus: Corpus, slurm: SlurmCommands) -> None:

@@ -16,15 +16,20 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli import status
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server, wandb_sync
 from pipeline.monitor.run_files import MetricsRow, all_metrics, joined_metrics
-from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key, base_url
+from pipeline.monitor.wandb_address import base_url
+from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key
 from pipeline.monitor.wandb_sync import WandbSync
+from slurm.script import train
 from support import cli
 from support.evaluations import outcome, write
 from support.patience import patient
 from support.servers.wandb import API_KEY, Run, WandbServer, serving
+from support.slurm_commands import SlurmCommands
+from support.submitted import submitted
 from support.written_runs import ID, WrittenRun
 
 
@@ -308,6 +313,80 @@ def test_the_command_watches_until_the_run_has_ended(
     assert (found["sent"], found["last_step"]) == (8, 8)
     complete(run, server)
     assert server.heartbeats, "a silent run would be shown as crashed"
+
+
+@pytest.mark.slow(1)
+def test_a_second_sender_sends_what_the_first_has_not(run: WrittenRun, server: WandbServer) -> None:
+    online, by_hand = WandbSync(run.dir), WandbSync(run.dir)
+    run.steps(4)
+    for sync in (online, by_hand):
+        sync.update()
+    run.steps(4)
+    online.update()
+    run.roll_back(3)
+    run.steps(4)
+    for sync in (by_hand, online):
+        sync.update()
+    run.steps(4)
+    run.end()
+    for sync in (by_hand, online):
+        assert sync.update()
+    assert [line["loss"] for line in server.run.history] == [1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17]
+    assert len(server.run.received) == 11, "nothing was sent twice"
+    assert server.run.summary["undone_steps"] == "4-7"
+
+
+def test_watching_ends_with_the_reason_once_nothing_goes_on_with_a_run(
+    run: WrittenRun, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
+    slurm = SlurmCommands(tmp_path / "commands", monkeypatch)
+    killed, waiting = WrittenRun(tmp_path / "killed"), tmp_path / "waiting"
+    run.steps(3)
+    run.end()
+    killed.steps(3)
+    killed.current.end(1, "a loss that is not finite")
+    submission = submitted(waiting, "train", train("tiny.yaml"), "814")
+    slurm.queue("814|outbound-train-tiny|PENDING|Priority")
+    monkeypatch.setattr(status, "ASK_EVERY_S", 0.0)
+    later = f"echo 1 > '{submission.logs}/814.code'; : > {slurm.folder}/queue"
+    (slurm.folder / "squeue").write_text(f"#!/bin/sh\ncat {slurm.folder}/queue\n{later}\n")
+    ended = cli.run("wandb-sync", run.dir, killed.dir, waiting, "--watch")
+    assert ended.returncode == 1
+    told = " ".join(ended.stderr.split())
+    why = f"{killed.dir}: attempt 1 ended with code 1: a loss that is not finite; nothing goes on with it"
+    assert f"{why}; given up" in told
+    assert f"{waiting}: the first attempt has not begun yet; trying again" in told
+    assert f"{waiting}: its job has ended before the first attempt has begun; given up" in told
+    complete_history = [line["_step"] for line in server.runs[ID].history]
+    assert complete_history == [1, 2, 3], "of both, which have one id here"
+
+
+def test_watching_goes_on_while_a_run_that_failed_is_queued_again(
+    run: WrittenRun, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_sync, "POLL_S", 0.01)
+    monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
+    monkeypatch.setenv("SLURM_JOB_ID", "814")
+    slurm = SlurmCommands(tmp_path / "commands", monkeypatch)
+    submitted(run.dir, "train", train("tiny.yaml"), "814")
+    slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
+    run.attempt(0)
+    run.steps(2)
+    run.current.end(1, "an error of NCCL")
+
+    def go_on(_: Run, lines: int) -> str:
+        if run.current.number == 2:
+            run.attempt(1)
+            run.steps(3)
+            run.end()
+        return ""
+
+    server.on_stream = go_on
+    ended = cli.run("wandb-sync", run.dir, "--watch")
+    assert ended.returncode == 0, ended.stderr
+    assert [line["_step"] for line in server.run.history] == [1, 2, 3, 4]
 
 
 def test_one_run_that_cannot_be_sent_does_not_keep_the_others(
