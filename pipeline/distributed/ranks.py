@@ -101,7 +101,7 @@ def _meeting(rank: Rank, backend: str) -> Iterator[None]:
     import torch
     from torch.distributed import DistError
 
-    from pipeline.distributed.deepspeed_workarounds import import_environment, skip_shared_memory_build
+    from pipeline.distributed.deepspeed_workarounds import import_environment
 
     # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
     local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
@@ -113,14 +113,6 @@ def _meeting(rank: Rank, backend: str) -> Iterator[None]:
     if backend == "gloo" and (interface := interface_towards(os.environ["MASTER_ADDR"])):
         # Gloo looks its own host name up, and takes the loopback where compute nodes cannot resolve theirs.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-<<<<<<< HEAD
-=======
-    import deepspeed
-    from torch.distributed import DistError
-
-    skip_shared_memory_build()
-    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
->>>>>>> nodes
     try:
         yield
     except DistError as error:
