@@ -77,9 +77,10 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
     """
     timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
     with _meeting(rank, backend):
-        import deepspeed
+        from pipeline.distributed.deepspeed_workarounds import import_environment, skip_shared_memory_build
 
-        from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
+        os.environ |= import_environment()
+        import deepspeed
 
         skip_shared_memory_build()
         deepspeed.init_distributed(
@@ -101,11 +102,9 @@ def _meeting(rank: Rank, backend: str) -> Iterator[None]:
     import torch
     from torch.distributed import DistError
 
-    from pipeline.distributed.deepspeed_workarounds import import_environment
-
     # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
     local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
-    os.environ |= import_environment() | {
+    os.environ |= {
         "RANK": str(rank.global_rank),
         "WORLD_SIZE": str(rank.world_size),
         "LOCAL_RANK": str(local),
