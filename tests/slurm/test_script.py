@@ -102,7 +102,7 @@ def test_the_end_of_a_start_is_judged_by_what_its_processes_left(tmp_path: Path,
 
 
 def test_an_end_after_a_later_start_has_begun_is_no_failure_to_srun(tmp_path: Path) -> None:
-    """Behind a network that was cut, srun would end the step of its number: by now that of the later start."""
+    """It would end the step of its own number, which is by now that of the later start."""
     later = 'mkdir "the logs/starts"; touch "the logs/starts/0004.json"; exit 1'
     run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains(later))
     assert run.stdout.splitlines()[-1].endswith("--code 0")
