@@ -133,7 +133,8 @@ def leave_out(jobs: Sequence[str], nodes: Sequence[str]) -> None:
 def out_of_work(nodes: str) -> list[str]:
     """Those of a list of nodes that are down or do not answer."""
     states = "down,drain,fail,no_respond"
-    return _ask(["sinfo", "-h", "-N", "-n", nodes, "-t", states, "-o", "%N"], timeout_s=ANSWER_S).split()
+    found = _ask(["sinfo", "-h", "-N", "-n", nodes, "-t", states, "-o", "%N"], timeout_s=ANSWER_S)
+    return [*dict.fromkeys(found.split())]  # it names a node once for each of its partitions
 
 
 def _hostnames(nodes: str) -> list[str]:

@@ -1,97 +1,116 @@
-"""`outbound submit train` on a real Slurm: a stop, a lost node, and the losses of an unbroken run."""
+"""`outbound submit train` on a real Slurm: what is refused, what changes nothing, and chains."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from pipeline.checkpoint import attempts
-from support import patience
-from support.runs import TinyRun, make_shards
+from slurm.codes import RESUME_EXIT, USAGE_EXIT
+from slurm.starts import DONE, GIVEN_UP
+from support.runs import TinyRun
 from support.slurm_cluster import MISSING, Cluster, running
+from support.training_jobs import Login
+
+OUTER = {
+    "SLURM_JOB_ID": "99",
+    "SLURM_STEP_ID": "0",
+    "SLURM_PROCID": "0",
+    "SLURM_NTASKS": "1",
+    "SLURM_NNODES": "1",
+    "SLURM_JOB_NODELIST": "elsewhere",
+    "SLURM_CPUS_PER_TASK": "64",
+    "SLURM_MEM_PER_CPU": "1000",
+    "SLURM_MEM_PER_NODE": "1000",
+    "SBATCH_PARTITION": "nowhere",
+    "SBATCH_REQUEUE": "0",
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+    "MASTER_ADDR": "192.0.2.1",
+    "MASTER_PORT": "9",
+    "TORCHELASTIC_RUN_ID": "none",
+    "CUDA_VISIBLE_DEVICES": "7",
+}
+"""What a shell has that runs inside a job, or below torchrun."""
 
 LONGER = "train.tokens=12_800"
 
 pytestmark = [
-    pytest.mark.slow(120),
+    pytest.mark.slow(60),
     pytest.mark.skipif(bool(MISSING), reason=f"Slurm is not installed: no {', '.join(MISSING)}"),
 ]
 
 
-@pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Cluster]:
-    home = tmp_path / "slurm"
-    home.mkdir()
-    with running(home) as cluster:
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    # Only this plugin deals out GPUs to the processes of a job.
+    gpus = "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\n"
+    with running(tmp_path_factory.mktemp("slurm"), nodes=2, settings=gpus) as cluster:
         yield cluster
 
 
-def test_a_job_goes_on_after_a_stop_and_a_lost_node_to_the_last_digit(slurm: Cluster, tmp_path: Path) -> None:
-    make_shards(tmp_path / "tokens")
-    unbroken = TinyRun.make(tmp_path, "unbroken", dropout=0.1)
-    unbroken.train(LONGER)
-    run = TinyRun.make(tmp_path, "submitted", dropout=0.1)
-    job = submit(run, slurm)
-    wait_until(lambda: len(steps(run)) >= 8, slurm, job)
-    slurm.ask("scancel", "--signal=USR1", job)  # what Slurm itself sends `grace_s` before the time limit
-    wait_until(lambda: queued_again(slurm.job(job), 1), slurm, job)
-    slurm.start_again(job)
-    wait_until(lambda: len(steps(run)) >= 16, slurm, job)
-    lost = slurm.job(job)["BatchHost"]
-    slurm.ask("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=lost")
-    wait_until(lambda: queued_again(slurm.job(job), 2), slurm, job)
-    slurm.start_again(job)
-    wait_until(lambda: slurm.job(job)["JobState"] == "COMPLETED", slurm, job)
-
-    assert slurm.job(job)["BatchHost"] != lost
-    assert run.timeless() == unbroken.timeless()
-    (log,) = (path.read_text() for path in run.dir.glob(f"logs/*-train/{job}.log"))
-    assert [f"start {number}, on" in log for number in (1, 2, 3)] == [True] * 3
-    assert "stopped after" in log
-    assert f"trained {run.summary()['steps']} steps" in log
-    assert [attempts.read(run.dir, number).job for number in attempts.numbers(run.dir)] == [job] * 3
+@pytest.fixture(scope="module")
+def login(tmp_path_factory: pytest.TempPathFactory, slurm: Cluster) -> Login:
+    return Login(tmp_path_factory.mktemp("a login node"), slurm)  # with a space in its name
 
 
-def submit(run: TinyRun, slurm: Cluster) -> str:
-    """Submit a run as people do, one process on each of two nodes; return the job's id."""
-    path = run.written()
-    profile = {
-        "nodes": 2,
-        "gpus_per_node": 0,
-        "tasks_per_node": 1,
-        "time": "10",
-        "setup": [f'PATH="{Path(sys.executable).parent}:$PATH"'],
-    }
-    cluster = run.home / "cluster.yaml"
-    cluster.write_text(yaml.safe_dump(profile))
-    outbound = Path(sys.executable).with_name("outbound")
-    words = ["submit", "train", path, LONGER, "--cluster", cluster, "--json"]
-    told = subprocess.run(
-        [outbound, *words], cwd=run.home, env=slurm.environment, capture_output=True, text=True, check=False
-    )
-    assert told.returncode == 0, told.stderr
-    (job,) = json.loads(told.stdout)["jobs"]
-    return str(job)
+def test_the_environment_of_an_outer_job_changes_nothing_and_a_second_copy_is_refused(
+    login: Login, slurm: Cluster
+) -> None:
+    alone = TinyRun.make(login.home, "alone")
+    alone.train(LONGER)
+    run = TinyRun.make(login.home, "a run")
+    with login.slow_steps():
+        (job,) = login.submit(run, login.profile(nodes=2), LONGER, **OUTER)
+        job.wait_for_start(1)
+        refused = login.refused("submit", "train", run.written(), LONGER, "--cluster", login.profile(nodes=2))
+        assert f"job {job.number}" in refused
+        assert slurm.ask("squeue", "-h", "-o", "%A").split() == [job.number]
+    job.wait_until_ended()
+    assert run.timeless() == alone.timeless()
+    assert attempts.numbers(run.dir) == [1]
 
 
-def queued_again(told: dict[str, str], times: int) -> bool:
-    return told["Restarts"] == str(times) and told["JobState"] == "PENDING"
+def test_a_misspelt_setting_is_refused_before_anything_is_submitted(login: Login, slurm: Cluster) -> None:
+    run = TinyRun.make(login.home, "misspelt")
+    words = (run.written(), "train.tokenz=1600", "--cluster", login.profile(nodes=2))
+    refused = login.refused("submit", "train", *words, code=USAGE_EXIT)
+    assert "train.tokenz" in refused
+    assert "tokens" in refused.replace("train.tokenz", "")
+    assert not run.dir.exists()
+    assert not slurm.ask("squeue", "-h")
 
 
-def steps(run: TinyRun) -> dict[int, float]:
-    return run.losses() if attempts.numbers(run.dir) else {}
+def test_a_job_for_gpus_is_not_trained_on_cpus(login: Login) -> None:
+    run = TinyRun.make(login.home, "without GPUs")
+    (job,) = login.submit(run, login.profile(nodes=2, gpus_per_node=1, tasks_per_node=None))
+    job.wait_until_ended("FAILED")
+    assert job.told()["ExitCode"] == f"{USAGE_EXIT}:0"
+    assert job.told()["Restarts"] == "0"
+    assert not job.rows(1)
+    (start,) = job.starts()
+    assert start.next.startswith(GIVEN_UP)
+    assert "gpus_per_node: 1" in start.cause
 
 
-def wait_until(came: Callable[[], bool], slurm: Cluster, job: str) -> None:
-    def came_in_time() -> bool:
-        state = slurm.job(job)["JobState"]
-        assert state not in ("FAILED", "CANCELLED", "TIMEOUT"), slurm.job(job)
-        return came()
-
-    patience.wait_until(came_in_time, f"what job {job} was to do", 0.2)
+def test_a_chain_trains_to_the_end_through_a_stop_and_what_is_left_of_it_trains_nothing(
+    login: Login, slurm: Cluster
+) -> None:
+    run = TinyRun.make(login.home, "a chain")
+    with login.slow_steps():
+        first, second, third = login.submit(run, login.profile(nodes=2), LONGER, "--chain", 3)
+        first.wait_for_start(1, steps=2)
+        slurm.ask("scancel", "--signal=USR1", first.number)
+    first.wait_until_ended("FAILED")
+    assert first.told()["ExitCode"] == f"{RESUME_EXIT}:0"
+    second.wait_until_ended()
+    third.wait_until_ended()
+    assert [(start.job, start.code) for start in first.starts()] == [
+        (first.number, RESUME_EXIT),
+        (second.number, 0),
+    ]
+    assert first.starts()[-1].next == DONE
+    assert run.summary()["resumes"] == [attempts.read(run.dir, 1).ended.step]  # type: ignore[union-attr]
+    assert attempts.numbers(run.dir) == [1, 2]

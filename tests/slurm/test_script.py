@@ -101,6 +101,14 @@ def test_the_end_of_a_start_is_judged_by_what_its_processes_left(tmp_path: Path,
     assert ends == ({"0.end": f"{code} node7\n"} if failed else {})
 
 
+def test_an_end_after_a_later_start_has_begun_is_no_failure_to_srun(tmp_path: Path) -> None:
+    """It would end the step of its own number, which is by now that of the later start."""
+    later = 'mkdir "the logs/starts"; touch "the logs/starts/0004.json"; exit 1'
+    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains(later))
+    assert run.stdout.splitlines()[-1].endswith("--code 0")
+    assert (tmp_path / "the logs/ends/3/0.end").read_text() == "1 node7\n"
+
+
 def test_a_start_that_slurm_ends_is_judged_as_such(tmp_path: Path) -> None:
     outbound = trains(": > begun; trap 'exit 75' TERM; while :; do sleep 0.02; done")
     with started(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, outbound) as script:

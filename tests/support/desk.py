@@ -60,7 +60,14 @@ def made(home: Path) -> Iterator[Demo]:
 
 def outbound(home: Path, environment: Any, *words: object, code: int = 0) -> str:
     """What a command prints on stdout; it must end with this code."""
-    ended = subprocess.run(
+    ended = run(home, environment, *words)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def run(home: Path, environment: Any, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, whatever that is."""
+    return subprocess.run(
         [LOGIN.with_name("outbound"), *map(str, words)],
         cwd=home,
         env=environment,
@@ -69,8 +76,6 @@ def outbound(home: Path, environment: Any, *words: object, code: int = 0) -> str
         check=False,
         timeout=patient(),
     )
-    assert ended.returncode == code, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 class Desk:

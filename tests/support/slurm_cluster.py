@@ -57,14 +57,6 @@ class Cluster:
         words = self.ask("scontrol", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
-    def start_again(self, number: str) -> None:
-        """Begin a job that was queued again now: else it waits until its credentials expire, two minutes.
-
-        No sooner than the srun of its last start is gone, which would end the step of the same number.
-        """
-        time.sleep(patient(KILL_WAIT_S + 3))
-        self.ask("scontrol", "update", f"JobId={number}", "StartTime=now")
-
     def start_controller(self) -> None:
         """It goes on from the state that it has saved."""
         self._controller = _start(_daemon(self.home, "slurmctld"))
@@ -94,8 +86,8 @@ class Cluster:
 def running(home: Path, nodes: int = 3, settings: str = "", apart: bool = False) -> Iterator[Cluster]:
     """Start the daemons, whose files go to an empty directory; wait for the nodes; end the daemons.
 
-    nodes: of one processor each. settings: further lines of slurm.conf. apart: nodes are machines of their
-    own, which `support.machines` can make.
+    nodes: of two processors each, and of a GPU that is none. settings: further lines of slurm.conf. apart:
+    nodes are machines of their own, which `support.machines` can make.
     """
     with ExitStack() as held:
         controller, *ports = (_free_port(held) for _ in range(1 + nodes))
@@ -113,6 +105,7 @@ def running(home: Path, nodes: int = 3, settings: str = "", apart: bool = False)
         told = _configuration(home, spool, (here, controller), [*zip(names, nodes_at, ports, strict=True)])
         (home / "slurm.conf").write_text(told + settings)
         (home / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")  # it is loaded, and asked for nothing
+        (home / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         cluster.start_controller()
         started.callback(cluster.end_controller)
         for number, name in enumerate(names):
@@ -132,7 +125,7 @@ def _configuration(
     """Of a controller, by address and port, and of nodes, by name, address and port."""
     host, user = socket.gethostname().partition(".")[0], getpass.getuser()
     told = "".join(
-        f"NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs=1\n"
+        f"NodeName={name} NodeHostname={host} NodeAddr={address} Port={port} CPUs=2 Gres=gpu:1\n"
         for name, address, port in nodes
     )
     return f"""ClusterName=test
@@ -156,6 +149,7 @@ SelectType=select/linear
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 SlurmdParameters=config_overrides
 KillWait={KILL_WAIT_S}
+GresTypes=gpu
 {told}PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
