@@ -39,6 +39,9 @@ MaxRestarts = Annotated[int, typer.Option(min=0, help="How many starts may fail.
 @job_app.command("begin")
 def begin(run: Run, logs: Logs, max_restarts: MaxRestarts) -> None:
     """Note a start and print its number; print nothing when the run is trained to its end."""
+    if later := submissions.later_for_run(run, logs):
+        _print(f"a later submission of the run has taken over: {later.logs}")
+        return
     before = starts.starts(logs)
     if before and before[-1].ended is None:
         _close(run, logs, before, None, max_restarts)
@@ -102,6 +105,8 @@ def _close(run: Path, logs: Path, started: list[Start], code: int | None, max_re
         start.cause = f"srun ended with code {code}, and no process has noted why"
     start.left_out = starts.nodes_to_leave(started, [*failure.bad_nodes] if failure else [])
     start.next = starts.what_next(started, max_restarts)
+    if start.next == AGAIN and submissions.later_for_run(run, logs):
+        start.next = DONE  # for this job
     starts.note(logs, start)
     return start
 

@@ -36,7 +36,11 @@ def each_node(
     for node in dict.fromkeys(nodes):
         ranks = [rank for rank, name in enumerate(nodes) if name == node]
         own = [speeds[rank] for rank in ranks] if speeds else []
-        parts = [f"{len(ranks)} x {devices[ranks[0]]}", f"clock {round(offsets_s[ranks[0]], 2) + 0.0:+} s", *_speeds(own)]
+        parts = [
+            f"{len(ranks)} x {devices[ranks[0]]}",
+            f"clock {round(offsets_s[ranks[0]], 2) + 0.0:+} s",
+            *_speeds(own),
+        ]
         lines.append(f"{node}: {', '.join(parts)}")
     return lines
 
