@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from model.branches import Branches
 from model.config import GPTConfig
 
+Dense = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, dropout)."""
+
 Banded = Callable[[Tensor, Tensor, Tensor, int, float], Tensor]
-"""Mixes (batch, heads, time, d_head) queries, keys and values: (q, k, v, band, dropout)."""
+"""The same in a band: (q, k, v, band, dropout)."""
 
 LEAST_ROOM = 16
 """A cache reserves room for at least so many more tokens."""
@@ -32,8 +35,10 @@ class Attention(nn.Module):
         self.n_head = config.n_head
         self.band = config.band(layer)
         self.dropout = config.dropout
+        self.dense: Dense = dense_attention
+        """Computes a dense layer; `model.keyed_dropout` can put another form here."""
         self.banded: Banded = banded_attention
-        """Computes a banded layer; `model.flex` can put another kernel here."""
+        """Computes a banded layer; `model.flex` can put another kernel here, too."""
         self.qkv = nn.Linear(config.d_model, 3 * width)
         self.proj = nn.Linear(width, config.d_model)
 
@@ -52,7 +57,7 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=branches.masks[self.band])
         elif cache is None or cache.empty:
             if self.band is None or time <= self.band:
-                mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+                mixed = self.dense(q, k, v, dropout)
             else:
                 mixed = self.banded(q, k, v, self.band, dropout)
             if cache is not None:
@@ -62,6 +67,11 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(q, seen_k, seen_v, attn_mask=mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return out
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+    """Causal attention of (batch, heads, time, d_head)."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
 
 
 def banded_attention(q: Tensor, k: Tensor, v: Tensor, band: int, dropout: float = 0.0) -> Tensor:

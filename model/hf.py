@@ -10,7 +10,7 @@ Only safetensors are read, never pickles: opening a stranger's directory execute
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,18 @@ def write(
     """
     described = to_hf_config(config, eot)
     (directory / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
-    files = _split({name: 4 * _count(shape) for name, shape in _shapes(config).items()})
+    write_tensors(config, tensor, _shapes(config), directory)
+
+
+def write_tensors(
+    config: GPTConfig,
+    tensor: Callable[[str], Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    directory: Path,
+) -> None:
+    """Write safetensors alone: the tensors of `shapes`, by canonical name, under HF's names."""
+    sizes = {name: 4 * _count(shape) for name, shape in shapes.items()}
+    files = _split(sizes)
     placed: dict[str, str] = {}
     for number, names in enumerate(files, 1):
         file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
@@ -86,8 +97,7 @@ def write(
         save_file(content, directory / file, metadata={"format": "pt"})
         placed |= dict.fromkeys(content, file)
     if len(files) > 1:
-        total = sum(4 * _count(shape) for shape in _shapes(config).values())
-        index = {"metadata": {"total_size": total}, "weight_map": placed}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": placed}
         (directory / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
@@ -142,8 +152,8 @@ def hf_name(name: str, config: GPTConfig) -> str:
     >>> hf_name("wte.weight", GPTConfig(**sizes, norm="post"))
     'transformer.tokens_embed.weight'
     """
-    if name == "head.weight":
-        return "lm_head.weight"
+    if name in ("head.weight", "score.weight"):
+        return name.replace("head", "lm_head")
     for ours, theirs in ((".qkv.", ".c_attn."), (".proj.", ".c_proj."), (".fc.", ".c_fc.")):
         name = name.replace(ours, theirs)
     if config.norm == "post":

@@ -26,7 +26,19 @@ def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) 
     share; `targets` (batch, time) int64, IGNORED where one does not count. The divisor is a constant, so the
     mean over micro-batches is the same however a batch is divided into them.
     """
-    flat = hidden.flatten(0, -2), weight, targets.flatten(), vocab_size
+    flat = targets.flatten()
+    kept = flat != IGNORED
+    shares = kept.to(torch.promote_types(hidden.dtype, torch.float32)) / flat.numel()
+    return weighted_loss(hidden.flatten(0, -2), weight, flat.where(kept, 0), shares, vocab_size)
+
+
+def weighted_loss(hidden: Tensor, weight: Tensor, targets: Tensor, shares: Tensor, vocab_size: int) -> Tensor:
+    """Sum of each token's cross-entropy, in nats, times its share: a scalar.
+
+    `hidden` (tokens, d_model); `targets` (tokens,) int64; `shares` (tokens,) of at least float32; `weight` as
+    in `head_loss`.
+    """
+    flat = hidden, weight, targets, shares, vocab_size
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
         loss: Tensor = _HeadLoss.apply(*flat)  # type: ignore[no-untyped-call]
         return loss
@@ -37,31 +49,33 @@ class _HeadLoss(torch.autograd.Function):
     """The loss of tokens (tokens, d_model), which knows its gradients before it is asked for them."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int) -> Tensor:
-        loss, d_hidden, d_weight = _loss_and_gradients(hidden, weight, targets, vocab_size, wanted=True)
+    def forward(
+        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, shares: Tensor, vocab_size: int
+    ) -> Tensor:
+        loss, d_hidden, d_weight = _loss_and_gradients(
+            hidden, weight, targets, shares, vocab_size, wanted=True
+        )
         ctx.save_for_backward(d_hidden, d_weight)
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         d_hidden, d_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         # In place: the matrix is large. A second backward would find this out, and raise.
         d_hidden.mul_(grad)
         # On a CPU a loss that nothing scales is seen at no cost; on a GPU a look would wait for it.
         if grad.device.type != "cpu" or grad != 1:
             d_weight.mul_(grad)
-        return d_hidden, d_weight, None, None
+        return d_hidden, d_weight, None, None, None
 
 
 def _loss_and_gradients(
-    hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, wanted: bool
+    hidden: Tensor, weight: Tensor, targets: Tensor, shares: Tensor, vocab_size: int, wanted: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The loss, and when wanted the gradients of `hidden` and `weight` in their dtypes (else empty)."""
     precise = torch.promote_types(hidden.dtype, torch.float32)
-    kept = targets != IGNORED
-    share = (kept.to(precise) / targets.numel()).unsqueeze(1)  # of each token in the mean
-    targets = targets.where(kept, 0).unsqueeze(1)
+    share, targets = shares.unsqueeze(1), targets.unsqueeze(1)
     loss = torch.zeros((), dtype=precise, device=hidden.device)
     chunks = max(1, -(-hidden.size(0) * weight.size(0) // LARGEST_CHUNK))
     d_hidden = torch.empty_like(hidden if wanted else hidden[:0])

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from dataprep.errors import DataError
+from dataprep.store import files
 from dataprep.tokenizer import gpt1, gpt2_files
-from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer, load
+from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer, copy, load
 from model.config import GPTConfig
-from model.hf_directory import CONFIG, read_config, tensor_files
+from model.hf_directory import CONFIG, read_config
 from pipeline.checkpoint import attempts
-from pipeline.checkpoint.format import Checkpoint, first_whole, newest
-from pipeline.data.sources import Sources
+from pipeline.checkpoint.format import Checkpoint
 from pipeline.errors import RunError, UsageError
 
 
@@ -71,8 +70,35 @@ def tokenizer_of(where: Path) -> Tokenizer | None:
     return load(where / "tokenizer") if (where / "tokenizer").is_dir() else None
 
 
+def write_tokenizer(where: Path, directory: Path) -> bool:
+    """Write the tokenizer of a model, in files of our own, into a directory; False when it holds none."""
+    if (where / CONFIG).is_file():
+        found = _hf_files(where)
+        for name, content in (found or {}).items():
+            files.replace(directory / name, content.encode())
+        return found is not None
+    if (where / "tokenizer").is_dir():
+        copy(where / "tokenizer", directory)
+        return True
+    return False
+
+
 def _hf_tokenizer(where: Path) -> Tokenizer | None:
-    """Read a tokenizer from `vocab.json` and `merges.txt`, or from a newer directory's `tokenizer.json`."""
+    """Read a tokenizer of Hugging Face's format."""
+    found = _hf_files(where)
+    if found is None:
+        return None
+    with tempfile.TemporaryDirectory() as room:
+        for name, content in found.items():
+            (Path(room) / name).write_text(content, encoding="utf-8")
+        try:
+            return load(Path(room))
+        except DataError as error:
+            raise DataError(str(error).replace(room, str(where))) from None
+
+
+def _hf_files(where: Path) -> dict[str, str] | None:
+    """Our files by name, from `vocab.json` and `merges.txt`, or from a newer directory's `tokenizer.json`."""
     try:
         if (where / "vocab.json").is_file() and (where / "merges.txt").is_file():
             ids = json.loads((where / "vocab.json").read_bytes())
@@ -88,48 +114,4 @@ def _hf_tokenizer(where: Path) -> Tokenizer | None:
         names = gpt1.FILES if gpt1.UNKNOWN in ids and gpt1.NEWLINE in ids else gpt2_files.FILES
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(f"{where}: its tokenizer's files are damaged ({error!r}): fetch them again") from None
-    with tempfile.TemporaryDirectory() as room:
-        (Path(room) / names[0]).write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-        (Path(room) / names[1]).write_text(json.dumps(ids), encoding="utf-8")
-        try:
-            return load(Path(room))
-        except DataError as error:
-            raise DataError(str(error).replace(room, str(where))) from None
-
-
-def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
-    """Why a run over these tokens cannot begin with the weights that lie there; nothing when it can."""
-    theirs, ours = (_tensors_and_meaning(model) for model in (read_model_config(where), config))
-    found = [
-        f"model.{name}: {ours[name]} is not {theirs[name]}, which {where} has: it is another model"
-        for name in ours
-        if ours[name] != theirs[name]
-    ]
-    if reason := _why_no_tensors(where):
-        found.append(f"run.init_from: {reason}")
-    packed_with = sources.tokenizer
-    tokenizer = None if found else tokenizer_of(where)
-    if tokenizer and packed_with.is_dir() and tokenizer.huggingface() != load(packed_with).huggingface():
-        found.append(
-            f"run.init_from: {where} learned with another tokenizer than {packed_with.parent} was packed "
-            "with: pack the text again with that one"
-        )
-    return found
-
-
-def _why_no_tensors(where: Path) -> str | None:
-    """Why there is nothing to begin with, as far as it is seen without reading tensors."""
-    if not (where / CONFIG).is_file():
-        whole = first_whole(list(newest(where)), share=lambda names: [])
-        return None if whole else f"{where}: no checkpoint yet: train it first"
-    try:
-        return next((f"{path}: is missing" for path in tensor_files(where) if not path.exists()), None)
-    except ValueError as error:
-        return str(error)
-
-
-def _tensors_and_meaning(config: GPTConfig) -> dict[str, Any]:
-    """The fields in which weights must agree; dropout, initialisation and bands may change."""
-    fields = ("n_layer", "n_head", "d_model", "n_ctx", "vocab_size", "norm", "tied", "norm_eps")
-    shape = {name: getattr(config, name) for name in fields}
-    return {**shape, "d_ff": config.ff_width, "d_head": config.head_width}
+    return {names[0]: "\n".join(["#version: 0.2", *merges, ""]), names[1]: json.dumps(ids)}

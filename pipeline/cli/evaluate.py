@@ -14,6 +14,7 @@ from pipeline.cli.corpus.app import CORES
 from pipeline.cli.corpus.joining import Again, Grace, Join, TimeLimit, limits
 from pipeline.cli.eval_options import COMPUTED, SETS
 from pipeline.cli.eval_sets import list_sets, write_examples_of
+from pipeline.cli.eval_tuned import evaluate_tuned
 from pipeline.cli.places import refuse_mixing
 from pipeline.errors import UsageError
 
@@ -38,7 +39,9 @@ def evaluate(
     run: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RUN|HF_DIR", help="A run, or a directory that transformers loads.", show_default=False
+            metavar="RUN|HF_DIR|TUNED",
+            help="A run, a directory that transformers loads, or of `outbound finetune`.",
+            show_default=False,
         ),
     ] = None,
     data: options.Data = None,
@@ -108,6 +111,8 @@ def evaluate(
     The sets are read from --data as they are published; nothing is downloaded. A set that is missing is
     reported and left out; the command fails only when its task was named. Answers are stored: after a kill
     the same command resumes, and another command computes only the answers that are not there yet.
+
+    A fine-tuned model is scored on its finetune.test, or on the file of --data, which has the same columns.
     """
     from dataprep.store.files import hash_file
     from pipeline.eval.choose import choose
@@ -115,12 +120,16 @@ def evaluate(
     from pipeline.eval.evaluation import Evaluation
     from pipeline.eval.trained_model import find
     from pipeline.eval.watch import each_checkpoint
+    from pipeline.finetune.record import seeds_of
 
     if compared:
         _compare(*compared, seed, json)
         return
     if family:
         _draw_family(family, out or Path(FAMILY), json)
+        return
+    if run is not None and (seeds := seeds_of(run)):
+        evaluate_tuned(run, seeds, data, json)
         return
     bounds = limits(together, time_limit, grace, again)
     if watch and (together or step is not None):

@@ -15,6 +15,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     corpus,
     demo,
     evaluate,
+    finetune,
     job,
     jobs,
     model,

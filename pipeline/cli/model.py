@@ -58,8 +58,15 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="A directory that does not exist yet.")],
     json: Json = False,
 ) -> None:
-    """Write a run's newest checkpoint as a directory that Hugging Face's transformers loads."""
-    from pipeline.inference.export import export as export_run
+    """Write a run's newest checkpoint as a directory that Hugging Face's transformers loads.
 
+    Of a fine-tuned model it is a classifier of transformers, where that computes the same.
+    """
+    from pipeline.finetune.record import seeds_of
+
+    if seeds_of(run):
+        from pipeline.finetune.export import export as export_run
+    else:
+        from pipeline.inference.export import export as export_run
     result = export_run(run, out)
     emit(result, json, f"{out}: {result['class']} of step {result['step']}")

@@ -17,7 +17,8 @@ def recipes(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the configurations that come with outbound: corpora, crawls, models, mixtures and clusters.
+    """List the configurations that come with outbound: corpora, crawls, models, mixtures, clusters,
+    evaluation tasks and fine-tunings.
 
     `corpus init --recipe` and `corpus add --crawl` take a name from this list; other commands take a path.
     """

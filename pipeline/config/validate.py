@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.checkpoint import attempts
-from pipeline.checkpoint.described import check_weights
+from pipeline.checkpoint.fitting import check_weights
 from pipeline.config.sections import RunConfig
 from pipeline.costs.layers import layer_costs, partition, whole_blocks
 from pipeline.data.sources import Sources

@@ -6,7 +6,8 @@ import fcntl
 import json
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -74,7 +75,32 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
 
     timeout_s: how long a collective waits for a rank, longer than the watchdog does; 0 waits a week.
     """
+    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
+    with _meeting(rank, backend):
+        from pipeline.distributed.deepspeed_workarounds import import_environment, skip_shared_memory_build
+
+        os.environ |= import_environment()
+        import deepspeed
+
+        skip_shared_memory_build()
+        deepspeed.init_distributed(
+            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
+        )
+
+
+def init_plain(rank: Rank, backend: str) -> None:
+    """As `init_distributed`, for a training without DeepSpeed; collectives wait 30 minutes, as torch does."""
+    with _meeting(rank, backend):
+        import torch.distributed as dist
+
+        dist.init_process_group(backend)
+
+
+@contextmanager
+def _meeting(rank: Rank, backend: str) -> Iterator[None]:
+    """Let torch find this rank's place, and explain why it does not meet the others."""
     import torch
+    from torch.distributed import DistError
 
     # DeepSpeed takes LOCAL_RANK for the number of the GPU, which is 0 where each process sees one of its own.
     local = torch.cuda.current_device() if backend == "nccl" else rank.local_rank
@@ -86,17 +112,8 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
     if backend == "gloo" and (interface := interface_towards(os.environ["MASTER_ADDR"])):
         # Gloo looks its own host name up, and takes the loopback where compute nodes cannot resolve theirs.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    import deepspeed
-    from torch.distributed import DistError
-
-    from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
-
-    skip_shared_memory_build()
-    timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
     try:
-        deepspeed.init_distributed(
-            dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=timeout
-        )
+        yield
     except DistError as error:
         reason = str(error).partition("\n")[0]
         raise RunError(

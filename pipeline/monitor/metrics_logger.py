@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt
-from pipeline.config import RunConfig
+from pipeline.config.sections import Wandb
 from pipeline.data.sources import Sources
 from pipeline.errors import RunError
-from pipeline.monitor.run_files import METRICS, read_json
+from pipeline.monitor.run_files import METRICS, display_name, read_json
 from pipeline.monitor.samples import Sampler
 from pipeline.monitor.step_metrics import format_step
 from pipeline.monitor.wandb_server import TryLater
@@ -35,20 +35,30 @@ log = logging.getLogger("outbound")
 class MetricsLogger:
     """Receives numbers after each step and each evaluation, and puts them where people look."""
 
-    def __init__(self, config: RunConfig, attempt: Attempt, wandb_id: str) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        wandb_id: str,
+        *,
+        wandb: Wandb,
+        config: dict[str, Any],
+        tokens: int,
+        prompts: Sequence[str] = (),
+    ) -> None:
         """Metrics are appended below the attempt's folder, in the format that `run_files` describes.
 
+        config: what Weights & Biases shows of it. tokens: of the whole training. prompts: see `Sampler`.
         Raises RunError when Weights & Biases refuses the run.
         """
         self._attempt = attempt
         self._metrics = (attempt.folder / METRICS).open("a", buffering=1)
-        self._wandb = _start_wandb(config, attempt.folder, wandb_id)
+        self._wandb = _start_wandb(attempt, wandb_id, wandb, config)
         self._uploader: Uploader | None = None
-        self._online = config.wandb.mode == "online"
+        self._online = wandb.mode == "online"
         if self._online:
             _check_server(attempt.run)
-        self._terminal = _Terminal(config.samples * config.model.n_ctx)
-        self._sampler = Sampler(attempt, config.train.prompts)
+        self._terminal = _Terminal(tokens)
+        self._sampler = Sampler(attempt, list(prompts))
 
     def begin(self) -> None:
         """Start to send a run that is online, once the attempt owns it."""
@@ -61,11 +71,10 @@ class MetricsLogger:
         self._terminal.step(row)
         self._samples(row["step"], self._sampler.new())
 
-    def evaluation(self, row: dict[str, Any]) -> None:
-        """Record one evaluation."""
+    def evaluation(self, row: dict[str, Any], text: str) -> None:
+        """Record one evaluation, and print its text."""
         self._record(row)
-        loss = f"held-out loss {row['val_loss']:.4f} over {row['val_counted']:,} positions"
-        self._terminal.print(f"step {row['step']}: {loss}")
+        self._terminal.print(f"step {row['step']}: {text}")
 
     def roll_back(self, since: int, to: int) -> None:
         """Note that what was recorded beyond step `to` is undone, from `since` on, and taken again."""
@@ -158,9 +167,9 @@ def keep_funnel(folder: Path, sources: Sources) -> None:
         files.replace(folder / "funnel.json", json.dumps(funnels).encode())
 
 
-def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
-    """The SDK's offline run, with its files in a folder, or None; raises RunError when it refuses."""
-    mode = config.wandb.mode
+def _start_wandb(attempt: Attempt, run_id: str, settings: Wandb, config: dict[str, Any]) -> Any:
+    """The SDK's offline run, with its files in the attempt's folder, or None; RunError when it refuses."""
+    mode, folder = settings.mode, attempt.folder
     other = os.environ.get("WANDB_MODE")
     if other and other != mode:
         log.warning("WANDB_MODE=%s is not heeded: wandb.mode says %s", other, mode)
@@ -172,11 +181,11 @@ def _start_wandb(config: RunConfig, folder: Path, run_id: str) -> Any:
     try:
         run = wandb.init(
             mode="offline",
-            project=config.wandb.project,
+            project=settings.project,
             id=run_id,
-            name=config.run.dir.name,
+            name=display_name(attempt.run),
             dir=folder,
-            config=config.model_dump(mode="json"),
+            config=config,
             settings=wandb.Settings(console="off"),
         )
     except (wandb.Error, ValueError) as error:  # a variable that makes no sense

@@ -74,6 +74,15 @@ def joined_samples(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def display_name(run: Path) -> str:
+    """What people call a run: its directory, with the fine-tuning's before a seed of it.
+
+    >>> display_name(Path("/runs/gpt1")), display_name(Path("/runs/sst2/seed-0"))
+    ('gpt1', 'sst2-seed-0')
+    """
+    return f"{run.parent.name}-{run.name}" if run.name.startswith("seed-") else run.name
+
+
 def read_summary(run: Path) -> dict[str, Any]:
     """How the newest attempt ended; empty before that. Raises RunError when the file is damaged."""
     path = attempts.latest_file(run, "summary.json")

@@ -23,7 +23,7 @@ from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
 from pipeline.monitor import evaluations, helper_process
 from pipeline.monitor.evaluations import Evaluation
-from pipeline.monitor.run_files import all_metrics, joined_samples, read_json, read_summary
+from pipeline.monitor.run_files import all_metrics, display_name, joined_samples, read_json, read_summary
 from pipeline.monitor.wandb_history import (
     EVALUATED,
     UNDONE,
@@ -152,7 +152,7 @@ def open_run(run: Path, once: bool = False) -> WandbRun:
     if path is None or not (run / "wandb_id").exists():
         raise NotBegun(f"{run}: {NO_ATTEMPT}")
     config = yaml.safe_load(path.read_text())
-    run_id, name = (run / "wandb_id").read_text().strip(), run.resolve().name
+    run_id, name = (run / "wandb_id").read_text().strip(), display_name(run.resolve())
     return WandbRun(run_id, name, config["wandb"]["project"], config, once=once)
 
 

@@ -127,7 +127,7 @@ class _Trainer:
         first = self.rank.is_first
         identity = prepare(self.attempt, self.config, self.sources) if first else ""
         now = self._starting_state(then, gather_json(identity, self.device.type)[0])
-        logger = MetricsLogger(self.config, self.attempt, now.wandb_id) if first else None
+        logger = self._logger(now.wandb_id) if first else None
         try:
             if logger:
                 self.attempt.begin(origin)  # not earlier: W&B may have refused this start
@@ -149,6 +149,17 @@ class _Trainer:
             logger.send_rest(summary["stopped"])
         dist.barrier()  # srun ends the others when one leaves: not while the first rank still writes
         return summary
+
+    def _logger(self, wandb_id: str) -> MetricsLogger:
+        config = self.config
+        return MetricsLogger(
+            self.attempt,
+            wandb_id,
+            wandb=config.wandb,
+            config=config.model_dump(mode="json"),
+            tokens=config.samples * config.model.n_ctx,
+            prompts=config.train.prompts,
+        )
 
     def _advance(self, now: RunState, stop: StopRequest, logger: MetricsLogger | None) -> RunState:
         """Step after step."""
@@ -249,7 +260,10 @@ class _Trainer:
         now = replace(now, val_loss=val_loss)
         if logger:
             row = {"step": now.step, "tokens": now.tokens, "val_loss": now.val_loss}
-            logger.evaluation(row | {"val_counted": chosen.counted, "val_set": chosen.fingerprint})
+            logger.evaluation(
+                row | {"val_counted": chosen.counted, "val_set": chosen.fingerprint},
+                f"held-out loss {val_loss:.4f} over {chosen.counted:,} positions",
+            )
         return now
 
     def _save(self, now: RunState, logger: MetricsLogger | None) -> RunState:

@@ -157,7 +157,15 @@ def watched(run: Any, *overrides: str) -> MetricsLogger:
     """What an attempt begins with."""
     attempt = attempts.claim(run.dir, processes=2)
     attempt.begin(attempts.Origin(attempt=0, step=0))
-    return MetricsLogger(load_config(run.written(), list(overrides))[0], attempt, wandb_id(run.dir))
+    config = load_config(run.written(), list(overrides))[0]
+    return MetricsLogger(
+        attempt,
+        wandb_id(run.dir),
+        wandb=config.wandb,
+        config=config.model_dump(mode="json"),
+        tokens=config.train.tokens,
+        prompts=config.train.prompts,
+    )
 
 
 def row(step: int) -> dict[str, float]:
