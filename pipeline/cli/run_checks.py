@@ -1,13 +1,17 @@
-"""The checks of a whole run before anything starts or waits, the same for `train` and `submit train`."""
+"""The checks of a whole run before anything starts or waits, the same on a desk and for a cluster."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.cli.places import refuse_taken
+from dataprep import yaml_settings
+from dataprep.errors import UsageError
+from pipeline.checkpoint.fitting import why_no_tensors
+from pipeline.cli.places import refuse_mixing, refuse_taken
 from pipeline.config import RunConfig, check_layout, examine
 from pipeline.data.sources import Sources
 from pipeline.data.token_stream import check_size
+from pipeline.finetune import settings as finetuning
 from pipeline.train.resumable import require_resumable
 
 
@@ -36,3 +40,21 @@ def checked_run(
                 require_resumable(found.config, found.sources, count)
     found.refuse()
     return found.config, found.sources
+
+
+def checked_finetuning(path: Path, overrides: list[str]) -> finetuning.FinetuneConfig:
+    """Read a fine-tuning's configuration, and look for its weights and its directory.
+
+    Raises UsageError that lists every mistake, DataError or RunError when the weights are damaged.
+    """
+    config = finetuning.load_config(path, overrides)
+    found = []
+    try:
+        refuse_mixing(config.finetune.dir, "a fine-tuning")
+    except UsageError as error:
+        found.append(f"finetune.dir: {error}")
+    if (where := config.finetune.init_from) and (reason := why_no_tensors(where)):
+        found.append(f"finetune.init_from: {reason}")
+    if found:
+        raise yaml_settings.refusal(str(path), found)
+    return config

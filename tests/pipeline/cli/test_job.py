@@ -98,6 +98,24 @@ def test_a_stop_that_saved_is_queued_again(site: Site) -> None:
     assert site.begin() == 2
 
 
+def test_a_fine_tuning_gets_on_by_seeds_and_is_done_with_the_last(site: Site) -> None:
+    site.begin()
+    for seed, code in ((0, 0), (1, 75)):
+        attempt = attempts.claim(site.run / f"seed-{seed}", 2)
+        attempt.begin(Origin(attempt=0, step=0))
+        attempt.step = 30 if seed == 0 else 0
+        attempt.end(code, "")
+    assert site.end(1, 75).returncode == 75
+    assert site.told == ["requeue 41"]
+    (start,) = starts.starts(site.logs)
+    assert (start.code, start.checkpoint, start.saved, start.next) == (75, 0, 30, AGAIN)
+    site.begin()
+    site.know(restarts="1")
+    attempts.claim(site.run / "seed-1", 2).end(0, "finished")
+    site.end(2, 137)
+    assert starts.starts(site.logs)[1].next == AGAIN, "the third seed was killed before it began"
+
+
 def test_a_job_whose_run_was_submitted_again_is_not_queued_again_and_begins_no_more(site: Site) -> None:
     site.submitted("41")
     site.begin()

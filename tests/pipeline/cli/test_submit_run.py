@@ -17,6 +17,7 @@ from pipeline.checkpoint import attempts
 from pipeline.checkpoint.format import CheckpointWriter
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import load_config
+from pipeline.finetune.settings import load_config as load_finetuning
 from slurm.submissions import of_directory
 from support.cli import result, run
 from support.runs import TinyRun, make_shards
@@ -217,6 +218,25 @@ def test_a_take_over_cancels_what_waits_and_lets_what_runs_save(tiny: TinyRun, s
         "--signal=USR1 --state=RUNNING 812",
         "--state=PENDING 812",
     ]
+
+
+@pytest.mark.slow(4)
+def test_a_fine_tuning_is_checked_frozen_and_refused_while_a_seed_trains_elsewhere(
+    tmp_path: Path, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.finetuning import Tuning, write_pretrained
+
+    tuning = Tuning.make(tmp_path, write_pretrained(tmp_path / "gpt1"))
+    words = ("submit", "finetune", tuning.written(), "finetune.lr=1e-3", "--cluster", "cluster.yaml")
+    frozen = Path(result(*words)["logs"]) / "config.yaml"
+    assert load_finetuning(frozen, []) == tuning.config("finetune.lr=1e-3")
+    assert f"outbound finetune {frozen} ||" in slurm.script(812)
+    monkeypatch.setenv("SLURMD_NODENAME", "far")
+    attempts.claim(tuning.seed_0, processes=1)
+    monkeypatch.delenv("SLURMD_NODENAME")
+    assert f"{tuning.seed_0}: attempt 1 on far seems to train here" in run(*words).stderr
+    (tmp_path / "gpt1" / "model.safetensors").unlink()
+    assert "finetune.init_from: " in run(*words, "--take-over").stderr
 
 
 def test_a_chain_is_jobs_of_one_name_that_no_other_run_has(
