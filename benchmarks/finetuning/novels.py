@@ -2,8 +2,8 @@
 
     python -m benchmarks.finetuning.novels NOVELS -o DIR
 
-NOVELS: a folder of .txt.gz. DIR/real and DIR/shuffled get a file for each 100 paragraphs. As in SST-2, letters
-are small, and punctuation and contractions stand apart.
+NOVELS: a folder of .txt.gz. DIR/real and DIR/shuffled get a file for each 100 paragraphs. As in SST-2,
+letters are small, and punctuation and contractions stand apart.
 """
 
 from __future__ import annotations
