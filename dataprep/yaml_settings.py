@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -90,6 +90,25 @@ def checked(kind: type[M], raw: object, where: str) -> M:
         raise refusal(where, mistakes(kind, error)) from None
 
 
+def take_unknown_keys(kind: type[BaseModel], raw: dict[str, Any], aliases: Collection[str] = ()) -> list[str]:
+    """Take keys that a model does not know out of plain YAML values, in place; describe each as a mistake.
+
+    The value of a misspelt key goes to the key that was meant, so that a typing error hides no other mistake.
+    aliases: as of `mistakes`.
+    """
+    found: list[str] = []
+    while True:
+        try:
+            kind.model_validate(raw)
+            return found
+        except ValidationError as error:
+            unknown = [item for item in error.errors() if item["type"] in UNKNOWN_KEY]
+        taken = [item for item in unknown if _path(item) not in aliases and _take(kind, raw, item, aliases)]
+        if not taken:
+            return found
+        found += [_mistake(kind, item, aliases) for item in taken]
+
+
 def mistakes(kind: type[BaseModel], error: ValidationError, aliases: Iterable[str] = ()) -> list[str]:
     """Every mistake that validation found, each as `path.of.key: what is wrong, and the remedy`.
 
@@ -113,25 +132,54 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     >>> unknown_key("colour", ["delay_s", "contact"])
     'unknown key; remove it, or use one of: contact, delay_s'
     """
-    near = get_close_matches(key, known, n=1)
-    if near:
-        return f"unknown key; write {near[0]}, or remove it"
+    if near := _nearest(key, known):
+        return f"unknown key; write {near}, or remove it"
     return "unknown key; remove it" + (f", or use one of: {', '.join(sorted(known))}" if known else "")
 
 
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    return next(iter(get_close_matches(key, known, n=1)), None)
+
+
+def _path(item: ErrorDetails) -> str:
+    return ".".join(map(str, item["loc"] or ("(top)",)))
+
+
+def _take(kind: type[BaseModel], raw: Any, item: ErrorDetails, aliases: Iterable[str]) -> bool:
+    """Take an unknown key out; whether it was found."""
+    *place, key = item["loc"]
+    section = raw
+    for step in place:
+        try:
+            section = section[step]
+        except (KeyError, IndexError, TypeError):  # the member of a union, which pydantic names
+            continue
+    if not isinstance(section, dict) or key not in section:
+        return False
+    value, meant = section.pop(key), _nearest(str(key), _known_at(kind, place, aliases))
+    if meant is not None:
+        section.setdefault(meant, value)
+    return True
+
+
 def _mistake(kind: type[BaseModel], item: ErrorDetails, aliases: Iterable[str]) -> str:
-    *place, key = item["loc"] or ("(top)",)
-    path = ".".join(map(str, (*place, key)))
+    path = _path(item)
     if item["type"] in UNKNOWN_KEY:
-        prefix = "".join(f"{step}." for step in place)
-        also = [alias.removeprefix(prefix) for alias in aliases if alias.startswith(prefix)]
-        return f"{path}: {unknown_key(str(key), [*_keys_at(kind, place), *also])}"
+        *place, key = item["loc"]
+        return f"{path}: {unknown_key(str(key), _known_at(kind, place, aliases))}"
     if item["type"] == "missing":
         return f"{path}: is missing; give it a value"
     message = item["msg"].removeprefix("Value error, ")
     value = item["input"]
     shown = isinstance(value, str | int | float) and item["type"] != "value_error"
     return f"{path}: {message}" + (f", not {value!r}" if shown else "")
+
+
+def _known_at(kind: type[BaseModel], place: Sequence[str | int], aliases: Iterable[str]) -> list[str]:
+    """The keys that may stand at a place, also those that are read before the model."""
+    prefix = "".join(f"{step}." for step in place)
+    also = [alias.removeprefix(prefix) for alias in aliases if alias.startswith(prefix)]
+    return [*_keys_at(kind, place), *also]
 
 
 def _keys_at(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:

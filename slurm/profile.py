@@ -10,8 +10,10 @@ Its keys are for every job. Under `parts`, keys for one kind of job count before
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -74,7 +76,15 @@ class JobProfile(BaseModel):
         return self
 
 
-class TrainProfile(JobProfile):
+class GPUProfile(JobProfile):
+    """What a job asks for that may use GPUs."""
+
+    gpus_by: Literal["gres", "gpus-per-node", "gpus-per-task"] = "gres"
+    """The sbatch option by which the cluster gives GPUs out. With `gpus-per-task` each process of training
+    sees its own device only."""
+
+
+class TrainProfile(GPUProfile):
     """What training asks for."""
 
     nodes: int = Field(ge=1)
@@ -98,7 +108,7 @@ class TrainProfile(JobProfile):
         return self
 
 
-class EvalProfile(JobProfile):
+class EvalProfile(GPUProfile):
     """What evaluation asks for."""
 
     gpus: int = Field(default=0, ge=0)
@@ -114,50 +124,74 @@ PARTS: dict[str, type[JobProfile]] = {
 }
 """Kinds of jobs, and what each asks for: training; evaluation; dumps; the crawl, which needs the web; all
 else."""
+_USES: dict[type[JobProfile], str] = {TrainProfile: "training", EvalProfile: "evaluation"}
 ONLY = {
-    key: use
-    for kind, use in ((TrainProfile, "training"), (EvalProfile, "evaluation"))
-    for key in kind.model_fields.keys() - JobProfile.model_fields.keys()
+    key: " and ".join(use for kind, use in _USES.items() if key in kind.model_fields)
+    for key in dict.fromkeys(key for kind in _USES for key in kind.model_fields)
+    if key not in JobProfile.model_fields
 }
-"""Keys of one kind of job, with what it does."""
+"""Keys of some kinds of jobs, with what these do."""
 
 P = TypeVar("P", bound=JobProfile)
 
 
-def load(path: Path, part: str) -> JobProfile:
-    """Read what a kind of job, one of PARTS, asks for.
+class ProfileError(ValueError):
+    """A profile's mistakes; the text names the file, each key, its value and what was expected."""
 
-    Raises ValueError that names the file, the key, its value and what was expected.
-    """
+    def __init__(self, path: Path, mistakes: Sequence[str]) -> None:
+        super().__init__(f"{path}: " + "; ".join(mistakes))
+
+
+def load(path: Path, part: str) -> JobProfile:
+    """Read what a kind of job, one of PARTS, asks for. Raises ProfileError with every mistake of the file."""
     return _load(path, part, PARTS[part])
 
 
 def load_train(path: Path) -> TrainProfile:
-    """Read what training asks for; raises ValueError as `load`."""
+    """Read what training asks for; raises ProfileError as `load`."""
     return _load(path, "train", TrainProfile)
 
 
+def processes(path: Path) -> int | None:
+    """How many processes training starts, whatever is wrong with other keys; None when that is not known."""
+    try:
+        document, parts = _read(path)
+        asked = _merged(document, parts.get("train", {}), TrainProfile)
+        sizes = {key: asked[key] for key in ("nodes", "gpus_per_node", "tasks_per_node") if key in asked}
+        profile = TrainProfile(time="1-00:00:00", **sizes)
+    except ValueError:
+        return None
+    return profile.nodes * profile.tasks
+
+
 def _load(path: Path, part: str, kind: type[P]) -> P:
+    document, parts = _read(path)
+    complaints = [
+        f"parts.{name} is no kind of job (they are {', '.join(PARTS)})" for name in parts if name not in PARTS
+    ]
+    for name in [part, *(name for name in PARTS if name in parts and name != part)]:  # in other parts, too
+        own = parts.get(name, {})
+        try:
+            PARTS[name].model_validate(_merged(document, own, PARTS[name]))
+        except ValidationError as error:
+            complaints += [_complaint(found, name, own) for found in error.errors()]
+    if complaints:
+        raise ProfileError(path, list(dict.fromkeys(complaints)))
+    return kind.model_validate(_merged(document, parts.get(part, {}), kind))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A profile's own keys, and those of its parts."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProfileError(path, [f"not YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(document, dict):
-        raise ValueError(f"{path}: expected keys like 'nodes: 4', as in configs/clusters/example.yaml")
+        raise ProfileError(path, ["expected keys like 'nodes: 4', as in configs/clusters/example.yaml"])
     parts = document.pop("parts", {})
     if not isinstance(parts, dict) or not all(isinstance(keys, dict) for keys in parts.values()):
-        raise ValueError(f"{path}: parts is {parts!r}: write keys below a part, as in 'fetch: {{mem: 8G}}'")
-    if unknown := [str(name) for name in parts if name not in PARTS]:
-        raise ValueError(f"{path}: parts.{unknown[0]} is no kind of job (they are {', '.join(PARTS)})")
-    complaints: list[str] = []
-    for name in [part, *(name for name in parts if name != part)]:  # mistakes in other parts are named, too
-        try:
-            PARTS[name].model_validate(_merged(document, parts.get(name, {}), PARTS[name]))
-        except ValidationError as error:
-            complaints += [_complaint(found, name, parts.get(name, {})) for found in error.errors()]
-    if complaints:
-        raise ValueError(f"{path}: " + "; ".join(dict.fromkeys(complaints)))
-    return kind.model_validate(_merged(document, parts.get(part, {}), kind))
+        raise ProfileError(path, [f"parts is {parts!r}: write keys below a part, as in 'fetch: {{mem: 8G}}'"])
+    return document, parts
 
 
 def _merged(document: dict[str, Any], own: dict[str, Any], kind: type[JobProfile]) -> dict[str, Any]:
@@ -200,8 +234,10 @@ def _complaint(error: Any, part: str, own: dict[str, Any]) -> str:
         use = ONLY[str(error["loc"][0])]
         return f"{key} is a key of {use} only: each job of this kind is on one node; remove it here"
     if error["type"] == "extra_forbidden":
-        names = dict.fromkeys([*TrainProfile.model_fields, *ONLY])
-        known = ", ".join([*names, *([] if error["loc"][0] in own else ["parts"])])
-        return f"{key} is no key of a cluster profile (they are {known})"
+        name = str(error["loc"][0])
+        known = [*dict.fromkeys([*TrainProfile.model_fields, *ONLY]), *([] if name in own else ["parts"])]
+        near = get_close_matches(name, known, n=1)
+        remedy = f": write {near[0]}, or remove it" if near else f" (they are {', '.join(known)})"
+        return f"{key} is no key of a cluster profile{remedy}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key} is {error['input']!r}: {message}" if key else message

@@ -21,6 +21,7 @@ _OUTER = re.compile(
 )
 _KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 """How commands find the cluster, and who we are there."""
+_NO_CLUSTER = "Could not establish a configuration source"
 _FACT = re.compile(r"(\w+)=(\S*)")
 _ENDED = re.compile("Invalid job id specified|Job/step already completing or completed")
 
@@ -104,6 +105,20 @@ def stop(jobs: Sequence[Job], batch: bool, wait_s: float, tell: Callable[[int], 
     return len(left)
 
 
+def make_way(jobs: Sequence[Job]) -> list[str]:
+    """Let jobs go for others that do the same: cancel those that wait, and let those that run save and end.
+
+    Does not wait for their end. Returns the ids of those that were in the queue.
+    """
+    found = squeue(jobs)
+    running = [task.job for task in found if task.state == "RUNNING"]
+    cancel([task.job for task in found if task.state != "RUNNING"])
+    if running:
+        _scancel(["--signal=USR1", "--state=RUNNING"], running)
+        _scancel(["--state=PENDING"], running)  # one may have queued itself again just before
+    return [task.job for task in found]
+
+
 def facts(job: str) -> dict[str, str]:
     """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList."""
     return dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
@@ -175,6 +190,11 @@ def _ask(command: list[str], script: str | None = None, *, timeout_s: float | No
         raise SlurmError(f"{name} is not on this machine: use a login node of the cluster") from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{name}: Slurm's controller has not answered within {timeout_s:.0f} s") from None
+    if done.returncode and _NO_CLUSTER in done.stderr:
+        raise SlurmError(
+            f"no cluster here: {name} finds no configuration of Slurm on this machine; use a login node of "
+            "the cluster, or set SLURM_CONF to its slurm.conf"
+        )
     printed = done.stderr.splitlines() or [f"exit code {done.returncode}"]
     if done.returncode and (reasons := [line.strip() for line in printed if not _ENDED.search(line)]):
         raise SlurmError(f"{name}: {' '.join(reasons)}")

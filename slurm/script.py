@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import xxhash
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from msgspec.structs import replace
 
 from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
-from slurm.profile import EvalProfile, JobProfile
+from slurm.profile import EvalProfile, JobProfile, TrainProfile
 from slurm.submissions import Job
 
 
@@ -35,17 +37,37 @@ def render(profile: JobProfile, job: Job, logs: Path) -> str:
         again=RESUME_EXIT if job.stop == "USR1" else INTERRUPTED,
         superseded=SUPERSEDED_EXIT,
         gpus=profile.gpus if isinstance(profile, EvalProfile) else 0,
+        gpu_option=_gpu_option(profile),
     )
 
 
-def train(config: str, overrides: Sequence[str] = ()) -> Job:
-    """The job that trains a configuration, one process a GPU."""
+def _gpu_option(profile: JobProfile) -> str:
+    """Ask for GPUs in the cluster's way; "" for none."""
+    if isinstance(profile, TrainProfile):
+        task, node = 1, profile.gpus_per_node
+    elif isinstance(profile, EvalProfile):
+        task = node = profile.gpus  # a worker is alone on its node
+    else:
+        return ""
+    options = {"gres": f"--gres=gpu:{node}", "gpus-per-node": f"--gpus-per-node={node}"}
+    return options.get(profile.gpus_by, f"--gpus-per-task={task}") if node else ""
+
+
+def train(config: str, command: Sequence[str], max_restarts: int = 20) -> Job:
+    """The job that trains, one process a GPU. config: gives it its name. command: the words that train."""
     return Job(
         part="train",
-        name=job_name("train", config),
-        command=["outbound", "train", config, *overrides],
+        name=job_name(command[1], config),
+        command=[*command],
         stop="USR1",
+        max_restarts=max_restarts,
     )
+
+
+def chain(job: Job, run: Path, length: int) -> list[Job]:
+    """Jobs like this one, of which one at a time trains a run: their name is that of no other run's jobs."""
+    name = f"{job.name}-{xxhash.xxh3_64_hexdigest(str(run.resolve()).encode())[:8]}"
+    return [replace(job, name=name, is_chained=True) for _ in range(length)]
 
 
 def dumps(directory: str, paths: Sequence[str], increment: str, until: str) -> Job:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
+from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
 
 FUTILE = 3
 """So many starts in a row without a new checkpoint end a job."""
@@ -104,7 +104,8 @@ def what_next(ended: Sequence[Start], max_restarts: int) -> str:
         return DONE
     if last.code == USAGE_EXIT:
         return f"{GIVEN_UP}: another start would end in the same way: {last.cause}"
-    futile = list(takewhile(lambda start: not start.has_saved, reversed(ended)))[::-1]
+    tried = [start for start in ended if start.code != BAD_NODE_EXIT]  # the next starts leave that node out
+    futile = list(takewhile(lambda start: not start.has_saved, reversed(tried)))[::-1]
     if len(futile) >= FUTILE:
         return f"{GIVEN_UP}: {len(futile)} starts without a new checkpoint: {_causes(futile)}"
     failed = [start for start in ended if start.has_failed]

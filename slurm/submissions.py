@@ -30,8 +30,8 @@ VERIFYING = frozenset(["verify", "more-verify"])
 class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One sbatch job.
 
-    part: its part of the profile. stage: a name that no other job of its submission has; by default that of
-    its part. workers: the tasks of an array; 0 is a job without one.
+    part: its part of the profile. stage: a name that no other job of its submission has, but for those of a
+    chain; by default that of its part. workers: the tasks of an array; 0 is a job without one.
     per_core: the option of the command that takes the number of cores. stop: the signal on which the command
     stops early, so that it can go on later; "" if there is none. after: ids of jobs that end first.
     max_restarts: how many starts of training may fail before it is given up. is_chained: another job goes on
@@ -148,6 +148,12 @@ def of_directory(directory: Path) -> list[Submission]:
 def of_folder(logs: Path) -> Submission:
     """The submission whose scripts and output go to a folder."""
     return _DECODER.decode((logs / FILE).read_bytes())
+
+
+def later_for_run(run: Path, logs: Path) -> Submission | None:
+    """The newest submission that trains a run, unless it is that of the folder `logs`."""
+    found = [each for each in of_directory(run) if any(job.part == "train" for job in each.jobs)]
+    return found[-1] if found and found[-1].logs != logs else None
 
 
 def current(directory: Path) -> list[Submission]:

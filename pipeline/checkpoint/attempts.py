@@ -17,6 +17,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,9 @@ import msgspec
 
 from dataprep.store import checksummed_json, files
 from pipeline.errors import Superseded
+
+SILENT_S = 300.0
+"""An attempt that wrote nothing for so long, and noted no end, was killed: no step takes so long."""
 
 _NAME = re.compile(r"(\d{4,})(?:\.json)?")
 
@@ -166,6 +170,24 @@ def latest(run: Path) -> int | None:
     """
     taken = sorted(set(_numbers(run)), reverse=True)
     return next((number for number in taken if read(run, number).origin), None)
+
+
+def alive(run: Path) -> AttemptRecord | None:
+    """The newest attempt, if it seems to be at work: it has not ended, and wrote something not long ago.
+
+    One on this machine whose process is gone is not. Raises DataError when its record is damaged.
+    """
+    number = max(numbers(run), default=0)
+    if not number or (record := read(run, number)).ended:
+        return None
+    if record.host == host_name() and not Path(f"/proc/{record.pid}").exists():
+        return None
+    inside = [path for pattern in ("*", "checkpoints/*") for path in folder(run, number).glob(pattern)]
+    last = 0.0
+    for path in (_record_path(run, number), *inside):
+        with suppress(FileNotFoundError):  # it lets go of a checkpoint
+            last = max(last, path.stat().st_mtime)
+    return record if time.time() - last < SILENT_S else None
 
 
 def chain(run: Path) -> list[Link]:

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dataprep.tokenizer.tokenizer import Tokenizer
-from dataprep.tokenizer.tokenizer import load as load_tokenizer
 from model import GPT, GPTConfig, hf
 from model.hf_directory import CONFIG
 from model.names import padded
 from pipeline.checkpoint.described import (
     config_of,
-    read_model_config,
     tokenizer_of,
     tokenizer_of_run,
 )
 from pipeline.checkpoint.format import Checkpoint, find_and_open
-from pipeline.data.sources import Sources
 from pipeline.errors import RunError
 
 
@@ -80,32 +76,3 @@ def weights_of(run: Path, checkpoint: Checkpoint) -> Weights:
         tokenizer=tokenizer_of_run(run, checkpoint),
         step=checkpoint.state.step,
     )
-
-
-def check_weights(where: Path, config: GPTConfig, sources: Sources) -> list[str]:
-    """Why a run over these tokens cannot begin with the weights that lie there; nothing when it can."""
-    theirs, ours = (_tensors_and_meaning(model) for model in (read_model_config(where), config))
-    found = [
-        f"model.{name}: {ours[name]} is not {theirs[name]}, which {where} has: it is another model"
-        for name in ours
-        if ours[name] != theirs[name]
-    ]
-    packed_with = sources.tokenizer
-    tokenizer = None if found else tokenizer_of(where)
-    if (
-        tokenizer
-        and packed_with.is_dir()
-        and tokenizer.huggingface() != load_tokenizer(packed_with).huggingface()
-    ):
-        found.append(
-            f"run.init_from: {where} learned with another tokenizer than {packed_with.parent} was packed "
-            "with: pack the text again with that one"
-        )
-    return found
-
-
-def _tensors_and_meaning(config: GPTConfig) -> dict[str, Any]:
-    """The fields in which weights must agree; dropout, initialisation and bands may change."""
-    fields = ("n_layer", "n_head", "d_model", "n_ctx", "vocab_size", "norm", "tied", "norm_eps")
-    shape = {name: getattr(config, name) for name in fields}
-    return {**shape, "d_ff": config.ff_width, "d_head": config.head_width}

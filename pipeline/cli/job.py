@@ -39,6 +39,9 @@ MaxRestarts = Annotated[int, typer.Option(min=0, help="How many starts may fail.
 @job_app.command("begin")
 def begin(run: Run, logs: Logs, max_restarts: MaxRestarts) -> None:
     """Note a start and print its number; print nothing when the run is trained to its end."""
+    if later := submissions.later_for_run(run, logs):
+        _print(f"a later submission of the run has taken over: {later.logs}")
+        return
     before = starts.starts(logs)
     if before and before[-1].ended is None:
         _close(run, logs, before, None, max_restarts)
@@ -85,13 +88,15 @@ def end(
 def _close(run: Path, logs: Path, started: list[Start], code: int | None, max_restarts: int) -> Start:
     """Note how the last of some starts ended. code: that of srun; None when its script was lost."""
     start = started[-1]
-    attempt = _attempt_of(run, start)
-    own = attempt.ended if attempt else None
+    made = _attempts_of(run, start)
+    own = made[-1][1].ended if made else None
+    if own and own.code == 0 and code != 0 and made[-1][0].parents[1] != run:
+        own = None  # one seed of a fine-tuning had ended, and not all of it
     failure = ends.first_failure(logs / "ends" / str(start.number))
     start.ended, start.code = time.time(), code
-    if attempt and attempt.origin:
-        saved = saved_in(attempts.folder(run, attempt.number))
-        start.checkpoint, start.saved = attempt.origin.step, step_of(saved[0]) if saved else 0
+    if begun := [(where, record) for where, record in made if record.origin]:
+        start.checkpoint = sum(record.origin.step for _, record in begun if record.origin)
+        start.saved = sum(_saved(where, record) for where, record in begun)
     if own and (own.code in CLEAR or not failure):
         start.code, start.cause = own.code, own.reason
     elif failure:
@@ -102,20 +107,32 @@ def _close(run: Path, logs: Path, started: list[Start], code: int | None, max_re
         start.cause = f"srun ended with code {code}, and no process has noted why"
     start.left_out = starts.nodes_to_leave(started, [*failure.bad_nodes] if failure else [])
     start.next = starts.what_next(started, max_restarts)
+    if start.next == AGAIN and submissions.later_for_run(run, logs):
+        start.next = DONE  # for this job
     starts.note(logs, start)
     return start
 
 
-def _attempt_of(run: Path, start: Start) -> AttemptRecord | None:
-    """The attempt that a start has made, if it came so far."""
-    for number in reversed(attempts.numbers(run)):
-        try:
-            record = attempts.read(run, number)
-        except DataError:
-            continue  # training itself refuses it
-        if (record.job, record.restart) == (start.job, start.restart):
-            return record
-    return None
+def _attempts_of(run: Path, start: Start) -> list[tuple[Path, AttemptRecord]]:
+    """The attempts that a start has made, the last last: one, or of a fine-tuning one for each seed."""
+    found = []
+    for place in (run, *run.glob("seed-*")):
+        for number in reversed(attempts.numbers(place)):
+            try:
+                record = attempts.read(place, number)
+            except DataError:
+                continue  # training itself refuses it
+            if (record.job, record.restart) == (start.job, start.restart):
+                found.append((attempts.folder(place, number), record))
+                break
+    return sorted(found, key=lambda each: each[1].started)
+
+
+def _saved(folder: Path, record: AttemptRecord) -> int:
+    """The last step of an attempt that is stored: as a checkpoint, or as a model that is done."""
+    saved = saved_in(folder)
+    done = record.ended.step if record.ended and record.ended.code == 0 else 0
+    return max(step_of(saved[0]) if saved else 0, done)
 
 
 def _why_lost(start: Start) -> str:

@@ -26,6 +26,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     recipes,
     status,
     submit,
+    submit_run,
     tokens,
     train,
     wandb_sync,

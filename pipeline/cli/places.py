@@ -14,6 +14,17 @@ MARKS = {
     "attempts": "a run",
 }
 """What a directory is that holds a file of this name."""
+OF_RUNS = (
+    "logs",
+    "log.txt",
+    "lock-*",
+    "tokenizer",
+    "wandb_id",
+    "stacks-rank-*",
+    "evaluations",
+    "checkpoints",
+)
+"""What may stand in a run's directory before it has begun, or when its first start was refused."""
 
 
 def refuse_file(directory: Path) -> None:
@@ -40,3 +51,15 @@ def refuse_strangers(directory: Path, kind: str, own: tuple[str, ...]) -> None:
     if there and not any(fnmatch(name, pattern) for name in there for pattern in own):
         some = ", ".join(there[:3])
         raise UsageError(f"{directory}: holds other files ({some}); give {kind} a directory of its own")
+
+
+def refuse_taken(run: Path) -> None:
+    """Raise UsageError, as `refuse_mixing`, when a directory in which no run has begun holds other files."""
+    refuse_mixing(run, "a run")
+    others = [
+        path.name for path in sorted(run.glob("[!.]*")) if not any(fnmatch(path.name, own) for own in OF_RUNS)
+    ]
+    if others and not (run / "attempts").exists():
+        raise UsageError(
+            f"{run}: holds other files ({', '.join(others[:3])}); give the run a directory of its own"
+        )

@@ -1,36 +1,23 @@
-"""`outbound submit`: the same commands, as jobs of a Slurm cluster.
-
-What can be checked here is checked before anything is submitted: a job may wait for days.
-"""
+"""`outbound submit corpus`, `select`, `pack`, `verify`, `eval` and `more`: arrays of workers."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli import eval_options
-from pipeline.cli.app import Json, app, console, emit
+from pipeline.cli.app import Json
 from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.places import refuse_mixing
-from pipeline.errors import RunError, UsageError
+from pipeline.cli.submitting import Cluster, DryRun, asking, given_words, submit, submit_app
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from dataprep.corpus.directory import Corpus
-    from slurm.submissions import Job, Submission
-
-T = TypeVar("T")
-
-submit_app = typer.Typer(help="Run a command as a job of a Slurm cluster.", no_args_is_help=True)
-app.add_typer(submit_app, name="submit")
 
 
 class Stage(StrEnum):
@@ -43,38 +30,8 @@ class Stage(StrEnum):
 
 
 Directory = Annotated[Path, typer.Argument(help="The corpus's directory.", show_default=False)]
-Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 Workers = Annotated[int, typer.Option(min=1, help="Tasks of the array, each a worker with its own cores.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
 WORKERS, CRAWLERS, LINKERS, EVALUATORS = 64, 8, 4, 8
-
-
-@submit_app.command("train")
-def submit_train(
-    config: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="Training configuration (YAML).")
-    ],
-    cluster: Cluster,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings over the file's.")
-    ] = None,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Train CONFIG on a cluster: one process a GPU, requeued and resumed at the time limit.
-
-    On a dry run the tokens need not be packed yet.
-    """
-    from pipeline.config import load_ahead, load_config, require_layout
-    from slurm import profile, script
-
-    asked = _profile(profile.load_train, cluster)
-    words = overrides or []
-    settings = load_ahead(config, words) if dry_run else load_config(config, words)[0]
-    require_layout(settings, asked.nodes * asked.tasks)
-    run = settings.run.dir
-    refuse_mixing(run, "a run")
-    _submit("train", run, cluster, [script.train(str(config.resolve()), words)], dry_run, json)
 
 
 @submit_app.command("corpus")
@@ -121,8 +78,13 @@ def submit_corpus(
     linkers = min(linkers, len(dumps))
     begins = script.dumps(root, paths, increment, until="dumps" if linkers > 1 else "links")
     links = [script.linkers(root, linkers)] if linkers > 1 else []
-    jobs = [begins, *links, script.crawlers(root, crawlers, _given(crawling)), script.worker(root, workers)]
-    _submit("corpus", directory, cluster, jobs, dry_run, json)
+    jobs = [
+        begins,
+        *links,
+        script.crawlers(root, crawlers, given_words(crawling)),
+        script.worker(root, workers),
+    ]
+    submit("corpus", directory, cluster, jobs, dry_run, json)
 
 
 @submit_app.command("select")
@@ -139,7 +101,7 @@ def submit_select(
     corpus, root = _open(directory)
     if not corpus.increments():
         raise UsageError(f"{directory}: {corpus.way_to_a_build}")
-    _submit("select", directory, cluster, [script.worker(root, workers)], dry_run, json)
+    submit("select", directory, cluster, [script.worker(root, workers)], dry_run, json)
 
 
 @submit_app.command("pack")
@@ -170,7 +132,9 @@ def submit_pack(
     refuse_mixing(output, "token shards")
     places = {"--tokenizer": tokenizer.resolve(), "--output": output.resolve()}
     shape = {"--block-tokens": block_tokens, "--shard-blocks": shard_blocks, "--held-out": held_out}
-    _submit("pack", output, cluster, [script.packer(root, _given(places | shape), workers)], dry_run, json)
+    submit(
+        "pack", output, cluster, [script.packer(root, given_words(places | shape), workers)], dry_run, json
+    )
 
 
 @submit_app.command("verify")
@@ -193,8 +157,8 @@ def submit_verify(
     _, root = _open(directory)
     # A task that begins after the others have ended finds their report in this file.
     once = f"{root}/logs/verify-{time.time_ns():x}.json"
-    given = _given({"--tokens": [path.resolve() for path in tokens or []], "--once": once})
-    _submit("verify", directory, cluster, [script.verifier(root, given, workers)], dry_run, json)
+    given = given_words({"--tokens": [path.resolve() for path in tokens or []], "--once": once})
+    submit("verify", directory, cluster, [script.verifier(root, given, workers)], dry_run, json)
 
 
 @submit_app.command("eval")
@@ -254,10 +218,10 @@ def submit_eval(
         "--out": out and evaluations,
         "--task-file": [path.resolve() for path in task_file or []],
     }
-    words = [*_given(given), *(["--trust"] if trust else [])]
+    words = [*given_words(given), *(["--trust"] if trust else [])]
     model = str(run.resolve())
     job = script.watcher(model, words) if watch else script.evaluator(model, words, workers)
-    _submit("eval", evaluations, cluster, [job], dry_run, json)
+    submit("eval", evaluations, cluster, [job], dry_run, json)
 
 
 @submit_app.command("more")
@@ -301,10 +265,10 @@ def submit_more(
     if cluster is None and not submission.cluster.is_file():
         raise UsageError(f"{submission.cluster}: is gone; give another profile with --cluster")
     before = [job for _, job in submitted if job.id in last.after]
-    waiting = dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(before)))
+    waiting = dict.fromkeys(task.job for task in asking(lambda: queue.squeue(before)))
     job = replace(last, workers=workers, after=[*waiting], id="")
     kind = "more-verify" if stage is Stage.verify else "more"
-    _submit(kind, directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
+    submit(kind, directory, cluster or submission.cluster, [job], dry_run, json, beside=True)
 
 
 def _open(directory: Path) -> tuple[Corpus, str]:
@@ -312,121 +276,3 @@ def _open(directory: Path) -> tuple[Corpus, str]:
     from dataprep.corpus.directory import Corpus
 
     return Corpus.open(directory, remaking=True), str(directory.resolve())
-
-
-def _given(values: dict[str, Any]) -> list[str]:
-    """The options that have a value, as words; an option with a list is repeated for each value in it."""
-    lists = {name: value if isinstance(value, list) else [value] for name, value in values.items()}
-    pairs = ((name, each) for name, given in lists.items() for each in given if each is not None)
-    return [word for name, value in pairs for word in (name, str(value))]
-
-
-def _submit(
-    kind: str,
-    directory: Path,
-    cluster: Path,
-    jobs: Sequence[Job],
-    dry_run: bool,
-    json: bool,
-    beside: bool = False,
-) -> None:
-    """Submit jobs, each after the one before it, or print their scripts.
-
-    beside: also while jobs of this directory are in the queue. Otherwise workers try again what was given up.
-    """
-    from dataprep.audit.gc import VERIFY
-    from dataprep.work import try_again
-    from slurm import profile, queue, submissions
-    from slurm.script import render
-
-    if {"\n", "\\"} & {*str(directory.resolve())}:
-        raise UsageError(f"{directory}: Slurm cannot write logs there: rename it without \\ and line breaks")
-    profiles = {job.part: _profile(partial(profile.load, part=job.part), cluster) for job in jobs}
-    is_of_workers = kind in submissions.MAKING | submissions.VERIFYING
-    if not dry_run and not beside:
-        _refuse_running(kind, directory)
-    submission = submissions.begin(kind, directory, cluster, ["outbound", *sys.argv[1:]], dry_run)
-    scripts = []
-    with nullcontext() if dry_run else _whole(submission):
-        for number, job in enumerate(jobs):
-            if number:
-                job.after = [jobs[number - 1].id or "ID-OF-THE-JOB-BEFORE"]
-            scripts.append(render(profiles[job.part], job, submission.logs))
-            if not dry_run:
-                (submission.logs / f"{job.stage}.sbatch").write_text(scripts[-1])
-                job.id = queue.sbatch(scripts[-1])
-                submission.jobs.append(job)
-                submissions.note(submission)
-        if is_of_workers and not (beside or dry_run):
-            try_again(directory, VERIFY if kind in submissions.VERIFYING else "")
-    if dry_run:
-        emit({"scripts": scripts}, json, "\n".join(scripts))
-        return
-    try:
-        submissions.note_for_account(submission)
-    except OSError as error:  # the jobs are in the queue all the same
-        message = f"{submissions.account_file()}: cannot be written ({error.strerror})"
-        console.print(message, highlight=False, markup=False, soft_wrap=True)
-    found = {job.id: {"name": job.name, "workers": job.workers, "after": job.after} for job in jobs}
-    result = {"jobs": found, "logs": str(submission.logs), "directory": str(submission.directory)}
-    emit(result, json, "\n".join([*map(_line, jobs), f"logs: {submission.logs}"]))
-
-
-@contextmanager
-def _whole(submission: Submission) -> Iterator[None]:
-    """When one of the jobs is refused, or cannot be noted, cancel those that went before."""
-    from slurm import queue
-
-    try:
-        yield
-    except (queue.SlurmError, OSError) as error:
-        with suppress(queue.SlurmError):
-            queue.cancel([job.id for job in submission.jobs])
-        shutil.rmtree(submission.logs, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise
-        raise RunError(str(error)) from None
-
-
-def _refuse_running(kind: str, directory: Path) -> None:
-    """Raise RunError while jobs of this kind are in the queue for a directory."""
-    from slurm import queue, submissions
-
-    kinds = submissions.together(kind)
-    jobs = [
-        job
-        for submission in submissions.of_directory(directory)
-        if submission.kind in kinds
-        for job in submission.jobs
-    ]
-    if ids := ", ".join(dict.fromkeys(task.job for task in _asking(lambda: queue.squeue(jobs)))):
-        stage = {submissions.MAKING: "", submissions.VERIFYING: " --stage verify"}.get(kinds)
-        more = "" if stage is None else f"add workers with `outbound submit more {directory}{stage}`, or "
-        raise RunError(
-            f"{directory}: job {ids} is in the queue already; {more}end it with `outbound cancel {directory}`"
-        )
-
-
-def _asking(ask: Callable[[], T]) -> T:
-    """Slurm's answer; raises RunError, with the reason in one line, when there is none."""
-    from slurm.queue import SlurmError
-
-    try:
-        return ask()
-    except SlurmError as error:
-        raise RunError(str(error)) from None
-
-
-def _profile(load: Callable[[Path], T], cluster: Path) -> T:
-    """A part of a cluster profile."""
-    try:
-        return load(cluster)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _line(job: Job) -> str:
-    """A submitted job for people."""
-    workers = f", {job.workers} workers" if job.workers else ""
-    after = f", after {' and '.join(job.after)}" if job.after else ""
-    return f"job {job.id}: {job.name}{workers}{after}"

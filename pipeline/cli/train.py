@@ -31,13 +31,19 @@ def train(
     code 75, on which the job's script queues it again. Code 76: a start on another machine has taken over.
     Code 77: nodes of the job cannot train, and the message names them.
     """
+    from pipeline.cli.run_checks import checked_run
     from pipeline.config import load_config
     from pipeline.distributed.ranks import rank_from_environment
     from pipeline.train.start import train_as_rank, train_in_processes
 
     rank = None if nproc else rank_from_environment()
-    settings, sources = load_config(config, overrides or [])
-    refuse_mixing(settings.run.dir, "a run")
+    if rank is None:
+        settings, found = checked_run(config, overrides or [], nproc)
+        assert found is not None  # else their absence was refused
+        sources = found
+    else:  # the ranks check together what is left, instead of all of them the same files
+        settings, sources = load_config(config, overrides or [])
+        refuse_mixing(settings.run.dir, "a run")
     if rank is None:
         summary = train_in_processes(config, overrides or [], settings, sources, nproc)
     else:

@@ -5,7 +5,10 @@ The check functions return mistakes, each as "section.key: reason", so that a us
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pipeline.checkpoint import attempts
+from pipeline.checkpoint.fitting import check_weights
 from pipeline.config.sections import RunConfig
 from pipeline.costs.layers import layer_costs, partition, whole_blocks
 from pipeline.data.sources import Sources
@@ -15,11 +18,6 @@ BF16_WITHOUT_ZERO = (
     "without ZeRO, DeepSpeed accumulates bf16 gradients in bf16, where those of many micro-batches vanish: "
     "use zero_stage=1, which on one data-parallel rank costs nothing"
 )
-
-
-def check_config(config: RunConfig) -> list[str]:
-    """Check what does not depend on the data."""
-    return [*_check_batch(config), *_check_train(config), *_check_stages(config), *_check_deepspeed(config)]
 
 
 def _check_batch(config: RunConfig) -> list[str]:
@@ -119,6 +117,15 @@ def _check_deepspeed(config: RunConfig) -> list[str]:
     return found
 
 
+CHECKS: tuple[tuple[str, Callable[[RunConfig], list[str]]], ...] = (
+    ("batch train", _check_batch),
+    ("schedule train data guards batch model", _check_train),
+    ("model parallel", _check_stages),
+    ("parallel train", _check_deepspeed),
+)
+"""Checks of what does not depend on the data, each after the names of the sections that it reads."""
+
+
 def check_data(config: RunConfig, sources: Sources) -> list[str]:
     """Check that the data suffice for the model and the evaluation."""
     found = []
@@ -145,30 +152,35 @@ def check_init_from(config: RunConfig, sources: Sources) -> list[str]:
     """Check that `run.init_from` fits a run that has not begun."""
     if config.run.init_from is None or attempts.latest(config.run.dir):
         return []
-    from pipeline.checkpoint.weights import check_weights
-
     return check_weights(config.run.init_from, config.model, sources)
 
 
 def require_layout(config: RunConfig, processes: int) -> None:
     """Raise UsageError when the run cannot be spread over so many processes."""
+    for mistake in check_layout(config, processes):
+        raise UsageError(mistake)
+
+
+def check_layout(config: RunConfig, processes: int) -> list[str]:
+    """Check that the run can be spread over so many processes."""
     stages, batch = config.parallel.pipeline_stages, config.batch
     if processes % stages:
-        raise UsageError(
+        return [
             f"parallel.pipeline_stages: {stages} stages do not divide {processes} processes: "
             f"start a multiple of {stages}, or change the stages"
-        )
+        ]
     data, multiple = processes // stages, batch.batch_size_multiple
     if multiple % (batch.micro_batch_size * data):
-        raise UsageError(
+        return [
             f"batch.batch_size_multiple: {multiple} is not a multiple of micro-batch "
             f"{batch.micro_batch_size} x {data} data-parallel ranks: a step would not divide evenly; "
             "use another batch.micro_batch_size or process count"
-        )
+        ]
     fewest = multiple // (batch.micro_batch_size * data)
     if config.parallel.pipeline_schedule == "dualpipev" and fewest < config.parallel.parts:
-        raise UsageError(
+        return [
             f"parallel.pipeline_schedule: dualpipev over {stages} ranks needs {config.parallel.parts} "
             f"micro-batches a step, and batch.batch_size_multiple {multiple} may leave {fewest}: "
             "use a larger one, or 1f1b"
-        )
+        ]
+    return []

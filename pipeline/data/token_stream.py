@@ -78,7 +78,7 @@ class TokenStream:
         """Check that every shard is there and has its size; RunError if not."""
         shards = generation.splits[split].shards
         for shard in shards:
-            _check(generation, shard)
+            check_size(generation, shard)
         self._generation = generation
         self.tokens = generation.splits[split].tokens
         self.dtype = generation.dtype
@@ -143,7 +143,7 @@ class TokenStream:
 
     def _map(self, index: int) -> npt.NDArray[Any]:
         if index not in self._maps:
-            _check(self._generation, self._shards[index])  # since the start it may have been replaced
+            check_size(self._generation, self._shards[index])  # since the start it may have been replaced
             path = self._generation.path(self._shards[index])
             # A plain array over the map: a slice of np.memmap itself takes ten times as long.
             self._maps[index] = np.asarray(np.memmap(path, dtype=self.dtype, mode="r"))
@@ -152,13 +152,14 @@ class TokenStream:
 
 def verify(generation: PinnedGeneration, shard: Shard) -> None:
     """Hash a shard; RunError when it is missing or was altered."""
-    _check(generation, shard)
+    check_size(generation, shard)
     path = generation.path(shard)
     if (found := hash_file(path)) != shard.tar.xxh3_128:
         raise RunError(f"{path}: hash {found}, expected {shard.tar.xxh3_128}; {CHANGED}")
 
 
-def _check(generation: PinnedGeneration, shard: Shard) -> None:
+def check_size(generation: PinnedGeneration, shard: Shard) -> None:
+    """Raise RunError when a shard is missing, or has another size than it was published with."""
     path = generation.path(shard)
     try:
         size = path.stat().st_size

@@ -77,9 +77,10 @@ def init_distributed(rank: Rank, backend: str, timeout_s: float) -> None:
     """
     timeout = timedelta(seconds=timeout_s) if timeout_s else timedelta(days=7)
     with _meeting(rank, backend):
-        import deepspeed
+        from pipeline.distributed.deepspeed_workarounds import import_environment, skip_shared_memory_build
 
-        from pipeline.distributed.deepspeed_workarounds import skip_shared_memory_build
+        os.environ |= import_environment()
+        import deepspeed
 
         skip_shared_memory_build()
         deepspeed.init_distributed(

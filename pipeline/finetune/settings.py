@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, model_validator
 
 from dataprep import yaml_settings
+from dataprep.store import files
 from dataprep.tokenizer.tokenizer import load
 from model import PRESETS, GPTConfig
 from pipeline.config.sections import Section, Wandb
@@ -210,6 +212,11 @@ def load_config(path: Path, overrides: list[str]) -> FinetuneConfig:
         yaml_settings.override(raw, override, _EXAMPLE)
     _count_ids(raw)
     return yaml_settings.checked(FinetuneConfig, raw, str(path))
+
+
+def save_config(config: FinetuneConfig, path: Path) -> None:
+    """Write settings with all defaults; `load_config` reads the same back."""
+    files.replace(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
 def _count_ids(raw: dict[str, Any]) -> None:

@@ -33,16 +33,8 @@ from pipeline.data.sources import Sources
 from pipeline.distributed import zero_state
 from pipeline.distributed.engine import Engine
 from pipeline.distributed.ranks import Rank, gather_json
-from pipeline.errors import RunError, UsageError
-
-PINNED = (
-    "run.seed",
-    "data.order_block_sequences",
-    "data.generation",
-    "the content of data.tokens",
-    "the tokenizer",
-)
-"""What a run keeps to its end, besides its model."""
+from pipeline.errors import RunError
+from pipeline.train.resumable import config_changes
 
 log = logging.getLogger("outbound")
 
@@ -143,15 +135,9 @@ def _restore(
     anew by (seed, step, rank).
     """
     then = checkpoint.state
-    for change in config_changes(config, then, sources):
+    for change in config_changes(config, then, sources, rank.world_size):
         if rank.is_first:
             log.warning(change)
-    ranks, were = rank.world_size // config.parallel.pipeline_stages, then.processes // then.stages
-    if config.data.stream and ranks != were:
-        raise UsageError(
-            f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
-            f"another order: go on with {were}"
-        )
     load(checkpoint, engine, config)
     if (then.processes, then.stages) == (rank.world_size, config.parallel.pipeline_stages):
         _restore_generators(checkpoint, rank.global_rank)
@@ -189,42 +175,6 @@ def not_finite(run: Path, what: str) -> RunError:
 def seed_generators(seed: int, step: int, rank: int) -> None:
     """Seed dropout: every rank, and every move to another layout, draws its own numbers."""
     torch.manual_seed(xxhash.xxh3_64_intdigest(f"dropout/{seed}/{step}/{rank}".encode()) % 2**63)
-
-
-def config_changes(config: RunConfig, then: RunState, sources: Sources) -> list[str]:
-    """List what a configuration changes in a run that it continues: "optimizer.lr: was 0.002, is 0.5".
-
-    Raises UsageError with the changes that would make it another run.
-    """
-    was = {
-        **_flat(then.config),
-        "the content of data.tokens": then.sources_fingerprint,
-        "the tokenizer": then.tokenizer_fingerprint,
-    }
-    now = {
-        **_flat(config.model_dump(mode="json")),
-        "the content of data.tokens": sources.fingerprint,
-        "the tokenizer": sources.tokenizer_fingerprint,
-    }
-    changed = {
-        name: f"{name}: was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
-        for name in {**was, **now}
-        if was.get(name) != now.get(name)
-    }
-    if refused := [text for name, text in changed.items() if name.startswith("model.") or name in PINNED]:
-        raise UsageError(
-            f"{'; '.join(refused)}: a run does not change these once it has begun: "
-            "use the config.yaml of its last attempt, or another run.dir"
-        )
-    return list(changed.values())
-
-
-def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """{"optimizer": {"lr": 1}} -> {"optimizer.lr": 1}."""
-    flat: dict[str, Any] = {}
-    for name, value in section.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {f"{path}{name}": value}
-    return flat
 
 
 def _find_and_link(attempt: Attempt, rank: Rank, device: str) -> tuple[Checkpoint, Origin] | None:

@@ -19,6 +19,7 @@ from pipeline.config import RunConfig, save_config
 from pipeline.data.sources import Sources
 from pipeline.errors import SUPERSEDED_EXIT, RunError, exit_code
 from pipeline.monitor.metrics_logger import keep_funnel, wandb_id
+from pipeline.train.resumable import refuse_earlier_layout
 
 LOOK_S = 10.0
 """How often an attempt looks whether a later one has begun."""
@@ -34,11 +35,7 @@ def claim(run: Path, processes: int) -> Iterator[Attempt]:
     in, since its predecessor may be alive behind a network that is cut.
     """
     run.mkdir(parents=True, exist_ok=True)
-    if (run / "checkpoints").is_dir():
-        raise RunError(
-            f"{run / 'checkpoints'}: an earlier version of outbound trained here, and this one does not "
-            "read its layout: choose another run.dir"
-        )
+    refuse_earlier_layout(run)
     with _alone_on_this_machine(run):
         attempt = attempts.claim(run, processes)
         _link_log_of_job(attempt)

@@ -361,7 +361,7 @@ def test_the_name_of_a_shard_is_no_command(world: Path, tmp_path: Path) -> None:
     for name in (f"x.tar; touch {tmp_path / 'marker'}", "../corpus/recipe.yaml", "/etc/passwd", "-o.tar"):
         body["splits"]["train"]["shards"][0]["tar"]["path"] = name
         listing.write_bytes(dump(body))  # a stranger can do that, too
-        with pytest.raises(RunError, match="is no name of a file"):
+        with pytest.raises(DataError, match="is no name of a file"):
             begin(tmp_path, f"data.stream=pipe:cat {tmp_path}/tokens/{{shard}}")
         ended = cli.run("corpus", "verify", world / "corpus", "--tokens", tmp_path / "tokens")
         assert "is no name of a file" in ended.stdout + ended.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slurm.profile import load, load_train, seconds
+from slurm.profile import ProfileError, load, load_train, processes, seconds
 
 MINIMAL = 'nodes: 2\ngpus_per_node: 4\ntime: "24:00:00"\n'
 SHIPPED = sorted((Path(__file__).parents[2] / "configs/clusters").glob("*.yaml"))
@@ -63,8 +63,11 @@ def test_the_shipped_profiles_are_valid(path: Path) -> None:
     [
         (
             MINIMAL + "partitoin: gpu\n",
-            "partitoin is no key of a cluster profile (they are time, partition,",
+            "partitoin is no key of a cluster profile: write partition, or remove it",
         ),
+        (MINIMAL + "colour: red\n", "colour is no key of a cluster profile (they are time, partition,"),
+        (MINIMAL + "gpus_by: cores\n", "gpus_by is 'cores': Input should be 'gres', 'gpus-per-node' or"),
+        (MINIMAL + "parts: {cpu: {gpus_by: gres}}\n", "gpus_by is a key of training and evaluation only"),
         ('gpus_per_node: 4\ntime: "30"\n', "nodes is missing"),
         (MINIMAL.replace("2", "0", 1), "nodes is 0: Input should be greater than or equal to 1"),
         (MINIMAL.replace('"', ""), 'time is 86400: put it in quotes, as in "24:00:00"'),
@@ -109,6 +112,16 @@ def test_a_mistake_in_another_part_is_told_too(tmp_path: Path) -> None:
     path = write(tmp_path, 'time: "30"\nparts: {train: {nodes: many}, fetch: {}}\n')
     with pytest.raises(ValueError, match=re.escape("parts.train.nodes is 'many'")):
         load(path, "cpu")
+
+
+def test_a_mistake_hides_no_other_and_leaves_the_number_of_processes(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "mem: lots\npartitoin: gpu\nparts: {gpu: {}, cpu: {tmie: 3}}\n")
+    with pytest.raises(ProfileError) as refused:
+        load_train(path)
+    for mistake in ("mem is 'lots'", "write partition", "parts.gpu is no kind", "parts.cpu.tmie is no key"):
+        assert mistake in str(refused.value)
+    assert processes(path) == 8
+    assert processes(write(tmp_path, MINIMAL.replace("4", "many", 1))) is None
 
 
 def test_a_mistake_that_all_parts_share_is_told_once(tmp_path: Path) -> None:

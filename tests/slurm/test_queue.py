@@ -77,6 +77,17 @@ def test_a_job_id_is_what_sbatch_prints(path: Path) -> None:
     assert (path / "script").read_text() == "the script"
 
 
+def test_a_machine_without_a_cluster_is_named_in_one_line(path: Path) -> None:
+    told = """\
+sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host
+sbatch: error: fetch_config: DNS SRV lookup failed
+sbatch: error: _establish_config_source: failed to fetch config
+sbatch: fatal: Could not establish a configuration source"""
+    stand_in(path, "sbatch", f"cat >&2 <<'END'\n{told}\nEND\nexit 1")
+    with pytest.raises(SlurmError, match=r"^no cluster here: sbatch finds no configuration of Slurm"):
+        sbatch("the script")
+
+
 def test_slurms_reason_for_refusing_a_job_is_shown_in_one_line(path: Path) -> None:
     stand_in(path, "sbatch", 'echo "sbatch: error: invalid partition\nTwice" >&2; exit 1')
     with pytest.raises(SlurmError, match="sbatch: sbatch: error: invalid partition Twice"):

@@ -11,6 +11,7 @@ import pytest
 from slurm.codes import INTERRUPTED, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.profile import JobProfile, TrainProfile, load, load_train
 from slurm.script import (
+    chain,
     crawlers,
     dumps,
     evaluator,
@@ -36,9 +37,16 @@ WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do slee
 """A command that goes on until a signal comes."""
 SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
 """Runs one process, without its own two options."""
+
+
+def training(config: str) -> Job:
+    return train("configs/models/gpt2-small.yaml", ["outbound", "train", config])
+
+
 LINKS = dumps("/data/webtext", ["/data/RS_2013-08.zst"], "2013-08", until="links")
 JOBS = {
-    "train": train("configs/models/gpt2-small.yaml", ["seed=7", "name=two words"]),
+    "train": training(f"{LOGS}/config.yaml"),
+    "chain": chain(training(f"{LOGS}/config.yaml"), LOGS.parents[1], 3)[0],
     "links": LINKS,
     "linkers": linkers("/data/webtext", 4, ["810"]),
     "fetch": crawlers("/data/webtext", 8, ["--contact", "you@example.org", "--hours", "168"], ["811"]),
@@ -53,8 +61,20 @@ JOBS = {
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_renders_to_its_golden_script(name: str) -> None:
     """To accept changes: OUTBOUND_GOLDEN=write pytest tests/slurm/test_script.py, then read them."""
-    job, golden = JOBS[name], GOLDEN / f"{name}.sbatch"
-    script = render(load(EXAMPLE, job.part), job, LOGS)
+    job = JOBS[name]
+    assert_golden(name, render(load(EXAMPLE, job.part), job, LOGS))
+
+
+@pytest.mark.parametrize("gpus_by", ["gpus-per-node", "gpus-per-task"])
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_gpus_are_asked_for_in_the_way_of_the_cluster(name: str, gpus_by: str) -> None:
+    job = JOBS[name]
+    profile = load(EXAMPLE, job.part).model_copy(update={"gpus_by": gpus_by})
+    assert_golden(f"{name}-{gpus_by}", render(profile, job, LOGS))
+
+
+def assert_golden(name: str, script: str) -> None:
+    golden = GOLDEN / f"{name}.sbatch"
     if os.environ.get("OUTBOUND_GOLDEN") == "write":
         golden.write_text(script)
     assert script == golden.read_text()
@@ -83,14 +103,18 @@ def test_values_reach_the_processes_as_they_are_written(tmp_path: Path) -> None:
     """Run the script with stand-ins for Slurm's two commands: quotes, spaces and dollars must survive."""
     profile = MINIMAL.model_copy(update={"env": {"TOKEN": "it's $5"}})
     shows = 'for a; do printf "[%s]" "$a"; done; printf "[%s]\\n" "$TOKEN"'
-    run = execute(tmp_path, profile, train("gpt 2.yaml", ["name='a $b'"]), SRUN, trains(shows))
-    assert "[train][gpt 2.yaml][name='a $b'][it's $5]" in run.stdout.splitlines()
+    run = execute(tmp_path, profile, training("it's $5.yaml"), SRUN, trains(shows))
+    assert "[train][it's $5.yaml][it's $5]" in run.stdout.splitlines()
 
 
 @pytest.mark.parametrize("code", [0, 1, RESUME_EXIT, SUPERSEDED_EXIT, 137])
 def test_the_end_of_a_start_is_judged_by_what_its_processes_left(tmp_path: Path, code: int) -> None:
     run = execute(
-        tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains("kill -9 $$" if code == 137 else f"exit {code}")
+        tmp_path,
+        MINIMAL,
+        training("gpt2.yaml"),
+        SRUN,
+        trains("kill -9 $$" if code == 137 else f"exit {code}"),
     )
     logs = tmp_path / "the logs"
     words = f"job end {tmp_path.parent} {logs} 3 --max-restarts 20 --code {code}"
@@ -104,14 +128,14 @@ def test_the_end_of_a_start_is_judged_by_what_its_processes_left(tmp_path: Path,
 def test_an_end_after_a_later_start_has_begun_is_no_failure_to_srun(tmp_path: Path) -> None:
     """It would end the step of its own number, which is by now that of the later start."""
     later = 'mkdir "the logs/starts"; touch "the logs/starts/0004.json"; exit 1'
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains(later))
+    run = execute(tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, trains(later))
     assert run.stdout.splitlines()[-1].endswith("--code 0")
     assert (tmp_path / "the logs/ends/3/0.end").read_text() == "1 node7\n"
 
 
 def test_a_start_that_slurm_ends_is_judged_as_such(tmp_path: Path) -> None:
     outbound = trains(": > begun; trap 'exit 75' TERM; while :; do sleep 0.02; done")
-    with started(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, outbound) as script:
+    with started(tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, outbound) as script:
         wait_until((tmp_path / "begun").exists, "training")
         os.killpg(script.pid, signal.SIGTERM)  # as Slurm does: the script and all processes
         told, _ = script.communicate(timeout=patient())
@@ -120,23 +144,25 @@ def test_a_start_that_slurm_ends_is_judged_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("begin", "code"), [("", 0), ("exit 1", 1)])
 def test_a_run_that_needs_no_start_gets_none(tmp_path: Path, begin: str, code: int) -> None:
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains("echo trained", begin))
+    run = execute(tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, trains("echo trained", begin))
     assert (run.stdout, run.returncode) == ("", code)
 
 
 def test_the_processes_meet_at_the_first_nodes_address(tmp_path: Path) -> None:
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains('echo "at $MASTER_ADDR:$MASTER_PORT"'))
+    run = execute(
+        tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, trains('echo "at $MASTER_ADDR:$MASTER_PORT"')
+    )
     assert "at 10.0.0.7:10041" in run.stdout.splitlines()
 
 
 def test_the_processes_get_the_environment_also_where_sbatch_exports_none(tmp_path: Path) -> None:
-    run = execute(tmp_path, MINIMAL, train("gpt2.yaml"), SRUN, trains('echo "${SLURM_EXPORT_ENV-all}"'))
+    run = execute(tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, trains('echo "${SLURM_EXPORT_ENV-all}"'))
     assert "all" in run.stdout.splitlines()
 
 
 def test_a_set_up_that_fails_stops_the_job_and_leaves_its_code(tmp_path: Path) -> None:
     profile = MINIMAL.model_copy(update={"setup": ("echo $NOT_SET", "false")})
-    run = execute(tmp_path, profile, train("gpt2.yaml"), SRUN, trains("echo trained"))
+    run = execute(tmp_path, profile, training("gpt2.yaml"), SRUN, trains("echo trained"))
     assert run.returncode == 1
     assert "trained" not in run.stdout
     assert (tmp_path / "the logs/41.code").read_text() == "1\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slurm import ends, starts
-from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT
+from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, SUPERSEDED_EXIT
 from slurm.starts import AGAIN, DONE, Start, nodes_to_leave, what_next
 from support.cli import run
 
@@ -37,6 +37,7 @@ def ended(*changes: dict[str, Any]) -> list[Start]:
         ([FAILED, FAILED | SAVES, FAILED, FAILED], AGAIN),
         ([{"code": None, "cause": "lost"}, {"code": None, "checkpoint": None, "saved": None}], AGAIN),
         ([STOPPED | SAVES] * 30, AGAIN),
+        ([FAILED | {"code": BAD_NODE_EXIT}] * 4, AGAIN),
         ([FAILED | SAVES] * 4, AGAIN),
     ],
 )

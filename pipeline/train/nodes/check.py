@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from dataclasses import asdict
+from typing import Any
 
 from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt, host_name
@@ -48,9 +49,9 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
             bad = judge.reasons(judge.slow(nodes, speeds))
     checkpoint_bytes = 4 * len(zero_state.KINDS) * parameters(config.model)
     if rank.is_first:
+        seconds = time.perf_counter() - began
         for line in describe.each_node(nodes, [fact.device for fact in facts], offsets_s, speeds):
             log.info(line)
-        seconds = time.perf_counter() - began
         line = f"checked in {seconds:.1f} s: {describe.summary(nodes, offsets_s, speeds, all_reduce)}"
         log.info(line)
         print(line, file=sys.stderr, flush=True)
@@ -59,10 +60,7 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
             "seconds": seconds,
             "checkpoint_bytes": checkpoint_bytes,
             "all_reduce_bytes_per_s": all_reduce,
-            "ranks": [
-                asdict(fact) | {"clock_offset_s": offset} | (asdict(speeds[number]) if speeds else {})
-                for number, (fact, offset) in enumerate(zip(facts, offsets_s, strict=True))
-            ],
+            "ranks": _rows(facts, offsets_s, speeds),
         }
         files.replace(attempt.folder / FILE, json.dumps(found, indent=1).encode() + b"\n")
     if bad and len(bad) == len(set(nodes)) > 1:
@@ -75,3 +73,9 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
             f"{config.run.dir}: {free / 1e9:.1f} GB are free, and a checkpoint takes "
             f"{checkpoint_bytes / 1e9:.1f} GB: make room, or choose another run.dir"
         )
+
+
+def _rows(facts: list[Facts], offsets_s: list[float], speeds: list[Speed]) -> list[dict[str, Any]]:
+    """All that each rank has found; no speeds when none were measured."""
+    rows = [asdict(fact) | {"clock_offset_s": offset} for fact, offset in zip(facts, offsets_s, strict=True)]
+    return [row | asdict(speed) for row, speed in zip(rows, speeds, strict=True)] if speeds else rows

@@ -58,9 +58,7 @@ def unlike(facts: Sequence[Facts], offsets_s: Sequence[float]) -> Iterator[Verdi
     """
     judged = len({fact.node for fact in facts}) >= FEWEST
     for name in facts[0].same:
-        usual = Counter(fact.same.get(name) for fact in facts).most_common(1)[0][
-            0
-        ]  # the first rank's if tied
+        [(usual, _)] = Counter(fact.same.get(name) for fact in facts).most_common(1)  # of a tie, the first
         for fact in facts:
             if (value := fact.same.get(name)) != usual:
                 yield fact.node, f"{name} is {value}, elsewhere {usual}"

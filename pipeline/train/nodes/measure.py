@@ -35,7 +35,7 @@ def facts(attempt: Attempt, config: RunConfig, device: Device) -> Facts:
     temporary = os.environ.get("TMPDIR", "")  # that of a login node need not be here
     return Facts(
         node=host_name(),
-        device=torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        device=device_name(device),
         same={
             "Python": platform.python_version(),
             **{name: _version(name) for name in DISTRIBUTIONS},
@@ -46,6 +46,11 @@ def facts(attempt: Attempt, config: RunConfig, device: Device) -> Facts:
         run_free_bytes=shutil.disk_usage(config.run.dir).free,
         temporary_free_bytes=shutil.disk_usage(temporary if os.path.isdir(temporary) else "/tmp").free,
     )
+
+
+def device_name(device: Device) -> str:
+    """Name of the GPU, or "cpu"."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else device.type
 
 
 def clocks(device: Device) -> list[float]:

@@ -152,7 +152,7 @@ def test_a_run_begins_with_another_models_weights_and_takes_its_shape(speaking: 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("model.n_layer=3", "model.n_layer: 3 is not 2, which .*run has: it is another model"),
+        ("model.n_layer=3", "model.n_layer .*: 3 is not 2, which .*run has: it is another model"),
         (
             "run.init_from=nowhere",
             "nowhere: no model to begin with: expected a run, or a directory with config",

@@ -51,6 +51,18 @@ class Site(SlurmCommands):
         path = self.folder / "told"
         return path.read_text().splitlines() if path.exists() else []
 
+    def submitted(self, *ids: str, logs: Path | None = None) -> None:
+        """Note jobs that train the run, as they are submitted."""
+        jobs = [
+            Job(part="train", name="outbound", command=[], is_chained=len(ids) > 1, id=each) for each in ids
+        ]
+        at = 1.0 if logs else 0.0  # later than those of this folder
+        where = logs or self.logs
+        submission = Submission(
+            kind="train", directory=self.run, logs=where, cluster=Path("c"), command=[], at=at, jobs=jobs
+        )
+        submissions.note(submission)
+
     def begin(self) -> int:
         return int(run("job", "begin", self.run, self.logs, "--max-restarts", 5).stdout)
 
@@ -84,6 +96,37 @@ def test_a_stop_that_saved_is_queued_again(site: Site) -> None:
     (start,) = starts.starts(site.logs)
     assert (start.code, start.checkpoint, start.saved, start.next) == (75, 4, 8, AGAIN)
     assert site.begin() == 2
+
+
+def test_a_fine_tuning_gets_on_by_seeds_and_is_done_with_the_last(site: Site) -> None:
+    site.begin()
+    for seed, code in ((0, 0), (1, 75)):
+        attempt = attempts.claim(site.run / f"seed-{seed}", 2)
+        attempt.begin(Origin(attempt=0, step=0))
+        attempt.step = 30 if seed == 0 else 0
+        attempt.end(code, "")
+    assert site.end(1, 75).returncode == 75
+    assert site.told == ["requeue 41"]
+    (start,) = starts.starts(site.logs)
+    assert (start.code, start.checkpoint, start.saved, start.next) == (75, 0, 30, AGAIN)
+    site.begin()
+    site.know(restarts="1")
+    attempts.claim(site.run / "seed-1", 2).end(0, "finished")
+    site.end(2, 137)
+    assert starts.starts(site.logs)[1].next == AGAIN, "the third seed was killed before it began"
+
+
+def test_a_job_whose_run_was_submitted_again_is_not_queued_again_and_begins_no_more(site: Site) -> None:
+    site.submitted("41")
+    site.begin()
+    site.train(8, 75, "stopped as asked")
+    (later := site.run / "logs/2027-train").mkdir()
+    site.submitted("42", logs=later)
+    assert site.end(1, 75).returncode == 75
+    assert site.told == []
+    following = run("job", "begin", site.run, site.logs, "--max-restarts", 5)
+    assert (following.returncode, following.stdout) == (0, "")
+    assert f"has taken over: {later}" in following.stderr
 
 
 def test_a_killed_rank_is_named_and_its_node_left_out_the_second_time(site: Site) -> None:
@@ -180,13 +223,7 @@ def test_where_slurm_does_not_queue_again_the_remedy_is_named(
 
 
 def test_the_next_job_of_a_chain_leaves_out_a_bad_node(site: Site) -> None:
-    chain = [
-        Job(part="train", name="outbound", command=["outbound"], is_chained=True, id=n) for n in ("41", "42")
-    ]
-    submission = Submission(
-        kind="train", directory=site.run, logs=site.logs, cluster=Path("c"), command=[], at=0, jobs=chain
-    )
-    submissions.note(submission)
+    site.submitted("41", "42")
     site.queue("41|outbound|RUNNING|None", "42|outbound|PENDING|Dependency")
     site.begin()
     site.train(8)

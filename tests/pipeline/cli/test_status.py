@@ -262,7 +262,7 @@ def test_no_argument_tells_all_that_was_submitted(
 ) -> None:
     assert status()[1] == "nothing was submitted from this account\n"
     mine = array(corpus)
-    submitted(tmp_path / "run", "train", train("gpt2.yaml"), "814")
+    submitted(tmp_path / "run", "train", train("gpt2.yaml", ["outbound", "train"]), "814")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "recipe.yaml").write_text("name: [\n")
     submitted(tmp_path / "broken", "select", worker("broken", 1), "815")

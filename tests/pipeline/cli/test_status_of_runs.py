@@ -72,13 +72,13 @@ def test_a_run_whose_last_attempt_failed_ends_with_1_unless_it_is_queued_again(
     code, told, _ = status(trained.dir)
     assert code == 1
     assert "ended with code 1: a loss that is not finite" in told
-    submitted(trained.dir, "train", train("tiny.yaml"), "814")
+    submitted(trained.dir, "train", train("tiny.yaml", ["outbound", "train"]), "814")
     slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
     assert status(trained.dir)[0] == 0
 
 
 def test_a_job_that_was_lost_fails_a_run_that_is_not_finished(trained: WrittenRun) -> None:
-    submitted(trained.dir, "train", train("tiny.yaml"), "814")
+    submitted(trained.dir, "train", train("tiny.yaml", ["outbound", "train"]), "814")
     code, told, _ = status(trained.dir)
     assert code == 1
     assert "job 814 outbound-train-tiny: 1 left no exit code" in told
@@ -89,7 +89,7 @@ def test_a_job_that_was_lost_fails_a_run_that_is_not_finished(trained: WrittenRu
 @pytest.fixture
 def submission(trained: WrittenRun) -> Submission:
     """Job 814, which trains the run."""
-    return submitted(trained.dir, "train", train("tiny.yaml"), "814")
+    return submitted(trained.dir, "train", train("tiny.yaml", ["outbound", "train"]), "814")
 
 
 def start(submission: Submission, cause: str = "", **ended: object) -> Start:
@@ -143,7 +143,9 @@ def test_a_run_that_was_given_up_ends_with_1_and_the_reason(
 def test_a_chain_is_one_line_and_what_was_cancelled_before_it_began_has_not_failed(
     trained: WrittenRun, slurm: SlurmCommands
 ) -> None:
-    submission = submitted(trained.dir, "train", train("tiny.yaml"), "814", "815", "816")
+    submission = submitted(
+        trained.dir, "train", train("tiny.yaml", ["outbound", "train"]), "814", "815", "816"
+    )
     start(submission, STOPPED, code=75)
     trained.current.end(75, STOPPED)
     (submission.logs / "814.code").write_text("75\n")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,6 @@ from slurm import submissions
 from slurm.submissions import Submission, of_directory
 from support import open_work, packed_corpus
 from support.cli import result, run
-from support.runs import TinyRun, make_shards
 from support.slurm_commands import SlurmCommands
 from support.toy_eval import models as evaluated
 
@@ -286,59 +282,6 @@ def test_selection_packing_and_verification_are_jobs_of_their_own(slurm: SlurmCo
     assert "outbound corpus work" in slurm.script(818)
     kinds = [each.kind for each in submissions.current(Path("full"))]
     assert kinds == ["select", "verify", "more-verify", "more"]
-
-
-def test_a_run_is_checked_and_its_log_is_in_its_directory(tmp_path: Path, slurm: SlurmCommands) -> None:
-    make_shards(tmp_path / "tokens")
-    tiny = TinyRun.make(tmp_path)
-    config = tiny.written()
-    told = result("submit", "train", config, "run.seed=7", "--cluster", "cluster.yaml")
-    assert Path(told["logs"]).is_relative_to(tiny.dir / "logs")
-    assert f"outbound train {config} run.seed=7 ||" in slurm.script(812)
-    slurm.queue(f"812|{told['jobs']['812']['name']}|RUNNING|None")
-    for words, advice in (
-        (("run.sede=7",), "run.sede"),
-        (("parallel.pipeline_stages=3",), "stages"),
-        (("data.tokens=nowhere",), "nowhere"),
-        ((), "job 812 is in the queue already; end it with `outbound cancel"),
-    ):
-        code, said = submit("train", config, *words)
-        assert code in (1, 2)
-        assert advice in said
-    assert not (slurm.folder / "813.sbatch").exists()
-
-
-def test_a_dry_run_of_training_needs_no_tokens(tmp_path: Path, slurm: SlurmCommands) -> None:
-    tiny = TinyRun.make(tmp_path)
-    config = tiny.written()
-    code, told = submit("train", config, "model.vocab_size=61", "--dry-run")
-    assert code == 0
-    assert "#SBATCH --ntasks-per-node=1" in told
-    assert not tiny.dir.exists()
-
-
-@pytest.mark.slow(3)
-def test_a_submission_imports_no_torch(tmp_path: Path, slurm: SlurmCommands) -> None:
-    make_shards(tmp_path / "tokens")
-    words = [
-        "outbound",
-        "submit",
-        "train",
-        str(TinyRun.make(tmp_path).written()),
-        "--cluster",
-        "cluster.yaml",
-    ]
-    code = (
-        f"import sys; sys.argv = {words!r}\n"
-        "from pipeline.cli.main import main\n"
-        "try: main()\n"
-        "finally: print('torch' in sys.modules)\n"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert told.stdout.splitlines()[-1] == "False", told.stderr
-    assert (slurm.folder / "812.sbatch").exists()
 
 
 def test_an_account_file_that_cannot_be_written_does_not_hide_the_jobs(

@@ -49,6 +49,7 @@ def test_processes_do_not_share_a_gpu(local_rank: int, found: int) -> None:
         gpu_of(local_rank, found=found, promised=0, own=False)
 
 
+@pytest.mark.slow(5)
 @pytest.mark.skipif(bool(torch.version.cuda), reason="this torch was built with CUDA")
 def test_a_profile_with_gpus_never_trains_on_cpus(tiny_run: Callable[..., Any]) -> None:
     run = tiny_run()

@@ -108,3 +108,14 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("preflight")
     assert all(outcome.ok for outcome in preflight(REFERENCES.values(), directory, print))
     return directory
+
+
+@pytest.mark.slow(10)
+def test_the_speed_of_this_machine_is_measured_without_training() -> None:
+    done = run("--speed", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["summary"].startswith("1 node, clocks within 0.0")
+    assert found["all_reduce_bytes_per_s"] > 0
+    assert [rank["flops"] > 0 for rank in found["ranks"]] == [True, True]
+    assert found["nodes"][0] in done.stderr

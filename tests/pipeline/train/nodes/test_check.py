@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.checkpoint import attempts
-from slurm.codes import BAD_NODE_EXIT
+from slurm.codes import BAD_NODE_EXIT, USAGE_EXIT
 from support.ranks import Ranks
 
 pytestmark = pytest.mark.slow(5)
@@ -74,3 +74,11 @@ def test_a_node_with_another_configuration_is_named_and_no_step_is_taken(tiny_ru
     assert ended is not None
     assert ended.code == BAD_NODE_EXIT
     assert attempts.latest(run.dir) is None, "the attempt has not begun"
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_refused_before_the_first_step(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    tasks = start(run, ["model.d_model=4_000_000", "parallel.pipeline_stages=1"])
+    assert tasks.wait() == [USAGE_EXIT], tasks.told()
+    assert "GB are free, and a checkpoint takes 46" in tasks.told()
+    assert found(run)["bad"] == {}
