@@ -140,7 +140,7 @@ def test_a_meeting_place_that_is_taken_is_one_line(tiny_run: MakeRun) -> None:
     path = run.written()
     with socket.create_server(("127.0.0.1", 0)) as other:
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(other.getsockname()[1])}
-        told = {"OUTBOUND_ENDS": str(run.home)}
+        told = {"OUTBOUND_ENDS": str(run.home), "SLURM_PROCID": "0"}
         ended = subprocess.run(
             [sys.executable, "-c", COMMAND, "train", str(path)],
             env=os.environ | {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"} | place | told,
