@@ -120,8 +120,14 @@ def make_way(jobs: Sequence[Job]) -> list[str]:
 
 
 def facts(job: str) -> dict[str, str]:
-    """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList."""
-    return dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
+    """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList.
+
+    Raises SlurmError when it has lost the job.
+    """
+    found = dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
+    if not found:
+        raise SlurmError(f"Slurm does not know job {job} any more")
+    return found
 
 
 def requeue(job: str) -> None:
