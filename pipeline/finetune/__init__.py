@@ -1,13 +1,14 @@
 """Fine-tuning: GPT-1's second step (Radford et al. 2018, section 3.2), one seed after another.
 
-`settings` is what a YAML holds. `examples` reads the user's files, `transformations` makes sequences of ids
-of examples, `batches` puts them in order, `recipe` holds schedule and optimizer, `loop` trains one seed from
-top to bottom, `tuned` is the model directory that comes out of it. `metrics`, `results` and `page` measure
-and show what was predicted.
+`settings` is what a YAML holds, `task` all that is known before the first update: `examples` reads the user's
+files, `transformations` and `targets` make ids and numbers of them, `initial` opens the pretrained model.
+`loop` trains one seed from top to bottom, with `batches`, `recipe` and, over several processes, `group`.
+`tuned` is the model directory that comes out of it; `scoring` and `export` are what it is for. `predict` and
+`metrics` measure, `results` and `page` show.
 
     DIR/seed-0/attempts/       as those of a training run: record, config.yaml, metrics.jsonl, checkpoints ...
     DIR/seed-0/model.safetensors, tokenizer/    the selected model (`tuned.load`)
-    DIR/seed-0/predictions-dev.tsv              what it predicts (`results`)
+    DIR/seed-0/predictions-dev.tsv              what it predicts (`predictions`)
     DIR/seed-0/finetune.json                    what it is, and its scores (`record.read`); written last
     DIR/results.json, report.html               over all seeds that are done
 

@@ -14,6 +14,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+from dataprep.errors import DataError
 from pipeline.finetune import examples
 from pipeline.finetune.examples import Example
 from pipeline.finetune.settings import Finetune
@@ -48,6 +49,8 @@ class Encoded:
     @staticmethod
     def of(found: Sequence[Example], transformation: Transformation, targets: Targets) -> Encoded:
         """Encode examples. Raises DataError for a label or a text that does not fit, with file and row."""
+        if transformation.kind == "multiple_choice":
+            _require_answers(found, targets.outputs)
         gold = targets.gold(found)  # before the texts, whose encoding takes its time
         encoded = [transformation(example) for example in found]
         sequences, cut = [each for each, _ in encoded], sum(cut for _, cut in encoded)
@@ -84,6 +87,15 @@ class Encoded:
         lengths = torch.tensor([[len(sequence) for sequence in sequences] for sequences in rows])
         made = torch.from_numpy(tokens), lengths, self.targets[list(chosen)]
         return Batch(*(tensor.to(device) for tensor in made))
+
+
+def _require_answers(found: Sequence[Example], answers: int) -> None:
+    """Raise DataError that names a question with another number of answers than those of the training set."""
+    for example in found:
+        if (here := len(example.texts) - 1) != answers:
+            raise DataError(
+                f"{example.where}: has {here} answers, and the training set {answers}: give the same number"
+            )
 
 
 def read(path: Path, settings: Finetune) -> list[Example]:

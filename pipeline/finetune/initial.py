@@ -58,6 +58,10 @@ def find(config: FinetuneConfig) -> Initial:
     """
     settings = config.finetune
     if (where := settings.init_from) is not None:
+        if not where.is_dir():
+            raise UsageError(
+                f"finetune.init_from: {where}: no such directory: give a run or a model's directory"
+            )
         weights = open_weights(where)
         tokenizer = required(weights.tokenizer, where)
         tensor = None if settings.from_scratch else weights.tensor

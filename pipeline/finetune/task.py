@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import xxhash
@@ -91,7 +92,7 @@ class Task:
         settings = self.settings
         return updates_of(len(self.train), settings.batch, settings.epochs, self.keeps_rest)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hash of the encoded data."""
         parts = [self.train.fingerprint, self.dev.fingerprint if self.dev else ""]

@@ -134,7 +134,7 @@ def test_an_end_after_a_later_start_has_begun_is_no_failure_to_srun(tmp_path: Pa
 
 
 def test_a_start_that_slurm_ends_is_judged_as_such(tmp_path: Path) -> None:
-    outbound = trains(": > begun; trap 'exit 75' TERM; while :; do sleep 0.02; done")
+    outbound = trains("trap 'exit 75' TERM; : > begun; while :; do sleep 0.02; done")
     with started(tmp_path, MINIMAL, training("gpt2.yaml"), SRUN, outbound) as script:
         wait_until((tmp_path / "begun").exists, "training")
         os.killpg(script.pid, signal.SIGTERM)  # as Slurm does: the script and all processes

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dataprep.tokenizer.tokenizer import load
 from pipeline.errors import UsageError
 from pipeline.finetune.task import Task
 from support.finetuning import Tuning
@@ -43,16 +44,21 @@ def test_less_than_a_batch_is_refused_by_the_recipe_that_takes_whole_ones(
     assert Task.of(tuning.config("finetune.recipe=glue")).updates == 3
 
 
+def test_an_absent_start_is_named(tmp_path: Path) -> None:
+    tuning = Tuning.make(tmp_path, tmp_path / "absent")
+    with pytest.raises(UsageError, match=r"finetune\.init_from: .*absent: no such directory"):
+        Task.of(tuning.config())
+
+
 def test_a_model_from_scratch_has_the_tokenizer_s_ids_and_three_more(
     tmp_path: Path, pretrained: Path
 ) -> None:
-    from dataprep.tokenizer.tokenizer import load
-
     tuning = Tuning.make(tmp_path, pretrained)
     shape: dict[str, Any] = {"n_layer": 1, "n_head": 1, "d_model": 8, "n_ctx": 32}
     words = ["finetune.init_from=null", f"finetune.tokenizer={pretrained}", f"model={shape}"]
     task = Task.of(tuning.config(*words))
-    assert task.model.vocab_size == load(pretrained).vocab_size + 3
-    assert Task.of(tuning.config(*words, "finetune.specials=eot")).transformation.specials.start == (
-        load(pretrained).eot
-    )
+    tokenizer = load(pretrained)
+    assert task.model.vocab_size == tokenizer.vocab_size + 3
+    task = Task.of(tuning.config(*words, "finetune.specials=eot"))
+    assert task.model.vocab_size == tokenizer.vocab_size + 2
+    assert task.transformation.specials.start == tokenizer.eot

@@ -43,6 +43,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, pretrained: Path) -> Tuni
     return made
 
 
+@pytest.mark.slow(3)
 def test_every_seed_leaves_a_model_its_predictions_and_its_scores(unbroken: Tuning) -> None:
     found = read_results(unbroken.home / "tuned")
     (score,) = found.scores
@@ -60,6 +61,7 @@ def other_seed(tuning: Tuning) -> dict[str, torch.Tensor]:
     return load_file(tuning.seed_0.with_name("seed-1") / "model.safetensors")
 
 
+@pytest.mark.slow(1)
 def test_a_fine_tuned_model_predicts_what_was_written(unbroken: Tuning, tmp_path: Path) -> None:
     test = write_set(tmp_path / "test.jsonl", 9, seed=1)  # the dev set once more
     found = scoring.score(unbroken.seed_0, test)
@@ -70,6 +72,7 @@ def test_a_fine_tuned_model_predicts_what_was_written(unbroken: Tuning, tmp_path
         scoring.score(unbroken.seed_0)
 
 
+@pytest.mark.slow(1)
 def test_a_model_whose_file_was_altered_is_refused(unbroken: Tuning, tmp_path: Path) -> None:
     for path in unbroken.seed_0.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -112,6 +115,7 @@ def replace_times(found: record.Record) -> Any:
     return msgspec.structs.replace(found, seconds=0.0, resumes=[], config={})
 
 
+@pytest.mark.slow(2)
 def test_a_stop_saves_and_the_same_command_goes_on(
     tmp_path: Path, pretrained: Path, unbroken: Tuning
 ) -> None:
@@ -159,6 +163,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, pretrained: Path) -
             )
 
 
+@pytest.mark.slow(2)
 def test_from_scratch_keeps_shape_and_tokenizer_and_begins_with_random_weights(
     tmp_path: Path, pretrained: Path
 ) -> None:
@@ -178,6 +183,7 @@ def test_from_scratch_keeps_shape_and_tokenizer_and_begins_with_random_weights(
     assert not torch.allclose(scratch["wte.weight"], taken["wte.weight"], atol=1e-3)
 
 
+@pytest.mark.slow(1)
 def test_without_the_language_model_rows_of_other_words_stay(tmp_path: Path, pretrained: Path) -> None:
     tuning = Tuning.make(tmp_path, pretrained, lm_coef=0.0, weight_decay=0.0)
     tuning.train()
@@ -203,3 +209,15 @@ def test_a_row_that_training_cannot_take_is_named(
     with pytest.raises(DataError, match=message):
         tuning.train()
     assert not tuning.seed_0.exists()
+
+
+def test_a_question_with_other_answers_than_those_of_training_is_named(
+    tmp_path: Path, pretrained: Path
+) -> None:
+    columns = {"context": "text", "answers": "answers", "label": "right"}
+    tuning = Tuning.make(tmp_path, pretrained, kind="multiple_choice", columns=columns)
+    for name, answers in (("train", '["one", "two"]'), ("dev", '["one", "two", "three"]')):
+        rows = [f'{{"text": "the", "answers": {answers}, "right": "{label}"}}\n' for label in "ABABAB"]
+        (tmp_path / f"{name}.jsonl").write_text("".join(rows))
+    with pytest.raises(DataError, match=r"dev\.jsonl:1: has 3 answers, and the training set 2"):
+        tuning.train()
