@@ -69,9 +69,10 @@ class PaperAdam(AdamW):
         """Take one step of all parameters, each of which has a gradient."""
         assert closure is None
         given = [(group["eps"], group["weight_decay"]) for group in self.param_groups]
+        first = next(iter(self.state.values()), None)
+        t = int(first["step"]) + 1 if first else 1
         for group in self.param_groups:
-            (b1, b2), state = group["betas"], self.state.get(next(iter(group["params"]), None))
-            t = int(state["step"]) + 1 if state else 1
+            b1, b2 = group["betas"]
             root = math.sqrt(1 - b2**t)
             group["eps"] /= root
             group["weight_decay"] *= root / (1 - b1**t)
