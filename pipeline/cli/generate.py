@@ -6,7 +6,7 @@ import json as jsonlib
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.app import Json, Trained, app, emit
-from pipeline.errors import UsageError
+from pipeline.cli.app import Json, Trained, app, console, emit
+from pipeline.errors import RunError, UsageError
 from pipeline.inference.conditioning import TASKS, named
 from pipeline.inference.settings import PRESETS, Settings
 
 if TYPE_CHECKING:
     from pipeline.inference.conditioning import Task
+    from pipeline.inference.generate import Writer
 
 GIVEN, DRAWN, SEARCHED, ENDED = "What is continued", "How it is drawn", "How it is searched", "Where it ends"
 
@@ -116,11 +117,21 @@ def generate(
             help="End a text before this string. May be given several times.", rich_help_panel=ENDED
         ),
     ] = None,
+    log_wandb: Annotated[
+        bool,
+        typer.Option(
+            "--log-wandb", help="Keep the texts in the run, and send them to Weights & Biases at its step."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write text with a run's newest checkpoint, on a GPU where there is one."""
     if sum((bool(prompt), prompts is not None, interactive)) > 1:
         raise UsageError("give one of --prompt, --prompts and --interactive")
+    if log_wandb and interactive:
+        raise UsageError("--log-wandb logs the texts of --prompt or --prompts; leave out --interactive")
+    if log_wandb and not (run / "attempts").is_dir():
+        raise UsageError(f"{run}: is no training run, so that its texts have no step: leave out --log-wandb")
     about = named(task) if task else None
     settings = Settings(**about.settings) if about else Settings()
     settings = settings.preset(preset) if preset else settings
@@ -137,30 +148,55 @@ def generate(
     settings = settings.changed({name: value for name, value in given.items() if value is not None})
     if interactive and sys.stdin.isatty() and sys.stdout.isatty():
         _talk(run, settings, about)
-    elif interactive or prompts is not None:
-        _write_lines(run, prompts or Path("-"), settings, about, 1 if interactive else batch)
-    else:
-        from pipeline.inference.generate import generate_texts
-
-        result = generate_texts(run, prompt or [""], settings, about)
-        shown = [("" if about else each["prompt"]) + each["text"] for each in result["texts"]]
-        emit({"run": str(run), **result}, json, "\n\n".join(shown))
-
-
-def _write_lines(run: Path, source: Path, settings: Settings, task: Task | None, batch: int) -> None:
-    """Write a JSON line for each prompt of a file, or of standard input."""
-    from pipeline.inference import prompts
+        return
     from pipeline.inference.generate import Writer
 
-    piped = str(source) == "-"
-    wanted = iter(prompts.of_lines(sys.stdin.buffer, "standard input") if piped else prompts.of_file(source))
+    wanted = _prompts(prompts or Path("-")) if interactive or prompts else None
     writer = Writer(run)
-    first = 0
+    if wanted is not None:
+        texts = _write_lines(writer, wanted, settings, about, 1 if interactive else batch)
+    else:
+        texts = writer.write(prompt or [""], settings, about)
+        shown = [("" if about else each["prompt"]) + each["text"] for each in texts]
+        emit({"run": str(run), "step": writer.step, "texts": texts}, json, "\n\n".join(shown))
+    if log_wandb and texts:
+        _log(run, writer.step or 0, f"{task}: {settings}" if task else str(settings), texts)
+
+
+def _prompts(source: Path) -> Iterator[str]:
+    """The prompts of a file, which is read at once, or of standard input, as they come."""
+    from pipeline.inference.prompts import of_file, of_lines
+
+    return of_lines(sys.stdin.buffer, "standard input") if str(source) == "-" else iter(of_file(source))
+
+
+def _write_lines(
+    writer: Writer, wanted: Iterator[str], settings: Settings, task: Task | None, batch: int
+) -> list[dict[str, Any]]:
+    """Write a JSON line for each prompt, `batch` at once; return all of them."""
+    written: list[dict[str, Any]] = []
     while some := [*islice(wanted, batch)]:
-        for row in writer.write(some, settings, task, first=first):
-            sys.stdout.write(jsonlib.dumps(row) + "\n")
-        sys.stdout.flush()
-        first += len(some)
+        rows = writer.write(some, settings, task, first=len(written))
+        _show("".join(jsonlib.dumps(row) + "\n" for row in rows))
+        written += rows
+    return written
+
+
+def _log(run: Path, step: int, how: str, texts: list[dict[str, Any]]) -> None:
+    """Keep texts in the run, and send them to Weights & Biases with what else it lacks of the run."""
+    from pipeline.monitor.generated import keep
+    from pipeline.monitor.wandb_sync import WandbSync
+
+    path = keep(run, step, how, texts)
+    sync = WandbSync(run)
+    try:
+        sync.update()
+    except RunError as error:
+        raise RunError(
+            f"{error}; the texts are in {path}, and `outbound wandb-sync {run}` sends them"
+        ) from None
+    report = sync.report()
+    console.print(f"{path}: {report['url'] if report else ''}", highlight=False, soft_wrap=True)
 
 
 def _talk(run: Path, settings: Settings, task: Task | None) -> None:

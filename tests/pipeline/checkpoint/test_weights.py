@@ -25,6 +25,8 @@ from pipeline.errors import RunError, UsageError
 from pipeline.inference.export import export
 from pipeline.inference.generate import generate_texts
 from pipeline.inference.settings import Settings
+from support import cli
+from support.servers import wandb
 
 pytestmark = pytest.mark.slow(15)
 
@@ -79,6 +81,29 @@ def test_the_command_takes_every_option(speaking: Any) -> None:
     refused = run("--top-p", "7")
     assert (refused.returncode, "top_p is 7.0" in refused.stderr) == (2, True)
     assert "Traceback" not in refused.stderr
+
+
+def test_texts_go_to_weights_and_biases_or_stay_in_the_run_until_they_can(
+    speaking: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(speaking.dir, run)
+    words = ("generate", run, "--prompt", "the", "--preset", "gpt2", "--max-tokens", 5, "--log-wandb")
+    with wandb.serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        (text,) = cli.result(*words)["texts"]
+        (line,) = [line for line in server.run.history if "generated" in line]
+        assert line["step"] == open_weights(run).step
+        rows = json.loads(server.files[line["generated"]["path"]])["data"]
+    how = "temperature 1.0, top-k 40, max-tokens 5, seed 0"
+    assert rows == [[how, "the", text["text"]]]
+    away = cli.run(*words, "--seed", 1)
+    assert away.returncode == 1
+    assert re.search(r"the texts are in \S+step-\d+-\w+\.jsonl, and `outbound wandb-sync", away.stderr)
+    assert len([*(run / "generated").iterdir()]) == 2
+    refused = cli.run("generate", tmp_path, "--log-wandb")
+    assert (refused.returncode, "is no training run" in refused.stderr) == (2, True)
 
 
 def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) -> None:
