@@ -371,7 +371,7 @@ def test_watching_ends_with_the_reason_once_nothing_goes_on_with_a_run(
     run.end()
     killed.steps(3)
     killed.current.end(1, "a loss that is not finite")
-    submission = submitted(waiting, "train", train("tiny.yaml"), "814")
+    submission = submitted(waiting, "train", train("tiny.yaml", ["outbound", "train", "tiny.yaml"]), "814")
     slurm.queue("814|outbound-train-tiny|PENDING|Priority")
     monkeypatch.setattr(status, "ASK_EVERY_S", 0.0)
     later = f"echo 1 > '{submission.logs}/814.code'; : > {slurm.folder}/queue"
@@ -394,7 +394,7 @@ def test_watching_goes_on_while_a_run_that_failed_is_queued_again(
     monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
     monkeypatch.setenv("SLURM_JOB_ID", "814")
     slurm = SlurmCommands(tmp_path / "commands", monkeypatch)
-    submitted(run.dir, "train", train("tiny.yaml"), "814")
+    submitted(run.dir, "train", train("tiny.yaml", ["outbound", "train", "tiny.yaml"]), "814")
     slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
     run.attempt(0)
     run.steps(2)
