@@ -32,7 +32,7 @@ from pipeline.finetune.predict import predict
 from pipeline.finetune.predictions import path_of, write_predictions
 from pipeline.finetune.recipe import optimizer_of, rate_of
 from pipeline.finetune.record import Record
-from pipeline.finetune.results import write_results
+from pipeline.finetune.results import Counts, write_results
 from pipeline.finetune.targets import task_loss
 from pipeline.finetune.task import Task
 from pipeline.monitor.metrics_logger import MetricsLogger, wandb_id
@@ -54,7 +54,9 @@ def finetune(task: Task, group: Group, stop: StopRequest) -> bool:
         if _stopped(task, seed, group, stop):
             return True
         if group.is_first:
-            write_results(task.settings, task.train.examples, task.targets.labels)
+            labels = task.targets.labels
+            train = Counts.of([example.label for example in task.train.examples], labels)
+            write_results(task.settings, train, labels)
             write_report(task.settings.dir)
     return False
 
