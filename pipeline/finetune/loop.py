@@ -177,15 +177,17 @@ class Trainer:
     def _begin(self, now: RunState, origin: Origin) -> MetricsLogger:
         """Own the run, and open what is written to on the way."""
         described, task = self.task.described(), self.task
-        text = yaml.safe_dump({**described, "seed": self.seed}, sort_keys=False)
-        files.replace(self.attempt.folder / "config.yaml", text.encode())
         epochs = range(task.settings.epochs)
+        tokens = sum(task.train.tokens(indices) for epoch in epochs for indices in self._batches(epoch))
+        # `outbound status` finds the tokens of the whole training where those of a run stand.
+        text = yaml.safe_dump({**described, "seed": self.seed, "train": {"tokens": tokens}}, sort_keys=False)
+        files.replace(self.attempt.folder / "config.yaml", text.encode())
         logger = MetricsLogger(
             self.attempt,
             wandb_id(self.attempt.run),
             wandb=task.config.wandb,
             config=described,
-            tokens=sum(task.train.tokens(indices) for epoch in epochs for indices in self._batches(epoch)),
+            tokens=tokens,
         )
         self.attempt.begin(origin)
         logger.begin()
