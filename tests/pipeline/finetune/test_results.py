@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -144,3 +145,10 @@ def test_without_a_dev_set_the_page_has_curves_alone(tmp_path: Path) -> None:
     finish(tmp_path / "seed-1", 1)
     assert write_results(of, Counts.of(LABELS, LABELS), LABELS).scores == ()
     assert "h-scores" not in write_report(tmp_path).read_text()
+
+
+def test_a_seed_without_its_attempts_has_scores_and_no_curve(tmp_path: Path, classes: Results) -> None:
+    shutil.rmtree(tmp_path / "seed-7" / "attempts")
+    page = write_report(tmp_path).read_text()
+    assert '<td class="number">87.5</td>' in page
+    assert all("seed 7" not in svg for svg in re.findall(r"<svg.*?</svg>", page, flags=re.S))
