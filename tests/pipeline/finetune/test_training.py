@@ -155,6 +155,19 @@ def test_a_training_goes_on_with_its_own_settings_and_data_only(tmp_path: Path, 
         tuning.train()
 
 
+def test_a_seed_that_is_done_is_not_taken_for_one_of_other_settings(unbroken: Tuning) -> None:
+    with pytest.raises(UsageError, match=r"finetune\.lr: was 0\.02, is 0\.1"):
+        unbroken.train("finetune.lr=0.1")
+
+
+def test_all_seeds_begin_with_one_checkpoint(tmp_path: Path, pretrained: Path) -> None:
+    tuning = Tuning.make(tmp_path, pretrained)
+    Path(tuning.settings["dir"]).mkdir()
+    (tmp_path / "tuned" / "start.json").write_text('{"step": 9}')  # as an earlier seed has left it
+    with pytest.raises(UsageError, match=r"is at step None now, .* began with step 9: use another"):
+        tuning.train()
+
+
 @pytest.mark.slow(8)
 def test_two_processes_take_the_steps_of_one(tmp_path: Path, pretrained: Path) -> None:
     # The gradient of a key's bias is 0 but for rounding, which Adam would make as large as any other.
