@@ -144,6 +144,16 @@ def host_name() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
+def runs_of(directory: Path) -> list[Path]:
+    """The seeds of a fine-tuning that have begun, the newest last; of any other directory itself."""
+
+    def started(seed: Path) -> float:
+        return max((read(seed, number).started for number in numbers(seed)), default=0.0)
+
+    seeds = [path.parent for path in directory.glob("seed-*/attempts")]
+    return sorted(seeds, key=started) or [directory]
+
+
 def folder(run: Path, number: int) -> Path:
     """Directory of an attempt."""
     return run / "attempts" / f"{number:04d}"
