@@ -12,7 +12,7 @@ from pipeline.cli import jobs
 from pipeline.monitor import run_status
 from slurm import starts
 from slurm.script import train
-from slurm.starts import AGAIN, Start
+from slurm.starts import AGAIN, DONE, Start
 from slurm.submissions import Submission
 from support.cli import run
 from support.slurm_commands import SlurmCommands
@@ -124,6 +124,10 @@ def test_a_run_on_a_cluster_shows_its_starts_with_their_causes(
     assert f"  log: {submission.logs}/814.log\n" in told
     assert [each["cause"] for each in found["directories"][0]["starts"]] == [STOPPED, STOPPED, KILLED, ""]
     assert found["directories"][0]["left_out"] == ["a7"]
+    start(submission, "finished", code=0, next=DONE)
+    trained.current.end(0, "finished")
+    slurm.queue()
+    assert "submit it again" not in status(trained.dir)[1]
 
 
 def test_a_run_that_was_given_up_ends_with_1_and_the_reason(
@@ -137,7 +141,8 @@ def test_a_run_that_was_given_up_ends_with_1_and_the_reason(
     assert f"  starts: 1; they ended: {KILLED}\n  {reason}\n" in told
     assert found["directories"][0]["given_up"] == reason
     slurm.queue("814|outbound-train-tiny|RUNNING|None")
-    assert status(trained.dir)[0] == 0, "somebody has queued it again"
+    code, told, _ = status(trained.dir)
+    assert (code, reason in told) == (0, False), "somebody has queued it again"
 
 
 def test_a_chain_is_one_line_and_what_was_cancelled_before_it_began_has_not_failed(
