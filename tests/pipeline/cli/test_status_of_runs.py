@@ -215,9 +215,13 @@ def test_logs_of_a_run_are_those_of_its_job_and_of_its_newest_attempt(
     assert "first attempt" not in told
 
 
-def test_each_start_that_failed_is_named_with_its_cause_and_its_part_of_the_log(
-    trained: WrittenRun, submission: Submission, slurm: SlurmCommands
+def test_each_start_that_failed_is_named_once_with_its_cause_and_its_part_of_the_log(
+    trained: WrittenRun, submission: Submission, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with monkeypatch.context() as task:
+        task.setenv("SLURM_JOB_ID", submission.jobs[0].id)
+        trained.attempt(4)
+    trained.current.end(1, "connection closed by peer")
     start(submission, STOPPED, code=75)
     start(submission, KILLED)
     start(submission)

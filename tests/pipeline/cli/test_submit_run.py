@@ -274,6 +274,7 @@ def test_a_chain_is_jobs_of_one_name_that_no_other_run_has(
     slurm.queue(f"812|{name}|RUNNING|None", *(f"{job}|{name}|PENDING|Dependency" for job in (813, 814)))
     assert json.loads(run("cancel", tiny.dir, "--wait", 0, "--json").stdout)["jobs"] == ["812", "813", "814"]
     assert "812 813 814" in slurm.cancelled
+    assert "--batch" not in " ".join(slurm.cancelled), "the signal would end the script, which notes the end"
 
 
 @pytest.mark.slow(3)
