@@ -150,6 +150,7 @@ def test_a_configuration_that_the_run_cannot_resume_with_is_refused_before_the_j
     code, told = submit(tiny, "model.dropout=x")
     assert code == 2
     assert "a run does not change" not in told, "the model is unreadable, and not another one"
+    (tiny.dir / "notes.txt").touch()  # a run that has begun may have a stranger's files
     assert submit(tiny, "optimizer.lr=0.5")[0] == 0
     (manifest,) = tiny.dir.glob("attempts/*/checkpoints/*/checkpoint.json")
     manifest.write_text("{}")
