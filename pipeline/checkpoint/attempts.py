@@ -28,7 +28,8 @@ from dataprep.store import checksummed_json, files
 from pipeline.errors import Superseded
 
 SILENT_S = 300.0
-"""An attempt that wrote nothing for so long, and noted no end, was killed: no step takes so long."""
+"""An attempt that wrote nothing for so long, and noted no end, counts as killed. One that lives all the
+same ends once the next has begun."""
 
 _NAME = re.compile(r"(\d{4,})(?:\.json)?")
 
