@@ -101,7 +101,7 @@ def restore(
                 if f"{moment}/{name}" in checkpoint.tensors
             }
             if state:
-                step = torch.tensor(float(checkpoint.state.updates))
+                step = torch.tensor(float(checkpoint.state.updates), device=parameter.device)
                 optimizer.state[parameter] = {"step": step, **state}
 
 

@@ -219,7 +219,7 @@ class Trainer:
             indices = batches[now.step % per_epoch]
             rate = rate_of(settings, now.step, task.updates)
             loss, lm_loss, asked = self.gradients(indices, now.step, bool(stop))
-            norm = self._update(rate)
+            norm = self.update(rate)
             if not math.isfinite(loss + norm):
                 numbers = f"loss {loss} and grad_norm {norm} at update {now.step + 1}"
                 raise RunError(f"{numbers}: lower finetune.lr, or lengthen finetune.warmup")
@@ -281,7 +281,7 @@ class Trainer:
         task_all, lm_all, asked = self.group.add_up(self.learned, numbers)
         return task_all, lm_all, asked
 
-    def _update(self, rate: float) -> float:
+    def update(self, rate: float) -> float:
         """Clip the gradients and take a step; returns their norm before that."""
         norm = nn.utils.clip_grad_norm_(self.learned, self.task.settings.max_grad_norm or math.inf)
         for group in self.optimizer.param_groups:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import nn
@@ -54,36 +53,29 @@ def optimizer_of(settings: Finetune, parameters: Iterable[nn.Parameter]) -> Opti
         {"params": vectors, "weight_decay": 0.0},
     ]
     form = PaperAdam if settings.recipe == "gpt1" else AdamW
-    return form(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    return form(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 
-class PaperAdam(Optimizer):
+class PaperAdam(AdamW):
     """Adam as GPT-1's released code has it (openai/finetune-transformer-lm, opt.py).
 
     With a = lr * sqrt(1 - b2^t) / (1 - b1^t):  p -= a * (m / (sqrt(v) + eps) + decay * p).
-    So eps is added to the root before its correction, and the decay is scaled by the corrected step.
+    So eps is added to the root before its correction, and the decay is scaled by the corrected step: AdamW
+    with other values of eps and decay at each update.
     """
-
-    def __init__(self, params: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step of all parameters that have a gradient."""
+        """Take one step of all parameters, each of which has a gradient."""
         assert closure is None
+        given = [(group["eps"], group["weight_decay"]) for group in self.param_groups]
+        first = next(iter(self.state.values()), None)
+        t = int(first["step"]) + 1 if first else 1
         for group in self.param_groups:
-            (b1, b2), eps, decay = group["betas"], group["eps"], group["weight_decay"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state |= {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-                state["step"] += 1
-                step = int(state["step"])
-                m, v = state["exp_avg"], state["exp_avg_sq"]
-                m.lerp_(p.grad, 1 - b1)
-                v.mul_(b2).addcmul_(p.grad, p.grad, value=1 - b2)
-                size = group["lr"] * math.sqrt(1 - b2**step) / (1 - b1**step)
-                direction = m / v.sqrt().add_(eps)
-                p.mul_(1 - size * decay).add_(direction, alpha=-size)
+            b1, b2 = group["betas"]
+            root = math.sqrt(1 - b2**t)
+            group["eps"] /= root
+            group["weight_decay"] *= root / (1 - b1**t)
+        super().step()
+        for group, (eps, decay) in zip(self.param_groups, given, strict=True):
+            group["eps"], group["weight_decay"] = eps, decay

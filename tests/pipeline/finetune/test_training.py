@@ -108,7 +108,7 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
         tuning.train()
 
     kills = [
-        (5, loop.Trainer, "_update"),
+        (5, loop.Trainer, "update"),
         (2, checkpoints.CheckpointWriter, "publish"),
         (1, tuned, "_write_weights"),
     ]
