@@ -61,11 +61,12 @@ class Classifier(nn.Module):
         last = hidden[torch.arange(rows, device=hidden.device), lengths.flatten() - 1]
         states = last.view(examples, sequences, -1)
         if not self.choice:
-            states = states.sum(1)
-        if keys is not None:  # one mask for all answers to a question
+            states = states.sum(1, keepdim=True)
+        if keys is not None:
             self.dropout.begin(keys[rows:], tokens.device)
-        logits: Tensor = self.classifier(self.dropout(states))
-        return hidden, logits.squeeze(2) if self.choice else logits
+        mask = self.dropout(torch.ones_like(states[:, :1]))  # one for all answers to a question
+        logits: Tensor = self.classifier(states * mask)
+        return hidden, logits.squeeze(2 if self.choice else 1)
 
     def lm_loss(self, hidden: Tensor, tokens: Tensor, lengths: Tensor, of: int) -> Tensor:
         """Sum over sequences of the mean loss of their tokens but the first, over `of` sequences: a scalar.

@@ -75,10 +75,10 @@ def first_failure(folder: Path) -> Failure | None:
 def _end(path: Path) -> tuple[int, int, int, int, str] | None:
     """What a shell noted, so that the least is the one to blame: order, time, rank, code, node."""
     with suppress(ValueError, FileNotFoundError):  # cut off by a full disk
-        code, node = path.read_text().split()
-        killed = int(code) > 128 and int(code) != _TERMINATED
-        order = 2 if int(code) == _TERMINATED else 0 if killed else 1
-        return order, path.stat().st_mtime_ns, int(path.stem), int(code), node
+        text, node = path.read_text().split()
+        code = int(text)
+        order = 2 if code == _TERMINATED else 0 if code > 128 else 1
+        return order, path.stat().st_mtime_ns, int(path.stem), code, node
     return None
 
 

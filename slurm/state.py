@@ -1,4 +1,4 @@
-"""How submitted jobs are: what the queue tells of them, and the exit codes that their tasks have left."""
+"""How submitted jobs are: by the queue, and by the exit codes that their tasks have left."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ from dataprep.store import checksummed_json, files
 from pipeline.errors import Superseded
 
 SILENT_S = 300.0
-"""An attempt that wrote nothing for so long, and noted no end, was killed: no step takes so long."""
+"""An attempt that wrote nothing for so long, and noted no end, counts as killed. One that lives all the
+same ends once the next has begun."""
 
 _NAME = re.compile(r"(\d{4,})(?:\.json)?")
 
@@ -142,6 +143,16 @@ def claim(run: Path, processes: int) -> Attempt:
 def host_name() -> str:
     """Name of this machine, as Slurm calls it where it runs us."""
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def runs_of(directory: Path) -> list[Path]:
+    """The seeds of a fine-tuning that have begun, the newest last; of any other directory itself."""
+
+    def started(seed: Path) -> float:
+        return max((read(seed, number).started for number in numbers(seed)), default=0.0)
+
+    seeds = [path.parent for path in directory.glob("seed-*/attempts")]
+    return sorted(seeds, key=started) or [directory]
 
 
 def folder(run: Path, number: int) -> Path:

@@ -105,10 +105,11 @@ def cancel(
 
 def _submissions(directory: Path, or_run: bool = False) -> list[Submission]:
     """The current submissions; or_run: there may be none for a run, which writes a log in any case."""
+    from pipeline.checkpoint.attempts import runs_of
     from slurm.submissions import current
 
     found = current(directory)
-    if not found and not (or_run and (directory / "attempts").is_dir()):
+    if not found and not (or_run and (runs_of(directory)[-1] / "attempts").is_dir()):
         raise UsageError(f"{directory}: nothing was submitted for it (`outbound submit --help`)")
     return found
 
@@ -124,6 +125,7 @@ class _Failure:
 
 def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[_Failure]:
     from dataprep.audit.under_way import open_steps
+    from pipeline.checkpoint import attempts
     from slurm.starts import starts
     from slurm.state import job_states
     from slurm.submissions import jobs_of
@@ -133,7 +135,8 @@ def _failures(directory: Path, submissions: Sequence[Submission]) -> Iterator[_F
             what = f"{step.step} of {step.place}, {part.part}, try {part.tries}"
             what += f", on {part.last.host}: {part.last.kind}: {part.last.reason}"
             yield _Failure(what=what, log=part.last.log)
-    yield from _failed_attempts(directory)
+    for run in attempts.runs_of(directory):
+        yield from _failed_attempts(run)
     named: dict[str, bool] = {}  # whether the last start of a job gives the cause of its end
     for submission in submissions:
         for start in starts(submission.logs):
@@ -214,19 +217,20 @@ def _follow(directory: Path, submissions: Sequence[Submission], read: dict[Path,
         going = queue.ask(jobs) != [] if jobs else _is_at_work(directory)  # also when Slurm does not answer
 
 
-def _is_at_work(run: Path) -> bool:
+def _is_at_work(directory: Path) -> bool:
+    from pipeline.checkpoint.attempts import runs_of
     from pipeline.monitor.run_status import run_status
 
-    seen = run_status(run)
+    seen = run_status(runs_of(directory)[-1])
     return seen is None or seen.is_at_work
 
 
 def _log_files(directory: Path, submissions: Sequence[Submission]) -> Iterator[Path]:
-    """The logs of jobs, and that of a run's newest attempt."""
+    """The logs of jobs, and that of a run's, or of a fine-tuning's, newest attempt."""
     from pipeline.checkpoint import attempts
 
     for submission in submissions:
         yield from submission.logs.glob("*.log")
-    run = directory.resolve()
+    run = attempts.runs_of(directory.resolve())[-1]
     logs = (attempts.folder(run, number) / "log.txt" for number in reversed(attempts.numbers(run)))
     yield from islice((path for path in logs if path.exists()), 1)

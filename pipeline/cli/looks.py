@@ -39,9 +39,9 @@ class Look:
 
 
 def look(directory: Path, submissions: Sequence[Submission], queue: Sequence[Queued] | None) -> Look:
-    """Look at a corpus, token shards, a run or evaluations; queue: None when Slurm does not answer.
+    """Look at a corpus, token shards, a run, a fine-tuning or evaluations.
 
-    Raises UsageError for another kind of directory.
+    queue: None when Slurm does not answer. Raises UsageError for another kind of directory.
     """
     from slurm.state import job_states
 
@@ -68,14 +68,15 @@ def _look_by_kind(directory: Path, jobs: Sequence[JobState]) -> Look:
     packs = any(directory.glob("runs/*/packing.json")) or any(job.kind == "pack" for job in jobs)
     if packs or "token shards" in marks:
         return _look_at_tokens(directory, jobs)
-    if "a run" in marks:
+    if "a run" in marks or any(directory.glob("seed-*/attempts")):
         return _look_at_run(directory, jobs)
     if any(job.kind == "eval" for job in jobs) or any(directory.glob(RESULTS)):
         return _look_at_evaluations(directory, jobs)
     if jobs:
         return _look_at_run(directory, jobs)
     raise UsageError(
-        f"{directory}: holds no corpus, token shards, run or evaluations, and nothing was submitted for it"
+        f"{directory}: holds no corpus, token shards, run, fine-tuning or evaluations, and nothing was "
+        "submitted for it"
     )
 
 
@@ -154,19 +155,40 @@ def _look_at_run(directory: Path, jobs: Sequence[JobState]) -> Look:
     from pipeline.cli.run_look import RunLook
 
     seen = RunLook.at(directory, jobs)
+    seeds = _seeds(directory)
     return Look(
         result={
-            "kind": "run",
+            **({"kind": "fine-tuning", "seeds": seeds} if seeds else {"kind": "run"}),
             "run": msgspec.to_builtins(seen.run),
             "starts": msgspec.to_builtins(seen.starts),
             "given_up": seen.given_up,
             "left_out": seen.left_out,
             "log": seen.log,
         },
-        lines=list(seen.lines()),
+        lines=[*([_seeds_line(seeds)] if seeds else []), *seen.lines()],
         has_failed=seen.has_failed,
         is_busy=seen.goes_on,
     )
+
+
+def _seeds(directory: Path) -> dict[str, Any]:
+    """The seeds of a fine-tuning that are done, their mean scores, and which began last; empty of a run."""
+    from statistics import fmean
+
+    from pipeline.checkpoint.attempts import runs_of
+    from pipeline.finetune.record import read, seeds_of
+
+    newest = runs_of(directory)[-1]
+    if newest == directory:
+        return {}
+    done = [read(seed) for seed in seeds_of(directory)]
+    scores = {name: fmean(each.scores[name] for each in done) for name in (done[0].scores if done else ())}
+    return {"done": [each.seed for each in done], "dev": scores, "newest": newest.name}
+
+
+def _seeds_line(seeds: dict[str, Any]) -> str:
+    means = "".join(f", mean dev {name} {score:.4f}" for name, score in seeds["dev"].items())
+    return f"seeds done: {len(seeds['done'])}{means}; {seeds['newest']} began last:"
 
 
 def _corpus_lines(now: UnderWay, is_queued: bool) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from pipeline.checkpoint.attempts import runs_of
 from pipeline.cli.app import duration
 from pipeline.monitor.run_status import RunStatus, run_status
 from slurm.starts import AGAIN, GIVEN_UP, Start, starts
@@ -18,9 +19,10 @@ CAUSES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class RunLook:
-    """A run with the jobs of its submissions. run: None before its first attempt has begun."""
+    """A run with the jobs of its submissions; of a fine-tuning, the seed that began last."""
 
     run: RunStatus | None
+    """None before its first attempt has begun."""
     jobs: Sequence[JobState]
     starts: Sequence[Start]
     """Starts of the newest submission."""
@@ -29,7 +31,7 @@ class RunLook:
     def at(directory: Path, jobs: Sequence[JobState]) -> RunLook:
         """Look at it now. Raises DataError when a file is damaged."""
         found = starts(Path(jobs[-1].logs)) if jobs else []
-        return RunLook(run=run_status(directory), jobs=jobs, starts=found)
+        return RunLook(run=run_status(runs_of(directory)[-1]), jobs=jobs, starts=found)
 
     @property
     def is_queued(self) -> bool:
@@ -131,6 +133,7 @@ def _run_lines(run: RunStatus) -> Iterator[str]:
     line = f"step {run.step:,}, {run.tokens:,} of {run.of_tokens:,} tokens"
     if run.loss is not None:
         line += f", loss {run.loss:.4f}"
+    line += "".join(f", {name.replace('/', ' ')} {score:.4f}" for name, score in run.scores.items())
     if run.tokens_per_s and run.left_s and run.code is None:
         line += f", {run.tokens_per_s:,.0f} tokens/s, about {duration(run.left_s)} left"
     yield line

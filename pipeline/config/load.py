@@ -41,7 +41,7 @@ def load_config(path: Path, overrides: list[str]) -> tuple[RunConfig, Sources]:
 def load_ahead(path: Path, overrides: list[str]) -> RunConfig:
     """Read a configuration whose tokens need not be packed yet, for planning.
 
-    Without them the vocabulary is the preset's, or what `model.vocab_size` says.
+    Without them the vocabulary is the preset's, or `model.vocab_size`.
 
     Raises UsageError that lists every mistake with its path, RunError when tokens that are there are damaged.
     """
@@ -68,7 +68,7 @@ def examine(path: Path, overrides: list[str], ahead: bool = False) -> Examined:
     if ahead and isinstance(raw.get("model"), dict) and "vocab_size" not in raw["model"]:
         found.add(
             [
-                "model.vocab_size: the tokens, which would say it, are not packed yet: "
+                "model.vocab_size: unknown, since the tokens are not packed yet: "
                 "give it, as in model.vocab_size=50257"
             ]
         )

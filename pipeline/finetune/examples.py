@@ -71,7 +71,7 @@ def read(
     """
     if kind == "classification" and not columns:
         return _whole(path, _by_label(path))
-    wanted = [(name, column) for name in (*TEXTS[kind], LABEL) for column in _several(columns[name])]
+    wanted = [(name, column) for name in (*TEXTS[kind], LABEL) for column in several(columns[name])]
     found = _whole(
         path, [each for each in _parsed(path, kind, wanted, header, graded) if each.label not in leave_out]
     )
@@ -237,7 +237,8 @@ def _refusal(path: Path, mistakes: Sequence[str]) -> DataError:
     return DataError("\n".join([f"{path}: {several}", *(f"  {mistake}" for mistake in mistakes)]))
 
 
-def _several(columns: Column | Sequence[Column]) -> Sequence[Column]:
+def several(columns: Column | Sequence[Column]) -> Sequence[Column]:
+    """The columns of a name in the settings, which is given one or a list."""
     return [columns] if isinstance(columns, int | str) else columns
 
 

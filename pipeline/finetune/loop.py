@@ -32,7 +32,7 @@ from pipeline.finetune.predict import predict
 from pipeline.finetune.predictions import path_of, write_predictions
 from pipeline.finetune.recipe import optimizer_of, rate_of
 from pipeline.finetune.record import Record
-from pipeline.finetune.results import write_results
+from pipeline.finetune.results import Counts, write_results
 from pipeline.finetune.targets import task_loss
 from pipeline.finetune.task import Task
 from pipeline.monitor.metrics_logger import MetricsLogger, wandb_id
@@ -54,7 +54,9 @@ def finetune(task: Task, group: Group, stop: StopRequest) -> bool:
         if _stopped(task, seed, group, stop):
             return True
         if group.is_first:
-            write_results(task.settings, task.train.examples, task.targets.labels)
+            labels = task.targets.labels
+            train = Counts.of([example.label for example in task.train.examples], labels)
+            write_results(task.settings, train, labels)
             write_report(task.settings.dir)
     return False
 
@@ -175,15 +177,17 @@ class Trainer:
     def _begin(self, now: RunState, origin: Origin) -> MetricsLogger:
         """Own the run, and open what is written to on the way."""
         described, task = self.task.described(), self.task
-        text = yaml.safe_dump({**described, "seed": self.seed}, sort_keys=False)
-        files.replace(self.attempt.folder / "config.yaml", text.encode())
         epochs = range(task.settings.epochs)
+        tokens = sum(task.train.tokens(indices) for epoch in epochs for indices in self._batches(epoch))
+        # `outbound status` finds the tokens of the whole training where those of a run stand.
+        text = yaml.safe_dump({**described, "seed": self.seed, "train": {"tokens": tokens}}, sort_keys=False)
+        files.replace(self.attempt.folder / "config.yaml", text.encode())
         logger = MetricsLogger(
             self.attempt,
             wandb_id(self.attempt.run),
             wandb=task.config.wandb,
             config=described,
-            tokens=sum(task.train.tokens(indices) for epoch in epochs for indices in self._batches(epoch)),
+            tokens=tokens,
         )
         self.attempt.begin(origin)
         logger.begin()

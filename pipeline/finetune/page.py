@@ -92,10 +92,11 @@ def _summaries(scores: Sequence[Measured]) -> Iterator[tuple[str, list[float | N
 
 
 def _curves(folder: Path, results: Results) -> Iterator[Panel]:
-    """A panel a metric, a series a seed."""
+    """A panel a metric, a series a seed; none of a seed whose attempts were removed to save room."""
     series: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for seed in results.seeds:
-        for row in joined_metrics(folder / f"seed-{seed}"):
+        run = folder / f"seed-{seed}"
+        for row in joined_metrics(run) if (run / "attempts").is_dir() else ():
             for name in row:
                 if name in CURVES or name.startswith("dev/"):
                     series.setdefault(name, {}).setdefault(f"seed {seed}", []).append(

@@ -14,7 +14,6 @@ import msgspec
 
 from dataprep.store import files
 from pipeline.errors import RunError
-from pipeline.finetune.examples import Example
 from pipeline.finetune.metrics import METRICS
 from pipeline.finetune.papers import Published, published
 from pipeline.finetune.predictions import as_numbers, path_of, read_predictions
@@ -87,13 +86,14 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return "as published" if self.lm_coef else "without the language model's loss"
 
 
-def write_results(settings: Finetune, train: Sequence[Example], labels: Sequence[str]) -> Results:
+def write_results(settings: Finetune, train: Counts, labels: Sequence[str]) -> Results:
     """Write `results.json` of the seeds that have predictions; it replaces the file whole.
 
-    labels: the classes in their order; none of grades. Raises RunError for a damaged file of predictions.
+    train: of the training set. labels: the classes in their order; none of grades. Raises RunError for a
+    damaged file of predictions.
     """
-    counts = {"train": Counts.of([example.label for example in train], labels)}
-    common = max(labels, key=lambda label: counts["train"].classes[label], default=None)
+    counts = {"train": train}
+    common = max(labels, key=train.classes.__getitem__, default=None)
     scores: list[Measured] = []
     for part in PARTS:
         paths = {seed: path_of(settings.dir / f"seed-{seed}", part) for seed in settings.seeds}

@@ -15,7 +15,7 @@ from pipeline.finetune.predict import predict
 from pipeline.finetune.predictions import path_of, write_predictions
 from pipeline.finetune.record import read as read_record
 from pipeline.finetune.record import seeds_of
-from pipeline.finetune.results import write_results
+from pipeline.finetune.results import read_results, write_results
 from pipeline.finetune.settings import Finetune
 
 
@@ -45,9 +45,12 @@ def score(seed: Path, data: Path | None = None) -> dict[str, Any]:
 
 
 def renew_results(where: Path) -> None:
-    """Write results and page of a fine-tuning anew, with the predictions that its seeds have now."""
+    """Write results and page of a fine-tuning anew, with the predictions that its seeds have now.
+
+    Raises RunError when its results are missing or damaged.
+    """
     found = [read_record(seed) for seed in seeds_of(where)]
     given = Finetune.model_validate(found[0].config["finetune"])
     settings = given.model_copy(update={"dir": where, "seeds": [each.seed for each in found]})
-    write_results(settings, read(settings.train, settings), found[0].labels)
+    write_results(settings, read_results(where).counts["train"], found[0].labels)
     write_report(where)

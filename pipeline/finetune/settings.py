@@ -14,7 +14,7 @@ from dataprep.store import files
 from dataprep.tokenizer.tokenizer import load
 from model import PRESETS, GPTConfig
 from pipeline.config.sections import Section, Wandb
-from pipeline.finetune.examples import LABEL, TEXTS
+from pipeline.finetune.examples import LABEL, TEXTS, several
 
 Kind = Literal["classification", "entailment", "similarity", "multiple_choice"]
 Target = Literal["classes", "regression", "ordinal"]
@@ -141,8 +141,8 @@ class Finetune(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Finetune:
-        if found := next(self._mistakes(), None):
-            raise ValueError(found)
+        if found := [*self._mistakes()]:
+            raise ValueError("; ".join(found))
         return self
 
     def _mistakes(self) -> Iterator[str]:
@@ -150,6 +150,10 @@ class Finetune(Section):
         wanted = [*TEXTS[self.kind], LABEL]
         if strange := [name for name in self.columns if name not in wanted]:
             yield f"columns.{strange[0]}: {yaml_settings.unknown_key(strange[0], wanted)}"
+        for name, given in self.columns.items():
+            numbers = [each for each in several(given) if isinstance(each, int)]
+            if min(numbers, default=0) < 0:
+                yield f"columns.{name}: {min(numbers)} is no column: the first is 0"
         missing = [name for name in wanted if name not in self.columns]
         if missing and (self.columns or self.kind != "classification"):
             yield f"columns lacks {', '.join(missing)}: {self.kind} has {', '.join(wanted)}"

@@ -17,6 +17,8 @@ Column = int | str
 """A column by its number from 0, or by its name."""
 
 COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
+MOST_CHARACTERS = 2**31 - 1
+"""So long may a text of a CSV be."""
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 
 
@@ -74,6 +76,7 @@ def _tsv(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(MOST_CHARACTERS)  # else 131,072, and a long document would be no row
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     begin, columns = 1, 0
     try:

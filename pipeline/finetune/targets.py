@@ -80,7 +80,8 @@ class Targets:
         if example.label not in self.labels:
             raise DataError(
                 f"{example.where}: the label {example.label!r} is none of "
-                f"{', '.join(self.labels)}: correct it, or add it to the training set"
+                f"{', '.join(self.labels)}: correct it, or add it to the training set, "
+                "and to finetune.labels if that is given"
             )
         return str(example.label)
 
@@ -105,14 +106,14 @@ def targets_of(settings: Finetune, train: Sequence[Example]) -> Targets:
         return Targets(settings.target)
     if settings.kind == "multiple_choice":
         return Targets("classes", tuple(map(str, range(len(train[0].texts) - 1))))
-    if settings.labels is not None:
-        return Targets("classes", tuple(settings.labels))
     counts = Counter(str(example.label) for example in train)
     if len(counts) == 1:
         raise DataError(
             f"{train[0].where}: like all rows it has the label {train[0].label!r}, so that "
             "there is nothing to learn: give examples of another class, or correct finetune.columns"
         )
+    if settings.labels is not None:
+        return Targets("classes", tuple(settings.labels))
     for example in train:
         if counts[str(example.label)] == 1:
             raise DataError(

@@ -36,9 +36,9 @@ class RunStatus:
     earlier attempt took when this one has taken none yet. of_tokens: tokens of the whole run. left_s: how
     long the rest takes at that pace. told_s: seconds since that step. checkpoint, checkpoint_age_s: the step
     of the newest one, and seconds since it was saved. code, reason: how the attempt ended; None and "" while
-    it trains, and after a kill. is_silent: it has not ended, and has written nothing for so long that it must
-    have been killed. log: its log file. wandb: where Weights & Biases shows the run, in words; "" where it is
-    disabled.
+    it trains, and after a kill. scores: those of a fine-tuning's last evaluation on its dev set. is_silent:
+    it has not ended, and has written nothing for so long that it must have been killed. log: its log file.
+    wandb: where Weights & Biases shows the run, in words; "" where it is disabled.
     """
 
     attempt: int
@@ -56,6 +56,7 @@ class RunStatus:
     checkpoint_age_s: float | None
     code: int | None
     reason: str
+    scores: dict[str, float]
     is_silent: bool
     log: str
     wandb: str
@@ -86,10 +87,12 @@ def run_status(run: Path) -> RunStatus | None:
     number = chain[0].number
     record, folder = attempts.read(run, number), attempts.folder(run, number)
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    row = _last_step(run, chain)
+    row = _last_row(run, chain)
+    scored = _last_row(run, chain, evaluation=True) if "finetune" in config else {}
     tokens, pace = row.get("tokens", 0), row.get("tokens_per_s")
     saved = next(newest(run), None)
-    left = max(int(config["train"]["tokens"]) - tokens, 0)
+    of_tokens = int(config["train"]["tokens"])
+    left = max(of_tokens - tokens, 0)
     return RunStatus(
         attempt=number,
         job=record.job,
@@ -97,7 +100,7 @@ def run_status(run: Path) -> RunStatus | None:
         nodes=record.nodes,
         step=row.get("step", record.origin.step if record.origin else 0),
         tokens=tokens,
-        of_tokens=int(config["train"]["tokens"]),
+        of_tokens=of_tokens,
         loss=row.get("loss"),
         tokens_per_s=pace,
         left_s=left / pace if pace else None,
@@ -106,6 +109,7 @@ def run_status(run: Path) -> RunStatus | None:
         checkpoint_age_s=_age_s(saved / MANIFEST) if saved else None,
         code=record.ended.code if record.ended else None,
         reason=record.ended.reason if record.ended else "",
+        scores={name: score for name, score in scored.items() if name.startswith("dev/")},
         is_silent=not record.ended and _silent_s(folder) > _longest_silence_s(config),
         log=str(folder.resolve() / "log.txt"),
         wandb=_wandb(run, config.get("wandb") or {}),
@@ -145,8 +149,8 @@ def _wandb(run: Path, config: dict[str, Any]) -> str:
     return f"{url} (sent by {way})" if config.get("mode", "offline") == "offline" else url
 
 
-def _last_step(run: Path, chain: Sequence[Link]) -> dict[str, Any]:
-    """The row of the last step of the run as it stands; empty before the first.
+def _last_row(run: Path, chain: Sequence[Link], evaluation: bool = False) -> dict[str, Any]:
+    """The row of the last step, or evaluation, of the run as it stands; empty before the first.
 
     After a resume it is in the metrics of an earlier attempt, and not their last.
     """
@@ -154,8 +158,8 @@ def _last_step(run: Path, chain: Sequence[Link]) -> dict[str, Any]:
         for line in _lines_backwards(attempts.folder(run, link.number) / METRICS):
             with suppress(ValueError):  # torn by a full disk or a kill
                 row: dict[str, Any] = json.loads(line)
-                is_step = "tokens" in row and "val_loss" not in row
-                if is_step and (link.until is None or row["step"] <= link.until):
+                is_wanted = "tokens" in row and ("val_loss" in row) == evaluation
+                if is_wanted and (link.until is None or row["step"] <= link.until):
                     return row
     return {}
 

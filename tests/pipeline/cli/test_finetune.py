@@ -11,6 +11,7 @@ import pytest
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.format import find
 from pipeline.distributed.stop import SIGNALS
+from pipeline.finetune.results import read_results
 from pipeline.monitor.run_files import joined_metrics
 from slurm.codes import RESUME_EXIT
 from support import cli
@@ -38,10 +39,12 @@ def test_a_model_is_tuned_evaluated_and_exported(tuning: Tuning) -> None:
     made = cli.result("finetune", tuning.written(), "finetune.seeds=[3,4]", "finetune.epochs=1")
     assert (made["stopped"], made["seeds_done"]) == (False, 2)
     assert Path(made["report"]).exists()
-    found = cli.result("eval", made["dir"])
-    assert [each["examples"] for each in found["seeds"]] == [7, 7]
     again = cli.result("finetune", tuning.written(), "finetune.seeds=[3,4]", "finetune.epochs=1")
     assert again["scores"] == made["scores"], "nothing was left to do"
+    (tuning.home / "train.jsonl").unlink()  # a model can be evaluated without it
+    found = cli.result("eval", made["dir"])
+    assert [each["examples"] for each in found["seeds"]] == [7, 7]
+    assert [score.part for score in read_results(Path(made["dir"])).scores] == ["dev", "test"]
     exported = cli.result("export", f"{made['dir']}/seed-3", "-o", tuning.home / "exported")
     assert exported["class"] == "OpenAIGPTForSequenceClassification"
 

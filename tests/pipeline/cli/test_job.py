@@ -142,6 +142,28 @@ def test_a_killed_rank_is_named_and_its_node_left_out_the_second_time(site: Site
     assert starts.starts(site.logs)[1].left_out == ["node2"]
 
 
+def test_what_the_attempt_itself_has_noted_counts_where_no_shell_could(site: Site) -> None:
+    site.begin()
+    site.train(8, 1, "the disk is full")
+    assert site.end(1, 137).returncode == 75
+    (start,) = starts.starts(site.logs)
+    assert (start.code, start.cause, start.node) == (1, "the disk is full", "")
+
+
+def test_what_an_earlier_start_has_saved_is_no_progress_of_a_later_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.begin()
+    site.train(8, 75, "stopped as asked")
+    site.end(1, 75)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    site.begin()
+    site.die(2, 0, "1 node1\n")
+    site.end(2, 1)
+    second = starts.starts(site.logs)[1]
+    assert (second.code, second.checkpoint, second.saved) == (1, None, None)
+
+
 def test_a_node_stays_where_too_few_others_are_left(site: Site) -> None:
     site.know(excluded="node1")
     for number in (1, 2):

@@ -12,7 +12,7 @@ from pipeline.cli import jobs
 from pipeline.monitor import run_status
 from slurm import starts
 from slurm.script import train
-from slurm.starts import AGAIN, Start
+from slurm.starts import AGAIN, DONE, Start
 from slurm.submissions import Submission
 from support.cli import run
 from support.slurm_commands import SlurmCommands
@@ -124,6 +124,10 @@ def test_a_run_on_a_cluster_shows_its_starts_with_their_causes(
     assert f"  log: {submission.logs}/814.log\n" in told
     assert [each["cause"] for each in found["directories"][0]["starts"]] == [STOPPED, STOPPED, KILLED, ""]
     assert found["directories"][0]["left_out"] == ["a7"]
+    start(submission, "finished", code=0, next=DONE)
+    trained.current.end(0, "finished")
+    slurm.queue()
+    assert "submit it again" not in status(trained.dir)[1]
 
 
 def test_a_run_that_was_given_up_ends_with_1_and_the_reason(
@@ -137,7 +141,8 @@ def test_a_run_that_was_given_up_ends_with_1_and_the_reason(
     assert f"  starts: 1; they ended: {KILLED}\n  {reason}\n" in told
     assert found["directories"][0]["given_up"] == reason
     slurm.queue("814|outbound-train-tiny|RUNNING|None")
-    assert status(trained.dir)[0] == 0, "somebody has queued it again"
+    code, told, _ = status(trained.dir)
+    assert (code, reason in told) == (0, False), "somebody has queued it again"
 
 
 def test_a_chain_is_one_line_and_what_was_cancelled_before_it_began_has_not_failed(
@@ -210,9 +215,13 @@ def test_logs_of_a_run_are_those_of_its_job_and_of_its_newest_attempt(
     assert "first attempt" not in told
 
 
-def test_each_start_that_failed_is_named_with_its_cause_and_its_part_of_the_log(
-    trained: WrittenRun, submission: Submission, slurm: SlurmCommands
+def test_each_start_that_failed_is_named_once_with_its_cause_and_its_part_of_the_log(
+    trained: WrittenRun, submission: Submission, slurm: SlurmCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with monkeypatch.context() as task:
+        task.setenv("SLURM_JOB_ID", submission.jobs[0].id)
+        trained.attempt(4)
+    trained.current.end(1, "connection closed by peer")
     start(submission, STOPPED, code=75)
     start(submission, KILLED)
     start(submission)

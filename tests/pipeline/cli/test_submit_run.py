@@ -18,10 +18,12 @@ from pipeline.checkpoint.format import CheckpointWriter
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import load_config
 from pipeline.finetune.settings import load_config as load_finetuning
+from slurm.script import train
 from slurm.submissions import of_directory
 from support.cli import result, run
 from support.runs import TinyRun, make_shards
 from support.slurm_commands import SlurmCommands
+from support.submitted import submitted as note_submitted
 
 PROFILE = {"time": "30", "nodes": 2, "gpus_per_node": 0, "tasks_per_node": 1}
 
@@ -145,6 +147,10 @@ def test_a_configuration_that_the_run_cannot_resume_with_is_refused_before_the_j
     assert code == 2
     given = "run.seed (given as run.seed=4 on the command line)"
     assert f"{given}: was 3, is 4: a run does not change these once it has begun" in told
+    code, told = submit(tiny, "model.dropout=x")
+    assert code == 2
+    assert "a run does not change" not in told, "the model is unreadable, and not another one"
+    (tiny.dir / "notes.txt").touch()  # a run that has begun may have a stranger's files
     assert submit(tiny, "optimizer.lr=0.5")[0] == 0
     (manifest,) = tiny.dir.glob("attempts/*/checkpoints/*/checkpoint.json")
     manifest.write_text("{}")
@@ -209,15 +215,27 @@ def test_an_attempt_of_this_machine_whose_process_is_gone_is_not_alive(
 
 def test_a_take_over_cancels_what_waits_and_lets_what_runs_save(tiny: TinyRun, slurm: SlurmCommands) -> None:
     name = submitted(tiny, "--chain", "2")["jobs"]["812"]["name"]
-    slurm.queue(f"812|{name}|RUNNING|None", f"813|{name}|PENDING|Dependency")
+    new = "814|outbound-train-run|PENDING|Priority"
+    slurm.queue(f"812|{name}|RUNNING|None", f"813|{name}|PENDING|Dependency", new)
     told = submitted(tiny, "--take-over")
-    assert [*told["jobs"]] == ["814"]
+    assert told["jobs"]["814"]["name"] == "outbound-train-run"
     assert told["taken_over"] == ["812", "813"]
     assert slurm.cancelled == [
         "813",
         "--signal=USR1 --state=RUNNING 812",
         "--state=PENDING 812",
     ]
+
+
+def test_a_dry_run_is_not_refused_while_a_job_runs_and_takes_over_nothing(
+    tiny: TinyRun, slurm: SlurmCommands
+) -> None:
+    job = train("run.yaml", ["outbound", "train"])
+    note_submitted(tiny.dir, "train", job, "700")
+    slurm.queue(f"700|{job.name}|RUNNING|None")
+    assert submit(tiny, "--dry-run")[0] == 0
+    assert submit(tiny, "--take-over", "--dry-run")[0] == 0
+    assert slurm.cancelled == []
 
 
 @pytest.mark.slow(4)
@@ -257,6 +275,7 @@ def test_a_chain_is_jobs_of_one_name_that_no_other_run_has(
     slurm.queue(f"812|{name}|RUNNING|None", *(f"{job}|{name}|PENDING|Dependency" for job in (813, 814)))
     assert json.loads(run("cancel", tiny.dir, "--wait", 0, "--json").stdout)["jobs"] == ["812", "813", "814"]
     assert "812 813 814" in slurm.cancelled
+    assert "--batch" not in " ".join(slurm.cancelled), "the signal would end the script, which notes the end"
 
 
 @pytest.mark.slow(3)

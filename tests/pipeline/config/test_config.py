@@ -294,7 +294,7 @@ def test_a_configuration_is_read_before_its_tokens_are_packed(tiny_run: MakeRun)
     assert load_ahead(run.written(), []).model.vocab_size == 61, "they are there, and say it"
     unpacked = [f"data.tokens={run.home / 'later'}"]
     assert load_ahead(run.written(), [*unpacked, "model.vocab_size=99"]).model.vocab_size == 99
-    with pytest.raises(UsageError, match="the tokens, which would say it, are not packed yet"):
+    with pytest.raises(UsageError, match="unknown, since the tokens are not packed yet"):
         load_ahead(run.written(), unpacked)
     with pytest.raises(UsageError, match="3 does not divide"):
         load_ahead(run.written(), [*unpacked, "model.vocab_size=99", "batch.micro_batch_size=3"])

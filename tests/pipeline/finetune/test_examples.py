@@ -225,3 +225,9 @@ def test_all_questions_of_a_set_have_the_same_number_of_answers(write: Write) ->
     path = write("b.jsonl", json.dumps({"q": "?", "c": ["a"], "l": 0}))
     with pytest.raises(DataError, match=r"b.jsonl:1: has 1 answers; at least two are needed"):
         read(path, "multiple_choice", columns)
+
+
+def test_a_csv_may_hold_a_long_document(write: Write) -> None:
+    text = "word " * 40_000
+    (found,) = read(write("long.csv", f'"{text}",good\n'), "classification", BY_NUMBER)
+    assert found.texts == (text.strip(),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -19,7 +20,7 @@ from pipeline.errors import RunError
 from pipeline.finetune.examples import Example
 from pipeline.finetune.page import write_report
 from pipeline.finetune.predictions import as_numbers, path_of, read_predictions, write_predictions
-from pipeline.finetune.results import Results, read_results, write_results
+from pipeline.finetune.results import Counts, Results, read_results, write_results
 from pipeline.finetune.settings import Finetune
 
 LABELS = ("bad\tone", "<b>good</b>")
@@ -59,7 +60,7 @@ def classes(tmp_path: Path) -> Results:
         sure = np.eye(2)[guesses] * 0.8 + 0.1
         path = path_of(tmp_path / f"seed-{seed}", "dev")
         write_predictions(path, dev, [LABELS[number] for number in guesses], sure)
-    return write_results(of, examples([LABELS[n] for n in (1, 1, 0)]), LABELS)
+    return write_results(of, Counts.of([LABELS[n] for n in (1, 1, 0)], LABELS), LABELS)
 
 
 def test_predictions_come_back_as_they_were_written(tmp_path: Path, classes: Results) -> None:
@@ -130,7 +131,7 @@ def test_grades_are_drawn_as_dots_and_have_no_majority(tmp_path: Path) -> None:
     of = settings(tmp_path, metrics=["pearson"], target="regression", seeds=[1])
     finish(tmp_path / "seed-1", 1)
     write_predictions(path_of(tmp_path / "seed-1", "dev"), examples([1.0, 2.0, 4.0]), [1.5, 2.0, 3.0])
-    results = write_results(of, examples([3.0]), ())
+    results = write_results(of, Counts.of([3.0], ()), ())
     (score,) = results.scores
     assert (score.majority, score.deviation) == (None, None)
     assert results.counts["dev"].examples == 3
@@ -142,5 +143,12 @@ def test_grades_are_drawn_as_dots_and_have_no_majority(tmp_path: Path) -> None:
 def test_without_a_dev_set_the_page_has_curves_alone(tmp_path: Path) -> None:
     of = settings(tmp_path, seeds=[1])
     finish(tmp_path / "seed-1", 1)
-    assert write_results(of, examples([*LABELS]), LABELS).scores == ()
+    assert write_results(of, Counts.of(LABELS, LABELS), LABELS).scores == ()
     assert "h-scores" not in write_report(tmp_path).read_text()
+
+
+def test_a_seed_without_its_attempts_has_scores_and_no_curve(tmp_path: Path, classes: Results) -> None:
+    shutil.rmtree(tmp_path / "seed-7" / "attempts")
+    page = write_report(tmp_path).read_text()
+    assert '<td class="number">87.5</td>' in page
+    assert all("seed 7" not in svg for svg in re.findall(r"<svg.*?</svg>", page, flags=re.S))

@@ -15,6 +15,7 @@ from support.finetuning import Tuning
 MISTAKES = {
     "finetune.epoch=3": "finetune.epoch: unknown key; write epochs",
     "finetune.columns={txt: 0, label: 1}": "columns.txt: unknown key; write text",
+    "finetune.columns={text: 0, label: -1}": "columns.label: -1 is no column: the first is 0",
     "finetune.columns={text: 0}": "columns lacks label: classification has text, label",
     "finetune.metrics=[pearson]": "metrics: pearson does not measure the target classes: use accuracy",
     "finetune.select=f1": "select: f1 is none of metrics",
@@ -33,6 +34,13 @@ def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, words: str, message:
     with pytest.raises(UsageError) as raised:
         tuning.config(*overrides)
     assert message in str(raised.value)
+
+
+def test_mistakes_are_named_together(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        Tuning.make(tmp_path, tmp_path / "absent").config("finetune.select=f1", "finetune.seeds=[1,1]")
+    assert "select: f1 is none of metrics" in str(raised.value)
+    assert "seeds: one is there twice" in str(raised.value)
 
 
 def test_less_than_a_batch_is_refused_by_the_recipe_that_takes_whole_ones(

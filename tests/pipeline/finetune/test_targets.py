@@ -60,6 +60,11 @@ def test_a_class_that_cannot_be_learned_is_named(labels: tuple[str, ...], messag
         targets_of(settings(), examples(*labels))
 
 
+def test_one_class_alone_is_refused_also_where_the_classes_are_named() -> None:
+    with pytest.raises(DataError, match=r"set\.tsv:1: like all rows it has the label 'a'"):
+        targets_of(settings(labels=["a", "b"]), examples("a", "a"))
+
+
 @pytest.mark.parametrize("grade", [-0.5, 5.5])
 def test_a_grade_beyond_the_scale_is_named(grade: float) -> None:
     with pytest.raises(DataError, match=r"set\.tsv:2: the label .* is not a grade of 0 to 5"):

@@ -18,9 +18,11 @@ from pipeline.finetune import checkpoints, loop, record, scoring, tuned
 from pipeline.finetune.predictions import path_of
 from pipeline.finetune.results import read_results
 from pipeline.monitor.run_files import joined_metrics
+from support import cli
 from support.finetuning import Tuning, write_set
 from support.kills import die_before, killed
 from support.ranks import Ranks
+from support.submitted import status
 
 SELECTING = {"select": "accuracy", "evaluate_at": [2], "checkpoint_every": 3}
 
@@ -73,6 +75,20 @@ def test_a_fine_tuned_model_predicts_what_was_written(unbroken: Tuning, tmp_path
 
 
 @pytest.mark.slow(1)
+def test_its_status_and_log_are_those_of_the_seed_that_began_last(unbroken: Tuning) -> None:
+    directory = unbroken.home / "tuned"
+    (score,) = read_results(directory).scores
+    *_, last = joined_metrics(directory / "seed-1")
+    code, shown, found = status(directory)
+    assert code == 0
+    assert f"  seeds done: 2, mean dev accuracy {score.mean:.4f}; seed-1 began last:\n" in shown
+    assert f"  step 12, {last['tokens']:,} of {last['tokens']:,} tokens, loss " in shown
+    assert f", dev accuracy {last['dev/accuracy']:.4f}\n" in shown
+    (seen,) = found["directories"]
+    assert (seen["kind"], seen["seeds"]["done"], seen["run"]["code"]) == ("fine-tuning", [0, 1], 0)
+    assert f"{directory}/seed-1/attempts/0001/log.txt" in cli.run("logs", directory).stdout.replace("\n", "")
+
+
 def test_a_model_whose_file_was_altered_is_refused(unbroken: Tuning, tmp_path: Path) -> None:
     for path in unbroken.seed_0.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -136,6 +152,19 @@ def test_a_training_goes_on_with_its_own_settings_and_data_only(tmp_path: Path, 
     first, _, rest = (tmp_path / "train.jsonl").read_text().partition("\n")
     (tmp_path / "train.jsonl").write_text(f"{rest}{first}\n")
     with pytest.raises(UsageError, match="the content of the data: was"):
+        tuning.train()
+
+
+def test_a_seed_that_is_done_is_not_taken_for_one_of_other_settings(unbroken: Tuning) -> None:
+    with pytest.raises(UsageError, match=r"finetune\.lr: was 0\.02, is 0\.1"):
+        unbroken.train("finetune.lr=0.1")
+
+
+def test_all_seeds_begin_with_one_checkpoint(tmp_path: Path, pretrained: Path) -> None:
+    tuning = Tuning.make(tmp_path, pretrained)
+    Path(tuning.settings["dir"]).mkdir()
+    (tmp_path / "tuned" / "start.json").write_text('{"step": 9}')  # as an earlier seed has left it
+    with pytest.raises(UsageError, match=r"is at step None now, .* began with step 9: use another"):
         tuning.train()
 
 
