@@ -56,7 +56,7 @@ def pretrain(directory: Path, shuffled: bool) -> Path:
     model = GPT(config)
     initialise(model.named_parameters(), config, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=(steps := 400))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=(steps := 300))
     draw = np.random.default_rng(0)
     for step in range(steps):
         _, letters = texts(32, seed=1000 + step, length=LENGTH + 1)
@@ -89,10 +89,10 @@ def accuracies(home: Path, init_from: Path, from_scratch: bool = False) -> list[
         "columns": {"text": 0, "label": 1},
         "metrics": ["accuracy"],
         "seeds": [*range(SEEDS)],
-        "lr": 4e-3,
+        "lr": 3e-3,
         "warmup": 0.1,
         "batch": 16,
-        "epochs": 12,
+        "epochs": 16,
         "dropout": 0.0,
     }
     Tuning(home, settings).train()
