@@ -27,11 +27,21 @@ class IncrementalDecoder:
         self._device = next(model.parameters()).device
         self._contexts = [list(prompt)[-model.config.n_ctx :] for prompt in prompts]
         self._caches: list[KVCache] = []
+        self._logits = torch.empty(0)
 
     def logits(self) -> Tensor:
-        """Logits (rows, vocab) float32 of every row's next token, without the vocabulary's padding."""
+        """Logits (rows, vocab) float32 of every row's next token, without the vocabulary's padding.
+
+        The next call writes into the same memory.
+        """
         hidden = self._newest() if self._caches else self._from_the_start()
-        return self._model.project(hidden)[:, -1, : self._model.config.vocab_size].float()
+        # Not by `project`: its bias, which masks the padding, would be one more pass over the logits, and new
+        # memory for them takes as long as the product where the model is small.
+        head = self._model.head or self._model.wte
+        weight: Tensor = head.get_parameter("weight")[: self._model.config.vocab_size]
+        if self._logits.size(0) < hidden.size(0):
+            self._logits = weight.new_empty(hidden.size(0), weight.size(0))
+        return torch.mm(hidden[:, -1], weight.T, out=self._logits[: hidden.size(0)]).float()
 
     def append(self, tokens: Sequence[int]) -> None:
         """Add one token to each row."""

@@ -17,7 +17,7 @@ POLL_S = 1.0
 
 _OUTER = re.compile(
     r"(SLURMD?|SBATCH|SRUN|SQUEUE|SCANCEL|TORCHELASTIC|MASTER|OMPI)_.*|PMI.*|(LOCAL_)?RANK|(LOCAL_)?WORLD_SIZE"
-    r"|(CUDA|ROCR)_VISIBLE_DEVICES"
+    r"|(CUDA|ROCR)_VISIBLE_DEVICES|OUTBOUND_(LOG|ENDS|GPUS_PER_NODE)"
 )
 _KEPT = {"SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT"}
 """How commands find the cluster, and who we are there."""
@@ -120,8 +120,14 @@ def make_way(jobs: Sequence[Job]) -> list[str]:
 
 
 def facts(job: str) -> dict[str, str]:
-    """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList."""
-    return dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
+    """What the controller has of a job, such as JobState, Restarts, Partition and ExcNodeList.
+
+    Raises SlurmError when it has lost the job.
+    """
+    found = dict(_FACT.findall(_ask(["scontrol", "show", "job", "-o", job], timeout_s=2 * ANSWER_S)))
+    if not found:
+        raise SlurmError(f"Slurm does not know job {job} any more")
+    return found
 
 
 def requeue(job: str) -> None:

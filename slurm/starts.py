@@ -19,12 +19,15 @@ from pathlib import Path
 
 import msgspec
 
-from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
+from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, STOPPED, SUPERSEDED_EXIT, USAGE_EXIT
 
 FUTILE = 3
 """So many starts in a row without a new checkpoint end a job."""
 DEATHS = 2
 """A node on which processes have failed so often is left out from then on."""
+_BLAMELESS = STOPPED | {BAD_NODE_EXIT}
+"""Codes of processes whose own node is not to blame: a signal ended them, or the check of the nodes has named
+the bad ones."""
 AGAIN, DONE, GIVEN_UP = "again", "done", "given up"
 
 
@@ -116,7 +119,7 @@ def what_next(ended: Sequence[Start], max_restarts: int) -> str:
 
 def nodes_to_leave(ended: Sequence[Start], bad_nodes: Sequence[str]) -> list[str]:
     """The nodes that the next start must not use: `bad_nodes`, and those that have failed DEATHS times."""
-    deaths = Counter(start.node for start in ended if start.node and start.has_failed)
+    deaths = Counter(start.node for start in ended if start.node and start.code not in _BLAMELESS)
     often = [node for node, times in deaths.items() if times >= DEATHS]
     return sorted({*bad_nodes, *often, *(node for start in ended for node in start.left_out)})
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataprep.corpus.recipe import Decontaminate, Extraction, Select
@@ -14,6 +15,8 @@ from dataprep.crawl.hop import MEASURED_FROM
 from dataprep.crawl.partitioning import PART_LINKS
 from dataprep.crawl.settings import WEB_PORTS, CrawlSettings
 from dataprep.extract.sandbox import WALL_FACTOR
+from pipeline.finetune.papers import published
+from pipeline.finetune.settings import RECIPES
 from pipeline.monitor.crawl_view import LINE_EVERY_S
 
 REPOSITORY = Path(__file__).parents[1]
@@ -44,3 +47,22 @@ def test_a_number_in_the_page_on_corpora_is_that_of_the_code(sentence: str, numb
     assert found, "the sentence has changed: change it here as well"
     written = re.sub(r"`.*?`|#.*", "", found[0])
     assert [float(number) for number in re.findall(r"\d+", written)] == list(numbers)
+
+
+def test_the_recipes_in_the_page_on_fine_tuning_are_those_of_the_code() -> None:
+    text = (REPOSITORY / "docs" / "finetuning.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
+    for column, recipe in enumerate(RECIPES.values(), start=1):
+        shown = {row[0]: [float(number) for number in re.findall(r"\d[\d.e-]*", row[column])] for row in rows}
+        assert recipe.keys() <= shown.keys()
+        assert shown == {name: np.atleast_1d(recipe.get(name, ())).tolist() for name in shown}
+
+
+def test_the_paper_s_numbers_in_the_page_on_fine_tuning_are_those_of_its_table() -> None:
+    text = (REPOSITORY / "docs" / "finetuning.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \| (\w+) \| (.*) \|$", text, re.MULTILINE)
+    assert {task for task, _, _ in rows} == {path.stem for path in REPOSITORY.glob("configs/finetune/*.yaml")}
+    for task, measure, cells in rows:
+        known = [row for row in published(task) if row.measure == measure and row.variant != "LSTM"]
+        wanted = {f"{row.value:.1f}{'' if row.checked else '*'}" for row in known}
+        assert {cell.strip() for cell in cells.split("|")} - {""} == wanted

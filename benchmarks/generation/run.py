@@ -67,6 +67,7 @@ MODES = {
         drawn(Sampling(temperature=0.8)), {"do_sample": True, "temperature": 0.8, "top_k": 0}, (1, 4, 16)
     ),
     "top-k 40": Mode(drawn(Sampling(top_k=40)), {"do_sample": True, "top_k": 40}, (1, 4, 16)),
+    "top-p 0.9": Mode(drawn(Sampling(top_p=0.9)), {"do_sample": True, "top_p": 0.9, "top_k": 0}, (1, 4, 16)),
     f"{BEAMS} beams": Mode(
         lambda model, prompts, new: beam_search(model, prompts, new, Beam(BEAMS)),
         {"do_sample": False, "num_beams": BEAMS},
@@ -125,6 +126,54 @@ def measure(name: str, shape: Shape, rounds: int) -> None:
     print(f"| {name} | geometric mean | | | | **{statistics.geometric_mean(ratios):.2f}**, goal {GOAL} |")
 
 
+def bound(name: str, shape: Shape, rounds: int) -> None:
+    """Print what a token of all prompts takes without the prompts' own time, and its matrix products alone.
+
+    Both are greedy. The products are those of our layout, on other numbers, in the order of the model. Their
+    bytes a second stand beside the fastest read of 256 MB in this run.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        write_weights(shape.config, Path(directory))
+        ours, theirs = open_both(Path(directory))
+    matrices = [each.weight for each in ours.modules() if isinstance(each, torch.nn.Linear)]
+    assert ours.head is not None
+    matrices.append(ours.head.weight[: shape.config.vocab_size])
+    size = 4 * sum(matrix.numel() for matrix in matrices)
+    large = torch.ones(2**13, 2**13)
+    read = min(seconds(lambda: large @ large[0]) for _ in range(10))
+    for count in (1, 4, 16):
+        prompts = torch.randint(50256, (count, shape.prompt)).tolist()
+        inputs = {matrix.size(1): torch.randn(count, matrix.size(1)) for matrix in matrices}
+
+        def products(inputs: dict[int, Tensor] = inputs) -> None:
+            for matrix in matrices:
+                inputs[matrix.size(1)] @ matrix.T
+
+        def a_token(write: Callable[[Texts, int], object], prompts: Texts = prompts) -> float:
+            first, whole = (
+                min(seconds(lambda new=new: write(prompts, new)) for _ in range(rounds))  # type: ignore[misc]
+                for new in (2, shape.new)
+            )
+            return (whole - first) / (shape.new - 2)
+
+        our = a_token(lambda prompts, new: MODES["greedy"].ours(ours, prompts, new))
+        their = a_token(lambda prompts, new: write_theirs(theirs, prompts, new, MODES["greedy"]))
+        with torch.inference_mode():
+            alone = min(seconds(products) for _ in range(5 * rounds))
+        print(
+            f"| {name} | {count} | {their * 1e3:.1f} | {our * 1e3:.1f} | {alone * 1e3:.1f} | "
+            f"{their / alone:.2f} | {size / our / 1e9:.1f} of {large.nbytes / read / 1e9:.1f} |",
+            flush=True,
+        )
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU seconds that it takes."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
 def main() -> None:
     """Measure both shapes, or those that are named by their first letters."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -137,6 +186,12 @@ def main() -> None:
     for name, shape in SHAPES.items():
         if name.startswith(tuple(given.shapes)):
             measure(name, shape, given.rounds)
+    print()
+    print("| shape | prompts | HF, ms a token | ours | our products | HF / these | GB/s, ours of a read |")
+    print("|---|---|---|---|---|---|---|")
+    for name, shape in SHAPES.items():
+        if name.startswith(tuple(given.shapes)):
+            bound(name, shape, given.rounds)
 
 
 if __name__ == "__main__":

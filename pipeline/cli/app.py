@@ -6,6 +6,7 @@ import json as jsonlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,9 @@ app = typer.Typer(
 
 console = Console(stderr=True)
 
+Trained = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run, or a directory that transformers loads.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 

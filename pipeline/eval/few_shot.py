@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.requests import Writing
-from pipeline.eval.shots import draw, fit
+from pipeline.eval.shots import draw
+from pipeline.inference.fitting import fit
 
 Row = dict[str, Any]
 Render = Callable[[Row], str]

@@ -79,12 +79,11 @@ def write(run: Path, folder: Path) -> None:
     The file is replaced whole: a line that a full disk or a kill has cut would make the file unreadable.
     Raises RunError when another attempt has taken over, for the newest checkpoint may then be its.
     """
-    from model.generate import Sampling
     from pipeline.inference.generate import generate_texts
+    from pipeline.inference.settings import Settings
 
     prompts = yaml.safe_load((folder / "config.yaml").read_text())["train"]["prompts"]
-    how = Sampling(temperature=0.8, top_k=None, top_p=None, seed=0)
-    found = generate_texts(run, prompts, TOKENS, how)
+    found = generate_texts(run, prompts, Settings(max_tokens=TOKENS))
     if newer := Attempt(run, int(folder.name)).successor():  # asked last: it may begin at any moment
         raise RunError(newer)
     rows = [

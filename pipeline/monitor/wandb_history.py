@@ -25,6 +25,9 @@ UNDONE = "undone_steps"
 EVALUATED = "evaluated"
 """Ids of the evaluations in a history line, and in the summary of all that were sent, with spaces between."""
 
+GENERATED = "generated"
+"""The table of texts that `outbound generate` wrote; with their ids they count as an evaluation."""
+
 SCORES = "eval/"
 """Beginning of the names of scores."""
 EVALUATED_STEP = f"{SCORES}step"
@@ -33,7 +36,10 @@ EVALUATED_STEP = f"{SCORES}step"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation of a step's checkpoint: its scores by their names. id: another one for other results."""
+    """What was made of a step's checkpoint: an evaluation with its scores by their names, or texts, without.
+
+    id: another one for other results.
+    """
 
     id: str
     step: int
@@ -116,7 +122,8 @@ def due(metrics: Metrics, known: Known) -> Due:
         if each.step in by_step:
             line = by_step[each.step]
             ids = " ".join([*line.get(EVALUATED, "").split(), each.id])
-            line |= each.scores | {EVALUATED_STEP: each.step, EVALUATED: ids}
+            line[EVALUATED] = ids
+            line |= each.scores | ({EVALUATED_STEP: each.step} if each.scores else {})
     listed = set(parse_ranges(known.summary.get(UNDONE, "")))
     undone_since = [step for step in _undone_since(metrics.rows, last, known) if step not in listed]
     return Due(
@@ -139,7 +146,11 @@ def summary_after(line: Row, summary: Row, again: bool = False) -> Row:
     """
     if again:
         later = summary.get(EVALUATED_STEP, 0) > line["_step"]
-        new = {key: value for key, value in line.items() if key.startswith(SCORES) and not later}
+        new = {
+            key: value
+            for key, value in line.items()
+            if key == GENERATED or (key.startswith(SCORES) and not later)
+        }
     else:
         new = line
     ids = {*summary.get(EVALUATED, "").split(), *line.get(EVALUATED, "").split()}

@@ -21,8 +21,9 @@ import yaml
 from dataprep.errors import DataError
 from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
-from pipeline.monitor import evaluations, helper_process
+from pipeline.monitor import evaluations, generated, helper_process
 from pipeline.monitor.evaluations import Evaluation
+from pipeline.monitor.generated import Generated
 from pipeline.monitor.run_files import all_metrics, display_name, joined_samples, read_json, read_summary
 from pipeline.monitor.wandb_history import (
     EVALUATED,
@@ -52,6 +53,28 @@ FINISH_TIMEOUT_S = 60.0
 """How long the end of a run waits until the last steps have been sent."""
 STOP_TIMEOUT_S = 10.0
 """How long a stop waits for that: a job near its limit must leave, and its next attempt sends the rest."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made of a run's checkpoints after they were saved, by ids."""
+
+    evaluations: dict[str, Evaluation]
+    texts: dict[str, Generated]
+
+    def all(self) -> list[Evaluated]:
+        found = [
+            Evaluated(each.id, each.results.model.step or 0, each.scalars)
+            for each in self.evaluations.values()
+        ]
+        return found + [Evaluated(each.id, each.step, {}) for each in self.texts.values()]
+
+    def of(self, line: Row) -> tuple[list[Evaluation], list[Generated]]:
+        """Those that a history line names."""
+        ids = line.get(EVALUATED, "").split()
+        return [self.evaluations[id_] for id_ in ids if id_ in self.evaluations], [
+            self.texts[id_] for id_ in ids if id_ in self.texts
+        ]
 
 
 @dataclass
@@ -98,18 +121,18 @@ class WandbSync:
         if not (self.run / "attempts").is_dir() and of_directory(self.run):  # its job waits
             raise NotBegun(f"{self.run}: {NO_ATTEMPT}")
         ended = read_summary(self.run)  # before the metrics: all of them precede it
-        found = {each.id: each for each in evaluations.of_run(self.run)}
-        evaluated = [
-            Evaluated(each.id, each.results.model.step or 0, each.scalars) for each in found.values()
-        ]
-        metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run), evaluated)
+        made = _Made(
+            {each.id: each for each in evaluations.of_run(self.run)},
+            {each.id: each for each in generated.of_run(self.run)},
+        )
+        metrics = Metrics(all_metrics(self.run), bool(ended), joined_samples(self.run), made.all())
         server = self._server = self._server or open_run(self.run)
         if self._complete and due(metrics, server.known).any:  # another attempt runs, or it was evaluated
             server = self._server = open_run(self.run)
             self._complete = False
         if due(metrics, server.known).any:
             server.catch_up()  # an online run and somebody's `wandb-sync` may both send it
-        self._send(server, due(metrics, server.known), found)
+        self._send(server, due(metrics, server.known), made)
         if ended and not self._complete:
             server.stream(complete=True)
             self._complete = True
@@ -117,7 +140,7 @@ class WandbSync:
             self._stream(server)
         return bool(ended and not ended["stopped"])
 
-    def _send(self, server: WandbRun, found: Due, evaluated: dict[str, Evaluation]) -> None:
+    def _send(self, server: WandbRun, found: Due, made: _Made) -> None:
         summary: Row = server.known.summary or funnel_row(attempts.latest_file(self.run, "funnel.json"))
         if found.undone:
             listed = [*parse_ranges(summary.get(UNDONE, "")), *found.undone]
@@ -126,19 +149,19 @@ class WandbSync:
             self.undone += found.undone
         for first in range(0, len(found.lines), CHUNK_LINES):
             due_lines = found.lines[first : first + CHUNK_LINES]
-            lines = [_with_tables(server, line, evaluated) for line in due_lines]
+            lines = [_with_tables(server, line, made) for line in due_lines]
             for line in lines:
                 summary = summary_after(line, summary)
-                self.evaluations += len(line.get(EVALUATED, "").split())
+                self.evaluations += len(made.of(line)[0])
             summary["_wandb"] = {"runtime": int(summary.get("_runtime", 0))}
             self._stream(server, lines, found.offset + first, summary)
             self.sent += len(lines)
             self.on_sent(len(lines))
         for place, line in found.again:
-            line = _with_tables(server, line, evaluated)
+            line = _with_tables(server, line, made)
             summary = summary_after(line, summary, again=True)
             self._stream(server, [line], place, summary)
-            self.evaluations += len(line[EVALUATED].split())
+            self.evaluations += len(made.of(line)[0])
 
     def _stream(self, server: WandbRun, *what: Any, **named: Any) -> None:
         server.stream(*what, **named)
@@ -170,9 +193,10 @@ def funnel_row(path: Path | None) -> dict[str, int]:
     return row
 
 
-def _with_tables(server: WandbRun, line: Row, evaluated: dict[str, Evaluation]) -> Row:
-    """The line with its samples, and its evaluations' scores and samples, as tables at the server."""
-    tables = evaluations.tables([evaluated[each] for each in line.get(EVALUATED, "").split()])
+def _with_tables(server: WandbRun, line: Row, made: _Made) -> Row:
+    """The line with its samples, evaluations' scores and samples, and texts, as tables at the server."""
+    evaluated, texts = made.of(line)
+    tables = evaluations.tables(evaluated) | generated.tables(texts)
     if "samples" in line:
         data = [[row["step"], row["prompt"], row["text"]] for row in line["samples"]]
         tables["samples"] = (["of_step", "prompt", "text"], data)

@@ -38,6 +38,7 @@ PAGES = [
     "docs/training.md",
     "docs/monitoring.md",
     "docs/evaluation.md",
+    "docs/finetuning.md",
     "docs/workers.md",
 ]
 NEEDS_SLURM = "docs/slurm.md"
@@ -66,6 +67,10 @@ def prepared(root: Path, result: dict[str, Any], tmp_path_factory: pytest.TempPa
     (desk / "capitals.yaml").write_text(block("docs/evaluation.md", "yaml"))
     (desk / "questions").mkdir()
     (desk / "questions" / "capitals.jsonl").write_text(block("docs/evaluation.md", "json"))
+    (desk / "reviews.yaml").write_text(block("docs/finetuning.md", "yaml"))
+    (desk / "reviews").mkdir()
+    for part in ("train", "dev", "test"):
+        (desk / "reviews" / f"{part}.tsv").write_text(block("docs/finetuning.md", "text"))
     _archive(root, desk)
     return desk
 

@@ -27,6 +27,9 @@ OUTER = {
     "LOCAL_RANK": "0",
     "MASTER_ADDR": "here",
     "TORCHELASTIC_RUN_ID": "x",
+    "OUTBOUND_LOG": "/run/logs/7.log",
+    "OUTBOUND_ENDS": "/run/logs/ends/1",
+    "OUTBOUND_GPUS_PER_NODE": "8",
 }
 
 

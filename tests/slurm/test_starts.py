@@ -71,7 +71,11 @@ def test_a_node_is_left_once_it_failed_twice_or_was_found_bad_and_from_then_on()
     assert nodes_to_leave(ended(once, other, once), []) == ["node1"]
     assert nodes_to_leave(ended(once), ["node7"]) == ["node7"]
     assert nodes_to_leave(ended({"left_out": ["node3"], **STOPPED}, once), []) == ["node3"]
-    assert nodes_to_leave(ended(STOPPED | {"node": "node1"}, once), []) == []
+
+
+@pytest.mark.parametrize("code", [RESUME_EXIT, BAD_NODE_EXIT, 138, 143])
+def test_a_node_stays_whose_processes_were_signalled_or_found_others_bad(code: int) -> None:
+    assert nodes_to_leave(ended(FAILED | {"code": code}, FAILED | {"code": code}, FAILED), []) == []
 
 
 def test_starts_are_numbered_and_kept(tmp_path: Path) -> None:

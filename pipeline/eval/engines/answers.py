@@ -14,6 +14,7 @@ from pipeline.eval.documents import Asked, Document
 from pipeline.eval.few_shot import Row, written
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.text_metrics import Normalise, normalise, normalise_trivia
+from pipeline.inference import conditioning
 
 
 def _trivia(row: Row) -> list[str]:
@@ -49,6 +50,4 @@ def _same(written: str, answer: str, normalise: Normalise) -> bool:
 
 def _question(row: Row) -> str:
     """The figures show a capital and a question mark, which the sets' own questions may lack."""
-    question = row["question"]
-    mark = "?" if question[-1:].isalnum() else ""
-    return f"Q: {question[:1].upper()}{question[1:]}{mark}\n\nA:"
+    return conditioning.asked(conditioning.question(row["question"]))

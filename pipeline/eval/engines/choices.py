@@ -18,6 +18,7 @@ from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.lm_eval_metrics import confusion
 from pipeline.eval.text_metrics import exact, f1
+from pipeline.inference.fitting import fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ def _prompts(
     """Each choice's context, with the same solved examples: those that fit beside the longest one."""
     room = max(model.count(continuation) for continuation in question.continuations)
     longest = max(question.contexts, key=model.count)
-    whole, shown = shots.fit(model, solved, longest, room, instruction=settings.instruction)
+    whole, shown = fit(model, solved, longest, room, instruction=settings.instruction)
     before = whole.removesuffix(longest)
     return [before + context for context, _ in question.pairs], shown
 

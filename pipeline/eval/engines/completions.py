@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.eval import shots
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
+from pipeline.inference.fitting import fit
 
 
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
@@ -17,7 +18,7 @@ def _document(asked: Asked, example: Example, model: LanguageModel) -> Document:
     completion = example.row["completion"]
     # The newlines that begin a context in the files are the delimiter.
     shown = [each.row["context"].lstrip("\n") + each.row["completion"] for each in shots.draw(asked, example)]
-    prompt, fitted = shots.fit(
+    prompt, fitted = fit(
         model,
         shown,
         example.row["context"].lstrip("\n"),

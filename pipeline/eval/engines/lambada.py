@@ -11,6 +11,7 @@ from pipeline.eval import shots
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.function_words import VERSION, begins_content_word
 from pipeline.eval.language_model import LanguageModel
+from pipeline.inference.fitting import fit
 
 LIKELIEST = 256
 """Tokens among which the likeliest content word is looked for."""
@@ -61,7 +62,7 @@ def _last_word(asked: Asked, example: Example, model: LanguageModel) -> Document
     fitted = 0
     if asked.shots:
         solved = [f"{passage}{BLANK}{last}" for passage, last in map(_parts, shots.draw(asked, example))]
-        prompt, fitted = shots.fit(
+        prompt, fitted = fit(
             model,
             solved,
             prompt + BLANK,

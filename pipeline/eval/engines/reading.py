@@ -17,6 +17,7 @@ from pipeline.eval import text_metrics
 from pipeline.eval.documents import Asked, Document
 from pipeline.eval.few_shot import Render, Row, written
 from pipeline.eval.language_model import LanguageModel
+from pipeline.inference.conditioning import asked as asked_form
 
 NO_ANSWER = "unanswerable"
 """What a solved example of SQuAD 2 shows where there is no answer."""
@@ -49,9 +50,9 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
 
 def _conversation(row: Row) -> str:
     before = "".join(
-        f"Q: {each['question']}\n\nA: {each['answer'] or NO_ANSWER}\n\n" for each in row["history"]
+        f"{asked_form(each['question'])} {each['answer'] or NO_ANSWER}\n\n" for each in row["history"]
     )
-    return f"{before}Q: {row['question']}\n\nA:"
+    return before + asked_form(row["question"])
 
 
 def _quac(written: str, right: list[str]) -> dict[str, list[float]]:

@@ -9,7 +9,6 @@ sentences.
 from __future__ import annotations
 
 import random
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import xxhash
@@ -17,21 +16,20 @@ import xxhash
 from pipeline.eval.documents import Asked, Document, Example
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.requests import Writing
-from pipeline.eval.sentences import sentences
 from pipeline.eval.text_metrics import rouge
-
-SENTENCES = 3
-HINT = "\nTL;DR:"
+from pipeline.inference.conditioning import HINT, SENTENCES, SUMMARY, summary
+from pipeline.inference.fitting import fit_article
+from pipeline.inference.sentences import sentences
 
 
 def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
     """Summarise each article, and measure ROUGE of the model, of the first and of random sentences."""
-    writing = Writing(max_tokens=100, top_k=2, seed=asked.seed)
+    writing = Writing(**SUMMARY, seed=asked.seed)
     documents = []
     for example in asked.examples:
         article, gold = example.row["article"], example.row["highlights"]
-        prompt = _fitting(model, article, model.n_ctx - writing.max_tokens)
-        ours = sentences(model.write(prompt, writing))[:SENTENCES]
+        prompt = fit_article(model, article, HINT, writing.max_tokens)
+        ours = summary(model.write(prompt, writing))
         theirs = sentences(article)
         values: dict[str, Sequence[float]] = {}
         for of, chosen in (
@@ -44,19 +42,6 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
         sample = {"prompt": prompt, "answer": "\n".join(ours), "gold": gold}
         documents.append(Document(example=example, values=values, sample=sample))
     return documents
-
-
-def _fitting(model: LanguageModel, article: str, room: int) -> str:
-    """The article with the hint, without the last sentences where it has more tokens than `room`."""
-    if model.count(article + HINT) <= room:
-        return article + HINT
-    own = sentences(article)
-
-    def too_long(n: int) -> bool:
-        return model.count(" ".join(own[:n]) + HINT) > room
-
-    fitting = bisect_left(range(1, len(own)), True, key=too_long)
-    return " ".join(own[: max(fitting, 1)]) + HINT
 
 
 def _random(theirs: list[str], seed: int, example: Example) -> list[str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pipeline.eval.documents import Asked, Document
 from pipeline.eval.few_shot import Row, written
 from pipeline.eval.language_model import LanguageModel
-from pipeline.eval.sentences import sentences
 from pipeline.eval.text_metrics import bleu_signature, bleu_sums
+from pipeline.inference import conditioning
 
 LANGUAGES = {"en": "English", "fr": "French", "de": "German", "ro": "Romanian"}
 
@@ -30,13 +30,13 @@ def evaluate(asked: Asked, model: LanguageModel) -> list[Document]:
         sentence = row["translation"][source]
         if settings.get("question") and not asked.shots:
             return f"Q: What is the {LANGUAGES[target]} translation of {sentence} A:"
-        return f"{sentence} ="
+        return conditioning.translation(sentence)
 
     documents = []
     for each in written(asked, model, question, lambda row: str(row["translation"][target]), delimiter="\n"):
         text = each.text
         if settings.get("first_sentence"):
-            text = (sentences(text) or [""])[0]
+            text = conditioning.first_sentence(text)
         gold = each.example.row["translation"][target]
         document = each.document(gold, bleu=bleu_sums(text, gold))
         document.sample["signature"] = bleu_signature()

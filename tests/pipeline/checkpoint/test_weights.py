@@ -19,35 +19,35 @@ import yaml
 from dataprep.store.os_errors import explain_os_error
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
-from model.beam import Beam
-from model.generate import Sampling
 from pipeline.checkpoint.weights import open_weights
 from pipeline.config import load_config
 from pipeline.errors import RunError, UsageError
 from pipeline.inference.export import export
 from pipeline.inference.generate import generate_texts
+from pipeline.inference.settings import Settings
+from support import cli
+from support.servers import wandb
 
 pytestmark = pytest.mark.slow(15)
 
-GREEDY = Sampling(temperature=0)
+GREEDY = Settings(temperature=0.0, max_tokens=15)
 PROMPTS = ["the links", "a", "of the people that voted, the"]
 
 
 def test_texts_for_several_prompts_are_those_that_each_gets_alone(speaking: Any) -> None:
-    together = generate_texts(speaking.dir, PROMPTS, 20, Sampling(seed=3))
+    together = generate_texts(speaking.dir, PROMPTS, Settings(seed=3))
     alone = [
-        generate_texts(speaking.dir, [prompt], 20, Sampling(seed=3 + row))
-        for row, prompt in enumerate(PROMPTS)
+        generate_texts(speaking.dir, [prompt], Settings(seed=3 + row)) for row, prompt in enumerate(PROMPTS)
     ]
     assert together["texts"] == [result["texts"][0] for result in alone]
     assert together["step"] == open_weights(speaking.dir).step
 
 
-@pytest.mark.parametrize("how", [GREEDY, Beam(3, 0.6)])
+@pytest.mark.parametrize("how", [GREEDY, Settings(beams=3, max_tokens=15)])
 def test_a_text_ends_before_the_first_stop_string(speaking: Any, how: Any) -> None:
-    (free,) = generate_texts(speaking.dir, ["the"], 30, how)["texts"]
+    (free,) = generate_texts(speaking.dir, ["the"], how)["texts"]
     middle = free["text"][4:7]
-    (stopped,) = generate_texts(speaking.dir, ["the"], 30, how, stops=["\x00never", middle])["texts"]
+    (stopped,) = generate_texts(speaking.dir, ["the"], replace(how, stops=("\x00never", middle)))["texts"]
     assert stopped["text"] == free["text"][: free["text"].index(middle)]
     if how is GREEDY:
         assert stopped["tokens"] < free["tokens"]
@@ -70,14 +70,40 @@ def test_the_command_takes_every_option(speaking: Any) -> None:
     drawn = run(*options.split(), "--stop", "\n")
     assert drawn.returncode == 0, drawn.stderr
     expected = generate_texts(
-        speaking.dir, ["the", "a"], 5, Sampling(temperature=0.7, top_k=9, top_p=0.9, seed=4), stops=["\n"]
+        speaking.dir,
+        ["the", "a"],
+        Settings(max_tokens=5, temperature=0.7, top_k=9, top_p=0.9, seed=4, stops=("\n",)),
     )
     assert json.loads(drawn.stdout) == {"run": str(speaking.dir), **expected}
     searched = run("--beams", "2", "--length-penalty", "0", "--max-tokens", "5")
-    assert json.loads(searched.stdout)["texts"] == generate_texts(speaking.dir, [""], 5, Beam(2, 0))["texts"]
+    expected = generate_texts(speaking.dir, [""], Settings(max_tokens=5, beams=2, length_penalty=0))
+    assert json.loads(searched.stdout)["texts"] == expected["texts"]
     refused = run("--top-p", "7")
     assert (refused.returncode, "top_p is 7.0" in refused.stderr) == (2, True)
     assert "Traceback" not in refused.stderr
+
+
+def test_texts_go_to_weights_and_biases_or_stay_in_the_run_until_they_can(
+    speaking: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(speaking.dir, run)
+    words = ("generate", run, "--prompt", "the", "--preset", "gpt2", "--max-tokens", 5, "--log-wandb")
+    with wandb.serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        (text,) = cli.result(*words)["texts"]
+        (line,) = [line for line in server.run.history if "generated" in line]
+        assert line["step"] == open_weights(run).step
+        rows = json.loads(server.files[line["generated"]["path"]])["data"]
+    how = "temperature 1.0, top-k 40, max-tokens 5, seed 0"
+    assert rows == [[how, "the", text["text"]]]
+    away = cli.run(*words, "--seed", 1)
+    assert away.returncode == 1
+    assert re.search(r"the texts are in \S+step-\d+-\w+\.jsonl, and `outbound wandb-sync", away.stderr)
+    assert len([*(run / "generated").iterdir()]) == 2
+    refused = cli.run("generate", tmp_path, "--log-wandb")
+    assert (refused.returncode, "is no training run" in refused.stderr) == (2, True)
 
 
 def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) -> None:
@@ -94,7 +120,7 @@ def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) 
     asked = theirs(PROMPTS[0], return_tensors="pt")
     with torch.no_grad():
         written = model.generate(**asked, max_new_tokens=15, do_sample=False, pad_token_id=0)
-    (ours,) = generate_texts(speaking.dir, PROMPTS[:1], 15, GREEDY)["texts"]
+    (ours,) = generate_texts(speaking.dir, PROMPTS[:1], GREEDY)["texts"]
     assert theirs.decode(written[0, asked["input_ids"].size(1) :], skip_special_tokens=True) == ours["text"]
 
 
@@ -103,7 +129,7 @@ def test_an_export_writes_the_same_as_its_run(speaking: Any, tmp_path: Path, wit
     export(speaking.dir, tmp_path / "out")
     for name in without:
         (tmp_path / "out" / name).unlink()
-    ours, theirs = (generate_texts(where, PROMPTS, 15, GREEDY) for where in (speaking.dir, tmp_path / "out"))
+    ours, theirs = (generate_texts(where, PROMPTS, GREEDY) for where in (speaking.dir, tmp_path / "out"))
     assert theirs["texts"] == ours["texts"]
     assert theirs["step"] is None
 
@@ -179,4 +205,4 @@ def test_a_model_without_a_tokenizer_is_not_asked_to_speak(speaking: Any, tmp_pa
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         (tmp_path / "out" / name).unlink()
     with pytest.raises(RunError, match="has no tokenizer: copy"):
-        generate_texts(tmp_path / "out", ["a"], 3, GREEDY)
+        generate_texts(tmp_path / "out", ["a"], GREEDY)

@@ -15,7 +15,8 @@ from support.cli import Ended, run
 from support.slurm_commands import SlurmCommands
 
 CONTROLLER = """case "$1 $2" in
-    'show job') echo "JobId=$4 JobState=RUNNING Restarts=$(cat $here/restarts) RunTime=$(cat $here/ran)" \\
+    'show job') [ ! -e $here/lost ] || { echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1; }
+        echo "JobId=$4 JobState=RUNNING Restarts=$(cat $here/restarts) RunTime=$(cat $here/ran)" \\
         "TimeLimit=00:10:00 Partition=gpu NumNodes=2-2 ExcNodeList=$(cat $here/excluded)";;
     'show hostnames') echo "$3" | tr , '\\n';;
     *) echo "$@" >> $here/told; [ ! -e $here/forbidden ] || { echo "Requeue is disabled" >&2; exit 1; };;
@@ -220,6 +221,15 @@ def test_where_slurm_does_not_queue_again_the_remedy_is_named(
         "not queued again: scontrol: Requeue is disabled; submit the run again, or with --chain"
         in ended.stderr
     )
+
+
+def test_a_job_that_slurm_has_lost_is_not_queued_again(site: Site) -> None:
+    site.know(lost="")
+    site.begin()
+    site.train(8, 75, "stopped as asked")
+    ended = site.end(1, 75)
+    assert ended.returncode == 75
+    assert "not queued again: Slurm does not know job 41 any more; submit the run again" in ended.stderr
 
 
 def test_the_next_job_of_a_chain_leaves_out_a_bad_node(site: Site) -> None:

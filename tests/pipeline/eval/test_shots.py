@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.eval.documents import Example
-from pipeline.eval.shots import draw, fit
+from pipeline.eval.shots import draw
+from pipeline.inference.fitting import fit
 from support.evaluation import example, of, shipped
 from support.oracles import Writer
 

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.tokenizer import Tokenizer
-from dataprep.tokenizer.train import train
-from model import GPT, GPTConfig
+from model import GPT
 from model.generate import Sampling, generate
-from model.init import initialise
 from pipeline.errors import UsageError
 from pipeline.inference.texts import Stops, write_texts
-
-TEXT = "The quick brown fox. It jumps over the lazy dogs, and the dogs bark\nQ: Who barks?\nA: The dogs. "
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    directory: Path = tmp_path_factory.mktemp("tokenizer")
-    train([TEXT * 20], 300, directory)
-    return tokenizer.load(directory)
-
-
-@pytest.fixture(scope="module")
-def model(words: Tokenizer) -> GPT:
-    config = GPTConfig(n_layer=2, n_head=2, d_model=16, n_ctx=24, vocab_size=words.vocab_size, init_std=0.3)
-    model = GPT(config)
-    initialise(model.named_parameters(), config, seed=0)
-    return model.eval()
-
 
 HOW: list[dict[str, Any]] = [{}, {"beams": 3}, {"top_k": 20, "seed": 7}]
 PROMPTS = ["The dogs", "Q: Who barks?\nA:", "fox", "It jumps over the lazy dogs, and the quick", "The"]

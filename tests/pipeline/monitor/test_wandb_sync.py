@@ -19,6 +19,7 @@ import pytest
 from pipeline.cli import status
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server, wandb_sync
+from pipeline.monitor.generated import keep
 from pipeline.monitor.run_files import MetricsRow, all_metrics, joined_metrics
 from pipeline.monitor.wandb_address import base_url
 from pipeline.monitor.wandb_server import RETRIES, TryLater, api_key
@@ -272,6 +273,29 @@ def test_watching_sends_each_step_once_lists_undone_steps_once_and_ends_with_the
     assert "undone" not in cli.run("wandb-sync", run.dir).stdout, "they are in the summary by now"
 
 
+def test_generated_texts_are_a_table_in_the_line_of_their_step(run: WrittenRun, server: WandbServer) -> None:
+    run.steps(6)
+    run.end()
+    WandbSync(run.dir).update()
+    write(run.dir / "evaluations" / "step-00000006" / "all", [outcome()], step=6)
+    keep(run.dir, 4, "top-k 40", [{"prompt": "the", "text": " end", "tokens": 1}])
+    (report,) = cli.result("wandb-sync", run.dir)["runs"]
+    assert (report["sent"], report["evaluations"]) == (0, 1)
+    complete(run, server)
+    (line,) = [line for line in server.run.history if "generated" in line]
+    assert line["step"] == 4
+    assert json.loads(server.files[line["generated"]["path"]]) == {
+        "columns": ["how", "prompt", "text"],
+        "data": [["top-k 40", "the", " end"]],
+    }
+    assert server.run.summary["generated"] == line["generated"], "where people see the newest"
+    assert server.run.summary["eval/step"] == 6, "texts are no scores"
+    received = len(server.run.received)
+    keep(run.dir, 4, "top-k 40", [{"prompt": "the", "text": " end", "tokens": 1}])
+    WandbSync(run.dir).update()
+    assert len(server.run.received) == received, "the same texts are sent once"
+
+
 @pytest.mark.slow(1)
 def test_late_samples_come_with_the_current_step_as_a_table(run: WrittenRun, server: WandbServer) -> None:
     sync = WandbSync(run.dir)
@@ -347,7 +371,7 @@ def test_watching_ends_with_the_reason_once_nothing_goes_on_with_a_run(
     run.end()
     killed.steps(3)
     killed.current.end(1, "a loss that is not finite")
-    submission = submitted(waiting, "train", train("tiny.yaml"), "814")
+    submission = submitted(waiting, "train", train("tiny.yaml", ["outbound", "train", "tiny.yaml"]), "814")
     slurm.queue("814|outbound-train-tiny|PENDING|Priority")
     monkeypatch.setattr(status, "ASK_EVERY_S", 0.0)
     later = f"echo 1 > '{submission.logs}/814.code'; : > {slurm.folder}/queue"
@@ -370,7 +394,7 @@ def test_watching_goes_on_while_a_run_that_failed_is_queued_again(
     monkeypatch.setattr(wandb_sync, "SHARE", 1.0)
     monkeypatch.setenv("SLURM_JOB_ID", "814")
     slurm = SlurmCommands(tmp_path / "commands", monkeypatch)
-    submitted(run.dir, "train", train("tiny.yaml"), "814")
+    submitted(run.dir, "train", train("tiny.yaml", ["outbound", "train", "tiny.yaml"]), "814")
     slurm.queue("814|outbound-train-tiny|PENDING|BeginTime")
     run.attempt(0)
     run.steps(2)
