@@ -61,7 +61,8 @@ def test_the_recipes_in_the_page_on_fine_tuning_are_those_of_the_code() -> None:
 def test_the_paper_s_numbers_in_the_page_on_fine_tuning_are_those_of_its_table() -> None:
     text = (REPOSITORY / "docs" / "finetuning.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| \w+ \| (\w+) \| (.*) \|$", text, re.MULTILINE)
-    assert {task for task, _, _ in rows} == {path.stem for path in REPOSITORY.glob("configs/finetune/*.yaml")}
+    configs = {path.stem for path in REPOSITORY.glob("configs/finetune/*.yaml")}
+    assert {task for task, _, _ in rows} == configs - {"books"}, "which are texts without a task"
     for task, measure, cells in rows:
         known = [row for row in published(task) if row.measure == measure and row.variant != "LSTM"]
         wanted = {f"{row.value:.1f}{'' if row.checked else '*'}" for row in known}

@@ -25,6 +25,9 @@ ENDINGS: dict[str, tuple[str, ...]] = {
 }
 """What the names of a kind's files end in; in folders only, others are taken as given."""
 
+IMPORT = "import.json"
+"""What an increment was imported from, in its directory."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -86,7 +89,7 @@ def packs(inputs: Iterable[Input], limit: float) -> list[list[Input]]:
 
 
 class Import(msgspec.Struct):
-    """What an increment was imported from, in `import.json`; files are names with their xxh3_128."""
+    """The content of IMPORT; files are names with their xxh3_128."""
 
     kind: str
     options: dict[str, str]
@@ -99,7 +102,7 @@ def agree(increment: Increment, wanted: Import) -> None:
     Raises DataError when an earlier call made the increment of something else: other files, files that have
     changed since, or other options.
     """
-    path = increment.path / "import.json"
+    path = increment.path / IMPORT
     if write_once(path, dump(wanted)):
         return
     begun = load(path, Import)
@@ -115,7 +118,7 @@ def agree(increment: Increment, wanted: Import) -> None:
 
 def kind_of(increment: Increment) -> str:
     """The kind of files that an increment was imported from, "" for dumps."""
-    path = increment.path / "import.json"
+    path = increment.path / IMPORT
     return load(path, Import).kind if path.exists() else ""
 
 

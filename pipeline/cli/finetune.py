@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.app import Json, app, emit
+from pipeline.cli.app import Json, app, console, emit, progress
+from pipeline.cli.corpus.app import CORES, table
 from pipeline.cli.places import refuse_mixing
+from pipeline.cli.train import train
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from pipeline.finetune.settings import Finetune
@@ -35,16 +38,22 @@ def finetune(
     The start is a run, an exported directory or released weights. Each seed is a training of its own, and its
     model goes to DIR/seed-N; scores over all seeds go to DIR/results.json, the page to DIR/report.html.
 
+    With `kind: lm` there are no labels: a folder of texts is packed into DIR/tokens, and the pretraining
+    continues on it in DIR/run, as `outbound train` trains.
+
     SIGTERM, SIGUSR1 and Ctrl-C save a checkpoint and end with code 0 and "stopped" in the result; the same
     command continues. Started by srun or torchrun, each process is one rank; under srun a stop ends with
     code 75. Code 76: a start on another machine has taken over.
     """
     from pipeline.distributed.ranks import Rank, rank_from_environment
     from pipeline.distributed.stop import StopRequest
-    from pipeline.finetune.settings import load_config
+    from pipeline.finetune.settings import continues_pretraining, load_config, read
     from pipeline.finetune.start import finetune_as_rank, finetune_in_processes
 
     given = [*(overrides or []), *(["finetune.from_scratch=true"] if from_scratch else [])]
+    if continues_pretraining(raw := read(config, given)):
+        _continue_pretraining(raw, config, nproc, json)
+        return
     settings = load_config(config, given)
     where = settings.finetune.dir
     refuse_mixing(where, "a fine-tuning")
@@ -62,6 +71,23 @@ def finetune(
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in `outbound train`: srun's code is the highest
         raise typer.Exit(RESUME_EXIT)
+
+
+def _continue_pretraining(raw: dict[str, Any], config: Path, nproc: int, json: bool) -> None:
+    """Pack the texts, unless that is done, and train on them."""
+    from pipeline.distributed.ranks import rank_from_environment
+    from pipeline.finetune.texts import load_config, prepare
+
+    if rank_from_environment() is not None:
+        raise UsageError(
+            f"{config}: finetune.kind: lm packs its texts alone: run it without srun and torchrun; then "
+            "`outbound train` takes DIR/train.yaml under them"
+        )
+    settings = load_config(raw, str(config))
+    refuse_mixing(settings.finetune.dir, "a fine-tuning")
+    prepared = prepare(settings, CORES, progress)
+    console.print(table(prepared.counts), highlight=False, markup=False, soft_wrap=True)
+    train(prepared.settings, [], nproc, json)
 
 
 def _seeds_done(settings: Finetune) -> int:

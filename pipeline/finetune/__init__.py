@@ -4,7 +4,8 @@
 files, `transformations` and `targets` make ids and numbers of them, `initial` opens the pretrained model.
 `loop` trains one seed from top to bottom, with `batches`, `recipe` and, over several processes, `group`.
 `tuned` is the model directory that comes out of it; `scoring` and `export` are what it is for. `predict` and
-`metrics` measure, `results` and `page` show.
+`metrics` measure, `results` and `page` show. `texts` is the other step that needs no labels: it packs a
+folder of texts, on which a run of `pipeline.train` continues the pretraining.
 
     DIR/seed-0/attempts/       as those of a training run: record, config.yaml, metrics.jsonl, checkpoints ...
     DIR/seed-0/model.safetensors, tokenizer/    the selected model (`tuned.load`)

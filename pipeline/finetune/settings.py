@@ -14,6 +14,7 @@ from dataprep.store import files
 from dataprep.tokenizer.tokenizer import load
 from model import PRESETS, GPTConfig
 from pipeline.config.sections import Section, Wandb
+from pipeline.errors import UsageError
 from pipeline.finetune.examples import LABEL, TEXTS, several
 
 Kind = Literal["classification", "entailment", "similarity", "multiple_choice"]
@@ -209,11 +210,28 @@ class FinetuneConfig(Section):
         return self
 
 
-def load_config(path: Path, overrides: list[str]) -> FinetuneConfig:
-    """Read a YAML file and apply `a.b=c` overrides. Raises UsageError that lists every mistake."""
+def read(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """Read a YAML file and apply `a.b=c` overrides; nothing is checked. Raises UsageError."""
     raw = yaml_settings.read(path, _SECTIONS)
     for override in overrides:
         yaml_settings.override(raw, override, _EXAMPLE)
+    return raw
+
+
+def continues_pretraining(raw: dict[str, Any]) -> bool:
+    """Whether a YAML has `kind: lm`, whose settings are those of `texts`."""
+    section = raw.get("finetune")
+    return isinstance(section, dict) and section.get("kind") == "lm"
+
+
+def load_config(path: Path, overrides: list[str]) -> FinetuneConfig:
+    """Read a YAML file and apply `a.b=c` overrides. Raises UsageError that lists every mistake."""
+    raw = read(path, overrides)
+    if continues_pretraining(raw):
+        raise UsageError(
+            f"{path}: finetune.kind: lm has no job of its own: run `outbound finetune` on one machine, which "
+            "packs the texts; then `outbound submit train` takes DIR/train.yaml"
+        )
     _count_ids(raw)
     return yaml_settings.checked(FinetuneConfig, raw, str(path))
 
