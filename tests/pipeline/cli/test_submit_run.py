@@ -105,6 +105,15 @@ def test_a_shard_that_is_gone_is_missed_before_the_job_waits(tiny: TinyRun, slur
     assert "train-0001-00001.tar: missing" in told
 
 
+def test_a_run_of_an_earlier_version_is_refused_before_the_job_waits(
+    tiny: TinyRun, slurm: SlurmCommands
+) -> None:
+    (tiny.dir / "checkpoints").mkdir(parents=True)
+    code, told = submit(tiny)
+    assert code == 1
+    assert "an earlier version of outbound trained here" in told
+
+
 def test_local_training_refuses_a_directory_with_other_files(tiny: TinyRun) -> None:
     tiny.dir.mkdir()
     (tiny.dir / "thesis.tex").touch()
@@ -209,6 +218,8 @@ def test_an_attempt_of_this_machine_whose_process_is_gone_is_not_alive(
     process = subprocess.Popen(["true"])
     process.wait()
     monkeypatch.setattr(os, "getpid", lambda: process.pid)
+    begin(tiny, monkeypatch, host="far")
+    assert attempts.alive(tiny.dir), "another machine has processes of its own"
     begin(tiny, monkeypatch, host=attempts.host_name())
     assert attempts.alive(tiny.dir) is None
 
