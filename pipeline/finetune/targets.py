@@ -80,8 +80,7 @@ class Targets:
         if example.label not in self.labels:
             raise DataError(
                 f"{example.where}: the label {example.label!r} is none of "
-                f"{', '.join(self.labels)}: correct it, or add it to the training set, "
-                "and to finetune.labels if that is given"
+                f"{', '.join(self.labels)}: correct it, or add it to the training set"
             )
         return str(example.label)
 

@@ -296,7 +296,7 @@ def test_a_directory_that_cannot_be_read_hides_no_other(
 def test_a_directory_of_another_kind_is_a_usage_error(tmp_path: Path) -> None:
     code, told, _ = status(tmp_path)
     assert code == 2
-    assert "holds no corpus, token shards, run or evaluations, and nothing was submitted for it" in told
+    assert "holds no corpus, token shards, run, fine-tuning or evaluations, and nothing was submitted" in told
 
 
 def test_watching_ends_when_nothing_is_at_work(corpus: Corpus, slurm: SlurmCommands) -> None:
