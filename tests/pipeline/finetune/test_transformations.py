@@ -56,7 +56,7 @@ def test_an_example_becomes_the_sequences_of_its_kind(
 
 
 def test_a_longer_text_loses_its_end_and_is_counted(pretrained: Path) -> None:
-    (single,), cut = transformation(pretrained, "classification")(example("A" * 30))
+    (single,), cut = transformation(pretrained, "classification")(example("A" * 14 + "B" * 16))
     assert (single, cut) == ([START, *[A] * 14, EXTRACT], 1)
     (pair,), cut = transformation(pretrained, "entailment")(example("A" * 30, "B" * 7))
     assert (pair, cut) == ([START, *[A] * 6, DELIMITER, *[B] * 6, EXTRACT], 2), "n_ctx // 2 - 2 of each part"
