@@ -120,12 +120,17 @@ class Machine:
 
     def suspend(self, number: int) -> None:
         """Let a process and all that it has started hang, as one whose disk does not answer."""
-        for member in self.family(number):
-            os.kill(member, signal.SIGSTOP)
+        self._signal(number, signal.SIGSTOP)
 
     def resume(self, number: int) -> None:
-        for member in self.family(number):
-            os.kill(member, signal.SIGCONT)
+        self._signal(number, signal.SIGCONT)
+
+    def _signal(self, number: int, what: signal.Signals) -> None:
+        process, *children = self.family(number)
+        os.kill(process, what)
+        for child in children:
+            with suppress(ProcessLookupError):  # it has ended since
+                os.kill(child, what)
 
     def is_stopped(self, number: int) -> bool:
         """Whether a process is stopped, by whomever."""

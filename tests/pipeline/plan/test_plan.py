@@ -283,7 +283,7 @@ def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
         ((), "--gpu: is missing; name one, or give --calibrate on such a node"),
         (
             ("--gpu", "a100-80", "parallel.zero_stage=9"),
-            "parallel.zero_stage: Input should be less than or equal to 3",
+            "on the command line): Input should be less than or equal to 3",
         ),
     ],
 )
