@@ -72,7 +72,9 @@ def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
     _, err = process.communicate(timeout=patient())
     assert process.returncode == 2
     said = " ".join(err.split())
-    assert "run.seed: was 3, is 4; model.n_layer: was 2, is 3: a run does not change these" in said
+    for key, given, was in (("run.seed", 4, 3), ("model.n_layer", 3, 2)):
+        assert f"{key} (given as {key}={given} on the command line): was {was}, is {given}" in said
+    assert "a run does not change these once it has begun" in said
     assert "n_head" not in said, "what is equal is not told"
 
 
