@@ -73,7 +73,10 @@ def _update(sync: WandbSync, queue: Queue | None, problems: dict[Path, str]) -> 
         again = queue is not None and isinstance(error, TryLater)
         if queue and problems.get(sync.run) != message:
             console.print(
-                f"{message}; {'trying again' if again else 'given up'}", highlight=False, markup=False
+                f"{message}; {'trying again' if again else 'given up'}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
         problems[sync.run] = message
         return again

@@ -259,7 +259,13 @@ def test_the_command_ends_with_1_when_nothing_fits_and_says_what_lacks(command: 
 
 
 def test_calibration_takes_the_place_of_the_table(command: Command) -> None:
-    small = ("model.vocab_size=512", "model.n_layer=1", "model.d_model=64", "model.n_ctx=64")
+    small = (
+        "data.tokens=nowhere",
+        "model.vocab_size=512",
+        "model.n_layer=1",
+        "model.d_model=64",
+        "model.n_ctx=64",
+    )
     ended = command(
         "demo",
         *small,
