@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipeline.eval.documents import Asked, Document
 from pipeline.eval.language_model import LanguageModel
 from pipeline.eval.requests import Writing
-from pipeline.eval.shots import draw, fit
+from pipeline.eval.shots import draw
+from pipeline.inference.fitting import fit
 
 WRITING = Writing(max_tokens=4, stops=(".",))
 
