@@ -236,7 +236,7 @@ def _show(text: str) -> None:
 
 
 class _CtrlC:
-    """From now on Ctrl-C raises KeyboardInterrupt where a line is read, once; elsewhere it sets `pressed`."""
+    """From now on Ctrl-C raises KeyboardInterrupt where a line is read; elsewhere it sets `pressed`."""
 
     def __init__(self) -> None:
         self.pressed = threading.Event()
@@ -252,7 +252,6 @@ class _CtrlC:
             self._reading = False
 
     def _heed(self, *_: object) -> None:
-        if self._reading:
-            self._reading = False
+        if self._reading:  # also the next time: input() swallows what is raised while it flushes
             raise KeyboardInterrupt
         self.pressed.set()

@@ -1,17 +1,18 @@
-"""`outbound generate` for programs."""
+"""`outbound generate`: at a terminal, and for programs."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline.inference.generate import generate_texts
+from pipeline.inference.generate import Writer, generate_texts
 from pipeline.inference.settings import Settings
-from support import cli
+from support import cli, terminal
 
 PROMPTS = ["The dogs", "Q: Who barks?\nA:", "fox", "It jumps over the lazy dogs, and the quick", ""]
 
@@ -73,3 +74,41 @@ def test_without_a_terminal_each_line_is_answered_at_once(trained: Path) -> None
         program.stdin.close()
         assert program.wait() == 0
     assert found == generate_texts(trained, ["The", "fox"], Settings(max_tokens=5))["texts"]
+
+
+def plain(text: str) -> str:
+    """What of a text surely shows: a model with random weights writes all bytes."""
+    return re.sub(r"[^\n -~]", "", text)
+
+
+@pytest.mark.slow(6)
+def test_a_session_at_a_terminal(trained: Path) -> None:
+    writer = Writer(trained)
+
+    def written(prompt: str, settings: Settings) -> str:
+        return plain(writer.write([prompt], settings)[0]["text"])
+
+    with terminal.outbound("generate", trained, "--interactive", "--max-tokens", 9) as screen:
+
+        def answer(line: str) -> str:
+            """What is shown between a line that is typed and the next question."""
+            screen.type(f"{line}\n".encode())
+            screen.read_until(f"{line}\n")
+            return plain(screen.read_until("\n> ").removesuffix("\n> "))
+
+        assert "type a prompt, or /help" in screen.read_until("> ")
+        assert answer("The dogs") == written("The dogs", Settings(max_tokens=9))
+        assert answer("fox") == written("fox", Settings(max_tokens=9, seed=1)), "each text has its own seed"
+        assert answer("/top-k many") == "/top-k many: expected a number"
+        screen.type(b"/top-k 5\n/seed 7\n/max-tokens 4\n")
+        whole = written("fox", Settings(max_tokens=8, top_k=5, seed=7))
+        assert answer("fox") + answer("/more") == whole, "what was computed is kept"
+        screen.type(b"/max-tokens 1000000\nThe\n")
+        screen.read_until("The\n")
+        screen.wait_for_more(100)
+        screen.interrupt()
+        screen.type(b"/max-tok")
+        screen.read_until("/max-tok")  # readline waits for keys that a Ctrl-C has thrown away unread
+        screen.interrupt()
+        assert answer("/settings") == "temperature 0.8, top-k 5, max-tokens 1000000, seed 7"
+        assert screen.leave() == 0
