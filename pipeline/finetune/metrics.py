@@ -19,15 +19,17 @@ def accuracy(gold: Array, predicted: Array) -> float:
     return float(np.mean(gold == predicted))
 
 
-def f1(gold: Array, predicted: Array) -> float:
+def f1(gold: Array, predicted: Array, classes: int = 2) -> float:
     """F1 of class 1 where there are the classes 0 and 1, as in MRPC and QQP; else the mean of the classes'.
 
-    A class that is neither there nor predicted has 0.
+    A class that is neither there nor predicted has no part in the mean.
 
     >>> f1(np.array([0, 1, 1]), np.array([1, 1, 1]))
     0.8
+    >>> f1(np.array([0, 1, 1]), np.array([1, 1, 1]), classes=3)
+    0.4
     """
-    table = confusion(gold, predicted)
+    table = confusion(gold, predicted, classes)
     both = table.sum(axis=0) + table.sum(axis=1)
     each = 2 * np.diag(table) / np.maximum(both, 1)
     return float(each[1] if len(table) == 2 else each[both > 0].mean())
@@ -63,6 +65,11 @@ OF_CLASSES: dict[str, Callable[[Array, Array], float]] = {
 OF_GRADES: dict[str, Callable[[Array, Array], float]] = {"pearson": pearson, "spearman": spearman}
 METRICS = OF_CLASSES | OF_GRADES
 """(gold, predicted) -> score, of arrays of equal length: numbers of classes, or grades. More is better."""
+
+
+def score(measure: str, gold: Array, predicted: Array, classes: int) -> float:
+    """The score of a measure, one of METRICS. classes: how many the task has; 0 for grades."""
+    return f1(gold, predicted, classes) if measure == "f1" else METRICS[measure](gold, predicted)
 
 
 def confusion(gold: Array, predicted: Array, classes: int = 2) -> npt.NDArray[np.int64]:

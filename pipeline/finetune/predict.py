@@ -14,7 +14,7 @@ from model.classifier import Classifier
 from pipeline.finetune.batches import by_length
 from pipeline.finetune.data import Encoded
 from pipeline.finetune.group import Group
-from pipeline.finetune.metrics import METRICS
+from pipeline.finetune.metrics import score
 from pipeline.finetune.targets import Targets, task_loss
 
 BATCH_TOKENS = 8192
@@ -34,7 +34,8 @@ class Predicted:
 
     def scores(self, gold: npt.NDArray[Any], metrics: Sequence[str]) -> dict[str, float]:
         """The score of each metric."""
-        return {name: METRICS[name](gold, self.values) for name in metrics}
+        classes = 0 if self.probabilities is None else self.probabilities.shape[1]
+        return {name: score(name, gold, self.values, classes) for name in metrics}
 
 
 def predict(model: Classifier, encoded: Encoded, targets: Targets, group: Group) -> Predicted:

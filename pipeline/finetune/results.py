@@ -14,7 +14,7 @@ import msgspec
 
 from dataprep.store import files
 from pipeline.errors import RunError
-from pipeline.finetune.metrics import METRICS
+from pipeline.finetune.metrics import score
 from pipeline.finetune.papers import Published, published
 from pipeline.finetune.predictions import as_numbers, path_of, read_predictions
 from pipeline.finetune.settings import Finetune
@@ -137,7 +137,7 @@ def read_results(folder: Path) -> Results:
 
 
 def _score(measure: str, gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> float:
-    return METRICS[measure](as_numbers(gold, labels), as_numbers(predicted, labels))
+    return score(measure, as_numbers(gold, labels), as_numbers(predicted, labels), len(labels))
 
 
 def _measured(part: str, measure: str, seeds: Mapping[int, float], majority: float | None) -> Measured:

@@ -11,20 +11,25 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.finetune.metrics import METRICS
+from pipeline.finetune.metrics import METRICS, score
 
 CLASSES = st.integers(2, 4).flatmap(
-    lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), min_size=1, max_size=40)
+    lambda n: st.tuples(
+        st.just(n),
+        st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), min_size=1, max_size=40),
+    )
 )
+"""A number of classes, not all of which need occur, and pairs of them."""
 GRADE = st.integers(0, 25).map(lambda fifths: fifths / 5)
 GRADES = st.lists(st.tuples(GRADE, GRADE), min_size=2, max_size=40)
 """A grade of 0 to 5 in steps of 0.2: there are ties, and sides that are constant."""
 
 
 @given(CLASSES)
-def test_measures_of_classes_equal_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
+def test_measures_of_classes_equal_scikit_learn_s(drawn: tuple[int, list[tuple[int, int]]]) -> None:
+    classes, pairs = drawn
     gold, predicted = np.array(pairs).T
-    average = "binary" if max(map(max, pairs)) < 2 else "macro"
+    average = "binary" if classes == 2 else "macro"
     expected = {
         "accuracy": sklearn.metrics.accuracy_score(gold, predicted),
         "f1": sklearn.metrics.f1_score(gold, predicted, average=average, zero_division=0),
@@ -32,7 +37,7 @@ def test_measures_of_classes_equal_scikit_learn_s(pairs: list[tuple[int, int]]) 
     if len({*gold, *predicted}) > 1:
         expected["matthews"] = sklearn.metrics.matthews_corrcoef(gold, predicted)
     for name, value in expected.items():
-        assert METRICS[name](gold, predicted) == pytest.approx(value, abs=1e-12), name
+        assert score(name, gold, predicted, classes) == pytest.approx(value, abs=1e-12), name
 
 
 @given(GRADES)
