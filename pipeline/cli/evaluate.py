@@ -129,6 +129,21 @@ def evaluate(
         _draw_family(family, out or Path(FAMILY), json)
         return
     if run is not None and (seeds := seeds_of(run)):
+        of_sets = {
+            "--tasks": tasks,
+            "--task-file": task_file,
+            "--shots": shots,
+            "--protocol": protocol,
+            "--limit": limit,
+            "--step": step,
+            "--watch": watch,
+            "--overlap": overlap,
+            "--join": together,
+        }
+        if given := [name for name, value in of_sets.items() if value]:
+            raise UsageError(
+                f"{given[0]}: {run} is a fine-tuned model, which has no tasks but its own; leave it out"
+            )
         evaluate_tuned(run, seeds, data, json)
         return
     bounds = limits(together, time_limit, grace, again)

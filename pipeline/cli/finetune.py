@@ -10,7 +10,7 @@ import typer
 
 from pipeline.cli.app import Json, app, console, emit, progress
 from pipeline.cli.corpus.app import CORES, table
-from pipeline.cli.places import refuse_mixing
+from pipeline.cli.places import OF_FINETUNINGS, refuse_strangers
 from pipeline.cli.train import train
 from pipeline.errors import UsageError
 
@@ -56,7 +56,7 @@ def finetune(
         return
     settings = load_config(config, given)
     where = settings.finetune.dir
-    refuse_mixing(where, "a fine-tuning")
+    refuse_strangers(where, "a fine-tuning", OF_FINETUNINGS)
     rank = rank_from_environment()
     if rank is None and nproc > 1:
         finetune_in_processes(config, given, nproc)
@@ -84,7 +84,7 @@ def _continue_pretraining(raw: dict[str, Any], config: Path, nproc: int, json: b
             "`outbound train` takes DIR/train.yaml under them"
         )
     settings = load_config(raw, str(config))
-    refuse_mixing(settings.finetune.dir, "a fine-tuning")
+    refuse_strangers(settings.finetune.dir, "a fine-tuning", OF_FINETUNINGS)
     prepared = prepare(settings, CORES, progress)
     console.print(table(prepared.counts), highlight=False, markup=False, soft_wrap=True)
     train(prepared.settings, [], nproc, json)

@@ -26,6 +26,9 @@ OF_RUNS = (
 )
 """What may stand in a run's directory before it has begun, or when its first start was refused."""
 
+OF_FINETUNINGS = ("seed-*", "corpus", "log.txt", "logs")
+"""One of these stands in the directory of a fine-tuning that has begun, or that was submitted."""
+
 
 def refuse_file(directory: Path) -> None:
     """Raise UsageError when a file stands where a directory is to be."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from dataprep import yaml_settings
 from dataprep.errors import UsageError
 from pipeline.checkpoint.fitting import why_no_tensors
-from pipeline.cli.places import refuse_mixing, refuse_taken
+from pipeline.cli.places import OF_FINETUNINGS, refuse_strangers, refuse_taken
 from pipeline.config import RunConfig, check_layout, examine
 from pipeline.data.sources import Sources
 from pipeline.data.token_stream import check_size
@@ -50,7 +50,7 @@ def checked_finetuning(path: Path, overrides: list[str]) -> finetuning.FinetuneC
     config = finetuning.load_config(path, overrides)
     found = []
     try:
-        refuse_mixing(config.finetune.dir, "a fine-tuning")
+        refuse_strangers(config.finetune.dir, "a fine-tuning", OF_FINETUNINGS)
     except UsageError as error:
         found.append(f"finetune.dir: {error}")
     if (where := config.finetune.init_from) and (reason := why_no_tensors(where)):

@@ -42,6 +42,8 @@ def test_a_model_is_tuned_evaluated_and_exported(tuning: Tuning) -> None:
     again = cli.result("finetune", tuning.written(), "finetune.seeds=[3,4]", "finetune.epochs=1")
     assert again["scores"] == made["scores"], "nothing was left to do"
     (tuning.home / "train.jsonl").unlink()  # a model can be evaluated without it
+    refused = cli.run("eval", made["dir"], "--tasks", "sst2")
+    assert (refused.returncode, "--tasks" in refused.stderr) == (2, True)
     found = cli.result("eval", made["dir"])
     assert [each["examples"] for each in found["seeds"]] == [7, 7]
     assert [score.part for score in read_results(Path(made["dir"])).scores] == ["dev", "test"]
@@ -53,6 +55,14 @@ def test_a_mistake_is_one_line(tuning: Tuning) -> None:
     ended = cli.run("finetune", tuning.written(), "finetune.epoch=1")
     assert ended.returncode == 2
     assert "finetune.epoch: unknown key; write epochs" in ended.stderr.replace("\n", " ")
+
+
+def test_a_directory_with_other_files_is_left_alone(tuning: Tuning) -> None:
+    (tuning.home / "thesis").mkdir()
+    (tuning.home / "thesis" / "chapter-1.tex").touch()
+    ended = cli.run("finetune", tuning.written(), f"finetune.dir={tuning.home}/thesis")
+    assert ended.returncode == 2
+    assert "holds other files (chapter-1.tex)" in ended.stderr.replace("\n", " ")
 
 
 @pytest.mark.slow(8)
