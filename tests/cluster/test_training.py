@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.checkpoint import attempts
+from pipeline.finetune.predictions import path_of
+from pipeline.finetune.record import RECORD
 from slurm.codes import RESUME_EXIT, USAGE_EXIT
-from slurm.starts import DONE, GIVEN_UP
+from slurm.starts import AGAIN, DONE, GIVEN_UP
+from support.finetuning import Tuning, write_pretrained
+from support.patience import wait_until
 from support.runs import TinyRun
 from support.slurm_cluster import MISSING, Cluster, running
 from support.training_jobs import Login
@@ -114,3 +118,25 @@ def test_a_chain_trains_to_the_end_through_a_stop_and_what_is_left_of_it_trains_
     assert first.starts()[-1].next == DONE
     assert run.summary()["resumes"] == [attempts.read(run.dir, 1).ended.step]  # type: ignore[union-attr]
     assert attempts.numbers(run.dir) == [1, 2]
+
+
+def test_a_fine_tuning_over_two_nodes_goes_on_after_a_stop_as_on_one_machine(
+    login: Login, slurm: Cluster
+) -> None:
+    pretrained = write_pretrained(login.home / "gpt1")
+    homes = [login.home / name for name in ("tuned alone", "tuned by jobs")]
+    for home in homes:
+        home.mkdir()
+    alone, tuning = (Tuning.make(home, pretrained, epochs=40, seeds=[0, 1]) for home in homes)
+    login.outbound("finetune", alone.written(), "--nproc", 2)
+    first, second = login.submit(tuning, login.profile(nodes=2), "--chain", 2)
+    wait_until((tuning.seed_0 / RECORD).exists, "the model of the first seed", 0.05)
+    slurm.ask("scancel", "--signal=USR1", first.number)
+    first.wait_until_ended("FAILED")
+    assert first.told()["ExitCode"] == f"{RESUME_EXIT}:0"
+    second.wait_until_ended()
+    assert [start.next for start in second.starts()] == [AGAIN, DONE]
+    for seed in ("seed-0", "seed-1"):
+        names = (path_of(each.dir / seed, "dev") for each in (alone, tuning))
+        ours, theirs = (path.read_text().replace("tuned alone", "tuned by jobs") for path in names)
+        assert ours == theirs

@@ -84,8 +84,12 @@ class Tuning:
         )
 
     @property
+    def dir(self) -> Path:
+        return Path(self.settings["dir"])
+
+    @property
     def seed_0(self) -> Path:
-        return Path(self.settings["dir"]) / "seed-0"
+        return self.dir / "seed-0"
 
     def written(self) -> Path:
         """The YAML, in a file."""

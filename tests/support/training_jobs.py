@@ -20,6 +20,7 @@ from pipeline.monitor.run_files import joined_metrics
 from slurm import starts
 from slurm.starts import Start
 from support import desk
+from support.finetuning import Tuning
 from support.machines import Machine
 from support.pages import REPOSITORY
 from support.patience import wait_until
@@ -68,11 +69,18 @@ class Login:
         assert ended.returncode == code, ended.stdout + ended.stderr
         return " ".join(ended.stderr.split())
 
-    def submit(self, run: TinyRun, profile: Path, *words: object, **environment: str) -> list[TrainingJob]:
-        """Submit a run; return its jobs. words: settings and options."""
-        train = ("submit", "train", run.written(), "--cluster", profile, "--json")
-        printed = json.loads(desk.outbound(self.home, self._environment | environment, *train, *words))
+    def submit(
+        self, run: TinyRun | Tuning, profile: Path, *words: object, **environment: str
+    ) -> list[TrainingJob]:
+        """Submit a run, or a fine-tuning; return its jobs. words: settings and options."""
+        command = "finetune" if isinstance(run, Tuning) else "train"
+        train = ("submit", command, run.written(), "--cluster", profile, "--json")
+        printed = json.loads(self.outbound(*train, *words, **environment))
         return [TrainingJob(run, self.slurm, number) for number in printed["jobs"]]
+
+    def outbound(self, *words: object, **environment: str) -> str:
+        """What a command prints; it must end well."""
+        return desk.outbound(self.home, self._environment | environment, *words)
 
     @contextmanager
     def slow_steps(self) -> Iterator[None]:
@@ -108,7 +116,7 @@ class Login:
 class TrainingJob:
     """A job that trains a run. number: Slurm's id."""
 
-    run: TinyRun
+    run: TinyRun | Tuning
     slurm: Cluster
     number: str
 
