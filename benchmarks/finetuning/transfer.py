@@ -6,7 +6,7 @@ RUN: a run on novels. CONTROL: the same run on the same words in random order. S
 and test.tsv. Every training has 120 to 124 updates. For each size and start, the peak rate is the one that
 scores best on 1,000 rows of train.tsv that nothing else uses. Then each start learns from the same labels in
 the same order, for each seed, and test.tsv is scored once. DIR/scores.jsonl keeps what is measured, and the
-same command goes on from there. DIR/transfer.svg is the picture.
+same command resumes from there. DIR/transfer.svg is the picture.
 """
 
 from __future__ import annotations
