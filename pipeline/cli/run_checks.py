@@ -12,7 +12,7 @@ from pipeline.config import RunConfig, check_layout, examine
 from pipeline.data.sources import Sources
 from pipeline.data.token_stream import check_size
 from pipeline.finetune import settings as finetuning
-from pipeline.train.resumable import require_resumable
+from pipeline.train.resumable import unresumable
 
 
 def checked_run(
@@ -37,7 +37,7 @@ def checked_run(
         if found.is_whole:
             count = processes or found.config.parallel.pipeline_stages
             with found.gather():
-                require_resumable(found.config, found.sources, count)
+                found.add(unresumable(found.config, found.sources, count))
     found.refuse()
     return found.config, found.sources
 

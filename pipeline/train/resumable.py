@@ -21,16 +21,15 @@ PINNED = (
 """What a run keeps to its end, besides its model."""
 
 
-def require_resumable(config: RunConfig, sources: Sources, processes: int) -> None:
-    """Refuse a configuration that cannot continue the run in its directory, if one has begun there.
+def unresumable(config: RunConfig, sources: Sources, processes: int) -> list[str]:
+    """List why a configuration cannot continue the run in its directory; nothing when none has begun there.
 
-    No tensor is read. Raises UsageError as `config_changes`, RunError when no checkpoint is readable, or an
-    earlier version of outbound trained here.
+    No tensor is read. Raises RunError when no checkpoint is readable, or an earlier version of outbound
+    trained here.
     """
     refuse_earlier_layout(config.run.dir)
     checkpoint = first_whole(list(newest(config.run.dir)), share=lambda names: [])
-    if checkpoint is not None:
-        config_changes(config, checkpoint.state, sources, processes)
+    return _refusals(config, checkpoint.state, sources, processes) if checkpoint is not None else []
 
 
 def refuse_earlier_layout(run: Path) -> None:
@@ -47,6 +46,28 @@ def config_changes(config: RunConfig, then: RunState, sources: Sources, processe
 
     Raises UsageError with the changes that would make it another run.
     """
+    if refused := _refusals(config, then, sources, processes):
+        raise UsageError("; ".join(refused))
+    return list(_changes(config, then, sources).values())
+
+
+def _refusals(config: RunConfig, then: RunState, sources: Sources, processes: int) -> list[str]:
+    refused = [
+        f"{change}: a run does not change it once it has begun: use the config.yaml of its last attempt, or "
+        "another run.dir"
+        for name, change in _changes(config, then, sources).items()
+        if name.startswith("model.") or name in PINNED
+    ]
+    ranks, were = processes // config.parallel.pipeline_stages, then.processes // then.stages
+    if config.data.stream and ranks != were:
+        refused.append(
+            f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
+            f"another order: go on with {were}"
+        )
+    return refused
+
+
+def _changes(config: RunConfig, then: RunState, sources: Sources) -> dict[str, str]:
     was = {
         **_flat(then.config),
         "the content of data.tokens": then.sources_fingerprint,
@@ -57,23 +78,11 @@ def config_changes(config: RunConfig, then: RunState, sources: Sources, processe
         "the content of data.tokens": sources.fingerprint,
         "the tokenizer": sources.tokenizer_fingerprint,
     }
-    changed = {
+    return {
         name: f"{name}: was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
         for name in {**was, **now}
         if was.get(name) != now.get(name)
     }
-    if refused := [text for name, text in changed.items() if name.startswith("model.") or name in PINNED]:
-        raise UsageError(
-            f"{'; '.join(refused)}: a run does not change these once it has begun: "
-            "use the config.yaml of its last attempt, or another run.dir"
-        )
-    ranks, were = processes // config.parallel.pipeline_stages, then.processes // then.stages
-    if config.data.stream and ranks != were:
-        raise UsageError(
-            f"data.stream: {were} data-parallel ranks have shared out its shards, and {ranks} would read "
-            f"another order: go on with {were}"
-        )
-    return list(changed.values())
 
 
 def _flat(section: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_a_configuration_that_the_run_cannot_resume_with_is_refused_before_the_j
     code, told = submit(tiny, "run.seed=4", "optimizer.lr=0.5")
     assert code == 2
     given = "run.seed (given as run.seed=4 on the command line)"
-    assert f"{given}: was 3, is 4: a run does not change these once it has begun" in told
+    assert f"{given}: was 3, is 4: a run does not change it once it has begun" in told
     code, told = submit(tiny, "model.dropout=x")
     assert code == 2
     assert "a run does not change" not in told, "the model is unreadable, and not another one"

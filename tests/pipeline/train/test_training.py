@@ -74,7 +74,7 @@ def test_a_run_is_not_continued_as_another(finished_run: Any) -> None:
     said = " ".join(err.split())
     for key, given, was in (("run.seed", 4, 3), ("model.n_layer", 3, 2)):
         assert f"{key} (given as {key}={given} on the command line): was {was}, is {given}" in said
-    assert "a run does not change these once it has begun" in said
+    assert "a run does not change it once it has begun" in said
     assert "n_head" not in said, "what is equal is not told"
 
 
