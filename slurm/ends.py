@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -31,12 +32,12 @@ class Reason(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The first process that failed by itself. cause: one line. bad_nodes: those that it found."""
+    """The first process that failed by itself. cause: one line. bad_nodes: those that cannot train."""
 
     code: int
     node: str
     cause: str
-    bad_nodes: dict[str, str] = field(default_factory=dict)
+    bad_nodes: Sequence[str] = ()
 
 
 def note(reason: str, bad_nodes: dict[str, str]) -> None:
@@ -68,7 +69,7 @@ def first_failure(folder: Path) -> Failure | None:
     else:
         cause = f"{where} ended with code {code}"
     bad = (_reason(path) for path in folder.glob("*.json"))
-    bad_nodes = {name: why for each in bad if each for name, why in each.bad_nodes.items()}
+    bad_nodes = [name for each in bad if each for name in each.bad_nodes]
     return Failure(code=code, node=node, cause=" ".join(cause.split()), bad_nodes=bad_nodes)
 
 

@@ -18,7 +18,8 @@ from pipeline.checkpoint.attempts import AttemptRecord
 from pipeline.checkpoint.format import saved_in, step_of
 from pipeline.cli.app import app, console
 from slurm import ends, queue, starts, submissions
-from slurm.codes import RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
+from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, SUPERSEDED_EXIT, USAGE_EXIT
+from slurm.ends import Failure
 from slurm.profile import seconds
 from slurm.queue import SlurmError
 from slurm.starts import AGAIN, DONE, Start
@@ -64,6 +65,7 @@ def end(
     number: Annotated[int, typer.Argument(help="The start's number.")],
     max_restarts: MaxRestarts,
     code: Annotated[int, typer.Option(help="srun's exit code.")],
+    blind: Annotated[str, typer.Option(help="Nodes that lack the folder, by commas.")] = "",
     chained: Annotated[bool, typer.Option("--chained", help="Another job goes on.")] = False,
     terminated: Annotated[bool, typer.Option("--terminated", help="Slurm has ended the job.")] = False,
 ) -> None:
@@ -72,7 +74,7 @@ def end(
     if started[-1].number != number:
         _print(f"start {started[-1].number} has begun since, so start {number} changes nothing")
         raise typer.Exit(code)
-    last = _close(run, logs, started, code, max_restarts)
+    last = _close(run, logs, started, code, max_restarts, blind)
     _print(f"start {number} ended: {last.cause}")
     if last.next == AGAIN:
         try:
@@ -85,14 +87,22 @@ def end(
     raise typer.Exit(last.code or 0)
 
 
-def _close(run: Path, logs: Path, started: list[Start], code: int | None, max_restarts: int) -> Start:
-    """Note how the last of some starts ended. code: that of srun; None when its script was lost."""
+def _close(
+    run: Path, logs: Path, started: list[Start], code: int | None, max_restarts: int, blind: str = ""
+) -> Start:
+    """Note how the last of some starts ended.
+
+    code: that of srun; None when its script was lost. blind: nodes without the folder, by commas.
+    """
     start = started[-1]
     made = _attempts_of(run, start)
     own = made[-1][1].ended if made else None
     if own and own.code == 0 and code != 0 and made[-1][0].parents[1] != run:
         own = None  # one seed of a fine-tuning had ended, and not all of it
     failure = ends.first_failure(logs / "ends" / str(start.number))
+    if blind:
+        cause = f"{blind}: no {logs} there: is the shared file system mounted?"
+        failure = Failure(code=BAD_NODE_EXIT, node="", cause=cause, bad_nodes=blind.split(","))
     start.ended, start.code = time.time(), code
     if begun := [(where, record) for where, record in made if record.origin]:
         start.checkpoint = sum(record.origin.step for _, record in begun if record.origin)

@@ -171,6 +171,23 @@ def test_a_node_on_which_ranks_died_twice_is_left_out(login: Login) -> None:
     assert max(run.losses()) == run.summary()["steps"]
 
 
+def test_a_node_that_lost_the_shared_directory_is_left_out(login: Login, slurm: Cluster) -> None:
+    run = TinyRun.make(login.home, "blind")
+    blind = slurm.machines["node1"]  # Slurm takes the first two
+    run.dir.mkdir()
+    blind.run("mount", "-t", "tmpfs", "tmpfs", str(run.dir))
+    try:
+        (job,) = login.submit(run, login.profile(nodes=2))
+        job.wait_until_ended()
+    finally:
+        blind.run("umount", str(run.dir))
+    first, last = job.starts()
+    assert f"{blind.name}: no " in first.cause
+    assert first.left_out == [blind.name]
+    assert (last.code, last.number) == (0, 2)
+    assert blind.name not in job.nodes()
+
+
 def code(run: TinyRun, start: int) -> int | None:
     """The code with which a start ended, by its own account; None when it was killed, or has not ended."""
     ended = attempts.read(run.dir, start).ended

@@ -35,8 +35,8 @@ MINIMAL = TrainProfile(nodes=1, gpus_per_node=0, tasks_per_node=2, time="30")
 ONE_CORE = JobProfile(time="30")
 WAITING = "#!/bin/bash\ntrap 'exit {code}' {signal}\n: > begun\nwhile :; do sleep 0.02; done\n"
 """A command that goes on until a signal comes."""
-SRUN = '#!/bin/sh\nshift 2\nexec "$@"\n'
-"""Runs one process, without its own two options."""
+SRUN = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n'
+"""Runs one process, without its own options."""
 
 
 def training(config: str) -> Job:
@@ -204,6 +204,15 @@ def test_a_command_that_ends_by_itself_while_it_is_stopped_is_not_queued_again(t
     assert script.returncode == 0
 
 
+def test_a_task_that_slurm_has_queued_again_already_is_left_alone(tmp_path: Path) -> None:
+    """As that of a node which was cut off, and answers again while its successor works elsewhere."""
+    (tmp_path / "job").write_text("JobId=43 ArrayJobId=40 Requeue=1 Restarts=1 BatchFlag=1 Reboot=0\n")
+    with started(tmp_path, ONE_CORE, JOBS["work"], outbound=f"#!/bin/sh\nexit {RESUME_EXIT}\n") as script:
+        told, _ = script.communicate(timeout=patient())
+    assert "requeue" not in told
+    assert script.returncode == RESUME_EXIT
+
+
 def test_a_command_that_the_signal_kills_before_it_heeds_it_is_queued_again(tmp_path: Path) -> None:
     stand_in = "#!/bin/sh\ntouch begun\nexec sleep 60\n"
     with started(tmp_path, ONE_CORE, JOBS["work"], outbound=stand_in) as script:
@@ -264,6 +273,7 @@ def started(
         "#!/bin/sh\ncase $1$2 in\n"
         'showhostnames) printf "node7\\nnode8\\n";;\n'
         'shownode) echo "NodeName=$3 CPUs=2"; echo "   NodeAddr=10.0.0.7 NodeHostName=$3";;\n'
+        f"showjob) cat '{folder}/job' 2>&-;;\n"
         '*) echo "$@";;\nesac\n'
     )
     for name, text in {"srun": srun, "scontrol": scontrol, "outbound": outbound}.items():

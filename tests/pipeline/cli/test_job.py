@@ -99,6 +99,15 @@ def test_a_stop_that_saved_is_queued_again(site: Site) -> None:
     assert site.begin() == 2
 
 
+def test_a_node_without_the_shared_directory_is_named_and_left_out(site: Site) -> None:
+    site.begin()
+    assert site.end(1, 0, "--blind", "node2").returncode == 75
+    assert site.told == ["requeue 41", "update JobId=41 ExcNodeList=node2"]
+    (start,) = starts.starts(site.logs)
+    assert (start.code, start.left_out, start.next) == (77, ["node2"], AGAIN)
+    assert start.cause == f"node2: no {site.logs} there: is the shared file system mounted?"
+
+
 def test_a_fine_tuning_gets_on_by_seeds_and_is_done_with_the_last(site: Site) -> None:
     site.begin()
     for seed, code in ((0, 0), (1, 75)):
