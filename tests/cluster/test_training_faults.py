@@ -13,9 +13,9 @@ import pytest
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import AttemptRecord
 from pipeline.checkpoint.format import newest
-from slurm.codes import RESUME_EXIT
+from slurm.codes import BAD_NODE_EXIT, RESUME_EXIT, USAGE_EXIT
 from slurm.starts import AGAIN, GIVEN_UP
-from support.machines import why_not
+from support.machines import Machine, why_not
 from support.patience import wait_until
 from support.runs import TinyRun
 from support.slurm_cluster import MISSING, Cluster, running
@@ -173,19 +173,46 @@ def test_a_node_on_which_ranks_died_twice_is_left_out(login: Login) -> None:
 
 def test_a_node_that_lost_the_shared_directory_is_left_out(login: Login, slurm: Cluster) -> None:
     run = TinyRun.make(login.home, "blind")
-    blind = slurm.machines["node1"]  # Slurm takes the first two
     run.dir.mkdir()
-    blind.run("mount", "-t", "tmpfs", "tmpfs", str(run.dir))
-    try:
+    with mounted(slurm.machines["node1"], run.dir):  # Slurm takes the first two
         (job,) = login.submit(run, login.profile(nodes=2))
         job.wait_until_ended()
-    finally:
-        blind.run("umount", str(run.dir))
     first, last = job.starts()
-    assert f"{blind.name}: no " in first.cause
-    assert first.left_out == [blind.name]
+    assert "node1: no " in first.cause
+    assert first.left_out == ["node1"]
     assert (last.code, last.number) == (0, 2)
-    assert blind.name not in job.nodes()
+    assert "node1" not in job.nodes()
+
+
+def test_a_node_with_a_full_disk_is_left_out_and_where_all_are_full_the_job_ends(
+    login: Login, slurm: Cluster
+) -> None:
+    small = login.home / "small"
+    small.mkdir()
+    profile = login.profile(nodes=2, env={"TMPDIR": str(small)})
+    hopeless, run = (TinyRun.make(login.home, name) for name in ("full", "one is full"))
+    with mounted(slurm.machines["node0"], small):
+        with mounted(slurm.machines["node1"], small):
+            (job,) = login.submit(hopeless, profile)
+            job.wait_until_ended("FAILED")
+            (start,) = job.starts()
+            assert start.code == USAGE_EXIT
+            assert "all nodes of this job are bad: node0: " in start.cause
+        (job,) = login.submit(run, profile)
+        job.wait_until_ended()
+    first, last = job.starts()
+    assert (first.code, first.left_out, last.code) == (BAD_NODE_EXIT, ["node0"], 0)
+    assert "MB are free in its TMPDIR" in first.cause
+
+
+@contextmanager
+def mounted(machine: Machine, directory: Path) -> Iterator[None]:
+    """Hide a directory from one machine, below a disk of 64 MB."""
+    machine.run("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(directory))
+    try:
+        yield
+    finally:
+        machine.run("umount", str(directory))
 
 
 def code(run: TinyRun, start: int) -> int | None:
