@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from pipeline.distributed.device import Device
 from pipeline.distributed.ranks import Rank, gather_json
 
 T = TypeVar("T")
@@ -20,10 +21,10 @@ class Group:
     """This process among the others; alone it exchanges nothing."""
 
     rank: Rank
-    device: str
+    device: Device
 
     @staticmethod
-    def alone(device: str) -> Group:
+    def alone(device: Device) -> Group:
         """A process that shares with no other."""
         return Group(Rank(global_rank=0, world_size=1, local_rank=0), device)
 
@@ -38,7 +39,7 @@ class Group:
 
     def gather(self, value: Any) -> list[Any]:
         """One JSON value of each process, in the order of ranks."""
-        return [value] if self.rank.world_size == 1 else gather_json(value, self.device)
+        return [value] if self.rank.world_size == 1 else gather_json(value, self.device.type)
 
     def of_first(self, value: Any) -> Any:
         """The first process's JSON value."""
@@ -52,7 +53,7 @@ class Group:
         if self.rank.world_size == 1:
             return list(numbers)
         gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in parameters]
-        extra = torch.tensor(numbers, device=self.device)
+        extra = torch.tensor(numbers, device=self.device.type)
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), extra])
         dist.all_reduce(flat)
         sizes = [*(gradient.numel() for gradient in gradients), len(numbers)]

@@ -21,6 +21,7 @@ from model.classifier import Classifier
 from pipeline.checkpoint.attempts import Attempt, Origin
 from pipeline.checkpoint.format import Checkpoint
 from pipeline.checkpoint.run_state import RunState
+from pipeline.costs.layers import parameters
 from pipeline.distributed.stop import StopRequest
 from pipeline.errors import RunError
 from pipeline.finetune import checkpoints, record, tuned
@@ -37,6 +38,7 @@ from pipeline.finetune.targets import task_loss
 from pipeline.finetune.task import Task
 from pipeline.monitor.metrics_logger import MetricsLogger, wandb_id
 from pipeline.monitor.run_files import joined_metrics
+from pipeline.train.nodes.check import check_nodes
 from pipeline.train.run_directory import claim
 from pipeline.train.run_log import log_to
 from slurm.codes import RESUME_EXIT
@@ -72,6 +74,8 @@ def _stopped(task: Task, seed: int, group: Group, stop: StopRequest) -> bool:
         number = group.of_first(claimed and claimed.number)
         attempt = claimed or Attempt(run, number)
         log_to(attempt.folder / "log.txt", group.rank.global_rank)
+        if group.rank.world_size > 1:
+            check_nodes(attempt, task.settings, parameters(task.model), group.rank, group.device)
         return Trainer.of(task, seed, group, attempt).run(stop)
 
 
@@ -103,7 +107,7 @@ class Trainer:
     @staticmethod
     def of(task: Task, seed: int, group: Group, attempt: Attempt) -> Trainer:
         """Build model and optimizer."""
-        model = task.build().to(group.device)
+        model = task.build().to(group.device.type)
         parameters = dict(model.canonical())
         if not task.settings.lm_coef and "head.weight" in parameters:
             parameters["head.weight"].requires_grad_(False)
@@ -194,7 +198,7 @@ class Trainer:
         start = f"resumed after update {now.step}" if now.step else "started"
         logger.report(
             f"seed {self.seed} {start}: {len(task.train):,} examples, {task.updates:,} updates, "
-            f"{self.group.rank.world_size} processes, {self.group.device}"
+            f"{self.group.rank.world_size} processes, {self.group.device.type}"
         )
         if task.train.cut:
             logger.report(f"{task.train.cut:,} texts of the training set lost their end (finetune.too_long)")
@@ -268,7 +272,7 @@ class Trainer:
         task_sum = lm_sum = torch.zeros(())
         if mine:
             time_steps = max(train.lengths[index] for index in indices)  # of all: so masks are the same
-            batch = train.batch(mine, time_steps, self.group.device)
+            batch = train.batch(mine, time_steps, self.group.device.type)
             keys = self._keys(mine, batch.tokens.size(1), step) if settings.dropout else None
             hidden, logits = self.model(batch.tokens, batch.lengths, keys)
             loss = task_sum = task_loss(logits, batch.targets) / len(indices)

@@ -41,7 +41,7 @@ class Predicted:
 def predict(model: Classifier, encoded: Encoded, targets: Targets, group: Group) -> Predicted:
     """Read a set, each process its share; all get the whole. The model is put into evaluation mode."""
     batches = group.share(by_length(encoded.lengths, BATCH_TOKENS))
-    shares = group.gather(_logits(model, encoded, batches, group.device))
+    shares = group.gather(_logits(model, encoded, batches, group.device.type))
     by_example = {index: row for share in shares for index, row in share}
     logits = torch.tensor([by_example[index] for index in range(len(encoded))])
     values, probabilities = targets.predict(logits)

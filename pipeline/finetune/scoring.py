@@ -30,8 +30,8 @@ def score(seed: Path, data: Path | None = None) -> dict[str, Any]:
     if path is None:
         raise UsageError(f"{seed}: its settings name no finetune.test; give a file by --data")
     encoded = Encoded.of(read(path, made.settings), made.transformation, made.targets)
-    device = find_device(0, "fp32").type
-    found = predict(made.model.to(device), encoded, made.targets, Group.alone(device))
+    device = find_device(0, "fp32")
+    found = predict(made.model.to(device.type), encoded, made.targets, Group.alone(device))
     if data is None:
         named = made.targets.named(found.values)
         write_predictions(path_of(seed, "test"), encoded.examples, named, found.probabilities)

@@ -29,10 +29,10 @@ def finetune_as_rank(config: FinetuneConfig, rank: Rank, stop: StopRequest) -> b
     device = find_device(rank.local_rank, "fp32")
     task = Task.of(config)
     if rank.world_size == 1:
-        return finetune(task, Group(rank, device.type), stop)
+        return finetune(task, Group(rank, device), stop)
     init_plain(rank, device.backend)
     try:
-        return finetune(task, Group(rank, device.type), stop)
+        return finetune(task, Group(rank, device), stop)
     finally:
         dist.destroy_process_group()
 

@@ -16,7 +16,7 @@ from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt, Origin
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
-from pipeline.costs.layers import describe, layer_costs, training_flops_per_token
+from pipeline.costs.layers import describe, layer_costs, parameters, training_flops_per_token
 from pipeline.data.loader import EvalLoader, ReadSamples, TrainLoader
 from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut, Samples, Sources
@@ -72,7 +72,7 @@ def train(config: RunConfig, sources: Sources, rank: Rank, stop: StopRequest) ->
             attempt = claimed or Attempt(run, number)
             _move_in(attempt, rank, watchdog)
             _require_same_data(sources, device)
-            check_nodes(attempt, config, rank, device)
+            check_nodes(attempt, config, parameters(config.model), rank, device)
             watchdog.beat()
             if config.data.verify:
                 _verify(sources, rank, device, watchdog)

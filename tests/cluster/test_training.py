@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -136,6 +137,8 @@ def test_a_fine_tuning_over_two_nodes_goes_on_after_a_stop_as_on_one_machine(
     assert first.told()["ExitCode"] == f"{RESUME_EXIT}:0"
     second.wait_until_ended()
     assert [start.next for start in second.starts()] == [AGAIN, DONE]
+    checked = json.loads((attempts.folder(tuning.seed_0, 1) / "node_check.json").read_text())
+    assert [rank["node"] for rank in checked["ranks"]] == ["node0", "node1"]
     for seed in ("seed-0", "seed-1"):
         names = (path_of(each.dir / seed, "dev") for each in (alone, tuning))
         ours, theirs = (path.read_text().replace("tuned alone", "tuned by jobs") for path in names)

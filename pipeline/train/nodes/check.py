@@ -9,10 +9,10 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import BaseModel
+
 from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt, host_name
-from pipeline.config import RunConfig
-from pipeline.costs.layers import parameters
 from pipeline.distributed import zero_state
 from pipeline.distributed.device import Device
 from pipeline.distributed.ranks import Rank, gather_json
@@ -25,8 +25,10 @@ FILE = "node_check.json"
 log = logging.getLogger("outbound")
 
 
-def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device) -> None:
+def check_nodes(attempt: Attempt, settings: BaseModel, parameters: int, rank: Rank, device: Device) -> None:
     """Compare the nodes of a run, if Slurm has given them or there are several; every rank must call it.
+
+    settings: must be equal on all nodes. parameters: of the model whose checkpoints are to be stored.
 
     What is found goes to FILE in the attempt's folder and to the log, and a line of it to the terminal.
 
@@ -37,7 +39,9 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
     nodes = gather_json(host_name(), device.type)
     if len(set(nodes)) == 1 and not rank.srun:
         return
-    facts = [Facts(**row) for row in gather_json(asdict(measure.facts(attempt, config, device)), device.type)]
+    facts = [
+        Facts(**row) for row in gather_json(asdict(measure.facts(attempt, settings, device)), device.type)
+    ]
     offsets_s = measure.clocks(device)
     bad = judge.reasons(judge.unlike(facts, offsets_s))
     speeds: list[Speed] = []
@@ -47,7 +51,7 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
         all_reduce = measure.all_reduce(device)
         if device.type == "cuda":  # the cores of a CPU may have other work
             bad = judge.reasons(judge.slow(nodes, speeds))
-    checkpoint_bytes = 4 * len(zero_state.KINDS) * parameters(config.model)
+    checkpoint_bytes = 4 * len(zero_state.KINDS) * parameters
     if rank.is_first:
         seconds = time.perf_counter() - began
         for line in describe.each_node(nodes, [fact.device for fact in facts], offsets_s, speeds):
@@ -70,7 +74,7 @@ def check_nodes(attempt: Attempt, config: RunConfig, rank: Rank, device: Device)
     free = max(fact.run_free_bytes for fact in facts)
     if free < checkpoint_bytes:
         raise UsageError(
-            f"{config.run.dir}: {free / 1e9:.1f} GB are free, and a checkpoint takes "
+            f"{attempt.run}: {free / 1e9:.1f} GB are free, and a checkpoint takes "
             f"{checkpoint_bytes / 1e9:.1f} GB: make room, or choose another run.dir"
         )
 

@@ -15,10 +15,10 @@ from statistics import median
 import torch
 import torch.distributed as dist
 import xxhash
+from pydantic import BaseModel
 
 import pipeline
 from pipeline.checkpoint.attempts import Attempt, host_name
-from pipeline.config import RunConfig
 from pipeline.distributed.device import Device, products
 from pipeline.distributed.ranks import Rank, gather_int64, gather_json
 from pipeline.train.nodes.judge import Facts, Speed, clock_offsets, ring
@@ -30,7 +30,7 @@ REPEATS = 3
 """Exchanges that are timed after a first one, which sets up the connection; the best counts."""
 
 
-def facts(attempt: Attempt, config: RunConfig, device: Device) -> Facts:
+def facts(attempt: Attempt, settings: BaseModel, device: Device) -> Facts:
     """What this rank finds out without the others."""
     temporary = os.environ.get("TMPDIR", "")  # that of a login node need not be here
     return Facts(
@@ -40,10 +40,10 @@ def facts(attempt: Attempt, config: RunConfig, device: Device) -> Facts:
             "Python": platform.python_version(),
             **{name: _version(name) for name in DISTRIBUTIONS},
             "the hash of outbound's source": _hash_of_source(),
-            "the hash of the configuration": xxhash.xxh3_64_hexdigest(config.model_dump_json().encode()),
+            "the hash of the configuration": xxhash.xxh3_64_hexdigest(settings.model_dump_json().encode()),
         },
         sees_run=attempt.folder.with_suffix(".json").exists(),
-        run_free_bytes=shutil.disk_usage(config.run.dir).free,
+        run_free_bytes=shutil.disk_usage(attempt.run).free,
         temporary_free_bytes=shutil.disk_usage(temporary if os.path.isdir(temporary) else "/tmp").free,
     )
 

@@ -12,6 +12,7 @@ import transformers
 from torch import Tensor
 
 from model.hf import hf_name
+from pipeline.distributed.device import find_device
 from pipeline.finetune.data import Encoded
 from pipeline.finetune.group import Group
 from pipeline.finetune.loop import Trainer
@@ -33,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 def trainer(tuning: Tuning) -> Trainer:
     """A trainer with its first weights."""
     task = Task.of(tuning.config())
-    made = Trainer.of(task, 0, Group(ALONE, "cpu"), attempt=None)  # type: ignore[arg-type]
+    made = Trainer.of(task, 0, Group(ALONE, find_device(0, "fp32")), attempt=None)  # type: ignore[arg-type]
     task.initial.fill(made.model, 0)
     return made
 
