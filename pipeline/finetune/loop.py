@@ -269,19 +269,23 @@ class Trainer:
         self.optimizer.zero_grad()
         train, settings = self.task.train, self.task.settings
         mine = self.group.share(indices)
-        task_sum = lm_sum = torch.zeros(())
-        if mine:
-            time_steps = max(train.lengths[index] for index in indices)  # of all: so masks are the same
-            batch = train.batch(mine, time_steps, self.group.device.type)
-            keys = self._keys(mine, batch.tokens.size(1), step) if settings.dropout else None
+        time_steps = max(train.lengths[index] for index in indices)  # of all: so masks are the same
+        size = settings.micro_batch or len(indices)
+        task_sum = lm_sum = 0.0
+        for begin in range(0, len(mine), size):
+            micro = mine[begin : begin + size]
+            batch = train.batch(micro, time_steps, self.group.device.type)
+            keys = self._keys(micro, batch.tokens.size(1), step) if settings.dropout else None
             hidden, logits = self.model(batch.tokens, batch.lengths, keys)
-            loss = task_sum = task_loss(logits, batch.targets) / len(indices)
+            loss = task_loss(logits, batch.targets) / len(indices)
+            task_sum += loss.item()
             if settings.lm_coef:
                 sequences = len(indices) * batch.tokens.size(1)
-                lm_sum = self.model.lm_loss(hidden, batch.tokens, batch.lengths, sequences)
-                loss = loss + settings.lm_coef * lm_sum
+                lm_loss = self.model.lm_loss(hidden, batch.tokens, batch.lengths, sequences)
+                lm_sum += lm_loss.item()
+                loss = loss + settings.lm_coef * lm_loss
             loss.backward()  # type: ignore[no-untyped-call]
-        numbers = [task_sum.item(), lm_sum.item(), float(stop)]
+        numbers = [task_sum, lm_sum, float(stop)]
         task_all, lm_all, asked = self.group.add_up(self.learned, numbers)
         return task_all, lm_all, asked
 

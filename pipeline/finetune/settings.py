@@ -116,6 +116,9 @@ class Finetune(Section):
     """Share of the updates in which the rate rises."""
     batch: int = Field(ge=1)
     """Examples of an update, over all processes."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Examples that a process computes at once: fewer take less memory, and the gradients are the same; None:
+    its whole share of a batch."""
     epochs: int = Field(ge=1)
     lm_coef: float = Field(ge=0)
     """Weight of the language model's loss beside the task's; 0 does without."""

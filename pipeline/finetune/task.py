@@ -23,7 +23,7 @@ from pipeline.finetune.transformations import Transformation, specials_after
 from pipeline.monitor.run_files import read_json
 
 START = "start.json"
-FREE = ("finetune.dir", "finetune.seeds", "finetune.test", "finetune.checkpoint_every")
+FREE = tuple(f"finetune.{name}" for name in "dir seeds test checkpoint_every micro_batch".split())
 """Settings that may change when a training goes on."""
 
 

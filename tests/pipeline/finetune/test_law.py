@@ -71,6 +71,19 @@ def reference(theirs: Any, ours: Trainer, indices: list[int]) -> Tensor:
     return torch.stack(losses).mean() + task.settings.lm_coef * torch.stack(language).mean()
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_smaller_steps_through_a_batch_have_its_gradients(tmp_path: Path, dropout: float) -> None:
+    """Masks of dropout belong to the example."""
+    directory = write_pretrained(tmp_path / "gpt")
+    found = []
+    for micro_batch in (None, 2):
+        ours = trainer(Tuning.make(tmp_path, directory, dropout=dropout, micro_batch=micro_batch))
+        losses = ours.gradients([3, 0, 7, 11, 4], 0, stop=False)
+        gradients = {name: parameter.grad for name, parameter in ours.parameters.items()}
+        found.append((torch.tensor(losses), gradients))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow(1)
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
