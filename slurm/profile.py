@@ -34,7 +34,9 @@ class JobProfile(BaseModel):
     time: str
     """Limit in Slurm's form ("30" minutes, "24:00:00", "2-12"); quote it, YAML reads 24:00:00 as a number."""
     partition: Word | None = None
+    """Partition of the cluster."""
     account: Word | None = None
+    """Account that pays."""
     cpus_per_task: int = Field(default=1, ge=1)
     """Cores of a process that trains, or of a worker, which starts one process on each."""
     mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None

@@ -75,7 +75,9 @@ class Crawl(Section):
     max_bytes: int = 8 << 20
     """Largest body after decompression."""
     total_timeout_s: float = 60.0
+    """One request from start to last byte."""
     max_redirects: int = 5
+    """Most redirects that are followed for one link."""
     training_crawlers: Literal[1] | None = None
     """Version of the list of training crawlers, as GPTBot (dataprep/crawl/training_crawlers.py). A page from
     which robots.txt shuts one out by name is opted out for ours, too. null: they do not count."""
@@ -90,7 +92,9 @@ class Extraction(Section):
     favor_precision: bool = False
     """Drop more of what may be no main text. On the pages with a known truth it loses more than it gains."""
     include_comments: bool = False
+    """Extract readers' comments below an article, too."""
     include_tables: bool = True
+    """Extract the text of tables, too."""
     max_bytes: int = Field(default=8 << 20, gt=0)
     """Largest page, decompressed; a larger one is `too_large`."""
     max_elements: int = Field(default=20_000, gt=0)
@@ -119,7 +123,9 @@ class NearDuplicates(Section):
     """MinHash bands and the exact similarity that decides (20 bands of 7 rows find 99 % at J = 0.8)."""
 
     bands: int = Field(default=20, ge=1, le=20)
+    """Bands of a signature; documents that share one are compared."""
     rows: int = Field(default=7, ge=1, le=7)
+    """Hashes of a band."""
     threshold: float = Field(default=0.8, gt=0, le=1)
     """Smallest Jaccard similarity over word 5-grams that drops the later document."""
 
@@ -131,30 +137,47 @@ class Gopher(Section):
     """
 
     max_duplicate_paragraphs: float | None = 0.30
+    """Largest share of the paragraphs that repeat an earlier one."""
     max_duplicate_paragraph_characters: float | None = 0.20
+    """Largest share of the characters in such paragraphs."""
     max_duplicate_lines: float | None = 0.30
+    """Largest share of the lines that repeat an earlier one."""
     max_duplicate_line_characters: float | None = 0.20
+    """Largest share of the characters in such lines."""
     max_top_2_gram: float | None = 0.20
-    """Largest share of the characters in the most frequent n-gram of words."""
+    """Largest share of the characters in the most frequent sequence of two words."""
     max_top_3_gram: float | None = 0.18
+    """The same of three words."""
     max_top_4_gram: float | None = 0.16
+    """The same of four words."""
     max_duplicate_5_grams: float | None = 0.15
-    """Largest share of the characters in n-grams that repeat an earlier one."""
+    """Largest share of the characters in sequences of five words that repeat an earlier one."""
     max_duplicate_6_grams: float | None = 0.14
+    """The same of six words."""
     max_duplicate_7_grams: float | None = 0.13
+    """The same of seven words."""
     max_duplicate_8_grams: float | None = 0.12
+    """The same of eight words."""
     max_duplicate_9_grams: float | None = 0.11
+    """The same of nine words."""
     max_duplicate_10_grams: float | None = 0.10
+    """The same of ten words."""
     min_words: int | None = 50
+    """Fewest words with a letter or digit."""
     max_words: int | None = 100_000
+    """Most such words."""
     min_word_length: float | None = 3
     """Smallest mean length of a word in characters."""
     max_word_length: float | None = 10
+    """Largest mean length."""
     max_hashes: float | None = 0.1
     """Most `#` a word."""
     max_ellipses: float | None = 0.1
+    """Most ellipses a word."""
     max_bullet_lines: float | None = 0.9
+    """Largest share of the lines that begin with a bullet."""
     max_ellipsis_lines: float | None = 0.3
+    """Largest share of the lines that end in an ellipsis."""
     min_alphabetic: float | None = 0.8
     """Smallest share of words with a letter."""
     min_stop_words: int | None = 2
@@ -167,8 +190,11 @@ class C4(Section):
     terminal_punctuation: bool = True
     """Count only lines that end in terminal punctuation, as the paper does; FineWeb does not."""
     max_lorem_ipsum: int | None = 0
+    """Most lines that hold "lorem ipsum"."""
     max_curly_brackets: int | None = 0
+    """Most lines that hold a curly bracket."""
     min_sentences: int | None = 5
+    """Fewest sentences."""
     min_lines: float | None = None
     """Smallest share of the lines that C4 would have left; no rule of the paper, which drops the others."""
 
@@ -177,7 +203,9 @@ class FineWeb(Section):
     """FineWeb's own rules (Penedo et al. 2024, section 3.6)."""
 
     min_terminal_lines: float | None = 0.12
+    """Smallest share of the lines that end in terminal punctuation."""
     max_short_lines: float | None = 0.67
+    """Largest share of the lines of at most 30 characters."""
     max_duplicate_characters: float | None = 0.1
     """Largest share of characters in repeated lines: the paper's; the code that made FineWeb has 0.01."""
     max_newlines: float | None = 0.3
@@ -224,6 +252,7 @@ class Select(Section):
     min_words: int | None = None
     """Fewest words, as white space separates them."""
     max_words: int | None = None
+    """Most words."""
     gopher: Gopher | None = None
     c4: C4 | None = None
     fineweb: FineWeb | None = None
@@ -243,6 +272,7 @@ class Recipe(Section):
     """All that decides a corpus's content."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name of the recipe, in reports."""
     collect: Collect = Collect()
     select: Select = Select()
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from dataprep.errors import DataError
 from dataprep.store.os_errors import explain_os_error
 from pipeline.cli import (  # noqa: F401 (registers)
+    config_reference,
     corpus,
     demo,
     evaluate,

@@ -81,8 +81,11 @@ class Optimizer(Section):
     lr: float = Field(gt=0)
     """The schedule's peak."""
     betas: tuple[float, float] = (0.9, 0.95)
+    """Decay of the averages of the gradient and of its square."""
     eps: float = 1e-8
+    """Added to the square root of the second average."""
     weight_decay: float = Field(default=0.1, ge=0)
+    """Share of a matrix that a step takes off, times the learning rate."""
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Norm to which the whole gradient is clipped; 0 never clips."""
 
@@ -91,6 +94,7 @@ class Schedule(Section):
     """The learning rate, in tokens."""
 
     warmup_tokens: int = Field(default=0, ge=0)
+    """Tokens over which the rate rises linearly to its peak."""
     decay_tokens: int | None = Field(default=None, gt=0)
     """Tokens at which the cosine reaches its minimum; the end of training when absent."""
     min_lr_ratio: float = Field(default=0.1, ge=0, le=1)
@@ -145,9 +149,11 @@ class Train(Section):
     tokens: int = Field(ge=1)
     """Length of the run, rounded down to whole `batch_size_multiple`s."""
     eval_every_steps: int = Field(default=250, ge=1)
+    """Steps between two measures of the held-out loss."""
     eval_sequences: int = Field(ge=1)
     """Held-out sequences of every evaluation."""
     checkpoint_every_steps: int = Field(default=1000, ge=1)
+    """Steps between two checkpoints; the last step always has one."""
     keep_last: int = Field(default=3, ge=1)
     """Newest checkpoints that are kept."""
     keep_every_steps: int | None = Field(default=None, ge=1)
@@ -175,6 +181,7 @@ class Guards(Section):
     """A loss this many standard deviations above the mean of the last `spike_window_steps` is a spike: the
     checkpoint before it is loaded, and the samples since then are skipped for good. Absent: no loss is."""
     spike_window_steps: int = Field(default=100, ge=2)
+    """Steps whose losses `spike_zscore` is measured by."""
     max_spikes: int = Field(default=5, ge=0)
     """Spikes that are undone; one more ends the run."""
     dry_run_batch: bool = True
@@ -190,6 +197,7 @@ class Wandb(Section):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """offline: the SDK's files in each attempt's folder. online: sent while it trains, each step once."""
     project: str = "outbound"
+    """Name of the project in Weights & Biases."""
 
 
 class RunConfig(Section):

@@ -108,8 +108,11 @@ class Finetune(Section):
     lr: float = Field(gt=0)
     """The schedule's peak."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]]
+    """Decay of Adam's averages of the gradient and of its square."""
     eps: float = Field(gt=0)
+    """Added to the square root of the second average."""
     weight_decay: float = Field(ge=0)
+    """Share of a matrix that an update takes off, times the rate."""
     max_grad_norm: float = Field(ge=0)
     """Norm to which the whole gradient is clipped; 0 never clips."""
     warmup: float = Field(ge=0, lt=1)
@@ -120,6 +123,7 @@ class Finetune(Section):
     """Examples that a process computes at once: fewer take less memory, and the gradients are the same; None:
     its whole share of a batch."""
     epochs: int = Field(ge=1)
+    """Passes over the training set."""
     lm_coef: float = Field(ge=0)
     """Weight of the language model's loss beside the task's; 0 does without."""
     dropout: float = Field(ge=0, lt=1)
@@ -128,6 +132,7 @@ class Finetune(Section):
     """Updates after which the dev set is scored, too."""
 
     metrics: list[Metric] = Field(min_length=1)
+    """What the dev and test sets are scored by."""
     select: Metric | Literal["none"] = "none"
     """The metric whose best dev score keeps its weights; none: the last weights."""
     seeds: list[int] = Field(default=[0], min_length=1)

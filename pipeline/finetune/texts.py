@@ -44,6 +44,7 @@ class Texts(Section):
     """Continued pretraining of one model on texts of the user's."""
 
     kind: Literal["lm"]
+    """These keys are for texts; the other kinds are tasks."""
     dir: Path
     """Everything is written under here; the same command again goes on where it stopped."""
     init_from: Path
@@ -59,12 +60,15 @@ class Texts(Section):
     warmup: float = Field(default=0.002, ge=0, lt=1)
     """Share of the tokens over which the rate rises."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """Share of a matrix that an update takes off, times the rate."""
     batch: int = Field(default=32, ge=1)
     """Sequences of an update, over all processes."""
     micro_batch: int = Field(default=1, ge=1)
     """Sequences of one forward pass of one process."""
     epochs: int = Field(default=3, ge=1)
+    """Passes over the tokens."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Probability for embeddings, attention weights and residuals alike."""
     seed: int = 0
     """Seed of order and dropout."""
     checkpoint_every: int = Field(default=500, ge=1)
