@@ -7,6 +7,7 @@ words of the sample, with their counts.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from dataprep.tokenizer import gpt2_files
 from dataprep.tokenizer.tokenizer import HUGGINGFACE
 
 SAMPLE_SEED = 2
+LONGEST_WORD = 1000
+"""Characters after which a word is cut: a merge takes time in proportion to the word's length, so that one of
+300,000 letters, such as a gene, would take minutes."""
+_LONG_WORD = re.compile(r"(?:[^\W\d_]{N}|\d{N}|(?:[^\w\s]|_){N}|\s{N})".replace("N", str(LONGEST_WORD)))
+"""The kinds of characters that GPT-2's pre-tokenizer keeps together."""
+_LONG_SPACE = re.compile(rf"\s{{{LONGEST_WORD}}}")
 
 
 def sample(corpus: Corpus, build: Build, sample_bytes: int, tick: Callable[[int], None]) -> Iterator[str]:
@@ -60,7 +67,7 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    model.train_from_iterator(texts, trainer)
+    model.train_from_iterator((piece for text in texts for piece in pieces(text)), trainer)
     merges = [" ".join(pair) for pair in json.loads(model.to_str())["model"]["merges"]]
     if not merges:
         raise DataError(
@@ -71,3 +78,13 @@ def train(texts: Iterable[str], vocab_size: int, directory: Path) -> int:
     gpt2_files.write(directory, merges)
     replace(directory / HUGGINGFACE, tokenizer_json.encode())
     return len(gpt2_files.vocabulary_of(merges))
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text, cut where a word is longer than LONGEST_WORD: ordinary text has none, and stays whole."""
+    start = 0
+    if max(map(len, text.split()), default=0) >= LONGEST_WORD or _LONG_SPACE.search(text):
+        for word in _LONG_WORD.finditer(text):
+            yield text[start : word.end()]
+            start = word.end()
+    yield text[start:]

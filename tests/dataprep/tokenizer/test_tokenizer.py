@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,28 @@ def test_the_same_sample_trains_to_the_same_bytes(tmp_path: Path) -> None:
         subprocess.run(command, input=json.dumps(TEXTS), text=True, env=environment, check=True)
     for name in ("vocab.bpe", "encoder.json", "tokenizer.json"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["ACGT", "0123456789", "世界é字", "=_-*", " \n"])
+def test_a_word_without_end_is_cut_so_that_training_takes_linear_time(tmp_path: Path, kind: str) -> None:
+    """300,000 letters took minutes: each merge goes through the whole of every word that holds the pair."""
+    text = "a tale " * 500 + "".join(random.Random(kind).choices(kind, k=30_000)) + "x the end"
+    pieces = [*train.pieces(text)]
+    assert "".join(pieces) == text
+    words = [word for piece in pieces for word in regex.findall(byte_level.PATTERN, piece)]
+    assert max(map(len, words)) <= train.LONGEST_WORD + 1
+    assert len(pieces) <= 32
+    assert train.train([text], 400, tmp_path / "trained") == 400
+
+
+def test_ordinary_text_is_not_cut() -> None:
+    for text in (
+        " ".join(TEXTS) * 20,
+        "世界、" * 2000,
+        "https://x.org/" + "a-b/" * 2000,
+        ("a" * 999 + " ") * 3,
+    ):
+        assert [*train.pieces(text)] == [text]
 
 
 def test_a_sample_is_chosen_by_document_and_has_its_size(tmp_path: Path) -> None:
