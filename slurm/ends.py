@@ -19,6 +19,11 @@ import msgspec
 
 FOLDER = "OUTBOUND_ENDS"
 """The variable that holds the folder, in the processes of a training job."""
+KILLS = {
+    signal.SIGKILL: "kill -9, or out of memory",
+    signal.SIGBUS: "a shard was cut while it was read, or /dev/shm is full",
+}
+"""What sends some signals."""
 _TERMINATED = 128 + signal.SIGTERM
 """By which srun ends the other processes once one has failed."""
 
@@ -95,6 +100,6 @@ def _signal(number: int) -> str:
     ('SIGKILL: kill -9, or out of memory', 'SIGSEGV', 'signal 200')
     """
     with suppress(ValueError):
-        name = signal.Signals(number).name
-        return f"{name}: kill -9, or out of memory" if number == signal.SIGKILL else name
+        known = signal.Signals(number)
+        return f"{known.name}: {KILLS[known]}" if known in KILLS else known.name
     return f"signal {number}"

@@ -23,7 +23,7 @@ LISTS = {"blocked_sites_file": "blocked_sites", "blocked_subreddits_file": "bloc
 class Section(BaseModel):
     """A part of a recipe: immutable, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 def _domains(names: frozenset[str]) -> frozenset[str]:

@@ -24,7 +24,7 @@ class CrawlSettings(BaseModel):
     The fields are the keys of a crawl file (configs/crawls/example.yaml), but for FROM_RECIPE and INTERNAL.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     agent: str = "outbound"
     """Product token (RFC 9309, section 2.2.1): what robots.txt groups are matched against."""

@@ -13,7 +13,7 @@ from model import GPTConfig
 class Section(BaseModel):
     """A part of the configuration; a field it does not know is an error, not a silent nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Run(Section):
@@ -80,9 +80,9 @@ class Optimizer(Section):
 
     lr: float = Field(gt=0)
     """The schedule's peak."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.95)
     """Decay of the averages of the gradient and of its square."""
-    eps: float = 1e-8
+    eps: float = Field(default=1e-8, gt=0)
     """Added to the square root of the second average."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Share of a matrix that a step takes off, times the learning rate."""

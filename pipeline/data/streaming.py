@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataprep.pack.manifest import Shard
-from pipeline.data.token_stream import PinnedGeneration
+from pipeline.data.token_stream import PinnedGeneration, refuse_strange
 from pipeline.errors import RunError, UsageError
 
 HASH = re.compile(r"-[0-9a-f]{12}\.tar$")
@@ -65,11 +65,13 @@ class StreamedSamples:
     """Sample after sample of a run, as one data-parallel rank reads them."""
 
     shards: Sequence[Streamed]
-    dtype: np.dtype[Any]
+    generation: PinnedGeneration
     n_ctx: int
 
     @staticmethod
-    def of(shards: Sequence[Streamed], dtype: np.dtype[Any], n_ctx: int, dp_size: int) -> StreamedSamples:
+    def of(
+        shards: Sequence[Streamed], generation: PinnedGeneration, n_ctx: int, dp_size: int
+    ) -> StreamedSamples:
         """Check that every rank has something to read; raises UsageError when one has not."""
         for rank in range(dp_size):
             if _sequences(shards[rank::dp_size], n_ctx) < 1:
@@ -77,7 +79,7 @@ class StreamedSamples:
                     f"data.stream: {len(shards)} shards leave rank {rank} of {dp_size} data-parallel ranks "
                     f"no sequence of {n_ctx}: stream more shards, or use fewer ranks"
                 )
-        return StreamedSamples(shards, dtype, n_ctx)
+        return StreamedSamples(shards, generation, n_ctx)
 
     def numbered(self, consumed: int, dp_rank: int, dp_size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         """Endless samples of a rank once the run has consumed so many, each after its number in the order.
@@ -93,7 +95,7 @@ class StreamedSamples:
                 read += 1
 
     def _epoch(self, mine: Sequence[Streamed], first: int) -> Iterator[npt.NDArray[Any]]:
-        rest = np.empty(0, self.dtype)
+        rest = np.empty(0, self.generation.dtype)
         for block in self._tokens(mine, first * self.n_ctx):
             rest = np.concatenate([rest, block])
             whole = max(0, len(rest) - 1) // self.n_ctx
@@ -121,9 +123,10 @@ class StreamedSamples:
         try:
             tar = webdataset.WebDataset([url], shardshuffle=False, nodesplitter=_all, empty_check=False)
             for member in tar:
-                block = np.frombuffer(member["bin"], self.dtype)
+                block = np.frombuffer(member["bin"], self.generation.dtype)
                 if read == len(sizes) or len(block) != sizes[read]:
                     raise RunError(f"{url}: block {read} is not one of {shard.tar.path}: {remedy}")
+                refuse_strange(block, self.generation, url)
                 yield block
                 read += 1
         except (OSError, tarfile.TarError, ValueError, KeyError) as error:

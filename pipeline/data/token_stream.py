@@ -47,6 +47,11 @@ class PinnedGeneration:
         return np.dtype(self.content.dtype)
 
     @property
+    def vocab_size(self) -> int:
+        """All ids are below it."""
+        return self.content.tokenizer.vocab_size
+
+    @property
     def splits(self) -> dict[str, Split]:
         """The token streams."""
         return self.content.splits
@@ -122,6 +127,11 @@ class TokenStream:
             rows[here] = self._windows(shard, length)[begins[here]]  # all at once: a loop takes twice as long
         for row in np.flatnonzero(~within).tolist():
             rows[row] = self._over_ends(int(starts[row]), length)
+        if rows.size and int(rows.max()) >= self._generation.vocab_size:
+            row, column = np.argwhere(rows >= self._generation.vocab_size)[0].tolist()
+            block = int(np.searchsorted(self._ends, starts[row] + column, side="right"))
+            shard = self._shards[self._shard_of[block]]
+            refuse_strange(rows, self._generation, self._generation.path(shard))
         return rows
 
     def _windows(self, shard: int, length: int) -> npt.NDArray[Any]:
@@ -148,6 +158,15 @@ class TokenStream:
             # A plain array over the map: a slice of np.memmap itself takes ten times as long.
             self._maps[index] = np.asarray(np.memmap(path, dtype=self.dtype, mode="r"))
         return self._maps[index]
+
+
+def refuse_strange(tokens: npt.NDArray[Any], generation: PinnedGeneration, shard: object) -> None:
+    """Raise RunError, which names the shard, when tokens have an id that the tokenizer does not have."""
+    if tokens.size and (largest := int(tokens.max())) >= generation.vocab_size:
+        raise RunError(
+            f"{shard}: holds the id {largest}, and those of its tokenizer are below {generation.vocab_size}: "
+            f"it was packed with another tokenizer, or is damaged; {CHANGED}"
+        )
 
 
 def verify(generation: PinnedGeneration, shard: Shard) -> None:

@@ -348,7 +348,7 @@ def _build(
     data, n_ctx = config.data, config.model.n_ctx
     samples: ReadSamples | StreamedSamples
     if sources.stream:
-        samples = StreamedSamples.of(sources.stream, sources.generations[0].dtype, n_ctx, engine.dp_size)
+        samples = StreamedSamples.of(sources.stream, sources.generations[0], n_ctx, engine.dp_size)
     else:
         samples = Samples.of(sources, n_ctx, config.run.seed, data.order_block_sequences).rows
     chosen = HeldOut.of(sources, n_ctx, config.train.eval_sequences)

@@ -9,9 +9,11 @@ from typing import Any
 from pipeline.checkpoint import attempts
 from pipeline.config import RunConfig, pinning, require_layout
 from pipeline.data.sources import Sources
+from pipeline.data.token_stream import check_size
 from pipeline.distributed.launch import launch
 from pipeline.distributed.ranks import Rank
 from pipeline.distributed.stop import StopRequest
+from pipeline.errors import RunError
 from pipeline.monitor.run_files import read_json
 
 Summary = dict[str, Any]
@@ -36,11 +38,16 @@ def train_in_processes(
     """Train in `nproc` local processes, one a pipeline stage when None; they read the configuration anew.
 
     A pack may publish while they start: they take the generation of the tokens that `sources` has.
-    Raises UsageError when the layout does not fit so many processes.
+    Raises UsageError when the layout does not fit so many processes, RunError when one of them has failed.
     """
     processes = nproc or config.parallel.pipeline_stages
     require_layout(config, processes)
-    launch([str(path), *overrides, *pinning(sources)], processes)
+    try:
+        launch([str(path), *overrides, *pinning(sources)], processes)
+    except RunError:
+        for generation, shard in sources.mapped:
+            check_size(generation, shard)  # SIGBUS kills what reads a shard that was cut meanwhile
+        raise
     run = config.run.dir
     summaries = (attempts.folder(run, number) / "summary.json" for number in reversed(attempts.numbers(run)))
     summary: Summary = read_json(next(path for path in summaries if path.exists()))

@@ -245,7 +245,7 @@ def read_tokens(tokens: Path) -> None:
 def stream_tokens(tokens: Path) -> None:
     """As a run does that reads them from a bucket."""
     generation = load_generation(tokens, 1)
-    stream = StreamedSamples.of(expand(str(tokens / "{shard}"), generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand(str(tokens / "{shard}"), generation), generation, 16, 1)
     list(islice(stream.numbered(0, 0, 1), 100))
 
 
@@ -375,7 +375,7 @@ def test_a_file_that_is_called_like_a_command_is_read_as_a_file(
     first, *_ = [generation.path(shard) for shard in generation.splits["train"].shards]
     shutil.copy(first, tmp_path / f"pipe:touch marker {first.name}")
     monkeypatch.chdir(tmp_path)
-    stream = StreamedSamples.of(expand("*.tar", generation), generation.dtype, 16, 1)
+    stream = StreamedSamples.of(expand("*.tar", generation), generation, 16, 1)
     assert len(next(stream.numbered(0, 0, 1))[1]) == 17
     assert not (tmp_path / "marker").exists()
 

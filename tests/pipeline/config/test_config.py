@@ -24,6 +24,11 @@ ORIGIN = re.compile(r" \(given as .* on the command line\)")
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
+        (["optimizer.lr=inf"], "optimizer.lr: Input should be a finite number"),
+        (["guards.spike_zscore=.nan"], "guards.spike_zscore: Input should be a finite number"),
+        (["model.norm_eps=.inf"], "model.norm_eps: Input should be a finite number"),
+        (["optimizer.betas=[0.9, 1.0]"], "optimizer.betas.1: Input should be less than 1"),
+        (["optimizer.eps=-1"], "optimizer.eps: Input should be greater than 0"),
         (["parallel.zero_stage=2"], "parallel.zero_stage: ZeRO-2 cannot be combined with 2 pipeline stages"),
         (["parallel.zero_stage=0"], "parallel.zero_stage: without ZeRO"),
         (["parallel.zero_stage=3"], "parallel.zero_stage: ZeRO-3 cannot be combined with 2 pipeline stages"),

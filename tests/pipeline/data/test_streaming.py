@@ -82,7 +82,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
     last = len(generation.splits["train"].shards) - 1
     url = pattern.replace("{packed}", str(packed)).replace("{server}", server)
     url = url.replace("{plain}", f"train-0001-{{00000..{last:05d}}}.tar")
-    stream = StreamedSamples.of(expand(url, generation), generation.dtype, n_ctx=32, dp_size=2)
+    stream = StreamedSamples.of(expand(url, generation), generation, n_ctx=32, dp_size=2)
     seen = []
     for rank in (0, 1):
         epoch = expected(generation, 2, rank, 32)
@@ -94,7 +94,7 @@ def test_each_rank_reads_its_shards_in_order_epoch_after_epoch(
 
 def test_resuming_anywhere_is_as_if_it_had_never_stopped(packed: Path) -> None:
     generation = load_generation(packed, None)
-    stream = StreamedSamples.of(expand(f"{packed}/{{shard}}", generation), generation.dtype, 32, 2)
+    stream = StreamedSamples.of(expand(f"{packed}/{{shard}}", generation), generation, 32, 2)
     epoch = len(expected(generation, 2, 1, 32))
     whole = [(number, tokens.tolist()) for number, tokens in islice(stream.numbered(0, 1, 2), 2 * epoch)]
     for skipped in (1, 17, epoch - 1, epoch, epoch + 5):
@@ -107,7 +107,7 @@ def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) 
     first, second = (generation.path(shard) for shard in generation.splits["train"].shards[:2])
 
     def read(url: str) -> None:
-        list(islice(StreamedSamples(expand(url, generation), generation.dtype, 32).numbered(0, 0, 1), 10_000))
+        list(islice(StreamedSamples(expand(url, generation), generation, 32).numbered(0, 0, 1), 10_000))
 
     (tmp_path / first.name).write_bytes(first.read_bytes()[:1500])
     with pytest.raises(RunError, match=f"{first.name}: (cannot be read|ends after|block)"):
@@ -115,12 +115,17 @@ def test_what_is_broken_or_another_shard_is_named(packed: Path, tmp_path: Path) 
     (tmp_path / first.name).write_bytes(generation.path(generation.splits["val"].shards[-1]).read_bytes())
     with pytest.raises(RunError, match=f"{first.name}: (block|ends after)"):
         read(str(tmp_path / first.name))
+    strange = bytearray(first.read_bytes())
+    strange[512:514] = b"\xff\xff"
+    (tmp_path / first.name).write_bytes(strange)
+    with pytest.raises(RunError, match=f"{first.name}: holds the id 65535"):
+        read(str(tmp_path / first.name))
     with pytest.raises(RunError, match="cannot be read"):
         read(f"pipe:cat {tmp_path}/nowhere/{second.name} 2>/dev/null")
     with pytest.raises(UsageError, match="must name one training shard of generation 1"):
         expand(f"{packed}/other.tar", generation)
     with pytest.raises(UsageError, match="leave rank 1 of 2 data-parallel ranks no sequence"):
-        StreamedSamples.of(expand(str(first), generation), generation.dtype, 32, 2)
+        StreamedSamples.of(expand(str(first), generation), generation, 32, 2)
 
 
 def test_what_a_stream_cannot_do_is_refused(tiny_run: Callable[..., Any]) -> None:

@@ -65,6 +65,22 @@ def test_a_missing_a_short_and_an_altered_shard_are_named(tmp_path: Path, write_
         TokenStream(generation, "train")
 
 
+def test_a_shard_with_an_id_that_the_tokenizer_lacks_is_named(tmp_path: Path, write_tokens: Writer) -> None:
+    write_tokens(tmp_path)
+    generation = load_generation(tmp_path, 1)
+    shard = tmp_path / "train-0001-00001.tar"
+    damaged = bytearray(shard.read_bytes())
+    damaged[700:702] = (61).to_bytes(2, "little")  # a vocabulary of 61 ends at 60
+    shard.write_bytes(damaged)
+    stream = TokenStream(generation, "train")
+    first = sum(tokens for _, tokens in generation.splits["train"].shards[0].blocks)
+    assert stream.slice(0, first).max() < 61
+    with pytest.raises(
+        RunError, match=r"train-0001-00001\.tar: holds the id 61, .* are below 61: it was packed"
+    ):
+        stream.slice(0, stream.tokens)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", dump({"format": "outbound-tokens/3"}), dump({"format": "other/9"})]
 )

@@ -180,6 +180,18 @@ def test_a_killed_rank_ends_the_run_and_a_damaged_checkpoint_is_passed_over(fini
     assert steps == list(range(1, len(steps) + 1)), "no step stands twice"
 
 
+def test_a_shard_that_is_cut_while_a_run_trains_is_named(tiny_run: MakeRun) -> None:
+    run = tiny_run()
+    process = run.start("train.tokens=160000")
+    run.wait_for_step(2, process)
+    shard = run.home / "tokens" / "train-0001-00000.tar"
+    os.truncate(shard, 0)
+    _, err = process.communicate(timeout=patient())
+    assert process.returncode == 1
+    assert f"{shard}: 0 bytes, expected " in err
+    assert "restore the shard" in err
+
+
 def test_ranks_killed_at_any_moment_mostly_while_saving_lose_nothing(tiny_run: MakeRun) -> None:
     settings = ("train.tokens=9600", "train.checkpoint_every_steps=1", "train.eval_every_steps=50")
     unbroken = tiny_run("unbroken", dropout=0.1)
