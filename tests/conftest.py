@@ -6,6 +6,7 @@ longest files first, once the quick ones are done.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -59,6 +60,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks[_part(item.nodeid)] |= {(id(mark), mark.args[0]) for mark in item.iter_markers("slow")}
     seconds = {part: sum(each for _, each in slow) for part, slow in marks.items()}
     items.sort(key=lambda item: (seconds[_part(item.nodeid)] > 0, -seconds[_part(item.nodeid)]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare Python looking for garbage among what stays: modules, and the tests themselves."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
