@@ -7,6 +7,7 @@ longest files first, once the quick ones are done.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -49,6 +50,16 @@ def _no_rank_outlives_its_test() -> Iterator[None]:
     yield
     while STARTED:
         STARTED.pop().kill()
+
+
+@pytest.fixture(autouse=True)
+def _no_log_outlives_its_test() -> Iterator[None]:
+    """Else the next test's first message would open it, in a folder that went with the test before."""
+    yield
+    logger = logging.getLogger("outbound")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
