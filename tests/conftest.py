@@ -6,6 +6,8 @@ longest files first, once the quick ones are done.
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -50,6 +52,16 @@ def _no_rank_outlives_its_test() -> Iterator[None]:
         STARTED.pop().kill()
 
 
+@pytest.fixture(autouse=True)
+def _no_log_outlives_its_test() -> Iterator[None]:
+    """Else the next test's first message would open it, in a folder that went with the test before."""
+    yield
+    logger = logging.getLogger("outbound")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests come first, then the longest: no worker ends far behind the other."""
     marks: defaultdict[str, set[tuple[int, float]]] = defaultdict(
@@ -59,6 +71,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks[_part(item.nodeid)] |= {(id(mark), mark.args[0]) for mark in item.iter_markers("slow")}
     seconds = {part: sum(each for _, each in slow) for part, slow in marks.items()}
     items.sort(key=lambda item: (seconds[_part(item.nodeid)] > 0, -seconds[_part(item.nodeid)]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare Python looking for garbage among what stays: modules, and the tests themselves."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

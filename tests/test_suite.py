@@ -83,3 +83,14 @@ def test_every_wait_has_a_bound_that_the_one_factor_scales() -> None:
         if bound.search(line)
     ]
     assert lines == []
+
+
+def test_no_file_of_tests_imports_a_slow_package_before_its_tests_run() -> None:
+    """Each worker imports every file of tests: the tests that need such a package import it themselves."""
+    slow = re.compile(
+        r"^(from|import) (datasets|lm_eval|pandas|rouge_score|sacrebleu|scipy|sklearn|transformers|wandb"
+        r"|torch\._dynamo)\b",
+        re.MULTILINE,
+    )
+    found = [path for path in TESTS.rglob("test_*.py") if slow.search(path.read_text())]
+    assert [str(path.relative_to(TESTS)) for path in found] == []

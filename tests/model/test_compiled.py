@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from model import GPT
 from model.block import Block
@@ -34,6 +33,8 @@ def compiled_blocks(model: GPT) -> list[bool]:
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="a C++ compiler is not installed"
 )
 def test_compiled_blocks_compute_the_loss_and_its_gradients(make_model: Make) -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     plain, compiled = make_model(n_layer=2), make_model(n_layer=2)
     inductor = CompileCounterWithBackend("inductor")
     assert compile_blocks(compiled, 1, 24, inductor) is None
@@ -53,6 +54,8 @@ def test_compiled_blocks_compute_the_loss_and_its_gradients(make_model: Make) ->
 
 @pytest.mark.slow(1)
 def test_blocks_of_one_kind_are_compiled_once(make_model: Make) -> None:
+    from torch._dynamo.testing import CompileCounterWithBackend
+
     model = make_model(n_layer=6, attention=("dense", "banded:5"))
     counted = CompileCounterWithBackend("eager")
     assert compile_blocks(model, 2, 24, counted) is None

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -54,6 +53,8 @@ def logits(model: Any) -> Tensor:
 def test_transformers_computes_our_logits_from_our_weights(
     make_model: Callable[..., GPT], tmp_path: Path, fields: dict[str, Any]
 ) -> None:
+    import transformers
+
     model = make_model(**fields).eval()
     randomise(model)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
@@ -90,6 +91,8 @@ def test_the_released_files_are_read_whose_names_have_no_prefix_and_hold_masks(t
 def test_an_export_in_several_files_is_the_same_model(
     make_model: Callable[..., GPT], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import transformers
+
     monkeypatch.setattr(hf, "LARGEST_FILE", 6_000)
     model = make_model().eval()
     directory = exported(model, tmp_path / "out")
@@ -188,6 +191,8 @@ def test_an_index_names_no_file_of_another_directory(tmp_path: Path) -> None:
 
 def theirs_of(kind: str) -> Any:
     """A small random model of theirs, whose biases and gains are random too."""
+    import transformers
+
     torch.manual_seed(1)
     sizes = {"n_layer": 3, "n_head": 2, "n_embd": 16, "n_positions": 24, "vocab_size": 61}
     if kind == "openai-gpt":

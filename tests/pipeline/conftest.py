@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dataprep.pack.manifest import TokenizerIdentity
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
 from support.runs import TinyRun, change_generation, make_shards
+from support.servers.wandb import WandbServer, serving
 
 
 @pytest.fixture(name="write_tokens", scope="session")
@@ -68,3 +69,12 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     told = ("wandb.mode=offline", "train.prompts=[the, a]")
     run.train("train.tokens=640", "schedule.warmup_tokens=0", *told)
     return run
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A W&B server on loopback, to which the environment points."""
+    with serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sacrebleu import corpus_bleu
 
 from pipeline.eval.sets.answers import natural_questions, triviaqa
 from pipeline.eval.sets.parallel import parallel
@@ -53,6 +52,8 @@ def test_a_model_that_knows_trivia_is_right_on_all(sets: Path) -> None:
 
 
 def test_sentences_that_are_repeated_have_sacrebleu_s_value(sets: Path) -> None:
+    from sacrebleu import corpus_bleu
+
     examples = list(parallel([sets / "newstest2013.eng", sets / "newstest2013.fra"], sets))
     assert len(examples) == 3000
     assert examples[0].row["translation"] == {

@@ -9,6 +9,8 @@ from typing import Any
 
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import Attempt, Origin
+from pipeline.monitor.run_files import joined_metrics
+from support.servers.wandb import WandbServer
 
 ID = "abcd1234"
 
@@ -73,3 +75,14 @@ class WrittenRun:
         row = {"attempt": self.current.number, "time": 1000.0 + self.rows, **row}
         with (self.current.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def complete(run: WrittenRun, server: WandbServer) -> None:
+    """The server has the run as it stands: each step once, in order, with its values."""
+    standing: dict[int, dict[str, Any]] = {}
+    for row in joined_metrics(run.dir):
+        standing[row["step"]] = row | standing.get(row["step"], {})
+    history = server.run.history
+    assert [line["_step"] for line in history] == list(standing)
+    for line, row in zip(history, standing.values(), strict=True):
+        assert row.items() - {("time", row["time"])} <= line.items()

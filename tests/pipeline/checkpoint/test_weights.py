@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 import yaml
 
 from dataprep.store.os_errors import explain_os_error
@@ -107,6 +106,8 @@ def test_texts_go_to_weights_and_biases_or_stay_in_the_run_until_they_can(
 
 
 def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) -> None:
+    import transformers
+
     result = export(speaking.dir, tmp_path / "out")
     assert result["class"] == "GPT2LMHeadModel"
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()

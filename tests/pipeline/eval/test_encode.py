@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.tokenizer import Tokenizer
@@ -46,6 +45,8 @@ def listening(spoken: Tokenizer) -> tuple[AskedModel, list[Request]]:
     st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))),
 )
 def test_windows_are_those_of_lm_eval(tokens: list[int], sizes: tuple[int, int]) -> None:
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
     n_ctx, stride = sizes
     theirs = map(make_disjoint_window, get_rolling_token_windows(tokens, 0, n_ctx, n_ctx - stride + 1))
     assert list(windows(tokens, 0, n_ctx, stride)) == list(theirs)

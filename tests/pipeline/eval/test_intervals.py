@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from pipeline.eval.intervals import RESAMPLES, difference, interval, resampled, value, wilson
 from pipeline.eval.measures import MEASURES
@@ -18,12 +17,16 @@ def names(count: int) -> list[str]:
 
 @pytest.mark.parametrize(("right", "documents"), [(0, 5), (8, 10), (10, 10), (4599, 5153)])
 def test_wilson_s_interval_is_scipy_s(right: int, documents: int) -> None:
+    from scipy import stats
+
     theirs = stats.binomtest(right, documents).proportion_ci(method="wilson")
     ours = wilson(right, documents)
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_the_bootstrap_s_interval_is_scipy_s() -> None:
+    from scipy import stats
+
     numbers = np.random.default_rng(1).gamma(2, 3, size=(60, 2))
 
     def ratio(nats: np.ndarray, words: np.ndarray, axis: int) -> np.ndarray:

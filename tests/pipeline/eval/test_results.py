@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval import result_schema
-from lm_eval.utils import make_table
 from rich.console import Console
 
 from pipeline.errors import RunError
@@ -20,6 +18,9 @@ from support.evaluations import documents, lambada, outcome, task, write
 
 
 def test_results_have_lm_eval_s_layout(tmp_path: Path) -> None:
+    from lm_eval import result_schema
+    from lm_eval.utils import make_table
+
     write(tmp_path, [outcome(), outcome(shots=1)])
     read: dict[str, Any] = json.loads((tmp_path / "results.json").read_text())
     known = set(result_schema.EvalResults.__annotations__)

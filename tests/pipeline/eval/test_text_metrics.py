@@ -6,8 +6,6 @@ import random
 
 import numpy as np
 import pytest
-from rouge_score import rouge_scorer
-from sacrebleu import corpus_bleu
 
 from pipeline.eval import text_metrics
 from pipeline.eval.measures import MEASURES
@@ -131,6 +129,8 @@ def test_trivia_s_punctuation_parts_words() -> None:
 
 @pytest.mark.parametrize("part", [slice(0, 50), slice(0, 3), slice(7, 8), slice(20, 40)])
 def test_bleu_of_summed_counts_is_sacrebleu_s(part: slice) -> None:
+    from sacrebleu import corpus_bleu
+
     written, references = zip(*PAIRS[part], strict=True)
     sums = np.sum([text_metrics.bleu_sums(*pair) for pair in PAIRS[part]], axis=0)
     expected = corpus_bleu(list(written), [list(references)]).score
@@ -147,6 +147,8 @@ def test_bleu_of_many_resamples_is_that_of_each() -> None:
 
 
 def test_rouge_is_rouge_score_s_with_the_stemmer() -> None:
+    from rouge_score import rouge_scorer
+
     names = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
     scorer = rouge_scorer.RougeScorer(names, use_stemmer=True)
     for written, reference in PAIRS:

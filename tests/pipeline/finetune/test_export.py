@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from pipeline.errors import UsageError
 from pipeline.finetune import tuned
@@ -35,6 +34,8 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 def test_transformers_gives_our_logits_for_our_texts(
     tmp_path: Path, norm: str, settings: dict[str, Any]
 ) -> None:
+    import transformers
+
     tuning = Tuning.make(tmp_path, write_pretrained(tmp_path / "gpt", norm=norm), epochs=1, **settings)
     tuning.train()
     made = tuned.load(tuning.seed_0)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import transformers
 from torch import Tensor
 
 from model.hf import hf_name
@@ -90,6 +89,8 @@ def test_smaller_steps_through_a_batch_have_its_gradients(tmp_path: Path, dropou
 def test_loss_and_gradients_are_those_of_a_reference_over_transformers(
     tmp_path: Path, kind: dict[str, Any], norm: str
 ) -> None:
+    import transformers
+
     directory = write_pretrained(tmp_path / "gpt", norm=norm)
     ours = trainer(Tuning.make(tmp_path, directory, dropout=0.0, **kind))
     theirs = transformers.AutoModel.from_pretrained(directory).eval()

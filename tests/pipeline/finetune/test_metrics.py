@@ -6,8 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-import scipy.stats
-import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +25,8 @@ GRADES = st.lists(st.tuples(GRADE, GRADE), min_size=2, max_size=40)
 
 @given(CLASSES)
 def test_measures_of_classes_equal_scikit_learn_s(drawn: tuple[int, list[tuple[int, int]]]) -> None:
+    import sklearn.metrics
+
     classes, pairs = drawn
     gold, predicted = np.array(pairs).T
     average = "binary" if classes == 2 else "macro"
@@ -44,6 +44,8 @@ def test_measures_of_classes_equal_scikit_learn_s(drawn: tuple[int, list[tuple[i
 def test_measures_of_grades_equal_scipy_s_and_are_0_where_it_has_no_number(
     pairs: list[tuple[float, float]],
 ) -> None:
+    import scipy.stats
+
     gold, predicted = np.array(pairs).T
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)

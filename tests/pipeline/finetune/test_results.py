@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import sklearn.metrics
 
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.attempts import Origin
@@ -83,6 +82,8 @@ def test_predictions_come_back_as_they_were_written(tmp_path: Path, classes: Res
 
 
 def test_scores_are_those_of_the_predictions_with_mean_median_and_spread(classes: Results) -> None:
+    import sklearn.metrics
+
     accuracy, f1 = classes.scores
     assert accuracy.seeds == {0: 0.75, 7: 0.875, 3: 0.5}
     assert f1.seeds[3] == pytest.approx(sklearn.metrics.f1_score(GOLD, GUESSES[3]))

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import wandb
 from typer.testing import CliRunner
 
 from pipeline.checkpoint import attempts
@@ -176,6 +175,8 @@ def row(step: int) -> dict[str, float]:
 def test_what_comes_after_a_spike_or_a_loss_of_its_folder_reaches_weights_and_biases(
     tiny_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    import wandb
+
     monkeypatch.setenv("WANDB_MODE", "disabled")
     run = tiny_run()
     logger = watched(run, "wandb.mode=offline", "train.prompts=[the]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipeline.monitor.wandb_history import parse_ranges
 from support import cli
 from support.patience import wait_until
 from support.ranks import Ranks
-from support.servers.wandb import WandbServer, serving
+from support.servers.wandb import WandbServer
 
 pytestmark = pytest.mark.slow(60)
 
@@ -33,14 +33,6 @@ SETTINGS = (
 )
 NOISE = {"noise": [88, 96]}
 """Makes steps 23 and 24 spikes; the checkpoint before them is that of step 20."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    with serving() as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 def start(run: Any, *overrides: str) -> Ranks:

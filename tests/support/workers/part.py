@@ -34,8 +34,8 @@ SMALL: list[tuple[Any, str, int]] = [
 """Module, constant, value: what decides how much is done at once."""
 
 
-def main() -> None:
-    directory, name, part = sys.argv[1:]
+def make(directory: str, name: str, part: str) -> None:
+    """Make a part of the step of that name."""
     for module, constant, value in SMALL:
         setattr(module, constant, value)
     scope = scope_of(Path(directory))
@@ -68,4 +68,4 @@ def _increment(corpus: Corpus, name: str) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    make(*sys.argv[1:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from sacrebleu import corpus_bleu
 
 from support.evaluation import example, measured, run
 from support.oracles import Writer
@@ -50,6 +49,8 @@ def test_a_model_that_knows_the_sentences_has_100_and_a_silent_one_0() -> None:
 
 
 def test_a_model_that_repeats_the_sentence_has_sacrebleu_s_value() -> None:
+    from sacrebleu import corpus_bleu
+
     documents = run("wmt14_fr_en", "gpt2", Writer(lambda prompt: prompt.removesuffix(" =")), EXAMPLES)
     expected = corpus_bleu([fr for _, fr in PAIRS], [[en for en, _ in PAIRS]]).score
     assert 0 < expected < 100
