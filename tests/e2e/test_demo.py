@@ -1,11 +1,14 @@
 """The whole way, small: what `outbound demo` promises holds, and a second call finds nothing to do."""
 
 import json
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.demo.sites import FORBIDDEN
@@ -79,3 +82,49 @@ def test_another_s_directory_is_left_alone(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "thesis.txt" in [path.name for path in tmp_path.iterdir()]
     assert "Traceback" not in refused.stderr
+
+
+FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
+
+
+def test_every_file_is_described_and_every_description_has_a_file(root: Path, result: dict[str, Any]) -> None:
+    rows = [line.split("|")[1] for line in FORMATS.read_text().splitlines() if line.startswith("| `")]
+    described = [name for row in rows for name in re.findall("`(.+?)`", row)]
+    regular = {
+        name: re.compile(re.escape(name).replace(r"\*\*", ".+").replace(r"\*", "[^/]+")) for name in described
+    }
+    found = [
+        path.relative_to(root).as_posix()
+        for folder in ("corpus", "tokenizer", "tokens", "run")
+        for path in (root / folder).rglob("*")
+        if not path.is_dir()
+    ]
+    assert [path for path in found if not any(each.fullmatch(path) for each in regular.values())] == []
+    assert [name for name, each in regular.items() if not any(map(each.fullmatch, found))] == []
+
+
+def test_the_columns_of_every_table_are_described(root: Path, result: dict[str, Any]) -> None:
+    listed = {
+        title: re.findall("`(.+?)`", columns)
+        for title, columns in re.findall(r"### (\w+)\n\n.*?(?:Columns|Keys): (.+)\.", FORMATS.read_text())
+    }
+    increment, build = (
+        next((root / "corpus/increments").iterdir()),
+        next((root / "corpus/builds").glob("*/*/")),
+    )
+    tables = {
+        "Links": increment / "links",
+        "Fetches": increment / "fetch",
+        "Documents": increment / "extract",
+        "Scores": increment / "score",
+        "Verdicts": build / "verdicts",
+    }
+    for title, folder in tables.items():
+        names = pq.read_schema(next(folder.glob("*.parquet"))).names
+        if title == "Scores":  # the measurements are not listed one by one
+            names = [name for name in names if not name.startswith(("gopher_", "c4_", "fineweb_"))]
+        assert listed[title] == names
+    with tarfile.open(next((build / "shard").glob("*.tar"))) as tar:
+        content = tar.extractfile(next(name for name in tar.getnames() if name.endswith(".json")))
+        assert content is not None
+        assert listed["Provenance"] == [*json.load(content)]
