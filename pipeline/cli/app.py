@@ -18,14 +18,37 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below, too
 )
 
 console = Console(stderr=True)
+
+PACKAGE = "outbound-gpt"
+"""What pip knows this as."""
 
 Trained = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run, or a directory that transformers loads.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the version, and end."""
+    if wanted:
+        from importlib.metadata import version
+
+        emit({}, json=False, text=f"outbound {version(PACKAGE)}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command without a subcommand."""
 
 
 def emit(result: dict[str, Any], json: bool, text: str | None = None) -> None:

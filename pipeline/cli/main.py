@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
 import sys
+from typing import Any
 
+import typer
 from rich.markup import escape
 
 from dataprep.errors import DataError
@@ -35,19 +38,26 @@ from pipeline.cli import (  # noqa: F401 (registers)
 )
 from pipeline.cli.app import app, console
 from pipeline.cli.interrupts import repeat_lost_interrupts
-from pipeline.errors import BadNodes, RunError, exit_code
+from pipeline.errors import BadNodes, RunError, UsageError, exit_code
 from slurm import ends
 from slurm.codes import INTERRUPTED
 
 OPEN_FILES = 1 << 16
+BadCommandLine: Any = typer.BadParameter.__mro__[2]
+"""`ClickException`: typer may carry a click of its own, whose classes have no public name."""
 
 
 def main() -> None:
-    """Run the command line; it leaves with 0 (ok), 1 (failed), 2 (usage) or a code of `slurm.codes`."""
+    """Run the command line; it leaves with 0 (ok), 1 (failed), 2 (usage) or a code of `slurm.codes`.
+
+    With --json, an error is a JSON object on stdout, too: {"error": message, "code": exit code}.
+    """
     repeat_lost_interrupts()
     _allow_open_files()
     os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start do not search the user's folder for modules
     try:
+        if "--json" in sys.argv:
+            sys.exit(_run_for_programs())
         app()
     except (SystemExit, KeyboardInterrupt) as ended:
         if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
@@ -61,9 +71,20 @@ def main() -> None:
         sys.exit(complain(explain_os_error(error) or error, exit_code(error)))
 
 
+def _run_for_programs() -> int:
+    """Run the command line with --json; returns its exit code. A wrong command line is a JSON object, too."""
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except BadCommandLine as error:
+        return complain(UsageError(error.format_message()), 2)
+
+
 def complain(error: Exception, code: int) -> int:
-    """Say what is wrong in one line on stderr, and to the job that this is a part of; returns the code."""
+    """Show what is wrong in one line on stderr, with --json as an object on stdout, too, and note it for the
+    job that this is a part of; returns the code."""
     ends.note(str(error), error.nodes if isinstance(error, BadNodes) else {})
+    if "--json" in sys.argv:
+        print(json.dumps({"error": str(error), "code": code}), flush=True)
     console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
     return code
 
