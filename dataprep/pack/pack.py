@@ -13,6 +13,7 @@ Two steps, both of independent tasks that leave a record each: text shards becom
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -110,6 +111,17 @@ def next_generation(
         block_tokens=layout.block_tokens,
         shard_blocks=layout.shard_blocks,
     )
+
+
+def layout_of(
+    tokens: Path, block_tokens: int | None, shard_blocks: int | None, held_out: float | None
+) -> Layout:
+    """What is given, and for the rest what the packs before had, or the one under way; else the defaults."""
+    layout = dataclasses.asdict(Layout())
+    for earlier in (*Packing.under_way(tokens), latest_generation(tokens)):
+        layout |= {key: getattr(earlier, key) for key in layout if hasattr(earlier, key)}
+    given = {"block_tokens": block_tokens, "shard_blocks": shard_blocks, "held_out": held_out}
+    return Layout(**layout | {key: value for key, value in given.items() if value is not None})
 
 
 def make(

@@ -24,11 +24,22 @@ def pack(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Where the token shards go.", show_default=False)
     ],
-    block_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a tar's member.")] = 1 << 20,
-    shard_blocks: Annotated[int, typer.Option(min=1, help="Members of a tar.")] = 256,
+    block_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of a tar's member.", show_default="the last pack's, or 1,048,576"),
+    ] = None,
+    shard_blocks: Annotated[
+        int | None, typer.Option(min=1, help="Members of a tar.", show_default="256")
+    ] = None,
     held_out: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of URLs held out for validation.")
-    ] = 0.005,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of URLs held out for validation.",
+            show_default="the last pack's, or 0.005",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that tokenise.", show_default="cores")
     ] = CORES,
@@ -43,11 +54,11 @@ def pack(
     With --join it ends with 0 when all is packed, with 75 when it was stopped before (SIGUSR1, SIGTERM,
     --for), and with 1 when parts failed too often or this machine cannot go on.
     """
-    from dataprep.pack.packing import Layout
+    from dataprep.pack.pack import layout_of
 
     bounds = limits(together, time_limit, grace, again)
     refuse_mixing(output, "token shards")
-    layout = Layout(block_tokens=block_tokens, shard_blocks=shard_blocks, held_out=held_out)
+    layout = layout_of(output, block_tokens, shard_blocks, held_out)
     output.mkdir(parents=True, exist_ok=True)
     if together:
         generation, about = _join(directory, tokenizer, output, layout, workers, again, bounds)

@@ -19,6 +19,8 @@ from dataprep.pack.packing import Layout
 from dataprep.store.os_errors import explain_full_disk
 from dataprep.store.records import step_path
 from dataprep.tokenizer import gpt2_files, tokenizer
+from support.cli import result
+from support.cli import run as outbound
 from support.kills import die_before, killed
 from support.packed_corpus import TEXTS, built, run, stream
 from support.ready_corpus import add_pages, no_progress
@@ -161,6 +163,37 @@ def test_the_next_generation_adds_and_reads_no_old_shard(tmp_path: Path, bpe: Pa
     for split in ("train", "val"):
         old_shards = first.splits[split].shards
         assert second.splits[split].shards[: len(old_shards)] == old_shards
+
+
+@pytest.mark.slow(1)
+def test_a_later_pack_keeps_the_options_of_the_first_also_of_one_that_was_killed(
+    tmp_path: Path, bpe: Path
+) -> None:
+    corpus, tokens = built(tmp_path / "c", range(30)), tmp_path / "t"
+    options = ("--tokenizer", bpe, "-o", tokens, "--workers", 1)
+
+    def pack_until(call: int) -> None:
+        die_before(call, os, "link")
+        result("pack", corpus.root, *options, "--held-out", 0.2, "--block-tokens", 500, "--shard-blocks", 3)
+
+    assert killed(pack_until, 6)
+    assert not (tokens / "generation-1.json").exists()
+    result("pack", corpus.root, *options)
+    assert content(tokens) == content(packed_alone(corpus, bpe, tmp_path / "alone"))
+    add_pages(corpus, "later", [(n, f"http://a.test/{n}", TEXTS[n]) for n in range(30, 60)])
+    ingest.extend(corpus, 1, no_progress)
+    assert result("pack", corpus.root, *options)["generation"] == 2
+    assert (newest(tokens).held_out, newest(tokens).block_tokens) == (0.2, 500)
+    refused = outbound("pack", corpus.root, *options, "--held-out", 0.3)
+    assert "holds held_out 0.2, not held_out 0.3; choose another directory" in refused.stderr
+
+
+def packed_alone(corpus: Corpus, bpe: Path, tokens: Path) -> Path:
+    result(
+        *("pack", corpus.root, "--tokenizer", bpe, "-o", tokens),
+        *("--held-out", 0.2, "--block-tokens", 500, "--shard-blocks", 3),
+    )
+    return tokens
 
 
 @pytest.mark.slow(1)
