@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, app, console, emit, progress
+from pipeline.cli.configs import FinetuneFile
 from pipeline.cli.corpus.app import CORES, table
 from pipeline.cli.places import OF_FINETUNINGS, refuse_strangers
 from pipeline.cli.train import train
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def finetune(
-    config: Annotated[Path, typer.Argument(help="A fine-tuning's YAML, such as configs/finetune/sst2.yaml.")],
+    config: FinetuneFile,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Values that replace the file's.")
     ] = None,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.app import Json, app, emit
+from pipeline.cli.configs import RunFile
 
 
 @app.command()
 def plan(
-    config: Annotated[Path, typer.Argument(help="A run's YAML, such as configs/models/gpt3-6.7b.yaml.")],
+    config: RunFile,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Values that replace the file's.")
     ] = None,

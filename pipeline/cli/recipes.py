@@ -20,7 +20,9 @@ def recipes(
     """List the configurations that come with outbound: corpora, crawls, models, mixtures, clusters,
     evaluation tasks and fine-tunings.
 
-    `corpus init --recipe` and `corpus add --crawl` take a name from this list; other commands take a path.
+    Commands take a name from this list wherever they take such a file: `corpus init --recipe`, `corpus add
+    --crawl`, `train`, `plan`, `finetune`, `eval --tasks`, and `submit` with its `--cluster`. A mixture is the
+    `data` section of a run's file.
     """
     from pipeline.config.named import named, shipped
 

@@ -11,9 +11,10 @@ import typer
 
 from pipeline.cli import eval_options
 from pipeline.cli.app import Json
+from pipeline.cli.configs import Cluster, LastCluster
 from pipeline.cli.corpus import crawl_options as options
 from pipeline.cli.places import refuse_mixing
-from pipeline.cli.submitting import Cluster, DryRun, asking, given_words, submit, submit_app
+from pipeline.cli.submitting import DryRun, asking, given_words, submit, submit_app
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -233,15 +234,7 @@ def submit_more(
     stage: Annotated[
         Stage, typer.Option(help="What they do: read dumps, crawl, all that comes after it, or verify.")
     ] = Stage.cpu,
-    cluster: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="Cluster profile (YAML).",
-            show_default="that of the last workers",
-        ),
-    ] = None,
+    cluster: LastCluster = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:

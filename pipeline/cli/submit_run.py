@@ -12,8 +12,8 @@ import typer
 
 from dataprep.errors import DataError
 from pipeline.cli.app import Json, console
+from pipeline.cli.configs import Cluster, FinetuneFile, RunFile
 from pipeline.cli.submitting import (
-    Cluster,
     DryRun,
     begun,
     hand_over,
@@ -32,7 +32,6 @@ T = TypeVar("T")
 FROZEN = "config.yaml"
 """The checked configuration, in the folder of the submission: the job reads this file and no other."""
 
-Config = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Training configuration (YAML).")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings over the file's.")
 ]
@@ -57,7 +56,7 @@ TakeOver = Annotated[
 
 @submit_app.command("train")
 def submit_train(
-    config: Config,
+    config: RunFile,
     cluster: Cluster,
     overrides: Overrides = None,
     max_restarts: MaxRestarts = 20,
@@ -85,7 +84,7 @@ def submit_train(
 
 @submit_app.command("finetune")
 def submit_finetune(
-    config: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A fine-tuning's YAML.")],
+    config: FinetuneFile,
     cluster: Cluster,
     overrides: Overrides = None,
     max_restarts: MaxRestarts = 20,

@@ -27,7 +27,6 @@ T = TypeVar("T")
 submit_app = typer.Typer(help="Run a command as a job of a Slurm cluster.", no_args_is_help=True)
 app.add_typer(submit_app, name="submit")
 
-Cluster = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Cluster profile (YAML).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the scripts; submit nothing.")]
 
 

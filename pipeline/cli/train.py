@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, app, emit
+from pipeline.cli.configs import RunFile
 from pipeline.cli.places import refuse_mixing
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A run's YAML, such as configs/models/demo.yaml.")],
+    config: RunFile,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Values that replace the file's.")
     ] = None,
