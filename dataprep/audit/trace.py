@@ -7,12 +7,13 @@ submission to what became of it: how it was fetched, its documents, their verdic
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataprep.audit.rows import rows_with
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.urls import key_of
 from dataprep.decontaminate import stage as decontaminate
@@ -31,6 +32,11 @@ Found = dict[str, Any]
 
 FETCHED = "outcome status final_url warc_file warc_offset warc_length detail truncated".split()
 """The columns of a fetch that `trace` shows."""
+SHOWN = "url title author date karma warc_file warc_offset warc_length".split()
+"""Those of a document."""
+DOCUMENT = ["doc_id", "url_key", *SHOWN]
+LINK = "url site karma first_seen submissions".split()
+"""Those of a link."""
 
 _DOC_ID = re.compile(r"[0-9a-f]{32}", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[0-9a-z_]{1,20}", re.IGNORECASE)
@@ -76,7 +82,7 @@ def of_token(corpus: Corpus, tokens: Path, split: str, position: int) -> Found:
 def of_document(corpus: Corpus, doc_id: bytes, tokens: Path | None = None) -> Found:
     """A document: its verdict, its text's places, its WARC record, its URL and its submissions."""
     for increment in corpus.increments():
-        document = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id)
+        document = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id, DOCUMENT)
         if document:
             return _document(corpus, increment, document, tokens)
     raise DataError(f"{doc_id.hex()}: no such document in {corpus.root}")
@@ -92,14 +98,14 @@ def generation(tokens: Path) -> Generation:
 
 def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Path | None) -> Found:
     doc_id = document["doc_id"]
-    link = _row(corpus, increment.link_tables, "url_key", document["url_key"]) or {}
-    fetches = _rows(corpus, increment.outputs("fetch", "fetches"), "url_key", document["url_key"])
+    link = _row(corpus, increment.link_tables, "url_key", document["url_key"], ["submissions"]) or {}
+    tables = increment.outputs("fetch", "fetches")
+    fetches = [*rows_with(corpus.root, tables, "url_key", [document["url_key"]], ["truncated"])]
     found = {
         "doc_id": doc_id.hex(),
         "increment": increment.path.name,
         **_verdict(corpus, increment, doc_id),
-        **{name: document.get(name) for name in ("url", "title", "author", "date", "karma")},
-        **{name: document.get(name) for name in ("warc_file", "warc_offset", "warc_length")},
+        **{name: document[name] for name in SHOWN},
         "truncated": fetches[-1].get("truncated", "") if fetches else "",
         "submissions": link.get("submissions"),
         "text": list(_tars(corpus, increment, doc_id)),
@@ -114,7 +120,7 @@ def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     """What the current build decided, None where it has not judged the increment."""
     build = corpus.current_build() if corpus.has_build else None
     tables = build.outputs("verdicts", "verdicts", increment) if build else []
-    row = _row(corpus, tables, "doc_id", doc_id) or {}
+    row = _row(corpus, tables, "doc_id", doc_id, ["verdict", "number", "repeats"]) or {}
     if tables and (cut := _cut(corpus, increment, doc_id)):
         return {"verdict": cut["verdict"], "number": cut["number"], "pieces": cut["pieces"], "repeats": None}
     repeats = row.get("repeats")
@@ -127,7 +133,8 @@ def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
 
 def _cut(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found | None:
     """What decontamination cut out of a document of the current build, if it did."""
-    return _row(corpus, decontaminate.tables(corpus.current_build(), increment), "doc_id", doc_id)
+    tables = decontaminate.tables(corpus.current_build(), increment)
+    return _row(corpus, tables, "doc_id", doc_id, ["verdict", "number", "pieces"])
 
 
 def _tars(corpus: Corpus, increment: Increment, doc_id: bytes) -> Iterator[str]:
@@ -145,10 +152,12 @@ def _of_links(
     fetches, documents = list[Found](), list[Found]()
     for increment in corpus.increments():
         for key in sorted(keys):
-            fetched = _rows(corpus, increment.outputs("fetch", "fetches"), "url_key", key)
+            tables = increment.outputs("fetch", "fetches")
+            fetched = [*rows_with(corpus.root, tables, "url_key", [key], FETCHED)]
             why = {"no_document": extract.why_lost(increment, key)}
             fetches += [{name: row.get(name, "") for name in FETCHED} | why for row in fetched[-1:]]
-            for document in _rows(corpus, increment.outputs("extract", "documents"), "url_key", key):
+            tables = increment.outputs("extract", "documents")
+            for document in rows_with(corpus.root, tables, "url_key", [key], DOCUMENT):
                 documents.append(_document(corpus, increment, document, tokens))
     if not (links or fetches or documents):
         raise DataError(f"{what}: {_why_unlisted(corpus, what, kind)}")
@@ -183,7 +192,7 @@ def _links_to(corpus: Corpus, key: bytes) -> tuple[list[Found], set[bytes]]:
     links = [
         _link(increment, row)
         for increment in corpus.increments()
-        for row in _rows(corpus, increment.outputs("links", "links"), "url_key", key)
+        for row in rows_with(corpus.root, increment.outputs("links", "links"), "url_key", [key], LINK)
     ]
     return links, {key}
 
@@ -201,31 +210,21 @@ def _links_by(corpus: Corpus, identifier: str) -> tuple[list[Found], set[bytes]]
 
 
 def _link(increment: Increment, row: Found) -> Found:
-    names = ("url", "site", "karma", "first_seen", "submissions")
-    return {"increment": increment.path.name, **{name: row[name] for name in names}}
+    return {"increment": increment.path.name, **{name: row[name] for name in LINK}}
 
 
-def _rows(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> list[Found]:
-    """The rows of some tables whose `column` is `key`."""
-    return [
-        row
-        for output in tables
-        for row in read_table(corpus.root, [output], filters=[(column, "=", key)]).to_pylist()
-    ]
-
-
-def _row(corpus: Corpus, tables: list[Output], column: str, key: bytes) -> Found | None:
-    for output in tables:
-        if found := _rows(corpus, [output], column, key):
-            return found[0]
-    return None
+def _row(
+    corpus: Corpus, tables: list[Output], column: str, key: bytes, columns: Iterable[str]
+) -> Found | None:
+    """The first row of some tables whose `column` is `key`."""
+    return next(rows_with(corpus.root, tables, column, [key], list(columns)), None)
 
 
 def text_of(corpus: Corpus, found: Found) -> str:
     """The text of a traced document; raises DataError when it was forgotten."""
     doc_id = bytes.fromhex(found["doc_id"])
     increment = Increment.at(corpus.root / "increments" / found["increment"])
-    row = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id) or {}
+    row = _row(corpus, increment.outputs("extract", "documents"), "doc_id", doc_id, ["text"]) or {}
     if not row.get("text"):
         raise DataError(f"{found['doc_id']}: its text was forgotten")
     return str(row["text"])
