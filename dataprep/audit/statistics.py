@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.audit.funnel import judged
@@ -14,7 +13,6 @@ from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.selection import kept
 from dataprep.selection.verdicts import REPEAT_REASONS
-from dataprep.store.files import Output, read_table
 from dataprep.store.records import Record
 
 Bins = list[tuple[int, int]]
@@ -55,8 +53,8 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
         increment, rows = scope.increment, kept.kept_rows(scope)
         scores = increment.outputs("score", "scores")
-        measured = _taken(corpus, scores, rows, ["language", "words", "characters"])
-        about = _taken(corpus, increment.outputs("extract", "documents"), rows, ["karma"])
+        measured = kept.taken(corpus.root, scores, rows, ["language", "words", "characters"])
+        about = kept.taken(corpus.root, increment.outputs("extract", "documents"), rows, ["karma"])
         languages.update(code or "unknown" for code in measured["language"].to_pylist())
         words += _binned(measured["words"])
         karma += _binned(about["karma"].drop_null())
@@ -77,15 +75,6 @@ def _growth(increment: Increment, verdicts: list[Record], characters: int) -> Gr
         characters=characters,
         losses=dict(sorted(losses.items())),
     )
-
-
-def _taken(corpus: Corpus, outputs: list[Output], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:
-    """Columns of the table of each partition, in the rows of that partition."""
-    tables = [
-        read_table(corpus.root, [output], columns).take(pa.array(rows["row"][rows["part"] == part]))
-        for part, output in enumerate(outputs)
-    ]
-    return pa.concat_tables(tables) if tables else pa.table({name: pa.array([]) for name in columns})
 
 
 def _binned(values: pa.ChunkedArray) -> Counter[int]:

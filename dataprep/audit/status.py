@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dataprep.audit import gc
 from dataprep.audit.funnel import StageCount, funnel
+from dataprep.audit.sizes import PackedTokens, Size, kept_sizes
 from dataprep.corpus.directory import Corpus, Facts, Increment
 from dataprep.crawl import hop_plan
 from dataprep.crawl.estimate import Estimate
@@ -50,20 +51,21 @@ class IncrementStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All that `corpus status` shows; `opt_outs` by signal, `bytes` by folder, `next` the command to run
-    next."""
+    """All that `corpus status` shows; `kept` of the current build, None without one; `opt_outs` by signal,
+    `bytes` by folder, `next` the command to run next."""
 
     recipe: str
     build: str | None
     increments: list[IncrementStatus]
     funnel: list[StageCount]
+    kept: Size | None
     opt_outs: dict[str, int]
     bytes: dict[str, int]
     next: str
 
 
-def status(corpus: Corpus) -> Status:
-    """How far a corpus is."""
+def status(corpus: Corpus, packed: PackedTokens | None = None) -> Status:
+    """How far a corpus is. packed: counts the tokens of what is kept, too."""
     facts = [step.name for step in STEPS if step.at == "facts" and not step.temporary]
     increments = [
         IncrementStatus(
@@ -80,6 +82,7 @@ def status(corpus: Corpus) -> Status:
         build=corpus.current_build().name if corpus.has_build else None,
         increments=increments,
         funnel=funnel(corpus.root),
+        kept=kept_sizes(corpus, packed).total if corpus.has_build else None,
         opt_outs=opt_outs(corpus),
         bytes=sizes(corpus),
         next=next_step(corpus),

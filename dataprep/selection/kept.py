@@ -42,6 +42,15 @@ def kept_rows(scope: Decisions) -> npt.NDArray[np.void]:
     return np.sort(kept, order=["part", "row"])
 
 
+def taken(root: Path, outputs: list[Output], rows: npt.NDArray[np.void], columns: list[str]) -> pa.Table:
+    """Columns of the table of each partition, in the rows (KEPT_ROW, by part and row) of that partition."""
+    tables = [
+        read_table(root, [output], columns).take(pa.array(rows["row"][rows["part"] == part]))
+        for part, output in enumerate(outputs)
+    ]
+    return pa.concat_tables(tables) if tables else pa.table({name: pa.array([]) for name in columns})
+
+
 def chosen(
     path: Path, rows: npt.NDArray[np.integer], columns: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:

@@ -41,7 +41,7 @@ Range = tuple[int, int, int]
 
 def plan(scope: Decisions, save: Save) -> list[Part]:
     """Cut the kept documents of an increment, and what decontamination left of them, into shards."""
-    rows, _ = _written(scope)
+    rows, _ = written(scope)
     sizes = np.empty(0, np.int64)
     scores = scope.increment.outputs("score", "scores")
     bounds = np.searchsorted(rows["part"], np.arange(len(scores) + 1))
@@ -80,7 +80,7 @@ def run(task: Task[Decisions]) -> Made:
     )
 
 
-def _written(scope: Decisions) -> tuple[npt.NDArray[np.void], dict[tuple[int, int], list[Span]]]:
+def written(scope: Decisions) -> tuple[npt.NDArray[np.void], dict[tuple[int, int], list[Span]]]:
     """The kept rows that are not contaminated (kept.KEPT_ROW), and the pieces of those that were cut."""
     rows = kept.kept_rows(scope)
     pieces = decontaminate.pieces(scope)
@@ -95,7 +95,7 @@ def _written(scope: Decisions) -> tuple[npt.NDArray[np.void], dict[tuple[int, in
 
 def _documents(scope: Decisions, ranges: list[Range]) -> Iterator[tuple[dict[str, Any], list[Span] | None]]:
     """Each document of a shard with what KEY.json says of it, and its pieces if it was cut."""
-    rows, pieces = _written(scope)
+    rows, pieces = written(scope)
     here = {
         part: rows["row"][(rows["part"] == part) & (rows["row"] >= low) & (rows["row"] < high)]
         for part, low, high in ranges

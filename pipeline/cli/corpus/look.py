@@ -6,22 +6,30 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.app import Json, emit
 from pipeline.cli.corpus.app import Directory, corpus, reading, table
 
+if TYPE_CHECKING:
+    from dataprep.audit.sizes import PackedTokens
+
+
+Tokens = Annotated[
+    Path | None, typer.Option(help="Token shards of the corpus: count the tokens of what is kept, too.")
+]
+
 
 @corpus.command()
-def status(directory: Directory, json: Json = False) -> None:
+def status(directory: Directory, tokens: Tokens = None, json: Json = False) -> None:
     """Show the increments, how far each is, the current build, the funnel, sizes, and what to do next."""
     from dataprep.audit.status import status as found
     from dataprep.crawl.estimate import words
 
     with reading(directory) as opened:
-        now = found(opened)
+        now = found(opened, _packed(tokens))
     lines = [f"recipe {now.recipe}, current build {now.build or 'none'}"]
     for state in now.increments:
         done = ", ".join(stage for stage, parts in state.parts.items() if parts)
@@ -30,7 +38,11 @@ def status(directory: Directory, json: Json = False) -> None:
             lines.append(f"fetch: {left.done} of {left.partitions} partitions done; {words(left.expected)}")
     taken = ", ".join(f"{name} {_size(number)}" for name, number in now.bytes.items())
     signals = ", ".join(f"{number:,} by {signal}" for signal, number in now.opt_outs.items())
-    lines += [table(now.funnel), *([f"opted out of training: {signals}"] if signals else [])]
+    lines += [
+        table(now.funnel),
+        *([f"kept: {now.kept}"] if now.kept else []),
+        *([f"opted out of training: {signals}"] if signals else []),
+    ]
     lines += [f"on disk: {taken}", f"next: {now.next}"]
     emit(asdict(now), json, "\n".join(lines))
 
@@ -90,6 +102,13 @@ def trace(
             for document in documents:
                 document["shown"] = follow.text_of(opened, document)
         emit(found, json, "\n".join(_indented(found)))
+
+
+def _packed(tokens: Path | None) -> PackedTokens | None:
+    from dataprep.audit.sizes import PackedTokens
+    from dataprep.audit.trace import generation
+
+    return PackedTokens.of(tokens, generation(tokens)) if tokens else None
 
 
 def _size(number: int) -> str:

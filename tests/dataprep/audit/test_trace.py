@@ -14,6 +14,7 @@ from support.cli import result
 from support.cli import run as outbound
 from support.ready_corpus import add_pages, document_row, make_corpus, no_progress
 
+pytestmark = pytest.mark.slow(3)
 PAGES = [(n, f"http://a.test/{n}", f"page {n} of a book on ships and the sea") for n in range(60)]
 
 
