@@ -65,7 +65,7 @@ def compare(corpus: Corpus, first: Build, second: Build, examples: int) -> Diffe
     """
     found = Difference()
     for increment in corpus.increments():
-        tables = [_verdicts(corpus, build, increment) for build in (first, second)]
+        tables = [verdicts_on(corpus, build, increment) for build in (first, second)]
         judged = next((table for table in tables if table is not None), None)
         if judged is None:
             continue
@@ -84,7 +84,7 @@ def compare(corpus: Corpus, first: Build, second: Build, examples: int) -> Diffe
     return found
 
 
-def _verdicts(corpus: Corpus, build: Build, increment: Increment) -> pa.Table | None:
+def verdicts_on(corpus: Corpus, build: Build, increment: Increment) -> pa.Table | None:
     """Keys, places, last verdicts and numbers of an increment's documents, in corpus order."""
     if not build.has("verdicts", increment):
         return None

@@ -8,10 +8,11 @@ changes, the next selection is another build.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from dataprep.corpus.directory import DECISIONS, Build, Corpus, Increment
-from dataprep.corpus.recipe import select_hash
+from dataprep.corpus.recipe import Select, select_hash
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import dump, load
 from dataprep.store.files import write_once
@@ -39,6 +40,14 @@ class Pins:
 def build_of(corpus: Corpus) -> Build:
     """The build of a corpus's recipe, begun or not, against what the corpora that it excludes are now."""
     return _named(corpus, _pins(corpus))
+
+
+def select_of(corpus: Corpus, build: Build) -> Select | None:
+    """The rules of a build; None of one that `corpus select` made with changes to the recipe."""
+    with suppress(DataError):  # a corpus that the recipe excludes is not there any more
+        if build_of(corpus).name == build.name:
+            return corpus.recipe.select
+    return None
 
 
 def begin(corpus: Corpus) -> Build:

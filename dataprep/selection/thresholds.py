@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,22 @@ def apply(scores: pa.Table, rules: Select) -> tuple[list[str], list[float | None
         first = failed & (verdicts == KEPT)
         verdicts[first], numbers[first] = reason, measured[first]
     return verdicts.tolist(), [None if number != number else number for number in numbers.tolist()]
+
+
+def threshold_of(rules: Select, verdict: str) -> Any:
+    """The value in a recipe that decided a verdict; None where none did: of exact copies, say.
+
+    >>> rules = Select(min_words=50, gopher=Gopher())
+    >>> [threshold_of(rules, verdict) for verdict in ("min_words", "gopher.max_hashes", "near_duplicate")]
+    [50, 0.1, 0.8]
+    >>> threshold_of(rules, "exact_duplicate")
+    """
+    if verdict == "near_duplicate":
+        return rules.near_duplicates and rules.near_duplicates.threshold
+    value: Any = rules
+    for name in verdict.split("."):
+        value = getattr(value, name, None)
+    return sorted(value) if isinstance(value, frozenset) else value if verdict in REASONS else None
 
 
 def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measured]]:
