@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from dataprep.audit.diff import CUT, verdicts_on
 from dataprep.audit.funnel import judged
 from dataprep.corpus.directory import Build, Corpus, Increment
+from dataprep.corpus.tombstones import REASON
 from dataprep.errors import DataError, UsageError
 from dataprep.selection import kept
 from dataprep.selection.exclude import select_of
@@ -111,6 +112,17 @@ def described(corpus: Corpus, build: Build, drawn: Iterable[Drawn]) -> Iterator[
             **measured,
             "text": about["text"] or "",
         }
+
+
+def samples(corpus: Corpus, number: int, seed: int, verdicts: int) -> dict[str, list[dict[str, Any]]]:
+    """Some documents of the most frequent verdicts of the current build, `kept` first; none without one."""
+    if not corpus.has_build:
+        return {}
+    build = corpus.current_build()
+    found = draw(corpus, build, number, seed)
+    others = [name for name, _ in found.counts.most_common() if name not in (KEPT, CUT, REASON)]
+    named = [KEPT] * bool(found.count(KEPT)) + others[: verdicts - 1]
+    return {name: [*described(corpus, build, found.of(name, number))] for name in named}
 
 
 def decided(document: dict[str, Any]) -> str:

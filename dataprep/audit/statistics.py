@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from dataprep.audit.funnel import judged
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Build, Corpus, Increment
 from dataprep.crawl import rounds
 from dataprep.selection import kept
 from dataprep.selection.verdicts import REPEAT_REASONS
-from dataprep.store.records import Record
+from dataprep.store.records import Record, load_step, step_path
 
 Bins = list[tuple[int, int]]
 """(smallest value, how many) of bins that double: 0, 1, 2 to 3, 4 to 7 ..."""
@@ -64,6 +64,20 @@ def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
     return CorpusStatistics(
         dict(languages.most_common()), sorted(words.items()), sorted(karma.items()), dict(outcomes), growth
     )
+
+
+def versions_of(corpus: Corpus, build: Build | None) -> dict[str, set[str]]:
+    """The versions of code and libraries that decided the content, as the finished steps name them."""
+    places = [
+        place
+        for increment in corpus.increments()
+        for place in (increment.path, build and build.of(increment))
+    ]
+    found: dict[str, set[str]] = {}
+    for path in (path for place in places if place for path in place.glob(step_path(place, "*").name)):
+        for name, version in (item for part in load_step(path).parts for item in part.versions.items()):
+            found.setdefault(name, set()).add(version)
+    return found
 
 
 def _growth(increment: Increment, verdicts: list[Record], characters: int) -> Growth:

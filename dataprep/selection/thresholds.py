@@ -66,11 +66,10 @@ def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measure
     if rules.languages is not None:
         known = pc.is_in(scores["language"], value_set=pa.array(sorted(rules.languages), pa.string()))
         yield "languages", ~known.to_numpy(), scores["language_probability"].to_numpy()
-    yield from _bounded(scores, rules, "", "")
-    for name in SECTIONS:
-        if (section := getattr(rules, name)) is not None:
-            loose = isinstance(section, C4) and not section.terminal_punctuation
-            yield from _bounded(scores, section, f"{name}.", "c4_any_end_" if loose else f"{name}_")
+    for reason, column, threshold in bounds(rules):
+        measured = scores[column].to_numpy().astype(np.float64)
+        failed = measured < threshold if _is_least(reason) else measured > threshold
+        yield reason, failed, measured
     if rules.quality is not None:
         if scores["quality"].null_count:
             raise DataError(
@@ -81,13 +80,29 @@ def _rules(scores: pa.Table, rules: Select) -> Iterator[tuple[str, Mask, Measure
         yield "quality.alpha", ~keeps(scores["doc_id"].to_pylist(), quality, rules.quality.alpha), quality
 
 
-def _bounded(
-    scores: pa.Table, section: Section, reason: str, column: str
-) -> Iterator[tuple[str, Mask, Measured]]:
-    """The rules `min_X` and `max_X` of a section, over the columns whose names are `column` and X."""
-    for bound in _bounds(type(section)):
-        if (threshold := getattr(section, bound)) is None:
-            continue
-        measured = scores[column + bound[4:]].to_numpy().astype(np.float64)
-        failed = measured < threshold if bound.startswith("min_") else measured > threshold
-        yield reason + bound, failed, measured
+def bounds(rules: Select) -> Iterator[tuple[str, str, float]]:
+    """The rules `min_X` and `max_X` in force, in their order: the rule's name, the column of `score` that it
+    bounds, and the bound.
+
+    >>> list(bounds(Select(min_words=50, c4=C4(terminal_punctuation=False)))) == [
+    ...     ("min_words", "words", 50),
+    ...     ("c4.max_lorem_ipsum", "c4_any_end_lorem_ipsum", 0),
+    ...     ("c4.max_curly_brackets", "c4_any_end_curly_brackets", 0),
+    ...     ("c4.min_sentences", "c4_any_end_sentences", 5),
+    ... ]
+    True
+    """
+    sections: list[tuple[str, str, Section]] = [("", "", rules)]
+    for name in SECTIONS:
+        if (section := getattr(rules, name)) is not None:
+            loose = isinstance(section, C4) and not section.terminal_punctuation
+            sections.append((f"{name}.", "c4_any_end_" if loose else f"{name}_", section))
+    for reason, column, section in sections:
+        for bound in _bounds(type(section)):
+            if (threshold := getattr(section, bound)) is not None:
+                yield reason + bound, column + bound[4:], threshold
+
+
+def _is_least(reason: str) -> bool:
+    """Whether a rule bounds from below."""
+    return reason.rpartition(".")[2].startswith("min_")

@@ -23,9 +23,6 @@ app = typer.Typer(
 
 console = Console(stderr=True)
 
-PACKAGE = "outbound-gpt"
-"""What pip knows this as."""
-
 Trained = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run, or a directory that transformers loads.")
 ]
@@ -35,9 +32,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 def _show_version(wanted: bool) -> None:
     """Print the version, and end."""
     if wanted:
-        from importlib.metadata import version
+        from pipeline.version import version
 
-        emit({}, json=False, text=f"outbound {version(PACKAGE)}")
+        emit({}, json=False, text=f"outbound {version()}")
         raise typer.Exit
 
 

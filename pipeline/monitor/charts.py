@@ -10,10 +10,13 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
+
 from dataprep.audit.funnel import StageCount
+from dataprep.audit.score_histograms import ScoreHistogram
 from dataprep.audit.statistics import Growth
 
 INK, FAINT, KEPT, LOST, LINE, DOTS = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
@@ -33,6 +36,7 @@ _PRINTED = {
 WIDTH_IN = 9.0
 LEAST_COLUMNS = 8
 """Room that a histogram of few columns leaves, so that none is as wide as the page."""
+SCORES_IN_A_ROW = 3
 SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
 
 
@@ -126,6 +130,40 @@ def histogram_picture(name: str, title: str, unit: str, bins: Sequence[tuple[int
     axes.set_axisbelow(True)
     summary = ", ".join(f"{count:,} from {low:,} {unit}" for low, count in bins)
     return inline_svg(name, figure, f"{title}: {summary}")
+
+
+def scores_picture(histograms: Sequence[ScoreHistogram]) -> str:
+    """A small histogram for each score that a rule bounds, with its bounds; what is beyond them in another
+    colour."""
+    rows = -(-len(histograms) // SCORES_IN_A_ROW)
+    figure, grid = canvases(1.9 * rows, rows, SCORES_IN_A_ROW)
+    for axes, each in zip(grid, histograms, strict=False):
+        axes.bar(range(len(each.counts)), each.counts, width=0.9, align="edge", color=_bin_colours(each))
+        for rule, bound in each.bounds.items():
+            place = float(np.interp(bound, each.edges, range(len(each.edges))))
+            axes.axvline(place, color=INK, linestyle="--", linewidth=1)
+            name, top = f" {rule.rpartition('.')[2][:3]} {bound:g}", axes.get_xaxis_transform()
+            axes.text(place, 1, name, fontsize=7, color=INK, transform=top, va="top")
+        ticks = range(0, len(each.edges), max(1, (len(each.edges) - 1) // 4))
+        axes.set_xticks(ticks, [f"{each.edges[tick]:g}" for tick in ticks])
+        axes.tick_params(labelsize=7)
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        axes.set_title(each.column.replace("_", " "), loc="left", fontsize=8.5, color=INK)
+    for axes in grid[len(histograms) :]:
+        axes.set_visible(False)
+    ruled = ", ".join(f"{rule} {bound:g}" for each in histograms for rule, bound in each.bounds.items())
+    return inline_svg("scores", figure, f"Documents by score, with the bounds {ruled}")
+
+
+def _bin_colours(histogram: ScoreHistogram) -> list[str]:
+    """The colour of each bin: whether its documents stand beyond a bound, but for the bin that it cuts."""
+    colours = []
+    for low, high in pairwise(histogram.edges):
+        least = [bound for rule, bound in histogram.bounds.items() if ".min_" in f".{rule}"]
+        most = [bound for rule, bound in histogram.bounds.items() if ".max_" in f".{rule}"]
+        lost = any(high <= bound for bound in least) or any(low > 0 and low >= bound for bound in most)
+        colours.append(LOST if lost else KEPT)
+    return colours
 
 
 def growth_picture(growth: Sequence[Growth]) -> str:

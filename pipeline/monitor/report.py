@@ -6,14 +6,20 @@ Self-contained: styles and pictures are inside, nothing is loaded from anywhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataprep.audit.funnel import StageCount
-from dataprep.audit.statistics import CorpusStatistics, corpus_statistics
+from dataprep.audit.sample import decided, excerpt, samples
+from dataprep.audit.score_histograms import ScoreHistogram, score_histograms
+from dataprep.audit.sizes import SIDES, PackedTokens, Size, Sizes, kept_sizes
+from dataprep.audit.statistics import CorpusStatistics, corpus_statistics, versions_of
+from dataprep.corpus.directory import Build, Corpus
+from dataprep.selection.exclude import select_of
 from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import (
     Curve,
@@ -23,9 +29,11 @@ from pipeline.monitor.charts import (
     growth_picture,
     histogram_picture,
     loss_picture,
+    scores_picture,
     sites_picture,
 )
 from pipeline.monitor.run_files import joined_metrics, read_summary
+from pipeline.version import version
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -33,6 +41,10 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 TOP_SITES = 15
 TOP_LANGUAGES = 15
+SAMPLED_VERDICTS, SAMPLES, SAMPLE_SEED = 8, 3, 0
+"""The verdicts of which documents are shown, how many of each, and the seed that draws them."""
+EXCERPT = 500
+"""Characters of their texts."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,8 @@ class GeneratedText:
 class ReportData:
     """All that a report shows; a corpus that no model was trained on has no curve and no sample.
 
-    sites: kept documents by site, most first. paths: what lies where.
+    sites: kept documents by site, most first. paths: what lies where. made: what decided the content, and its
+    version. samples: `described` documents by verdict. scores: what the recipe's thresholds bound.
     """
 
     title: str
@@ -57,6 +70,10 @@ class ReportData:
     sample: GeneratedText | None = None
     paths: Sequence[tuple[str, str]] = ()
     statistics: CorpusStatistics = field(default_factory=CorpusStatistics)
+    sizes: Sizes = field(default_factory=Sizes)
+    made: Sequence[tuple[str, str]] = ()
+    samples: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+    scores: Sequence[ScoreHistogram] = ()
 
 
 def render(data: ReportData) -> str:
@@ -66,6 +83,9 @@ def render(data: ReportData) -> str:
     return page_template("report.html.j2").render(
         data=data,
         figures=key_figures(data),
+        sizes=list(size_tables(data.sizes)),
+        samples={verdict: shown(documents) for verdict, documents in data.samples.items()},
+        scores=Markup(scores_picture(data.scores)) if data.scores else "",
         funnel=Markup(funnel_picture(data.funnel)) if data.funnel else "",
         pictures=[(*about, Markup(picture)) for *about, picture in pictures_of(data.statistics)],
         sites=Markup(sites_picture(data.sites)) if data.sites else "",
@@ -110,12 +130,33 @@ def pictures_of(statistics: CorpusStatistics) -> Iterator[tuple[str, str, str, s
         yield "karma", "How much they were liked", lead, picture
 
 
+def size_tables(sizes: Sizes) -> Iterator[tuple[str, list[tuple[str, Size]]]]:
+    """The sizes of the largest sites and languages, and of all months in their order, each with its sum."""
+    for side, found in sizes.by.items():
+        ordered = sorted(found.items()) if side == "month" else list(found.items())
+        first = ordered if side == "month" else ordered[:TOP_SITES]
+        rest = Size()
+        for _, size in ordered[len(first) :]:
+            rest = rest.plus(size)
+        others = [(f"{len(ordered) - len(first):,} others", rest)] if rest.documents else []
+        yield side, [*first, *others, ("all", sizes.total)]
+
+
+def shown(documents: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any], str]]:
+    """What decided on each document, the document, and the beginning of its text."""
+    return [(decided(each), each, excerpt(each["text"], EXCERPT)) for each in documents]
+
+
 def key_figures(data: ReportData) -> list[tuple[str, str]]:
     """The few numbers at the head of the report, as (number, what it counts)."""
     figures = []
     if data.funnel:
         first, last = data.funnel[0], data.funnel[-1]
         figures += [(f"{first.entered:,}", f"{first.unit} read"), (f"{last.passed:,}", f"{last.unit} kept")]
+    if data.sizes.total.documents:
+        total = data.sizes.total
+        figures += [(f"{total.words:,}", "words"), (f"{total.characters:,}", "characters")]
+        figures += [(f"{total.tokens:,}", "tokens")] if total.tokens is not None else []
     if data.curve and data.curve.train:
         figures.append((f"{data.curve.train[-1][0]:,}", "tokens trained on"))
     if data.curve and data.curve.val:
@@ -130,11 +171,14 @@ def gather(
     run: Path | None = None,
     sample: GeneratedText | None = None,
     paths: Sequence[tuple[str, str]] = (),
+    packed: PackedTokens | None = None,
 ) -> ReportData:
-    """Read what a report of `corpus`, and of a run on it, needs."""
+    """Read what a report of `corpus`, and of a run on it, needs. packed: counts tokens, too."""
     from dataprep.audit.funnel import funnel, top_sites
-    from dataprep.corpus.directory import Corpus
 
+    opened = Corpus.open(corpus)
+    build = opened.current_build() if opened.has_build else None
+    rules = select_of(opened, build) if build else None
     return ReportData(
         title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",
         funnel=funnel(corpus),
@@ -142,8 +186,24 @@ def gather(
         curve=read_curve(run) if run else None,
         sample=sample,
         paths=paths or [("Corpus", str(corpus))],
-        statistics=corpus_statistics(Corpus.open(corpus)),
+        statistics=corpus_statistics(opened),
+        sizes=kept_sizes(opened, packed, tuple(SIDES)),
+        made=made_with(opened, build),
+        samples=samples(opened, SAMPLES, SAMPLE_SEED, SAMPLED_VERDICTS),
+        scores=score_histograms(opened, build, rules) if build and rules else (),
     )
+
+
+def made_with(corpus: Corpus, build: Build | None) -> list[tuple[str, str]]:
+    """The recipe, the build, today's date, and the versions of all that decided the content."""
+    found = {name: ", ".join(sorted(versions)) for name, versions in versions_of(corpus, build).items()}
+    return [
+        ("recipe", corpus.recipe.name),
+        ("build", build.name if build else "none"),
+        ("date of this report", f"{datetime.now(UTC):%Y-%m-%d}"),
+        ("outbound", version()),
+        *sorted(found.items()),
+    ]
 
 
 def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:

@@ -53,6 +53,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The page.", show_default="DIRECTORY/report.html")
     ] = None,
+    tokens: Tokens = None,
     json: Json = False,
 ) -> None:
     """Draw the corpus on one self-contained HTML page."""
@@ -62,7 +63,7 @@ def report(
 
     page = output or directory / "report.html"
     with reading(directory):
-        content = render(gather(directory)).encode()
+        content = render(gather(directory, packed=_packed(tokens))).encode()
         with rewriting(directory, page):
             replace(page, content)
     emit({"report": str(page)}, json, f"{page}: open it in a browser")

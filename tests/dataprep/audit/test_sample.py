@@ -9,7 +9,9 @@ import pytest
 
 from dataprep import ingest
 from dataprep.audit.sample import draw
+from dataprep.audit.score_histograms import score_histograms
 from dataprep.corpus.directory import Corpus
+from dataprep.selection.exclude import select_of
 from support.cli import result
 from support.cli import run as outbound
 from support.ready_corpus import add_pages, make_corpus, no_progress
@@ -55,6 +57,15 @@ def test_the_draw_is_repeated_by_its_seed_and_is_of_all_documents_alike(corpus: 
         times.update((each.increment.number, each.part, each.row) for each in drawn)
     assert len(times) == 8
     assert all(10 < count < 40 for count in times.values())  # 25 expected, with a deviation of 4
+
+
+def test_the_scores_below_a_threshold_are_those_of_the_documents_that_it_drops(corpus: Corpus) -> None:
+    rules = select_of(corpus, corpus.current_build())
+    assert rules
+    (found,) = score_histograms(corpus, corpus.current_build(), rules)
+    assert (found.column, found.bounds, sum(found.counts)) == ("words", {"min_words": 6}, len(PAGES))
+    below = [count for high, count in zip(found.edges[1:], found.counts, strict=True) if high <= 6]
+    assert sum(below) == len(SHORT)
 
 
 def test_a_verdict_that_no_document_has_is_answered_with_those_there_are(corpus: Corpus) -> None:
