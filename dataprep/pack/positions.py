@@ -6,15 +6,16 @@ increment. A position is counted in tokens from the start of its split's stream.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dataprep.errors import DataError
-from dataprep.pack.manifest import ERASED, Generation, read_table
+from dataprep.pack.manifest import DOCUMENT, ERASED, Generation, read_table
 from dataprep.store.npy import fixed_width_column
 
 
@@ -28,32 +29,55 @@ class Span:
     doc_id: bytes
 
 
-def document_at(tokens: Path, generation: Generation, split: str, position: int) -> Span:
-    """The document that a token belongs to; raises DataError when the split does not reach so far.
+class Documents:
+    """The documents of a split's stream, by position. Holds the table of the shard that was read last."""
 
-    Reads the table of the token's shard, and of neighbours if the document begins or ends there.
-    """
-    if split not in generation.splits:
-        raise DataError(f"--split {split}: {tokens} has {', '.join(generation.splits)}")
-    shards = generation.splits[split].shards
-    firsts = np.cumsum([0, *(shard.tokens for shard in shards)])
-    if not 0 <= position < firsts[-1]:
-        raise DataError(f"--position {position}: {split} in {tokens} has {firsts[-1]:,} tokens, from 0 on")
-    at = int(np.searchsorted(firsts, position, "right")) - 1
-    for shard in range(at, -1, -1):
-        table = read_table(tokens, shards[shard])
-        before = int(np.searchsorted(table["start"], position - firsts[shard], "right"))
-        if before:
-            break
-    start, doc_id = table[before - 1].tolist()
-    ends = (int(firsts[shard] + end) for end in table["start"][before : before + 1])
-    later = (
-        int(firsts[number] + end)
-        for number in range(shard + 1, len(shards))
-        for end in read_table(tokens, shards[number])["start"][:1]
-    )
-    end = next(chain(ends, later), int(firsts[-1]))
-    return Span(split, int(firsts[shard]) + start, end, bytes(doc_id))
+    def __init__(self, tokens: Path, generation: Generation, split: str) -> None:
+        """Raises DataError when the generation has no such split."""
+        if split not in generation.splits:
+            raise DataError(f"--split {split}: {tokens} has {', '.join(generation.splits)}")
+        self.tokens, self.split = tokens, split
+        self._shards = generation.splits[split].shards
+        self._firsts = np.cumsum([0, *(shard.tokens for shard in self._shards)])
+        self._table: tuple[int, npt.NDArray[np.void]] = (-1, np.empty(0, DOCUMENT))
+
+    def within(self, start: int, end: int) -> Iterator[Span]:
+        """The documents that the tokens [start, end) belong to, whole, in their order.
+
+        Raises DataError when the split does not reach so far. Reads the tables of the shards that hold these
+        tokens, and of neighbours if a document begins or ends there.
+        """
+        if not 0 <= start < end <= self._firsts[-1]:
+            held = f"{self.split} in {self.tokens} has {self._firsts[-1]:,} tokens, from 0 on"
+            raise DataError(f"--position {start}: {held}")
+        shard = int(np.searchsorted(self._firsts, start, "right")) - 1
+        while not (
+            row := int(np.searchsorted(self._of(shard)["start"], start - self._firsts[shard], "right"))
+        ):
+            shard -= 1
+        begins = self._from(shard, row - 1)
+        begin, doc_id = next(begins)
+        while begin < end:
+            following, next_id = next(begins, (int(self._firsts[-1]), b""))
+            yield Span(self.split, begin, following, doc_id)
+            begin, doc_id = following, next_id
+
+    def _from(self, shard: int, row: int) -> Iterator[tuple[int, bytes]]:
+        """Where documents begin in the stream, and their doc_ids, from one of a shard on."""
+        for number in range(shard, len(self._shards)):
+            for place in range(row if number == shard else 0, len(self._of(number))):
+                start, doc_id = self._of(number)[place].tolist()
+                yield int(self._firsts[number]) + start, bytes(doc_id)
+
+    def _of(self, shard: int) -> npt.NDArray[np.void]:
+        if self._table[0] != shard:
+            self._table = shard, read_table(self.tokens, self._shards[shard])
+        return self._table[1]
+
+
+def document_at(tokens: Path, generation: Generation, split: str, position: int) -> Span:
+    """The document that a token belongs to; raises as `Documents`."""
+    return next(Documents(tokens, generation, split).within(position, position + 1))
 
 
 def lengths(tokens: Path, generation: Generation) -> pa.Table:

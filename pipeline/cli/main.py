@@ -33,6 +33,7 @@ from pipeline.cli import (  # noqa: F401 (registers)
     submit,
     submit_run,
     tokens,
+    trace,
     train,
     wandb_sync,
 )

@@ -166,6 +166,15 @@ class Samples:
             rows[mine] = self._of(source, indices[mine])
         return rows
 
+    def places(self, samples: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
+        """Where samples begin: (n,) the source of each, and (n,) tokens from the start of its stream."""
+        sources, indices = self.mixture.sources(samples)
+        starts = np.empty(len(samples), np.int64)
+        for source in set(sources.tolist()):
+            mine = sources == source
+            starts[mine] = self.orders[source].many(indices[mine]) * self.n_ctx
+        return sources, starts
+
     def _of(self, source: int, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         starts = self.orders[source].many(indices) * self.n_ctx
         return self.streams[source].rows(starts, self.n_ctx + 1)

@@ -26,6 +26,7 @@ from pipeline.distributed.launch import launch
 from pipeline.distributed.watchdog import STALLED, Watchdog
 from pipeline.errors import RunError
 from pipeline.train import guards
+from pipeline.train.traced import traced_step
 from support import wandb_files
 from support.patience import patient
 from support.ranks import Ranks
@@ -119,6 +120,7 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
         list(read.batches(first, 4))
     read.close()
     assert checkpoint.state.stream_hash == read.take_hash(), "of all that stands in the weights, no noise"
+    assert all(traced_step(run.dir, step).same for step in (1, 20, 21, 22, 24, 50)), "without the skipped"
 
     (path,) = (run.attempt / "wandb").glob(f"offline-run-*/run-{checkpoint.state.wandb_id}.wandb")
     told = {row["_step"]: row for row in wandb_files.history(path)}
