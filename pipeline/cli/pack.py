@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.app import Json, app, console, emit, progress
-from pipeline.cli.corpus.app import CORES, Directory
+from pipeline.cli.corpus.app import CORES
 from pipeline.cli.corpus.joining import Again, Grace, Join, TimeLimit, limits
 from pipeline.cli.places import refuse_mixing
+from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from dataprep.pack.manifest import Generation
@@ -19,11 +20,21 @@ if TYPE_CHECKING:
 
 @app.command()
 def pack(
-    directory: Directory,
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer's directory.", show_default=False)],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Where the token shards go.", show_default=False)
     ],
+    directory: Annotated[
+        Path | None, typer.Argument(help="The corpus's directory.", show_default=False)
+    ] = None,
+    from_bin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Instead of a corpus: others' tokens, nanoGPT's .bin or folder, or Megatron's .bin with "
+            ".idx; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     block_tokens: Annotated[
         int | None,
         typer.Option(min=1, help="Tokens of a tar's member.", show_default="the last pack's, or 1,048,576"),
@@ -51,19 +62,27 @@ def pack(
 ) -> None:
     """Tokenise the current build into token shards; only what is new since the last pack.
 
+    With --from-bin nothing is tokenised: the tokens of other programs become token shards, in their order. A
+    document is held out by the hash of its tokens, or stands in nanoGPT's val.bin.
+
     With --join it ends with 0 when all is packed, with 75 when it was stopped before (SIGUSR1, SIGTERM,
     --for), and with 1 when parts failed too often or this machine cannot go on.
     """
     from dataprep.pack.pack import layout_of
 
+    if (directory is None) != bool(from_bin) or (from_bin and together):
+        raise UsageError("give a corpus, or files of tokens with --from-bin, which takes no --join")
     bounds = limits(together, time_limit, grace, again)
     refuse_mixing(output, "token shards")
     layout = layout_of(output, block_tokens, shard_blocks, held_out)
     output.mkdir(parents=True, exist_ok=True)
-    if together:
+    about: dict[str, Any] = {}
+    if directory is None:
+        generation = _from_bin(from_bin or [], tokenizer, output, layout)
+    elif together:
         generation, about = _join(directory, tokenizer, output, layout, workers, again, bounds)
     else:
-        generation, about = _alone(directory, tokenizer, output, layout, workers), {}
+        generation = _alone(directory, tokenizer, output, layout, workers)
     splits = generation.splits
     result = {"tokens": str(output), "generation": generation.number} | about
     result |= {
@@ -90,6 +109,15 @@ def _alone(directory: Path, tokenizer: Path, output: Path, layout: Layout, worke
         generation = run(corpus, corpus.current_build(), tokenizer, output, layout, workers, progress)
         _note_funnel(directory, output, generation)
     return generation
+
+
+def _from_bin(files: list[Path], tokenizer: Path, output: Path, layout: Layout) -> Generation:
+    """Pack what is tokenised already."""
+    from dataprep.pack.from_bin import pack_bins
+    from dataprep.store import locks
+
+    with locks.alone(output):
+        return pack_bins(files, tokenizer, output, layout, progress)
 
 
 def _join(
