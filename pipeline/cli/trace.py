@@ -77,7 +77,7 @@ def _piece_lines(piece: dict[str, Any]) -> Iterator[str]:
     from dataprep.audit.sample import excerpt
 
     source = f" of {piece['source']}" if piece["source"] else ""
-    where = f"{piece['tokens']:,} tokens from its {piece['first']:,}th on, {piece['distinct']:,} distinct"
+    where = f"{piece['tokens']:,} tokens from its token {piece['first']:,} on, {piece['distinct']:,} distinct"
     yield f"sample {piece['sample']}{source}: {piece['doc_id'] or 'forgotten'}: {where}"
     if "url" in piece:
         yield f"    {piece['url'] or '-'}  {excerpt(piece['title'] or '')}"
