@@ -19,7 +19,13 @@ PANELS = (
     ("grad-norm", "Gradient norm", "Of the whole gradient, before clipping.", "norm", ("grad_norm",)),
     ("batch", "Batch", "Sequences of a step.", "sequences", ("batch",)),
     ("speed", "Speed", "Of all processes together.", "tokens/s", ("tokens_per_s",)),
-    ("mfu", "MFU", "Share of the devices' peak that the model's own operations reach.", "share", ("mfu",)),
+    (
+        "mfu",
+        "MFU",
+        "Share of the devices' peak, by 6N + 12LDT operations a token; causal: by those that training needs.",
+        "share",
+        ("mfu", "mfu_causal"),
+    ),
     ("data-wait", "Data wait", "Share of a step without data.", "share", ("data_wait",)),
     (
         "bubble",
@@ -40,6 +46,8 @@ PANELS = (
     ("guards", "Guards", "Steps skipped, and spikes undone.", "count", ("skipped", "spikes")),
 )
 """(name, title, what it shows, unit, metrics: each by its name or by what stands before its slash)."""
+SERIES = {"bubble": "mean", "mfu": "6N + 12LDT", "mfu_causal": "causal"}
+"""Names of metrics in a panel of several, where they differ from the metric's own."""
 POINTS = 1500
 """At most so many of each series are drawn."""
 
@@ -143,11 +151,13 @@ def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
 
 def _label(key: str) -> str:
     """
-    >>> _label("bubble/0"), _label("share/books"), _label("bubble"), _label("spikes")
-    ('stage 0', 'books', 'mean', 'spikes')
+    >>> _label("bubble/0"), _label("share/books"), _label("bubble"), _label("spikes"), _label("mfu_causal")
+    ('stage 0', 'books', 'mean', 'spikes', 'causal')
     """
     kind, _, of = key.partition("/")
-    return "mean" if key == "bubble" else f"stage {of}" if of.isdecimal() else of or kind
+    if key in SERIES:
+        return SERIES[key]
+    return f"stage {of}" if of.isdecimal() else of or kind
 
 
 def _thin_curve(curve: Curve) -> Curve:

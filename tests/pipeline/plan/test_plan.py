@@ -247,6 +247,9 @@ def test_the_command_plans_before_anything_is_packed(command: Command) -> None:
     stages = told["configured"]["stages"]
     assert sum(stages[0]["bytes"].values()) < told["usable_bytes"]
     assert told["layouts"][0]["days"] <= told["configured"]["days"] * 1.03
+    planned, counted = told["configured"], 6 * 125_226_240 + 12 * 12 * 768 * 2048
+    assert planned["mfu"] == pytest.approx(planned["tokens_per_s"] * counted / (8 * 312e12))
+    assert planned["mfu_causal"] < planned["mfu"]
 
 
 @pytest.mark.slow(3)
