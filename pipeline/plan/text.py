@@ -16,7 +16,8 @@ from pipeline.plan.search import EQUAL_WITHIN
 SHOWN = 5
 UNVALIDATED = (
     "Bytes of weights, gradients and optimizer are exact, those of activations counted from the model's "
-    "code.\nTimes are predicted, and not yet validated for DeepSpeed on GPUs: docs/plan.md."
+    "code.\nTimes are predicted. Published runs on 32 to 1,024 GPUs took 5 to 36 % longer than such a plan, "
+    "19 % in the\nmedian; none was Outbound's: docs/plan.md."
 )
 
 
