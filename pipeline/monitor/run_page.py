@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pipeline.checkpoint import attempts
 from pipeline.monitor.charts import Curve, Panel, funnel_picture, loss_picture, panel_picture, png
 from pipeline.monitor.evaluations import of_run
+from pipeline.monitor.model_card import read_funnels
 from pipeline.monitor.report import page_template, read_curve
-from pipeline.monitor.run_files import joined_metrics, joined_samples, read_json
+from pipeline.monitor.run_files import joined_metrics, joined_samples
 
 PANELS = (
     ("lr", "Learning rate", "At each step.", "rate", ("lr",)),
@@ -66,7 +66,7 @@ def render(run: Path) -> tuple[str, bytes]:
         loss=Markup(loss_picture(curve)),
         panels=[(panel, Markup(panel_picture(panel))) for panel in (*shown, *evaluation_panels(run))],
         samples=last_samples(run),
-        funnels=[(source, Markup(funnel_picture(counts))) for source, counts in _funnels(run)],
+        funnels=[(source, Markup(funnel_picture(counts))) for source, counts in read_funnels(run)],
     )
     return page, png(curve, shown)
 
@@ -139,14 +139,6 @@ def last_samples(run: Path) -> list[dict[str, Any]]:
     """What the newest sampled checkpoint has written: {"step", "prompt", "text"} a prompt."""
     rows = joined_samples(run)
     return [row for row in rows if row["step"] == rows[-1]["step"]]
-
-
-def _funnels(run: Path) -> Iterator[tuple[str, Any]]:
-    from dataprep.audit.funnel import StageCount
-
-    path = attempts.latest_file(run, "funnel.json")
-    for source, stages in read_json(path).items() if path else ():
-        yield source, [StageCount(**stage) for stage in stages]
 
 
 def _label(key: str) -> str:
