@@ -34,6 +34,8 @@ _PRINTED = {
 WIDTH_IN = 9.0
 LEAST_COLUMNS = 8
 """Room that a histogram of few columns leaves, so that none is as wide as the page."""
+INSIDE, BESIDE = 6, 8
+"""Labels that stand among the lines; of more, those of one column beside them."""
 SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
 
 
@@ -56,7 +58,8 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Some series against tokens or hours, (place, value) in order by their names."""
+    """Some series against tokens or hours, (place, value) in order by their names; an empty one keeps its
+    colour for other panels."""
 
     name: str
     title: str
@@ -185,7 +188,8 @@ def panel_picture(panel: Panel) -> str:
     """The series of a panel."""
     figure, axes = canvas(2.6)
     _draw_panel(axes, panel)
-    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in panel.series.items())
+    drawn = {name: points for name, points in panel.series.items() if points}
+    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in drawn.items())
     return inline_svg(panel.name, figure, f"{panel.title}: {ends}")
 
 
@@ -282,6 +286,8 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
             colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
             style = ("-", "--", ":")[number // 5 % 3]
         label = name if len(panel.series) > 1 else None
+        if not points:
+            continue
         axes.plot(
             *zip(*points, strict=True),
             color=colour,
@@ -316,8 +322,14 @@ def _against(across: str, axes: Any, what: str) -> None:
     axes.set_ylabel(what, color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, labelcolor=INK)
+    labels = len(axes.get_legend_handles_labels()[0])
+    beside = (
+        {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-labels // BESIDE), "fontsize": 8}
+        if labels > INSIDE
+        else {}
+    )
+    if labels:
+        axes.legend(frameon=False, labelcolor=INK, **beside)
 
 
 def _bars(name: str, bars: Sequence[Bar], title: str) -> str:

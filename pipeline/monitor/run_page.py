@@ -144,7 +144,7 @@ def compare(runs: Sequence[Path], wall_clock: bool = False) -> dict[str, Curve |
                     title=title,
                     lead=lead,
                     unit=unit,
-                    series={run: thinned(points) for run, points in series.items() if points},
+                    series={run: thinned(points) for run, points in series.items()},
                     dots=key == "val_loss",
                     across="hours" if wall_clock else "tokens",
                 )

@@ -140,6 +140,11 @@ def test_runs_are_compared_with_a_line_for_each(run: Path, tmp_path: Path) -> No
     assert list(loss.series) == ["first", "second"]
     assert loss.series["second"] == [(64 * number, pytest.approx(5.0)) for number in range(1, 4)]
     assert {"Loss", "first", "second"} <= set(texts(tmp_path / "out" / "loss.svg"))
+    held_out = compare([run, second])["val-loss"]
+    assert isinstance(held_out, Panel)
+    assert held_out.series["first"] == []
+    assert "var(--lost)" in panel_picture(held_out), "the second run's colour, as in all panels"
+    assert "var(--line)" not in panel_picture(held_out)
     page = (tmp_path / "out" / "compare.html").read_text()
     assert "The runs first, second" in page
     assert all(
