@@ -4,6 +4,7 @@
 
 benchmarks/plan/rows.csv holds the rows: the model, the batch, the layout, and the tokens a second and GPU
 that its source printed. `fit` marks those that the shares are fitted on; the rest are only predicted.
+benchmarks/plan/sources.csv gives the place of every row's figures, and how it was checked.
 """
 
 from __future__ import annotations
@@ -47,8 +48,22 @@ PROGRAMS = {
     # are, and SwiGLU two.
     "torchtitan": replace(OURS, model_widths=59, ff_widths=4, products_again=0.5, attention_again=0),
     "torchtitan compiled": Program(11, 2.5, logit_passes=5, products_again=0.5, attention_again=0),
+    # GPT-NeoX and Megatron-DeepSpeed do between the products what Outbound does. Where a row is without flash
+    # attention, each score is written and read 22 bytes forward and backward by a fused softmax, and 8 more
+    # when it is computed again; attention's dropout adds 15.
+    "Pythia": OURS,
+    "Pythia without flash attention": replace(OURS, score_bytes=30),
+    "GPT-NeoX-20B": replace(OURS, score_bytes=30),
+    "BLOOM trials": replace(OURS, score_bytes=45),
+    "BLOOM": replace(OURS, score_bytes=45),
+    "OPT-175B": replace(OURS, score_bytes=45),
 }
 """Counted by hand from what is known of each program's code; neither measured nor fitted."""
+
+LARGE = {source for source in PROGRAMS if source.startswith(("Pythia", "GPT-NeoX", "BLOOM", "OPT"))}
+"""Sources of runs on 32 to 1,024 GPUs: DeepSpeed's, and one of FSDP; most have stages or share matrices."""
+HALF = {"llm-foundry"} | LARGE
+"""Sources that average gradients in 16 bits."""
 
 POWER = (500 / 700) ** (1 / 3)
 """Clocks go about with the cube root of power."""
@@ -74,6 +89,11 @@ class Row:
     gpu: str
     model: GPTConfig
     layout: ParallelLayout
+    """Its replicas and stages; each of its GPUs stands for `tensor` of them."""
+    tensor: int
+    """GPUs that share every matrix (tensor parallelism, which Outbound does not have)."""
+    network_bits_s: float | None
+    """Bandwidth of a node's network, where it is not the GPU's usual one."""
     accumulation: int
     measured: float
     """Tokens a second and GPU."""
@@ -85,27 +105,62 @@ class Row:
 
     def seconds(self, shares: Shares, program: Program | None = None) -> float:
         """Predict a step of the row's program, or of another."""
-        rates = Rates.of(MACHINES[self.gpu], shares, gpus_per_node=min(8, self.layout.gpus))
+        rates = Rates.of(MACHINES[self.gpu], shares, min(8, self.gpus), self.network_bits_s)
         stages = stages_of(self.model, self.layout)
         program = program or PROGRAMS[self.source]
-        return step_time(
+        step = step_time(
             self.model,
             stages,
             self.layout,
             sequences=self.sequences,
-            rates=rates,
+            rates=together(rates, self.tensor),
             precision="bf16",
-            program=program,
-        ).total
+            program=repeated(program, self.tensor),
+        )
+        in_turn = self.layout.micro_batches(self.sequences) + self.layout.pipeline - 1
+        return step.total + in_turn * self._reduced_s(rates, -(-self.model.n_layer // self.layout.pipeline))
+
+    def _reduced_s(self, rates: Rates, blocks: int) -> float:
+        """Seconds in which a micro-batch's activations are summed over the `tensor` GPUs, in so many blocks.
+
+        A block sums two activations forward, two backward, and two more when it is computed again (Shoeybi et
+        al. 2019, section 3); a ring passes each element twice.
+        """
+        sums = 4 + 2 * self.layout.checkpointing
+        elements = self.layout.micro * self.model.n_ctx * self.model.d_model
+        return blocks * sums * 2 * elements * 2 * (self.tensor - 1) / self.tensor / rates.link_bytes
+
+    @property
+    def gpus(self) -> int:
+        """All of the run."""
+        return self.layout.gpus * self.tensor
 
     @property
     def measured_s(self) -> float:
         """Seconds of a step."""
-        return self.sequences * self.model.n_ctx / self.layout.gpus / self.measured
+        return self.sequences * self.model.n_ctx / self.gpus / self.measured
 
     def error(self, shares: Shares, program: Program | None = None) -> float:
         """Predicted over measured speed, less one."""
         return self.measured_s / self.seconds(shares, program) - 1
+
+
+def together(rates: Rates, tensor: int) -> Rates:
+    """Rates of so many GPUs of a node that work as one."""
+    return replace(
+        rates,
+        matrix_flops=rates.matrix_flops * tensor,
+        attention_flops=rates.attention_flops * tensor,
+        memory_bytes=rates.memory_bytes * tensor,
+        link_bytes=rates.link_bytes * tensor,
+        gpus_per_node=max(1, rates.gpus_per_node // tensor),
+    )
+
+
+def repeated(program: Program, tensor: int) -> Program:
+    """The traffic of so many GPUs that share a block: each has whole norms and residual sums, and each reads
+    or writes the four operands of width d_model whole."""
+    return replace(program, model_widths=program.model_widths * tensor + 4 * (tensor - 1))
 
 
 def rows() -> list[Row]:
@@ -155,12 +210,12 @@ def _row(line: dict[str, str]) -> Row:
         name: int(line[name]) for name in ("n_layer", "n_head", "d_model", "d_ff", "n_ctx", "vocab_size")
     }
     layout = ParallelLayout(
-        pipeline=1,
-        data=int(line["gpus"]),
+        pipeline=int(line["pipeline"]),
+        data=int(line["gpus"]) // int(line["pipeline"]) // int(line["tensor"]),
         zero=int(line["zero"]),
         micro=int(line["micro"]),
-        # llm-foundry's runs have `mixed_precision: PURE`.
-        reduce_dtype="bf16" if line["source"] == "llm-foundry" else "fp32",
+        # llm-foundry's runs have `mixed_precision: PURE`; DeepSpeed and FSDP average in 16 bits by default.
+        reduce_dtype="bf16" if line["source"] in HALF else "fp32",
         checkpointing=line["checkpointing"] == "True",
     )
     return Row(
@@ -169,6 +224,8 @@ def _row(line: dict[str, str]) -> Row:
         gpu=line["gpu"],
         model=GPTConfig(**number, tied=line["tied"] == "True"),
         layout=layout,
+        tensor=int(line["tensor"]),
+        network_bits_s=float(line["network_gbit_s"]) * 1e9 if line["network_gbit_s"] else None,
         accumulation=int(line["accumulation"]),
         measured=float(line["tokens_s_gpu"]),
     )
@@ -189,23 +246,30 @@ def main() -> None:
         print(f"| {kind} | {len(errors)} | {middle:.1%} | {min(errors):+.0%} | {max(errors):+.0%} |")
     unseen = [row for row in given if not row.fit]
     others = [row for row in unseen if row.source != "llm-foundry"]
+    large = [row for row in others if row.source in LARGE]
     for kind, asked, program in (
         ("not fitted", unseen, None),
         ("of other sources", others, None),
         ("of other sources, taken for Outbound's own", others, OURS),
+        ("on 32 to 1,024 GPUs", large, None),
+        ("on 32 to 1,024 GPUs, taken for Outbound's own", large, OURS),
     ):
         errors = [row.error(shares, program) for row in asked]
         middle = median(abs(error) for error in errors)
         print(f"| all {kind} | {len(errors)} | {middle:.1%} | {min(errors):+.0%} | {max(errors):+.0%} |")
-    print("\n| source, GPU | layers, width, context | GPUs | micro | tokens/s a GPU | predicted | error |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "\n| source, GPU | layers, width, context | GPUs | stages x tensor | micro | tokens/s a GPU", end=""
+    )
+    print(" | predicted | error | taken for ours |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in given:
         model, error = row.model, row.error(shares)
         micro = f"{row.layout.micro}{', again' if row.layout.checkpointing else ''}"
         print(
             f"| {row.source}, {row.gpu} | {model.n_layer}, {model.d_model}, {model.n_ctx} "
-            f"| {row.layout.gpus} | {micro} "
-            f"| {row.measured:,.0f} | {row.measured * (1 + error):,.0f} | {error:+.1%} |"
+            f"| {row.gpus} | {row.layout.pipeline} x {row.tensor} | {micro} "
+            f"| {row.measured:,.0f} | {row.measured * (1 + error):,.0f} | {error:+.1%} "
+            f"| {row.error(shares, OURS):+.1%} |"
         )
 
 

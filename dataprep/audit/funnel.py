@@ -37,10 +37,10 @@ class StageCount:
     truncated: int = 0
 
 
-def funnel(directory: Path) -> list[StageCount]:
+def funnel(directory: Path, build: Build | None = None) -> list[StageCount]:
     """The steps of a corpus that take documents or links away, in order, over all increments.
 
-    The decisions are the current build's.
+    The decisions are those of a build, by default of the current one.
     """
     corpus = Corpus.open(directory)
     increments = corpus.increments()
@@ -49,7 +49,7 @@ def funnel(directory: Path) -> list[StageCount]:
         _sum("links", _entries(increments), links),
         _fetched(corpus, increments),
         _sum("extract", BY_NAME["extract"].unit, extracted),
-        *decisions(corpus.current_build() if corpus.has_build else None),
+        *decisions(build or (corpus.current_build() if corpus.has_build else None)),
     ]
 
 
@@ -87,11 +87,11 @@ def save_funnel(tokens: Path, generation: int, stages: list[StageCount]) -> None
     remember(tokens)
 
 
-def top_sites(directory: Path, number: int) -> list[tuple[str, int]]:
-    """The sites with the most kept documents of the current build, and how many; none without a build."""
+def top_sites(directory: Path, number: int, build: Build | None = None) -> list[tuple[str, int]]:
+    """The sites with the most kept documents of a build (the current one), and how many; none without one."""
     corpus = Corpus.open(directory)
     counts: Counter[str] = Counter()
-    for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
+    for scope in judged(corpus, build or (corpus.current_build() if corpus.has_build else None)):
         sites = read_table(corpus.root, scope.increment.outputs("extract", "documents"), ["doc_id", "site"])
         site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
         table = read_table(corpus.root, kept.verdicts_of(scope), ["doc_id", "verdict"])

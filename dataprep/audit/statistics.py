@@ -46,11 +46,11 @@ class CorpusStatistics:
     growth: list[Growth] = field(default_factory=list)
 
 
-def corpus_statistics(corpus: Corpus) -> CorpusStatistics:
-    """Measure a corpus. Memory: some numbers for each document of one increment."""
+def corpus_statistics(corpus: Corpus, build: Build | None = None) -> CorpusStatistics:
+    """Measure a build, by default the current one. Memory: some numbers a document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
-    for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
+    for scope in judged(corpus, build or (corpus.current_build() if corpus.has_build else None)):
         increment, rows = scope.increment, kept.kept_rows(scope)
         scores = increment.outputs("score", "scores")
         measured = kept.taken(corpus.root, scores, rows, ["language", "words", "characters"])

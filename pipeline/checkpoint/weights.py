@@ -19,6 +19,7 @@ from pipeline.checkpoint.described import (
     tokenizer_of_run,
 )
 from pipeline.checkpoint.format import Checkpoint, find_and_open
+from pipeline.checkpoint.run_state import RunState
 from pipeline.errors import RunError
 
 
@@ -34,6 +35,8 @@ class Weights:
     """Tokenizer it was trained with; None when the directory holds none."""
     step: int | None
     """Step of the run's checkpoint; None for a model in Hugging Face's format."""
+    state: RunState | None = None
+    """All else of the run at that step; None for a model in Hugging Face's format."""
 
     def model(self) -> GPT:
         """Build the dense GPT in fp32, ready to evaluate."""
@@ -75,4 +78,5 @@ def weights_of(run: Path, checkpoint: Checkpoint) -> Weights:
         tensor=lambda name: checkpoint.tensor(f"weight/{name}"),
         tokenizer=tokenizer_of_run(run, checkpoint),
         step=checkpoint.state.step,
+        state=checkpoint.state,
     )

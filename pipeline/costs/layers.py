@@ -63,8 +63,22 @@ def parameters(model: GPTConfig) -> int:
 
 
 def training_flops_per_token(config: GPTConfig) -> float:
-    """Operations of forward and backward together; the backward pass costs twice the forward."""
+    """Operations that training needs, for `mfu_causal`; the backward pass costs twice the forward."""
     return 3 * sum(layer.flops for layer in layer_costs(config))
+
+
+def mfu_flops_per_token(config: GPTConfig) -> float:
+    """Operations that MFU counts: 6N + 12LDT (Chowdhery et al. 2022, appendix B), as other projects print it.
+
+    N: all parameters; D: width of attention, which is d_model unless the heads have a width of their own.
+    The whole square of attention counts in every layer, a banded one too, and embeddings count as products.
+
+    >>> from model.presets import PRESETS
+    >>> f"{mfu_flops_per_token(PRESETS['gpt2-small']):.4g}"
+    '8.599e+08'
+    """
+    d_attention = config.n_head * config.head_width
+    return 6 * parameters(config) + 12 * config.n_layer * d_attention * config.n_ctx
 
 
 def partition(costs: list[LayerCost], stages: int, weights: Sequence[float] | None = None) -> list[int]:

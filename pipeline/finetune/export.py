@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dataprep.audit.card import CARD
 from dataprep.tokenizer.tokenizer import HUGGINGFACE
 from model import GPTConfig, hf
 from model.hf_directory import CONFIG
@@ -23,6 +24,7 @@ from pipeline.errors import UsageError
 from pipeline.finetune import tuned
 from pipeline.finetune.record import seeds_of
 from pipeline.finetune.tuned import Tuned
+from pipeline.monitor.model_card import tuned_card
 
 CLASSES = {"pre": "GPT2ForSequenceClassification", "post": "OpenAIGPTForSequenceClassification"}
 NAMES = ("<|start|>", "<|delimiter|>", "<|extract|>")
@@ -66,6 +68,7 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
     hf.write_tensors(made.model.config, weights.__getitem__, shapes, beside)
     (beside / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
     _write_tokenizer(made, beside)
+    (beside / CARD).write_text(_card(seed, made, beside), encoding="utf-8")
     beside.rename(directory)
     return {
         "directory": str(directory),
@@ -73,6 +76,24 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
         "step": made.record.step,
         "tokenizer": True,
     }
+
+
+def _card(seed: Path, made: Tuned, directory: Path) -> str:
+    record = made.record
+    facts = {
+        "kind": record.kind,
+        "classes": ", ".join(record.labels) or "a grade",
+        "update": record.step,
+        "updates of the whole training": record.updates,
+        "examples trained on": record.train_examples,
+        "examples of the dev set": record.dev_examples,
+        "seed": record.seed,
+        "hash of training and dev set": record.data,
+    }
+    settings = record.config.get("finetune", {})
+    return tuned_card(
+        seed, directory, model=made.model.config, settings=settings, scores=record.scores, facts=facts
+    )
 
 
 def _weights(made: Tuned) -> dict[str, Tensor]:

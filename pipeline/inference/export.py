@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dataprep.tokenizer.gpt2_files import MERGES, VOCABULARY
 from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from model import hf
-from pipeline.checkpoint.weights import open_weights
+from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.errors import UsageError
 
 
-def export(run: Path, directory: Path) -> dict[str, Any]:
+def export(
+    run: Path, directory: Path, describe: Callable[[Path, Weights, Path], str] | None = None
+) -> dict[str, Any]:
     """Write config.json, safetensors and the tokenizer; the directory appears whole or not at all.
+
+    describe: makes the text of README.md from the run, its weights, and the directory of the other files.
 
     Returns {"directory", "class", "step", "tokenizer": whether there is one}. Raises RunError when the run
     has no whole checkpoint, UsageError for a model that transformers cannot compute, or a taken directory.
@@ -39,6 +44,8 @@ def export(run: Path, directory: Path) -> dict[str, Any]:
     hf.write(weights.config, weights.tensor, beside, tokenizer.eot if tokenizer else None)
     if tokenizer:
         _write_tokenizer(run / "tokenizer", tokenizer, weights.config.n_ctx, beside)
+    if describe:
+        (beside / "README.md").write_text(describe(run, weights, beside), encoding="utf-8")
     beside.rename(directory)
     return {
         "directory": str(directory),

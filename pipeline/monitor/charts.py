@@ -5,6 +5,7 @@ Matplotlib's object API only: no global figure, no display, the same bytes for t
 
 from __future__ import annotations
 
+import colorsys
 import html
 import io
 import re
@@ -37,36 +38,43 @@ WIDTH_IN = 9.0
 LEAST_COLUMNS = 8
 """Room that a histogram of few columns leaves, so that none is as wide as the page."""
 SCORES_IN_A_ROW = 3
+INSIDE, BESIDE = 6, 8
+"""Labels that stand among the lines; of more, those of one column beside them."""
 SMOOTHED_STEPS, SMOOTHED_SHARE = 4.0, 0.015  # time constant of the running mean: the larger of the two
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss against tokens, in nats a token.
+    """Loss in nats a token, against tokens or hours: the place.
 
-    train, val: (tokens, loss) in order; resumes: tokens at which a stopped run went on. new_sets: tokens of
+    train, val: (place, loss) in order; resumes: places at which a stopped run went on. new_sets: places of
     each val that is the first on another held-out set: documents of the one before it were forgotten.
     """
 
-    train: Sequence[tuple[int, float]]
-    val: Sequence[tuple[int, float]]
+    train: Sequence[tuple[float, float]]
+    val: Sequence[tuple[float, float]]
     unigram_entropy: float | None = None
-    resumes: Sequence[int] = ()
-    new_sets: Sequence[int] = ()
+    resumes: Sequence[float] = ()
+    new_sets: Sequence[float] = ()
+    across: str = "tokens"
+    """What the places count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Some series against tokens, (tokens, value) in order by their names."""
+    """Some series against tokens or hours, (place, value) in order by their names; an empty one keeps its
+    colour for other panels."""
 
     name: str
     title: str
     lead: str
     """One sentence on what it shows."""
     unit: str
-    series: Mapping[str, Sequence[tuple[int, float]]]
+    series: Mapping[str, Sequence[tuple[float, float]]]
     dots: bool = False
     """Whether each point is marked: there are few."""
+    across: str = "tokens"
+    """What the places count."""
 
 
 @dataclass(frozen=True)
@@ -218,33 +226,55 @@ def panel_picture(panel: Panel) -> str:
     """The series of a panel."""
     figure, axes = canvas(2.6)
     _draw_panel(axes, panel)
-    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in panel.series.items())
+    drawn = {name: points for name, points in panel.series.items() if points}
+    ends = ", ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in drawn.items())
     return inline_svg(panel.name, figure, f"{panel.title}: {ends}")
 
 
-def png(curve: Curve, panels: Sequence[Panel]) -> bytes:
-    """The loss and all panels, one below the other, as a PNG for a light background."""
+def png(pictures: Sequence[Curve | Panel]) -> bytes:
+    """Loss and panels, one below the other, as a PNG for a light background."""
+    buffer = io.BytesIO()
+    _printed_figure(pictures).savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(pictures: Sequence[Curve | Panel]) -> bytes:
+    """The same as an SVG file, its text as text."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "monitor"}):
+        figure = _printed_figure(pictures)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().decode()
+    for colour, printed in _PRINTED.items():  # ticks are made, in their axes' colours, while it is drawn
+        text = text.replace(colour, printed)
+    return text.encode()
+
+
+def _printed_figure(pictures: Sequence[Curve | Panel]) -> Any:
+    """A figure on white, with a title on each picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    heights = [3.8, *(2.6 for _ in panels)]
+    heights = [3.8 if isinstance(picture, Curve) else 2.6 for picture in pictures]
     figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    first, *others = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for axes in (first, *others):
+    grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, picture in zip(grid, pictures, strict=True):
         _style(axes)
-    _draw_loss(first, curve)
-    for axes, panel in zip(others, panels, strict=True):
-        axes.set_title(panel.title, loc="left", fontsize=10, color=INK)
-        _draw_panel(axes, panel)
+        title = "Loss" if isinstance(picture, Curve) else picture.title
+        axes.set_title(title, loc="left", fontsize=10, color=INK)
+        if isinstance(picture, Curve):
+            _draw_loss(axes, picture)
+        else:
+            _draw_panel(axes, picture)
     for artist in figure.findobj():
         for part in ("color", "facecolor", "edgecolor"):
             stands = getattr(artist, f"get_{part}", None)  # a rectangle can set a colour that it cannot get
             if stands and (colour := _printed(stands())):
                 getattr(artist, f"set_{part}")(colour)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def _printed(colour: Any) -> str | None:
@@ -257,8 +287,8 @@ def _printed(colour: Any) -> str | None:
 def _draw_loss(axes: Any, curve: Curve) -> None:
     if curve.train:
         tokens, losses = zip(*curve.train, strict=True)
-        axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35)
-        axes.plot(tokens, _smoothed(losses), color=LINE, linewidth=1.8, label="training")
+        axes.plot(tokens, losses, color=LINE, linewidth=0.8, alpha=0.35, label="training")
+        axes.plot(tokens, smoothed(losses), color=LINE, linewidth=1.8, label="training, smoothed")
     for number, points in enumerate(_by_set(curve)):
         label = "validation" if number == 0 else None
         axes.plot(*zip(*points, strict=True), color=DOTS, marker="o", markersize=5, label=label)
@@ -270,16 +300,16 @@ def _draw_loss(axes: Any, curve: Curve) -> None:
     for number, place in enumerate(curve.resumes):
         label = "stopped and resumed" if number == 0 else None
         axes.axvline(place, color=LOST, linestyle=":", linewidth=1.4, label=label)
-    _against_tokens(axes, "loss (nats per token)")
+    _against(curve.across, axes, "loss (nats per token)")
 
 
-def _by_set(curve: Curve) -> list[list[tuple[int, float]]]:
+def _by_set(curve: Curve) -> list[list[tuple[float, float]]]:
     """Validation losses by held-out set: no line joins losses on different sets.
 
     >>> _by_set(Curve([], [(1, 6.0), (2, 5.0), (3, 5.5)], new_sets=[3]))
     [[(1, 6.0), (2, 5.0)], [(3, 5.5)]]
     """
-    parts: list[list[tuple[int, float]]] = []
+    parts: list[list[tuple[float, float]]] = []
     for tokens, loss in curve.val:
         if not parts or tokens in curve.new_sets:
             parts.append([])
@@ -289,9 +319,13 @@ def _by_set(curve: Curve) -> list[list[tuple[int, float]]]:
 
 def _draw_panel(axes: Any, panel: Panel) -> None:
     for number, (name, points) in enumerate(panel.series.items()):
-        colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
-        style = ("-", "--", ":")[number // 5 % 3]
+        colour, style = _stage_colour(name), "-"
+        if colour is None:
+            colour = (LINE, LOST, KEPT, DOTS, INK)[number % 5]
+            style = ("-", "--", ":")[number // 5 % 3]
         label = name if len(panel.series) > 1 else None
+        if not points:
+            continue
         axes.plot(
             *zip(*points, strict=True),
             color=colour,
@@ -300,16 +334,40 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
             marker="o" if panel.dots else "",
             label=label,
         )
-    _against_tokens(axes, panel.unit)
+    _against(panel.across, axes, panel.unit)
 
 
-def _against_tokens(axes: Any, what: str) -> None:
-    axes.set_xlabel("tokens", color=INK)
+def _stage_colour(series: str) -> str | None:
+    """The colour of a pipeline stage, the same in every panel; None of another series.
+
+    Hues are a golden section of the circle apart, so that any number of stages differ (Fisher & Vogel 1979);
+    "mean", which stands among stages, is in ink.
+
+    >>> _stage_colour("stage 0"), _stage_colour("stage 1"), _stage_colour("mean"), _stage_colour("books")
+    ('#5086c7', '#a9c750', '#010101', None)
+    """
+    if series == "mean":
+        return INK
+    kind, _, number = series.partition(" ")
+    if kind != "stage" or not number.isdecimal():
+        return None
+    red, green, blue = colorsys.hsv_to_rgb((0.59 + 0.618034 * int(number)) % 1, 0.6, 0.78)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _against(across: str, axes: Any, what: str) -> None:
+    axes.set_xlabel(across, color=INK)
     axes.set_ylabel(what, color=INK)
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, labelcolor=INK)
+    labels = len(axes.get_legend_handles_labels()[0])
+    beside = (
+        {"loc": "upper left", "bbox_to_anchor": (1, 1), "ncols": -(-labels // BESIDE), "fontsize": 8}
+        if labels > INSIDE
+        else {}
+    )
+    if labels:
+        axes.legend(frameon=False, labelcolor=INK, **beside)
 
 
 def _bars(name: str, bars: Sequence[Bar], title: str) -> str:
@@ -381,7 +439,7 @@ def inline_svg(name: str, figure: Any, title: str) -> str:
     return f'{head} {label}>\n <title id="{name}-title">{html.escape(title)}</title>{rest}'
 
 
-def _smoothed(losses: Sequence[float]) -> list[float]:
+def smoothed(losses: Sequence[float]) -> list[float]:
     """Exponential running mean, its start corrected as Adam's is (Kingma & Ba 2015, section 3)."""
     keep = 1 - 1 / max(SMOOTHED_STEPS, len(losses) * SMOOTHED_SHARE)
     mean, weight, smooth = 0.0, 0.0, []
@@ -398,10 +456,10 @@ def _loss_in_words(curve: Curve) -> str:
         parts.append(f"training loss from {curve.train[0][1]:.2f} to {curve.train[-1][1]:.2f}")
     if curve.val:
         parts.append(f"validation loss ends at {curve.val[-1][1]:.2f}")
-    parts += [f"another held-out set from {tokens:,} tokens on" for tokens in curve.new_sets]
+    parts += [f"another held-out set from {place:,} {curve.across} on" for place in curve.new_sets]
     if curve.unigram_entropy is not None:
         parts.append(f"unigram entropy is {curve.unigram_entropy:.2f}")
-    return "Loss against tokens: " + ", ".join(parts)
+    return f"Loss against {curve.across}: " + ", ".join(parts)
 
 
 def short(value: float) -> str:

@@ -228,8 +228,11 @@ def follow_metrics(run: Path, poll_s: float = 1.0) -> Iterator[dict[str, Any]]:
 
 def read_curve(run: Path) -> Curve:
     """Read a run's curve from its metrics and, when it has ended, `summary.json`."""
-    rows = joined_metrics(run)
-    ended = read_summary(run)
+    return curve_of(joined_metrics(run), read_summary(run))
+
+
+def curve_of(rows: Sequence[dict[str, Any]], ended: dict[str, Any]) -> Curve:
+    """The curve of a run from its metrics and its summary, which is empty before the end."""
     train = [(row["tokens"], row["loss"]) for row in rows if "loss" in row]
     tokens_at = {row["step"]: row["tokens"] for row in rows}
     held_out = [row for row in rows if "val_loss" in row]

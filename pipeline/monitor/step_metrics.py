@@ -42,6 +42,7 @@ def step_row(
     tokens_per_s: float,
     source_counts: Mapping[str, int],
     mfu: float,
+    mfu_causal: float,
 ) -> dict[str, Any]:
     """Return the row of the step that `state` has reached; a skipped step has neither loss nor norm.
 
@@ -61,6 +62,7 @@ def step_row(
         "stream_hash": f"{state.stream_hash:016x}",
         **{f"share/{name}": n / sum(source_counts.values()) for name, n in source_counts.items()},
         "mfu": mfu,
+        "mfu_causal": mfu_causal,
     }
 
 

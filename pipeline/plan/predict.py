@@ -10,7 +10,7 @@ from functools import cache
 from pipeline.config import RunConfig
 from pipeline.costs.collectives import Collective, collectives
 from pipeline.costs.hardware import CPU, FITTED, GIB, GPUS, Measured, Rates, usable_bytes
-from pipeline.costs.layers import LayerCost, training_flops_per_token
+from pipeline.costs.layers import LayerCost, mfu_flops_per_token, training_flops_per_token
 from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import Bytes, in_flight, stage_bytes
 from pipeline.costs.stages import stages_of
@@ -114,7 +114,9 @@ class Prediction:
     tokens_s: float
     """Tokens a second of all GPUs, at the full batch."""
     mfu: float
-    """Share of the peak, by the operations that the model needs: bands by width, no recomputation."""
+    """Share of the peak by 6N + 12LDT operations a token, without recomputation."""
+    mfu_causal: float
+    """The same by the operations that training needs: causal attention as half its square, bands by width."""
     bubble: float
     """Share of a step's time."""
     seconds: float
@@ -156,13 +158,15 @@ def predict(config: RunConfig, layout: ParallelLayout, cluster: Cluster) -> Pred
 
     taken = step(full)
     tokens_s = full * model.n_ctx / taken.total
+    per_operation = tokens_s / (cluster.peak_flops * layout.gpus)
     return Prediction(
         layout=layout,
         stages=stages,
         micro_batches=count,
         step=taken,
         tokens_s=tokens_s,
-        mfu=tokens_s * training_flops_per_token(model) / (cluster.peak_flops * layout.gpus),
+        mfu=per_operation * mfu_flops_per_token(model),
+        mfu_causal=per_operation * training_flops_per_token(model),
         bubble=taken.bubble / taken.total,
         seconds=sum(number * step(sequences).total for sequences, number in steps(config).items()),
         too_large=_too_large(stages, cluster),

@@ -16,7 +16,13 @@ from dataprep.store import files
 from pipeline.checkpoint.attempts import Attempt, Origin
 from pipeline.checkpoint.run_state import RunState
 from pipeline.config import RunConfig, require_layout
-from pipeline.costs.layers import describe, layer_costs, parameters, training_flops_per_token
+from pipeline.costs.layers import (
+    describe,
+    layer_costs,
+    mfu_flops_per_token,
+    parameters,
+    training_flops_per_token,
+)
 from pipeline.data.loader import EvalLoader, ReadSamples, TrainLoader
 from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import HeldOut, Samples, Sources
@@ -322,7 +328,8 @@ class _Trainer:
             batch=batch,
             tokens_per_s=speed,
             source_counts=counts,
-            mfu=speed * training_flops_per_token(self.config.model) / self.peak_flops,
+            mfu=speed * mfu_flops_per_token(self.config.model) / self.peak_flops,
+            mfu_causal=speed * training_flops_per_token(self.config.model) / self.peak_flops,
         )
 
     def _summary(self, now: RunState) -> dict[str, Any]:

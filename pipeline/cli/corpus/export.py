@@ -25,7 +25,11 @@ def export(
     workers: Workers = CORES,
     json: Json = False,
 ) -> None:
-    """Write the kept documents of a build as Parquet or JSON lines; run again to go on where it stopped."""
+    """Write the kept documents of a build as Parquet or JSON lines, with a data card (README.md).
+
+    Run again to go on where it stopped.
+    """
+    from dataprep.audit.card import write_data_card
     from dataprep.corpus.directory import Corpus
     from dataprep.shards.export import Shape, refuse_within
     from dataprep.shards.export import export as write
@@ -38,6 +42,8 @@ def export(
     shape = Shape.of(form, columns=columns, mask=mask)
     with locks.reading(directory):
         manifest = write(opened, chosen, output, shape, workers, progress)
+        card = write_data_card(opened, chosen, output, manifest)
     masked = ", ".join(f"{number:,} {kind}" for kind, number in manifest["masked"].items())
     text = f"{output}: {manifest['documents']:,} documents in {len(manifest['files']):,} files"
-    emit({"output": str(output), **manifest}, json, text + (f", masked: {masked}" if masked else ""))
+    text += f", masked: {masked}" if masked else ""
+    emit({"output": str(output), **manifest, "card": str(card)}, json, f"{text}\ndata card: {card}")

@@ -8,10 +8,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import DatasetCard
 from typer.testing import CliRunner
 
 from dataprep import ingest
+from dataprep.audit.funnel import funnel
+from dataprep.corpus import evalsets
 from dataprep.corpus.directory import Corpus
+from dataprep.corpus.recipe import Decontaminate
 from dataprep.errors import DataError
 from dataprep.imports.rows import Fields
 from dataprep.shards.export import SCHEMA, Shape, export
@@ -131,3 +135,68 @@ def test_an_export_into_the_corpus_is_refused(corpus: Corpus) -> None:
             CliRunner().invoke(
                 app, ["corpus", "export", str(corpus.root), "-o", str(place)], catch_exceptions=False
             )
+
+
+def exported(corpus: Corpus, out: Path, *words: str) -> DatasetCard:
+    """The card of an export by the command, as the Hub's parser reads it."""
+    ended = CliRunner().invoke(
+        app, ["corpus", "export", str(corpus.root), "-o", str(out), *words], catch_exceptions=False
+    )
+    assert ended.exit_code == 0, ended.output
+    return DatasetCard.load(out / "README.md")
+
+
+@pytest.mark.slow(2)
+def test_the_hub_s_parser_reads_the_data_card_and_finds_the_figures(corpus: Corpus, tmp_path: Path) -> None:
+    card = exported(corpus, tmp_path / "out", "--mask", "email")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (card.data.pretty_name, card.data.license, card.data.size_categories) == (
+        "test",
+        "unknown",
+        ["n<1K"],
+    )
+    assert card.data.configs[0]["data_files"][0]["path"] == "*.parquet"
+    assert len(list((tmp_path / "out").glob("*.parquet"))) == len(manifest["files"])
+    for stage in funnel(corpus.root):
+        assert f"| {stage.stage} | {stage.unit} | {stage.entered:,} | {stage.passed:,} |" in card.text
+    assert "exact_duplicate 1" in card.text
+    assert "| example.test | 9 |" in card.text
+    assert "| one | dumps | 7 | 6 |" in card.text.replace("0001-one", "one")
+    assert corpus.recipe.text() in card.text
+    assert "**Unknown.** The texts belong to whoever wrote them." in card.text
+    assert "**None.** Texts of evaluation sets may be in this corpus." in card.text
+    assert f"{manifest['masked']['email']:,} of kind email" in card.text
+    for file in manifest["files"]:
+        assert f"| {file['path']} | {file['bytes']:,} | {file['xxh3_128']} |" in card.text
+    assert hash_file(tmp_path / "out" / "manifest.json") in card.text
+    assert exported(corpus, tmp_path / "out", "--mask", "email").text == card.text, (
+        "run again, it is the same"
+    )
+
+
+@pytest.mark.slow(2)
+def test_a_data_card_is_of_its_build_and_states_its_decontamination(tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "quiz.jsonl").write_text(json.dumps({"question": page(3)[2][:200]}))
+    content = evalsets.content(evalsets.hashes(tmp_path / "sets"))
+    rules = Decontaminate(sets=str(tmp_path / "sets"), content=content)
+    corpus = make_corpus(tmp_path / "corpus", decontaminate=rules)
+    add_pages(corpus, "one", [page(n) for n in range(6)])
+    ingest.extend(corpus, 1, no_progress)
+    first = corpus.current_build().name
+    card = exported(corpus, tmp_path / "cut")
+    assert "13 words in a row shared with an example" in card.text
+    assert content in card.text
+    bare = Corpus(
+        corpus.root,
+        corpus.recipe.model_copy(
+            update={"select": corpus.recipe.select.model_copy(update={"decontaminate": None, "min_words": 5})}
+        ),
+    )
+    ingest.extend(bare, 1, no_progress)
+    card = exported(corpus, tmp_path / "bare")
+    assert "**None.**" in card.text
+    assert "is not that of the corpus's recipe" in card.text
+    assert "decontaminate:" not in card.text, "the recipe's selection is another build's"
+    again = exported(corpus, tmp_path / "again", "--build", first)
+    assert again.text == DatasetCard.load(tmp_path / "cut" / "README.md").text

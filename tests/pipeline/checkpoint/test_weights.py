@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 
+from dataprep.store.files import hash_file
 from dataprep.store.os_errors import explain_os_error
 from dataprep.tokenizer import tokenizer
 from dataprep.tokenizer.train import train as train_tokenizer
@@ -24,7 +26,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.inference.export import export
 from pipeline.inference.generate import generate_texts
 from pipeline.inference.settings import Settings
-from support import cli
+from support import cli, evaluations
 from support.servers import wandb
 
 pytestmark = pytest.mark.slow(15)
@@ -123,6 +125,48 @@ def test_transformers_writes_what_the_run_writes(speaking: Any, tmp_path: Path) 
         written = model.generate(**asked, max_new_tokens=15, do_sample=False, pad_token_id=0)
     (ours,) = generate_texts(speaking.dir, PROMPTS[:1], GREEDY)["texts"]
     assert theirs.decode(written[0, asked["input_ids"].size(1) :], skip_special_tokens=True) == ours["text"]
+
+
+def test_the_hub_s_parser_reads_the_model_card_of_an_export(speaking: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(speaking.dir, run)
+    step = open_weights(run).step or 0
+    folder = run / "evaluations" / f"step-{step:08}" / "all"
+    results = evaluations.write(folder, [evaluations.outcome(), evaluations.lambada()], step=step)
+    exported = Path(cli.result("export", run, "-o", tmp_path / "out")["directory"])
+    card = ModelCard.load(exported / "README.md")
+    assert (card.data.license, card.data.pipeline_tag) == ("unknown", "text-generation")
+    found = {(each.dataset_name, each.metric_type): each.metric_value for each in card.data.eval_results}
+    assert found == {(score.task, score.measure): score.value for score in results.scores if score.main}
+    assert found.keys() == {("hellaswag", "acc"), ("lambada", "perplexity")}
+    assert "| hellaswag | 0 | paper | acc | 0.75 |" in card.text
+    assert "| links | submissions | 9 | 7 | merged 2 |" in card.text
+    assert "- **none**; texts of evaluation sets may have been trained on." in card.text
+    state = open_weights(run).state
+    assert state is not None
+    assert f"| tokens trained on | {state.tokens:,} |" in card.text
+    assert f"| held-out loss | {state.val_loss:.4f} nats a token |" in card.text
+    assert yaml.safe_load(card.text.split("```yaml")[1].split("```")[0])["model"] == state.config["model"]
+    assert str(speaking.home) not in card.text, "a path of this machine is nobody's business"
+    files = {path.name: hash_file(path) for path in exported.iterdir() if path.name != "README.md"}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= files.keys()
+    assert all(f"| {name} |" in card.text and digest in card.text for name, digest in files.items())
+
+
+def test_a_card_without_an_evaluation_or_a_funnel_states_so(speaking: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(speaking.dir, run)
+    for path in run.glob("attempts/*/funnel.json"):
+        path.unlink()
+    cli.result("export", run, "-o", tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert card.data.eval_results is None
+    assert "`outbound eval` had measured nothing of this model" in card.text
+    assert "Unknown: the tokens had no funnel of a corpus beside them." in card.text
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (tmp_path / "out" / name).unlink()
+    cli.result("export", tmp_path / "out", "-o", tmp_path / "again")
+    assert "Not a run of Outbound's" in ModelCard.load(tmp_path / "again" / "README.md").text
 
 
 @pytest.mark.parametrize("without", [[], ["vocab.json", "merges.txt"], ["tokenizer.json"]])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from pipeline.checkpoint import attempts
 from pipeline.checkpoint.format import find
@@ -49,6 +50,10 @@ def test_a_model_is_tuned_evaluated_and_exported(tuning: Tuning) -> None:
     assert [score.part for score in read_results(Path(made["dir"])).scores] == ["dev", "test"]
     exported = cli.result("export", f"{made['dir']}/seed-3", "-o", tuning.home / "exported")
     assert exported["class"] == "OpenAIGPTForSequenceClassification"
+    card = ModelCard.load(tuning.home / "exported" / "README.md")
+    assert card.data.pipeline_tag == "text-classification"
+    assert "| seed | 3 |" in card.text
+    assert str(tuning.home) not in card.text
 
 
 def test_a_mistake_is_one_line(tuning: Tuning) -> None:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from model import PRESETS, GPTConfig
 from model.layers import layers
-from pipeline.costs.layers import LayerCost, layer_costs, partition, training_flops_per_token
+from pipeline.costs.layers import (
+    LayerCost,
+    layer_costs,
+    mfu_flops_per_token,
+    parameters,
+    partition,
+    training_flops_per_token,
+)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -84,8 +91,23 @@ def test_training_costs_six_operations_a_parameter_besides_attention() -> None:
     assert training_flops_per_token(config) == pytest.approx(6 * parameters + attention, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("preset", "n", "layers", "d_model", "n_ctx"),
+    [("gpt2-small", 124_439_808, 12, 768, 1024), ("gpt3-175b", 174_604_259_328, 96, 12288, 2048)],
+)
+def test_mfu_counts_what_other_projects_count(
+    preset: str, n: int, layers: int, d_model: int, n_ctx: int
+) -> None:
+    """6N + 12LDT: all parameters, and the whole square of attention in banded layers too (GPT-3 has some)."""
+    config = PRESETS[preset]
+    assert parameters(config) == n
+    expected = 6 * parameters(config) + 12 * layers * d_model * n_ctx
+    assert mfu_flops_per_token(config) == expected
+    assert mfu_flops_per_token(config) > training_flops_per_token(config)
+
+
 def test_a_banded_layer_costs_by_its_band_and_no_more_than_a_dense_one() -> None:
-    """Of MFU: 4 operations a key that is seen and an element of attention's width, three times over."""
+    """Of the causal MFU: 4 operations a seen key and an element of attention's width, three times over."""
 
     def attention(*pattern: str) -> float:
         config = GPTConfig(n_layer=2, n_head=2, d_model=32, n_ctx=64, vocab_size=61, attention=pattern)

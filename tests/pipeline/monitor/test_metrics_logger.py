@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from pipeline.checkpoint import attempts
 from pipeline.cli.main import app
 from pipeline.config import load_config
+from pipeline.costs.layers import mfu_flops_per_token, training_flops_per_token
 from pipeline.distributed.timers import StepTimer
 from pipeline.errors import RunError
 from pipeline.monitor import wandb_server
@@ -32,10 +33,13 @@ from support.patience import wait_until
 def test_every_step_says_who_waited_for_whom_and_for_what(finished_run: Any) -> None:
     steps = [row for row in finished_run.metrics() if "batch" in row]
     assert steps
+    model = load_config(finished_run.written(), [])[0].model
+    counted = mfu_flops_per_token(model) / training_flops_per_token(model)
     for row in steps:
         assert {"loss", "lr", "grad_norm", "skipped", "spikes", "stream_hash"} < row.keys()
         assert 0 <= row["data_wait"] < 1
         assert 0 < row["mfu"] < 1, "a share of the speed of this machine's own products"
+        assert row["mfu"] / row["mfu_causal"] == pytest.approx(counted, rel=1e-9)
         assert row["straggler/0"] + row["straggler/1"] == pytest.approx(2), "their mean is 1"
         for stage in (0, 1):
             assert 0 < row[f"bubble/{stage}"] < 1
@@ -137,6 +141,7 @@ def test_weights_and_biases_holds_samples_funnel_and_evaluations_over_tokens(spe
     (evaluated,) = [row for row in rows if "val_loss" in row]
     assert evaluated["tokens"] == 640
     wanted = {"loss", "lr", "grad_norm", "batch", "tokens_per_s", "mfu", "data_wait", "bubble", "memory_gb/1"}
+    wanted.add("mfu_causal")
     trained = [row for row in rows if "loss" in row]
     assert [row["_step"] for row in trained] == list(speaking.losses())
     assert all(wanted | {"stream_hash", "tokens"} <= row.keys() for row in trained)

@@ -58,7 +58,8 @@ def test_every_stage_reason_site_and_path_is_shown(report: str) -> None:
 def test_the_loss_picture_has_both_losses_the_entropy_and_the_resume(report: str) -> None:
     loss = pictures(report)[2]
     for label in (
-        "training",
+        ">training<",
+        ">training, smoothed<",
         "validation",
         "unigram entropy",
         "stopped and resumed",

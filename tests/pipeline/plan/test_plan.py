@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import runpy
 import sys
@@ -18,13 +19,14 @@ import pytest
 from pipeline.cli.main import main
 from pipeline.config import RunConfig, load_ahead, require_layout
 from pipeline.costs.hardware import FITTED, Measured, usable_bytes
-from pipeline.costs.layers import layer_costs
 from pipeline.costs.layout import ParallelLayout
 from pipeline.costs.memory import in_flight, stage_bytes
 from pipeline.costs.stages import stages_of
+from pipeline.costs.time import OURS
 from pipeline.errors import UsageError
 from pipeline.plan.predict import Cluster, predict, steps
 from pipeline.plan.search import configured, layouts, ranked
+from pipeline.plan.text import UNVALIDATED
 from pipeline.train.schedule import batch_size
 
 REPOSITORY = Path(__file__).parents[3]
@@ -175,14 +177,65 @@ def test_the_shares_are_the_fit_and_the_errors_those_of_the_docs() -> None:
     assert median(abs(row.error(FITTED)) for row in others) < 0.2
 
 
+def test_a_plan_states_the_error_of_published_runs_on_many_gpus() -> None:
+    """DeepSpeed's with and without stages, and FSDP's, planned as if they were Outbound's own."""
+    plan = benchmark()
+    large = [row for row in plan["rows"]() if row.source in plan["LARGE"]]
+    assert {row.layout.pipeline for row in large} == {1, 4, 6, 12}
+    longer = [row.error(FITTED, OURS) for row in large]
+    least, middle, most = (round(100 * each(longer)) for each in (min, median, max))
+    assert f"took {least} to {most} % longer than such a plan, {middle} %" in UNVALIDATED
+
+
+@pytest.mark.slow(2)
+def test_the_tables_of_the_docs_are_those_of_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = benchmark()
+    plan["main"]()
+    printed = capsys.readouterr().out.splitlines()
+    docs = (REPOSITORY / "docs" / "plan.md").read_text().splitlines()
+    of_one_node = [line for line in printed if line.startswith("| llm-foundry") and line.count("|") > 6]
+    tables = [line for line in printed if line.startswith("| ")]
+    shown = [line for line in tables if line not in of_one_node]
+    assert len(shown) > 50
+    assert not [line for line in shown if line not in docs]
+
+
+def test_every_published_row_names_its_source() -> None:
+    plan = benchmark()
+    with (plan["ROWS"].with_name("sources.csv")).open(newline="") as file:
+        sources = {line["source"]: line for line in csv.DictReader(file)}
+    assert set(sources) == {row.source for row in plan["rows"]()} == set(plan["PROGRAMS"])
+    assert all(line["where"] and line["figures"] for line in sources.values())
+
+
+@pytest.mark.parametrize("tensor", [2, 8])
+def test_gpus_that_share_matrices_repeat_norms_and_pass_activations_on(tensor: int) -> None:
+    """Twice the GPUs for one replica are faster than one, and slower than twice as fast."""
+    plan = benchmark()
+    (row,) = [row for row in plan["rows"]() if row.source == "Pythia" and row.model.d_model == 2560]
+    alone = replace(row, layout=replace(row.layout, data=1))
+    shared = replace(alone, tensor=tensor)
+    assert shared.gpus == tensor
+    assert 1 / tensor < shared.seconds(FITTED) / alone.seconds(FITTED) < 1
+    assert plan["repeated"](OURS, 1) == OURS
+
+
 def test_published_runs_need_no_more_memory_than_their_gpus_had() -> None:
     """Of Llama, which stands in the rows as a GPT of the same arithmetic, the bytes are others."""
     plan = benchmark()
     for row in plan["rows"]():
         if not row.source.startswith(("torchtitan", "TinyLlama")):
-            stages = [layer_costs(row.model)]
-            needed = stage_bytes(row.model, stages, 0, row.layout, in_flight=1, precision="bf16").total
-            assert needed <= plan["MACHINES"][row.gpu].memory_bytes, row
+            stages = stages_of(row.model, row.layout)
+            for place in range(len(stages)):
+                needed = stage_bytes(
+                    row.model,
+                    stages,
+                    place,
+                    row.layout,
+                    in_flight=in_flight(place, len(stages), row.layout.micro_batches(row.sequences)),
+                    precision="bf16",
+                ).total
+                assert needed / row.tensor <= plan["MACHINES"][row.gpu].memory_bytes, row
 
 
 def test_a_measurement_replaces_the_rates_and_without_a_name_the_device() -> None:
@@ -247,6 +300,9 @@ def test_the_command_plans_before_anything_is_packed(command: Command) -> None:
     stages = told["configured"]["stages"]
     assert sum(stages[0]["bytes"].values()) < told["usable_bytes"]
     assert told["layouts"][0]["days"] <= told["configured"]["days"] * 1.03
+    planned, counted = told["configured"], 6 * 125_226_240 + 12 * 12 * 768 * 2048
+    assert planned["mfu"] == pytest.approx(planned["tokens_per_s"] * counted / (8 * 312e12))
+    assert planned["mfu_causal"] < planned["mfu"]
 
 
 @pytest.mark.slow(3)

@@ -13,7 +13,7 @@ from dataprep.pack.forget import erase
 from dataprep.pack.manifest import Generation
 from dataprep.tokenizer.train import train as train_tokenizer
 from pipeline.data.sources import HeldOut, Sources
-from pipeline.monitor.run_page import render
+from pipeline.monitor.run_page import pictures, render
 from support.packed_corpus import LAYOUT, TEXTS, built, run, stream
 from support.runs import TinyRun
 
@@ -85,7 +85,7 @@ def test_metrics_and_the_page_mark_losses_on_different_sets(over_time: TinyRun, 
     sets = list(dict.fromkeys((row["val_set"], row["val_counted"]) for row in rows))
     assert sets == [(held.fingerprint, held.counted) for held in (whole, forgotten)]
     assert whole.counted == SEQUENCES * 16
-    page, _ = render(over_time.dir)
+    page = render(over_time.dir, pictures(over_time.dir))
     assert "another held-out set" in page
     assert "losses on different sets" in page
     changed = next(row["tokens"] for row in rows if row["val_set"] == forgotten.fingerprint)
@@ -93,7 +93,7 @@ def test_metrics_and_the_page_mark_losses_on_different_sets(over_time: TinyRun, 
     alone = over_time.copy("whole-alone")
     shutil.rmtree(alone.attempt)
     alone.attempt.with_suffix(".json").unlink()  # the attempt after the forget
-    assert "another held-out set" not in render(alone.dir)[0]
+    assert "another held-out set" not in render(alone.dir, pictures(alone.dir))
 
 
 LAYOUTS = {
