@@ -27,14 +27,13 @@ from dataprep.imports.inputs import Input
 from dataprep.links.rules import refused
 from dataprep.store.file_damage import FileDamage
 from dataprep.store.files import attempt_path, publish
+from dataprep.store.loose_json import BYTE_ORDER_MARK
 from dataprep.store.records import Record, commit, done
 
 ROWS = 1 << 12
 """Documents that are written at once."""
 PARTITION = 1 << 17
 """Documents of a partition at most, however short: later steps hold its measurements, 1 KB each."""
-BYTE_ORDER_MARK = "\ufeff"
-"""Stands before texts that once were files of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)

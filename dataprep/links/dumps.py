@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from dataprep.errors import UsageError
 from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
 from dataprep.store.file_damage import FileDamage
+from dataprep.store.loose_json import loose_struct
 
 LONGEST_LINE_BYTES = 64 << 20
 LARGEST_NUMBER = 1 << 40
@@ -23,7 +25,7 @@ LARGEST_NUMBER = 1 << 40
 NEWLINE = ord("\n")
 
 Number = int | float | str | None
-Flag = bool | int | float | str | None
+Flag = Any
 
 
 class Submission(msgspec.Struct, gc=False):
@@ -110,9 +112,14 @@ def _line_by_line(
         if not line.strip():
             continue
         try:
-            yield decoder.decode(line)
+            try:
+                submission = decoder.decode(line)
+            except (ValueError, RecursionError):
+                submission = loose_struct(line, Submission, decisive=("url",))
         except (ValueError, RecursionError) as error:
             damage.note(f"line {damage.lines:,}", error)
+        else:
+            yield submission
 
 
 def _blocks(path: Path, damage: FileDamage) -> Iterator[bytes]:
