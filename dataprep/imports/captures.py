@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dataprep.corpus.recipe import Collect
 from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
@@ -11,6 +10,7 @@ from dataprep.corpus.urls import Canonical, canonical
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import outcome_of_status
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.imports.dates import seconds
 from dataprep.links.rules import refused
 from dataprep.warc.content_encoding import BadEncoding, TooLarge
 from dataprep.warc.http_response import media_type, parse
@@ -81,16 +81,3 @@ def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBST
         last_modified=response.header("last-modified"),
         truncated=record.fields.get("warc-truncated", ""),
     )
-
-
-def seconds(date: str) -> int:
-    """A WARC-Date (ISO 8601; UTC unless it says otherwise) in seconds since 1970; 0 if it is none.
-
-    >>> seconds("2013-08-01T00:00:00Z"), seconds("2013-08-01T00:00:00.123456Z"), seconds("soon")
-    (1375315200, 1375315200, 0)
-    """
-    try:
-        moment = datetime.fromisoformat(date)
-    except ValueError:
-        return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import UTC, datetime
 from datetime import date as day
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.extract import stage as extract
+from dataprep.imports.dates import seconds
 from dataprep.imports.inputs import Input
 from dataprep.links.rules import refused
 from dataprep.store.file_damage import FileDamage
@@ -38,12 +41,16 @@ PARTITION = 1 << 17
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """Which columns of a JSONL or Parquet file are read; "" for none."""
+    """Which columns of a JSONL or Parquet file are read; "" for none.
+
+    undated: the `first_seen` of what has no date, in seconds since 1970.
+    """
 
     text: str = "text"
     url: str = "url"
     title: str = "title"
     date: str = "date"
+    undated: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class ReadTask:
 class Row:
     """One row of an input as it stands there; `number` counts them from 1.
 
-    text: "" if there is none. first_seen: when it was captured, in seconds since 1970, 0 where nothing says.
+    text: "" if there is none. first_seen: its date, in seconds since 1970, 0 where nothing says.
     loss: the reason to count if the row is damaged, else ""; detail says more about it.
     """
 
@@ -97,18 +104,24 @@ def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
 
     def found(column: str) -> str:
         value = columns.get(column) if column else None
-        if isinstance(value, day):  # as Parquet has them; a datetime is one, too
-            return value.isoformat()
         if isinstance(value, bytes):
             return value.decode()
         return value if isinstance(value, str) else ""
 
+    when = columns.get(fields.date)
+    if isinstance(when, day):  # as Parquet has them; a datetime is one, too
+        date = when.isoformat()
+    elif isinstance(when, int | float | Decimal) and not isinstance(when, bool) and seconds(float(when)):
+        date = datetime.fromtimestamp(seconds(float(when)), UTC).isoformat()
+    else:
+        date = found(fields.date)
     return Row(
         number,
         text=found(fields.text),
         url=found(fields.url),
         title=found(fields.title) or None,
-        date=found(fields.date) or None,
+        date=date or None,
+        first_seen=seconds(date),
     )
 
 
@@ -156,7 +169,7 @@ def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input,
             damage.lines += 1
             if row.loss:
                 damage.note(f"row {row.number:,}", row.detail or row.loss)
-            yield input_file, row, damage
+            yield input_file, row if row.first_seen else replace(row, first_seen=fields.undated), damage
         yield input_file, None, damage
 
 

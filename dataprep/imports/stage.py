@@ -73,12 +73,19 @@ def run(
         digests = run_all(hash_input, [(input_file.path,) for input_file in inputs], workers, tick)
     hashes = {input_file.name: digest for input_file, digest in zip(inputs, digests, strict=True)}
     increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
-    options = asdict(fields) if kind in ("jsonl", "parquet") else {}
-    agree(increment, Import(kind=kind, options=options, files=hashes))
+    agree(increment, Import(kind=kind, options=_options(kind, fields), files=hashes))
     with locks.alone(increment.path):
         try:
             if kind == "warc":
-                _warc(corpus, increment, inputs, hashes, workers=workers, progress=progress)
+                _warc(
+                    corpus,
+                    increment,
+                    inputs,
+                    hashes,
+                    undated=fields.undated,
+                    workers=workers,
+                    progress=progress,
+                )
             elif kind == "cdx":
                 if archive is None:
                     raise DataError(
@@ -102,6 +109,13 @@ def run(
     return increment
 
 
+def _options(kind: str, fields: Fields) -> dict[str, str]:
+    """What the user chose, beside files, that decides the documents of an import."""
+    columns = {name: str(value) for name, value in asdict(fields).items() if name != "undated"}
+    dated = {"--date": str(fields.undated)} if fields.undated else {}
+    return (columns if kind in ("jsonl", "parquet") else {}) | dated
+
+
 def _tasks(kind: str, inputs: list[Input], fields: Fields, limit: float) -> list[ReadTask]:
     if kind == "parquet":
         return list(parquet.tasks(inputs, fields, limit))
@@ -114,13 +128,14 @@ def _warc(
     inputs: list[Input],
     hashes: dict[str, str],
     *,
+    undated: int,
     workers: int,
     progress: Progress,
 ) -> None:
     if not step_path(increment.path, links.STEP).exists():
         place = {input_file.name: number for number, input_file in enumerate(inputs)}
         parts = [
-            (corpus, increment, number, [(place[input_file.name], input_file) for input_file in pack], hashes)
+            (corpus, increment, number, [(place[each.name], each) for each in pack], hashes, undated)
             for number, pack in enumerate(packs(inputs, corpus.recipe.collect.partition_mb * 1e6))
         ]
         with progress("scan", None, "captures") as tick:

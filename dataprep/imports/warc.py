@@ -68,10 +68,12 @@ def scan(
     number: int,
     files: list[tuple[int, Input]],
     hashes: dict[str, str],
+    undated: int,
     tick: Callable[[int], None],
 ) -> Record:
     """Take files in, each with its number among all inputs, and list their pages; `tick` counts captures.
 
+    undated: the time of a capture without a date, in seconds since 1970.
     A damaged range of a file counts as one capture, of which it was at least one.
     """
     part = f"part-{number:05d}"
@@ -95,7 +97,7 @@ def scan(
             if isinstance(found, WarcRecord) and forgotten.names(found.url):
                 gone.append((found.offset, found.length))
             if isinstance(verdict, Capture):
-                rows.append(_row(verdict, place, found, name))
+                rows.append(_row(verdict, place, found, name, undated))
             elif verdict:
                 reasons[verdict.reason] += 1
                 opt_outs.update([verdict.signal] if verdict.signal else [])
@@ -136,12 +138,12 @@ def _judged(
     return NoPage("revisit") if found.kind == "revisit" else None
 
 
-def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> dict[str, Any]:
+def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str, undated: int) -> dict[str, Any]:
     high, low = np.frombuffer(capture.link.key, ">u8").tolist()
     return {
         "key_high": high,
         "key_low": low,
-        "time": capture.time,
+        "time": capture.time or undated,
         "file": place,
         "offset": found.offset,
         "length": found.length,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dataprep.imports.captures import seconds
+from dataprep.imports.dates import seconds
 from dataprep.imports.inputs import Input
 from dataprep.imports.rows import Fields, ReadTask, Row
 from dataprep.store.file_damage import FileDamage
