@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from dataprep.corpus.recipe import Collect
 from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
@@ -13,11 +14,15 @@ from dataprep.crawl.settings import CrawlSettings
 from dataprep.imports.dates import seconds
 from dataprep.links.rules import refused
 from dataprep.warc.content_encoding import BadEncoding, TooLarge
-from dataprep.warc.http_response import media_type, parse
-from dataprep.warc.reader import WarcRecord
+from dataprep.warc.http_response import media_type
+from dataprep.warc.reader import WarcRecord, response_of
 
 CRAWLER = CrawlSettings()
 """Whose types of pages and whose name, for opt-outs, hold for captures, too."""
+
+
+PAGES = frozenset(["response", "resource"])
+"""Kinds of records that hold a page; a resource is one without the headers of its response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +50,14 @@ class NoPage:
 
 
 def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBSTONES) -> Capture | NoPage:
-    """The page of a response record, or the reason why it is none."""
+    """The page of a response or resource record, or the reason why it is none."""
     try:
         link = canonical(record.url)
     except ValueError:
         return NoPage("no_link")
     if reason := refused(link, rules.links) or (REASON if forgotten.covers(link) else ""):
         return NoPage(reason)
-    response = parse(record.block)
+    response = response_of(record)
     if not response.status:
         return NoPage("bad_http")
     if 300 <= response.status < 400:
@@ -81,3 +86,8 @@ def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBST
         last_modified=response.header("last-modified"),
         truncated=record.fields.get("warc-truncated", ""),
     )
+
+
+def is_robots_txt(link: Canonical) -> bool:
+    """Whether a URL is a site's robots.txt: archives keep these beside pages, and they are no documents."""
+    return urlsplit(link.url).path == "/robots.txt"

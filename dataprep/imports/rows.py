@@ -7,6 +7,7 @@ of any size need no more memory than others. Memory: 4,096 documents.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -25,6 +26,7 @@ from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.extract import stage as extract
+from dataprep.imports.captures import is_robots_txt
 from dataprep.imports.dates import seconds
 from dataprep.imports.inputs import Input
 from dataprep.links.rules import refused
@@ -37,6 +39,8 @@ ROWS = 1 << 12
 """Documents that are written at once."""
 PARTITION = 1 << 17
 """Documents of a partition at most, however short: later steps hold its measurements, 1 KB each."""
+
+_LINE_ENDS = re.compile("\r\n?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,8 @@ def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input,
             if row.loss:
                 damage.note(f"row {row.number:,}", row.detail or row.loss)
             yield input_file, row if row.first_seen else replace(row, first_seen=fields.undated), damage
+        if not damage.lines and not damage.stopped:
+            damage.stopped = "holds nothing"
         yield input_file, None, damage
 
 
@@ -234,11 +240,12 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     """A row of `documents`, or the reason why there is none.
 
     A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
-    nothing from is not imported, either.
+    nothing from is not imported, either. A line ends in a line feed, whatever the system that wrote it.
     """
     if row.loss:
         return row.loss
-    content = row.text.removeprefix(BYTE_ORDER_MARK).strip().encode("utf-8", "replace")
+    text = _LINE_ENDS.sub("\n", row.text.removeprefix(BYTE_ORDER_MARK).strip())
+    content = text.encode("utf-8", "replace")
     if not content:
         return "no_text"
     url, site = each.url(row.number), ""
@@ -248,7 +255,7 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     except ValueError:
         pass
     else:
-        if reason := refused(link, rules):
+        if reason := refused(link, rules) or ("robots_txt" if is_robots_txt(link) else ""):
             return reason
         url, key, site = link.url, link.key, link.site
     if forgotten.covers(Canonical(url, key, site)):

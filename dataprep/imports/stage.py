@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment, name_after
 from dataprep.crawl import rounds
 from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
@@ -20,6 +20,7 @@ from dataprep.imports.inputs import Import, Input, agree, expand, hash_input, ki
 from dataprep.imports.rows import Fields, Reader, ReadTask, run_task
 from dataprep.links import stage as links
 from dataprep.store import locks
+from dataprep.store.file_damage import InputNotes
 from dataprep.store.pool import Progress, run_all
 from dataprep.store.records import finish_led, origin, step_path
 
@@ -45,7 +46,7 @@ def increment_name(corpus: Corpus, kind: str, files: Sequence[Path]) -> str:
     An index fills the links of the increment that is open; other kinds are called after their first file.
     """
     waiting = [increment.name for increment in corpus.increments() if not increment.closed]
-    return waiting[0] if kind == "cdx" and waiting else files[0].resolve().name.split(".")[0]
+    return waiting[0] if kind == "cdx" and waiting else name_after(files[0].resolve().name, kind)
 
 
 def run(
@@ -226,7 +227,14 @@ def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
     for record in parts:
         for reason, number in record.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + number
-    found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
+    stopped = [
+        f"{each.path}: {each.stopped}"
+        for record in increment.records(step)
+        for each in record.noted(InputNotes).damage
+        if each.stopped
+    ]
+    counted = [f"{number:,} {reason}" for reason, number in reasons.items()]
+    found = ", ".join([*counted, *stopped[:3]]) or "nothing at all"
     nothing = f"{increment.path}: no document is in these files ({found}); is the --kind right"
     if step == rounds.STEP:
         again = f"`outbound corpus drop {corpus.root} {increment.name}`, then begin anew"

@@ -24,14 +24,14 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.errors import DataError
-from dataprep.imports.captures import Capture, NoPage, page_of
+from dataprep.imports.captures import PAGES, Capture, NoPage, is_robots_txt, page_of
 from dataprep.imports.inputs import Input
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
 from dataprep.store.records import Record, commit, done
 from dataprep.warc.filler import filled
 from dataprep.warc.gzip_members import deflated
-from dataprep.warc.reader import Gap, WarcRecord, read_warc
+from dataprep.warc.reader import NO_RECORD, Gap, NoRecord, WarcRecord, read_warc
 
 WORK = "captures"
 """What the scan leaves for `first_captures`; removed when the links are in."""
@@ -74,7 +74,8 @@ def scan(
     """Take files in, each with its number among all inputs, and list their pages; `tick` counts captures.
 
     undated: the time of a capture without a date, in seconds since 1970.
-    A damaged range of a file counts as one capture, of which it was at least one.
+    A damaged range of a file counts as one capture, of which it was at least one; so does a file without
+    any record, which is not taken in.
     """
     part = f"part-{number:05d}"
     path = increment.path / WORK / f"{part}.json"
@@ -89,9 +90,15 @@ def scan(
     damage: list[FileDamage] = []
     forgotten = Forgotten.of(corpus.root)
     for place, each in files:
-        warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
-        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         lost = FileDamage(each.name)
+        damage.append(lost)
+        try:
+            warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
+        except NoRecord:
+            reasons["damaged_record"] += 1
+            lost.lines, lost.bad_lines, lost.stopped = 1, 1, NO_RECORD
+            continue
+        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         for found in chain(read_warc(warc), unkept):
             verdict = _judged(found, corpus, forgotten, lost)
             if isinstance(found, WarcRecord) and forgotten.names(found.url):
@@ -109,7 +116,8 @@ def scan(
             filled(warc, gone, copy)
             os.replace(copy, warc)
         warcs[f"warc/{warc.name}"] = Output(path=name, bytes=warc.stat().st_size, xxh3_128=hash_file(warc))
-        damage.append(lost)
+        if not each.bytes:
+            lost.stopped = "the file is empty"
     table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=CAPTURES))
     record = Record(
         step=WORK,
@@ -133,8 +141,9 @@ def _judged(
     if isinstance(found, Gap):
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
         return NoPage(found.reason)
-    if found.kind == "response":
-        return page_of(found, corpus.recipe.collect, forgotten)
+    if found.kind in PAGES:
+        page = page_of(found, corpus.recipe.collect, forgotten)
+        return NoPage("robots_txt") if isinstance(page, Capture) and is_robots_txt(page.link) else page
     return NoPage("revisit") if found.kind == "revisit" else None
 
 

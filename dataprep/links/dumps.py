@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from dataprep.corpus.directory import name_after
 from dataprep.errors import UsageError
 from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
 from dataprep.store.file_damage import FileDamage
@@ -54,7 +55,7 @@ def increment_name(dump: Path) -> str:
     >>> increment_name(Path("RS_2013-08.zst")), increment_name(Path("dumps/RS_v2_2010-06.xz"))
     ('2013-08', '2010-06')
     """
-    return dump.name.removeprefix("RS_").removeprefix("v2_").split(".")[0]
+    return name_after(dump.name.removeprefix("RS_").removeprefix("v2_"), "dumps")
 
 
 def refuse_missing(dumps: Iterable[Path]) -> None:
