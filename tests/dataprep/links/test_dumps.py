@@ -63,6 +63,22 @@ def test_a_truncated_dump_is_reported_and_what_it_held_is_kept(tmp_path: Path, p
     assert "unreadable after" in damage.stopped
 
 
+def test_a_plain_dump_that_ends_within_a_line_is_truncated(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(b"\n".join(LINES[:3])[:-9])
+    ids, damage = read(dump)
+    assert (ids, damage.bad_lines, damage.stopped) == (["0", "1"], 1, "ends within line 3")
+    for whole in (
+        LINES[0],
+        LINES[0] + b"\n",
+        LINES[0] + b"\n\x1a",
+        LINES[0] + b'\n{"id": 7}',
+        LINES[0] + b"\r\n ",
+    ):
+        dump.write_bytes(whole)
+        assert read(dump)[1].stopped is None
+
+
 def test_bad_lines_are_counted_named_and_skipped(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(LINES[0] + b'\n{"id": \n[1]\n{"id": 7}\n\xff\xfe\n\n' + LINES[1])
