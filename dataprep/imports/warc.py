@@ -2,8 +2,8 @@
 
 The files become the increment's own, so that extraction, `verify` and `forget` find them as a crawl leaves
 them: as another name of the same bytes where the filesystem can, else as a copy. A file that is one long gzip
-stream is packed anew, a member for each record, since pages are read by their offsets. Files are scanned by
-themselves; `first_captures` then decides which count. Memory: the captures of `partition_mb` of files.
+stream, or an ARC file, is packed anew, a member for each record, since pages are read by their offsets. Files
+are scanned by themselves; `first_captures` then decides which count. Memory: the captures of `partition_mb`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dataprep.imports.inputs import Input
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
 from dataprep.store.records import Record, commit, done
+from dataprep.warc.arc import is_arc, read_archive
 from dataprep.warc.filler import filled
 from dataprep.warc.gzip_members import deflated
 from dataprep.warc.reader import NO_RECORD, Gap, NoRecord, WarcRecord, read_warc
@@ -173,9 +174,12 @@ def _taken_in(each: Input, pages: Path, place: int, digest: str) -> tuple[Path, 
     Raises DataError when the input has changed since it was hashed.
     """
     pages.mkdir(parents=True, exist_ok=True)
-    first = next((found for found in read_warc(each.path) if isinstance(found, WarcRecord)), None)
-    if first and not first.alone:
-        return _packed(each, pages / f"{place:05d}-{each.path.name.removesuffix('.gz')}.gz")
+    first = next((found for found in read_archive(each.path) if isinstance(found, WarcRecord)), None)
+    arc = is_arc(each.path)
+    if arc or (first and not first.alone):
+        name = each.path.name.removesuffix(".gz")
+        name = name.removesuffix(".arc") + ".warc" if arc else name
+        return _packed(each, pages / f"{place:05d}-{name}.gz")
     warc = pages / f"{place:05d}-{each.path.name}"
     source = each.path.resolve()
     if warc.exists() and warc.samefile(source):
@@ -199,7 +203,7 @@ def _packed(each: Input, warc: Path) -> tuple[Path, list[Gap]]:
     attempt = attempt_path(warc.parent, warc.name)
     gaps = []
     with attempt.open("wb") as file:
-        for found in read_warc(each.path):
+        for found in read_archive(each.path):
             if isinstance(found, Gap):
                 gaps.append(found)
             else:
