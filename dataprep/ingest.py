@@ -24,7 +24,7 @@ from dataprep.imports.byte_ranges import Archive
 from dataprep.imports.rows import Fields
 from dataprep.links import stage as links
 from dataprep.links.inputs import agree
-from dataprep.links.posts import NoSubmission
+from dataprep.links.posts import NoDump
 from dataprep.score import stage as score
 from dataprep.selection.exclude import begin
 from dataprep.shards import text_shards
@@ -50,15 +50,16 @@ def add(
     watching: rounds.Watching,
     retry_failed: bool = False,
     plan_only: bool = False,
+    allow_truncated: bool = False,
 ) -> Increment:
     """Ingest an increment, or go on where an earlier call stopped; returns it.
 
     until: the last step to do, one of `steps.UNTIL`, or `steps.DUMPS`. retry_failed: fetch again what failed
     for a temporary reason, here and in earlier increments. plan_only: plan the crawl, and stop before
-    anything is asked.
+    anything is asked. allow_truncated: take what a truncated dump holds.
 
-    Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
-    those the increment was made of, and while another command makes its links.
+    Raises DataError for dumps that hold no submission or are truncated (then nothing of the increment stays),
+    or differ from those the increment was made of, and while another command makes its links.
     """
     increment = corpus.increment(name)
     imports.refuse_dumps(increment)
@@ -66,7 +67,7 @@ def add(
     with known_files.remembering(corpus.root):
         with locks.alone(increment.path):
             enter = enter_links if plan_only or chosen else note_dumps
-            enter(corpus, increment, dumps, workers, progress)
+            enter(corpus, increment, dumps, workers, progress, allow_truncated)
         if plan_only:
             _crawl(corpus, increment, crawl, watching, plan_only=True)
             return increment
@@ -84,33 +85,43 @@ def add(
 
 
 def note_dumps(
-    corpus: Corpus, increment: Increment, dumps: list[Path], workers: int, progress: Progress
+    corpus: Corpus,
+    increment: Increment,
+    dumps: list[Path],
+    workers: int,
+    progress: Progress,
+    allow_truncated: bool = False,
 ) -> None:
     """Note which dumps an increment is made of: then any worker can read them.
 
     Raises DataError when they differ from those the increment was made of.
     """
-    agree(increment, dumps, workers, progress)
+    agree(increment, dumps, workers, progress, allow_truncated)
     if not steps.LINKS[-1].is_whole(Facts(corpus, increment)):
         links.discard_other_versions(increment)
 
 
 def enter_links(
-    corpus: Corpus, increment: Increment, dumps: list[Path], workers: int, progress: Progress
+    corpus: Corpus,
+    increment: Increment,
+    dumps: list[Path],
+    workers: int,
+    progress: Progress,
+    allow_truncated: bool = False,
 ) -> None:
     """Do the steps from dumps to links, or what is left of them.
 
     Two commands may do this at once, and end with the same bytes.
 
-    Raises DataError for dumps that hold no submission (then nothing of the increment stays) or differ from
-    those the increment was made of.
+    Raises DataError for dumps that hold no submission or are truncated (then nothing of the increment stays),
+    or differ from those the increment was made of.
     """
-    note_dumps(corpus, increment, dumps, workers, progress)
+    note_dumps(corpus, increment, dumps, workers, progress, allow_truncated)
     scope, pool = Facts(corpus, increment), LocalPool(workers)
     links_step = steps.LINKS[-1]
     try:
         run_steps(steps.LINKS, scope, pool, progress)
-    except NoSubmission:
+    except NoDump:
         corpus.drop(increment.name)  # so that the right dumps can be added at once
         raise
     except (DataError, OSError):

@@ -70,12 +70,20 @@ def chain(job: Job, run: Path, length: int) -> list[Job]:
     return [replace(job, name=name, is_chained=True) for _ in range(length)]
 
 
-def dumps(directory: str, paths: Sequence[str], increment: str, until: str) -> Job:
-    """The job that begins an increment. until: `links`, or `dumps`, which only notes what there is."""
+def dumps(
+    directory: str, paths: Sequence[str], increment: str, until: str, options: Sequence[str] = ()
+) -> Job:
+    """The job that begins an increment. until: `links`, or `dumps`, which only notes what there is.
+
+    options: more words of `outbound corpus add`.
+    """
     return Job(
         part="links",
         name=job_name(until, directory),
-        command=["outbound", "corpus", "add", directory, *paths, "--name", increment, "--until", until],
+        command=[
+            *("outbound", "corpus", "add", directory, *paths, "--name", increment, "--until", until),
+            *options,
+        ],
         stage=until,
         per_core="--workers",
         stop="INT",

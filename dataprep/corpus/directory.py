@@ -24,6 +24,18 @@ NO_PLANS = frozenset(["exclusive", "fetched", "workers"])
 """What `jobs` holds besides plans."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def name_after(file: str, otherwise: str) -> str:
+    """The name of an increment after a file's: what stands before the first dot, with - for other signs.
+
+    otherwise: its name where the file's makes none.
+
+    >>> name_after("My books (1).txt.gz", "text"), name_after("~", "text")
+    ('My-books-1', 'text')
+    """
+    return _NO_NAME.sub("-", file.split(".")[0]).strip("-_") or otherwise
 
 
 @dataclass(frozen=True)

@@ -319,7 +319,7 @@ def _include_lists(document: Any, directory: Path) -> None:
         return  # no such section; what else is wrong with it, the validation says
     for name, file in files.items():
         try:
-            lines = (directory / str(file)).read_text(encoding="utf-8").splitlines()
+            lines = (directory / str(file)).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or error
             raise DataError(

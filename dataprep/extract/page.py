@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dataprep.errors import DataError
 from dataprep.warc.content_encoding import BadEncoding, TooLarge
-from dataprep.warc.http_response import HttpResponse, parse
-from dataprep.warc.reader import Damaged, record_in
+from dataprep.warc.reader import Damaged, record_in, response_of
 
 NO_DAY = "2100-01-01"
 """Where a capture has no date, any date that a page gives itself passes; today must not decide."""
@@ -44,12 +43,9 @@ def read_page(warc: Path, offset: int, length: int, limit: int) -> Page:
         raise DataError(f"{warc}: is missing; restore it from a copy and run the command again") from None
     except (OSError, Damaged):
         raise UnreadablePage("damaged_record") from None
-    if record.kind == "resource":
-        response = HttpResponse(200, (("content-type", record.fields.get("content-type", "")),), record.block)
-    elif record.kind == "response":
-        response = parse(record.block)
-    else:
+    if record.kind not in ("response", "resource"):
         raise UnreadablePage("damaged_record")
+    response = response_of(record)
     try:
         body = response.page(limit)
     except TooLarge:

@@ -35,7 +35,7 @@ from dataprep.crawl.rate_limit import Pace
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.crawl.targets import Fetch
 from dataprep.errors import DataError, UsageError
-from dataprep.imports.captures import NoPage, page_of
+from dataprep.imports.captures import PAGES, NoPage, page_of
 from dataprep.imports.cdx import IndexNotes, Wanted
 from dataprep.ip_addresses import is_loopback_host
 from dataprep.store.files import publish, publish_table
@@ -270,7 +270,7 @@ def checked(wanted: Wanted, member: bytes, rules: Collect) -> Fetch:
     if isinstance(page, NoPage):
         outcome = page.reason if page.reason in OUTCOMES else "bad_capture"
         raise NotFetched(outcome, page.signal or f"the record is {page.reason}")
-    if record.kind != "response" or page.link.key != wanted.url_key:
+    if record.kind not in PAGES or page.link.key != wanted.url_key:
         raise NotFetched("bad_capture", f"holds a {record.kind} of {record.url[:200]}")
     return replace(
         _missing(wanted),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from dataprep.corpus.recipe import Collect
 from dataprep.corpus.tombstones import NO_TOMBSTONES, REASON, Forgotten
@@ -11,13 +11,18 @@ from dataprep.corpus.urls import Canonical, canonical
 from dataprep.crawl.optout import HEAD_BYTES, header_opt_out, page_opt_out
 from dataprep.crawl.outcomes import outcome_of_status
 from dataprep.crawl.settings import CrawlSettings
+from dataprep.imports.dates import seconds
 from dataprep.links.rules import refused
 from dataprep.warc.content_encoding import BadEncoding, TooLarge
-from dataprep.warc.http_response import media_type, parse
-from dataprep.warc.reader import WarcRecord
+from dataprep.warc.http_response import media_type
+from dataprep.warc.reader import WarcRecord, response_of
 
 CRAWLER = CrawlSettings()
 """Whose types of pages and whose name, for opt-outs, hold for captures, too."""
+
+
+PAGES = frozenset(["response", "resource"])
+"""Kinds of records that hold a page; a resource is one without the headers of its response."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +50,14 @@ class NoPage:
 
 
 def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBSTONES) -> Capture | NoPage:
-    """The page of a response record, or the reason why it is none."""
+    """The page of a response or resource record, or the reason why it is none."""
     try:
         link = canonical(record.url)
     except ValueError:
         return NoPage("no_link")
     if reason := refused(link, rules.links) or (REASON if forgotten.covers(link) else ""):
         return NoPage(reason)
-    response = parse(record.block)
+    response = response_of(record)
     if not response.status:
         return NoPage("bad_http")
     if 300 <= response.status < 400:
@@ -83,14 +88,6 @@ def page_of(record: WarcRecord, rules: Collect, forgotten: Forgotten = NO_TOMBST
     )
 
 
-def seconds(date: str) -> int:
-    """A WARC-Date (ISO 8601; UTC unless it says otherwise) in seconds since 1970; 0 if it is none.
-
-    >>> seconds("2013-08-01T00:00:00Z"), seconds("2013-08-01T00:00:00.123456Z"), seconds("soon")
-    (1375315200, 1375315200, 0)
-    """
-    try:
-        moment = datetime.fromisoformat(date)
-    except ValueError:
-        return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+def is_robots_txt(link: Canonical) -> bool:
+    """Whether a URL is a site's robots.txt: archives keep these beside pages, and they are no documents."""
+    return urlsplit(link.url).path == "/robots.txt"

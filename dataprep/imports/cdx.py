@@ -30,9 +30,12 @@ from dataprep.store.decompress import Unreadable, lines
 from dataprep.store.external_sort import SortedSpill
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import publish_table, read_table
+from dataprep.store.loose_json import loose_struct
 from dataprep.store.records import Record, commit, done
 
 LONGEST_LINE_BYTES = 1 << 20
+LARGEST = 1 << 60
+"""No file has so many bytes."""
 BATCH = 8192
 """Lines whose URLs are looked up at once."""
 
@@ -216,7 +219,7 @@ def _candidates(
                     tick(BATCH)
                 try:
                     found = _candidate(line, decoder)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     damage.note(f"line {number:,}", error)
                     reasons["bad_record"] += 1
                     continue
@@ -234,7 +237,10 @@ def _candidate(line: bytes, decoder: msgspec.json.Decoder[Entry]) -> Candidate |
     start = line.find(b"{")
     if start < 0:
         raise ValueError("no JSON in it: an index in CDXJ is needed")
-    entry = decoder.decode(line[start:])
+    try:
+        entry = decoder.decode(line[start:])
+    except (ValueError, RecursionError):
+        entry = loose_struct(line[start:], Entry)
     mime = entry.mime if entry.mime not in ("", "unk") else entry.detected
     if str(entry.status) != "200" or mime not in CRAWLER.content_types:
         return None
@@ -242,9 +248,9 @@ def _candidate(line: bytes, decoder: msgspec.json.Decoder[Entry]) -> Candidate |
         link = canonical(entry.url)
     except ValueError:
         return None
-    stamp = line[:start].split()[-1].decode() if start else entry.timestamp
+    stamp = line[:start].split()[-1].decode() if line[:start].strip() else entry.timestamp
     offset, length = int(entry.offset), int(entry.length)
-    if offset < 0 or length <= 0:
+    if not (0 <= offset < LARGEST and 0 < length < LARGEST):
         raise ValueError(f"no byte range: {offset}, {length}")
     return Candidate(link=link, time=_seconds(stamp), filename=entry.filename, offset=offset, length=length)
 

@@ -16,7 +16,7 @@ from dataprep.store.files import hash_file, write_once
 
 _COMPRESSED = ("", ".gz", ".zst", ".bz2", ".xz")
 ENDINGS: dict[str, tuple[str, ...]] = {
-    "warc": (".warc", ".warc.gz"),
+    "warc": (".warc", ".warc.gz", ".arc", ".arc.gz"),
     "wet": (".wet", ".wet.gz"),
     "cdx": (".cdx", ".cdxj", ".gz", ".zst", ".bz2", ".xz"),
     "text": tuple(f".{name}{ending}" for name in ("txt", "text", "md") for ending in _COMPRESSED),

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataprep.errors import DataError
 from dataprep.imports.inputs import Input
 from dataprep.imports.rows import Fields, ReadTask, Row, of_columns
 from dataprep.store.file_damage import FileDamage
@@ -22,20 +21,15 @@ UNCONVERTIBLE = (ValueError, ArithmeticError, LookupError)
 def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[ReadTask]:
     """Runs of row groups of about `limit` stored bytes. Where they are cut depends on the files alone.
 
-    Raises DataError for a file that is no Parquet, and one without a column of the text's name.
+    A file that cannot be read is a task without row groups, so that `read` notes why.
     """
     number = 0
     for input_file in inputs:
-        try:
-            about = pq.read_metadata(input_file.path)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{input_file.path}: cannot be read as Parquet ({error}); leave it out") from None
-        names = about.schema.to_arrow_schema().names
-        if fields.text not in names:
-            raise DataError(
-                f"{input_file.path}: has no column {fields.text!r}; name the one with the text by "
-                f"--text-field: {', '.join(names)}"
-            )
+        about = _metadata(input_file, fields)
+        if isinstance(about, str):
+            yield ReadTask(number, [input_file])
+            number += 1
+            continue
         low, size = 0, 0
         for group in range(about.num_row_groups):
             size += about.row_group(group).total_byte_size
@@ -46,6 +40,9 @@ def tasks(inputs: Iterable[Input], fields: Fields, limit: float) -> Iterator[Rea
 
 def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The rows of a task's row groups; those of a damaged group that cannot be read are bad."""
+    if isinstance(why := _metadata(each, fields), str):
+        damage.stopped = why
+        return
     with pq.ParquetFile(each.path) as file:
         about = file.metadata
         wanted = {fields.text, fields.url, fields.title, fields.date}
@@ -67,6 +64,20 @@ def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Ite
                 for lost in range(read_rows, rows):
                     yield Row(start + lost + 1, loss="bad_record", detail=str(error))
             start += rows
+
+
+def _metadata(each: Input, fields: Fields) -> pq.FileMetaData | str:
+    """What a file says of itself, or why it gives no text: it is no Parquet, or lacks the text's column."""
+    try:
+        about = pq.read_metadata(each.path)
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read as Parquet ({error})"
+    names = about.schema.to_arrow_schema().names
+    if fields.text not in names:
+        return (
+            f"has no column {fields.text!r}; name the one with the text by --text-field: {', '.join(names)}"
+        )
+    return about
 
 
 def _row(number: int, columns: dict[str, Any], fields: Fields) -> Row:

@@ -7,10 +7,13 @@ of any size need no more memory than others. Memory: 4,096 documents.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
+from datetime import UTC, datetime
 from datetime import date as day
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -23,28 +26,35 @@ from dataprep.corpus.recipe import Links
 from dataprep.corpus.tombstones import REASON, Forgotten
 from dataprep.corpus.urls import Canonical, canonical
 from dataprep.extract import stage as extract
+from dataprep.imports.captures import is_robots_txt
+from dataprep.imports.dates import seconds
 from dataprep.imports.inputs import Input
 from dataprep.links.rules import refused
 from dataprep.store.file_damage import FileDamage
 from dataprep.store.files import attempt_path, publish
+from dataprep.store.loose_json import BYTE_ORDER_MARK
 from dataprep.store.records import Record, commit, done
 
 ROWS = 1 << 12
 """Documents that are written at once."""
 PARTITION = 1 << 17
 """Documents of a partition at most, however short: later steps hold its measurements, 1 KB each."""
-BYTE_ORDER_MARK = "\ufeff"
-"""Stands before texts that once were files of their own."""
+
+_LINE_ENDS = re.compile("\r\n?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """Which columns of a JSONL or Parquet file are read; "" for none."""
+    """Which columns of a JSONL or Parquet file are read; "" for none.
+
+    undated: the `first_seen` of what has no date, in seconds since 1970.
+    """
 
     text: str = "text"
     url: str = "url"
     title: str = "title"
     date: str = "date"
+    undated: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class ReadTask:
 class Row:
     """One row of an input as it stands there; `number` counts them from 1.
 
-    text: "" if there is none. first_seen: when it was captured, in seconds since 1970, 0 where nothing says.
+    text: "" if there is none. first_seen: its date, in seconds since 1970, 0 where nothing says.
     loss: the reason to count if the row is damaged, else ""; detail says more about it.
     """
 
@@ -98,18 +108,24 @@ def of_columns(number: int, columns: Mapping[str, Any], fields: Fields) -> Row:
 
     def found(column: str) -> str:
         value = columns.get(column) if column else None
-        if isinstance(value, day):  # as Parquet has them; a datetime is one, too
-            return value.isoformat()
         if isinstance(value, bytes):
             return value.decode()
         return value if isinstance(value, str) else ""
 
+    when = columns.get(fields.date)
+    if isinstance(when, day):  # as Parquet has them; a datetime is one, too
+        date = when.isoformat()
+    elif isinstance(when, int | float | Decimal) and not isinstance(when, bool) and seconds(float(when)):
+        date = datetime.fromtimestamp(seconds(float(when)), UTC).isoformat()
+    else:
+        date = found(fields.date)
     return Row(
         number,
         text=found(fields.text),
         url=found(fields.url),
         title=found(fields.title) or None,
-        date=found(fields.date) or None,
+        date=date or None,
+        first_seen=seconds(date),
     )
 
 
@@ -157,7 +173,9 @@ def _rows(task: ReadTask, read: Reader, fields: Fields) -> Iterator[tuple[Input,
             damage.lines += 1
             if row.loss:
                 damage.note(f"row {row.number:,}", row.detail or row.loss)
-            yield input_file, row, damage
+            yield input_file, row if row.first_seen else replace(row, first_seen=fields.undated), damage
+        if not damage.lines and not damage.stopped:
+            damage.stopped = "holds nothing"
         yield input_file, None, damage
 
 
@@ -222,11 +240,12 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     """A row of `documents`, or the reason why there is none.
 
     A row without a URL, or with one that is none, is named by its place in its file. What the recipe takes
-    nothing from is not imported, either.
+    nothing from is not imported, either. A line ends in a line feed, whatever the system that wrote it.
     """
     if row.loss:
         return row.loss
-    content = row.text.removeprefix(BYTE_ORDER_MARK).strip().encode("utf-8", "replace")
+    text = _LINE_ENDS.sub("\n", row.text.removeprefix(BYTE_ORDER_MARK).strip())
+    content = text.encode("utf-8", "replace")
     if not content:
         return "no_text"
     url, site = each.url(row.number), ""
@@ -236,7 +255,7 @@ def document(each: Input, row: Row, rules: Links, forgotten: Forgotten) -> dict[
     except ValueError:
         pass
     else:
-        if reason := refused(link, rules):
+        if reason := refused(link, rules) or ("robots_txt" if is_robots_txt(link) else ""):
             return reason
         url, key, site = link.url, link.key, link.site
     if forgotten.covers(Canonical(url, key, site)):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dataprep.corpus.directory import Corpus, Increment
+from dataprep.corpus.directory import Corpus, Increment, name_after
 from dataprep.crawl import rounds
 from dataprep.errors import DataError, UsageError
 from dataprep.extract import stage as extract
@@ -20,6 +20,7 @@ from dataprep.imports.inputs import Import, Input, agree, expand, hash_input, ki
 from dataprep.imports.rows import Fields, Reader, ReadTask, run_task
 from dataprep.links import stage as links
 from dataprep.store import locks
+from dataprep.store.file_damage import InputNotes
 from dataprep.store.pool import Progress, run_all
 from dataprep.store.records import finish_led, origin, step_path
 
@@ -45,7 +46,7 @@ def increment_name(corpus: Corpus, kind: str, files: Sequence[Path]) -> str:
     An index fills the links of the increment that is open; other kinds are called after their first file.
     """
     waiting = [increment.name for increment in corpus.increments() if not increment.closed]
-    return waiting[0] if kind == "cdx" and waiting else files[0].resolve().name.split(".")[0]
+    return waiting[0] if kind == "cdx" and waiting else name_after(files[0].resolve().name, kind)
 
 
 def run(
@@ -73,12 +74,19 @@ def run(
         digests = run_all(hash_input, [(input_file.path,) for input_file in inputs], workers, tick)
     hashes = {input_file.name: digest for input_file, digest in zip(inputs, digests, strict=True)}
     increment = _with_links(corpus, name) if kind == "cdx" else _of_its_own(corpus, name)
-    options = asdict(fields) if kind in ("jsonl", "parquet") else {}
-    agree(increment, Import(kind=kind, options=options, files=hashes))
+    agree(increment, Import(kind=kind, options=_options(kind, fields), files=hashes))
     with locks.alone(increment.path):
         try:
             if kind == "warc":
-                _warc(corpus, increment, inputs, hashes, workers=workers, progress=progress)
+                _warc(
+                    corpus,
+                    increment,
+                    inputs,
+                    hashes,
+                    undated=fields.undated,
+                    workers=workers,
+                    progress=progress,
+                )
             elif kind == "cdx":
                 if archive is None:
                     raise DataError(
@@ -102,6 +110,13 @@ def run(
     return increment
 
 
+def _options(kind: str, fields: Fields) -> dict[str, str]:
+    """What the user chose, beside files, that decides the documents of an import."""
+    columns = {name: str(value) for name, value in asdict(fields).items() if name != "undated"}
+    dated = {"--date": str(fields.undated)} if fields.undated else {}
+    return (columns if kind in ("jsonl", "parquet") else {}) | dated
+
+
 def _tasks(kind: str, inputs: list[Input], fields: Fields, limit: float) -> list[ReadTask]:
     if kind == "parquet":
         return list(parquet.tasks(inputs, fields, limit))
@@ -114,13 +129,14 @@ def _warc(
     inputs: list[Input],
     hashes: dict[str, str],
     *,
+    undated: int,
     workers: int,
     progress: Progress,
 ) -> None:
     if not step_path(increment.path, links.STEP).exists():
         place = {input_file.name: number for number, input_file in enumerate(inputs)}
         parts = [
-            (corpus, increment, number, [(place[input_file.name], input_file) for input_file in pack], hashes)
+            (corpus, increment, number, [(place[each.name], each) for each in pack], hashes, undated)
             for number, pack in enumerate(packs(inputs, corpus.recipe.collect.partition_mb * 1e6))
         ]
         with progress("scan", None, "captures") as tick:
@@ -211,7 +227,14 @@ def _refuse_nothing(corpus: Corpus, increment: Increment) -> None:
     for record in parts:
         for reason, number in record.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + number
-    found = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items()) or "nothing at all"
+    stopped = [
+        f"{each.path}: {each.stopped}"
+        for record in increment.records(step)
+        for each in record.noted(InputNotes).damage
+        if each.stopped
+    ]
+    counted = [f"{number:,} {reason}" for reason, number in reasons.items()]
+    found = ", ".join([*counted, *stopped[:3]]) or "nothing at all"
     nothing = f"{increment.path}: no document is in these files ({found}); is the --kind right"
     if step == rounds.STEP:
         again = f"`outbound corpus drop {corpus.root} {increment.name}`, then begin anew"

@@ -2,8 +2,8 @@
 
 The files become the increment's own, so that extraction, `verify` and `forget` find them as a crawl leaves
 them: as another name of the same bytes where the filesystem can, else as a copy. A file that is one long gzip
-stream is packed anew, a member for each record, since pages are read by their offsets. Files are scanned by
-themselves; `first_captures` then decides which count. Memory: the captures of `partition_mb` of files.
+stream, or an ARC file, is packed anew, a member for each record, since pages are read by their offsets. Files
+are scanned by themselves; `first_captures` then decides which count. Memory: the captures of `partition_mb`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ import pyarrow as pa
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.corpus.tombstones import Forgotten
 from dataprep.errors import DataError
-from dataprep.imports.captures import Capture, NoPage, page_of
+from dataprep.imports.captures import PAGES, Capture, NoPage, is_robots_txt, page_of
 from dataprep.imports.inputs import Input
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import Output, attempt_path, hash_file, publish_table
 from dataprep.store.records import Record, commit, done
+from dataprep.warc.arc import is_arc, read_archive
 from dataprep.warc.filler import filled
 from dataprep.warc.gzip_members import deflated
-from dataprep.warc.reader import Gap, WarcRecord, read_warc
+from dataprep.warc.reader import NO_RECORD, Gap, NoRecord, WarcRecord, read_warc
 
 WORK = "captures"
 """What the scan leaves for `first_captures`; removed when the links are in."""
@@ -68,11 +69,14 @@ def scan(
     number: int,
     files: list[tuple[int, Input]],
     hashes: dict[str, str],
+    undated: int,
     tick: Callable[[int], None],
 ) -> Record:
     """Take files in, each with its number among all inputs, and list their pages; `tick` counts captures.
 
-    A damaged range of a file counts as one capture, of which it was at least one.
+    undated: the time of a capture without a date, in seconds since 1970.
+    A damaged range of a file counts as one capture, of which it was at least one; so does a file without
+    any record, which is not taken in.
     """
     part = f"part-{number:05d}"
     path = increment.path / WORK / f"{part}.json"
@@ -87,15 +91,21 @@ def scan(
     damage: list[FileDamage] = []
     forgotten = Forgotten.of(corpus.root)
     for place, each in files:
-        warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
-        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         lost = FileDamage(each.name)
+        damage.append(lost)
+        try:
+            warc, unkept = _taken_in(each, increment.path / "pages", place, hashes[each.name])
+        except NoRecord:
+            reasons["damaged_record"] += 1
+            lost.lines, lost.bad_lines, lost.stopped = 1, 1, NO_RECORD
+            continue
+        name, gone = str(warc.relative_to(corpus.root)), list[tuple[int, int]]()
         for found in chain(read_warc(warc), unkept):
             verdict = _judged(found, corpus, forgotten, lost)
             if isinstance(found, WarcRecord) and forgotten.names(found.url):
                 gone.append((found.offset, found.length))
             if isinstance(verdict, Capture):
-                rows.append(_row(verdict, place, found, name))
+                rows.append(_row(verdict, place, found, name, undated))
             elif verdict:
                 reasons[verdict.reason] += 1
                 opt_outs.update([verdict.signal] if verdict.signal else [])
@@ -107,7 +117,8 @@ def scan(
             filled(warc, gone, copy)
             os.replace(copy, warc)
         warcs[f"warc/{warc.name}"] = Output(path=name, bytes=warc.stat().st_size, xxh3_128=hash_file(warc))
-        damage.append(lost)
+        if not each.bytes:
+            lost.stopped = "the file is empty"
     table = publish_table(corpus.root, path.parent, part, pa.Table.from_pylist(rows, schema=CAPTURES))
     record = Record(
         step=WORK,
@@ -131,17 +142,18 @@ def _judged(
     if isinstance(found, Gap):
         lost.note(f"bytes {found.offset:,} to {found.offset + found.length:,}", found.reason)
         return NoPage(found.reason)
-    if found.kind == "response":
-        return page_of(found, corpus.recipe.collect, forgotten)
+    if found.kind in PAGES:
+        page = page_of(found, corpus.recipe.collect, forgotten)
+        return NoPage("robots_txt") if isinstance(page, Capture) and is_robots_txt(page.link) else page
     return NoPage("revisit") if found.kind == "revisit" else None
 
 
-def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str) -> dict[str, Any]:
+def _row(capture: Capture, place: int, found: WarcRecord | Gap, warc: str, undated: int) -> dict[str, Any]:
     high, low = np.frombuffer(capture.link.key, ">u8").tolist()
     return {
         "key_high": high,
         "key_low": low,
-        "time": capture.time,
+        "time": capture.time or undated,
         "file": place,
         "offset": found.offset,
         "length": found.length,
@@ -162,9 +174,12 @@ def _taken_in(each: Input, pages: Path, place: int, digest: str) -> tuple[Path, 
     Raises DataError when the input has changed since it was hashed.
     """
     pages.mkdir(parents=True, exist_ok=True)
-    first = next((found for found in read_warc(each.path) if isinstance(found, WarcRecord)), None)
-    if first and not first.alone:
-        return _packed(each, pages / f"{place:05d}-{each.path.name.removesuffix('.gz')}.gz")
+    first = next((found for found in read_archive(each.path) if isinstance(found, WarcRecord)), None)
+    arc = is_arc(each.path)
+    if arc or (first and not first.alone):
+        name = each.path.name.removesuffix(".gz")
+        name = name.removesuffix(".arc") + ".warc" if arc else name
+        return _packed(each, pages / f"{place:05d}-{name}.gz")
     warc = pages / f"{place:05d}-{each.path.name}"
     source = each.path.resolve()
     if warc.exists() and warc.samefile(source):
@@ -188,7 +203,7 @@ def _packed(each: Input, warc: Path) -> tuple[Path, list[Gap]]:
     attempt = attempt_path(warc.parent, warc.name)
     gaps = []
     with attempt.open("wb") as file:
-        for found in read_warc(each.path):
+        for found in read_archive(each.path):
             if isinstance(found, Gap):
                 gaps.append(found)
             else:

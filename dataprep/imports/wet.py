@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dataprep.imports.captures import seconds
+from dataprep.imports.dates import seconds
 from dataprep.imports.inputs import Input
 from dataprep.imports.rows import Fields, ReadTask, Row
 from dataprep.store.file_damage import FileDamage
-from dataprep.warc.reader import Gap, read_warc
+from dataprep.warc.reader import NO_RECORD, Gap, NoRecord, WarcRecord, read_warc
 
 
 def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Iterator[Row]:
     """The conversion records of a file; damaged ranges are counted as rows, since each was at least one."""
     number = 0
-    for found in read_warc(each.path):
+    for found in _records(each, damage):
         if isinstance(found, Gap):
             number += 1
             where = f"bytes {found.offset:,} to {found.offset + found.length:,}"
@@ -27,3 +27,10 @@ def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Ite
                 yield Row(number, loss="not_utf8", detail=str(error))
             else:
                 yield Row(number, text=text, url=found.url, first_seen=seconds(found.date))
+
+
+def _records(each: Input, damage: FileDamage) -> Iterator[WarcRecord | Gap]:
+    try:
+        yield from read_warc(each.path)
+    except NoRecord:
+        damage.stopped = NO_RECORD

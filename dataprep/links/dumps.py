@@ -7,23 +7,30 @@ decompressor's window.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from dataprep.corpus.directory import name_after
 from dataprep.errors import UsageError
 from dataprep.store.decompress import TOO_LONG, Unreadable, decompressed
 from dataprep.store.file_damage import FileDamage
+from dataprep.store.loose_json import loose_object, loose_struct
 
 LONGEST_LINE_BYTES = 64 << 20
+COMMENTS = "it is a dump of comments: they have `body` and `link_id`; give that of the submissions, RS_..."
+FIRST_LINES = 10
+"""Of these the first that is an object shows what a dump holds."""
 LARGEST_NUMBER = 1 << 40
 """Beyond it nothing is a score or a time; sums of millions of them still fit 64 bits."""
 NEWLINE = ord("\n")
 
 Number = int | float | str | None
-Flag = bool | int | float | str | None
+Flag = Any
 
 
 class Submission(msgspec.Struct, gc=False):
@@ -46,13 +53,17 @@ class Submission(msgspec.Struct, gc=False):
     url: str | None = None
 
 
+_CUT = re.compile(rb"\s*\{[^\n]*[^}\s]\s*")
+"""A line that begins as an object and does not end as one. Only a file's last line may have no end."""
+
+
 def increment_name(dump: Path) -> str:
     """What an increment is called after its first dump.
 
     >>> increment_name(Path("RS_2013-08.zst")), increment_name(Path("dumps/RS_v2_2010-06.xz"))
     ('2013-08', '2010-06')
     """
-    return dump.name.removeprefix("RS_").removeprefix("v2_").split(".")[0]
+    return name_after(dump.name.removeprefix("RS_").removeprefix("v2_"), "dumps")
 
 
 def refuse_missing(dumps: Iterable[Path]) -> None:
@@ -67,10 +78,13 @@ def refuse_missing(dumps: Iterable[Path]) -> None:
 def read_dump(path: Path, damage: FileDamage) -> Iterator[list[Submission]]:
     """Yield the submissions of one dump in file order, many at once, and note in `damage` what was bad.
 
-    Raises OSError when the file cannot be opened at all.
+    Of a dump of comments it yields nothing. Raises OSError when the file cannot be opened at all.
     """
     decoder = msgspec.json.Decoder(Submission)
-    for block in _blocks(path, damage):
+    for number, block in enumerate(_blocks(path, damage)):
+        if number == 0 and _holds_comments(block):
+            damage.stopped = COMMENTS
+            return
         ends = np.count_nonzero(np.frombuffer(block, np.uint8) == NEWLINE)  # bytes.count is 5 times slower
         lines = int(ends) + (not block.endswith(b"\n"))
         try:
@@ -81,7 +95,11 @@ def read_dump(path: Path, damage: FileDamage) -> Iterator[list[Submission]]:
             damage.lines += lines
             yield submissions
         else:  # one bad line spoils its block only for the fast way
+            bad = damage.bad_lines
             yield list(_line_by_line(block, decoder, damage))
+            cut = not block.endswith(b"\n") and _CUT.fullmatch(block)
+            if damage.bad_lines > bad and not damage.stopped and cut:
+                damage.stopped = f"ends within line {damage.lines:,}"
 
 
 def number(value: Number) -> int | None:
@@ -102,6 +120,17 @@ def true(value: Flag) -> bool:
     return value.lower() in ("true", "t", "1") if isinstance(value, str) else bool(value)
 
 
+def _holds_comments(block: bytes) -> bool:
+    """Whether lines are comments: they have ids, scores and times as submissions, but no URLs."""
+    for line in block.split(b"\n", FIRST_LINES)[:FIRST_LINES]:
+        try:
+            fields = loose_object(line)
+        except (ValueError, RecursionError):
+            continue
+        return "body" in fields and "link_id" in fields and "url" not in fields
+    return False
+
+
 def _line_by_line(
     block: bytes, decoder: msgspec.json.Decoder[Submission], damage: FileDamage
 ) -> Iterator[Submission]:
@@ -110,9 +139,14 @@ def _line_by_line(
         if not line.strip():
             continue
         try:
-            yield decoder.decode(line)
+            submission = decoder.decode(line)
         except (ValueError, RecursionError) as error:
-            damage.note(f"line {damage.lines:,}", error)
+            try:
+                submission = loose_struct(line, Submission, decisive=("url",))
+            except (ValueError, RecursionError):
+                damage.note(f"line {damage.lines:,}", error)
+                continue
+        yield submission
 
 
 def _blocks(path: Path, damage: FileDamage) -> Iterator[bytes]:

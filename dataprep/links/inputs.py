@@ -30,12 +30,18 @@ class Dump(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dumps(msgspec.Struct, frozen=True, kw_only=True):
-    """The dumps of an increment, in the order in which they were given."""
+    """The dumps of an increment, in the order in which they were given.
+
+    allow_truncated: what a truncated dump holds is taken.
+    """
 
     dumps: list[Dump]
+    allow_truncated: bool = False
 
 
-def agree(increment: Increment, paths: list[Path], workers: int, progress: Progress) -> None:
+def agree(
+    increment: Increment, paths: list[Path], workers: int, progress: Progress, allow_truncated: bool = False
+) -> None:
     """Note which dumps an increment is made of; the same dumps may have moved since an earlier call.
 
     Raises DataError when the increment is made of others.
@@ -55,7 +61,7 @@ def agree(increment: Increment, paths: list[Path], workers: int, progress: Progr
         return found
 
     with progress("hash", len(paths), "files") as tick, ThreadPoolExecutor(workers) as threads:
-        now = Dumps(dumps=list(threads.map(hashed, paths)))
+        now = Dumps(dumps=list(threads.map(hashed, paths)), allow_truncated=allow_truncated)
     finished, noted = step_path(increment.path, "links"), _path(increment)
     if finished.exists():
         then = {name: digest for name, digest in load_step(finished).inputs.items() if name.isdigit()}
@@ -70,14 +76,14 @@ def agree(increment: Increment, paths: list[Path], workers: int, progress: Progr
         replace(noted, dump(now))
 
 
-def dumps_of(increment: Increment) -> list[Dump]:
+def dumps_of(increment: Increment) -> Dumps:
     """The dumps of an increment; raises DataError when they were not noted."""
-    return load(_path(increment), Dumps, REMEDY).dumps
+    return load(_path(increment), Dumps, REMEDY)
 
 
 def hashes(scope: Facts) -> dict[str, str]:
     """The dumps as inputs of a step: number -> hash."""
-    return _hashes(Dumps(dumps=dumps_of(scope.increment)))
+    return _hashes(dumps_of(scope.increment))
 
 
 def _hashes(dumps: Dumps) -> dict[str, str]:

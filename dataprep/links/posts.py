@@ -51,23 +51,24 @@ POSTS = pa.schema(
 NUMBERS = pa.schema([("scattered", pa.uint64()), ("key_high", pa.uint64()), ("place", pa.uint64())])
 
 
-class NoSubmission(DataError):
-    """A dump holds no submission: it is no dump."""
+class NoDump(DataError):
+    """A file holds no submission, or ends too early and that is not allowed."""
 
 
 def plan(scope: Facts, save: Save) -> list[Part]:
     """A part for each dump; how many submissions it holds is not known before."""
-    dumps = inputs.dumps_of(scope.increment)
+    dumps = inputs.dumps_of(scope.increment).dumps
     return [Part(name=f"part-{number:05d}", spec={"dump": number}) for number in range(len(dumps))]
 
 
 def run(task: Task[Facts]) -> Made:
     """Read one dump; the notes list what was wrong with it.
 
-    Raises NoSubmission, and DataError when it has another size than `dumps.json` says.
+    Raises NoDump, and DataError when it has another size than `dumps.json` says.
     """
     corpus, number = task.scope.corpus, task.part.spec["dump"]
-    dump = inputs.dumps_of(task.scope.increment)[number]
+    given = inputs.dumps_of(task.scope.increment)
+    dump = given.dumps[number]
     if Path(dump.path).stat().st_size != dump.bytes:
         raise DataError(f"{dump.path}: is not the dump that the increment was made of")
     damage, reasons, entered = FileDamage(dump.name), Counter[str](), 0
@@ -89,7 +90,12 @@ def run(task: Task[Facts]) -> Made:
         reasons["bad_record"] += damage.bad_lines
         damage.count(link_filter.bad, link_filter.examples)
         if entered == damage.bad_lines:
-            raise NoSubmission(f"{dump.name}: holds no submission ({damage.why_nothing})")
+            raise NoDump(f"{dump.name}: holds no submission ({damage.why_nothing})")
+        if damage.stopped and not given.allow_truncated:
+            raise NoDump(
+                f"{dump.name}: is not whole ({damage.stopped}); get the whole dump, or add "
+                "--allow-truncated to take what this one holds"
+            )
     return Made(
         outputs={
             "posts": task.publish(posts_file, ".sorted", "posts", rows=posts.rows),

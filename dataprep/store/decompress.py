@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
@@ -61,7 +62,22 @@ _ERRORS = (OSError, EOFError, lzma.LZMAError, zstd.ZstdError, cast(type[Exceptio
 
 
 def decompressed(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the text of a file in chunks; raises Unreadable after all that could be read."""
+    """Yield the text of a file in chunks, without the byte order mark of UTF-8 that may begin it.
+
+    Raises Unreadable after all that could be read.
+    """
+    chunks = _chunks(file)
+    begin = b""
+    for chunk in chunks:
+        begin += chunk
+        if len(begin) >= len(BOM_UTF8):
+            break
+    if begin := begin.removeprefix(BOM_UTF8):
+        yield begin
+    yield from chunks
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
     data = file.read(CHUNK_BYTES)
     make = next((make for magics, make in _FORMATS if data.startswith(magics)), None)
     if make is None:

@@ -27,7 +27,7 @@ from isal.igzip_lib import IsalError
 
 from dataprep.errors import DataError
 from dataprep.store.checksummed_json import RESTORE
-from dataprep.warc.http_response import dechunked
+from dataprep.warc.http_response import HttpResponse, dechunked, parse
 
 RECORD_BYTES = 64 << 20
 """Largest record that is held; a larger one (a video, a disk image) is a gap."""
@@ -35,6 +35,7 @@ HEAD_BYTES = 1 << 18
 """A record whose own header is longer than this is none."""
 PIECE_BYTES = 1 << 16
 """What is inflated at once, and in a damaged stream lost before the damage."""
+NO_RECORD = "holds no WARC record, plain or gzipped"
 
 _MAGIC = b"\x1f\x8b\x08"
 _START = re.compile(rb"WARC/\d\.\d+\r?\n")
@@ -85,6 +86,10 @@ class Gap:
     reason: str
 
 
+class NoRecord(DataError):
+    """A file holds no whole record at all."""
+
+
 class Damaged(Exception):
     """No whole record stands there; the argument is a Gap's reason."""
 
@@ -92,7 +97,7 @@ class Damaged(Exception):
 def read_warc(path: Path, limit: int = RECORD_BYTES) -> Iterator[WarcRecord | Gap]:
     """Every record of a file in its order, and every gap between them.
 
-    Raises DataError when the file cannot be read or holds no record at all.
+    Raises DataError when the file cannot be read, and NoRecord at the end of one that holds no record at all.
     """
     try:
         file = path.open("rb")
@@ -107,7 +112,7 @@ def read_warc(path: Path, limit: int = RECORD_BYTES) -> Iterator[WarcRecord | Ga
                 found = found or isinstance(piece, WarcRecord) or piece.reason == "too_large"
                 yield piece
             if not found:
-                raise DataError(f"{path}: holds no WARC record, plain or gzipped; {RESTORE}, or remove it")
+                raise NoRecord(f"{path}: {NO_RECORD}; {RESTORE}, or remove it")
 
 
 def record_in(data: bytes, offset: int = 0) -> WarcRecord:
@@ -119,6 +124,13 @@ def record_in(data: bytes, offset: int = 0) -> WarcRecord:
     if len(pieces) != 1 or not isinstance(pieces[0], WarcRecord):
         raise Damaged("damaged_record")
     return WarcRecord(offset, len(data), pieces[0].fields, pieces[0].block)
+
+
+def response_of(record: WarcRecord) -> HttpResponse:
+    """The HTTP response of a response record; a resource record (no headers) as the response it had been."""
+    if record.kind == "resource":
+        return HttpResponse(200, (("content-type", record.fields.get("content-type", "")),), record.block)
+    return parse(record.block)
 
 
 def _records(data: Buffer, limit: int) -> Iterator[WarcRecord | Gap]:

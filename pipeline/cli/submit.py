@@ -50,6 +50,9 @@ def submit_corpus(
     linkers: Annotated[
         int, typer.Option(min=1, help="Tasks of the array that reads dumps; no more than there are dumps.")
     ] = LINKERS,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Take what a truncated dump holds.")
+    ] = False,
     crawl: options.CrawlFile = None,
     contact: options.Contact = None,
     hours: options.Hours = None,
@@ -77,7 +80,13 @@ def submit_corpus(
     paths = [str(dump.resolve()) for dump in dumps]
     crawling = {"--crawl": file and file.resolve(), "--contact": contact, "--hours": hours}
     linkers = min(linkers, len(dumps))
-    begins = script.dumps(root, paths, increment, until="dumps" if linkers > 1 else "links")
+    begins = script.dumps(
+        root,
+        paths,
+        increment,
+        until="dumps" if linkers > 1 else "links",
+        options=["--allow-truncated"] * allow_truncated,
+    )
     links = [script.linkers(root, linkers)] if linkers > 1 else []
     jobs = [
         begins,

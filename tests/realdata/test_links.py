@@ -11,6 +11,7 @@ import pytest
 
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Collect, Links, Recipe
+from dataprep.errors import DataError
 from dataprep.ingest import close
 from dataprep.links.index import LinkIndex
 from dataprep.store.file_damage import InputNotes
@@ -95,8 +96,10 @@ def test_a_dump_that_is_cut_gives_what_it_held(data: Path, tmp_path: Path) -> No
     cut = tmp_path / "cut.zst"
     cut.write_bytes(whole[: len(whole) // 2])
     corpus = make(tmp_path / "corpus", "post", 256)
+    with pytest.raises(DataError, match=r"cut at byte .* --allow-truncated"):
+        enter_links(corpus, "cut", [cut])
     increment = corpus.increment("cut")
-    enter_links(corpus, "cut", [cut])
+    enter_links(corpus, "cut", [cut], allow_truncated=True)
     (record,) = (each for each in increment.records("links") if each.entered)
     (damage,) = record.noted(InputNotes).damage
     assert 30_000 < record.entered < 71_040

@@ -68,10 +68,12 @@ def add_pages(
     ingest.close(increment)
 
 
-def enter_links(corpus: Corpus, name: str, dumps: list[Path], workers: int = 1) -> StepFile:
+def enter_links(
+    corpus: Corpus, name: str, dumps: list[Path], workers: int = 1, allow_truncated: bool = False
+) -> StepFile:
     """Do the steps from dumps to links for an increment, and leave it open."""
     increment = corpus.increment(name)
-    ingest.enter_links(corpus, increment, dumps, workers, no_progress)
+    ingest.enter_links(corpus, increment, dumps, workers, no_progress, allow_truncated)
     return load_step(step_path(increment.path, "links"))
 
 

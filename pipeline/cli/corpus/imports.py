@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dataprep.errors import UsageError
 from pipeline.cli.app import Json, progress
 from pipeline.cli.corpus.app import CORES, Directory, Workers, corpus
 from pipeline.cli.corpus.damage import show_increment
@@ -28,7 +29,16 @@ def import_(
     text_field: Annotated[str, typer.Option(help="The field or column with the text.")] = "text",
     url_field: Annotated[str, typer.Option(help="The one with the URL, if any.")] = "url",
     title_field: Annotated[str, typer.Option(help="The one with the title, if any.")] = "title",
-    date_field: Annotated[str, typer.Option(help="The one with the date, if any.")] = "date",
+    date_field: Annotated[
+        str, typer.Option(help="The one with the date, if any; copies of a text are compared by it.")
+    ] = "date",
+    date: Annotated[
+        str,
+        typer.Option(
+            help="The date (2013-08-01) of what has none. Without it, what has no date goes by the order of "
+            "imports."
+        ),
+    ] = "",
     base: Annotated[
         str, typer.Option(help="For cdx: a URL or folder, where the files that the index names are.")
     ] = "",
@@ -44,11 +54,17 @@ def import_(
     from dataprep import ingest
     from dataprep.corpus.directory import Corpus
     from dataprep.imports.byte_ranges import Archive
+    from dataprep.imports.dates import seconds
     from dataprep.imports.rows import Fields
     from dataprep.imports.stage import increment_name, refuse_unknown
     from dataprep.store import locks
 
     refuse_unknown(kind)
+    undated = seconds(date)
+    if date and not undated:
+        raise UsageError(f"--date {date}: is no date; give one such as 2013-08-01 or 2013-08-01T12:00:00Z")
+    if date and kind == "cdx":
+        raise UsageError("--date: is not for cdx, because the links have the dates of their submissions")
     opened = Corpus.open(directory, remaking=True)
     archive = None
     if kind == "cdx":
@@ -59,7 +75,9 @@ def import_(
             name or increment_name(opened, kind, files),
             kind=kind,
             paths=files,
-            fields=Fields(text=text_field, url=url_field, title=title_field, date=date_field),
+            fields=Fields(
+                text=text_field, url=url_field, title=title_field, date=date_field, undated=undated
+            ),
             archive=archive,
             workers=workers,
             progress=progress,

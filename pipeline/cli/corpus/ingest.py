@@ -67,6 +67,9 @@ def add(
             help="Plan the crawl, show how long it will take, and ask nothing.",
         ),
     ] = False,
+    allow_truncated: Annotated[
+        bool, typer.Option("--allow-truncated", help="Take what a truncated dump holds.")
+    ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -104,6 +107,7 @@ def add(
             watching=partial(watching, opened.root, wandb_project, console),
             retry_failed=retry_failed,
             plan_only=plan_only,
+            allow_truncated=allow_truncated,
         )
     if plan_only:
         left = crawl_left(opened, increment)

@@ -50,7 +50,7 @@ def write(directory: Path, links: str) -> Path:
 
 def test_lists_in_files_are_frozen_into_the_corpus(tmp_path: Path) -> None:
     (tmp_path / "sites.txt").write_text("# mine\nSpam.test\n\nexämple.com  # odd\n")
-    (tmp_path / "subs.txt").write_text("r/Jokes\nPics\n")
+    (tmp_path / "subs.txt").write_text("\ufeffr/Jokes\r\nPics\r\n")
     path = write(
         tmp_path,
         "    blocked_sites: [wikipedia.org]\n    blocked_sites_file: sites.txt\n"

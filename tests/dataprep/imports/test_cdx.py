@@ -135,6 +135,23 @@ def test_the_capture_nearest_after_the_submission_is_taken(folder: Path, tmp_pat
     assert warc.read_bytes() in (members[0] + members[1], members[1] + members[0])
 
 
+def test_a_line_of_an_index_is_lost_only_by_a_value_that_is_needed(folder: Path, tmp_path: Path) -> None:
+    urls = [f"http://a.test/{n}" for n in range(5)]
+    lines = archived(folder, "x.warc.gz", [(url, "20130803000000", 200, HTML, page(url)) for url in urls])
+    lines[0] = lines[0].replace('"digest": "X"', '"digest": NaN, "charset": "\\ud83d"')
+    lines[1] = lines[1].replace('"digest": "X"', '"mime-detected": null')
+    lines[2] = lines[2].replace('"digest": "X"', '"timestamp": 1e999')
+    lines[3] = lines[3].replace('"offset": "', '"offset": "9999999999999999999')
+    lines[4] = " " + lines[4][lines[4].find("{") :]
+    index = tmp_path / "index.cdxj"
+    index.write_text("\ufeff" + "\n".join(lines))
+    corpus = make(tmp_path / "corpus", urls)
+    increment = fill(corpus, index, str(folder))
+    assert outcomes(corpus, [increment]) == {"ok": 3, "not_in_archive": 2}
+    (damage,) = increment.records("fetch")[0].noted(IndexNotes).damage
+    assert [example.partition(":")[0] for example in damage.examples] == ["line 4", "line 5"]
+
+
 def test_a_folder_is_an_archive_and_no_name_leads_out_of_it(folder: Path, tmp_path: Path) -> None:
     lines = archived(folder, "x.warc.gz", [("http://a.test/", "20130803000000", 200, HTML, page("a"))])
     archived(tmp_path, "secret.warc.gz", [("http://b.test/", "20130803000000", 200, HTML, page("b"))])

@@ -27,6 +27,7 @@ from dataprep.imports.rows import Fields, RowNotes
 from dataprep.store.file_damage import FileDamage
 from dataprep.store.files import read_table
 from dataprep.store.records import Record
+from support.cli import run
 from support.ready_corpus import no_progress
 
 TEXTS = [
@@ -316,6 +317,61 @@ def test_a_value_that_python_cannot_hold_costs_no_other(tmp_path: Path) -> None:
     increment = bring(corpus, "a", "parquet", tmp_path / "bad.parquet", tmp_path / "precise.parquet")
     assert [row["text"] for row in documents(corpus, increment)] == [text.strip() for text in TEXTS[:3]]
     assert total(increment) == (4, 3, {"bad_record": 1})
+
+
+def test_one_bad_file_of_a_folder_costs_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "a.parquet").write_bytes(b"PAR1 this is none")
+    pq.write_table(pa.table({"body": [TEXTS[0]]}), folder / "b.parquet")
+    pq.write_table(pa.table({"text": [TEXTS[1]]}), folder / "c.parquet")
+    (folder / "a.wet").write_bytes(b"no such thing")
+    (folder / "b.wet").write_bytes(b"")
+    block = TEXTS[2].encode()
+    (folder / "c.wet").write_bytes(
+        b"WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: http://a.test/\r\n"
+        b"WARC-Date: 2013-08-01T00:00:00Z\r\nContent-Length: %d\r\n\r\n%b\r\n\r\n" % (len(block), block)
+    )
+    corpus = make(tmp_path / "corpus")
+    rows, pages = bring(corpus, "a", "parquet", folder), bring(corpus, "b", "wet", folder)
+    assert [row["text"] for row in documents(corpus, rows) + documents(corpus, pages)] == [
+        text.strip() for text in TEXTS[1:3]
+    ]
+    why = [(each.path, str(each.stopped)) for each in damage(rows) + damage(pages)]
+    assert [path for path, _ in why] == ["a.parquet", "b.parquet", "a.wet", "b.wet"]
+    assert "cannot be read as Parquet" in why[0][1]
+    assert why[1][1] == "has no column 'text'; name the one with the text by --text-field: body"
+    assert why[2][1] == "holds no WARC record, plain or gzipped"
+    assert why[3][1] == "holds nothing"
+
+
+def test_line_ends_of_every_system_give_the_same_text(tmp_path: Path) -> None:
+    lines = [TEXTS[0], "", TEXTS[1], TEXTS[2]]
+    for name, end in ("unix", "\n"), ("windows", "\r\n"), ("mac", "\r"):
+        (tmp_path / f"{name}.txt").write_bytes(end.join(lines).encode())
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": "\r\n".join(lines)}))
+    corpus = make(tmp_path / "corpus")
+    found = documents(corpus, bring(corpus, "a", "text", tmp_path))
+    found += documents(corpus, bring(corpus, "b", "jsonl", tmp_path))
+    assert [row["text"] for row in found] == ["\n".join(lines).strip()] * 4
+    assert len({row["text_key"] for row in found}) == 1
+
+
+def test_a_robots_txt_is_no_document(tmp_path: Path) -> None:
+    urls = ["http://a.test/robots.txt", "http://a.test/robots.txt?page=1", "http://a.test/on/robots.txt"]
+    (tmp_path / "x.jsonl").write_text("\n".join(json.dumps({"url": url, "text": TEXTS[0]}) for url in urls))
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", "jsonl", tmp_path / "x.jsonl")
+    assert total(increment) == (3, 1, {"robots_txt": 2})
+    assert documents(corpus, increment)[0]["url"] == urls[2]
+
+
+def test_a_file_whose_name_makes_no_name_of_an_increment_is_imported(tmp_path: Path) -> None:
+    corpus = make(tmp_path / "corpus")
+    for name in ("~", "My books (1).txt"):
+        (tmp_path / name).write_text(TEXTS[0])
+        assert run("corpus", "import", corpus.root, tmp_path / name, "--kind", "text").returncode == 0
+    assert [increment.name for increment in corpus.increments()] == ["text", "My-books-1"]
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.txt", b"two\nlines.txt"])

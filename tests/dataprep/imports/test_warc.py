@@ -302,6 +302,54 @@ def test_wet_records_are_documents(tmp_path: Path) -> None:
     assert increment.records("extract")[0].reasons == {"no_text": 1}
 
 
+def test_a_file_without_any_record_costs_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "crawl"
+    folder.mkdir()
+    (folder / "a.warc.gz").write_bytes(gzip.compress(b"no such thing" * 99))
+    (folder / "b.warc").write_bytes(b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 99\r\n\r\ncut")
+    (folder / "c.warc").write_bytes(b"")
+    write_warc(folder / "d.warc.gz", [("http://a.test/", "20130801120000", 200, HTML, page("whole"))])
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "x", folder)
+    assert counts(increment) == (3, 1, {"damaged_record": 2})
+    assert [(lost.path, lost.stopped) for lost in damage(increment)] == [
+        ("a.warc.gz", "holds no WARC record, plain or gzipped"),
+        ("b.warc", "holds no WARC record, plain or gzipped"),
+        ("c.warc", "the file is empty"),
+    ]
+    assert [row["title"] for row in rows(corpus, increment, "extract")] == ["whole"]
+    assert sorted(path.name for path in (increment.path / "pages").iterdir()) == [
+        "00002-c.warc",
+        "00003-d.warc.gz",
+    ]
+
+
+def test_a_resource_record_is_a_page_and_robots_txt_is_none(tmp_path: Path) -> None:
+    given = [
+        ("http://a.test/", "text/html", page("resource")),
+        ("http://a.test/x.png", "image/png", b"\x89PNG"),
+        ("http://b.test/robots.txt", "text/plain", b"User-agent: *"),
+        ("dns:b.test", "text/dns", b"20130801 b.test. 1 IN A 192.0.2.1"),
+    ]
+    with (tmp_path / "x.warc.gz").open("wb") as file:
+        writer = WARCWriter(file, gzip=True)
+        for url, kind, body in given:
+            dated = {"WARC-Date": "2013-08-01T00:00:00Z"}
+            record = writer.create_warc_record(
+                url, "resource", BytesIO(body), len(body), kind, warc_headers_dict=dated
+            )
+            writer.write_record(record)
+    robots = [
+        ("http://c.test/robots.txt", "20130801120000", 200, {"Content-Type": "text/plain"}, b"Disallow:")
+    ]
+    write_warc(tmp_path / "y.warc.gz", robots)
+    corpus = make(tmp_path / "corpus")
+    increment = bring(corpus, "a", tmp_path)
+    assert counts(increment) == (5, 1, {"wrong_type": 1, "robots_txt": 2, "no_link": 1})
+    (row,) = rows(corpus, increment, "extract")
+    assert (row["url"], row["title"], row["first_seen"]) == ("http://a.test/", "resource", 1375315200)
+
+
 def test_what_is_no_warc_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "x.warc.gz").write_bytes(gzip.compress(b"no such thing" * 99))
     corpus = make(tmp_path / "corpus")

@@ -63,6 +63,22 @@ def test_a_truncated_dump_is_reported_and_what_it_held_is_kept(tmp_path: Path, p
     assert "unreadable after" in damage.stopped
 
 
+def test_a_plain_dump_that_ends_within_a_line_is_truncated(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(b"\n".join(LINES[:3])[:-9])
+    ids, damage = read(dump)
+    assert (ids, damage.bad_lines, damage.stopped) == (["0", "1"], 1, "ends within line 3")
+    for whole in (
+        LINES[0],
+        LINES[0] + b"\n",
+        LINES[0] + b"\n\x1a",
+        LINES[0] + b'\n{"id": 7}',
+        LINES[0] + b"\r\n ",
+    ):
+        dump.write_bytes(whole)
+        assert read(dump)[1].stopped is None
+
+
 def test_bad_lines_are_counted_named_and_skipped(tmp_path: Path) -> None:
     dump = tmp_path / "dump"
     dump.write_bytes(LINES[0] + b'\n{"id": \n[1]\n{"id": 7}\n\xff\xfe\n\n' + LINES[1])
@@ -132,10 +148,9 @@ def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     "bad",
     [
         b'{"id": "x", "title": "", "url": "\xff"}',  # no UTF-8
-        b'{"id": "x", "url": "\\ud800"}',  # half of a pair of surrogates
         b'{"id": "x", "media": ' + b"[" * 100_000,
         b'{"id": "x"} {"id": "y"}',
-        b'{"id": "x", "score": 1e999}',
+        b'{"id": "x", "score": NaN',
         b'{"id": null}',
         b'{"score": 1}',
         b'{"id": "x", "url": ["http://a.test/"]}',
@@ -150,6 +165,53 @@ def test_a_hostile_line_costs_only_itself(tmp_path: Path, bad: bytes) -> None:
     assert ids == ["0", "1"]
     assert (damage.lines, damage.bad_lines) == (3, 1)
     assert damage.examples[0].startswith("line 2: ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'"ratio": NaN',
+        b'"ratio": -Infinity, "score": 1',
+        b'"ratio": 1e999',
+        b'"ratio": %b' % (b"9" * 5000),
+        b'"title": "cut \\ud83d"',
+        b'"title": "a\tb"',
+        b'"selftext": 5',
+        b'"subreddit": {"name": "x"}',
+        b'"score": [1]',
+    ],
+    ids=lambda value: str(value[:30]),
+)
+def test_a_value_that_decides_nothing_costs_no_line(tmp_path: Path, value: bytes) -> None:
+    line = b'{"id": "x", "url": "http://a.test/x", %b}' % value
+    dump = tmp_path / "dump"
+    dump.write_bytes(b"\n".join([LINES[0], b"\xef\xbb\xbf" + line, LINES[1]]))
+    damage = FileDamage("dump")
+    found = [submission for block in read_dump(dump, damage) for submission in block]
+    assert [(each.id, each.url) for each in found][1] == ("x", "http://a.test/x")
+    assert (len(found), damage) == (3, FileDamage("dump", lines=3))
+
+
+def test_half_a_surrogate_pair_becomes_the_replacement_character(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(b'{"id": "x", "url": "http://a.test/\\ud800", "selftext": "\\ud83d\\ude00"}')
+    ((submission,),) = read_dump(dump, FileDamage("dump"))
+    assert (submission.url, submission.selftext) == ("http://a.test/\ufffd", "\U0001f600")
+
+
+def test_a_mark_of_removal_of_any_type_is_a_yes_unless_it_is_empty(tmp_path: Path) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(b'{"id": "a", "over_18": {"by": "x"}}\n{"id": "b", "over_18": []}')
+    found = [submission for block in read_dump(dump, FileDamage("dump")) for submission in block]
+    assert [true(each.over_18) for each in found] == [True, False]
+
+
+@pytest.mark.parametrize("pack", [zstd_long, lzma.compress, bz2.compress, gzip.compress, bytes])
+def test_a_byte_order_mark_may_begin_a_dump(tmp_path: Path, pack: Pack) -> None:
+    dump = tmp_path / "dump"
+    dump.write_bytes(pack(b"\xef\xbb\xbf" + TEXT))
+    ids, damage = read(dump)
+    assert (ids, damage.bad_lines) == (IDS, 0)
 
 
 def test_a_line_too_long_for_memory_costs_only_itself(

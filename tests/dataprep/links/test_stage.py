@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -37,6 +38,7 @@ from dataprep.store import external_sort
 from dataprep.store.file_damage import FileDamage, InputNotes
 from dataprep.store.files import read_table
 from dataprep.store.records import Record, load_step, recommit, step_path
+from support.cli import run as command
 from support.kills import die_within, killed
 from support.leaks import contents
 from support.ready_corpus import enter_links, no_progress
@@ -382,6 +384,39 @@ def test_neither_partitions_nor_runs_change_what_enters(
     assert cut.rows == whole.rows
     assert cut.counts == whole.counts
     assert facts(corpus) == facts(at_once)
+
+
+@pytest.mark.parametrize("options", [[], ["--until", "dumps"]])
+def test_a_truncated_dump_ends_the_command_unless_it_is_allowed(tmp_path: Path, options: list[str]) -> None:
+    text = "\n".join(json.dumps(post(f"{n:x}", f"http://a.test/{n}")) for n in range(400)).encode()
+    dump = tmp_path / "RS_2013-08.gz"
+    dump.write_bytes(gzip.compress(text)[:-100])
+    corpus = make(tmp_path / "corpus")
+    words = ["corpus", "add", corpus.root, dump]
+    if options:
+        assert command(*words, *options).returncode == 0
+        refused = command("corpus", "work", corpus.root, "--stage", "links", "--processes", "1")
+    else:
+        refused = command(*words, "--until", "links")
+        assert corpus.increments() == []
+    assert refused.returncode == 1
+    assert "RS_2013-08.gz: is not whole (unreadable after" in refused.stderr
+    assert "--allow-truncated" in refused.stderr
+    taken = command(*words, "--until", "links", "--allow-truncated", "--json")
+    assert taken.returncode == 0
+    (damage,) = json.loads(taken.stdout)["damage"]
+    assert "cut at byte" in damage["stopped"]
+    (increment,) = corpus.increments()
+    assert 100 < sum(record.passed for record in increment.records("links")) < 400
+
+
+def test_a_dump_of_comments_is_named(tmp_path: Path) -> None:
+    comment = {"id": "a", "body": "yes", "link_id": "t3_b", "parent_id": "t3_b", "score": 5, "created_utc": 1}
+    (tmp_path / "RC_2013-08").write_text(json.dumps(comment) + "\n")
+    corpus = make(tmp_path / "corpus")
+    with pytest.raises(DataError, match=r"RC_2013-08: holds no submission \(it is a dump of comments"):
+        enter_links(corpus, "one", [tmp_path / "RC_2013-08"])
+    assert corpus.increments() == []
 
 
 @pytest.mark.slow(4)
