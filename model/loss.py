@@ -89,6 +89,7 @@ def _loss_and_gradients(
         # where, not a product: of a token that is left out, even an infinite loss has no share
         loss -= (logits.gather(1, target) * part).where(part > 0, 0).sum()
         if not wanted:
+            del logits  # before the next chunk's
             continue
         # d loss / d logits = (probabilities - one at the target) * share
         gradient = logits.exp_().mul_(part).scatter_add_(1, target, -part).to(hidden.dtype)
@@ -100,4 +101,5 @@ def _loss_and_gradients(
             d_weight.addmm_(gradient.T, h)
         else:
             d_weight += gradient.T @ h
+        del logits, gradient
     return loss, d_hidden, d_weight.to(weight.dtype)

@@ -133,18 +133,20 @@ def _logits(model: GPTConfig, tokens: int, width: int) -> float:
     """What `model.loss` holds: a chunk of fp32 logits and its gradient, the matrix's gradient, hidden's."""
     rows = model.padded_vocab_size
     chunk = min(tokens * rows, LARGEST_CHUNK)
-    matrix = rows * model.d_model
-    summed = 4 + width if tokens * rows > LARGEST_CHUNK else 0
-    return chunk * (4 + width) + matrix * (summed + width) + tokens * model.d_model * width
+    copied = width if width < 4 else 0  # fp32 needs none: the gradient takes the place of the logits
+    summed = 4 if copied and tokens * rows > LARGEST_CHUNK else 0
+    matrix = rows * model.d_model * (summed + width)
+    return chunk * (4 + copied) + matrix + tokens * model.d_model * width
 
 
 def _buffers(parameters: int, layout: ParallelLayout, width: int) -> float:
-    bucket = WIDTHS[layout.reduce_dtype] * BUCKET  # under ZeRO-2 and 3 as large for the smallest model
-    if layout.zero == 3:
+    reduce_width = WIDTHS[layout.reduce_dtype]
+    if layout.zero >= 2:  # a bucket is as large for the smallest model; what it holds is reduced in a copy
+        sent = reduce_width * min(parameters, BUCKET)
+        if layout.zero == 2:
+            return width * BUCKET + sent
         copied = min(parameters / layout.data, SUB_GROUP)  # in the update, when no layer is gathered
-        return max(width * min(parameters, GATHERED), 4 * copied) + bucket
-    if layout.zero == 2:
-        return bucket
+        return reduce_width * BUCKET + max(width * min(parameters, GATHERED), 4 * copied, sent)
     reduced = 0 if layout.data == 1 else 4 * min(parameters, BUCKET)
     # In fp32 the share that Adam steps is copied into one flat gradient, after the reduction.
     stepped = 4 * parameters / layout.data if layout.zero == 1 and width == 4 else 0

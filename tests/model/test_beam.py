@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -152,3 +153,34 @@ def test_an_end_that_is_not_among_the_best_twice_as_many_as_beams_is_none() -> N
 def test_a_beam_that_may_end_goes_on_with_the_next_token(model: GPT) -> None:
     ((eot,),) = generate(model, [[5]], 1, Sampling(temperature=0))
     assert beam_search(model, [[5]], 12, Beam(1, length_penalty=9.0), eot=eot) != [[]]
+
+
+def test_gpt3s_beams_and_their_scores() -> None:
+    """Brown et al. 2020, section 2.4; Wu et al. 2016, section 7."""
+    assert Beam() == Beam(width=4, length_penalty=0.6)
+    assert Beam().score(-3.0, 1) == -3.0
+    assert Beam().score(-3.0, 7) == pytest.approx(-3.0 / 2**0.6)
+    assert Beam(length_penalty=1.0).score(-3.0, 13) == pytest.approx(-1.0)
+
+
+def test_a_search_ends_when_all_that_goes_on_can_only_equal_the_best() -> None:
+    """After eot at -1, a text of three tokens at -4/3 has a score of -1 when nothing more is lost."""
+    search = _Search(Beam(1, length_penalty=1.0), 3, eot=9, stop=None)
+    search.step([[(-1.0, 9), (-4 / 3, 5)]])
+    assert (search.best, search.live) == ((-1.0, []), [])
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_of_each_beam_twice_as_many_continuations_as_beams_are_looked_at(
+    model: GPT, monkeypatch: pytest.MonkeyPatch, beams: int
+) -> None:
+    seen: list[int] = []
+    step = _Search.step
+
+    def noted(self: _Search, likeliest: Any) -> list[int]:
+        seen.extend(map(len, likeliest))
+        return step(self, likeliest)
+
+    monkeypatch.setattr(_Search, "step", noted)
+    beam_search(model, [[7, 3]], 3, Beam(beams))
+    assert set(seen) == {2 * beams}

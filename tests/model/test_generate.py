@@ -108,12 +108,20 @@ def draw(**cuts: Any) -> set[int]:
         ({"top_p": 0.8}, {1, 2, 3}),
         ({"top_p": 1.0}, {0, 1, 2, 3}),
         ({"top_k": 3, "top_p": 0.7}, {1, 3}),  # of .4, .3, .2 the first two hold 7/9
+        ({"top_k": 3, "top_p": 0.75}, {1, 3}),  # 0.7 of all
         ({"temperature": 0.01}, {1}),
         ({"temperature": 0}, {1}),
     ],
 )
 def test_sampling_keeps_to_its_cuts(cuts: dict[str, Any], tokens: set[int]) -> None:
     assert draw(**cuts) == tokens
+
+
+@pytest.mark.parametrize("cuts", [{"top_p": 0.5}, {"top_k": 8, "top_p": 0.5}], ids=str)
+def test_tokens_that_hold_exactly_p_are_enough(cuts: dict[str, Any]) -> None:
+    """Eight tokens of 1/8 each: four reach a half."""
+    generators = [torch.Generator().manual_seed(seed) for seed in range(200)]
+    assert len(set(sample(torch.zeros(200, 8), Sampling(**cuts), generators))) == 4
 
 
 @pytest.mark.parametrize("cuts", [{}, {"top_k": 4}, {"top_p": 0.95}], ids=str)

@@ -114,6 +114,18 @@ def test_what_is_exported_comes_back_to_the_last_bit(
         assert torch.equal(ours, theirs), name
 
 
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_all_three_kinds_of_dropout_are_exported(norm: str) -> None:
+    sizes = {"n_layer": 1, "n_head": 2, "d_model": 16, "n_ctx": 24, "vocab_size": 61}
+    described = hf.to_hf_config(GPTConfig(**sizes, norm=norm, dropout=0.2))
+    assert {name: value for name, value in described.items() if name.endswith("pdrop")} == {
+        "resid_pdrop": 0.2,
+        "embd_pdrop": 0.2,
+        "attn_pdrop": 0.2,
+    }
+    assert (described["layer_norm_epsilon"], described["initializer_range"]) == (1e-5, 0.02)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

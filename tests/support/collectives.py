@@ -6,7 +6,7 @@ torch's own `CommDebugMode` counts calls; this one counts bytes, by number forma
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,10 +24,14 @@ SCALARS = 8
 
 
 class Collectives(TorchDispatchMode):
-    """Within it, the bytes of every collective; of gathered and scattered tensors, those of the whole."""
+    """Within it, the bytes of every collective; of gathered and scattered tensors, those of the whole.
 
-    def __init__(self) -> None:
+    reduced: called with the tensor of every reduction, before it begins.
+    """
+
+    def __init__(self, reduced: Callable[[torch.Tensor], None]) -> None:
         super().__init__()
+        self._reduced = reduced
         self.bytes: Counter[tuple[str, str]] = Counter()
 
     def __torch_dispatch__(
@@ -44,6 +48,8 @@ class Collectives(TorchDispatchMode):
             if whole.numel() > SCALARS:
                 dtype = str(whole.dtype).removeprefix("torch.")
                 self.bytes[NAMES.get(name, name), dtype] += whole.nbytes
+                if "reduce" in name:
+                    self._reduced(whole)
         return func(*args, **(kwargs or {}))
 
     def rows(self) -> list[tuple[str, str, int]]:

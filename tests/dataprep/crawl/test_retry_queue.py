@@ -17,6 +17,7 @@ from dataprep.audit.trace import trace
 from dataprep.audit.verify import problems
 from dataprep.corpus.directory import Corpus, Increment
 from dataprep.crawl import retry_queue, rounds
+from dataprep.crawl.outcomes import OUTCOMES, Kind, is_temporary, outcome_of_status
 from dataprep.errors import DataError
 from dataprep.shards.text_shards import read_documents
 from dataprep.store.files import read_table
@@ -24,6 +25,38 @@ from support.ready_corpus import make_corpus, no_progress
 
 PROSE = "The {name} of the old town is quiet in winter, and the boats lie still under the snow. " * 8
 PAGE = "<html><head><title>T</title></head><body><article><p>{}</p></article></body></html>"
+
+
+TEMPORARY = (
+    "dns_error connect_error proxy_error timeout incomplete server_error robots_unavailable not_in_archive "
+    "bad_capture deferred"
+)
+PERMANENT = (
+    "not_found http_error robots_denied opted_out forgotten wrong_type too_large redirect_loop bad_url "
+    "bad_http bad_encoding no_such_host refused_address refused_port tls_error"
+)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kind"),
+    [("ok moved", Kind.DONE), (TEMPORARY, Kind.TEMPORARY), (PERMANENT, Kind.PERMANENT)],
+    ids=["done", "temporary", "permanent"],
+)
+def test_every_outcome_is_of_one_kind(outcomes: str, kind: Kind) -> None:
+    assert {outcome for outcome, its in OUTCOMES.items() if its is kind} == set(outcomes.split())
+    assert all(is_temporary(outcome) == (kind is Kind.TEMPORARY) for outcome in outcomes.split())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "statuses"),
+    [
+        ("not_found", [404, 410]),
+        ("server_error", [408, 425, 429, 500, 503, 599]),
+        ("http_error", [400, 401, 403, 407, 409, 411, 426, 428, 430, 451, 499]),
+    ],
+)
+def test_every_status_has_its_outcome(outcome: str, statuses: list[int]) -> None:
+    assert {outcome_of_status(status) for status in statuses} == {outcome}
 
 
 class Flaky:

@@ -142,6 +142,21 @@ def test_karma_by_sum_runs_on_over_increments_and_counts_a_submission_once(tmp_p
     assert [row["karma"] for row in entered.rows] == [3]
 
 
+def test_by_post_the_karma_of_a_url_is_that_of_its_best_post(tmp_path: Path) -> None:
+    scores = {"a": 2, "b": 4, "c": 9, "d": 5}
+    posts = [post(name, score=score, at=100 + n) for n, (name, score) in enumerate(scores.items())]
+    (row,) = run(make(tmp_path / "c"), "one", posts).rows
+    assert (row["karma"], row["first_seen"]) == (9, 101)
+
+
+def test_posts_of_one_second_stand_in_the_order_of_their_submissions(tmp_path: Path) -> None:
+    """Not in that of the dump."""
+    posts = [post("10", url="https://a.test/1"), post("z", url="http://a.test/1")]
+    (row,) = run(make(tmp_path / "c"), "one", posts).rows
+    assert row["url"] == "http://a.test/1"
+    assert [each["id"] for each in row["submissions"]] == ["z", "10"]
+
+
 def test_running_again_makes_nothing_and_other_dumps_are_refused(tmp_path: Path) -> None:
     corpus = make(tmp_path / "c")
     first = run(corpus, "one", [post("a")])

@@ -217,6 +217,28 @@ def test_it_names_the_earliest_document_that_is_repeated(tmp_path: Path) -> None
     assert (a["verdict"], b["repeats"], c["repeats"]) == ("kept", a["doc_id"], a["doc_id"])
 
 
+@pytest.mark.parametrize(("threshold", "verdict"), [(100 / 116, "near_duplicate"), (101 / 116, "kept")])
+def test_a_similarity_of_exactly_the_threshold_drops_the_later_document(
+    tmp_path: Path, threshold: float, verdict: str
+) -> None:
+    """The later one is the first 100 of 116 runs of five words: their sizes, too, are at the threshold."""
+    corpus = make_corpus(tmp_path, NearDuplicates(threshold=threshold))
+    pages: list[Page] = [(1, "a", edited(1, 0)), (2, "b", edited(1, 0, 104))]
+    add_pages(corpus, "one", pages, only_sign=True)
+    assert [row["verdict"] for row in rows(corpus)] == ["kept", verdict]
+
+
+def test_the_earliest_of_several_similar_documents_is_named(tmp_path: Path) -> None:
+    """The first is less similar than the threshold, and is compared alone; the next two reach it."""
+    corpus = make_corpus(tmp_path, NearDuplicates(threshold=0.91))
+    other_start = " ".join([*(f"z{n}" for n in range(4)), *text(1)[4:]])
+    texts = [edited(1, 12), other_start, edited(1, 2), edited(1, 0)]
+    add_pages(corpus, "one", [(n, f"u{n}", each) for n, each in enumerate(texts)], only_sign=True)
+    found = rows(corpus)
+    assert [row["verdict"] for row in found] == ["kept", "kept", "kept", "near_duplicate"]
+    assert (found[3]["repeats"], found[3]["number"]) == (found[1]["doc_id"], 112 / 120)
+
+
 def test_a_document_that_repeats_a_dropped_one_goes_and_names_it(tmp_path: Path) -> None:
     """Earlier counts, not kept; and nothing is clustered: the third is no repeat where there is no second."""
     first, second = " ".join(text(1)), edited(1, 8)

@@ -42,3 +42,11 @@ def test_a_verdict_depends_on_the_document_alone() -> None:
 
 def test_a_higher_score_never_loses_a_document() -> None:
     assert not (keeps(IDS, np.full(len(IDS), 0.3), 9) & ~keeps(IDS, np.full(len(IDS), 0.4), 9)).any()
+
+
+def test_the_draw_of_a_document_does_not_change_between_versions() -> None:
+    """A corpus that grows would select by two rules."""
+    assert pareto(IDS[:4], 9) == pytest.approx(
+        np.array([0.0398536219696326, 0.0536234364898388, 0.0999645834115847, 0.144387111193101]), rel=1e-12
+    )
+    assert keeps(IDS[:4], np.full(4, 0.923), 9).tolist() == [False, False, True, True]

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataprep.corpus.recipe import Select, overridden
+from dataprep.corpus.recipe import C4, FineWeb, Gopher, Links, NearDuplicates, Quality, Select, overridden
 from dataprep.score import stage as score
 from dataprep.selection import thresholds
 
@@ -148,3 +148,91 @@ def test_an_override_switches_a_section_on_with_the_papers_numbers() -> None:
     assert (rules.gopher.max_hashes, rules.gopher.min_words) == (0.5, 50)
     assert rules.fineweb is not None
     assert rules.c4 is None
+
+
+def test_the_numbers_of_gophers_c4s_and_finewebs_rules() -> None:
+    """Rae et al. 2021, table A1; Raffel et al. 2020, section 2.2; Penedo et al. 2024, section 3.6."""
+    assert Gopher().model_dump() == {
+        "max_duplicate_paragraphs": 0.3,
+        "max_duplicate_paragraph_characters": 0.2,
+        "max_duplicate_lines": 0.3,
+        "max_duplicate_line_characters": 0.2,
+        "max_top_2_gram": 0.2,
+        "max_top_3_gram": 0.18,
+        "max_top_4_gram": 0.16,
+        "max_duplicate_5_grams": 0.15,
+        "max_duplicate_6_grams": 0.14,
+        "max_duplicate_7_grams": 0.13,
+        "max_duplicate_8_grams": 0.12,
+        "max_duplicate_9_grams": 0.11,
+        "max_duplicate_10_grams": 0.1,
+        "min_words": 50,
+        "max_words": 100_000,
+        "min_word_length": 3,
+        "max_word_length": 10,
+        "max_hashes": 0.1,
+        "max_ellipses": 0.1,
+        "max_bullet_lines": 0.9,
+        "max_ellipsis_lines": 0.3,
+        "min_alphabetic": 0.8,
+        "min_stop_words": 2,
+    }
+    assert C4().model_dump() == {
+        "terminal_punctuation": True,
+        "max_lorem_ipsum": 0,
+        "max_curly_brackets": 0,
+        "min_sentences": 5,
+        "min_lines": None,
+    }
+    assert FineWeb().model_dump() == {
+        "min_terminal_lines": 0.12,
+        "max_short_lines": 0.67,
+        "max_duplicate_characters": 0.1,
+        "max_newlines": 0.3,
+    }
+    assert Quality().alpha == 9, "Brown et al. 2020, appendix A"
+    assert (NearDuplicates().bands, NearDuplicates().rows, NearDuplicates().threshold) == (20, 7, 0.8)
+    assert Links().karma == 3, "Radford et al. 2019, section 2.1"
+
+
+@pytest.mark.parametrize("word", ["the", "be", "to", "of", "and", "that", "have", "with"])
+def test_gophers_stop_words(word: str) -> None:
+    assert score.measure(f"green {word} eggs")["gopher_stop_words"] == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("Two words.", 0),
+        ("Here are three.", 1),
+        (f"It is {'x' * 999}.", 1),
+        (f"It is {'x' * 1000}.", 0),
+        *((f"See our {policy} here.", 0) for policy in ("Terms of Use", "privacy policy", "cookie policy")),
+        *(
+            (f"This site {use} here.", 0)
+            for use in ("uses cookies", "makes use of cookies", "will use cookies")
+        ),
+        ("We like all cookies here.", 1),
+    ],
+)
+def test_the_lines_that_c4_leaves(line: str, lines: int) -> None:
+    assert score.measure(line)["c4_lines"] == lines
+
+
+@pytest.mark.parametrize(("characters", "share"), [(30, 1.0), (31, 0.0)])
+def test_finewebs_short_lines_have_at_most_30_characters(characters: int, share: float) -> None:
+    assert score.measure("x" * characters)["fineweb_short_lines"] == share
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ({"gopher": only("gopher", "max_hashes")["gopher"]}, "# " + "word " * 9),
+        ({"gopher": only("gopher", "min_words")["gopher"]}, "word " * 50),
+        ({"gopher": only("gopher", "min_alphabetic")["gopher"]}, "one two three four 5"),
+        ({"c4": {}}, "This is a sentence. " * 5),
+        ({"min_words": 4, "max_words": 4}, "one two three four"),
+    ],
+)
+def test_a_text_at_the_bound_is_kept(rules: dict[str, Any], text: str) -> None:
+    assert judged(text, **rules) == ("kept", None)

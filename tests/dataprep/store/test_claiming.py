@@ -17,7 +17,8 @@ import pytest
 from dataprep.errors import DataError
 from dataprep.store import requests
 from dataprep.store.claiming import Claiming, _OpenStep
-from dataprep.store.claims import Claims, Tries
+from dataprep.store.claims import INTERRUPTED, LOST, Claims, Failure, Tries
+from dataprep.store.files import write_once
 from dataprep.store.presence import Presence
 from dataprep.store.step import LocalPool, make_part, plan_path, plan_step, run_step
 from dataprep.store.workers import Pulses, Worker, all_workers, new_worker, workers_folder
@@ -125,6 +126,97 @@ def test_a_part_whose_worker_ended_after_its_commit_is_not_lost(tmp_path: Path) 
     held = [claims.held(part, {1}, pulses, opened.record(part)) for part in ("00", "01")]
     assert held == [[1], []]
     assert [path.name for path in opened.claims.failures.iterdir()] == ["01.0001.json"]
+
+
+def failed(*kinds: str, host: str = "node1") -> Tries:
+    """Tries that ended so, the first with number 1."""
+    failures = {
+        number: Failure(worker="w", host=host, at=0, kind=kind, reason="r")
+        for number, kind in enumerate(kinds, 1)
+    }
+    return Tries(claims={*failures}, failures=failures)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "given_up"),
+    [
+        (["error", "hung"], False),
+        (["error", "hung", "killed"], True),
+        (["error", LOST, "error", LOST], False),
+        (["error", LOST, "error", LOST, "error"], True),
+        ([LOST] * 5, False),
+        ([LOST] * 6, True),
+        ([INTERRUPTED] * 9, False),
+        ([*[INTERRUPTED] * 9, "error", "error"], False),
+    ],
+    ids=str,
+)
+def test_a_part_is_given_up_after_3_faults_of_its_own_or_6_in_all(kinds: list[str], given_up: bool) -> None:
+    assert failed(*kinds).is_given_up == given_up
+
+
+def test_the_next_try_comes_after_the_last_and_is_not_of_those_that_failed() -> None:
+    tries = failed("error", "error")
+    tries.claims = {2, 7}
+    assert (tries.open, tries.next) == ({7}, 8)
+    assert (Tries().open, Tries().next, Tries().is_given_up) == (set(), 1, False)
+    assert [tries.have_failed_on(host) for host in ("node1", "node2")] == [True, False]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Claims, Claims]:
+    """Two workers at one step."""
+    pair = [Claims(tmp_path, "square", new_worker("cpu", 1)) for _ in range(2)]
+    pair[0].begin()
+    return pair[0], pair[1]
+
+
+def test_a_try_is_of_one_worker_who_gives_back_its_own_alone(two: tuple[Claims, Claims]) -> None:
+    first, second = two
+    assert first.take("00", 1)
+    assert not second.take("00", 1)
+    assert first.take("00", 1), "asked again, as after a reply that was lost"
+    assert second.take("01", 1)
+    second.release_all()
+    assert {part: tries.claims for part, tries in first.tries().items()} == {"00": {1}}
+
+
+def test_a_reply_that_was_lost_may_have_been_that_of_a_claim(
+    two: tuple[Claims, Claims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(path: Path, content: bytes) -> bool:
+        """Write as a network filesystem does that repeats a link whose reply was lost."""
+        write_once(path, content)
+        return write_once(path, content)
+
+    monkeypatch.setattr("dataprep.store.claims.write_once", lose)
+    first, second = two
+    assert first.take("00", 1)
+    assert not second.take("00", 1)
+
+
+def test_a_try_that_was_given_back_and_taken_by_another_is_not_lost(two: tuple[Claims, Claims]) -> None:
+    first, second = two
+    assert first.take("00", 1)
+    assert second.holder("00", 1) == first.worker.name
+    first.release("00", 1)
+    assert second.take("00", 1)
+    assert not Claims(first.folder, "square", first.worker).failures.exists()
+    watching = Claims(first.folder, "square", new_worker("cpu", 1))
+    watching._holders["00", 1] = first.worker.name  # as it read before
+    assert not watching.lose("00", 1, first.worker.name)
+    assert first.tries()["00"].failures == {}
+    assert watching.lose("00", 1, second.worker.name)
+    assert first.tries()["00"].failures[1].kind == LOST
+
+
+def test_a_part_that_was_interrupted_is_named_by_none_of_its_failures(two: tuple[Claims, Claims]) -> None:
+    first, _ = two
+    for number, kind in enumerate([INTERRUPTED, "error", INTERRUPTED], 1):
+        assert first.take("00", number)
+        first.fail("00", number, kind, kind)
+    assert [each.kind for each in first.tries()["00"].counted] == ["error"]
+    assert "00 after 1 tries" in str(first.given_up(["00"]))
 
 
 @pytest.mark.slow(2)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from dataprep.corpus.directory import Corpus
 from dataprep.corpus.recipe import Recipe, Select, load_recipe, overridden, select_hash
 from dataprep.errors import DataError
-from dataprep.store.files import attempt_path, publish
+from dataprep.store.files import attempt_path, publish, publish_array, publish_table, replace, write_once
 from dataprep.store.records import Record, commit, done, load_record
+from support.synced import watch
 
 
 def record(part: str = "p", **inputs: str) -> Record:
@@ -89,3 +92,14 @@ def test_another_recipe_needs_another_directory(tmp_path: Path) -> None:
         Corpus.create(tmp_path, Recipe(name="other"))
     with pytest.raises(DataError, match="no corpus here"):
         Corpus.open(tmp_path / "nowhere")
+
+
+def test_what_gets_a_name_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = watch(monkeypatch)
+    publish_array(tmp_path, tmp_path, "array", np.arange(9))
+    publish_table(tmp_path, tmp_path, "table", pa.table({"a": [1]}))
+    write_once(tmp_path / "once", b"content")
+    for content in (b"content", b"other"):
+        replace(tmp_path / "fixed", content)
+    assert [name.partition("-")[0] for name, _ in named] == ["array", "table", "once", "fixed", "fixed"]
+    assert all(on_disk for _, on_disk in named)

@@ -15,7 +15,7 @@ import pytest
 
 from dataprep.errors import DataError
 from dataprep.store.npy import loaded
-from dataprep.store.pool import Tick
+from dataprep.store.pool import Tick, run_all
 from dataprep.store.records import load_record, load_step, step_path
 from dataprep.store.step import (
     LocalPool,
@@ -278,3 +278,30 @@ def test_a_damaged_plan_or_step_file_is_named(tmp_path: Path) -> None:
     path.rename(step_path(path.parent, "other"))
     with pytest.raises(DataError, match=r"other\.step\.json: is the file of the step 'square'"):
         load_step(step_path(path.parent, "other"))
+
+
+@pytest.mark.parametrize(
+    ("parts", "divisible", "workers", "processes"),
+    [(11, True, 1, 3), (12, True, 3, 1), (1, False, 3, 1)],
+)
+def test_divisible_parts_are_made_one_by_one_by_all_workers_where_they_are_few(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: int,
+    divisible: bool,
+    workers: int,
+    processes: int,
+) -> None:
+    """Few: below four for each of three workers."""
+    shared = []
+
+    def here(make: Any, calls: Sequence[Any], workers: int, tick: Tick) -> None:
+        shared.append((workers, {call[3] for call in calls}))
+        run_all(make, calls, 1, tick)
+
+    monkeypatch.setattr("dataprep.store.step.run_all", here)
+    whole = run_step(
+        replace(SQUARE, divisible=divisible), Toy(root=tmp_path, parts=parts), LocalPool(3), no_progress
+    )
+    assert len(whole.parts) == parts
+    assert shared == [(workers, {processes})]

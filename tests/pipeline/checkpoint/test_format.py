@@ -23,6 +23,7 @@ from pipeline.checkpoint.run_state import RunState
 from pipeline.checkpoint.safetensors_writer import SafetensorsWriter, Shapes
 from pipeline.errors import RunError
 from support.kills import die_before, killed
+from support.synced import watch
 
 
 def state(step: int) -> RunState:
@@ -111,6 +112,16 @@ def test_those_of_every_so_many_steps_are_kept_too(tmp_path: Path) -> None:
     for step in (5, 10, 15, 20, 25):
         write_checkpoint(tmp_path, step, keep=1, keep_every=10)
     assert [path.name for path in newest(tmp_path)] == ["step-00000025", "step-00000020", "step-00000010"]
+
+
+def test_a_checkpoint_that_gets_its_name_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt_of(tmp_path)
+    named = watch(monkeypatch)
+    write_checkpoint(tmp_path, 5)
+    assert {name for name, _ in named} == {"checkpoint.json", *(f"rank-0000{n}.safetensors" for n in (0, 1))}
+    assert all(on_disk for _, on_disk in named), named
 
 
 HARM: dict[str, Callable[[Path], object]] = {

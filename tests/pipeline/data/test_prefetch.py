@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model.loss import IGNORED
-from pipeline.data.loader import TrainLoader
+from pipeline.data.loader import TrainLoader, sample_hashes
 from pipeline.data.prefetch import Prefetcher
 from pipeline.data.skipped import SkippedRanges
 from pipeline.data.sources import Samples, Sources
@@ -120,3 +120,13 @@ def test_the_stream_hash_and_the_positions_that_count_are_the_same_for_any_ranks
         0 < counted < batch * 16 for (_, counted), batch in zip(one, (24, 48, 72, 120, 24), strict=True)
     )
     assert len(set(one)) == len(one)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<u4"])
+def test_the_hash_of_a_sample_is_of_its_tokens_and_its_place_and_stays_the_same(dtype: str) -> None:
+    """A run in progress would take a changed hash for another stream."""
+    rows = np.array([[1, 2, 3], [4, 5, 60_000]], dtype)
+    assert sample_hashes([7, 2**40], rows) == [13837598268923031956, 11585153112542630114]
+    assert sum(sample_hashes([2**40, 7], rows)) != 13837598268923031956 + 11585153112542630114, (
+        "the same two samples, exchanged"
+    )

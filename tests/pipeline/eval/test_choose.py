@@ -154,3 +154,9 @@ def test_a_task_without_files_is_asked_whatever_is_there(tmp_path: Path) -> None
         "news/0/gpt2",
         "news/0/gpt3",
     ]
+
+
+def test_examples_to_show_are_among_the_sets_only_where_some_are_shown(tmp_path: Path) -> None:
+    files = ("cbt.jsonl", "cbt_train.jsonl")
+    choices = [found(tmp_path, *files, tasks=["cbt"], shots=[shots]) for shots in ("0", "few")]
+    assert [[*choice.sets] for choice in choices] == [["cbt.jsonl"], [*files]]

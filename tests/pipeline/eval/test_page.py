@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
+from pipeline.eval import pictures
 from pipeline.eval.overlapped import Overlap
 from pipeline.eval.page import render, write_family, write_report
+from pipeline.eval.pictures import Curve, Dot, Panel, Point
 from pipeline.eval.scores import Outcome
 from pipeline.eval.table import table
+from pipeline.monitor import charts
 from support.evaluations import documents, lambada, model, outcome, task, write
 
 pytestmark = pytest.mark.slow(5)
@@ -105,3 +109,51 @@ def test_a_family_is_drawn_against_compute_smallest_first(tmp_path: Path) -> Non
     assert "held-out loss (nats a token): loss ends at 0.142" in page
     assert page.count("75.00") == 3
     assert "1.53e+14" in page
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """The axes of each picture that is drawn from here on."""
+    pictures_drawn: list[list[Any]] = []
+    write = charts.inline_svg
+
+    def noted(name: str, figure: Any, title: str) -> str:
+        pictures_drawn.append(figure.axes)
+        return write(name, figure, title)
+
+    monkeypatch.setattr(pictures, "inline_svg", noted)
+    return pictures_drawn
+
+
+def points(line: Any) -> list[tuple[float, float]]:
+    """Of a drawn line."""
+    return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_a_panel_draws_values_and_their_intervals(drawn: list[list[Any]]) -> None:
+    own = Curve("ours", [Point(10, 0.5, 0.4, 0.7), Point(100, 0.6)])
+    papers = Curve("GPT-2", [Point(30, 0.3, 0.1, 0.9)], own=False)
+    panels = [Panel("hellaswag", [own, papers]), Panel("lambada", [own])]
+    summary = pictures.panels_picture("p", "Scores", panels, "parameters")
+    first, second, third = drawn[0]
+    values, interval, published = map(points, first.lines)
+    assert (values, published) == ([(10, 0.5), (100, 0.6)], [(30, 0.3)])
+    assert interval == [(10, 0.4), (10, 0.7)]
+    assert first.get_xlim() == pytest.approx((10 / 3, 300))
+    assert (first.get_xscale(), len(second.lines), third.get_visible()) == ("log", 2, False)
+    assert "hellaswag: ours ends at 0.6" in summary
+
+
+def test_dots_stand_at_their_values_from_top_to_bottom(drawn: list[list[Any]]) -> None:
+    dots = [
+        Dot("first", Point(0, 12.0, 10.0, 13.0), [("GPT-2", 11.0)]),
+        Dot("second", Point(0, -3.0), [("GPT-3", 4.0), ("GPT-2", 5.0)]),
+    ]
+    pictures.dots_picture("d", "Scores", dots, "points", zero=True)
+    own, interval, gpt2, gpt3, zero = drawn[0][0].lines
+    assert points(own) == [(12.0, 2), (-3.0, 1)]
+    assert points(interval) == [(10.0, 2), (13.0, 2)]
+    assert (gpt2.get_label(), points(gpt2)) == ("GPT-2", [(11.0, 2), (5.0, 1)])
+    assert (gpt3.get_label(), points(gpt3)) == ("GPT-3", [(4.0, 1)])
+    assert set(zero.get_xdata()) == {0}
+    assert [label.get_text() for label in drawn[0][0].get_yticklabels()] == ["first", "second"]

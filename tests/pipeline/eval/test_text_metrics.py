@@ -159,3 +159,24 @@ def test_rouge_is_rouge_score_s_with_the_stemmer() -> None:
     )
     moved = text_metrics.rouge("a cat sat\nthe dog ran", "the dog ran\na cat sat")
     assert (moved["rougeL"], moved["rougeLsum"]) == (pytest.approx(0.5), 1)
+
+
+@pytest.mark.parametrize(
+    ("measure", "sums", "value"),
+    [
+        # [true positives, false positives, false negatives]: 2 * 3 / (2 * 3 + 1 + 4)
+        ("f1_binary", [3, 1, 4], 6 / 11),
+        # of a second class none is found, and a third is neither there nor named
+        ("f1_macro", [3, 1, 4, 0, 2, 5, 0, 0, 0], 6 / 11 / 3),
+        ("mcc", [6, 3, 1, 2], (6 * 3 - 1 * 2) / (7 * 8 * 4 * 5) ** 0.5),
+        ("mcc", [0, 9, 0, 0], 0),
+        # [questions, confidence, right] of three bins: what is too sure in one does not make up for another
+        ("ece", [4, 2.0, 3, 6, 5.0, 4, 0, 0, 0], (1 + 1) / 10),
+        ("perplexity", [6.0, 3], np.exp(2)),
+        ("byte_perplexity", [6.0, 3], np.exp(2)),
+        ("acc", [3, 4], 0.75),
+    ],
+)
+def test_measures_are_these_functions_of_sums(measure: str, sums: list[float], value: float) -> None:
+    assert MEASURES[measure].value(np.array(sums, float)) == pytest.approx(value)
+    assert MEASURES[measure].value(np.array([sums] * 2, float)) == pytest.approx(np.full(2, value))

@@ -140,3 +140,12 @@ def test_padding_changes_no_logit(tmp_path: Path, pretrained: Path) -> None:
     model, data = ours.model.eval(), ours.task.train
     (narrow, n), (wide, w) = (data.batch([2], time, "cpu")[:2] for time in (data.lengths[2], 48))
     torch.testing.assert_close(model(narrow, n)[1], model(wide, w)[1], rtol=1e-6, atol=1e-6)
+
+
+def test_every_seed_step_example_and_sequence_has_masks_of_its_own(tmp_path: Path, pretrained: Path) -> None:
+    ours = trainer(Tuning.make(tmp_path, pretrained, kind="similarity", dropout=0.1))
+    keys = []
+    for ours.seed in (0, 1):
+        for step in (0, 1):
+            keys += ours._keys([3, 0], 2, step)
+    assert len(keys) == len(set(keys)) == 2 * 2 * (2 * 2 + 2)

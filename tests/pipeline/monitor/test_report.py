@@ -4,14 +4,17 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from dataprep.audit.funnel import StageCount
+from dataprep.audit.statistics import Growth
 from pipeline.checkpoint import attempts
 from pipeline.errors import RunError
-from pipeline.monitor.charts import Curve
+from pipeline.monitor import charts
+from pipeline.monitor.charts import Curve, Panel
 from pipeline.monitor.report import GeneratedText, ReportData, read_curve, render
 
 FUNNEL = (
@@ -145,3 +148,82 @@ def test_losses_before_and_after_a_forget_are_losses_on_different_sets(tmp_path:
 def test_a_directory_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"attempts: is not there"):
         read_curve(tmp_path)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes of each picture that is drawn from here on."""
+    axes: list[Any] = []
+    write = charts.inline_svg
+
+    def noted(name: str, figure: Any, title: str) -> str:
+        axes.append(figure.axes[0])
+        return write(name, figure, title)
+
+    monkeypatch.setattr(charts, "inline_svg", noted)
+    return axes
+
+
+def points(line: Any) -> list[tuple[float, float]]:
+    """Of a drawn line, from left to right."""
+    return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_bars_are_as_long_as_what_they_count(drawn: list[Any]) -> None:
+    charts.funnel_picture(FUNNEL)
+    charts.sites_picture(WHOLE.sites)
+    charts.counts_picture("outcomes", "Outcomes", {"timeout": 3, "ok": 7}, good="ok")
+    lengths = [[bar.get_width() for bar in axes.patches] for axes in drawn]
+    assert lengths == [[1080, 60000, 9960, 1061, 14, 5, 1000, 40, 21], [700, 300], [7, 3]]
+    notes = [[text.get_text() for text in axes.texts] for axes in drawn]
+    assert notes[1] == ["700", "300"]
+    labels = [label.get_text() for label in drawn[2].get_yticklabels()]
+    assert labels == ["ok", "timeout"]
+    assert all(list(axes.get_yticks()) == [*range(len(axes.patches), 0, -1)] for axes in drawn)
+
+
+def test_a_histogram_has_a_column_for_each_doubling(drawn: list[Any]) -> None:
+    charts.histogram_picture("words", "Words", "words", [(0, 3), (4, 5), (16, 1)])
+    (axes,) = drawn
+    assert [column.get_height() for column in axes.patches] == [3, 0, 0, 5, 0, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "2", "4", "8", "16"]
+
+
+def test_growth_is_kept_duplicates_and_other_losses_on_top_of_each_other(drawn: list[Any]) -> None:
+    rows = [
+        Growth("a", 10, 6, 99, {"exact_duplicate": 1, "near_duplicate": 2, "min_words": 1}),
+        Growth("b", 20, 11, 99, {"exact_duplicate": 4, "min_words": 5}),
+    ]
+    charts.growth_picture(rows)
+    charts.duplicates_picture(rows)
+    growth, duplicates = drawn
+    columns = [(column.get_y(), column.get_height()) for column in growth.patches]
+    assert columns == [(0, 6), (0, 11), (6, 3), (11, 4), (9, 1), (15, 5)]
+    assert points(growth.lines[0]) == [(0, 6), (1, 17)]
+    assert [bar.get_width() for bar in duplicates.patches] == [1, 2, 4]
+    assert [text.get_text() for text in duplicates.texts] == ["1 (10.0%)", "2 (20.0%)", "4 (20.0%)"]
+
+
+def test_the_loss_picture_draws_every_loss_and_their_running_mean(drawn: list[Any]) -> None:
+    curve = Curve(
+        train=[(10, 8.0), (20, 4.0), (30, 6.0)],
+        val=[(10, 7.0), (20, 6.0), (30, 6.5)],
+        unigram_entropy=6.53,
+        resumes=(20,),
+        new_sets=(30,),
+    )
+    charts.loss_picture(curve)
+    every, mean, first_set, second_set, new_set, entropy, resume = drawn[0].lines
+    assert points(every) == curve.train
+    # Of weight 3/4 for what came before: 8; (8 * 3/4 + 4) / (3/4 + 1); ...
+    assert points(mean) == [(10, 8.0), (20, pytest.approx(10 / 1.75)), (30, pytest.approx(13.5 / 2.3125))]
+    assert [points(line) for line in (first_set, second_set)] == [curve.val[:2], curve.val[2:]]
+    assert (set(new_set.get_xdata()), set(resume.get_xdata())) == ({30}, {20})
+    assert set(entropy.get_ydata()) == {6.53}
+
+
+def test_a_panel_draws_every_series(drawn: list[Any]) -> None:
+    series = {"a": [(10, 1.0), (20, 2.0)], "b": [(10, 0.5)]}
+    charts.panel_picture(Panel(name="p", title="Speed", lead="Speed.", unit="tokens/s", series=series))
+    assert {line.get_label(): points(line) for line in drawn[0].lines} == series
+    assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == ("tokens", "tokens/s")

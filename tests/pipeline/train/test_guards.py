@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from math import inf, nan
@@ -73,6 +74,21 @@ def test_a_step_whose_gradient_is_not_finite_on_one_rank_is_skipped_by_all(
     if zero:
         assert checkpoint.state.updates == 22
     assert run.losses()[25] < run.losses()[4] - 0.1, "it went on to learn"
+
+
+def test_a_resume_after_skipped_steps_goes_on_to_the_last_digit(tiny_run: MakeRun) -> None:
+    """Adam corrects its averages by the updates that it has made, not by steps."""
+    run = tiny_run("skips")
+    code, _, err = train_with_faults(run, *STEADY, "train.tokens=768", faults=[{}, {"nan_steps": [5, 6]}])
+    assert code == 0, err
+    unbroken = run.losses()
+    assert [*unbroken] == [1, 2, 3, 4, *range(7, 13)]
+    shutil.rmtree(run.attempt / "checkpoints" / "step-00000012")
+    assert run.train(*STEADY, "train.tokens=768")["resumes"] == [8]
+    assert run.losses() == unbroken
+    checkpoint = find(run.dir)
+    assert checkpoint is not None
+    assert (checkpoint.state.step, checkpoint.state.updates, checkpoint.state.skipped) == (12, 10, 2)
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

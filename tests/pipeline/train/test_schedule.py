@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.sections import Optimizer, Schedule
 from pipeline.train.schedule import batch_size, learning_rate
 
 
@@ -44,3 +45,15 @@ def test_a_batch_is_a_multiple_and_never_shrinks(consumed: int, multiple: int, s
     batch = batch_size(consumed, **recipe)
     assert batch % multiple == 0
     assert multiple <= batch <= batch_size(consumed + batch, **recipe) <= multiple * steps
+
+
+def test_the_defaults_of_adamw_and_of_the_schedule() -> None:
+    """GPT-3's (Brown et al. 2020, appendix B), but for rate, warm-up and decay, which no default fits."""
+    assert Optimizer(lr=0.5).model_dump() == {
+        "lr": 0.5,
+        "betas": (0.9, 0.95),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+        "max_grad_norm": 1.0,
+    }
+    assert Schedule().model_dump() == {"warmup_tokens": 0, "decay_tokens": None, "min_lr_ratio": 0.1}

@@ -19,11 +19,13 @@ import torch.nn.functional as F
 from model import GPT
 from model.init import initialise
 from model.loss import IGNORED
-from pipeline.checkpoint.format import find
+from model.names import padded
+from pipeline.checkpoint.format import Checkpoint, find, newest
 from pipeline.checkpoint.weights import open_weights
 from pipeline.config import RunConfig, load_config
 from pipeline.data.loader import EvalLoader, TrainLoader
 from pipeline.data.sources import HeldOut, Samples, Sources
+from pipeline.train.resume import seed_generators
 from pipeline.train.schedule import batch_size, learning_rate
 from support import wandb_files
 from support.patience import patient
@@ -234,6 +236,36 @@ def test_a_layout_that_is_killed_retakes_its_steps_with_dropout_to_the_last_digi
     assert run.train(*settings)["resumes"] == [4]
     again = run.losses()
     assert {step: again[step] for step in taken} == taken
+
+
+def test_a_run_with_dropout_moved_to_another_layout_draws_masks_of_its_own(tiny_run: MakeRun) -> None:
+    """Those of (seed, step, rank): the first step after the move has the loss of plain torch with them."""
+    run = tiny_run(dropout=0.1)
+    run.train("train.tokens=640")
+    assert run.train("train.tokens=832", "parallel.pipeline_stages=1", nproc=1)["resumes"] == [7]
+    config, sources = load_config(run.attempt / "config.yaml", [])
+    before = next(path for path in newest(run.dir) if path.name == "step-00000007")
+    then = Checkpoint.open(before)
+    model = GPT(config.model).train()
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(padded(name, then.tensor(f"weight/{name}"), config.model))
+    seed_generators(config.run.seed, step=7, rank=0)
+    rows = Samples.of(sources, 16, config.run.seed, config.data.order_block_sequences).rows
+    loader = TrainLoader(rows, eot=sources.eot, micro=1, dp_rank=0, dp_size=1)
+    (row,) = [row for row in run.metrics() if row["step"] == 8 and "loss" in row]
+    with torch.no_grad():
+        expected = [float(model(*batch)) for batch in loader.batches(then.state.samples, row["batch"])]
+    loader.close()
+    assert row["loss"] == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+
+
+def test_every_seed_step_and_rank_draws_masks_of_its_own() -> None:
+    drawn = set()
+    for seed, step, rank in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 1, 0), (0, 0, 0)]:
+        seed_generators(seed, step, rank)
+        drawn.add(tuple(torch.rand(4).tolist()))
+    assert len(drawn) == 6
 
 
 def worker_of(launcher: int) -> Any:

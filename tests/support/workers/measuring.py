@@ -10,19 +10,23 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model import loss
 from pipeline.config import RunConfig, load_ahead
 from pipeline.data.loader import MicroBatch
 from pipeline.distributed.deepspeed_workarounds import forget_pipeline_groups
 from pipeline.distributed.device import Device, find_device
 from pipeline.distributed.engine import build_engine
 from pipeline.distributed.ranks import init_distributed, rank_from_environment
+from pipeline.distributed.zero_state import optimizer_within
 from support.collectives import Collectives
+from support.live_memory import LiveMemory
 
 KINDS = ("weights", "gradients", "optimizer", "buffers")
 BUFFERS = ("ipg", "inflight")
@@ -33,7 +37,8 @@ def measure(config: RunConfig, device: Device) -> dict[str, Any]:
     """Take three steps of the real engine; return the most bytes of each kind that the first two have shown.
 
     "kept" are those of weights that the backward pass holds fast. "exchanged" is what the third step passed
-    between ranks: when ZeRO-3 has seen the order of the layers.
+    between ranks: when ZeRO-3 has seen the order of the layers. "fresh" are the most bytes that one forward
+    and backward pass of the fourth has made and not yet let go, "loss" those of the head and its loss alone.
     """
     forget_pipeline_groups()
     engine: Any = build_engine(config, device)
@@ -48,9 +53,23 @@ def measure(config: RunConfig, device: Device) -> dict[str, Any]:
             note(kept, tensor)
         return tensor
 
+    standing: dict[str, dict[int, int]] = {}
+    """What each kind held when the last forward pass began."""
+
     def look(*_: Any) -> None:
-        for kind, found in storages(engine).items():
+        standing.update(storages(engine))
+        for kind, found in standing.items():
             fullest[kind] = max(fullest[kind], sum(found.values()))
+
+    def copied(*copies: Tensor) -> None:
+        """Note buffers while a reduction or the update uses them: DeepSpeed's, and copies of gradients."""
+        buffers = dict(storages(engine)["buffers"])
+        for tensor in copies:
+            note(buffers, tensor)
+        for kind in ("weights", "gradients", "optimizer"):
+            for address in standing[kind]:
+                buffers.pop(address, None)
+        fullest["buffers"] = max(fullest["buffers"], sum(buffers.values()))
 
     # Here gradients have been summed. Afterwards they are reduced in copies, which are the planner's buffers.
     engine._engine.module.register_forward_pre_hook(look)
@@ -62,9 +81,39 @@ def measure(config: RunConfig, device: Device) -> dict[str, Any]:
         for _ in range(2):
             step()
     look()
-    with Collectives() as exchanged:
+    adam = optimizer_within(engine.optimizer)
+    adam.register_step_pre_hook(
+        lambda *_: copied(
+            *(p.grad for group in adam.param_groups for p in group["params"] if p.grad is not None)
+        )
+    )
+    with Collectives(copied) as exchanged:
         step()
-    return {**fullest, "kept": sum(kept.values()), "exchanged": exchanged.rows()}
+    with LiveMemory() as fresh, loss_memory() as of_loss:
+        step()
+    return {
+        **fullest,
+        "kept": sum(kept.values()),
+        "exchanged": exchanged.rows(),
+        "fresh": fresh.most,
+        "loss": max((each.most for each in of_loss), default=0),
+    }
+
+
+@contextmanager
+def loss_memory() -> Iterator[list[LiveMemory]]:
+    """Within it, the memory of each computation of the head's loss."""
+    computed, found = loss._loss_and_gradients, list[LiveMemory]()
+
+    def seen(*arguments: Any, **named: Any) -> Any:
+        with LiveMemory() as memory:
+            result = computed(*arguments, **named)
+        found.append(memory)
+        return result
+
+    loss._loss_and_gradients = seen
+    yield found
+    loss._loss_and_gradients = computed
 
 
 def storages(engine: Any) -> dict[str, dict[int, int]]:

@@ -33,6 +33,8 @@ def test_a_question_stands_as_in_the_paper_and_beams_end_with_the_line() -> None
     for n, each in enumerate(shown):
         number = each[each.index("is ") + 3]
         assert each.removeprefix("Q: ") == f"What is {number}?\n\nA: n{number}", n
+    drawn = [each[-1] for each in shown]
+    assert drawn == ["1", "6"], "a score can be measured again only with the same draw in the same order"
     assert question == "Who sang it?\n\nA:"
     assert writing == Writing(max_tokens=64, stops=("\n",), beams=4, length_penalty=0.6)
     run("natural_questions", "gpt2", greedy := Writer(), NATURAL)
