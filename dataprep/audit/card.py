@@ -119,8 +119,8 @@ def data_card(corpus: Corpus, build: Build, out: Path, manifest: Mapping[str, An
         metadata["configs"] = [{"config_name": "default", "data_files": data}]
     masked = ", ".join(f"{count:,} of kind {kind}" for kind, count in manifest["masked"].items())
     sizes = (
-        f"{manifest['documents']:,} documents in {len(files):,} files ({form}) of "
-        f"{sum(size for _, size, _ in files):,} bytes; columns: {', '.join(manifest['columns'])}. "
+        f"Documents: {manifest['documents']:,}; files ({form}): {len(files):,}; bytes: "
+        f"{sum(size for _, size, _ in files):,}; columns: {', '.join(manifest['columns'])}. "
         + (f"Masked addresses: {masked}." if masked else "No address was masked by the export.")
     )
     sections = {
@@ -154,7 +154,8 @@ def _sources(corpus: Corpus, build: Build, statistics: CorpusStatistics) -> str:
     kinds = {increment.path.name: kind_of(increment) or "dumps" for increment in corpus.increments()}
     rows = [(each.increment, kinds[each.increment], each.documents, each.kept) for each in statistics.growth]
     increments = table(["increment", "from", "documents", "kept"], rows)
-    sites = table(["site", "documents kept"], top_sites(corpus.root, SITES, build))
+    given = [(site, count) for site, count in top_sites(corpus.root, SITES, build) if site]  # books have none
+    sites = table(["site", "documents kept"], given)
     return f"{increments}\n\nThe sites that gave most:\n\n{sites}" if sites else increments
 
 
