@@ -65,6 +65,11 @@ def test_a_job_renders_to_its_golden_script(name: str) -> None:
     assert_golden(name, render(load(EXAMPLE, job.part), job, LOGS))
 
 
+def test_a_percent_sign_in_a_path_is_no_pattern_of_slurm_s() -> None:
+    script = render(MINIMAL, training("a.yaml"), Path("/data/50%j off/logs/x-train"))
+    assert "--output='/data/50%%j off/logs/x-train/%j.log'" in script
+
+
 @pytest.mark.parametrize("gpus_by", ["gpus-per-node", "gpus-per-task"])
 @pytest.mark.parametrize("name", ["train", "eval"])
 def test_gpus_are_asked_for_in_the_way_of_the_cluster(name: str, gpus_by: str) -> None:

@@ -185,3 +185,12 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
         file.write(line + "\n")
     with pytest.raises(RunError, match=r"metrics\.jsonl: .*restore"):
         joined_metrics(tmp_path)
+
+
+def test_the_seeds_of_a_fine_tuning_stand_in_the_order_in_which_they_last_began(tmp_path: Path) -> None:
+    for seed in (2, 0, 1, 2):
+        attempts.claim(tmp_path / f"seed-{seed}", processes=1)
+    assert [path.name for path in attempts.runs_of(tmp_path)] == ["seed-0", "seed-1", "seed-2"]
+    attempts.claim(tmp_path / "seed-0", processes=1)
+    assert [path.name for path in attempts.runs_of(tmp_path)] == ["seed-1", "seed-2", "seed-0"]
+    assert attempts.runs_of(tmp_path / "seed-0") == [tmp_path / "seed-0"]

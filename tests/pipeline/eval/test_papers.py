@@ -82,6 +82,12 @@ def test_few_is_the_paper_s_number_of_shots(shots: int, value: float | None) -> 
     assert found == ([value] if value else [])
 
 
+@pytest.mark.parametrize(("few", "shots", "value"), [(0, 0, 0.762), (1, 1, 0.725)])
+def test_none_and_one_are_no_few(few: int, shots: int, value: float) -> None:
+    other = task("lambada").model_copy(update={"few": few})
+    assert [row.value for row in published(other, "gpt3", shots, "acc", 10**12) if row.nearest] == [value]
+
+
 def test_each_number_is_of_a_task_a_protocol_and_a_measure_that_are_shipped() -> None:
     shipped = tasks.shipped()
     for row in rows():

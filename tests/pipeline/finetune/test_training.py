@@ -65,6 +65,31 @@ def other_seed(tuning: Tuning) -> dict[str, torch.Tensor]:
     return load_file(tuning.seed_0.with_name("seed-1") / "model.safetensors")
 
 
+class After:
+    """A stop request that comes when it has been looked for so many times."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+
+    def __bool__(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+@pytest.mark.slow(1)
+@pytest.mark.parametrize("looks", [5, 1000])
+def test_of_equal_scores_the_first_is_selected(tmp_path: Path, pretrained: Path, looks: int) -> None:
+    """Also when a resume has to find it again."""
+    tuning = Tuning.make(tmp_path, pretrained, **{**SELECTING, "lr": 1e-12, "epochs": 2})
+    if tuning.train(stop=After(looks)):
+        assert not tuning.train()
+    rows = [row for row in timeless(tuning) if "val_loss" in row]
+    assert [row["step"] for row in rows] == [2, 4, 8]
+    assert len({row["dev/accuracy"] for row in rows}) == 1
+    written = record.read(tuning.seed_0)
+    assert (written.step, written.resumes) == (2, [] if looks == 1000 else [6])
+
+
 @pytest.mark.slow(1)
 def test_a_fine_tuned_model_predicts_what_was_written(unbroken: Tuning, tmp_path: Path) -> None:
     test = write_set(tmp_path / "test.jsonl", 9, seed=1)  # the dev set once more

@@ -146,6 +146,21 @@ def test_a_spike_is_undone_and_its_samples_are_never_read_again(tiny_run: MakeRu
     assert others == {21}, "of the steps undone W&B keeps the first numbers, but of the last"
 
 
+def test_a_spike_needs_a_whole_window() -> None:
+    settings = Guards(spike_zscore=3, spike_window_steps=4)
+    for recent, is_spike in (([], False), ([1.0, 2.0, 1.0], False), ([1.0, 2.0, 1.0, 2.0], True)):
+        assert guards.is_spike(9.0, RunState(recent_losses=recent), settings) == is_spike
+
+
+def test_what_an_attempt_brought_stands_after_it_rolled_back() -> None:
+    """Else its checkpoints would describe the layout of the attempt before."""
+    now = RunState(attempt=2, step=9, config={"a": 1}, resumes=[4], processes=8, stages=2, spikes=1)
+    after = guards.roll_back(RunState(attempt=1, step=4, processes=4), now, SkippedRanges(((8, 18),)))
+    expected = {"attempt": 2, "step": 4, "config": {"a": 1}, "resumes": [4], "processes": 8, "stages": 2}
+    assert {name: getattr(after, name) for name in expected} == expected
+    assert (after.spikes, after.skipped_ranges) == (2, [[8, 18]])
+
+
 def test_one_spike_too_many_ends_the_run(tiny_run: MakeRun) -> None:
     run = tiny_run("noisy")
     guarded = (

@@ -77,6 +77,7 @@ def test_of_two_clocks_nobody_knows_which_is_wrong() -> None:
         ((1.0, 0.81, 1.2, 1.0), (9.0, 9.0, 4.6, 12.0), []),
         ((1.0, 0.79, 1.0, 1.0), (9.0, 9.0, 9.0, 9.0), ["b"]),
         ((1.0, 1.0, 1.0, 1.0), (9.0, 9.0, 4.4, 9.0), ["c"]),
+        ((5.0, 4.0, 5.0, 5.0), (9.0, 9.0, 4.5, 9.0), []),  # exactly at the least shares
         ((0.1, 1.0, 1.0, 1.0), (9.0, 9.0, 9.0, 0.1), ["a", "d"]),
     ],
 )
@@ -88,7 +89,7 @@ def test_a_node_far_below_the_median_is_bad(
     speeds = [
         Speed(flops=of_rank, link=link if first else None)
         for of_node, link in zip(flops, links, strict=True)
-        for of_rank, first in ((of_node, True), (1.0, False))
+        for of_rank, first in ((of_node, True), (flops[-1], False))
     ]
     assert list(reasons(slow(nodes, speeds))) == bad
 
