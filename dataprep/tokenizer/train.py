@@ -24,8 +24,8 @@ SAMPLE_SEED = 2
 LONGEST_WORD = 1000
 """Characters after which a word is cut: a merge takes time in proportion to the word's length, so that one of
 300,000 letters, such as a gene, would take minutes."""
-_LONG_WORD = re.compile(r"(?:[^\W\d_]{N}|\d{N}|(?:[^\w\s]|_){N}|\s{N})".replace("N", str(LONGEST_WORD)))
-"""The kinds of characters that GPT-2's pre-tokenizer keeps together."""
+_LONG_WORD = re.compile(r"[^\W_]{N}|(?:[^\w\s]|_){N}|\s{N}".replace("N", str(LONGEST_WORD)))
+"""GPT-2's pre-tokenizer keeps such characters together; letters and digits each with their own kind."""
 _LONG_SPACE = re.compile(rf"\s{{{LONGEST_WORD}}}")
 
 

@@ -152,7 +152,7 @@ def test_the_same_sample_trains_to_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["ACGT", "0123456789", "世界é字", "=_-*", " \n"])
+@pytest.mark.parametrize("kind", ["ACGT", "0123456789", "12½²", "世界é字", "=_-*", " \n"])
 def test_a_word_without_end_is_cut_so_that_training_takes_linear_time(tmp_path: Path, kind: str) -> None:
     """300,000 letters took minutes: each merge goes through the whole of every word that holds the pair."""
     text = "a tale " * 500 + "".join(random.Random(kind).choices(kind, k=30_000)) + "x the end"

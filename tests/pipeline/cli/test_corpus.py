@@ -131,7 +131,9 @@ def test_a_dump_that_was_cut_short_is_told_and_can_be_replaced(tmp_path: Path) -
     garbage = outbound("corpus", "add", corpus, cut, "--until", "links")
     assert (garbage.returncode, "holds no submission" in garbage.stderr) == (1, True)
     cut.write_text(whole[:-20])
-    added = outbound("corpus", "add", corpus, cut, "--until", "links", "--json")
+    short = outbound("corpus", "add", corpus, cut, "--until", "links")
+    assert (short.returncode, "is not whole" in short.stderr) == (1, True)
+    added = outbound("corpus", "add", corpus, cut, "--until", "links", "--allow-truncated", "--json")
     assert json.loads(added.stdout)["damage"][0]["bad_lines"] == 1
     status = json.loads(outbound("corpus", "status", corpus, "--json").stdout)
     assert status["increments"][0]["damage"][0]["bad_lines"] == 1
