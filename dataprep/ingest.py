@@ -15,7 +15,6 @@ from dataprep import steps
 from dataprep.corpus import known_files
 from dataprep.corpus.directory import Build, Corpus, Decisions, Facts, Increment
 from dataprep.crawl import rounds
-from dataprep.crawl.outcomes import UNREACHED
 from dataprep.crawl.settings import CrawlSettings
 from dataprep.errors import DataError
 from dataprep.extract import stage as extract
@@ -75,7 +74,7 @@ def add(
             ended = corpus.fetched_mark(increment)
             ended.unlink(missing_ok=True)
             _crawl(corpus, increment, crawl, watching, retry_failed=retry_failed)
-            refuse_silence(corpus, increment)
+            refuse_few_pages(corpus, increment, crawl.min_pages)
             if until == rounds.STEP:
                 write_once(ended, b"")
         extract_and_score(corpus, increment, chosen, LocalPool(workers), progress)
@@ -203,15 +202,24 @@ def _crawl(
         ) from None
 
 
-def refuse_silence(corpus: Corpus, increment: Increment) -> None:
-    """Raise DataError when a crawl reached nobody at all: it is this machine that is cut off, not the web."""
+def refuse_few_pages(corpus: Corpus, increment: Increment, least: float) -> None:
+    """Raise DataError when too few links gave a page: this machine or a proxy may be at fault, not the web.
+
+    least: the share that must. Links that were deferred or forgotten do not count.
+    """
+    if increment.closed or step_path(increment.path, rounds.STEP).exists():
+        return
     ended = rounds.outcomes(corpus, [increment])
-    if not increment.closed and UNREACHED & ended.keys() and not ended.keys() - UNREACHED - {"deferred"}:
-        how = ", ".join(f"{number:,} {outcome}" for outcome, number in ended.most_common())
-        raise DataError(
-            f"{increment.path}: no server answered ({how}); go on with --retry-failed, or, if this machine "
-            f"was offline, `outbound corpus drop {corpus.root} {increment.name}` and add the dumps again"
-        )
+    asked = Counter({how: number for how, number in ended.items() if how not in ("deferred", "forgotten")})
+    if asked["ok"] >= least * asked.total():
+        return
+    how = ", ".join(f"{number:,} {outcome}" for outcome, number in asked.most_common())
+    raise DataError(
+        f"{increment.path}: {asked['ok']:,} of {asked.total():,} links gave a page ({how}), and "
+        f"{least:.0%} must: the increment is not finished. If this machine or its proxy was at fault, add "
+        f"--retry-failed, or run `outbound corpus drop {corpus.root} {increment.name}` and add the dumps "
+        "again; if the pages are gone, give a smaller --min-pages"
+    )
 
 
 def close(increment: Increment) -> None:

@@ -18,7 +18,7 @@ from dataprep.errors import DataError
 from dataprep.extract import stage as extract
 from dataprep.imports import stage as imports
 from dataprep.imports.inputs import kind_of
-from dataprep.ingest import decide, extract_and_score, refuse_silence
+from dataprep.ingest import decide, extract_and_score, refuse_few_pages
 from dataprep.links.inputs import dumps_of
 from dataprep.store.claiming import Claiming
 from dataprep.store.files import write_once
@@ -78,7 +78,7 @@ def crawler(settings: CrawlSettings, watching: rounds.Watching) -> Work:
             begun = -1
             while begun != (begun := len(increment.records(retry_queue.STEP))):  # another may have begun one
                 rounds.run(corpus, increment, limited, watching, claiming.presence)
-            refuse_silence(corpus, increment)
+            refuse_few_pages(corpus, increment, limited.min_pages)
             write_once(corpus.fetched_mark(increment), b"")
         if unready:
             raise DataError(

@@ -51,6 +51,10 @@ class CrawlSettings(BaseModel):
     max_site_failures: int = Field(default=10, ge=1)
     """Temporary failures in a row after which the rest of a site is deferred."""
 
+    min_pages: float = Field(default=0.5, ge=0, le=1)
+    """Least share of the links that must give a page, or the increment is not finished. Links that were
+    deferred or forgotten do not count."""
+
     connect_timeout_s: float = Field(default=15.0, gt=0)
     """TCP and TLS together."""
     read_timeout_s: float = Field(default=20.0, gt=0)

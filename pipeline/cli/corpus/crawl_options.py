@@ -59,6 +59,16 @@ Hours = Annotated[
     float | None,
     typer.Option(rich_help_panel=CRAWL, min=0, help="Time budget of the crawl; the rest is deferred."),
 ]
+MinPages = Annotated[
+    float | None,
+    typer.Option(
+        rich_help_panel=CRAWL,
+        min=0,
+        max=1,
+        help="Refuse to finish a crawl in which a smaller share of the links gave a page.",
+        show_default="0.5",
+    ),
+]
 Archive = Annotated[
     str | None,
     typer.Option(
@@ -117,6 +127,7 @@ FIELDS = {
     "concurrency": Concurrency,
     "partitions": Partitions,
     "hours": Hours,
+    "min_pages": MinPages,
     "archive": Archive,
     "archive_first": ArchiveFirst,
     "connect_to": ConnectTo,

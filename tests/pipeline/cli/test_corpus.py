@@ -114,12 +114,35 @@ def test_a_machine_that_is_cut_off_loses_no_month(tmp_path: Path, port: int) -> 
         nobody = f"--connect-to=::127.0.0.1:{closed.getsockname()[1]}"
     offline = outbound("corpus", "add", corpus, month, "--allow-loopback", nobody, "--delay=0", "--workers=1")
     assert offline.returncode == 1
-    assert "no server answered (2 connect_error)" in offline.stderr
+    assert "0 of 2 links gave a page (2 connect_error), and 50% must" in offline.stderr
     assert outbound("corpus", "drop", corpus, "2013-08").returncode == 0
     online = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1"]
     assert outbound("corpus", "add", corpus, month, *online).returncode == 0
     dropped = outbound("corpus", "drop", corpus, "2013-08")
     assert (dropped.returncode, "its facts stay" in dropped.stderr) == (1, True)
+
+
+@pytest.mark.slow(2)
+def test_a_crawl_with_too_few_pages_is_not_finished_until_fewer_are_asked_for(
+    tmp_path: Path, port: int
+) -> None:
+    """Half of the links are enough: the third link is one that the site refuses."""
+    corpus = tmp_path / "corpus"
+    outbound("corpus", "init", corpus, "--recipe", "demo")
+    crawl = ["--allow-loopback", f"--connect-to=::127.0.0.1:{port}", "--delay=0", "--workers=1"]
+    half = dump(tmp_path / "RS_2013-08.json", "1", "a/b")
+    assert outbound("corpus", "add", corpus, half, *crawl).returncode == 0
+    third = dump(tmp_path / "RS_2013-09.json", "2", "c/d", "e/f")
+    for _ in range(2):  # the same again changes nothing
+        few = outbound("corpus", "add", corpus, third, *crawl)
+        assert few.returncode == 1
+        assert "1 of 3 links gave a page (2 not_found, 1 ok), and 50% must" in few.stderr
+    closed = [
+        each["closed"]
+        for each in json.loads(outbound("corpus", "status", corpus, "--json").stdout)["increments"]
+    ]
+    assert closed == [True, False]
+    assert outbound("corpus", "add", corpus, third, *crawl, "--min-pages=0.33").returncode == 0
 
 
 def test_a_dump_that_was_cut_short_is_told_and_can_be_replaced(tmp_path: Path) -> None:
