@@ -160,3 +160,13 @@ def test_examples_to_show_are_among_the_sets_only_where_some_are_shown(tmp_path:
     files = ("cbt.jsonl", "cbt_train.jsonl")
     choices = [found(tmp_path, *files, tasks=["cbt"], shots=[shots]) for shots in ("0", "few")]
     assert [[*choice.sets] for choice in choices] == [["cbt.jsonl"], [*files]]
+
+
+@pytest.mark.parametrize(("shots", "asked"), [([2, 0, 1], 0), ([2, 1], 2), ([], 0)])
+def test_without_a_wish_no_example_is_shown_where_the_task_knows_that(
+    tmp_path: Path, shots: list[int], asked: int
+) -> None:
+    for name in ("x.jsonl", "x_train.jsonl"):
+        (tmp_path / name).write_text(name)
+    choice = choose(Wanted(protocols=["gpt2"]), {"x": task("x", shots=shots)}, tmp_path)
+    assert [asking.shots for asking in choice.askings] == [asked]
