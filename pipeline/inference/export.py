@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from dataprep.tokenizer.gpt2_files import MERGES, VOCABULARY
 from dataprep.tokenizer.tokenizer import HUGGINGFACE, Tokenizer
 from model import hf
+from pipeline.checkpoint.described import write_tokenizer
 from pipeline.checkpoint.weights import Weights, open_weights
 from pipeline.errors import UsageError
 
@@ -43,7 +45,7 @@ def export(
         raise
     hf.write(weights.config, weights.tensor, beside, tokenizer.eot if tokenizer else None)
     if tokenizer:
-        _write_tokenizer(run / "tokenizer", tokenizer, weights.config.n_ctx, beside)
+        _write_tokenizer(run, tokenizer, weights.config.n_ctx, beside)
     if describe:
         (beside / "README.md").write_text(describe(run, weights, beside), encoding="utf-8")
     beside.rename(directory)
@@ -55,7 +57,7 @@ def export(
     }
 
 
-def _write_tokenizer(source: Path, tokenizer: Tokenizer, n_ctx: int, directory: Path) -> None:
+def _write_tokenizer(run: Path, tokenizer: Tokenizer, n_ctx: int, directory: Path) -> None:
     """Write `tokenizer.json`, which gives the same ids, and for older tools GPT-2's files by HF's names."""
     from tokenizers import Tokenizer as Model
 
@@ -70,6 +72,8 @@ def _write_tokenizer(source: Path, tokenizer: Tokenizer, n_ctx: int, directory: 
         "eos_token": eot,
     }
     (directory / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    for ours, theirs in ((MERGES, "merges.txt"), (VOCABULARY, "vocab.json")):
-        if ours in tokenizer.files:
-            shutil.copyfile(source / ours, directory / theirs)
+    with tempfile.TemporaryDirectory() as own:
+        write_tokenizer(run, Path(own))
+        for ours, theirs in ((MERGES, "merges.txt"), (VOCABULARY, "vocab.json")):
+            if ours in tokenizer.files:
+                shutil.copyfile(Path(own, ours), directory / theirs)

@@ -179,6 +179,16 @@ def test_an_export_writes_the_same_as_its_run(speaking: Any, tmp_path: Path, wit
     assert theirs["step"] is None
 
 
+def test_an_export_can_be_exported_again(speaking: Any, tmp_path: Path) -> None:
+    """As released weights can, whose tokenizer is in Hugging Face's files alone."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    export(speaking.dir, first)
+    result = export(first, second)
+    assert (result["class"], result["tokenizer"]) == ("GPT2LMHeadModel", True)
+    for name in ("model.safetensors", "tokenizer.json", "merges.txt", "vocab.json"):
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+
+
 def test_an_export_never_replaces_a_directory(speaking: Any, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(UsageError, match="taken: exists: choose another directory"):
