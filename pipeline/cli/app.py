@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Task
 
 app = typer.Typer(
     name="outbound",
@@ -22,6 +27,9 @@ app = typer.Typer(
 )
 
 console = Console(stderr=True)
+
+LINE_EVERY_S = 30.0
+"""Where there is no terminal, long work prints a line this often."""
 
 Trained = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run, or a directory that transformers loads.")
@@ -59,7 +67,10 @@ def emit(result: dict[str, Any], json: bool, text: str | None = None) -> None:
 
 @contextmanager
 def progress(title: str, total: int | None, unit: str = "") -> Iterator[Callable[[int], None]]:
-    """Draw a progress bar on stderr; the yielded function advances it by n."""
+    """Draw a progress bar on stderr; the yielded function advances it by n.
+
+    Where stderr is no terminal, a line appears every LINE_EVERY_S, and the bar at the end.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -71,9 +82,32 @@ def progress(title: str, total: int | None, unit: str = "") -> Iterator[Callable
     )
     with Progress(*columns, console=console) as bars:
         task = bars.add_task(title, total=total)
-        yield lambda n: bars.advance(task, n)
+        with nullcontext() if console.is_terminal else _lines(bars.tasks[task], unit):
+            yield lambda n: bars.advance(task, n)
         if total is None:  # known now: "7/7", no "7/?"
             bars.update(task, total=bars.tasks[task].completed)
+
+
+@contextmanager
+def _lines(task: Task, unit: str) -> Iterator[None]:
+    """Print how far a task is, now and then."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def show() -> None:
+        while not ended.wait(LINE_EVERY_S):
+            done, total, passed = task.completed, task.total, time.monotonic() - began
+            of = "" if total is None else f" of {total:,.0f}"
+            left = f", about {duration(passed * (total - done) / done)} left" if total and done else ""
+            line = f"{task.description}: {done:,.0f}{of} {unit} in {duration(passed)}{left}"
+            console.print(" ".join(line.split()), highlight=False, markup=False, soft_wrap=True)
+
+    thread = threading.Thread(target=show, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def duration(seconds: float) -> str:
