@@ -58,7 +58,7 @@ def test_the_report_and_everything_else_lies_where_it_is_said_to(root: Path, res
     for path in result["paths"].values():
         assert Path(path).exists(), path
     report = (root / "report.html").read_text()
-    assert report.count("<svg") == 9
+    assert report.count("<svg") == 10
     assert "stopped and resumed" in report
 
 
