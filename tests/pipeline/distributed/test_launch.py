@@ -39,7 +39,7 @@ THIRD_TASK = {
 def test_a_configuration_mistake_is_one_line_and_exit_2(tiny_run: MakeRun) -> None:
     process = tiny_run().start("parallel.zero_stage=3")
     out, err = process.communicate(timeout=patient())
-    assert (process.returncode, out) == (2, "")
+    assert (process.returncode, json.loads(out)["code"]) == (2, 2)
     assert "ZeRO-3 cannot be combined with 2 pipeline stages" in err
     assert "Traceback" not in err
 
@@ -86,7 +86,7 @@ def test_what_only_a_rank_can_find_out_is_told_once_and_exit_1(tiny_run: MakeRun
         shard.write_bytes(altered)
     process = run.start()
     out, err = process.communicate(timeout=patient())
-    assert (process.returncode, out) == (1, "")
+    assert (process.returncode, json.loads(out)["code"]) == (1, 1)
     assert err.count(f"train-0001-00001.tar: {found}") == 1
     assert "Traceback" not in err
 
