@@ -207,7 +207,7 @@ def refuse_few_pages(corpus: Corpus, increment: Increment, least: float) -> None
 
     least: the share that must. Links that were deferred or forgotten do not count.
     """
-    if increment.closed or step_path(increment.path, rounds.STEP).exists():
+    if step_path(increment.path, rounds.STEP).exists():
         return
     ended = rounds.outcomes(corpus, [increment])
     asked = Counter({how: number for how, number in ended.items() if how not in ("deferred", "forgotten")})

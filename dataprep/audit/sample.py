@@ -77,7 +77,7 @@ def draw(corpus: Corpus, build: Build, number: int, seed: int) -> Draw:
     found, random = Draw(), np.random.default_rng(seed)
     for scope in judged(corpus, build):
         table = verdicts_on(corpus, build, scope.increment)
-        assert table is not None  # else it were not judged
+        assert table is not None  # it is judged
         keys = random.random(len(table))
         for verdict in pc.unique(table["verdict"]).to_pylist():
             rows = np.flatnonzero(pc.equal(table["verdict"], verdict).to_numpy())
@@ -147,10 +147,9 @@ def excerpt(text: str, characters: int | None = None) -> str:
     >>> excerpt("a \\x1b[31mred page", 12), excerpt("short", 8)
     ('a  [31mred …', 'short')
     """
-    shown = (
-        text if characters is None or len(text) <= characters else text[:characters].rsplit(" ", 1)[0] + " …"
-    )
-    return "".join(each if each.isprintable() or each == "\n" else " " for each in shown)
+    if characters is not None and len(text) > characters:
+        text = text[:characters].rsplit(" ", 1)[0] + " …"
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
 
 
 def sample(corpus: Corpus, verdict: str, number: int, seed: int) -> tuple[int, list[dict[str, Any]]]:

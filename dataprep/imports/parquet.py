@@ -67,7 +67,7 @@ def read(task: ReadTask, each: Input, fields: Fields, damage: FileDamage) -> Ite
 
 
 def _metadata(each: Input, fields: Fields) -> pq.FileMetaData | str:
-    """What a file says of itself, or why it gives no text: it is no Parquet, or lacks the text's column."""
+    """The metadata of a file, or why it gives no text: it is not Parquet, or lacks the text's column."""
     try:
         about = pq.read_metadata(each.path)
     except (pa.ArrowException, OSError) as error:

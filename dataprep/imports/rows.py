@@ -70,7 +70,7 @@ class ReadTask:
 class Row:
     """One row of an input as it stands there; `number` counts them from 1.
 
-    text: "" if there is none. first_seen: its date, in seconds since 1970, 0 where nothing says.
+    text: "" if there is none. first_seen: its date, in seconds since 1970, 0 if it has none.
     loss: the reason to count if the row is damaged, else ""; detail says more about it.
     """
 

@@ -64,7 +64,7 @@ def plan(scope: Facts, save: Save) -> list[Part]:
 def run(task: Task[Facts]) -> Made:
     """Read one dump; the notes list what was wrong with it.
 
-    Raises NoDump, and DataError when it has another size than `dumps.json` says.
+    Raises NoDump, and DataError when it has another size than `dumps.json` lists.
     """
     corpus, number = task.scope.corpus, task.part.spec["dump"]
     given = inputs.dumps_of(task.scope.increment)

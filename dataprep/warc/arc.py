@@ -38,8 +38,8 @@ def is_arc(path: Path) -> bool:
 def read_arc(path: Path, limit: int = RECORD_BYTES) -> Iterator[WarcRecord | Gap]:
     """The records as WARC response records, none of them alone; offsets are those of the inflated text.
 
-    After damage, reading goes on at the next line that begins a record; in a damaged gzip stream all that
-    follows is lost. Raises NoRecord at the end of a file that holds none.
+    After damage, the next line that begins a record is read; of a damaged gzip stream all that follows
+    is lost. Raises NoRecord at the end of a file that holds none.
     """
     records = 0
     with path.open("rb") as file:

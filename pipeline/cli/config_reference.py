@@ -26,14 +26,22 @@ def reference(
     A part of a key in capitals, as in data.mixture.NAME.weight, stands for a name of your own. A key without
     a default must be given, unless `preset` or `recipe` brings a value.
     """
-    from pipeline.config.keys import keys, table
+    from dataprep.audit.card import table
+    from pipeline.config.keys import keys
 
     known = _models()
     if kind is not None and kind not in known:
         raise UsageError(f"{kind} is none of {', '.join(known)}")
     chosen = known if kind is None else {kind: known[kind]}
     found = {name: [*keys(model, unused)] for name, (_, model, unused) in chosen.items()}
-    text = "\n".join(f"## {title}\n\n{table(found[name])}" for name, (title, _, _) in chosen.items())
+    pages = []
+    for name, (title, _, _) in chosen.items():
+        rows = [
+            (f"`{key.name}`", key.type, f"`{key.default}`" if key.default else "", key.meaning)
+            for key in found[name]
+        ]
+        pages.append(f"## {title}\n\n{table(['key', 'type', 'default', 'meaning'], rows)}\n")
+    text = "\n".join(pages)
     emit({name: [dataclasses.asdict(key) for key in rows] for name, rows in found.items()}, json, text)
 
 
@@ -49,7 +57,7 @@ def _models() -> dict[str, tuple[str, type, set[str]]]:
     return {
         "run": ("A training run, for `outbound train`", RunConfig, set()),
         "finetune": ("A fine-tuning on a task, for `outbound finetune`", FinetuneConfig, set()),
-        "texts": ("Pretraining that goes on, for `outbound finetune` (`kind: lm`)", TextsConfig, set()),
+        "texts": ("Continued pretraining, for `outbound finetune` (`kind: lm`)", TextsConfig, set()),
         "recipe": ("The recipe of a corpus, for `outbound corpus init --recipe`", Recipe, set()),
         "crawl": ("A crawl, for `outbound corpus add --crawl`", CrawlSettings, {*FROM_RECIPE, *INTERNAL}),
         "cluster": ("A cluster, for `outbound submit train` and `submit finetune`", TrainProfile, set()),

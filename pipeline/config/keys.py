@@ -42,15 +42,6 @@ class Key:
     meaning: str
 
 
-def table(found: Sequence[Key]) -> str:
-    """A Markdown table."""
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for key in found:
-        cells = (f"`{key.name}`", key.type, f"`{key.default}`" if key.default else "", key.meaning)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def keys(model: type, unused: Collection[str] = (), prefix: str = "") -> Iterator[Key]:
     """The keys of a pydantic model or a dataclass, and of those in it, in the order of the source.
 

@@ -42,7 +42,7 @@ class Data(Section):
     """What it reads."""
 
     tokens: Path | None = None
-    """A directory made by `outbound pack`; or `mixture` says several."""
+    """A directory made by `outbound pack`; or give `mixture` instead."""
     generation: int | None = None
     """Which generation-N.json; the newest at the first start when absent, and the same ever after."""
     mixture: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], MixtureSource] | None = None

@@ -63,7 +63,7 @@ class Finetune(Section):
     """One task, learned once for each seed."""
 
     dir: Path
-    """Everything is written under here; the same command again goes on where it stopped."""
+    """Everything is written under here; the same command resumes."""
     init_from: Path | None = None
     """A run, or a directory in Hugging Face's format, whose weights are the start. Absent: `model` and
     `tokenizer` describe a model that begins from scratch."""

@@ -46,7 +46,7 @@ class Texts(Section):
     kind: Literal["lm"]
     """These keys are for texts; the other kinds are tasks."""
     dir: Path
-    """Everything is written under here; the same command again goes on where it stopped."""
+    """Everything is written under here; the same command resumes."""
     init_from: Path
     """A run, or a directory in Hugging Face's format, whose weights and tokenizer are the start."""
     train: Path
