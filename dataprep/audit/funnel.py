@@ -49,7 +49,7 @@ def funnel(directory: Path, build: Build | None = None) -> list[StageCount]:
         _sum("links", _entries(increments), links),
         _fetched(corpus, increments),
         _sum("extract", BY_NAME["extract"].unit, extracted),
-        *decisions(build or (corpus.current_build() if corpus.has_build else None)),
+        *decisions(build or corpus.build),
     ]
 
 
@@ -91,7 +91,7 @@ def top_sites(directory: Path, number: int, build: Build | None = None) -> list[
     """The sites with the most kept documents of a build (the current one), and how many; none without one."""
     corpus = Corpus.open(directory)
     counts: Counter[str] = Counter()
-    for scope in judged(corpus, build or (corpus.current_build() if corpus.has_build else None)):
+    for scope in judged(corpus, build or corpus.build):
         sites = read_table(corpus.root, scope.increment.outputs("extract", "documents"), ["doc_id", "site"])
         site_of = dict(zip(sites["doc_id"].to_pylist(), sites["site"].to_pylist(), strict=True))
         table = read_table(corpus.root, kept.verdicts_of(scope), ["doc_id", "verdict"])

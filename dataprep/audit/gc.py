@@ -147,7 +147,7 @@ def stopped_plans(corpus: Corpus) -> list[Path]:
 
 def _stopped(corpus: Corpus) -> Iterator[Garbage]:
     """What commands that were stopped had begun."""
-    for path in _builds(corpus, corpus.current_build() if corpus.has_build else None):
+    for path in _builds(corpus, corpus.build):
         if not any(path.glob("*/*.step.json")):
             yield _garbage(path, "a build that was begun and decided nothing")
     for path in sorted((corpus.root / "builds").glob("*/*/work")):

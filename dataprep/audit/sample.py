@@ -116,9 +116,8 @@ def described(corpus: Corpus, build: Build, drawn: Iterable[Drawn]) -> Iterator[
 
 def samples(corpus: Corpus, number: int, seed: int, verdicts: int) -> dict[str, list[dict[str, Any]]]:
     """Some documents of the most frequent verdicts of the current build, `kept` first; none without one."""
-    if not corpus.has_build:
+    if (build := corpus.build) is None:
         return {}
-    build = corpus.current_build()
     found = draw(corpus, build, number, seed)
     others = [name for name, _ in found.counts.most_common() if name not in (KEPT, CUT, REASON)]
     named = [KEPT] * bool(found.count(KEPT)) + others[: verdicts - 1]

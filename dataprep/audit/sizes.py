@@ -103,7 +103,7 @@ def kept_sizes(corpus: Corpus, packed: PackedTokens | None = None, sides: Sequen
     """Measure what the current build keeps. Memory: some 100 bytes for each document of an increment."""
     total = Size()
     by: dict[str, dict[str, Size]] = {side: defaultdict(Size) for side in sides}
-    for scope in judged(corpus, corpus.current_build() if corpus.has_build else None):
+    for scope in judged(corpus, corpus.build):
         table = _measured(scope, packed, sides)
         total = total.plus(_sum(table))
         for side in sides:

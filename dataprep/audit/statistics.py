@@ -50,7 +50,7 @@ def corpus_statistics(corpus: Corpus, build: Build | None = None) -> CorpusStati
     """Measure a build, by default the current one. Memory: some numbers a document of one increment."""
     languages, words, karma = Counter[str](), Counter[int](), Counter[int]()
     growth = []
-    for scope in judged(corpus, build or (corpus.current_build() if corpus.has_build else None)):
+    for scope in judged(corpus, build or corpus.build):
         increment, rows = scope.increment, kept.kept_rows(scope)
         scores = increment.outputs("score", "scores")
         measured = kept.taken(corpus.root, scores, rows, ["language", "words", "characters"])

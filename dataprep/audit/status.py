@@ -164,7 +164,7 @@ def next_step(corpus: Corpus) -> str:
     for increment in increments:
         if not increment.closed:
             return f"{_again(corpus, increment)}, or `outbound corpus drop {root} {increment.name}`"
-    build = corpus.current_build() if corpus.has_build else None
+    build = corpus.build
     if build is None or not all(text_shards.complete(build, increment) for increment in increments):
         return f"`outbound corpus select {root}`: the current build does not hold all increments"
     return f"`outbound pack {root} --tokenizer T -o TOKENS`, or `outbound corpus add {root} DUMP`"

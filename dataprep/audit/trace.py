@@ -118,7 +118,7 @@ def _document(corpus: Corpus, increment: Increment, document: Found, tokens: Pat
 
 def _verdict(corpus: Corpus, increment: Increment, doc_id: bytes) -> Found:
     """What the current build decided, None where it has not judged the increment."""
-    build = corpus.current_build() if corpus.has_build else None
+    build = corpus.build
     tables = build.outputs("verdicts", "verdicts", increment) if build else []
     row = _row(corpus, tables, "doc_id", doc_id, ["verdict", "number", "repeats"]) or {}
     if tables and (cut := _cut(corpus, increment, doc_id)):

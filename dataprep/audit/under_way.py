@@ -161,7 +161,7 @@ def open_steps(root: Path) -> list[OpenStep]:
 
 
 def _increments(corpus: Corpus) -> Iterator[IncrementWork]:
-    build = corpus.current_build() if corpus.has_build else None
+    build = corpus.build
     facts = [step for step in STEPS if step.at == "facts" and not step.aside]
     for increment in corpus.increments():
         scope = Facts(corpus, increment)

@@ -316,6 +316,11 @@ class Corpus:
         return self.named_build(name)
 
     @property
+    def build(self) -> Build | None:
+        """The current build; None before the first. Raises DataError when it is there no more."""
+        return self.current_build() if self.has_build else None
+
+    @property
     def way_to_a_build(self) -> str:
         """What makes the build of the recipe, in words for a person."""
         if any(increment.closed for increment in self.increments()):

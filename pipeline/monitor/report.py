@@ -177,7 +177,7 @@ def gather(
     from dataprep.audit.funnel import funnel, top_sites
 
     opened = Corpus.open(corpus)
-    build = opened.current_build() if opened.has_build else None
+    build = opened.build
     rules = select_of(opened, build) if build else None
     return ReportData(
         title=f"The corpus {corpus.resolve().name}" if run is None else "From Reddit's links to a GPT",
